@@ -1,0 +1,65 @@
+"""
+cratedb-retention: expires, moves, archives and downsamples time-series data by policies stored in the database.
+
+The names below are the public ones; they are imported when they are first used, since a command that prints its help
+needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.errors import RetentionError
+    from cratedb_retention.execution.events import Report
+    from cratedb_retention.execution.preparing import Selection
+    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.model.address import DatabaseAddress
+    from cratedb_retention.model.duration import Duration, parse_duration
+    from cratedb_retention.model.plan import Plan
+    from cratedb_retention.model.policy import Policy, Strategy, make_policy
+    from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Retention": "api",
+    "RetentionError": "errors",
+    "Report": "execution.events",
+    "Selection": "execution.preparing",
+    "RestoreRequest": "execution.restoring",
+    "DatabaseAddress": "model.address",
+    "Duration": "model.duration",
+    "parse_duration": "model.duration",
+    "Plan": "model.plan",
+    "Policy": "model.policy",
+    "Strategy": "model.policy",
+    "make_policy": "model.policy",
+    "TagFilter": "model.tags",
+    "parse_tag_filter": "model.tags",
+}
+
+__all__ = [
+    "DatabaseAddress",
+    "Duration",
+    "Plan",
+    "Policy",
+    "Report",
+    "RestoreRequest",
+    "Retention",
+    "RetentionError",
+    "Selection",
+    "Strategy",
+    "TagFilter",
+    "make_policy",
+    "parse_duration",
+    "parse_tag_filter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

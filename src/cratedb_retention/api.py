@@ -1,0 +1,293 @@
+"""
+The toolkit as a library: one class through which the command line, scripts and notebooks do everything.
+
+    >>> with Retention("duckdb:///metrics.duckdb") as retention:  # doctest: +SKIP
+    ...     retention.setup()
+    ...     retention.create_policy(strategy="delete", table_name="metrics", retention_period="90d")
+    ...     report = retention.run()
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
+from cratedb_retention.engine import Engine, open_engine
+from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.execution.events import Observer, Report
+from cratedb_retention.execution.preparing import Prepared, Selection, prepare
+from cratedb_retention.execution.restoring import (
+    Restored,
+    RestoreRequest,
+    Verified,
+    find_snapshots,
+    restore,
+    verify_snapshots,
+)
+from cratedb_retention.execution.runner import Runner
+from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.plan import Plan
+from cratedb_retention.model.policy import Policy, Strategy, make_policy
+from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.policies import StoredPolicy
+from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.store import Store
+from cratedb_retention.store.tables import DEFAULT_SCHEMA
+
+# A cutoff may lie a little ahead: elsewhere it is tomorrow already.
+_TOLERANCE = dt.timedelta(days=1)
+
+
+class Retention:
+    """
+    Retention policies of one database.
+
+    :param address: Where the database is, e.g. ``crate://localhost:4200/`` or ``duckdb:///metrics.duckdb``.
+    :param schema: Schema of the toolkit's own tables.
+    :param create: Whether a DuckDB file that does not exist may be created.
+    :param clock: Tells the time.
+    :param actor: Who does it, for the journal; None: the operating system's user.
+    :raises InvalidInput: if the address is not valid.
+    :raises ConnectionLost: if the database can't be reached.
+    :raises AccessDenied: if user or password are wrong.
+    """
+
+    def __init__(
+        self,
+        address: str | DatabaseAddress,
+        schema: str = DEFAULT_SCHEMA,
+        *,
+        create: bool = False,
+        clock: Clock | None = None,
+        actor: Actor | None = None,
+    ) -> None:
+        self.address = DatabaseAddress.from_string(address) if isinstance(address, str) else address
+        self.clock = clock or system_clock()
+        self.actor = actor or system_actor()
+        self.engine: Engine = open_engine(self.address, self.clock, create)
+        self.store = Store(self.engine, self.clock, self.actor, schema)
+
+    def __enter__(self) -> Retention:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.engine.close()
+
+    def setup(self) -> list[str]:
+        """Create or upgrade the toolkit's tables; says in words what was done."""
+        return self.store.setup()
+
+    # Policies
+
+    def policies(self, selection: Selection | None = None) -> list[StoredPolicy]:
+        """The stored policies that are chosen, by table."""
+        self.store.require()
+        stored, _ = self.store.policies.all()
+        return [item for item in stored if (selection or Selection()).fits(item.policy)]
+
+    def create_policy(self, **attributes: Any) -> Policy:
+        """
+        Store a new policy.
+
+        :param attributes: The attributes of :class:`Policy` as plain values.
+        :return: The policy with its identifier.
+        :raises InvalidInput: if an attribute is wrong.
+        :raises Conflict: if there is such a policy already.
+        :raises Unsupported: if the database can't do what the strategy needs.
+        """
+        policy = make_policy(**attributes)
+        self._check_supported(policy)
+        self.store.require()
+        return self.store.policies.create(policy)
+
+    def edit_policy(self, identifier: str, changes: Mapping[str, Any], version: int | None = None) -> Policy:
+        """
+        Change attributes of a stored policy.
+
+        :param identifier: Its identifier, or the beginning of it.
+        :param changes: New values; None clears an attribute.
+        :param version: The version that the change is based on; None: the present one.
+        :raises NotFound: if there is no such policy.
+        :raises InvalidInput: if an attribute is wrong.
+        :raises Conflict: if somebody else changed the policy since.
+        """
+        self.store.require()
+        stored = self.store.policies.get(identifier)
+        present = stored.policy.model_dump(mode="json", exclude_defaults=True)
+        merged = {**present, **changes, "id": stored.policy.id}
+        policy = make_policy(**{key: value for key, value in merged.items() if value is not None})
+        self._check_supported(policy)
+        return self.store.policies.update(policy, stored.version if version is None else version)
+
+    def delete_policy(self, identifier: str, version: int | None = None) -> Policy:
+        """
+        Delete a stored policy.
+
+        :param identifier: Its identifier, or the beginning of it.
+        :raises NotFound: if there is no such policy.
+        :raises Conflict: if somebody else changed the policy since.
+        """
+        self.store.require()
+        stored = self.store.policies.get(identifier)
+        self.store.policies.delete(stored.policy.id or "", stored.version if version is None else version)
+        return stored.policy
+
+    def delete_policies(self, tags: TagFilter) -> list[Policy]:
+        """
+        Delete all policies with tags.
+
+        :raises InvalidInput: if the filter is empty, since that would mean every policy.
+        """
+        if not tags:
+            raise InvalidInput("tags", "none given", "name the tags of the policies to delete")
+        chosen = self.policies(Selection(tags=tags))
+        for stored in chosen:
+            self.store.policies.delete(stored.policy.id or "", stored.version)
+        return [stored.policy for stored in chosen]
+
+    def tags(self) -> list[str]:
+        """All tags in use, sorted."""
+        return sorted({tag for stored in self.policies() for tag in stored.policy.tags})
+
+    def _check_supported(self, policy: Policy) -> None:
+        if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
+            product = self.engine.capabilities.product
+            raise Unsupported(f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB")
+
+    # Planning and running
+
+    def prepare(
+        self, cutoff: dt.datetime | None = None, selection: Selection | None = None, *, allow_future: bool = False
+    ) -> Prepared:
+        """
+        Decide what a run would do, and keep what that rests on, for :meth:`run`.
+
+        :param cutoff: The aware instant taken for now; None: now.
+        :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
+        :raises InvalidInput: if the cutoff lies in the future by more than a day.
+        """
+        now = self.clock.now()
+        cutoff = cutoff or now
+        if cutoff > now + _TOLERANCE and not allow_future:
+            raise InvalidInput(
+                f"cutoff {cutoff.isoformat()}",
+                "lies in the future, so data would expire before its time",
+                "choose an earlier one, or say --allow-future-cutoff",
+            )
+        self.store.require()
+        return prepare(self.engine, self.store, cutoff, selection)
+
+    def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
+        """What a run would do; see :meth:`prepare`."""
+        return self.prepare(cutoff, selection).plan
+
+    def run(
+        self,
+        prepared: Prepared | None = None,
+        *,
+        cutoff: dt.datetime | None = None,
+        selection: Selection | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Report:
+        """
+        Do what is due.
+
+        :param prepared: What :meth:`prepare` returned; None: prepare now.
+        :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
+        :return: What was done; ``report.ok`` says whether all of it went well.
+        """
+        prepared = prepared or self.prepare(cutoff, selection)
+        return Runner(self.engine, self.store, self.clock, observers).run(prepared)
+
+    def journal(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:
+        """Rows of the audit log, newest first."""
+        self.store.require()
+        return self.store.journal.read(wanted or JournalFilter())
+
+    # Holds
+
+    def hold(
+        self,
+        table_name: str,
+        table_schema: str | None = None,
+        *,
+        where: Mapping[str, Value] | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        reason: str = "",
+    ) -> LegalHold:
+        """
+        Keep data whatever the policies say, until it is released.
+
+        :param table_name: Name or pattern.
+        :param where: Only data with these values.
+        :param start: Only data from this aware instant on.
+        :param end: Only data before this aware instant.
+        :raises InvalidInput: if the stretch of time is empty.
+        """
+        self.store.require()
+        if start and end and start >= end:
+            raise InvalidInput("hold", "it ends before it begins", "swap the two instants")
+        hold = LegalHold(
+            id=str(uuid.uuid4()),
+            table_schema=table_schema or self.engine.capabilities.default_schema,
+            table_name=table_name,
+            where=dict(where or {}),
+            start=None if start is None else to_ms(start),
+            end=None if end is None else to_ms(end),
+            reason=reason,
+            placed_by=self.actor.name,
+            placed_at=to_ms(self.clock.now()),
+        )
+        self.store.holds.place(hold)
+        return hold
+
+    def holds(self) -> list[LegalHold]:
+        """The holds in force."""
+        self.store.require()
+        return self.store.holds.active()
+
+    def release(self, identifier: str) -> LegalHold:
+        """
+        End a hold.
+
+        :raises NotFound: if there is none in force with this identifier.
+        """
+        self.store.require()
+        return self.store.holds.release(identifier)
+
+    # Snapshots
+
+    def snapshots(self, request: RestoreRequest | None = None) -> list[SnapshotRecord]:
+        """The snapshots that the toolkit made, or those that fit a request."""
+        self.store.require()
+        return find_snapshots(self.store, request or RestoreRequest())
+
+    def verify_snapshots(self, request: RestoreRequest | None = None) -> list[Verified]:
+        """Read snapshots back and compare them with what was archived."""
+        self.store.require()
+        return verify_snapshots(self.engine, self.store, request or RestoreRequest())
+
+    def restore(self, request: RestoreRequest) -> list[Restored]:
+        """
+        Bring partitions back. Those that go into their own table are on hold until they are released.
+
+        :raises NotFound: if no snapshot fits.
+        :raises Conflict: if a partition is there already.
+        """
+        self.store.require()
+        return restore(self.engine, self.store, self.clock, self.actor, request)

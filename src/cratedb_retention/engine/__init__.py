@@ -1,0 +1,32 @@
+"""
+Databases: read a catalog, measure, perform a step. The only layer that knows a dialect.
+
+Drivers are imported when a database is opened, since importing them takes most of a second.
+"""
+
+from __future__ import annotations
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.model.address import DatabaseAddress
+
+__all__ = ["Engine", "open_engine"]
+
+
+def open_engine(address: DatabaseAddress, clock: Clock, create: bool = False) -> Engine:
+    """
+    Open the database at an address.
+
+    :param clock: For waiting on moves and snapshots.
+    :param create: Whether a file that does not exist may be created.
+    :raises ConnectionLost: if it can't be reached.
+    :raises AccessDenied: if user or password are wrong.
+    :raises InvalidInput: if its driver is not installed.
+    """
+    if address.dialect == "duckdb":
+        from cratedb_retention.engine.duckdb.engine import DuckDBEngine
+
+        return DuckDBEngine(address, create)
+    from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+
+    return CrateDBEngine(address, clock)

@@ -1,0 +1,81 @@
+"""
+What every database offers to the layers above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cratedb_retention.engine.archive import Archive
+from cratedb_retention.engine.database import Database
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.measurements import Measurements, Probe
+from cratedb_retention.model.plan import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    How far a step is.
+
+    :param done: Units that are done: rows, shards or partitions.
+    :param total: Units in all; None if unknown.
+    :param unit: Their name in the singular.
+    """
+
+    done: int
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """
+    What a step did.
+
+    :param rows: Rows that it removed, archived or moved; None if the database does not say.
+    :param partitions: Partitions concerned.
+    :param size: Bytes concerned, if known.
+    :param facts: What the store keeps about it beyond that.
+    """
+
+    rows: int | None = None
+    partitions: int = 0
+    size: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Report = Callable[[Progress], None]
+
+
+class Engine(Protocol):
+    """A database."""
+
+    @property
+    def database(self) -> Database:
+        """For the toolkit's own tables."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    @property
+    def archive(self) -> Archive:
+        """Snapshots in its repositories."""
+
+    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
+        """Read what planning needs, in a fixed number of statements."""
+
+    def measure(self, probes: Sequence[Probe]) -> Measurements:
+        """Answer questions about rows, some hundred in each statement."""
+
+    def perform(self, step: Step, report: Report) -> StepResult:
+        """Do a step. Each can be repeated after it was interrupted."""
+
+    def render(self, step: Step) -> list[str]:
+        """The statements of a step as text, for showing."""
+
+    def close(self) -> None:
+        """Close all connections."""

@@ -1,0 +1,1 @@
+"""CrateDB: the engine that the toolkit is for."""

@@ -1,0 +1,107 @@
+"""
+Snapshots in CrateDB's repositories: their states, verifying them, restoring partitions from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.cratedb.freeze import SETTING
+from cratedb_retention.engine.cratedb.snapshot import state_statement
+from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, refresh, table_name
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.errors import DatabaseError, NotFound
+from cratedb_retention.model.catalog import TableName
+
+
+class CrateArchive:
+    """Snapshots made with ``CREATE SNAPSHOT``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
+        """The states of snapshots, by repository and name; one statement for each repository."""
+        names: dict[str, list[str]] = defaultdict(list)
+        for repository, name in snapshots:
+            names[repository].append(name)
+        found = {}
+        for repository, wanted in names.items():
+            for row in self._database.query(state_statement(repository, wanted)):
+                complete = row["state"] == "SUCCESS" and not row["failures"]
+                detail = "; ".join([row["state"], *(row["failures"] or [])])
+                found[repository, row["name"]] = SnapshotState(repository, row["name"], complete, detail)
+        return found
+
+    def verify(self, snapshot: Archived) -> str:
+        """
+        Restore a snapshot beside its table, count its rows, and drop that copy again.
+
+        :raises NotFound: if it does not exist.
+        :raises DatabaseError: if it is not complete, or holds another number of rows.
+        """
+        thing = f"snapshot {snapshot.repository}.{snapshot.name}"
+        state = self.states([(snapshot.repository, snapshot.name)]).get((snapshot.repository, snapshot.name))
+        if state is None:
+            raise NotFound(thing, f"is not in repository {snapshot.repository}")
+        if not state.complete:
+            raise DatabaseError(thing, f"is not complete: {state.detail}")
+        copy = TableName(snapshot.table.schema, f"retention_verify_{snapshot.name[-12:]}")
+        self._drop(copy)
+        try:
+            rows = self.restore(snapshot, copy)
+        finally:
+            self._drop(copy)
+        if snapshot.rows is not None and rows != snapshot.rows:
+            raise DatabaseError(thing, f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
+        return f"{state.detail}, restored and counted {rows:,} rows"
+
+    def restore(self, snapshot: Archived, into: TableName) -> int | None:
+        """
+        Bring a partition back, and allow writes to it.
+
+        :raises Conflict: if the partition is there already.
+        """
+        for statement in self._statements(snapshot, into):
+            self._database.execute(statement)
+        refresh(self._database, into)
+        condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
+        count = sa.select(sa.func.count()).select_from(table_ref(into)).where(condition)
+        return int(self._database.rows(count)[0][0])
+
+    def render_restore(self, snapshot: Archived, into: TableName) -> Sequence[str]:
+        """The statements of a restore as text, for showing."""
+        return [self._database.render(statement) for statement in self._statements(snapshot, into)]
+
+    def _statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
+        options = {}
+        if into != snapshot.table:
+            # The pattern is a regular expression, and the replacement knows groups; the names are meant literally.
+            options = {
+                "schema_rename_pattern": _exactly(snapshot.table.schema),
+                "schema_rename_replacement": _replacement(into.schema),
+                "table_rename_pattern": _exactly(snapshot.table.name),
+                "table_rename_replacement": _replacement(into.name),
+            }
+        columns, values = snapshot.columns, snapshot.values
+        restore = RestoreSnapshot(snapshot.table, columns, values, snapshot.repository, snapshot.name, options)
+        # It was frozen when it was archived, and comes back as it was.
+        return [restore, AlterPartition(into, columns, values, SETTING, False)]
+
+    def _drop(self, table: TableName) -> None:
+        name = table_name(self._database, table)
+        self._database.execute(sa.text(f"DROP TABLE IF EXISTS {name}"))
+
+
+def _exactly(name: str) -> str:
+    return f"^{re.escape(name)}$"
+
+
+def _replacement(name: str) -> str:
+    return name.replace("\\", "\\\\").replace("$", "\\$")

@@ -1,0 +1,237 @@
+"""
+Reads CrateDB's catalog: seven statements, however many tables and policies there are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.database import Database
+from cratedb_retention.model.catalog import (
+    Capabilities,
+    Catalog,
+    Column,
+    Kind,
+    Partition,
+    Selector,
+    Table,
+    TableName,
+    Value,
+)
+from cratedb_retention.model.patterns import is_pattern, wanted_by
+
+CAPABILITIES = Capabilities(
+    product="CrateDB",
+    default_schema="doc",
+    freezes=True,
+    reallocates=True,
+    repositories_are_directories=False,
+)
+_SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
+_PartitionId = tuple[str, str, str]
+_Within = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+
+
+def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
+    """Read tables, partitions, shards, health, nodes and repositories."""
+    selectors = list(selectors)
+    wanted = wanted_by(selectors, CAPABILITIES.default_schema)
+    within = _within(selectors)
+    partitioned_by = _read_tables(database, within, wanted)
+    columns = _read_columns(database, within, partitioned_by)
+    facts = _read_shards(database, within)
+    _add_health(database, within, facts)
+    partitions = _read_partitions(database, within, partitioned_by, facts)
+    tables = {
+        name: _make_table(name, columns[name], by, partitions[name], facts) for name, by in partitioned_by.items()
+    }
+    return Catalog(CAPABILITIES, tables, _read_nodes(database), _read_repositories(database))
+
+
+def _within(selectors: Iterable[Selector]) -> _Within:
+    """Restrict statements to the schemas that are wanted, as far as they are named without wildcards."""
+    schemas = {selector.schema or CAPABILITIES.default_schema for selector in selectors}
+    if any(is_pattern(schema) for schema in schemas):
+        return lambda column: column.not_in(_SYSTEM)
+    return lambda column: column.in_(sorted(schemas))
+
+
+def _read_tables(
+    database: Database, within: _Within, wanted: Callable[[TableName], bool]
+) -> dict[TableName, tuple[str, ...]]:
+    """The tables that are wanted, with their partition columns."""
+    t = system_table("information_schema", "tables", "table_schema", "table_name", "partitioned_by", "table_type").c
+    statement = sa.select(t.table_schema, t.table_name, t.partitioned_by).where(
+        within(t.table_schema), t.table_type == "BASE TABLE"
+    )
+    rows = ((TableName(schema, name), tuple(by or ())) for schema, name, by in database.rows(statement))
+    return {table: by for table, by in rows if wanted(table)}
+
+
+def _read_columns(
+    database: Database, within: _Within, tables: Collection[TableName]
+) -> dict[TableName, dict[str, Column]]:
+    names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression", "ordinal_position")
+    c = system_table("information_schema", "columns", *names).c
+    statement = sa.select(*(c[name] for name in names[:5])).where(within(c.table_schema)).order_by(c.ordinal_position)
+    found: dict[TableName, dict[str, Column]] = defaultdict(dict)
+    for schema, name, column, data_type, expression in database.rows(statement):
+        table = TableName(schema, name)
+        if table in tables:
+            found[table][column] = Column(column, data_type, kind_of(data_type), expression)
+    return found
+
+
+def kind_of(data_type: str) -> Kind:
+    """What planning needs to know of a CrateDB type."""
+    base = data_type.partition("(")[0].strip()
+    if base.startswith("timestamp"):
+        return Kind.TIME
+    if base in ("text", "character varying", "character", "ip"):
+        return Kind.TEXT
+    if base in ("smallint", "integer", "bigint", "real", "double precision", "byte", "char", "numeric"):
+        return Kind.NUMBER
+    return Kind.BOOLEAN if base == "boolean" else Kind.OTHER
+
+
+@dataclass
+class _ShardFacts:
+    """What the shards of a partition, or of a table without partitions, say."""
+
+    rows: int = 0
+    size: int = 0
+    tokens: list[str] = field(default_factory=list)
+    nodes: set[str] = field(default_factory=set)
+    settled: bool = True
+    missing: int = 0
+
+
+_NO_SHARDS = _ShardFacts(settled=False)
+
+
+def _read_shards(database: Database, within: _Within) -> dict[_PartitionId, _ShardFacts]:
+    names = ("schema_name", "table_name", "partition_ident", "partition_uuid", "primary", "num_docs", "size")
+    s = system_table("sys", "shards", *names, "routing_state").c
+    node = sa.literal_column("node['name']")
+    writes = sa.literal_column("seq_no_stats['max_seq_no']") + 1
+    key = (s.schema_name, s.table_name, s.partition_ident)
+    rows = (s.num_docs, s.size, writes)
+    primary = [sa.func.sum(sa.case((s.primary, value), else_=0)) for value in rows]
+    unsettled = sa.func.sum(sa.case((s.routing_state == "STARTED", 0), else_=1))
+    statement = (
+        sa.select(*key, s.partition_uuid, node, *primary, unsettled)
+        .where(within(s.schema_name))
+        .group_by(*key, s.partition_uuid, node)
+    )
+    found: dict[_PartitionId, _ShardFacts] = defaultdict(_ShardFacts)
+    writes_of: dict[_PartitionId, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for schema, table, ident, uuid, node_name, docs, size, seq, waiting in database.rows(statement):
+        partition = (schema, table, ident or "")
+        facts = found[partition]
+        facts.rows += docs or 0
+        facts.size += size or 0
+        facts.settled = facts.settled and not waiting
+        writes_of[partition][uuid] += seq or 0
+        if node_name:
+            facts.nodes.add(node_name)
+    for partition, by_uuid in writes_of.items():
+        found[partition].tokens = [f"{uuid}:{count}" for uuid, count in sorted(by_uuid.items(), key=str)]
+    return found
+
+
+def _add_health(database: Database, within: _Within, facts: dict[_PartitionId, _ShardFacts]) -> None:
+    h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
+    statement = sa.select(h.table_schema, h.table_name, h.partition_ident, h.missing_shards).where(
+        within(h.table_schema), h.missing_shards > 0
+    )
+    for schema, table, ident, missing in database.rows(statement):
+        facts[schema, table, ident or ""].missing = missing
+
+
+def _read_partitions(
+    database: Database,
+    within: _Within,
+    partitioned_by: Mapping[TableName, Sequence[str]],
+    facts: Mapping[_PartitionId, _ShardFacts],
+) -> dict[TableName, list[Partition]]:
+    names = ("table_schema", "table_name", "partition_ident", "values", "closed", "settings")
+    p = system_table("information_schema", "table_partitions", *names).c
+    # Settings are large: of 100,000 partitions only what is needed may travel.
+    frozen = sa.literal_column("settings['blocks']['write']")
+    requires = sa.literal_column("settings['routing']['allocation']['require']")
+    statement = sa.select(
+        p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires
+    ).where(within(p.table_schema))
+    found: dict[TableName, list[Partition]] = defaultdict(list)
+    for schema, name, ident, by_column, closed, is_frozen, required in database.rows(statement):
+        table = TableName(schema, name)
+        if table in partitioned_by:
+            values = tuple([by_column[column] for column in partitioned_by[table]])
+            shards = facts.get((schema, name, ident), _NO_SHARDS)
+            found[table].append(_make_partition(values, ident, bool(closed), bool(is_frozen), required, shards))
+    return found
+
+
+def _make_partition(
+    values: tuple[Value, ...],
+    ident: str,
+    closed: bool,
+    frozen: bool,
+    required: Mapping[str, Any] | None,
+    shards: _ShardFacts,
+) -> Partition:
+    return Partition(
+        values=values,
+        ident=ident,
+        rows=None if closed else shards.rows,
+        size=shards.size,
+        token="+".join(shards.tokens),
+        closed=closed,
+        frozen=frozen,
+        missing_shards=shards.missing,
+        requires=tuple(sorted((key, str(value)) for key, value in _flatten(required or {}))),
+        nodes=frozenset(shards.nodes),
+        settled=shards.settled,
+    )
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield prefix + key, value
+
+
+def _make_table(
+    name: TableName,
+    columns: Mapping[str, Column],
+    by: tuple[str, ...],
+    partitions: Sequence[Partition],
+    facts: Mapping[_PartitionId, _ShardFacts],
+) -> Table:
+    if by:
+        rows = sum(p.rows or 0 for p in partitions)
+        size = sum(p.size or 0 for p in partitions)
+        missing = sum(p.missing_shards for p in partitions)
+    else:
+        own = facts.get((*name, ""), _NO_SHARDS)
+        rows, size, missing = own.rows, own.size, own.missing
+    return Table(name, columns, by, tuple(partitions), rows, size, missing)
+
+
+def _read_nodes(database: Database) -> dict[str, dict[str, str]]:
+    n = system_table("sys", "nodes", "name", "attributes").c
+    rows = database.rows(sa.select(n.name, n.attributes))
+    return {name: {key: str(value) for key, value in _flatten(attributes or {})} for name, attributes in rows}
+
+
+def _read_repositories(database: Database) -> frozenset[str]:
+    r = system_table("sys", "repositories", "name").c
+    return frozenset(row[0] for row in database.rows(sa.select(r.name)))

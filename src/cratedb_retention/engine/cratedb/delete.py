@@ -1,0 +1,74 @@
+"""
+Deleting on CrateDB: a DELETE whose condition fits whole partitions drops them, all in one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import sqlalchemy as sa
+
+from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.engine.cratedb.health import check_health
+from cratedb_retention.engine.cratedb.sql import SQL, refresh
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.rows import delete_in_batches
+from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece
+
+# Rows in one DELETE: CrateDB holds the found rows' identifiers in memory.
+BATCH = 100_000
+
+
+def drop_partitions(database: Database, step: DropPartitions) -> StepResult:
+    """Drop whole partitions; those whose age came from their rows only if no younger row arrived."""
+    check_health(database, step.table, step.columns, step.pieces)
+    if step.time_column is not None:
+        check_age(database, step.table, step.columns, step.pieces, step.time_column, step.before)
+    database.execute(drop_statement(step.table, step.columns, step.pieces))
+    rows = [piece.partition.rows for piece in step.pieces]
+    sizes = [piece.partition.size or 0 for piece in step.pieces]
+    known = None if None in rows else sum(row or 0 for row in rows)
+    return StepResult(known, len(step.pieces), sum(sizes))
+
+
+def drop_statement(table: TableName, columns: Sequence[Column], pieces: Sequence[Piece]) -> sa.Delete:
+    """One DELETE for many partitions."""
+    values = [piece.partition.values for piece in pieces]
+    return sa.delete(table_ref(table)).where(in_partitions(SQL, columns, values))
+
+
+def check_age(
+    database: Database,
+    table: TableName,
+    columns: Sequence[Column],
+    pieces: Sequence[Piece],
+    time_column: Column,
+    before: int,
+) -> None:
+    """
+    Make sure that frozen partitions hold no young row (law 1).
+
+    :raises PartitionChanged: if they do.
+    """
+    time = SQL.column(time_column)
+    reference = table_ref(table)
+    refresh(database, table)
+    within = in_partitions(SQL, columns, [piece.partition.values for piece in pieces if not piece.exact])
+    newest = database.rows(sa.select(SQL.epoch_ms(sa.func.max(time))).select_from(reference).where(within))[0][0]
+    if newest is not None and newest >= before:
+        raise PartitionChanged(
+            f"table {table}", f"a row of {show(newest)} was written to an expired partition", "plan again"
+        )
+
+
+def delete_rows(database: Database, step: DeleteRows, report: Report) -> StepResult:
+    """Delete rows oldest first, a bounded number in each statement."""
+
+    def prepare() -> None:
+        check_health(database, step.table)
+        refresh(database, step.table)
+
+    return delete_in_batches(database, SQL, step, report, BATCH, prepare)

@@ -1,0 +1,138 @@
+"""
+The engine for CrateDB: opens the connection, and hands each kind of work to the module that knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import assert_never
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.engine.cratedb import delete, freeze, reallocate, snapshot
+from cratedb_retention.engine.cratedb.archive import CrateArchive
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog
+from cratedb_retention.engine.cratedb.errors import translate
+from cratedb_retention.engine.cratedb.sql import SQL
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.measuring import measure
+from cratedb_retention.engine.rows import rows_statement
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.measurements import Measurements, Probe
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    MovePartitions,
+    SnapshotPartition,
+    Step,
+    ThawPartitions,
+    VerifySnapshot,
+)
+
+
+class CrateDBEngine:
+    """
+    CrateDB, 5.10 or later, through its HTTP endpoint.
+
+    :raises ConnectionLost: if it can't be reached.
+    :raises AccessDenied: if user or password are wrong.
+    """
+
+    def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
+        self.clock = clock
+        try:
+            engine = sa.create_engine(address.dburi)
+        except SQLAlchemyError as error:
+            raise InvalidInput(f"database address {address.safe}", str(error)) from None
+        self._database = Database(
+            engine, partial(translate, address), refreshes=True, row_version=("_seq_no", "_primary_term")
+        )
+        self._database.rows(sa.select(sa.literal(1)))
+
+    @property
+    def database(self) -> Database:
+        """For the toolkit's own tables."""
+        return self._database
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return CAPABILITIES
+
+    @property
+    def archive(self) -> CrateArchive:
+        """Snapshots in its repositories."""
+        return CrateArchive(self._database)
+
+    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
+        """Read what planning needs, in seven statements."""
+        return read_catalog(self._database, selectors)
+
+    def measure(self, probes: Sequence[Probe]) -> Measurements:
+        """Answer questions about rows."""
+        return measure(self._database, SQL, probes)
+
+    def perform(self, step: Step, report: Report) -> StepResult:
+        """
+        Do a step.
+
+        :raises RetentionError: if it failed; then it can be repeated.
+        """
+        match step:
+            case DropPartitions():
+                return delete.drop_partitions(self._database, step)
+            case DeleteRows():
+                return delete.delete_rows(self._database, step, report)
+            case MovePartitions():
+                return reallocate.move(self._database, step, report, self.clock)
+            case FreezePartitions():
+                return freeze.set_blocked(self._database, step, True, report)
+            case ThawPartitions():
+                return freeze.set_blocked(self._database, step, False, report)
+            case SnapshotPartition():
+                return snapshot.create(self._database, step, self.clock)
+            case VerifySnapshot():
+                return snapshot.verify(self._database, step)
+            case DropArchived():
+                return snapshot.drop_archived(self._database, step)
+            case _:
+                assert_never(step)
+
+    def render(self, step: Step) -> list[str]:
+        """The statements of a step as text, for showing."""
+        return [self._database.render(statement) for statement in statements(step)]
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+
+def statements(step: Step) -> list[sa.Executable]:
+    """The statements that change something, for showing a step and for testing it without a connection."""
+    match step:
+        case DropPartitions():
+            return [delete.drop_statement(step.table, step.columns, step.pieces)]
+        case DeleteRows():
+            return [rows_statement(SQL, step)]
+        case MovePartitions():
+            return reallocate.statements(step)
+        case FreezePartitions():
+            return freeze.statements(step, True)
+        case ThawPartitions():
+            return freeze.statements(step, False)
+        case SnapshotPartition():
+            return [snapshot.create_statement(step)]
+        case VerifySnapshot():
+            return [snapshot.state_statement(step.repository, [step.name])]
+        case DropArchived():
+            return [delete.drop_statement(step.table, step.columns, [step.piece])]
+        case _:
+            assert_never(step)

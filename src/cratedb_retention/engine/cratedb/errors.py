@@ -1,0 +1,72 @@
+"""
+CrateDB's errors in our words.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cratedb_retention.errors import (
+    AccessDenied,
+    ClusterUnwell,
+    Conflict,
+    ConnectionLost,
+    DatabaseError,
+    NotFound,
+    RetentionError,
+)
+from cratedb_retention.model.address import DatabaseAddress
+
+# CrateDB's class of error, ours, and the remedy.
+_KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
+    ("Unauthorized", AccessDenied, "check user and password in the address"),
+    ("UnauthorizedException", AccessDenied, "GRANT what is missing, or connect as another user"),
+    ("MissingPrivilegeException", AccessDenied, "GRANT what is missing, or connect as another user"),
+    ("SchemaUnknownException", NotFound, ""),
+    ("RelationUnknown", NotFound, ""),
+    ("ColumnUnknownException", NotFound, ""),
+    ("PartitionUnknownException", NotFound, ""),
+    ("RepositoryMissingException", NotFound, "create it with CREATE REPOSITORY"),
+    ("RepositoryVerificationException", DatabaseError, "make the repository's location writable for every node"),
+    ("SnapshotMissingException", NotFound, ""),
+    ("PartitionAlreadyExistsException", Conflict, "restore it beside the table, or delete it first"),
+    ("RelationAlreadyExists", Conflict, ""),
+    ("DuplicateKeyException", Conflict, ""),
+    ("NoShardAvailableActionException", ClusterUnwell, "bring the lost nodes back"),
+    ("UnavailableShardsException", ClusterUnwell, "bring the lost nodes back"),
+    ("PrimaryMissingActionException", ClusterUnwell, "bring the lost nodes back"),
+    ("MasterNotDiscoveredException", ConnectionLost, "wait until the cluster has elected a master"),
+    ("NodeDisconnectedException", ConnectionLost, "try again"),
+    ("NodeNotConnectedException", ConnectionLost, "try again"),
+    ("ConcurrentSnapshotExecutionException", ConnectionLost, "wait for the other snapshot"),
+)
+_LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", "Read timed out")
+
+
+def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
+    """Make one of our errors from one of the driver's."""
+    message = str(getattr(error, "orig", None) or error)
+    if any(text in message for text in _LOST):
+        return ConnectionLost(f"database {address.safe}", _why_lost(message), "is CrateDB running there?")
+    known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
+    name = known[1] if known else ""
+    text = known[2].strip().removesuffix("]") if known else message
+    if "401" in message and "Unauthorized" in message:
+        name, text = "Unauthorized", "user or password are wrong"
+    for known_name, error_class, remedy in _KNOWN:
+        if name == known_name:
+            return error_class(_thing(address, error_class), text, remedy)
+    return DatabaseError("CrateDB", f"{message}{_shorten(statement)}")
+
+
+def _thing(address: DatabaseAddress, error_class: type[RetentionError]) -> str:
+    return f"database {address.safe}" if issubclass(error_class, AccessDenied | ConnectionLost) else "CrateDB"
+
+
+def _why_lost(message: str) -> str:
+    cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)", message) or re.search(r"(Read timed out|Connection aborted)", message)
+    return f"no answer ({cause[1]})" if cause else "no answer"
+
+
+def _shorten(statement: str) -> str:
+    return f" (in: {statement[:200]}{'...' if len(statement) > 200 else ''})" if statement else ""

@@ -1,0 +1,99 @@
+"""
+Moving partitions on CrateDB: an allocation rule says where the shards belong; the cluster moves them in its own time.
+This module waits for that, and says why if nothing moves.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.base import Progress, Report, StepResult
+from cratedb_retention.engine.cratedb.health import check_health
+from cratedb_retention.engine.cratedb.sql import AlterPartition, system_table
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import MoveStuck
+from cratedb_retention.model.plan import MovePartitions
+from cratedb_retention.model.words import plural
+
+POLL_SECONDS = 0.5
+# Without any shard arriving or recovering further for so long, the move counts as stuck.
+PATIENCE_SECONDS = 120.0
+
+
+def statements(step: MovePartitions) -> list[sa.Executable]:
+    """One ALTER TABLE for each partition."""
+    setting = f"routing.allocation.require.{step.attribute}"
+    return [
+        AlterPartition(step.table, step.columns, piece.partition.values, setting, step.value) for piece in step.pieces
+    ]
+
+
+def move(database: Database, step: MovePartitions, report: Report, clock: Clock) -> StepResult:
+    """
+    Move partitions and wait until all their shards have arrived.
+
+    :raises MoveStuck: if nothing moves any more; the rule stays, and the next run waits again.
+    """
+    check_health(database, step.table, step.columns, step.pieces)
+    for statement in statements(step):
+        database.execute(statement)
+    _wait(database, step, report, clock)
+    rows = sum(piece.partition.rows or 0 for piece in step.pieces)
+    return StepResult(rows, len(step.pieces), sum(piece.partition.size or 0 for piece in step.pieces))
+
+
+def _wait(database: Database, step: MovePartitions, report: Report, clock: Clock) -> None:
+    idents = [piece.partition.ident for piece in step.pieces]
+    last_seen: object = None
+    since = clock.now()
+    while True:
+        arrived, total, recovered = _arrived(database, step, idents)
+        report(Progress(arrived, total, "shard"))
+        if arrived == total:
+            return
+        if (arrived, recovered) != last_seen:
+            last_seen, since = (arrived, recovered), clock.now()
+        elif (clock.now() - since).total_seconds() > PATIENCE_SECONDS:
+            raise _stuck(database, step, idents, total - arrived)
+        clock.sleep(POLL_SECONDS)
+
+
+def _arrived(database: Database, step: MovePartitions, idents: list[str]) -> tuple[int, int, int]:
+    """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
+    s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "routing_state", "primary").c
+    n = system_table("sys", "nodes", "name", "attributes").c
+    node = sa.literal_column("node['name']")
+    recovered = sa.literal_column("recovery['size']['recovered']")
+    right = {
+        name
+        for name, attributes in database.rows(sa.select(n.name, n.attributes))
+        if str((attributes or {}).get(step.attribute)) == step.value
+    }
+    where = (s.schema_name == step.table.schema, s.table_name == step.table.name, s.partition_ident.in_(idents))
+    rows = database.rows(sa.select(node, s.routing_state, s.primary, recovered).where(*where))
+    # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
+    assigned = [row for row in rows if row[0] is not None or row[2]]
+    arrived = sum(1 for name, state, _, _ in assigned if name in right and state == "STARTED")
+    return arrived, len(assigned), sum(row[3] or 0 for row in rows)
+
+
+def _stuck(database: Database, step: MovePartitions, idents: list[str], count: int) -> MoveStuck:
+    a = system_table("sys", "allocations", "table_schema", "table_name", "partition_ident", "explanation", "node_id")
+    where = (
+        a.c.table_schema == step.table.schema,
+        a.c.table_name == step.table.name,
+        a.c.partition_ident.in_(idents),
+    )
+    decisions = sa.literal_column("decisions")
+    found = database.rows(sa.select(a.c.explanation, decisions).where(*where).limit(20))
+    reasons: list[str] = []
+    for explanation, by_node in found:
+        reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
+        reasons += [explanation] if explanation and not by_node else []
+    why = "; ".join(dict.fromkeys(reasons[:3])) or "CrateDB gives no reason"
+    return MoveStuck(
+        f"table {step.table}",
+        f"{plural(count, 'shard')} do not reach nodes with {step.attribute}={step.value}: {why}",
+        "make room or nodes there; the next run goes on waiting",
+    )

@@ -1,0 +1,137 @@
+"""
+Archiving on CrateDB: one snapshot for each partition, verified, and only then is the partition dropped (law 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.base import StepResult
+from cratedb_retention.engine.cratedb.delete import check_age, drop_statement
+from cratedb_retention.engine.cratedb.health import check_health
+from cratedb_retention.engine.cratedb.sql import CreateSnapshot, DropSnapshot, system_table
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import DatabaseError, PartitionChanged
+from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.words import show_partition
+
+POLL_SECONDS = 0.5
+
+
+def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepResult:
+    """
+    Archive a frozen partition. A complete snapshot of the same content is kept; what an interrupted run left is not.
+
+    :raises PartitionChanged: if the partition was written to since the plan.
+    """
+    check_health(database, step.table, step.columns, [step.piece])
+    _check_token(database, step)
+    state = _wait_while_in_progress(database, step, clock)
+    if state is not None and state["state"] != "SUCCESS":
+        database.execute(DropSnapshot(step.repository, step.name))
+        state = None
+    if state is None:
+        database.execute(create_statement(step))
+    partition = step.piece.partition
+    return StepResult(partition.rows, 1, partition.size)
+
+
+def create_statement(step: SnapshotPartition) -> sa.Executable:
+    """The CREATE SNAPSHOT."""
+    return CreateSnapshot(step.table, step.columns, step.piece.partition.values, step.repository, step.name)
+
+
+def _wait_while_in_progress(database: Database, step: SnapshotPartition, clock: Clock) -> Mapping[str, Any] | None:
+    """The state of a snapshot of that name; one that is being made, perhaps by a run that was killed, is awaited."""
+    while True:
+        state = find_state(database, step.repository, step.name)
+        if state is None or state["state"] != "IN_PROGRESS":
+            return state
+        clock.sleep(POLL_SECONDS)
+
+
+def find_state(database: Database, repository: str, name: str) -> Mapping[str, Any] | None:
+    """A snapshot as ``sys.snapshots`` shows it; None if there is none."""
+    found = database.query(state_statement(repository, [name]))
+    return found[0] if found else None
+
+
+def state_statement(repository: str, names: Iterable[str]) -> sa.Select[Any]:
+    """States of snapshots of a repository."""
+    columns = ("name", "repository", "state", "failures", "total_shards", "table_partitions")
+    s = system_table("sys", "snapshots", *columns).c
+    return sa.select(*(s[column] for column in columns)).where(s.repository == repository, s.name.in_(list(names)))
+
+
+def verify(database: Database, step: VerifySnapshot | DropArchived) -> StepResult:
+    """
+    Make sure that a snapshot is complete and holds the partition.
+
+    :raises DatabaseError: if not.
+    """
+    state = find_state(database, step.repository, step.name)
+    thing = f"snapshot {step.repository}.{step.name}"
+    if state is None:
+        raise DatabaseError(thing, "does not exist", "run again")
+    if state["state"] != "SUCCESS" or state["failures"]:
+        failures = "; ".join(state["failures"] or [])
+        raise DatabaseError(thing, f"is not complete ({state['state']}) {failures}", "look at the repository, run again")
+    wanted = [None if value is None else _as_text(value) for value in step.piece.partition.values]
+    held = state["table_partitions"] or []
+    if not any(
+        (p["table_schema"], p["table_name"]) == tuple(step.table) and list(p["values"]) == wanted for p in held
+    ):
+        raise DatabaseError(thing, f"does not hold partition {_label(step)}", "delete the snapshot and run again")
+    return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
+
+
+def _as_text(value: object) -> str:
+    """A partition value as snapshots list it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def drop_archived(database: Database, step: DropArchived) -> StepResult:
+    """
+    Drop a partition whose snapshot is complete and whose content is still the one that was archived.
+
+    :raises PartitionChanged: if it was written to, or thawed, since.
+    """
+    check_health(database, step.table, step.columns, [step.piece])
+    verify(database, step)
+    _check_token(database, step)
+    if step.time_column is not None:
+        check_age(database, step.table, step.columns, [step.piece], step.time_column, step.before)
+    database.execute(drop_statement(step.table, step.columns, [step.piece]))
+    return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
+
+
+def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> str:
+    return show_partition(step.columns, step.piece.partition.values)
+
+
+def _check_token(database: Database, step: SnapshotPartition | DropArchived) -> None:
+    """Compare the change token of the partition with the planned one, and see that it can't change any more."""
+    token, protected = _read_token(database, step)
+    thing = f"table {step.table}, partition {_label(step)}"
+    if token != step.piece.partition.token:
+        raise PartitionChanged(thing, "was written to since the plan was made", "the next run archives it")
+    if not protected:
+        raise PartitionChanged(thing, "somebody allowed writes to it in the meantime", "the next run archives it")
+
+
+def _read_token(database: Database, step: SnapshotPartition | DropArchived) -> tuple[str, bool]:
+    p = system_table("information_schema", "table_partitions", "table_schema", "table_name", "partition_ident", "closed").c
+    frozen = sa.literal_column("settings['blocks']['write']")
+    ident = step.piece.partition.ident
+    mine = (p.table_schema == step.table.schema, p.table_name == step.table.name, p.partition_ident == ident)
+    protected = any(closed or blocked for closed, blocked in database.rows(sa.select(p.closed, frozen).where(*mine)))
+    s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "partition_uuid", "primary").c
+    writes = sa.func.sum(sa.literal_column("seq_no_stats['max_seq_no']") + 1)
+    mine = (s.schema_name == step.table.schema, s.table_name == step.table.name, s.partition_ident == ident)
+    statement = sa.select(s.partition_uuid, writes).where(*mine, s.primary).group_by(s.partition_uuid)
+    token = "+".join(f"{uuid}:{count or 0}" for uuid, count in sorted(database.rows(statement), key=str))
+    return token, protected

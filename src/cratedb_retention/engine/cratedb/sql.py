@@ -1,0 +1,190 @@
+"""
+CrateDB's SQL: how columns and values are written, and the statements for which SQLAlchemy has no construct.
+
+Everything is quoted by the dialect or passed as a parameter; nothing is pasted into text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
+from sqlalchemy.sql.expression import Executable
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.model.catalog import Column, TableName, Value
+
+_SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")
+
+
+def system_table(schema: str, name: str, *columns: str) -> sa.TableClause:
+    """A table of the system, such as ``sys.shards``."""
+    return sa.table(name, *map(sa.column, columns), schema=schema)
+
+
+def table_name(database: Database, table: TableName) -> str:
+    """A table's full name as SQL, quoted by the dialect."""
+    return str(database.engine.dialect.identifier_preparer.format_table(table_ref(table)))  # type: ignore[arg-type]
+
+
+def refresh(database: Database, table: TableName) -> None:
+    """Make what was written to a table visible to the next query."""
+    database.execute(sa.text(f"REFRESH TABLE {table_name(database, table)}"))
+
+
+class Subscript(ColumnElement[Any]):
+    """A column inside an object: ``"meta"['day']``. A plain column's name can't hold a bracket, so none is taken for one."""
+
+    inherit_cache = False
+
+    def __init__(self, name: str, path: Sequence[str]) -> None:
+        self.name, self.path = name, tuple(path)
+        self.type = sa.types.NullType()
+
+
+@compiles(Subscript)
+def _compile_subscript(element: Subscript, compiler: SQLCompiler, **kw: Any) -> str:
+    path = "".join("['" + part.replace("'", "''") + "']" for part in element.path)
+    return compiler.preparer.quote_identifier(element.name) + path
+
+
+class CrateExpressions:
+    """How CrateDB writes columns and values."""
+
+    def column(self, column: Column) -> ColumnElement[Any]:
+        """A reference to a column, perhaps inside an object."""
+        match = _SUBSCRIPTED.fullmatch(column.name)
+        if match:
+            return Subscript(match["name"], re.findall(r"\['(.*?)'\]", match["path"]))
+        return sa.column(quoted_name(column.name, True))
+
+    def value(self, column: Column, value: Value) -> Any:
+        """Instants are milliseconds, which is what CrateDB compares a timestamp with."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return sa.literal(value, sa.BigInteger())
+        return sa.literal(value)
+
+    def epoch_ms(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A timestamp cast to a whole number is its milliseconds."""
+        return sa.cast(expression, sa.BigInteger())
+
+
+SQL = CrateExpressions()
+
+
+class PartitionStatement(Executable, ClauseElement):
+    """A statement about one partition of a table: ``... "t" PARTITION ("month" = ?) ...``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, columns: Sequence[Column] = (), values: Sequence[Value] = ()) -> None:
+        self.table = table
+        self.assignments = list(zip(columns, values, strict=True))
+
+    def relation(self, compiler: SQLCompiler, **kw: Any) -> str:
+        """The table and its partition as SQL."""
+        text = compiler.process(table_ref(self.table), ashint=False, asfrom=True, **kw)
+        if not self.assignments:
+            return text
+        parts = (
+            f"{compiler.process(SQL.column(column), **kw)} = {compiler.process(_literal(column, value), **kw)}"
+            for column, value in self.assignments
+        )
+        return f"{text} PARTITION ({', '.join(parts)})"
+
+
+def _literal(column: Column, value: Value) -> ColumnElement[Any]:
+    return sa.null() if value is None else SQL.value(column, value)
+
+
+class AlterPartition(PartitionStatement):
+    """``ALTER TABLE ... PARTITION (...) SET ("name" = value)``."""
+
+    inherit_cache = False
+
+    def __init__(
+        self, table: TableName, columns: Sequence[Column], values: Sequence[Value], setting: str, to: bool | str
+    ) -> None:
+        super().__init__(table, columns, values)
+        self.setting, self.to = setting, to
+
+
+@compiles(AlterPartition)
+def _compile_alter(element: AlterPartition, compiler: SQLCompiler, **kw: Any) -> str:
+    value = compiler.process(sa.literal(element.to), **kw)
+    name = compiler.preparer.quote_identifier(element.setting)
+    return f"ALTER TABLE {element.relation(compiler, **kw)} SET ({name} = {value})"
+
+
+class CreateSnapshot(PartitionStatement):
+    """``CREATE SNAPSHOT repository.name TABLE ... PARTITION (...)``, which waits until it is complete."""
+
+    inherit_cache = False
+
+    def __init__(
+        self, table: TableName, columns: Sequence[Column], values: Sequence[Value], repository: str, name: str
+    ) -> None:
+        super().__init__(table, columns, values)
+        self.repository, self.name = repository, name
+
+
+@compiles(CreateSnapshot)
+def _compile_create_snapshot(element: CreateSnapshot, compiler: SQLCompiler, **kw: Any) -> str:
+    return (
+        f"CREATE SNAPSHOT {_snapshot(compiler, element.repository, element.name)} "
+        f"TABLE {element.relation(compiler, **kw)} WITH (wait_for_completion = true)"
+    )
+
+
+class DropSnapshot(Executable, ClauseElement):
+    """``DROP SNAPSHOT repository.name``."""
+
+    inherit_cache = False
+
+    def __init__(self, repository: str, name: str) -> None:
+        self.repository, self.name = repository, name
+
+
+@compiles(DropSnapshot)
+def _compile_drop_snapshot(element: DropSnapshot, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"DROP SNAPSHOT {_snapshot(compiler, element.repository, element.name)}"
+
+
+class RestoreSnapshot(PartitionStatement):
+    """``RESTORE SNAPSHOT repository.name TABLE ... PARTITION (...)``, with options, which waits until it is done."""
+
+    inherit_cache = False
+
+    def __init__(
+        self,
+        table: TableName,
+        columns: Sequence[Column],
+        values: Sequence[Value],
+        repository: str,
+        name: str,
+        options: Mapping[str, str],
+    ) -> None:
+        super().__init__(table, columns, values)
+        self.repository, self.name, self.options = repository, name, dict(options)
+
+
+@compiles(RestoreSnapshot)
+def _compile_restore(element: RestoreSnapshot, compiler: SQLCompiler, **kw: Any) -> str:
+    options = "".join(
+        f", {compiler.preparer.quote_identifier(key)} = {compiler.process(sa.literal(value), **kw)}"
+        for key, value in element.options.items()
+    )
+    return (
+        f"RESTORE SNAPSHOT {_snapshot(compiler, element.repository, element.name)} "
+        f"TABLE {element.relation(compiler, **kw)} WITH (wait_for_completion = true{options})"
+    )
+
+
+def _snapshot(compiler: SQLCompiler, repository: str, name: str) -> str:
+    return f"{compiler.preparer.quote_identifier(repository)}.{compiler.preparer.quote_identifier(name)}"

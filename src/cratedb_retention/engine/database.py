@@ -1,0 +1,115 @@
+"""
+One connection to a database through SQLAlchemy: executes statements, counts them, translates errors.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from cratedb_retention.errors import RetentionError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Translate = Callable[[Exception, str], RetentionError]
+
+
+class Database:
+    """
+    Executes SQL.
+
+    :param engine: The SQLAlchemy engine.
+    :param translate: Makes one of our errors from one of the driver's and the statement.
+    :param refreshes: Whether changes are visible to queries only after ``REFRESH TABLE``, as on CrateDB.
+    :param row_version: System columns that change with each change of a row (CrateDB: ``_seq_no``), for
+        conditional updates.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        translate: Translate,
+        refreshes: bool = False,
+        row_version: Sequence[str] = (),
+    ) -> None:
+        self.engine = engine
+        self.refreshes = refreshes
+        self.row_version = tuple(row_version)
+        self.statements = 0
+        self._translate = translate
+        sa.event.listen(engine, "before_cursor_execute", self._count)
+
+    def _count(self, *args: Any) -> None:
+        self.statements += 1
+
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
+        """
+        Execute a statement and return the number of rows that it changed; negative if the database does not say.
+
+        :raises RetentionError: in the words of the engine.
+        """
+
+        def work(connection: sa.Connection) -> int:
+            result = connection.execute(statement, parameters)
+            return -1 if result.rowcount is None else result.rowcount
+
+        return self.transact(work, statement)
+
+    def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
+        """
+        Execute a query and return its rows as mappings.
+
+        :raises RetentionError: in the words of the engine.
+        """
+        return self.transact(lambda connection: list(connection.execute(statement).mappings()), statement)
+
+    def rows(self, statement: sa.Executable) -> list[Sequence[Any]]:
+        """
+        Execute a query and return its rows as tuples, which is faster for many.
+
+        :raises RetentionError: in the words of the engine.
+        """
+        return self.transact(lambda connection: list(connection.execute(statement).all()), statement)
+
+    def transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None = None) -> T:
+        """
+        Do some work in one transaction, where the database has transactions.
+
+        :param statement: For the log and for error messages.
+        :raises RetentionError: in the words of the engine.
+        """
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            text = self.render(statement) if statement is not None else ""
+            logger.debug("failed: %s", text, exc_info=True)
+            raise self._translate(error, text) from error
+
+    def refresh(self, table: sa.Table) -> None:
+        """Make what was written to a table visible to the next query."""
+        if self.refreshes:
+            name = self.engine.dialect.identifier_preparer.format_table(table)
+            self.execute(sa.text(f"REFRESH TABLE {name}"))
+
+    def render(self, statement: sa.Executable) -> str:
+        """The statement as text with its values, for showing; never for executing."""
+        return render(statement, self.engine.dialect)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def render(statement: sa.Executable, dialect: sa.Dialect) -> str:
+    """Compile a statement with its values in place, without a connection; for showing only."""
+    try:
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+    except (SQLAlchemyError, NotImplementedError):
+        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    return " ".join(str(compiled).split())

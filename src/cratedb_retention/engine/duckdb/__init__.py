@@ -1,0 +1,1 @@
+"""DuckDB: an embedded file, for trying out, testing and the edge."""

@@ -1,0 +1,169 @@
+"""
+Reads DuckDB's catalog: two statements, and one for some hundred tables with partitions.
+
+DuckDB has no partitions of its own. What counts as one is the rows that agree in the partition columns, which are, in
+this order: those that the table's comment names (``COMMENT ON TABLE t IS 'PARTITIONED BY (tenant, month)'``), the one
+that a policy names, or the only generated column that cuts time into intervals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb.sql import SQL, fingerprint
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.measuring import chunks, from_text, union, value_texts
+from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Selector, Table, TableName
+from cratedb_retention.model.intervals import read_grid
+from cratedb_retention.model.patterns import find_tables, wanted_by
+from cratedb_retention.model.words import show_partition
+
+CAPABILITIES = Capabilities(
+    product="DuckDB",
+    default_schema="main",
+    freezes=False,
+    reallocates=False,
+    repositories_are_directories=True,
+)
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+_COMMENT = re.compile(r"\bpartitioned\s+by\s*\((?P<columns>.*)\)", re.IGNORECASE | re.DOTALL)
+_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
+
+
+def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
+    """Read tables and their partitions."""
+    selectors = list(selectors)
+    wanted = wanted_by(selectors, CAPABILITIES.default_schema)
+    columns = _read_columns(database, wanted)
+    comments = _read_comments(database, wanted)
+    named = _named_columns(selectors, comments)
+    tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, comments)}
+    bare = {
+        name: Table(name, columns[name], _partition_columns(columns[name], comment, named.get(name)), rows=rows)
+        for name, (comment, rows) in comments.items()
+    }
+    partitions = _read_partitions(database, [t for t in bare.values() if t.partitioned_by], tokens)
+    tables = {
+        name: Table(name, table.columns, table.partitioned_by, tuple(partitions.get(name, ())), table.rows)
+        for name, table in bare.items()
+    }
+    return Catalog(CAPABILITIES, tables)
+
+
+def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
+    return find_tables(selector.schema or CAPABILITIES.default_schema, selector.name, tables)
+
+
+def _named_columns(selectors: Iterable[Selector], tables: Iterable[TableName]) -> dict[TableName, str]:
+    named: dict[TableName, str] = {}
+    for selector in selectors:
+        if selector.partition_column:
+            for table in _tables_of(selector, tables):
+                named.setdefault(table, selector.partition_column)
+    return named
+
+
+def _system(function: str, *columns: str) -> sa.TableValuedAlias:
+    return getattr(sa.func, function)().table_valued(*columns)  # type: ignore[no-any-return]
+
+
+def _read_columns(
+    database: Database, wanted: Callable[[TableName], bool]
+) -> dict[TableName, dict[str, Column]]:
+    names = ("schema_name", "table_name", "column_name", "data_type", "column_default", "column_index")
+    c = _system("duckdb_columns", *names, "database_name", "internal").c
+    mine = (c.database_name == sa.func.current_database(), sa.not_(c.internal))
+    found: dict[TableName, dict[str, Column]] = defaultdict(dict)
+    for schema, table, column, data_type, default in database.rows(
+        sa.select(*(c[name] for name in names[:5])).where(*mine).order_by(c.column_index)
+    ):
+        name = TableName(schema, table)
+        if wanted(name):
+            found[name][column] = Column(column, data_type, kind_of(data_type), default)
+    for columns in found.values():
+        for column in columns.values():
+            columns[column.name] = _without_plain_default(column, columns)
+    return found
+
+
+def _without_plain_default(column: Column, columns: Mapping[str, Column]) -> Column:
+    """DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns."""
+    expression = column.expression
+    words = set(re.findall(r'"(?:[^"]|"")*"|[^\W\d][\w$]*', expression or ""))
+    named = {word[1:-1].replace('""', '"') if word.startswith('"') else word for word in words}
+    refers = bool(named & (set(columns) - {column.name}))
+    return Column(column.name, column.type, column.kind, expression if refers else None)
+
+
+def _read_comments(
+    database: Database, wanted: Callable[[TableName], bool]
+) -> dict[TableName, tuple[str | None, int]]:
+    """Tables with their comment and their number of rows."""
+    t = _system(
+        "duckdb_tables", "schema_name", "table_name", "comment", "estimated_size", "database_name", "internal", "temporary"
+    ).c
+    mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
+    rows = database.rows(sa.select(t.schema_name, t.table_name, t.comment, t.estimated_size).where(*mine))
+    tables = ((TableName(schema, name), (comment, size)) for schema, name, comment, size in rows)
+    return {name: found for name, found in tables if wanted(name)}
+
+
+def kind_of(data_type: str) -> Kind:
+    """What planning needs to know of a DuckDB type."""
+    base = data_type.upper()
+    if base.startswith(("TIMESTAMP", "DATE")) and not base.endswith("]"):
+        return Kind.TIME
+    if base == "VARCHAR":
+        return Kind.TEXT
+    if base.removeprefix("U").split("(")[0] in _NUMBERS:
+        return Kind.NUMBER
+    return Kind.BOOLEAN if base == "BOOLEAN" else Kind.OTHER
+
+
+def _partition_columns(columns: Mapping[str, Column], comment: str | None, named: str | None) -> tuple[str, ...]:
+    declared = _COMMENT.search(comment or "")
+    if declared:
+        parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
+        if parts and all(part in columns for part in parts):
+            return tuple(parts)
+    if named in columns:
+        return (named,)  # type: ignore[return-value]
+    grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]
+    return tuple(grids) if len(grids) == 1 else ()
+
+
+def _read_partitions(
+    database: Database, tables: Sequence[Table], tokens: set[TableName]
+) -> dict[TableName, list[Partition]]:
+    found: dict[TableName, list[Partition]] = defaultdict(list)
+    for chunk in chunks(tables):
+        width = max(len(table.partitioned_by) for table in chunk)
+        branches = [_group(number, table, width, table.name in tokens) for number, table in enumerate(chunk)]
+        for number, *texts, rows, token in database.rows(union(branches)):
+            table = chunk[number]
+            columns = [table.columns[name] for name in table.partitioned_by]
+            values = tuple(from_text(c, text) for c, text in zip(columns, texts, strict=False))
+            label = show_partition(columns, values)
+            found[table.name].append(Partition(values, label, rows, token=token or ""))
+    return found
+
+
+def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:
+    columns = [table.columns[name] for name in table.partitioned_by]
+    token = fingerprint(stored(table.columns)) if with_token else sa.cast(sa.null(), sa.Text())
+    return (
+        sa.select(sa.literal_column(str(number)), *value_texts(SQL, columns, width), sa.func.count(), token)
+        .select_from(table_ref(table.name))
+        .group_by(*(SQL.column(column) for column in columns))
+    )
+
+
+def stored(columns: Mapping[str, Column]) -> list[Column]:
+    """The columns that hold data of their own, rather than generated."""
+    return [column for column in columns.values() if column.expression is None]

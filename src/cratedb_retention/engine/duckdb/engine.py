@@ -1,0 +1,143 @@
+"""
+The engine for DuckDB: opens the file, and hands each kind of work to the module that knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb import delete, snapshot
+from cratedb_retention.engine.duckdb.archive import DuckArchive
+from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog
+from cratedb_retention.engine.duckdb.errors import translate
+from cratedb_retention.engine.duckdb.manifest import DATA
+from cratedb_retention.engine.duckdb.sql import SQL
+from cratedb_retention.engine.measuring import measure
+from cratedb_retention.engine.rows import rows_statement
+from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.measurements import Measurements, Probe
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    MovePartitions,
+    SnapshotPartition,
+    Step,
+    ThawPartitions,
+    VerifySnapshot,
+)
+
+
+class DuckDBEngine:
+    """
+    A DuckDB file, opened in UTC. One process at a time can have it open.
+
+    :param create: Whether the file may be created; otherwise a misspelt name would make an empty database.
+    :raises InvalidInput: if the driver is not installed, or the file does not exist.
+    :raises ConnectionLost: if another process has it open.
+    """
+
+    def __init__(self, address: DatabaseAddress, create: bool = False) -> None:
+        self.path = Path(sa.make_url(address.dburi).database or "")
+        if not create and not self.path.exists():
+            raise InvalidInput(
+                f"database {address.safe}", "the file does not exist", "`cratedb-retention setup` creates it"
+            )
+        try:
+            engine = sa.create_engine(address.dburi)
+        except (ImportError, sa.exc.NoSuchModuleError):
+            raise InvalidInput(
+                f"database {address.safe}",
+                "the driver is not installed",
+                "pip install 'cratedb-retention[duckdb]'",
+            ) from None
+        sa.event.listen(engine, "connect", _use_utc)
+        self._database = Database(engine, partial(translate, address))
+        self._database.rows(sa.select(sa.literal(1)))
+
+    @property
+    def database(self) -> Database:
+        """For the toolkit's own tables."""
+        return self._database
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return CAPABILITIES
+
+    @property
+    def archive(self) -> DuckArchive:
+        """Snapshots in its repositories."""
+        return DuckArchive(self._database, self.find_repository)
+
+    def find_repository(self, name: str) -> Path:
+        """A repository's directory; one that is not absolute lies beside the database's file."""
+        return (self.path.absolute().parent / name).resolve()
+
+    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
+        """Read what planning needs."""
+        return read_catalog(self._database, selectors)
+
+    def measure(self, probes: Sequence[Probe]) -> Measurements:
+        """Answer questions about rows."""
+        return measure(self._database, SQL, probes)
+
+    def perform(self, step: Step, report: Report) -> StepResult:
+        """
+        Do a step.
+
+        :raises RetentionError: if it failed; then it can be repeated.
+        """
+        match step:
+            case DropPartitions():
+                return delete.drop_partitions(self._database, step)
+            case DeleteRows():
+                return delete.delete_rows(self._database, step, report)
+            case SnapshotPartition():
+                return snapshot.create(self._database, step, self.find_repository)
+            case VerifySnapshot():
+                return snapshot.verify(self._database, step, self.find_repository)
+            case DropArchived():
+                return snapshot.drop_archived(self._database, step, self.find_repository)
+            case MovePartitions() | FreezePartitions() | ThawPartitions():
+                raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")
+            case _:
+                assert_never(step)
+
+    def render(self, step: Step) -> list[str]:
+        """The statements of a step as text, for showing."""
+        match step:
+            case DropPartitions():
+                return [self._database.render(delete.drop_statement(step))]
+            case DeleteRows():
+                return [self._database.render(rows_statement(SQL, step))]
+            case SnapshotPartition():
+                path = self.find_repository(step.repository) / step.name / DATA
+                columns = snapshot.stored_columns(self._database, step.table)
+                return [self._database.render(snapshot.create_statement(step, columns, path))]
+            case DropArchived():
+                drop = DropPartitions(step.table, step.columns, (step.piece,), step.before)
+                return [self._database.render(delete.drop_statement(drop))]
+            case _:
+                return []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def _use_utc(connection: Any, record: Any) -> None:
+    """Generated columns and texts must not depend on the machine's time zone."""
+    cursor = connection.cursor()
+    cursor.execute("SET TimeZone = 'UTC'")
+    cursor.close()

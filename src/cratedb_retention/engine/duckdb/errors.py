@@ -1,0 +1,30 @@
+"""
+DuckDB's errors in our words.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cratedb_retention.errors import Conflict, ConnectionLost, DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.model.address import DatabaseAddress
+
+
+def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
+    """Make one of our errors from one of the driver's."""
+    original = getattr(error, "orig", None) or error
+    name, message = type(original).__name__, " ".join(str(original).split())
+    thing = f"database {address.safe}"
+    if "Could not set lock" in message:
+        holder = re.search(r"PID (\d+)", message)
+        who = f"process {holder[1]}" if holder else "another process"
+        return ConnectionLost(thing, f"{who} has it open", "DuckDB allows one process at a time; wait for it or stop it")
+    if "not a valid DuckDB database" in message:
+        return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
+    if name == "ConstraintException":
+        return Conflict("DuckDB", message)
+    if name == "CatalogException":
+        return NotFound("DuckDB", message)
+    if name == "IOException" and not statement:
+        return DatabaseError(thing, message)
+    return DatabaseError("DuckDB", message)

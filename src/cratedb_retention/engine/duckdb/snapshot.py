@@ -1,0 +1,157 @@
+"""
+Archiving on DuckDB: a Parquet file for each partition, read back and compared before the partition is dropped (law 2).
+
+There is nothing to freeze: the drop compares the partition with what was archived in its own transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.base import StepResult
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb.catalog import kind_of, read_catalog, stored
+from cratedb_retention.engine.duckdb.manifest import DATA, Manifest, check_file, checksum, publish, read_manifest, scratch
+from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet
+from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
+from cratedb_retention.model.catalog import Column, Selector, TableName
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import DropArchived, Piece, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.words import show_partition
+
+FindRepository = Callable[[str], Path]
+
+
+def create(database: Database, step: SnapshotPartition, find: FindRepository) -> StepResult:
+    """
+    Archive a partition. A complete snapshot of the same content is kept.
+
+    :raises PartitionChanged: if the partition was written to since the plan.
+    """
+    repository = find(step.repository)
+    if _exists(repository, step):
+        manifest = read_manifest(repository, step.name)
+        return StepResult(manifest.rows, 1, (repository / step.name / DATA).stat().st_size)
+    columns = stored_columns(database, step.table)
+    directory = scratch(repository, step.name)
+
+    def work(connection: sa.Connection) -> int:
+        # One transaction sees one state of the table, so the file holds what the token stands for.
+        _check_token(connection, step, columns)
+        connection.execute(create_statement(step, columns, directory / DATA))
+        return int(connection.execute(_count(step.table, step.columns, step.piece)).scalar_one())
+
+    rows = database.transact(work)
+    manifest = Manifest(
+        table=list(step.table),
+        columns=[[column.name, column.type] for column in columns],
+        partition=[[c.name, v] for c, v in zip(step.columns, step.piece.partition.values, strict=True)],
+        rows=rows,
+        token=step.piece.partition.token,
+        sha256=checksum(directory / DATA),
+    )
+    publish(directory, repository, step.name, manifest)
+    return StepResult(rows, 1, (repository / step.name / DATA).stat().st_size)
+
+
+def _exists(repository: Path, step: SnapshotPartition) -> bool:
+    try:
+        check_file(repository, step.name, read_manifest(repository, step.name))
+    except (NotFound, DatabaseError):
+        return False
+    return True
+
+
+def create_statement(step: SnapshotPartition, columns: Sequence[Column], path: Path) -> CopyTo:
+    """The COPY of a partition."""
+    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
+    selected = [SQL.column(column) for column in columns] or [sa.literal_column("*")]
+    return CopyTo(sa.select(*selected).select_from(table_ref(step.table)).where(condition), path)
+
+
+def stored_columns(database: Database, table: TableName) -> list[Column]:
+    """The table's columns that hold data of their own."""
+    found = read_catalog(database, [Selector(table.schema, table.name)]).tables.get(table)
+    if found is None:
+        raise NotFound(f"table {table}", "does not exist")
+    return stored(found.columns)
+
+
+def _count(table: TableName, columns: Sequence[Column], piece: Piece) -> sa.Select[tuple[int]]:
+    condition = in_partitions(SQL, columns, [piece.partition.values])
+    return sa.select(sa.func.count()).select_from(table_ref(table)).where(condition)
+
+
+def _check_token(
+    connection: sa.Connection, step: SnapshotPartition | DropArchived, columns: Sequence[Column]
+) -> None:
+    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
+    statement = sa.select(fingerprint(columns)).select_from(table_ref(step.table)).where(condition)
+    if connection.execute(statement).scalar_one() != step.piece.partition.token:
+        label = show_partition(step.columns, step.piece.partition.values)
+        raise PartitionChanged(
+            f"table {step.table}, partition {label}",
+            "was written to since the plan was made",
+            "the next run archives it",
+        )
+
+
+def verify(database: Database, step: VerifySnapshot | DropArchived, find: FindRepository) -> StepResult:
+    """
+    Read the file back and compare its rows with what was archived.
+
+    :raises DatabaseError: if anything differs.
+    """
+    manifest = verify_file(database, find(step.repository), step.name)
+    if manifest.token != step.piece.partition.token:
+        raise DatabaseError(f"snapshot {step.name}", "holds another state of the partition", "run again")
+    return StepResult(manifest.rows, 1)
+
+
+def verify_file(database: Database, repository: Path, name: str) -> Manifest:
+    """
+    Compare a snapshot's checksum, its number of rows, and the rows themselves with its manifest.
+
+    :raises NotFound: if there is no such snapshot.
+    :raises DatabaseError: if anything differs.
+    """
+    manifest = read_manifest(repository, name)
+    path = check_file(repository, name, manifest)
+    columns = [Column(column, data_type, kind_of(data_type)) for column, data_type in manifest.columns]
+    statement = sa.select(sa.func.count(), fingerprint(columns)).select_from(read_parquet(path))
+    rows, token = database.rows(statement)[0]
+    if rows != manifest.rows or token != manifest.token:
+        raise DatabaseError(f"snapshot {name}", f"holds {rows:,} rows that differ from the {manifest.rows:,} archived")
+    return manifest
+
+
+def drop_archived(database: Database, step: DropArchived, find: FindRepository) -> StepResult:
+    """
+    Drop a partition whose snapshot is complete and whose content is still the one that was archived.
+
+    :raises PartitionChanged: if it was written to since.
+    """
+    verify(database, step, find)
+    columns = stored_columns(database, step.table)
+    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
+
+    def work(connection: sa.Connection) -> int:
+        _check_token(connection, step, columns)
+        _check_age(connection, step)
+        return connection.execute(sa.delete(table_ref(step.table)).where(condition)).rowcount
+
+    return StepResult(max(database.transact(work), 0), 1)
+
+
+def _check_age(connection: sa.Connection, step: DropArchived) -> None:
+    if step.time_column is None:
+        return
+    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
+    newest_time = SQL.epoch_ms(sa.func.max(SQL.column(step.time_column)))
+    newest = connection.execute(sa.select(newest_time).select_from(table_ref(step.table)).where(condition)).scalar_one()
+    if newest is not None and newest >= step.before:
+        raise PartitionChanged(f"table {step.table}", f"a row of {show(newest)} was written since the plan", "plan again")

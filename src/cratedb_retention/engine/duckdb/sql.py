@@ -1,0 +1,100 @@
+"""
+DuckDB's SQL: how columns and values are written, and the statements for which SQLAlchemy has no construct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement, quoted_name
+from sqlalchemy.sql.expression import Executable
+
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.instant import from_ms
+
+
+class DuckExpressions:
+    """How DuckDB writes columns and values."""
+
+    def column(self, column: Column) -> sa.ColumnElement[Any]:
+        """A reference to a column."""
+        return sa.column(quoted_name(column.name, True))
+
+    def value(self, column: Column, value: Value) -> Any:
+        """Instants become datetimes in UTC: aware where the column has a time zone, naive where it has none."""
+        if column.kind is not Kind.TIME or not isinstance(value, int):
+            return sa.literal(value)
+        moment = from_ms(value)
+        aware = "TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
+        return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
+
+    def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Milliseconds since the epoch; NULL for infinite times."""
+        return sa.func.epoch_ms(expression, type_=sa.BigInteger())
+
+
+SQL = DuckExpressions()
+
+
+def fingerprint(columns: Iterable[Column]) -> sa.ColumnElement[str]:
+    """
+    A value that changes when any row changes, and does not depend on the order of rows: number and sum of hashes.
+
+    :param columns: The stored columns.
+    """
+    row_hash = sa.func.hash(*(SQL.column(column) for column in columns))
+    total = sa.func.sum(sa.cast(row_hash, _HugeInt()), type_=_HugeInt())
+    texts = (sa.cast(sa.func.count(), sa.Text()), sa.cast(sa.func.coalesce(total, 0), sa.Text()))
+    return texts[0].concat(":").concat(texts[1])
+
+
+class _HugeInt(sa.types.UserDefinedType[int]):
+    cache_ok = True
+
+    def get_col_spec(self, **kw: Any) -> str:
+        return "HUGEINT"
+
+
+def read_parquet(path: Path) -> sa.TableValuedAlias:
+    """A Parquet file as a table."""
+    return sa.func.read_parquet(str(path)).table_valued("file_row_number")
+
+
+class CopyTo(Executable, ClauseElement):
+    """``COPY (SELECT ...) TO 'file' (FORMAT parquet)``."""
+
+    inherit_cache = False
+
+    def __init__(self, select: sa.Select[Any], path: Path) -> None:
+        self.select, self.path = select, path
+
+
+@compiles(CopyTo)
+def _compile_copy(element: CopyTo, compiler: SQLCompiler, **kw: Any) -> str:
+    query = compiler.process(element.select, **kw)
+    return f"COPY ({query}) TO {_text(compiler, str(element.path))} (FORMAT parquet, COMPRESSION zstd)"
+
+
+class CreateTableAs(Executable, ClauseElement):
+    """``CREATE TABLE IF NOT EXISTS t AS SELECT ...``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, select: sa.Select[Any]) -> None:
+        self.table, self.select = table, select
+
+
+@compiles(CreateTableAs)
+def _compile_create_as(element: CreateTableAs, compiler: SQLCompiler, **kw: Any) -> str:
+    name = compiler.process(table_ref(element.table), asfrom=True, **kw)
+    return f"CREATE TABLE IF NOT EXISTS {name} AS {compiler.process(element.select, **kw)}"
+
+
+def _text(compiler: SQLCompiler, value: str) -> str:
+    return compiler.render_literal_value(value, sa.String())

@@ -1,0 +1,99 @@
+"""
+SQL expressions over the tables of users, whose names and values may be anything. Each dialect says how it writes a
+column and a value; conditions are built here, once for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
+
+from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.plan import Spared
+
+Condition = sa.ColumnElement[bool]
+
+
+def table_ref(table: TableName) -> sa.TableClause:
+    """A table, with its name always quoted."""
+    return sa.table(quoted_name(table.name, True), schema=quoted_name(table.schema, True))
+
+
+class Expressions(Protocol):
+    """How a dialect writes columns and values."""
+
+    def column(self, column: Column) -> sa.ColumnElement[Any]:
+        """A reference to a column."""
+
+    def value(self, column: Column, value: Value) -> Any:
+        """A value as it is compared with a column; never None."""
+
+    def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A time as milliseconds since the epoch."""
+
+
+def equals(sql: Expressions, column: Column, value: Value) -> Condition:
+    """``column = value``, or ``column IS NULL``."""
+    reference = sql.column(column)
+    return reference.is_(None) if value is None else reference == sql.value(column, value)
+
+
+def one_of(sql: Expressions, column: Column, values: Iterable[Value]) -> Condition:
+    """``column IN (...)``, with NULL among the values."""
+    distinct = list(dict.fromkeys(values))
+    present = [sql.value(column, value) for value in distinct if value is not None]
+    if len(distinct) == 1:
+        return equals(sql, column, distinct[0])
+    condition = sql.column(column).in_(present)
+    return condition if len(present) == len(distinct) else sa.or_(condition, sql.column(column).is_(None))
+
+
+def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]) -> Condition:
+    """
+    A condition that fits whole partitions and nothing else, as small as it can be.
+
+    The column with the most values goes into ``IN``; partitions that agree in all others share one such list.
+    """
+    widest = max(range(len(columns)), key=lambda i: len({values[i] for values in partitions}))
+    groups: dict[tuple[Value, ...], list[Value]] = {}
+    for values in partitions:
+        groups.setdefault((*values[:widest], *values[widest + 1 :]), []).append(values[widest])
+    others = [column for i, column in enumerate(columns) if i != widest]
+    return sa.or_(
+        *(
+            sa.and_(
+                *(equals(sql, column, value) for column, value in zip(others, rest, strict=True)),
+                one_of(sql, columns[widest], wide),
+            )
+            for rest, wide in groups.items()
+        )
+    )
+
+
+def expired_rows(
+    sql: Expressions,
+    time_column: Column,
+    before: int,
+    where: Iterable[tuple[Column, Value]] = (),
+    spared: Iterable[Spared] = (),
+) -> Condition:
+    """Rows before an instant, with some values, without those under a hold. Rows without a time are none of them."""
+    return sa.and_(
+        sql.column(time_column) < sql.value(time_column, before),
+        *(equals(sql, column, value) for column, value in where),
+        *(_not_spared(sql, time_column, rows) for rows in spared),
+    )
+
+
+def _not_spared(sql: Expressions, time_column: Column, rows: Spared) -> Condition:
+    time = sql.column(time_column)
+    parts = [equals(sql, column, value) for column, value in rows.where]
+    if rows.start is not None:
+        parts.append(time >= sql.value(time_column, rows.start))
+    if rows.end is not None:
+        parts.append(time < sql.value(time_column, rows.end))
+    # NULL in one of the columns must mean "not under the hold", rather than "unknown, so not deleted".
+    return sa.not_(sa.func.coalesce(sa.and_(*parts), sa.false()))

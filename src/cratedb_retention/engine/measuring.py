@@ -1,0 +1,104 @@
+"""
+Answers questions about rows, some hundred in each statement, on any database.
+
+Tables differ in the number and types of their partition columns; in one result, all values travel as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import Expressions, expired_rows, table_ref
+from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
+
+# CrateDB's parser runs out of stack between 1,000 and 3,000 branches of a UNION.
+CHUNK = 300
+T = TypeVar("T")
+
+
+def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Measurements:
+    """Answer questions about rows."""
+    counts = [probe for probe in probes if isinstance(probe, ExpiredRows)]
+    bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
+    return Measurements(_measure_bounds(database, sql, bounds), _measure_rows(database, sql, counts))
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Split a sequence into parts that fit into one statement."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def union(branches: Sequence[sa.Select[Any]]) -> sa.Executable:
+    """``UNION ALL`` of one or more queries."""
+    return branches[0] if len(branches) == 1 else sa.union_all(*branches)
+
+
+def _measure_rows(database: Database, sql: Expressions, probes: Sequence[ExpiredRows]) -> dict[ExpiredRows, int]:
+    found: dict[ExpiredRows, int] = {}
+    for chunk in chunks(probes):
+        for number, count in database.rows(union([_count(sql, i, probe) for i, probe in enumerate(chunk)])):
+            found[chunk[number]] = count
+    return found
+
+
+def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
+    condition = expired_rows(sql, probe.time_column, probe.before, probe.where, probe.spared)
+    literal = sa.literal_column(str(number))
+    return sa.select(literal, sa.func.count()).select_from(table_ref(probe.table)).where(condition)
+
+
+def _measure_bounds(
+    database: Database, sql: Expressions, probes: Sequence[PartitionBounds]
+) -> dict[PartitionBounds, Bounds]:
+    found: dict[PartitionBounds, dict[tuple[Value, ...], tuple[int | None, int | None]]] = {}
+    for chunk in chunks(probes):
+        width = max(len(probe.columns) for probe in chunk)
+        branches = [_bounds(sql, number, probe, width) for number, probe in enumerate(chunk)]
+        for number, *texts, oldest, newest in database.rows(union(branches)):
+            probe = chunk[number]
+            values = tuple(from_text(c, text) for c, text in zip(probe.columns, texts, strict=False))
+            found.setdefault(probe, {})[values] = (oldest, newest)
+    return {probe: found.get(probe, {}) for probe in probes}
+
+
+def _bounds(sql: Expressions, number: int, probe: PartitionBounds, width: int) -> sa.Select[Any]:
+    """Partition values with the least and greatest time of each partition, padded to a number of values."""
+    columns = [sql.column(column) for column in probe.columns]
+    time = sql.column(probe.time_column)
+    return (
+        sa.select(
+            sa.literal_column(str(number)),
+            *value_texts(sql, probe.columns, width),
+            sql.epoch_ms(sa.func.min(time)),
+            sql.epoch_ms(sa.func.max(time)),
+        )
+        .select_from(table_ref(probe.table))
+        .group_by(*columns)
+    )
+
+
+def value_texts(sql: Expressions, columns: Sequence[Column], width: int) -> list[sa.ColumnElement[Any]]:
+    """Partition columns as text, padded to a number of columns; instants as milliseconds."""
+    texts = [
+        sa.cast(sql.epoch_ms(sql.column(column)) if column.kind is Kind.TIME else sql.column(column), sa.Text())
+        for column in columns
+    ]
+    return [*texts, *(sa.cast(sa.null(), sa.Text()) for _ in range(width - len(columns)))]
+
+
+def from_text(column: Column, text: str | None) -> Value:
+    """A partition value from its text, see :func:`value_texts`."""
+    if text is None or column.kind in (Kind.TEXT, Kind.OTHER):
+        return text
+    if column.kind is Kind.BOOLEAN:
+        return text.lower() in ("true", "t")
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,55 @@
+"""
+Deleting rows in batches, oldest first, on any database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.base import Progress, Report, StepResult
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref
+from cratedb_retention.model.plan import DeleteRows
+
+
+def delete_in_batches(
+    database: Database, sql: Expressions, step: DeleteRows, report: Report, size: int, prepare: Callable[[], None]
+) -> StepResult:
+    """
+    Delete expired rows.
+
+    A batch ends at the time of its last row, so rows of the same time go together, however many they are.
+
+    :param size: Rows in a batch.
+    :param prepare: Called before each batch.
+    """
+    expired, deleted = _expired(sql, step), 0
+    time = sql.column(step.time_column)
+    while True:
+        prepare()
+        border = _border(database, sql, step, expired, size)
+        if border is None:
+            return StepResult(deleted + max(database.execute(rows_statement(sql, step)), 0))
+        batch = sa.and_(expired, time <= sql.value(step.time_column, border))
+        deleted += max(database.execute(sa.delete(table_ref(step.table)).where(batch)), 0)
+        report(Progress(deleted, step.rows, "row"))
+
+
+def _border(database: Database, sql: Expressions, step: DeleteRows, expired: Condition, size: int) -> int | None:
+    """The time of the last row of a batch (ms); None if what is left is less than a batch."""
+    time = sql.column(step.time_column)
+    ordered = sa.select(sql.epoch_ms(time)).select_from(table_ref(step.table)).where(expired).order_by(time)
+    found = database.rows(ordered.limit(1).offset(size - 1))
+    # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
+    return int(found[0][0]) + 1 if found and found[0][0] is not None else None
+
+
+def rows_statement(sql: Expressions, step: DeleteRows) -> sa.Delete:
+    """The DELETE of all expired rows."""
+    return sa.delete(table_ref(step.table)).where(_expired(sql, step))
+
+
+def _expired(sql: Expressions, step: DeleteRows) -> Condition:
+    return expired_rows(sql, step.time_column, step.before, step.where, step.spared)

@@ -1,0 +1,77 @@
+"""
+The errors that a user can meet, each one line: the thing, the reason, the remedy.
+
+Every layer raises these; only the command line turns them into an exit code. An error from a database driver
+is translated by the engine that met it, so that no driver's class or message reaches a user unexplained.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_FINDINGS = 3
+
+
+class RetentionError(Exception):
+    """
+    An error with a message for people.
+
+    :param thing: What it is about, e.g. ``table "doc"."metrics"``.
+    :param reason: What is wrong with it.
+    :param remedy: What to do about it; may be empty when the reason says it already.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, thing: str, reason: str, remedy: str = "") -> None:
+        self.thing, self.reason, self.remedy = thing, reason, remedy
+        super().__init__(thing, reason, remedy)
+
+    def __str__(self) -> str:
+        text = f"{self.thing}: {self.reason}"
+        if self.remedy:
+            text += f". {self.remedy[0].upper()}{self.remedy[1:]}"
+        return " ".join(text.split())
+
+
+class InvalidInput(RetentionError):
+    """Something a person wrote is not valid: an option, a duration, a policy file."""
+
+    exit_code = EXIT_USAGE
+
+
+class NotFound(RetentionError):
+    """A policy, table, column, repository or snapshot that was named does not exist."""
+
+
+class Conflict(RetentionError):
+    """Somebody else changed the same thing in the meantime."""
+
+
+class Unsupported(RetentionError):
+    """The operation has no meaning on this kind of database."""
+
+
+class DatabaseError(RetentionError):
+    """The database refused a statement."""
+
+
+class AccessDenied(DatabaseError):
+    """Wrong user or password, or a privilege is missing."""
+
+
+class ConnectionLost(DatabaseError):
+    """The database can't be reached, or went away; the same statement may work later."""
+
+
+class ClusterUnwell(DatabaseError):
+    """A table or partition has missing shards (law 6)."""
+
+
+class PartitionChanged(RetentionError):
+    """A partition is not any more what the plan saw: rows were written to it since."""
+
+
+class MoveStuck(RetentionError):
+    """Shards do not reach the nodes they were sent to."""

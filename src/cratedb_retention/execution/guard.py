@@ -1,0 +1,40 @@
+"""
+Looks again right before a task begins, since planning may be hours ago: was its policy changed, was a hold placed?
+"""
+
+from __future__ import annotations
+
+from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.plan import Task
+from cratedb_retention.store.store import Store
+
+
+class Guard:
+    """
+    Compares the database with what a plan rests on.
+
+    :param prepared: The plan and its foundation.
+    """
+
+    def __init__(self, store: Store, prepared: Prepared) -> None:
+        self._store, self._prepared = store, prepared
+
+    def check(self, task: Task) -> None:
+        """
+        Make sure that a task may begin.
+
+        :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
+        """
+        if task.policy_id is not None:
+            version = self._store.policies.version_of(task.policy_id)
+            if version != self._prepared.versions.get(task.policy_id):
+                thing = f"policy {task.policy_id}"
+                raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
+        default = self._prepared.catalog.capabilities.default_schema
+        for hold in self._store.holds.active():
+            if hold.id in self._prepared.holds:
+                continue
+            if matcher(hold.table_schema or default)(task.table.schema) and matcher(hold.table_name)(task.table.name):
+                raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")

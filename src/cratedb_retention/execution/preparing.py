@@ -1,0 +1,123 @@
+"""
+Gathers what planning needs, in a fixed number of statements, and makes the plan. Both ``plan`` and ``run`` begin here,
+so what is shown is what is done (law 10).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.model.catalog import Catalog, Selector
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.patterns import is_pattern
+from cratedb_retention.model.plan import Hold, Plan
+from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.planning.planner import find_probes, make_plan
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.store import Store
+
+
+@dataclass(frozen=True)
+class Selection:
+    """
+    Which policies a run is about; each attribute that is set must fit.
+
+    :param strategy: Only policies of this strategy.
+    :param tags: Only policies with these tags.
+    :param policy_id: Only this policy.
+    """
+
+    strategy: Strategy | None = None
+    tags: TagFilter = TagFilter()
+    policy_id: str | None = None
+
+    def fits(self, policy: Policy) -> bool:
+        """Tell whether a policy is chosen."""
+        return (
+            (self.strategy is None or policy.strategy is self.strategy)
+            and self.tags.fits(policy.tags)
+            and (self.policy_id is None or policy.id == self.policy_id)
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    A plan, and the state of the database that it rests on.
+
+    :param policies: All policies by identifier.
+    :param versions: Their versions.
+    :param holds: Identifiers of the holds in force.
+    """
+
+    plan: Plan
+    policies: Mapping[str, Policy]
+    versions: Mapping[str, int]
+    holds: frozenset[str]
+    catalog: Catalog
+    selection: Selection
+
+
+def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
+    """
+    Make the plan for a cutoff.
+
+    :param cutoff: An aware instant.
+    """
+    selection = selection or Selection()
+    stored, damaged = store.policies.all()
+    holds, frozen = store.holds.active(), store.freezes.all()
+    policies = [item.policy for item in stored]
+    catalog = read_catalog(engine, store.schema, policies, holds)
+    measurements = engine.measure(find_probes(policies, catalog, cutoff, holds))
+    plan = make_plan(
+        policies,
+        catalog,
+        cutoff,
+        holds=holds,
+        measurements=measurements,
+        frozen=frozen,
+        chosen=selection.fits,
+    )
+    return Prepared(
+        replace(plan, holds=(*_damaged(damaged), *plan.holds)),
+        {policy.id or "": policy for policy in policies},
+        _versions(stored),
+        frozenset(hold.id for hold in holds),
+        catalog,
+        selection,
+    )
+
+
+def read_catalog(
+    engine: Engine, own_schema: str, policies: Iterable[Policy], holds: Iterable[LegalHold] = ()
+) -> Catalog:
+    """Read the tables that policies name. A pattern never means the toolkit's own tables."""
+    selectors = {
+        Selector(p.table_schema, p.table_name, p.partition_column, p.strategy is Strategy.SNAPSHOT): None
+        for p in policies
+    }
+    named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
+    catalog = engine.read_catalog(list(selectors))
+    tables = {
+        name: table
+        for name, table in catalog.tables.items()
+        if name.schema != own_schema or (name.schema, name.name) in named
+    }
+    return replace(catalog, tables=tables)
+
+
+def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
+    return {item.policy.id or "": item.version for item in stored}
+
+
+def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
+    return [
+        Hold(row.id, row.target, f"the stored policy is not valid: {row.reason}", problem=True)
+        for row in rows
+        if row.enabled
+    ]

@@ -1,0 +1,116 @@
+"""
+Writes a run into the journal: when it starts and ends, what it holds, and each step before and after (law 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from cratedb_retention.engine.base import StepResult
+from cratedb_retention.errors import PartitionChanged, RetentionError
+from cratedb_retention.execution.events import Report
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.plan import Hold, Step, Task
+from cratedb_retention.model.words import describe, kind_of, plural
+from cratedb_retention.store.journal import Entry, Event, Outcome
+
+
+class Recorder:
+    """
+    The journal of one run.
+
+    :param write: Writes entries, again if the connection is lost.
+    """
+
+    def __init__(self, write: Callable[..., None], run_id: str, prepared: Prepared) -> None:
+        self._write, self._prepared = write, prepared
+        self._run = Entry(Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
+
+    def run_started(self) -> None:
+        """The run begins; everything that it holds is written with its reason."""
+        plan, selection = self._prepared.plan, self._prepared.selection
+        chosen = [f"strategy {selection.strategy}"] if selection.strategy else []
+        chosen += [f"tags {selection.tags}"] if selection.tags else []
+        chosen += [f"policy {selection.policy_id}"] if selection.policy_id else []
+        message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
+        message += f" ({', '.join(chosen)})" if chosen else ""
+        self._write(replace(self._run, message=message), *(self._held(hold) for hold in plan.holds))
+
+    def run_finished(self, report: Report, error: BaseException | None = None) -> None:
+        """The run ends; an error is one that ended it early."""
+        self._write(
+            replace(
+                self._run,
+                event=Event.RUN_FINISHED,
+                outcome=Outcome.DONE if report.ok and error is None else Outcome.FAILED,
+                message=f"{report.done} done, {report.failed} failed, {report.skipped} skipped, "
+                f"{report.deferred} deferred, {report.held} held",
+                error=None if error is None else f"ended early: {error!r}",
+                partitions=report.partitions,
+                rows=report.rows,
+                bytes=report.bytes,
+            )
+        )
+
+    def step_started(self, task: Task, step: Step, number: int) -> None:
+        """A step is about to be done."""
+        self._write(self._step(Event.STEP_STARTED, task, step, number))
+
+    def step_finished(self, task: Task, step: Step, number: int, result: StepResult, seconds: float) -> None:
+        """A step is done."""
+        self._write(
+            replace(
+                self._step(Event.STEP_FINISHED, task, step, number),
+                outcome=Outcome.DONE,
+                partitions=result.partitions,
+                rows=result.rows,
+                bytes=result.size,
+                duration_ms=round(seconds * 1000),
+            )
+        )
+
+    def step_failed(self, task: Task, step: Step, number: int, error: RetentionError) -> None:
+        """A step failed, or has to wait for the next run."""
+        outcome = Outcome.DEFERRED if isinstance(error, PartitionChanged) else Outcome.FAILED
+        entry = self._step(Event.STEP_FINISHED, task, step, number)
+        self._write(replace(entry, outcome=outcome, error=str(error)))
+
+    def task_skipped(self, task: Task, number: int, reason: str) -> None:
+        """A task is not tried."""
+        entry = self._step(Event.STEP_FINISHED, task, task.steps[0], number)
+        self._write(replace(entry, outcome=Outcome.FAILED, error=f"skipped: {reason}"))
+
+    def _step(self, event: Event, task: Task, step: Step, number: int) -> Entry:
+        policy = self._prepared.policies.get(task.policy_id or "")
+        return replace(
+            self._run,
+            event=event,
+            table_schema=task.table.schema,
+            table_name=task.table.name,
+            policy_id=task.policy_id,
+            strategy=str(policy.strategy) if policy else None,
+            tags=policy.tags if policy else None,
+            operation=kind_of(step),
+            message=f"{describe(step)}: {task.reason}",
+            step=number,
+        )
+
+    def _held(self, hold: Hold) -> Entry:
+        policy = self._prepared.policies.get(hold.policy_id or "")
+        schema, _, name = hold.table.partition(".")
+        examples = f" ({'; '.join(hold.partitions)})" if hold.partitions else ""
+        return replace(
+            self._run,
+            event=Event.HELD,
+            outcome=Outcome.PROBLEM if hold.problem else Outcome.HELD,
+            table_schema=schema,
+            table_name=name,
+            policy_id=hold.policy_id,
+            strategy=str(policy.strategy) if policy else None,
+            tags=policy.tags if policy else None,
+            message=f"{plural(hold.count, 'partition')}{examples}" if hold.count else "the table",
+            partitions=hold.count or None,
+            error=hold.reason,
+        )

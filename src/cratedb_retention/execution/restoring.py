@@ -1,0 +1,174 @@
+"""
+Brings archived partitions back: into their table, where a hold protects them from the next run, or beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import NotFound, RetentionError
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.holds import HoldKind, LegalHold
+from cratedb_retention.model.instant import show, to_ms
+from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.words import show_partition
+from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.store import Store
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """
+    Which snapshots are wanted; each attribute that is set must fit.
+
+    :param name: A snapshot's name, or the beginning of it.
+    :param table_schema: Name or pattern.
+    :param table_name: Name or pattern.
+    :param start: Only what reaches beyond this instant (ms, UTC).
+    :param end: Only what begins before this instant (ms, UTC).
+    :param into: Where restored partitions go; None: into their own table.
+    """
+
+    name: str | None = None
+    table_schema: str | None = None
+    table_name: str | None = None
+    start: int | None = None
+    end: int | None = None
+    into: TableName | None = None
+
+    def fits(self, record: SnapshotRecord) -> bool:
+        """Tell whether a snapshot is wanted. One of unknown time fits any time."""
+        table = record.archived.table
+        return (
+            (self.name is None or record.archived.name.startswith(self.name))
+            and (self.table_schema is None or matcher(self.table_schema)(table.schema))
+            and (self.table_name is None or matcher(self.table_name)(table.name))
+            and (self.start is None or record.end is None or record.end > self.start)
+            and (self.end is None or record.start is None or record.start < self.end)
+        )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of one snapshot: its rows are there, or the error says why not."""
+
+    record: SnapshotRecord
+    into: TableName
+    rows: int | None = None
+    hold_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What reading a snapshot back found: in words, or an error."""
+
+    record: SnapshotRecord
+    found: str | None = None
+    error: str | None = None
+
+
+def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
+    """The snapshots that fit, by table and time."""
+    return [record for record in store.snapshots.all() if request.fits(record)]
+
+
+def snapshot_states(engine: Engine, records: Sequence[SnapshotRecord]) -> dict[tuple[str, str], SnapshotState]:
+    """What the repositories say of snapshots."""
+    return engine.archive.states((r.archived.repository, r.archived.name) for r in records)
+
+
+def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> list[Verified]:
+    """Read each snapshot that fits; one that is damaged does not stop the others."""
+    found = []
+    for record in find_snapshots(store, request):
+        try:
+            found.append(Verified(record, found=engine.archive.verify(record.archived)))
+        except RetentionError as error:
+            found.append(Verified(record, error=str(error)))
+    return found
+
+
+def restore(
+    engine: Engine, store: Store, clock: Clock, actor: Actor, request: RestoreRequest
+) -> list[Restored]:
+    """
+    Bring back each partition that fits, the latest snapshot of it if there are several.
+
+    :raises NotFound: if none fits.
+    """
+    records = _latest_of_each(find_snapshots(store, request))
+    if not records:
+        raise NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
+    return [_restore_one(engine, store, clock, actor, record, request.into) for record in records]
+
+
+def _latest_of_each(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
+    latest: dict[tuple[TableName, object], SnapshotRecord] = {}
+    for record in sorted(records, key=lambda r: r.changed_at):
+        latest[record.archived.table, record.archived.values] = record
+    return [record for record in records if latest[record.archived.table, record.archived.values] is record]
+
+
+def _restore_one(
+    engine: Engine, store: Store, clock: Clock, actor: Actor, record: SnapshotRecord, into: TableName | None
+) -> Restored:
+    archived = record.archived
+    target = into or archived.table
+    hold = None if into else _hold_for(record, clock, actor)
+    was_held = hold is not None and any(existing.id == hold.id for existing in store.holds.active())
+    if hold is not None:
+        # The hold comes first: from the moment that the rows are there, a run may be looking at them.
+        store.holds.place(hold)
+    try:
+        rows = engine.archive.restore(archived, target)
+    except RetentionError as error:
+        if hold is not None and not was_held:
+            store.holds.release(hold.id)
+        _note(store, record, target, None, str(error))
+        return Restored(record, target, error=str(error))
+    if into is None:
+        store.snapshots.mark(archived.repository, archived.name, SnapshotStage.RESTORED)
+    _note(store, record, target, rows, None)
+    return Restored(record, target, rows, hold.id if hold else None)
+
+
+def _hold_for(record: SnapshotRecord, clock: Clock, actor: Actor) -> LegalHold:
+    """The hold on a restored partition; always the same for the same snapshot, so that repeating adds none."""
+    archived = record.archived
+    now = to_ms(clock.now())
+    identity = f"{archived.repository}/{archived.name}/{record.changed_at.isoformat()}"
+    return LegalHold(
+        id="restored-" + hashlib.sha256(identity.encode()).hexdigest()[:16],
+        table_schema=archived.table.schema,
+        table_name=archived.table.name,
+        where={column.name: value for column, value in zip(archived.columns, archived.values, strict=True)},
+        reason=f"restored from {archived.name} on {show(now)}",
+        kind=HoldKind.RESTORED,
+        placed_by=actor.name,
+        placed_at=now,
+    )
+
+
+def _note(store: Store, record: SnapshotRecord, into: TableName, rows: int | None, error: str | None) -> None:
+    archived = record.archived
+    store.journal.write(
+        Entry(
+            Event.RESTORED,
+            Outcome.FAILED if error else Outcome.DONE,
+            table_schema=into.schema,
+            table_name=into.name,
+            policy_id=record.policy_id,
+            tags=record.tags,
+            message=f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}",
+            error=error,
+            rows=rows,
+            partitions=1,
+        )
+    )

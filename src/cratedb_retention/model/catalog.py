@@ -1,0 +1,150 @@
+"""
+The catalog: what a database holds, as far as planning needs to know. Engines read it; nothing here does.
+
+All times are instants in milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+Value = str | int | float | bool | None
+
+
+class TableName(NamedTuple):
+    """A table's full name."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+class Kind(StrEnum):
+    """What planning needs to know of a column's type."""
+
+    TIME = "time"
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    A column.
+
+    :param type: The type in the database's own words.
+    :param expression: The generation expression in the database's own words, if it is generated.
+    """
+
+    name: str
+    type: str
+    kind: Kind
+    expression: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """
+    A part of a table that can be dropped, moved or archived as a whole.
+
+    :param values: The values of the table's partition columns, in their order; times are instants.
+    :param ident: The database's own name for it, if it has one.
+    :param rows: Rows in it; None if unknown (a closed partition hides them).
+    :param size: Bytes on disk of the primary shards; None if unknown.
+    :param token: Its change token.
+    :param frozen: Whether writes are blocked.
+    :param missing_shards: Shards that no node holds.
+    :param requires: The node attributes that its shards must be allocated to.
+    :param nodes: Names of the nodes that hold its shards now.
+    :param settled: Whether no shard is on its way or without a node.
+    """
+
+    values: tuple[Value, ...]
+    ident: str = ""
+    rows: int | None = None
+    size: int | None = None
+    token: str = ""
+    closed: bool = False
+    frozen: bool = False
+    missing_shards: int = 0
+    requires: tuple[tuple[str, str], ...] = ()
+    nodes: frozenset[str] = frozenset()
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """
+    A table with its partitions.
+
+    :param partitioned_by: Names of its partition columns; empty if it has none.
+    :param rows: Rows in it, or None if unknown.
+    :param missing_shards: Of the whole table.
+    """
+
+    name: TableName
+    columns: Mapping[str, Column]
+    partitioned_by: tuple[str, ...] = ()
+    partitions: tuple[Partition, ...] = ()
+    rows: int | None = None
+    size: int | None = None
+    missing_shards: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """
+    What a database can do.
+
+    :param product: Its name, for messages.
+    :param default_schema: The schema that an empty ``table_schema`` means.
+    :param freezes: Whether it can block writes to a partition.
+    :param reallocates: Whether it can move partitions between nodes.
+    :param repositories_are_directories: Whether a repository is a path, rather than something registered.
+    """
+
+    product: str
+    default_schema: str
+    freezes: bool
+    reallocates: bool
+    repositories_are_directories: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """
+    What a database holds.
+
+    :param nodes: Custom attributes of each node, by the node's name.
+    :param repositories: Names of the repositories; empty where they are directories.
+    """
+
+    capabilities: Capabilities
+    tables: Mapping[TableName, Table] = field(default_factory=dict)
+    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    repositories: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """
+    Which tables a catalog is wanted for.
+
+    :param schema: Name or pattern; None means the database's default schema.
+    :param name: Name or pattern.
+    :param partition_column: The column that a policy names for its partitions; a database without partitions
+        of its own groups by it.
+    :param tokens: Whether change tokens are needed, where they cost something.
+    """
+
+    schema: str | None
+    name: str
+    partition_column: str | None = None
+    tokens: bool = False

@@ -1,0 +1,153 @@
+"""
+Durations: how long data is kept. ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number
+means days.
+
+Seconds to weeks are fixed lengths; months and years are calendar units, reckoned in a time zone (design, "Time").
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+from cratedb_retention.errors import InvalidInput
+
+# Seconds and months of each unit, with every spelling that is accepted; the first is the one that is written.
+_UNITS: tuple[tuple[tuple[str, ...], int, int], ...] = (
+    (("y", "yr", "yrs", "year", "years"), 0, 12),
+    (("mo", "mon", "mons", "month", "months"), 0, 1),
+    (("w", "wk", "wks", "week", "weeks"), 604_800, 0),
+    (("d", "day", "days"), 86_400, 0),
+    (("h", "hr", "hrs", "hour", "hours"), 3_600, 0),
+    (("m", "min", "mins", "minute", "minutes"), 60, 0),
+    (("s", "sec", "secs", "second", "seconds"), 1, 0),
+)
+_BY_NAME = {name: (seconds, months) for names, seconds, months in _UNITS for name in names}
+_PART = re.compile(r"\s*([0-9]+)\s*([a-z]+)\s*,?")
+_ISO = re.compile(
+    r"P(?:([0-9]+)Y)?(?:([0-9]+)M)?(?:([0-9]+)W)?(?:([0-9]+)D)?"
+    r"(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)S)?)?"
+)
+_ISO_UNITS = ("y", "mo", "w", "d", "h", "m", "s")
+FOREVER_TEXT = "forever"
+_LONGEST_YEARS = 9999
+_REMEDY = "write it like 90d, 36h, 3 months, P1Y or forever; a plain number means days"
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """
+    A length of time: whole calendar months, and whole seconds beside them.
+
+    :param months: Calendar months, at least 0.
+    :param seconds: Fixed seconds, at least 0.
+    :param forever: True for the duration without end; then the other two are 0.
+    """
+
+    months: int = 0
+    seconds: int = 0
+    forever: bool = False
+
+    def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.timezone.utc) -> dt.datetime | None:
+        """
+        The instant this long before another one: calendar units first, in ``zone``, then the fixed ones.
+
+        A day that the shorter month lacks becomes its last day (31 March less a month is 28 or 29 February).
+
+        :param instant: An aware instant.
+        :return: An aware instant in UTC; None if it lies before the year 1, as it does for ``forever``.
+        """
+        if self.forever:
+            return None
+        try:
+            moment = _months_before(instant.astimezone(zone), self.months) if self.months else instant
+            return moment.astimezone(dt.timezone.utc) - dt.timedelta(seconds=self.seconds)
+        except (OverflowError, ValueError):
+            return None
+
+    def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.timezone.utc) -> dt.datetime | None:
+        """The instant this long after another one, in UTC; None if it lies beyond the year 9999."""
+        if self.forever:
+            return None
+        try:
+            moment = _months_before(instant.astimezone(zone), -self.months) if self.months else instant
+            return moment.astimezone(dt.timezone.utc) + dt.timedelta(seconds=self.seconds)
+        except (OverflowError, ValueError):
+            return None
+
+    def __str__(self) -> str:
+        if self.forever:
+            return FOREVER_TEXT
+        text, months, seconds = "", self.months, self.seconds
+        for names, unit_seconds, unit_months in _UNITS:
+            if names[0] == "w":  # Days read better than weeks: nobody says "12w6d".
+                continue
+            count = months // unit_months if unit_months else seconds // unit_seconds
+            months -= count * unit_months
+            seconds -= count * unit_seconds
+            text += f"{count}{names[0]}" if count else ""
+        return text or "0d"
+
+    def approximate_seconds(self) -> float:
+        """Its length for comparing durations of different kinds: a month counts as 30.44 days; inf for forever."""
+        return float("inf") if self.forever else self.months * 2_629_746 + self.seconds
+
+
+FOREVER = Duration(forever=True)
+
+
+def _months_before(moment: dt.datetime, months: int) -> dt.datetime:
+    index = moment.year * 12 + moment.month - 1 - months
+    year, month = index // 12, index % 12 + 1
+    day = min(moment.day, calendar.monthrange(year, month)[1])
+    return moment.replace(year=year, month=month, day=day)
+
+
+def parse_duration(value: object) -> Duration:
+    """
+    Read a duration as people write it.
+
+    :param value: A whole number of days, text, or a :class:`Duration`.
+    :raises InvalidInput: if it is none of these, negative, fractional, or longer than 9999 years.
+    """
+    if isinstance(value, Duration):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InvalidInput(f"duration {value!r}", "not a duration", _REMEDY)
+    text = str(value).strip()
+    if text.lower() == FOREVER_TEXT:
+        return FOREVER
+    parts = _read_iso(text) or _read_parts(text.lower())
+    if not parts:
+        raise InvalidInput(f"duration {text!r}", "not a duration", _REMEDY)
+    return _sum(text, parts)
+
+
+def _read_iso(text: str) -> list[tuple[int, str]]:
+    match = _ISO.fullmatch(text.upper())
+    if not match:
+        return []
+    return [(int(count), unit) for count, unit in zip(match.groups(), _ISO_UNITS, strict=True) if count]
+
+
+def _read_parts(text: str) -> list[tuple[int, str]]:
+    if re.fullmatch("[0-9]+", text):
+        return [(int(text[:20]), "d")]
+    parts, position = [], 0
+    while position < len(text):
+        match = _PART.match(text, position)
+        if not match or match[2] not in _BY_NAME:
+            return []
+        parts.append((int(match[1][:20]), match[2]))
+        position = match.end()
+    return parts
+
+
+def _sum(text: str, parts: list[tuple[int, str]]) -> Duration:
+    seconds = sum(count * _BY_NAME[unit][0] for count, unit in parts)
+    months = sum(count * _BY_NAME[unit][1] for count, unit in parts)
+    if months > _LONGEST_YEARS * 12 or seconds > _LONGEST_YEARS * 31_556_952:
+        raise InvalidInput(f"duration {text[:40]!r}", f"longer than {_LONGEST_YEARS} years", "write forever")
+    return Duration(months=months, seconds=seconds)

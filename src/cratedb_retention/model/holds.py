@@ -1,0 +1,52 @@
+"""
+Legal holds: what must stay, whatever the policies say. A hold covers a table, some of its values, a stretch of time,
+or any of these together; nothing that it covers is ever expired, moved or archived until it is released.
+
+Restoring data places a hold as well, or the next run would expire what was just brought back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cratedb_retention.model.catalog import Value
+
+
+class HoldKind(StrEnum):
+    """Why a hold was placed."""
+
+    LEGAL = "legal"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True)
+class LegalHold:
+    """
+    A hold.
+
+    :param table_schema: Name or pattern.
+    :param table_name: Name or pattern.
+    :param where: Only data with these values; empty: all.
+    :param start: Only data from this instant on (ms, UTC); None: from the beginning.
+    :param end: Only data before this instant (ms, UTC); None: without end.
+    :param reason: For people.
+    """
+
+    id: str
+    table_schema: str
+    table_name: str
+    where: Mapping[str, Value] = field(default_factory=dict)
+    start: int | None = None
+    end: int | None = None
+    reason: str = ""
+    kind: HoldKind = HoldKind.LEGAL
+    placed_by: str = ""
+    placed_at: int = 0
+
+    def overlaps(self, start: int | None, end: int | None) -> bool:
+        """Whether it covers some of [start, end). An unknown border counts as covered: rather keep than lose."""
+        return (self.start is None or end is None or self.start < end) and (
+            self.end is None or start is None or start < self.end
+        )

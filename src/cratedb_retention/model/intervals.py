@@ -1,0 +1,191 @@
+"""
+Partition intervals: which stretch of time a partition covers, read from its column's generation expression.
+
+Understood are ``date_trunc('month', ts)``, ``date_trunc('day', 'Europe/Vienna', ts)``,
+``date_bin('PT1H'::interval, ts, origin)`` and DuckDB's ``time_bucket(INTERVAL '1 hour', ts)``, with casts around
+or inside. What else refers to one time column (``date_format('%Y-%m', ts)``) at least names that column.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zoneinfo
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import parse_duration
+from cratedb_retention.model.instant import UTC, from_ms, to_ms
+
+_FIXED_MS = {
+    "millisecond": 1, "second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000
+}  # fmt: skip
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+# A name, a quoted identifier, a text literal, a number, or one sign. A subscript belongs to the name before it.
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<name>(?:[A-Za-z_][\w$]*|"(?:[^"]|"")*")(?:\['(?:[^']|'')*'\])*)"""
+    r"""|(?P<text>'(?:[^']|'')*')|(?P<number>\d+(?:\.\d+)?)|(?P<sign>::|.))""",
+    re.DOTALL,
+)
+
+Token = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """
+    How a generated column cuts time into intervals, each named by its start.
+
+    :param time_column: The column that the interval is of.
+    :param fixed_ms: Length of each interval in milliseconds; 0 if it is in calendar units.
+    :param months: Length in calendar months; 0 if it is fixed.
+    :param days: Length in calendar days, for time zones whose days differ in length; else 0.
+    :param zone: Time zone of the calendar units.
+    """
+
+    time_column: str
+    fixed_ms: int = 0
+    months: int = 0
+    days: int = 0
+    zone: dt.tzinfo = UTC
+
+    def end(self, start: int) -> int | None:
+        """The end of the interval that starts at an instant (ms); None if that is outside of the calendar."""
+        if self.fixed_ms:
+            return start + self.fixed_ms
+        try:
+            local = from_ms(start).astimezone(self.zone).replace(tzinfo=None)
+            if self.days:
+                following = local + dt.timedelta(days=self.days)
+            else:
+                index = local.year * 12 + local.month - 1 + self.months
+                following = local.replace(year=index // 12, month=index % 12 + 1)
+            return to_ms(following.replace(tzinfo=self.zone))
+        except (OverflowError, ValueError):
+            return None
+
+
+def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
+    """
+    Understand a generation expression.
+
+    :param expression: As the database shows it.
+    :param columns: Names of the table's columns.
+    :return: None if it is not understood; then the partition's interval must come from its rows.
+    """
+    tokens = _without_cast(_tokens(expression))
+    if len(tokens) < 4 or tokens[1][1] != "(":
+        return None
+    arguments = _arguments(tokens[1:])
+    function = tokens[0][1].lower()
+    if function == "date_trunc":
+        return _date_trunc(arguments, columns)
+    if function == "date_bin" and len(arguments) == 3:
+        return _binned(arguments[0], arguments[1], columns)
+    if function == "time_bucket" and len(arguments) == 2:
+        return _binned(arguments[0], arguments[1], columns)
+    return None
+
+
+def find_time_column(expression: str, time_columns: Iterable[str]) -> str | None:
+    """The one time column that an expression refers to; None if there is none, or more than one."""
+    known = set(time_columns)
+    named = {_unquote(text) for kind, text in _tokens(expression) if kind == "name"} & known
+    return named.pop() if len(named) == 1 else None
+
+
+def _tokens(expression: str) -> list[Token]:
+    return [(m.lastgroup or "sign", m.group(m.lastgroup or 0)) for m in _TOKEN.finditer(expression.strip())]
+
+
+def _arguments(tokens: list[Token]) -> list[list[Token]]:
+    """Split ``( a , b ( c ) )`` at its own commas; empty if the bracket is not the whole of it."""
+    depth, found, current = 0, [], []
+    for index, (kind, text) in enumerate(tokens):
+        depth += (text == "(") - (text == ")") if kind == "sign" else 0
+        if kind == "sign" and (text, depth) in (("(", 1), (")", 0), (",", 1)):
+            if text != "(":
+                found.append(current)
+                current = []
+            if text == ")":
+                return found if index == len(tokens) - 1 else []
+            continue
+        current.append((kind, text))
+    return []
+
+
+def _unquote(text: str) -> str:
+    head, bracket, subscript = text.partition("['")
+    name = head[1:-1].replace('""', '"') if head.startswith('"') else head
+    return name + bracket + subscript
+
+
+def _without_cast(tokens: list[Token]) -> list[Token]:
+    """Take ``CAST(x AS type)`` and ``x::type`` off, as often as they stand around the whole."""
+    while tokens:
+        if tokens[0][1].lower() in ("cast", "try_cast") and len(_arguments(tokens[1:])) == 1:
+            inner = _arguments(tokens[1:])[0]
+            tokens = inner[: _position_at_depth_0(inner, "as")]
+            continue
+        double_colon = _position_at_depth_0(tokens, "::")
+        if double_colon == len(tokens) or any(kind != "name" for kind, _ in tokens[double_colon + 1 :]):
+            return tokens
+        tokens = tokens[:double_colon]
+    return tokens
+
+
+def _position_at_depth_0(tokens: list[Token], wanted: str) -> int:
+    depth = 0
+    for index, (_, text) in enumerate(tokens):
+        depth += (text == "(") - (text == ")")
+        if depth == 0 and text.lower() == wanted:
+            return index
+    return len(tokens)
+
+
+def _column(argument: list[Token], columns: Iterable[str]) -> str | None:
+    """The column that an argument is, perhaps cast to another type; None if it is anything else."""
+    bare = _without_cast(argument)
+    if len(bare) != 1 or bare[0][0] != "name":
+        return None
+    name = _unquote(bare[0][1])
+    return name if name in set(columns) else None
+
+
+def _text(argument: list[Token]) -> str | None:
+    return next((text[1:-1].replace("''", "'") for kind, text in argument if kind == "text"), None)
+
+
+def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | None:
+    if len(arguments) not in (2, 3):
+        return None
+    unit, column = (_text(arguments[0]) or "").lower(), _column(arguments[-1], columns)
+    if column is None:
+        return None
+    zone: dt.tzinfo = UTC
+    if len(arguments) == 3:
+        try:
+            zone = zoneinfo.ZoneInfo(_text(arguments[1]) or "")
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            return None
+    if unit in _MONTHS:
+        return Grid(column, months=_MONTHS[unit], zone=zone)
+    if unit in ("day", "week") and zone is not UTC:
+        return Grid(column, days=7 if unit == "week" else 1, zone=zone)
+    return Grid(column, fixed_ms=_FIXED_MS[unit]) if unit in _FIXED_MS else None
+
+
+def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> Grid | None:
+    column, text = _column(of, columns), _text(interval)
+    if column is None or not text:
+        return None
+    try:
+        length = parse_duration(text)
+    except InvalidInput:
+        return None
+    if length.months and length.seconds:
+        return None
+    if length.months:
+        return Grid(column, months=length.months)
+    return Grid(column, fixed_ms=length.seconds * 1000) if length.seconds else None

@@ -1,0 +1,48 @@
+"""
+Questions that only the rows can answer, and the answers. Planning asks, an engine measures, all in few statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.plan import Spared
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBounds:
+    """Which least and greatest time do the rows of each partition have?"""
+
+    table: TableName
+    columns: tuple[Column, ...]
+    time_column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredRows:
+    """How many rows are expired?"""
+
+    table: TableName
+    time_column: Column
+    before: int
+    where: tuple[tuple[Column, Value], ...] = ()
+    spared: tuple[Spared, ...] = ()
+
+
+Probe = PartitionBounds | ExpiredRows
+Bounds = Mapping[tuple[Value, ...], tuple[int | None, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """
+    The answers.
+
+    :param bounds: Least and greatest time (ms, UTC) of each partition, by its values.
+    :param rows: Counted rows.
+    """
+
+    bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
+    rows: Mapping[ExpiredRows, int] = field(default_factory=dict)

@@ -1,0 +1,46 @@
+"""
+Table patterns: ``*`` stands for any text, ``?`` for one character; everything else is meant literally.
+
+CrateDB allows neither sign in a table's name. Where a name does hold one (DuckDB), it fits itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from cratedb_retention.model.catalog import Selector, TableName
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether the text holds a wildcard."""
+    return "*" in text or "?" in text
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """A function that tells whether a name fits the pattern."""
+    if not is_pattern(pattern):
+        return pattern.__eq__
+    source = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
+    return lambda name, fits=re.compile(source, re.DOTALL).fullmatch: fits(name) is not None
+
+
+def find_tables(schema: str, name: str, tables: Iterable[TableName]) -> list[TableName]:
+    """The tables that fit, in order. A name without wildcards costs one look-up when ``tables`` is a mapping or set."""
+    exact = TableName(schema, name)
+    if not is_pattern(schema) and not is_pattern(name):
+        return [exact] if exact in tables else []
+    fits_schema, fits_name = matcher(schema), matcher(name)
+    return sorted(t for t in tables if t == exact or (fits_schema(t.schema) and fits_name(t.name)))
+
+
+def wanted_by(selectors: Iterable[Selector], default_schema: str) -> Callable[[TableName], bool]:
+    """A function that tells whether any selector wants a table."""
+    exact: set[TableName] = set()
+    patterns: list[tuple[Callable[[str], bool], Callable[[str], bool]]] = []
+    for selector in selectors:
+        schema = selector.schema or default_schema
+        exact.add(TableName(schema, selector.name))
+        if is_pattern(schema) or is_pattern(selector.name):
+            patterns.append((matcher(schema), matcher(selector.name)))
+    return lambda table: table in exact or any(s(table.schema) and n(table.name) for s, n in patterns)

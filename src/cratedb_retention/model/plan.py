@@ -1,0 +1,228 @@
+"""
+The plan: what a run would do, as data. It is shown, stored, tested and executed as the same objects (law 10).
+
+A plan holds tasks; a task is a chain of steps that belong together, done in order, each only if the one before
+succeeded. What is due but must not happen is a hold, with its reason. Instants are milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cratedb_retention.model.catalog import Column, Partition, TableName, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """
+    A partition with the stretch of time [start, end) that it covers.
+
+    :param exact: Whether the interval follows from the table's definition, so that no row can ever lie outside of
+        it. If not, it was read from the rows, and must be checked again before the partition is dropped.
+    """
+
+    partition: Partition
+    start: int | None
+    end: int | None
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """Rows that a hold keeps: those with these values, within [start, end)."""
+
+    hold_id: str
+    where: tuple[tuple[Column, Value], ...] = ()
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DropPartitions:
+    """
+    Drop whole expired partitions, all in one statement.
+
+    :param before: Everything in them is older than this instant.
+    :param time_column: If given, the engine first makes sure that no row is younger, and drops nothing otherwise.
+    """
+
+    table: TableName
+    columns: tuple[Column, ...]
+    pieces: tuple[Piece, ...]
+    before: int
+    time_column: Column | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRows:
+    """
+    Delete expired rows, in batches.
+
+    :param before: Rows whose time is before this instant.
+    :param where: Only rows with these values.
+    :param spared: Rows that are kept nevertheless.
+    :param rows: How many there were when the plan was made.
+    """
+
+    table: TableName
+    time_column: Column
+    before: int
+    where: tuple[tuple[Column, Value], ...] = ()
+    spared: tuple[Spared, ...] = ()
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MovePartitions:
+    """Move partitions to the nodes with an attribute, and wait until their shards are there."""
+
+    table: TableName
+    columns: tuple[Column, ...]
+    pieces: tuple[Piece, ...]
+    attribute: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class FreezePartitions:
+    """Block writes to partitions, so that what is checked or archived is what is dropped."""
+
+    table: TableName
+    columns: tuple[Column, ...]
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ThawPartitions:
+    """Allow writes again to partitions that an earlier run left frozen."""
+
+    table: TableName
+    columns: tuple[Column, ...]
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPartition:
+    """
+    Archive a partition in a repository.
+
+    :param name: The snapshot's name, from the partition's values and change token.
+    """
+
+    table: TableName
+    columns: tuple[Column, ...]
+    piece: Piece
+    repository: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySnapshot:
+    """Make sure that the snapshot is complete, holds this partition, and can be read."""
+
+    table: TableName
+    columns: tuple[Column, ...]
+    piece: Piece
+    repository: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropArchived:
+    """
+    Drop a partition that was archived, if nothing was written to it since (law 2).
+
+    :param before: Everything in it is older than this instant.
+    :param time_column: As with :class:`DropPartitions`.
+    """
+
+    table: TableName
+    columns: tuple[Column, ...]
+    piece: Piece
+    repository: str
+    name: str
+    before: int
+    time_column: Column | None = None
+
+
+Step = (
+    DropPartitions
+    | DeleteRows
+    | MovePartitions
+    | FreezePartitions
+    | ThawPartitions
+    | SnapshotPartition
+    | VerifySnapshot
+    | DropArchived
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """
+    Steps that belong together.
+
+    :param policy_id: The policy that asked for it; None for tidying up after an interrupted run.
+    :param reason: Why it is due, in words.
+    :param rows: Rows concerned, if known.
+    :param size: Bytes on disk concerned, if known.
+    :param partitions: How many partitions are concerned; 0 for rows.
+    """
+
+    policy_id: str | None
+    table: TableName
+    steps: tuple[Step, ...]
+    reason: str
+    rows: int | None = None
+    size: int | None = None
+    partitions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """
+    What is due, or can't be judged, and does not happen now.
+
+    :param table: The table, or the pattern that found none.
+    :param partitions: Some of the partitions concerned, in words.
+    :param count: How many partitions are concerned; 0 for a whole table.
+    :param problem: Whether somebody has to do something about it; a run with problems does not count as done.
+    """
+
+    policy_id: str | None
+    table: str
+    reason: str
+    partitions: tuple[str, ...] = ()
+    count: int = 0
+    problem: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """
+    What a policy looked at and keeps, in one line for each table.
+
+    :param partitions: How many partitions stay.
+    :param next_due: When the next of them expires (ms, UTC), if that is known.
+    """
+
+    policy_id: str
+    table: TableName
+    partitions: int
+    next_due: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run at this cutoff would do."""
+
+    cutoff: int
+    tasks: tuple[Task, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Hold, ...]:
+        """The holds that somebody has to do something about."""
+        return tuple(hold for hold in self.holds if hold.problem)

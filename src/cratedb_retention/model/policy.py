@@ -1,0 +1,210 @@
+"""
+Retention policies: one rule each, strategy first, as people write them and as the database stores them.
+
+Unknown attributes, contradictory attributes and bad values are refused here, in the same words wherever a policy
+comes from: the command line, a YAML file, the library, a page.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import zoneinfo
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.instant import parse_time_zone, to_ms
+
+Scalar = str | int | float | bool | None
+
+
+class Strategy(enum.StrEnum):
+    """What happens to data past its retention period."""
+
+    DELETE = "delete"
+    REALLOCATE = "reallocate"
+    SNAPSHOT = "snapshot"
+
+
+def parse_strategy(value: object) -> Strategy:
+    """
+    Read a strategy's name, in any case.
+
+    :raises InvalidInput: if there is no such strategy.
+    """
+    try:
+        return Strategy(str(value).strip().lower())
+    except ValueError:
+        raise InvalidInput(f"strategy {value!r}", "unknown", f"use one of: {', '.join(Strategy)}") from None
+
+
+def _as_value_error(parse: Any) -> Any:
+    """Let pydantic collect our errors with the field's name beside them."""
+
+    def validate(value: object) -> Any:
+        try:
+            return parse(value)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+
+    return validate
+
+
+def _tags(value: object) -> object:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = value.split(",")
+    if isinstance(value, list | tuple | set | frozenset):
+        tags = sorted({str(tag).strip() for tag in value})
+        if any(not tag or "," in tag for tag in tags):
+            raise ValueError("a tag is text without commas, and not empty")
+        return tuple(tags)
+    return value
+
+
+def _zone(value: object) -> str:
+    return parse_time_zone(str(value)).key
+
+
+StrategyField = Annotated[
+    Strategy,
+    BeforeValidator(_as_value_error(parse_strategy)),
+    WithJsonSchema({"type": "string", "enum": [str(s) for s in Strategy]}),
+]
+DurationField = Annotated[
+    Duration,
+    BeforeValidator(_as_value_error(parse_duration)),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["90d", "36h", "3 months", "P1Y", "forever", 30]}),
+]
+TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
+ZoneField = Annotated[str, BeforeValidator(_as_value_error(_zone))]
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+
+
+class ExpectedMax(BaseModel):
+    """Limits of what one run may do under a policy on one table; beyond them the run holds and says so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    partitions: int | None = Field(None, ge=0, description="At most so many partitions of a table in one run.")
+    rows: int | None = Field(None, ge=0, description="At most so many rows of a table in one run.")
+    percent: float | None = Field(None, ge=0, le=100, description="At most this share of a table's rows in one run.")
+
+
+class Policy(BaseModel):
+    """
+    A retention policy.
+
+    Errors are pydantic's ``ValidationError`` (with our messages); :func:`make_policy` turns them into one line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+
+    strategy: StrategyField = Field(description="What happens to expired data: delete, reallocate or snapshot.")
+    table_schema: Name | None = Field(
+        None,
+        description="The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
+        "`doc` on CrateDB and `main` on DuckDB.",
+    )
+    table_name: Name = Field(description="The table's name; `*` and `?` are wildcards, as in `metrics_*`.")
+    retention_period: DurationField = Field(
+        description="How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
+        "a plain number means days."
+    )
+    time_zone: ZoneField = Field("UTC", description="Where months and years of the retention period are reckoned.")
+    partition_column: Name | None = Field(
+        None, description="The partition column that carries the time. Empty: found from the table."
+    )
+    time_column: Name | None = Field(
+        None, description="The column with a row's time. Empty: found from the partition column or the table."
+    )
+    where: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="Only data with these values, such as `{tenant: acme}`; so tenants of one table "
+        "can be kept for different times.",
+    )
+    tags: TagsField = Field((), description="For grouping, choosing and multi-tenancy.")
+    reallocation_attribute_name: Name | None = Field(
+        None, pattern=r"^[A-Za-z0-9_.-]+$", description="`reallocate`: the name of the nodes' custom attribute."
+    )
+    reallocation_attribute_value: Name | None = Field(
+        None, description="`reallocate`: the value of that attribute on the nodes that data moves to."
+    )
+    target_repository_name: Name | None = Field(
+        None, description="`snapshot`: the repository on CrateDB; a directory on DuckDB."
+    )
+    expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
+    enabled: bool = Field(True, description="Whether runs obey the policy.")
+    description: str | None = Field(None, description="For people.")
+    id: Name | None = Field(None, description="The identifier; made up when empty.")
+
+    @model_validator(mode="after")
+    def _attributes_fit_the_strategy(self) -> Policy:
+        """Each strategy has what it needs, and nothing that another strategy needs."""
+        moves = (self.reallocation_attribute_name, self.reallocation_attribute_value)
+        if self.strategy is Strategy.REALLOCATE and not all(moves):
+            raise ValueError("reallocate needs reallocation_attribute_name and reallocation_attribute_value")
+        if self.strategy is Strategy.SNAPSHOT and not self.target_repository_name:
+            raise ValueError("snapshot needs target_repository_name")
+        return self
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The time zone, as an object."""
+        return zoneinfo.ZoneInfo(self.time_zone)
+
+    @property
+    def target(self) -> str:
+        """The table or pattern in words: ``doc.metrics_* where tenant=acme``."""
+        name = f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
+        where = ", ".join(f"{key}={'NULL' if value is None else value}" for key, value in self.where.items())
+        return f"{name} where {where}" if where else name
+
+    def limit(self, cutoff: dt.datetime) -> int | None:
+        """
+        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is.
+
+        Fractions of a millisecond are dropped, so that in doubt a row stays.
+        """
+        limit = self.retention_period.before(cutoff, self.zone)
+        return None if limit is None else to_ms(limit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes that say something, as plain values for JSON and YAML."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return {"strategy": str(self.strategy), **{k: v for k, v in data.items() if k != "strategy"}}
+
+
+def make_policy(**attributes: Any) -> Policy:
+    """
+    Build a policy from plain values.
+
+    :raises InvalidInput: naming the first attribute that is wrong, and why.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Policy(**attributes)
+    except ValidationError as error:
+        raise InvalidInput(*explain_validation(error)) from None
+
+
+def explain_validation(error: Any) -> tuple[str, str, str]:
+    """Say in thing, reason and remedy what a pydantic ``ValidationError`` complains about first."""
+    import difflib
+
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(where.rpartition(".")[2], Policy.model_fields, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"known are: {', '.join(Policy.model_fields)}"
+        return f"attribute {where}", "unknown", remedy
+    if first["type"] == "missing":
+        return f"attribute {where}", "missing", ""
+    return (f"attribute {where}" if where else "policy"), reason, ""

@@ -1,0 +1,85 @@
+"""
+Steps and partitions in words: the same in the plan, the journal and the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    MovePartitions,
+    Piece,
+    SnapshotPartition,
+    Step,
+    ThawPartitions,
+    VerifySnapshot,
+)
+
+
+def show_value(column: Column, value: Value) -> str:
+    """A partition value for people: an instant as a date, NULL as NULL."""
+    if value is None:
+        return "NULL"
+    if column.kind is Kind.TIME and isinstance(value, int):
+        return show(value)
+    return str(value)
+
+
+def show_partition(columns: Sequence[Column], values: Sequence[Value]) -> str:
+    """A partition for people: ``tenant=acme, month=2024-01-01``."""
+    return ", ".join(f"{c.name}={show_value(c, v)}" for c, v in zip(columns, values, strict=True))
+
+
+def show_where(where: Sequence[tuple[Column, Value]]) -> str:
+    """A filter for people: ``tenant=acme``."""
+    return " and ".join(f"{column.name}={show_value(column, value)}" for column, value in where)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 partition``, ``1,200 partitions``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
+    if len(pieces) == 1:
+        return f"partition {show_partition(columns, pieces[0].partition.values)}"
+    first, last = (show_partition(columns, pieces[i].partition.values) for i in (0, -1))
+    return f"{len(pieces):,} partitions, {first} to {last}"
+
+
+def describe(step: Step) -> str:
+    """What a step does, in words, beginning with a verb."""
+    match step:
+        case DropPartitions(columns=columns, pieces=pieces):
+            return f"drop {_pieces(columns, pieces)}"
+        case DeleteRows(time_column=column, before=before, where=where, spared=spared):
+            text = f"delete rows with {column.name} before {show(before)}"
+            text += f", {show_where(where)}" if where else ""
+            return text + (f", except those under {plural(len(spared), 'hold')}" if spared else "")
+        case MovePartitions(columns=columns, pieces=pieces, attribute=attribute, value=value):
+            return f"move {_pieces(columns, pieces)} to nodes with {attribute}={value}"
+        case FreezePartitions(columns=columns, pieces=pieces):
+            return f"freeze {_pieces(columns, pieces)}"
+        case ThawPartitions(columns=columns, pieces=pieces):
+            return f"thaw {_pieces(columns, pieces)}"
+        case SnapshotPartition(columns=columns, piece=piece, repository=repository, name=name):
+            return f"archive {_pieces(columns, [piece])} as {name} in {repository}"
+        case VerifySnapshot(name=name, repository=repository):
+            return f"verify snapshot {name} in {repository}"
+        case DropArchived(columns=columns, piece=piece):
+            return f"drop archived {_pieces(columns, [piece])}"
+        case _:
+            assert_never(step)
+
+
+def kind_of(step: Step) -> str:
+    """A step's name in the journal: ``drop_partitions``."""
+    name = type(step).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

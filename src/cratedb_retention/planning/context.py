@@ -1,0 +1,64 @@
+"""
+What the strategies' rules look at while a plan is made, and what has been claimed so far.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.catalog import Catalog, TableName, Value
+from cratedb_retention.model.measurements import ExpiredRows
+from cratedb_retention.model.plan import Piece
+from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.pieces import PieceIndex
+from cratedb_retention.planning.targets import Target
+
+PartitionKey = tuple[TableName, tuple[Value, ...]]
+
+
+@dataclass
+class Context:
+    """
+    The plan in the making.
+
+    :param cutoff: The instant taken for now.
+    :param counted: Rows counted by the engine.
+    :param archivers: Targets of the strategy ``snapshot``, by table.
+    :param frozen: Partitions that an earlier run froze and did not thaw.
+    """
+
+    catalog: Catalog
+    cutoff: dt.datetime
+    holds: Mapping[TableName, list[TableHold]]
+    pieces: PieceIndex
+    counted: Mapping[ExpiredRows, int]
+    archivers: Mapping[TableName, list[Target]]
+    frozen: frozenset[PartitionKey]
+    _claimed: set[PartitionKey] = field(default_factory=set)
+
+    def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
+        """Note that a task is about these pieces, so that no other one will be."""
+        self._claimed.update([(table, piece.partition.values) for piece in pieces])
+
+    def is_claimed(self, table: TableName, piece: Piece) -> bool:
+        """Whether a task is already about this piece."""
+        return (table, piece.partition.values) in self._claimed
+
+    def is_claimed_values(self, table: TableName, values: tuple[Value, ...]) -> bool:
+        """The same, for a partition known by its values only."""
+        return (table, values) in self._claimed
+
+    def hold_on(self, target: Target, piece: Piece) -> TableHold | None:
+        """The first hold that covers a piece."""
+        holds = self.holds.get(target.table.name)
+        return next((hold for hold in holds if hold.covers(piece, target.columns)), None) if holds else None
+
+    def archiver_of(self, target: Target, piece: Piece) -> Target | None:
+        """The target that wants to archive a piece, now or later."""
+        for archiver in self.archivers.get(target.table.name, ()):
+            names = [column.name for column in archiver.columns]
+            if all(piece.partition.values[names.index(column.name)] == value for column, value in archiver.where):
+                return archiver
+        return None

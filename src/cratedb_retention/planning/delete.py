@@ -1,0 +1,84 @@
+"""
+The strategy ``delete``: whole expired partitions, many in one statement; rows where no partition tells the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cratedb_retention.model.measurements import ExpiredRows
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropPartitions,
+    FreezePartitions,
+    Hold,
+    Piece,
+    Step,
+    Task,
+)
+from cratedb_retention.planning.context import Context
+from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.reasons import total_rows, total_size, why_due
+from cratedb_retention.planning.targets import Target
+
+# One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
+BATCH = 1000
+
+
+def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+    """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
+    context.claim(target.table.name, pieces)
+    for start in range(0, len(pieces), BATCH):
+        batch = tuple(pieces[start : start + BATCH])
+        yield Task(
+            target.policy.id,
+            target.table.name,
+            tuple(_steps(context, target, batch)),
+            why_due(batch, target.policy),
+            total_rows(batch),
+            total_size(batch),
+            len(batch),
+        )
+
+
+def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterator[Step]:
+    name, columns = target.table.name, target.columns
+    inexact = [piece for piece in batch if not piece.exact]
+    if inexact and context.catalog.capabilities.freezes:
+        yield FreezePartitions(name, columns, tuple(inexact))
+    limit = target.policy.limit(context.cutoff) or 0
+    yield DropPartitions(name, columns, batch, limit, target.time_column if inexact else None)
+
+
+def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
+    """Delete rows before an instant (ms), except those under a hold."""
+    table, policy = target.table, target.policy
+    holds = context.holds.get(table.name, [])
+    whole = next((hold for hold in holds if hold.spared is None), None)
+    if whole:
+        yield Hold(policy.id, str(table.name), whole.words)
+        return
+    if table.missing_shards:
+        yield Hold(policy.id, str(table.name), f"{table.missing_shards} missing shards; bring the lost nodes back", problem=True)
+        return
+    archivers = context.archivers.get(table.name)
+    if archivers:
+        reason = f"policy {archivers[0].policy.id} archives whole partitions of this table; deleting rows would lose them"
+        yield Hold(policy.id, str(table.name), reason, problem=True)
+        return
+    probe = rows_probe(target, limit, holds)
+    rows = context.counted.get(probe) if probe else None
+    if rows == 0 or probe is None:
+        return
+    step = DeleteRows(table.name, probe.time_column, limit, probe.where, probe.spared, rows)
+    yield Task(policy.id, table.name, (step,), f"older than {show(limit)}, kept for {policy.retention_period}", rows)
+
+
+def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> ExpiredRows | None:
+    """The question how many rows are expired; None if a hold keeps the whole table."""
+    spared = [hold.spared for hold in holds]
+    if target.time_column is None or None in spared:
+        return None
+    rows = tuple(s for s in spared if s is not None)
+    return ExpiredRows(target.table.name, target.time_column, limit, target.where, rows)

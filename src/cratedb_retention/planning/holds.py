@@ -1,0 +1,69 @@
+"""
+Legal holds applied to a target: which of its pieces, or which of its rows, must stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cratedb_retention.model.catalog import Catalog, Column, Table, TableName, Value
+from cratedb_retention.model.holds import HoldKind, LegalHold
+from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.plan import Piece, Spared
+from cratedb_retention.planning.targets import Undecided, bind_where
+
+
+@dataclass(frozen=True)
+class TableHold:
+    """
+    A hold on one table.
+
+    :param where: Its filter with the table's columns; None if that can't be worked out, then it covers everything.
+    """
+
+    hold: LegalHold
+    where: tuple[tuple[Column, Value], ...] | None
+
+    @property
+    def words(self) -> str:
+        """Why something stays, for people."""
+        what = "legal hold" if self.hold.kind is HoldKind.LEGAL else "restored, on hold"
+        reason = f" ({self.hold.reason})" if self.hold.reason else ""
+        return f"{what} {self.hold.id[:8]}{reason}; it stays until it is released"
+
+    def covers(self, piece: Piece, columns: Sequence[Column]) -> bool:
+        """
+        Whether any row of a partition may be under the hold.
+
+        A filter on a column that does not partition the table can't tell partitions apart: it covers them all.
+        """
+        values = dict(zip([column.name for column in columns], piece.partition.values, strict=True))
+        fits = all(values.get(column.name, value) == value for column, value in self.where or ())
+        return fits and self.hold.overlaps(piece.start, piece.end)
+
+    @property
+    def spared(self) -> Spared | None:
+        """The rows that it keeps; None if it keeps the whole table."""
+        if not self.where and self.hold.start is None and self.hold.end is None:
+            return None
+        return Spared(self.hold.id, self.where or (), self.hold.start, self.hold.end)
+
+
+def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
+    """Find the tables that each hold covers."""
+    found: dict[TableName, list[TableHold]] = {}
+    for hold in holds:
+        schema = matcher(hold.table_schema or catalog.capabilities.default_schema)
+        name = matcher(hold.table_name)
+        for table in catalog.tables.values():
+            if schema(table.name.schema) and name(table.name.name):
+                found.setdefault(table.name, []).append(_bind(hold, table))
+    return found
+
+
+def _bind(hold: LegalHold, table: Table) -> TableHold:
+    try:
+        return TableHold(hold, bind_where(table, hold.where.items()))
+    except Undecided:
+        return TableHold(hold, None)

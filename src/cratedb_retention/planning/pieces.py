@@ -1,0 +1,115 @@
+"""
+Pieces: the partitions of a table with their intervals, sorted by when they end, so that what is expired is found by
+bisection. A table's pieces are worked out once, however many policies look at them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cratedb_retention.model.catalog import Partition, Table, TableName, Value
+from cratedb_retention.model.intervals import Grid
+from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
+from cratedb_retention.model.plan import Piece
+from cratedb_retention.planning.targets import Target
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """
+    Some partitions of a table.
+
+    :param known: Those whose end is known, by end.
+    :param ends: Their ends (ms, UTC).
+    :param unknown: Those whose interval nothing tells.
+    """
+
+    known: tuple[Piece, ...]
+    ends: tuple[int, ...]
+    unknown: tuple[Piece, ...]
+
+    def expired(self, limit: int) -> tuple[Piece, ...]:
+        """Those that lie before an instant as a whole."""
+        return self.known[: bisect_right(self.ends, limit)]
+
+    def __len__(self) -> int:
+        return len(self.known) + len(self.unknown)
+
+
+_Key = tuple[TableName, tuple[tuple[int, Grid], ...], PartitionBounds | None]
+
+
+class PieceIndex:
+    """Pieces of tables, each worked out once."""
+
+    def __init__(self, measurements: Measurements) -> None:
+        self._measurements = measurements
+        self._pieces: dict[_Key, list[Piece]] = {}
+        self._groups: dict[tuple[_Key, tuple[int, ...]], dict[tuple[Value, ...], Pieces]] = {}
+
+    def of(self, target: Target) -> Pieces:
+        """The pieces that a target is about: those with the values that its policy wants."""
+        key: _Key = (target.table.name, target.grids, target.bounds_probe)
+        names = [column.name for column in target.columns]
+        positions = tuple(names.index(column.name) for column, _ in target.where)
+        groups = self._groups.get((key, positions))
+        if groups is None:
+            groups = self._groups[key, positions] = _group(self._all(key, target), positions)
+        return groups.get(tuple(value for _, value in target.where), _NONE)
+
+    def _all(self, key: _Key, target: Target) -> list[Piece]:
+        if key not in self._pieces:
+            bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds)
+        return self._pieces[key]
+
+
+_NONE = Pieces((), (), ())
+
+
+def make_pieces(table: Table, grids: tuple[tuple[int, Grid], ...], bounds: Bounds) -> list[Piece]:
+    """Give each partition its interval: from the grids if there are any, else from its rows."""
+    if grids:
+        return [Piece(partition, *_from_grids(partition, grids), True) for partition in table.partitions]
+    return [Piece(partition, *_from_bounds(partition, bounds), False) for partition in table.partitions]
+
+
+def _from_grids(partition: Partition, grids: tuple[tuple[int, Grid], ...]) -> tuple[int | None, int | None]:
+    """The intersection of all intervals; NULL in any of the columns means that the rows have no time."""
+    start: int | None = None
+    end: int | None = None
+    for position, grid in grids:
+        value = partition.values[position]
+        grid_end = grid.end(value) if isinstance(value, int) else None
+        if not isinstance(value, int) or grid_end is None:
+            return None, None
+        start = value if start is None else max(start, value)
+        end = grid_end if end is None else min(end, grid_end)
+    return start, end
+
+
+def _from_bounds(partition: Partition, bounds: Bounds) -> tuple[int | None, int | None]:
+    oldest, newest = bounds.get(partition.values, (None, None))
+    return (None, None) if oldest is None or newest is None else (oldest, newest + 1)
+
+
+def _group(pieces: Iterable[Piece], positions: tuple[int, ...]) -> dict[tuple[Value, ...], Pieces]:
+    by_values: dict[tuple[Value, ...], list[Piece]] = {}
+    for piece in pieces:
+        values = piece.partition.values
+        by_values.setdefault(tuple([values[i] for i in positions]), []).append(piece)
+    return {values: _sort(group) for values, group in by_values.items()}
+
+
+def _sort(pieces: Iterable[Piece]) -> Pieces:
+    known: list[tuple[int, int, Piece]] = []
+    unknown = []
+    for number, piece in enumerate(pieces):
+        if piece.end is None:
+            unknown.append(piece)
+        else:
+            known.append((piece.end, number, piece))
+    known.sort()
+    return Pieces(tuple(k[2] for k in known), tuple(k[0] for k in known), tuple(unknown))

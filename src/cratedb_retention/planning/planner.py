@@ -1,0 +1,216 @@
+"""
+The planner: from policies, the catalog and a cutoff to a plan. Pure, and the same input gives the same plan.
+
+Every expired partition gets exactly one verdict: a task, or a hold with its reason. The strategies' own rules live
+in a module each: :mod:`.delete`, :mod:`.snapshot`, :mod:`.reallocate`; what they share is here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+
+from cratedb_retention.model.catalog import Catalog, TableName
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.measurements import Measurements, Probe
+from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
+from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning import delete, limits, reallocate, snapshot, warnings
+from cratedb_retention.planning.context import Context, PartitionKey
+from cratedb_retention.planning.holds import holds_by_table
+from cratedb_retention.planning.pieces import PieceIndex
+from cratedb_retention.planning.reasons import next_due
+from cratedb_retention.planning.targets import Target, find_targets
+
+# Archiving comes before deleting, so that what is due for both is archived; moving what is dropped is idle.
+_ORDER = (Strategy.SNAPSHOT, Strategy.DELETE, Strategy.REALLOCATE)
+_STRATEGIES: dict[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {
+    Strategy.SNAPSHOT: snapshot.plan_partitions,
+    Strategy.DELETE: delete.plan_partitions,
+    Strategy.REALLOCATE: reallocate.plan_partitions,
+}
+
+
+def find_probes(
+    policies: Iterable[Policy], catalog: Catalog, cutoff: dt.datetime, holds: Iterable[LegalHold] = ()
+) -> list[Probe]:
+    """
+    What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`.
+
+    :param cutoff: An aware instant.
+    """
+    targets, _ = find_targets(_enabled(policies), catalog)
+    by_table = holds_by_table(holds, catalog)
+    probes: dict[Probe, None] = {}
+    for target in targets:
+        if target.bounds_probe:
+            probes[target.bounds_probe] = None
+        limit = target.policy.limit(cutoff)
+        if target.by_rows and limit is not None:
+            probe = delete.rows_probe(target, limit, by_table.get(target.table.name, []))
+            probes.update({probe: None} if probe else {})
+    return list(probes)
+
+
+def make_plan(
+    policies: Iterable[Policy],
+    catalog: Catalog,
+    cutoff: dt.datetime,
+    *,
+    holds: Iterable[LegalHold] = (),
+    measurements: Measurements | None = None,
+    frozen: Collection[PartitionKey] = (),
+    chosen: Callable[[Policy], bool] = lambda policy: True,
+) -> Plan:
+    """
+    Decide what a run does.
+
+    :param policies: All policies of the database, since one may protect data from another.
+    :param cutoff: The instant taken for now, time-zone aware; fractions of a millisecond are dropped.
+    :param holds: The legal holds in force.
+    :param measurements: The answers to :func:`find_probes`.
+    :param frozen: Partitions that an earlier run froze and did not thaw.
+    :param chosen: Which policies the run is about.
+    """
+    ordered = sorted(_enabled(policies), key=lambda p: (_ORDER.index(p.strategy), p.id or "", p.target))
+    targets, problems = find_targets(ordered, catalog)
+    ids = {policy.id for policy in ordered if chosen(policy)}
+    context = Context(
+        catalog=catalog,
+        cutoff=cutoff,
+        holds=holds_by_table(holds, catalog),
+        pieces=PieceIndex(measurements or Measurements()),
+        counted=(measurements or Measurements()).rows,
+        archivers=_archivers(targets, cutoff),
+        frozen=frozenset(frozen),
+    )
+    outcome = _Outcome(context)
+    for target in targets:
+        outcome.add(target, target.policy.id in ids)
+    return Plan(
+        cutoff=to_ms(cutoff),
+        tasks=(*outcome.tasks, *_thaw(context)),
+        holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
+        kept=tuple(outcome.kept),
+        warnings=tuple(warnings.clock_warnings(context, [t for t in targets if t.policy.id in ids])),
+    )
+
+
+def _enabled(policies: Iterable[Policy]) -> list[Policy]:
+    return [policy for policy in policies if policy.enabled]
+
+
+def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName, list[Target]]:
+    """The targets that archive; what they want must not be deleted before."""
+    found: dict[TableName, list[Target]] = {}
+    for target in targets:
+        if target.policy.strategy is Strategy.SNAPSHOT and target.policy.limit(cutoff) is not None:
+            found.setdefault(target.table.name, []).append(target)
+    return found
+
+
+class _Outcome:
+    """Collects the verdicts of all targets."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.tasks: list[Task] = []
+        self.holds: list[Hold] = []
+        self.kept: list[Kept] = []
+
+    def add(self, target: Target, chosen: bool) -> None:
+        """Decide about one target; one that is not chosen only claims what it archives."""
+        limit = target.policy.limit(self.context.cutoff)
+        if target.by_rows:
+            if chosen and limit is not None:
+                self._take(delete.plan_rows(self.context, target, limit))
+            return
+        pieces = self.context.pieces.of(target)
+        due = () if limit is None else pieces.expired(limit)
+        if not chosen:
+            if target.policy.strategy is Strategy.SNAPSHOT:
+                self.context.claim(target.table.name, due)
+            return
+        if limit is not None:
+            self._take(self._judge(target, due, pieces.unknown))
+        self.kept.append(_kept(target, len(pieces) - len(due), pieces.known[len(due) : len(due) + 1]))
+
+    def _take(self, verdicts: Iterable[Task | Hold]) -> None:
+        for verdict in verdicts:
+            if isinstance(verdict, Task):
+                self.tasks.append(verdict)
+            else:
+                self.holds.append(verdict)
+
+    def _judge(self, target: Target, due: Sequence[Piece], unknown: Sequence[Piece]) -> Iterator[Task | Hold]:
+        policy, context = target.policy, self.context
+        free: list[Piece] = []
+        held: list[tuple[str, bool, Piece]] = []
+        for piece in due:
+            if context.is_claimed(target.table.name, piece):
+                continue
+            reason = _reason_to_hold(context, target, piece)
+            if reason:
+                held.append((*reason, piece))
+            else:
+                free.append(piece)
+        held += [(_why_unknown(piece), True, piece) for piece in unknown]
+        yield from _group_holds(target, held)
+        if free:
+            verdicts = list(_STRATEGIES[policy.strategy](context, target, free))
+            yield from limits.keep_within(target, verdicts)
+
+
+def _reason_to_hold(context: Context, target: Target, piece: Piece) -> tuple[str, bool] | None:
+    """Why an expired piece must stay, and whether that is a problem; None if it may go."""
+    hold = context.hold_on(target, piece)
+    if hold:
+        return hold.words, False
+    missing = piece.partition.missing_shards
+    if missing:
+        return f"{missing} missing shard{'s' * (missing > 1)}; bring the lost nodes back", True
+    if target.policy.strategy is Strategy.DELETE:
+        archiver = context.archiver_of(target, piece)
+        if archiver:
+            return (
+                f"policy {archiver.policy.id} archives it after {archiver.policy.retention_period}; "
+                f"deleting it after {target.policy.retention_period} would lose it",
+                True,
+            )
+    return None
+
+
+def _why_unknown(piece: Piece) -> str:
+    if piece.partition.closed:
+        return "closed, so its rows can't say how old they are; open it"
+    return "nothing says which time it covers (NULL, no rows, or values that are no time)"
+
+
+def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Iterator[Hold]:
+    """One hold for each reason, with a few of its partitions by name."""
+    for (reason, problem), group in groupby(sorted(held, key=lambda h: h[:2]), key=lambda h: h[:2]):
+        pieces = [piece for _, _, piece in group]
+        names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
+        yield Hold(target.policy.id, str(target.table.name), reason, names, len(pieces), problem)
+
+
+def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
+    due = next_due(following[0], target.policy) if following else None
+    return Kept(target.policy.id or "", target.table.name, count, due)
+
+
+def _thaw(context: Context) -> Iterator[Task]:
+    """Partitions that an interrupted run left frozen, and that no policy is about to finish."""
+    for name, values in sorted(context.frozen, key=str):
+        table = context.catalog.tables.get(name)
+        if table is None or context.is_claimed_values(name, values):
+            continue
+        for partition in table.partitions:
+            if partition.values == values and partition.frozen:
+                columns = tuple(table.columns[column] for column in table.partitioned_by)
+                step = ThawPartitions(name, columns, (Piece(partition, None, None),))
+                reason = "an interrupted run left it frozen, and no policy is about to archive it"
+                yield Task(None, name, (step,), reason, partition.rows, partition.size, 1)

@@ -1,0 +1,43 @@
+"""
+Why something is due, in words: ``ends 2023-07-01, kept until 2023-07-31``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from cratedb_retention.model.instant import from_ms, show, to_ms
+from cratedb_retention.model.plan import Piece
+from cratedb_retention.model.policy import Policy
+
+
+def next_due(piece: Piece, policy: Policy) -> int | None:
+    """When a piece expires (ms, UTC); None if never, or if nothing tells."""
+    if piece.end is None:
+        return None
+    try:
+        due: dt.datetime | None = policy.retention_period.after(from_ms(piece.end), policy.zone)
+    except OverflowError:
+        return None
+    return None if due is None else to_ms(due)
+
+
+def why_due(pieces: Sequence[Piece], policy: Policy) -> str:
+    """Why pieces, sorted by end, are due."""
+    first, last = pieces[0], pieces[-1]
+    if first.end == last.end:
+        return f"ends {show(last.end)}, kept until {show(next_due(last, policy))}"
+    return f"end {show(first.end)} to {show(last.end)}, the last kept until {show(next_due(last, policy))}"
+
+
+def total_rows(pieces: Sequence[Piece]) -> int | None:
+    """Rows in all pieces; None if any of them hides its own."""
+    counts = [piece.partition.rows for piece in pieces]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def total_size(pieces: Sequence[Piece]) -> int | None:
+    """Bytes of all pieces; None if any of them is unknown."""
+    sizes = [piece.partition.size for piece in pieces]
+    return None if None in sizes else sum(size or 0 for size in sizes)

@@ -1,0 +1,51 @@
+"""
+The strategy ``snapshot``: freeze, archive, verify, drop; on any failure thaw and keep (law 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cratedb_retention.model.plan import (
+    DropArchived,
+    FreezePartitions,
+    Hold,
+    Piece,
+    SnapshotPartition,
+    Step,
+    Task,
+    VerifySnapshot,
+)
+from cratedb_retention.model.snapshots import snapshot_name
+from cratedb_retention.planning.context import Context
+from cratedb_retention.planning.reasons import why_due
+from cratedb_retention.planning.targets import Target
+
+
+def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+    """Archive each piece in a snapshot of its own, so that each can be restored by itself."""
+    policy, name = target.policy, target.table.name
+    capabilities = context.catalog.capabilities
+    repository = policy.target_repository_name or ""
+    context.claim(name, pieces)
+    if not capabilities.repositories_are_directories and repository not in context.catalog.repositories:
+        reason = f"repository {repository!r} does not exist; create it with CREATE REPOSITORY, or correct the policy"
+        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True)
+        return
+    limit = policy.limit(context.cutoff) or 0
+    for piece in pieces:
+        partition = piece.partition
+        steps = tuple(_steps(target, piece, repository, limit, capabilities.freezes))
+        yield Task(policy.id, name, steps, why_due([piece], policy), partition.rows, partition.size, 1)
+
+
+def _steps(target: Target, piece: Piece, repository: str, limit: int, freezes: bool) -> Iterator[Step]:
+    table, columns = target.table.name, target.columns
+    snapshot = snapshot_name(table, columns, piece.partition.values, piece.partition.token)
+    # Nothing can be written to a closed partition, so there is nothing to freeze.
+    if freezes and not piece.partition.closed:
+        yield FreezePartitions(table, columns, (piece,))
+    yield SnapshotPartition(table, columns, piece, repository, snapshot)
+    yield VerifySnapshot(table, columns, piece, repository, snapshot)
+    time_column = None if piece.exact else target.time_column
+    yield DropArchived(table, columns, piece, repository, snapshot, limit, time_column)

@@ -1,0 +1,84 @@
+"""
+Policies, holds and partition values as rows of the toolkit's tables, and back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.holds import HoldKind, LegalHold
+from cratedb_retention.model.instant import from_ms, to_ms
+from cratedb_retention.model.policy import Policy, make_policy
+
+_JSON = ("where", "expected_max")
+_OWN = ("version", "changed_at", "changed_by")
+
+
+def policy_to_row(policy: Policy, version: int, now: dt.datetime, actor: str) -> dict[str, Any]:
+    """A policy as a row; attributes that are objects become JSON."""
+    row = policy.model_dump(mode="json")
+    for key in _JSON:
+        row[key] = json.dumps(row[key], ensure_ascii=False) if row[key] else None
+    return {**row, "version": version, "changed_at": now, "changed_by": actor}
+
+
+def row_to_policy(row: Mapping[str, Any]) -> Policy:
+    """
+    A row as a policy.
+
+    :raises InvalidInput: if somebody wrote something else into the table.
+    """
+    attributes = {key: value for key, value in row.items() if key not in _OWN and value is not None}
+    for key in _JSON:
+        if isinstance(attributes.get(key), str):
+            attributes[key] = json.loads(attributes[key])
+    return make_policy(**attributes)
+
+
+def hold_to_row(hold: LegalHold) -> dict[str, Any]:
+    """A hold as a row."""
+    return {
+        "id": hold.id,
+        "table_schema": hold.table_schema,
+        "table_name": hold.table_name,
+        "where": json.dumps(dict(hold.where), ensure_ascii=False) if hold.where else None,
+        "start": None if hold.start is None else from_ms(hold.start),
+        "end": None if hold.end is None else from_ms(hold.end),
+        "kind": str(hold.kind),
+        "reason": hold.reason,
+        "placed_at": from_ms(hold.placed_at),
+        "placed_by": hold.placed_by,
+    }
+
+
+def row_to_hold(row: Mapping[str, Any]) -> LegalHold:
+    """A row as a hold."""
+    return LegalHold(
+        id=row["id"],
+        table_schema=row["table_schema"],
+        table_name=row["table_name"],
+        where=json.loads(row["where"]) if row["where"] else {},
+        start=None if row["start"] is None else to_ms(row["start"]),
+        end=None if row["end"] is None else to_ms(row["end"]),
+        reason=row["reason"] or "",
+        kind=HoldKind(row["kind"]),
+        placed_by=row["placed_by"] or "",
+        placed_at=to_ms(row["placed_at"]),
+    )
+
+
+def partition_to_text(columns: Sequence[Column], values: Sequence[Value]) -> str:
+    """A partition's columns and values as JSON that :func:`text_to_partition` understands."""
+    parts = [[c.name, c.type, str(c.kind), v] for c, v in zip(columns, values, strict=True)]
+    return json.dumps(parts, ensure_ascii=False)
+
+
+def text_to_partition(text: str) -> tuple[tuple[Column, ...], tuple[Value, ...]]:
+    """The columns and values of a partition."""
+    parts = json.loads(text)
+    columns = tuple(Column(name, data_type, Kind(kind)) for name, data_type, kind, _ in parts)
+    return columns, tuple(part[3] for part in parts)

@@ -1,0 +1,61 @@
+"""
+Legal holds in the database. A released hold stays in the table, with who released it and when.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.store.codec import hold_to_row, row_to_hold
+from cratedb_retention.store.journal import Entry, Event, Journal
+
+
+class HoldStore:
+    """Places and releases holds."""
+
+    def __init__(self, database: Database, table: sa.Table, journal: Journal, clock: Clock, actor: Actor) -> None:
+        self._database, self._table, self._journal = database, table, journal
+        self._clock, self._actor = clock, actor
+
+    def active(self) -> list[LegalHold]:
+        """The holds in force, oldest first."""
+        self._database.refresh(self._table)
+        c = self._table.c
+        statement = sa.select(self._table).where(c.released_at.is_(None)).order_by(c.placed_at, c.id)
+        return [row_to_hold(row) for row in self._database.query(statement)]
+
+    def place(self, hold: LegalHold) -> None:
+        """Put a hold in force. Placing the same one again changes nothing."""
+        if any(existing.id == hold.id for existing in self.active()):
+            return
+        self._database.execute(sa.insert(self._table).values(**hold_to_row(hold)))
+        self._database.refresh(self._table)
+        self._write(Event.HOLD_PLACED, hold)
+
+    def release(self, identifier: str) -> LegalHold:
+        """
+        End a hold.
+
+        :param identifier: Its identifier, or the beginning of it.
+        :raises NotFound: if no hold in force begins so.
+        :raises InvalidInput: if several do.
+        """
+        found = [hold for hold in self.active() if hold.id.startswith(identifier)]
+        if not found:
+            raise NotFound(f"hold {identifier}", "is not in force", "`cratedb-retention list-holds` shows them")
+        if len(found) > 1:
+            raise InvalidInput(f"hold {identifier}", f"fits {len(found)} holds", "write more of the identifier")
+        values = {"released_at": self._clock.now(), "released_by": self._actor.name}
+        self._database.execute(sa.update(self._table).where(self._table.c.id == found[0].id).values(**values))
+        self._database.refresh(self._table)
+        self._write(Event.HOLD_RELEASED, found[0])
+        return found[0]
+
+    def _write(self, event: Event, hold: LegalHold) -> None:
+        message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".rstrip(": ")
+        entry = Entry(event, table_schema=hold.table_schema, table_name=hold.table_name, message=message)
+        self._journal.write(entry)

@@ -1,0 +1,111 @@
+"""
+The journal (audit log): each change of a policy, each run, each step and hold, with its outcome. Rows are only added.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.database import Database
+
+
+class Event(StrEnum):
+    """What a row of the journal is about."""
+
+    POLICY_CREATED = "policy-created"
+    POLICY_CHANGED = "policy-changed"
+    POLICY_DELETED = "policy-deleted"
+    HOLD_PLACED = "hold-placed"
+    HOLD_RELEASED = "hold-released"
+    RESTORED = "restored"
+    RUN_STARTED = "run-started"
+    RUN_FINISHED = "run-finished"
+    STEP_STARTED = "step-started"
+    STEP_FINISHED = "step-finished"
+    HELD = "held"
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+    HELD = "held"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the journal, without who and when; see the table's columns."""
+
+    event: Event
+    outcome: Outcome | None = None
+    table_schema: str | None = None
+    table_name: str | None = None
+    policy_id: str | None = None
+    strategy: str | None = None
+    tags: Sequence[str] | None = None
+    operation: str | None = None
+    message: str | None = None
+    error: str | None = None
+    partitions: int | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    duration_ms: int | None = None
+    cutoff: dt.datetime | None = None
+    before: str | None = None
+    after: str | None = None
+    run_id: str | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class JournalFilter:
+    """Which rows of the journal are wanted; each attribute that is set must fit."""
+
+    table_name: str | None = None
+    policy_id: str | None = None
+    run_id: str | None = None
+    outcome: str | None = None
+    since: dt.datetime | None = None
+    limit: int = 50
+
+
+class Journal:
+    """Writes and reads the journal."""
+
+    def __init__(self, database: Database, table: sa.Table, clock: Clock, actor: Actor) -> None:
+        self._database, self._table, self._clock, self._actor = database, table, clock, actor
+
+    def write(self, *entries: Entry) -> None:
+        """Add rows."""
+        if entries:
+            self._database.execute(sa.insert(self._table), [self._row(entry) for entry in entries])
+
+    def _row(self, entry: Entry) -> dict[str, Any]:
+        row = {key: str(value) if isinstance(value, StrEnum) else value for key, value in asdict(entry).items()}
+        if row["tags"] is not None:
+            row["tags"] = list(row["tags"])
+        return {**row, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
+
+    def read(self, wanted: JournalFilter) -> list[Mapping[str, Any]]:
+        """The newest rows that fit, newest first."""
+        self._database.refresh(self._table)
+        c = self._table.c
+        equal = {"table_name": wanted.table_name, "run_id": wanted.run_id, "outcome": wanted.outcome}
+        conditions = [c[name] == value for name, value in equal.items() if value is not None]
+        if wanted.policy_id is not None:
+            conditions.append(c.policy_id.startswith(wanted.policy_id, autoescape=True))
+        if wanted.since is not None:
+            conditions.append(c.time >= wanted.since)
+        columns = [column for column in c if column.name != "month"]
+        order = (c.time.desc(), c.step.desc(), c.event)
+        return self._database.query(sa.select(*columns).where(*conditions).order_by(*order).limit(wanted.limit))

@@ -1,0 +1,156 @@
+"""
+Creates the toolkit's tables, upgrades older ones, and tells what is missing.
+
+A ``retention_policy`` table of cratedb-toolkit (whole days as INTEGER, tags as OBJECT) is taken over without losing a
+policy: its rows are copied to a table of the present layout, counted, and the two tables are swapped in one statement.
+The old table stays beside as ``retention_policy_toolkit``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound
+from cratedb_retention.model.policy import make_policy
+from cratedb_retention.store.codec import policy_to_row
+from cratedb_retention.store.tables import Tables, policy_table
+
+UPGRADE, LEGACY = "retention_policy_upgrade", "retention_policy_toolkit"
+_Layout = Mapping[str, Mapping[str, str]]
+
+
+def setup(database: Database, tables: Tables, now: dt.datetime) -> list[str]:
+    """
+    Create what is missing and upgrade what is old. Can be repeated, also after an interruption.
+
+    :return: What was done, in words.
+    """
+    schema = str(tables.metadata.schema)
+    done: list[str] = []
+    if not database.refreshes:  # CrateDB makes a schema with its first table.
+        database.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    layout = read_layout(database, schema)
+    if _is_legacy(layout.get("retention_policy", {})):
+        done.append(_take_over(database, tables, now))
+        layout = read_layout(database, schema)
+    if _is_legacy(layout.get(UPGRADE, {})):
+        _rename(database, schema, UPGRADE, LEGACY)
+        layout = read_layout(database, schema)
+    for table in tables.metadata.sorted_tables:
+        if table.name not in layout:
+            database.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            done.append(f"created {schema}.{table.name}")
+        else:
+            done += _add_columns(database, table, layout[table.name])
+    return done
+
+
+def require(database: Database, tables: Tables) -> None:
+    """
+    Make sure that the tables are there.
+
+    :raises NotFound: if they are missing or old, with the remedy.
+    """
+    layout = read_layout(database, str(tables.metadata.schema))
+    for table in tables.metadata.sorted_tables:
+        if table.name not in layout:
+            raise NotFound(f"table {table.fullname}", "does not exist", "run `cratedb-retention setup` first")
+    policy = layout["retention_policy"]
+    if _is_legacy(policy) or any(column.name not in layout[t.name] for t in tables.metadata.sorted_tables for column in t.c):
+        raise NotFound(
+            f"table {tables.policy.fullname}", "has an older layout", "run `cratedb-retention setup` to upgrade it"
+        )
+
+
+def read_layout(database: Database, schema: str) -> _Layout:
+    """Columns and their types of all tables of a schema."""
+    c = sa.table(
+        "columns", *map(sa.column, ("table_schema", "table_name", "column_name", "data_type")), schema="information_schema"
+    ).c
+    layout: dict[str, dict[str, str]] = {}
+    for table, column, data_type in database.rows(
+        sa.select(c.table_name, c.column_name, c.data_type).where(c.table_schema == schema)
+    ):
+        layout.setdefault(table, {})[column] = data_type
+    return layout
+
+
+def _is_legacy(columns: Mapping[str, str]) -> bool:
+    return columns.get("retention_period", "").lower() in ("integer", "bigint") and "version" not in columns
+
+
+def _add_columns(database: Database, table: sa.Table, present: Mapping[str, str]) -> list[str]:
+    done = []
+    preparer = database.engine.dialect.identifier_preparer
+    for column in table.c:
+        if column.name not in present:
+            kind = column.type.compile(dialect=database.engine.dialect)
+            name = preparer.format_table(table)
+            database.execute(sa.DDL(f"ALTER TABLE {name} ADD COLUMN {preparer.quote_identifier(column.name)} {kind}"))
+            done.append(f"added column {column.name} to {table.fullname}")
+    return done
+
+
+def _take_over(database: Database, tables: Tables, now: dt.datetime) -> str:
+    schema = str(tables.metadata.schema)
+    new = policy_table(sa.MetaData(schema=schema), UPGRADE)
+    old = sa.table("retention_policy", schema=schema)
+    rows = database.query(sa.select(sa.literal_column("*")).select_from(old))
+    database.execute(sa.schema.DropTable(new, if_exists=True))
+    database.execute(sa.schema.CreateTable(new))
+    for row in rows:
+        database.execute(sa.insert(new).values(**_convert(row, now)))
+    database.refresh(new)
+    count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
+    if count != len(rows):
+        raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
+    preparer = database.engine.dialect.identifier_preparer
+    old_name = preparer.format_table(tables.policy)
+    database.execute(sa.DDL(f"ALTER CLUSTER SWAP TABLE {preparer.format_table(new)} TO {old_name}"))
+    return f"upgraded {len(rows)} policies of cratedb-toolkit; the old table is {schema}.{LEGACY}"
+
+
+def _rename(database: Database, schema: str, old: str, new: str) -> None:
+    preparer = database.engine.dialect.identifier_preparer
+    table = preparer.format_table(sa.Table(old, sa.MetaData(schema=schema)))
+    database.execute(sa.DDL(f"ALTER TABLE {table} RENAME TO {preparer.quote_identifier(new)}"))
+
+
+def _convert(row: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
+    """A policy of cratedb-toolkit in the present layout; one that lacks something is kept, but disabled."""
+    known = {
+        key: row[key]
+        for key in (
+            "table_schema",
+            "table_name",
+            "partition_column",
+            "retention_period",
+            "reallocation_attribute_name",
+            "reallocation_attribute_value",
+            "target_repository_name",
+            "id",
+        )
+        if row.get(key) is not None
+    }
+    tags = row.get("tags") or {}
+    attributes = {**known, "strategy": row["strategy"], "tags": sorted(tags)}
+    try:
+        return policy_to_row(make_policy(**attributes), 1, now, "cratedb-toolkit")
+    except InvalidInput as error:
+        return {
+            **known,
+            "strategy": row["strategy"],
+            "tags": sorted(tags),
+            "table_name": row.get("table_name") or "",
+            "retention_period": f"{row['retention_period']}d",
+            "enabled": False,
+            "description": f"Disabled when it was taken over from cratedb-toolkit: {error}",
+            "version": 1,
+            "changed_at": now,
+            "changed_by": "cratedb-toolkit",
+        }

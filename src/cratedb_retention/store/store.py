@@ -1,0 +1,46 @@
+"""
+The store: all of the toolkit's own tables in one place.
+"""
+
+from __future__ import annotations
+
+from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.store.freezes import FreezeStore
+from cratedb_retention.store.holds import HoldStore
+from cratedb_retention.store.journal import Journal
+from cratedb_retention.store.policies import PolicyStore
+from cratedb_retention.store.setup import require, setup
+from cratedb_retention.store.snapshots import SnapshotStore
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+
+
+class Store:
+    """
+    The toolkit's tables in one schema of a database.
+
+    :param actor: Who changes something, for the journal.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA) -> None:
+        self.schema = schema
+        self._database, self._clock = engine.database, clock
+        self.tables = make_tables(schema, engine.database.engine.dialect.name)
+        tables, database = self.tables, engine.database
+        self.journal = Journal(database, tables.journal, clock, actor)
+        self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
+        self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
+        self.snapshots = SnapshotStore(database, tables.snapshot, clock)
+        self.freezes = FreezeStore(database, tables.freeze, clock)
+
+    def setup(self) -> list[str]:
+        """Create the tables, or upgrade them; says in words what was done."""
+        return setup(self._database, self.tables, self._clock.now())
+
+    def require(self) -> None:
+        """
+        Make sure that the tables are there.
+
+        :raises NotFound: if not, with the remedy.
+        """
+        require(self._database, self.tables)

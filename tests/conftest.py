@@ -1,0 +1,104 @@
+"""
+The databases that tests run on, as fixtures.
+
+Asking for `cratedb`, `cratedb_cluster` or anything made from them marks a test by itself (``cratedb``, ``cluster``).
+Where there is no CrateDB, such tests are skipped, and the end of the output says so.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
+from support.sql import quoted
+
+NO_CRATEDB = "no CrateDB to run this on"
+REMEDY = (
+    "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
+    " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME."
+)
+MARKED_BY_FIXTURE = {"cratedb": "cratedb", "cratedb_cluster": "cluster"}
+
+
+@pytest.fixture(scope="session")
+def cratedb() -> Iterator[CrateDB]:
+    """A CrateDB of one node, for the whole session."""
+    with one_node() as db:
+        if db is None:
+            pytest.skip(NO_CRATEDB)
+        yield db
+
+
+@pytest.fixture(scope="session")
+def cratedb_cluster() -> Iterator[CrateDBCluster]:
+    """A cluster of three nodes, for the whole session. Use `cluster_schema` too, which starts what a test killed."""
+    with three_nodes() as cluster:
+        if cluster is None:
+            pytest.skip(NO_CRATEDB)
+        yield cluster
+
+
+@pytest.fixture
+def crate_schema(cratedb: CrateDB) -> Iterator[str]:
+    """The name of a schema of the test's own; it and ``<name>_ext``, for the toolkit's tables, are emptied after it."""
+    schema = _unique("t")
+    yield schema
+    cratedb.drop_schemas(schema, f"{schema}_ext")
+
+
+@pytest.fixture
+def cluster_schema(cratedb_cluster: CrateDBCluster) -> Iterator[str]:
+    """Like `crate_schema`, on the cluster. All nodes are up at the start, and started again at the end."""
+    cratedb_cluster.heal()
+    schema = _unique("t")
+    yield schema
+    cratedb_cluster.heal()
+    cratedb_cluster.db.drop_schemas(schema, f"{schema}_ext")
+
+
+@pytest.fixture
+def crate_repository(cratedb: CrateDB) -> Iterator[str]:
+    """The name of an empty snapshot repository of type ``fs``."""
+    name = _unique("r")
+    location = str(cratedb.repo_root / name)
+    cratedb.sql(f"CREATE REPOSITORY {quoted(name)} TYPE fs WITH (location = ?)", [location])
+    yield name
+    cratedb.sql(f"DROP REPOSITORY {quoted(name)}")
+
+
+@pytest.fixture
+def duckdb_uri(tmp_path: Path) -> str:
+    """The address of a DuckDB file that does not exist yet."""
+    return f"duckdb:///{tmp_path / 'test.duckdb'}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures that they ask for, before ``-m`` selects by marks."""
+    for item in items:
+        for fixture, mark in MARKED_BY_FIXTURE.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
+
+
+def pytest_report_header() -> str:
+    """Say which CrateDB the tests run on; an address may hold a password, so it is not shown."""
+    server = "the one of CRATEDB_URI" if os.environ.get("CRATEDB_URI") else cratedb_home() or "none"
+    return f"CrateDB: {server}, cluster: {cratedb_home() or 'none'}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not tested."""
+    skipped = sum(NO_CRATEDB in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if skipped:
+        terminalreporter.section("NOT TESTED ON CRATEDB", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{skipped} skipped: {NO_CRATEDB}. {REMEDY}", red=True)
+
+
+def _unique(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex[:8]}"

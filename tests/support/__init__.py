@@ -1,0 +1,1 @@
+"""What tests share: real databases, and how to talk to them without the code under test."""

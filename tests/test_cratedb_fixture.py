@@ -1,0 +1,174 @@
+"""
+What the toolkit takes for granted about CrateDB, on the CrateDB that the tests run on.
+
+If one of these fails on a new version of CrateDB, a rule of the toolkit that stands on it has to be thought over.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cratedb import CrateDB, CrateDBCluster
+from support.sql import SqlError, quoted
+
+MAY, JUNE, JULY = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z", "2024-07-15T00:00:00Z"
+JUNE_START = "2024-06-01T00:00:00Z"
+
+
+@pytest.fixture
+def readings(cratedb: CrateDB, crate_schema: str) -> str:
+    """A table partitioned by month, with one row in each of May, June and July."""
+    table = quoted(crate_schema, "readings")
+    create_readings(cratedb, table)
+    return table
+
+
+def create_readings(db: CrateDB, table: str, options: str = "number_of_replicas = 0") -> None:
+    """Create and fill the table of these tests."""
+    db.sql(
+        f"CREATE TABLE {table} (ts TIMESTAMP WITH TIME ZONE, value DOUBLE PRECISION,"
+        " month TIMESTAMP WITH TIME ZONE GENERATED ALWAYS AS date_trunc('month', ts))"
+        f" CLUSTERED INTO 3 SHARDS PARTITIONED BY (month) WITH ({options})"
+    )
+    assert db.bulk(f"INSERT INTO {table} (ts, value) VALUES (?, ?)", [[MAY, 1], [JUNE, 2], [JULY, 3]]) == [1, 1, 1]
+    db.sql(f"REFRESH TABLE {table}")
+
+
+def partitions(db: CrateDB, schema: str) -> int:
+    """How many partitions the tables of a schema have."""
+    query = "SELECT count(*) FROM information_schema.table_partitions WHERE table_schema = ?"
+    return int(db.value(query, [schema]))
+
+
+def test_server_answers(cratedb: CrateDB) -> None:
+    """A statement with columns gives rows, and one without gives a row count."""
+    assert cratedb.sql("SELECT 1, ?", ["a"]) == [[1, "a"]]
+    assert cratedb.value("SELECT count(*) FROM sys.nodes") == 1
+
+
+def test_error_is_the_servers(cratedb: CrateDB, crate_schema: str) -> None:
+    """A refused statement raises the server's own message."""
+    with pytest.raises(SqlError, match=rf"Schema '{crate_schema}' unknown"):
+        cratedb.sql(f"SELECT * FROM {crate_schema}.missing")
+
+
+def test_schemas_are_emptied(cratedb: CrateDB, crate_schema: str) -> None:
+    """What a test leaves behind is dropped: tables, views, and the tables of the toolkit."""
+    cratedb.sql(f"CREATE TABLE {crate_schema}.a (x INTEGER)")
+    cratedb.sql(f"CREATE VIEW {crate_schema}.b AS SELECT * FROM {crate_schema}.a")
+    cratedb.sql(f"CREATE TABLE {crate_schema}_ext.policy (x INTEGER)")
+    cratedb.drop_schemas(crate_schema, f"{crate_schema}_ext")
+    query = "SELECT count(*) FROM information_schema.tables WHERE table_schema LIKE ?"
+    assert cratedb.value(query, [f"{crate_schema}%"]) == 0
+
+
+def test_partition_is_dropped_by_delete(cratedb: CrateDB, crate_schema: str, readings: str) -> None:
+    """A DELETE that matches whole partitions drops them; CrateDB does not say how many rows that were."""
+    assert cratedb.rowcount(f"DELETE FROM {readings} WHERE month < ?", [JUNE_START]) == -1
+    assert partitions(cratedb, crate_schema) == 2
+
+
+def test_part_of_partition_leaves_it_empty(cratedb: CrateDB, crate_schema: str, readings: str) -> None:
+    """A DELETE by another column counts its rows, and leaves an empty partition."""
+    assert cratedb.rowcount(f"DELETE FROM {readings} WHERE ts < ?", [JUNE_START]) == 1
+    assert partitions(cratedb, crate_schema) == 3
+
+
+def test_closed_partition_swallows_rows(cratedb: CrateDB, readings: str) -> None:
+    """An INSERT into a closed partition raises nothing and stores nothing: the reason why none is ever closed."""
+    cratedb.sql(f"ALTER TABLE {readings} PARTITION (month = ?) CLOSE", [JUNE_START])
+    assert cratedb.rowcount(f"INSERT INTO {readings} (ts, value) VALUES (?, 4)", [JUNE]) == 0
+    cratedb.sql(f"ALTER TABLE {readings} PARTITION (month = ?) OPEN", [JUNE_START])
+    cratedb.sql(f"REFRESH TABLE {readings}")
+    assert cratedb.rows(f"SELECT value FROM {readings} ORDER BY ts") == [[1.0], [2.0], [3.0]]
+
+
+def test_closed_partition_is_dropped_by_delete(cratedb: CrateDB, crate_schema: str, readings: str) -> None:
+    """Although no query sees a closed partition, a DELETE drops it."""
+    cratedb.sql(f"ALTER TABLE {readings} PARTITION (month = ?) CLOSE", [JUNE_START])
+    assert cratedb.value(f"SELECT count(*) FROM {readings}") == 2
+    cratedb.sql(f"DELETE FROM {readings} WHERE month = ?", [JUNE_START])
+    assert partitions(cratedb, crate_schema) == 2
+
+
+def test_frozen_partition_refuses_rows(cratedb: CrateDB, readings: str) -> None:
+    """A write block is loud: the writer gets an error, and readers still see the rows."""
+    cratedb.sql(f'ALTER TABLE {readings} PARTITION (month = ?) SET ("blocks.write" = true)', [JUNE_START])
+    with pytest.raises(SqlError, match="blocked"):
+        cratedb.sql(f"INSERT INTO {readings} (ts, value) VALUES (?, 4)", [JUNE])
+    assert cratedb.value(f"SELECT count(*) FROM {readings}") == 3
+
+
+def test_snapshot_of_partition(cratedb: CrateDB, readings: str, crate_repository: str) -> None:
+    """The server may write to the repository, and a dropped partition comes back from it."""
+    snapshot = quoted(crate_repository, "june")
+    cratedb.sql(
+        f"CREATE SNAPSHOT {snapshot} TABLE {readings} PARTITION (month = ?) WITH (wait_for_completion = true)",
+        [JUNE_START],
+    )
+    query = "SELECT state FROM sys.snapshots WHERE repository = ?"
+    assert cratedb.rows(query, [crate_repository]) == [["SUCCESS"]]
+    cratedb.sql(f"DELETE FROM {readings} WHERE month = ?", [JUNE_START])
+    cratedb.sql(
+        f"RESTORE SNAPSHOT {snapshot} TABLE {readings} PARTITION (month = ?) WITH (wait_for_completion = true)",
+        [JUNE_START],
+    )
+    cratedb.sql(f"REFRESH TABLE {readings}")
+    assert cratedb.rows(f"SELECT value FROM {readings} ORDER BY ts") == [[1.0], [2.0], [3.0]]
+
+
+@pytest.mark.slow
+def test_partition_moves_to_cold_node(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> None:
+    """A partition's shards move to the nodes with the attribute that it requires."""
+    assert [node.storage for node in cratedb_cluster.nodes.values()] == ["hot", "hot", "cold"]
+    table = quoted(cluster_schema, "readings")
+    create_readings(cratedb_cluster.db, table, "number_of_replicas = 0, \"routing.allocation.require.storage\" = 'hot'")
+    cratedb_cluster.sql(
+        f"ALTER TABLE {table} PARTITION (month = ?) SET (\"routing.allocation.require.storage\" = 'cold')",
+        [JUNE_START],
+    )
+    cratedb_cluster.wait_for(
+        f"SELECT count(*) FROM sys.shards WHERE schema_name = '{cluster_schema}' AND node['name'] = 'n3'"
+        " AND routing_state = 'STARTED'",
+        3,
+    )
+
+
+@pytest.mark.slow
+def test_missing_shards_are_silent(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> None:
+    """With a node gone and no replica, a count is too low and no error says so; only `sys.health` does."""
+    table = quoted(cluster_schema, "readings")
+    create_readings(cratedb_cluster.db, table)
+    insert = f"INSERT INTO {table} (ts, value) VALUES (?, ?)"
+    cratedb_cluster.db.bulk(insert, [[JUNE, value] for value in range(300)])
+    cratedb_cluster.sql(f"REFRESH TABLE {table}")
+    missing = f"SELECT sum(missing_shards) FROM sys.health WHERE table_schema = '{cluster_schema}'"
+
+    cratedb_cluster.kill("n1")
+    cratedb_cluster.wait_for(f"SELECT ({missing}) > 0", True)
+    assert cratedb_cluster.db.value(f"SELECT count(*) FROM {table}") < 303
+
+    cratedb_cluster.start("n1")
+    cratedb_cluster.wait_for(missing, 0)
+    assert cratedb_cluster.db.value(f"SELECT count(*) FROM {table}") == 303
+
+
+def test_absence_is_loud() -> None:
+    """Without a CrateDB, the end of the output says how many tests were skipped, and how to run them."""
+    environment = {name: value for name, value in os.environ.items() if name != "CRATEDB_URI"}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "server_answers", __file__],
+        cwd=Path(__file__).parent.parent,
+        env={**environment, "CRATEDB_HOME": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "NOT TESTED ON CRATEDB" in result.stdout
+    assert "1 skipped: no CrateDB" in result.stdout
