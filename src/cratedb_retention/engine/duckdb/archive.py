@@ -79,6 +79,9 @@ class DuckArchive:
                     f"table {into}", "the partition is there already", "restore it beside the table, or delete it first"
                 )
             connection.execute(insert)
+            restored = connection.execute(present).scalar_one()
+            if restored != manifest.rows:
+                raise DatabaseError(f"table {into}", f"{restored:,} of {manifest.rows:,} rows arrived; nothing was kept")
 
         self._database.transact(work)
         return manifest.rows
@@ -90,14 +93,18 @@ class DuckArchive:
     def _statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
         repository = self._find(snapshot.repository)
         names = [name for name, _ in read_manifest(repository, snapshot.name).columns]
-        columns = [sa.column(sa.sql.quoted_name(name, True)) for name in names]
         target = sa.table(
-            sa.sql.quoted_name(into.name, True), *columns, schema=sa.sql.quoted_name(into.schema, True)
+            sa.sql.quoted_name(into.name, True), *_columns(names), schema=sa.sql.quoted_name(into.schema, True)
         )
-        source = sa.select(*columns).select_from(read_parquet(repository / snapshot.name / DATA))
+        source = sa.select(*_columns(names)).select_from(read_parquet(repository / snapshot.name / DATA))
         insert = sa.insert(target).from_select(names, source)
         if into == snapshot.table:
             return [insert]
         # Beside its table: with all its columns, the generated ones as plain values.
         everything = sa.select(sa.literal_column("*")).select_from(table_ref(snapshot.table)).limit(0)
         return [CreateTableAs(into, everything), insert]
+
+
+def _columns(names: Iterable[str]) -> list[sa.ColumnClause[object]]:
+    """Fresh column objects: one that belongs to a table brings that table into every query that uses it."""
+    return [sa.column(sa.sql.quoted_name(name, True)) for name in names]
