@@ -166,7 +166,9 @@ class Retention:
     def _check_supported(self, policy: Policy) -> None:
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
-            raise Unsupported(f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB")
+            raise Unsupported(
+                f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB"
+            )
 
     # Planning and running
 

@@ -29,7 +29,7 @@ class Clock:
 
 def system_clock() -> Clock:
     """The machine's own clock, in UTC."""
-    return Clock(now=lambda: dt.datetime.now(dt.timezone.utc), sleep=time.sleep)
+    return Clock(now=lambda: dt.datetime.now(dt.UTC), sleep=time.sleep)
 
 
 @dataclass(frozen=True)

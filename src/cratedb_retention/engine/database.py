@@ -56,7 +56,7 @@ class Database:
 
         def work(connection: sa.Connection) -> int:
             result = connection.execute(statement, parameters)
-            return -1 if result.rowcount is None else result.rowcount
+            return result.rowcount
 
         return self.transact(work, statement)
 
@@ -66,7 +66,9 @@ class Database:
 
         :raises RetentionError: in the words of the engine.
         """
-        return self.transact(lambda connection: list(connection.execute(statement).mappings()), statement)
+        return self.transact(
+            lambda connection: [dict(row._mapping) for row in connection.execute(statement)], statement
+        )
 
     def rows(self, statement: sa.Executable) -> list[Sequence[Any]]:
         """
@@ -94,8 +96,12 @@ class Database:
     def refresh(self, table: sa.Table) -> None:
         """Make what was written to a table visible to the next query."""
         if self.refreshes:
-            name = self.engine.dialect.identifier_preparer.format_table(table)
-            self.execute(sa.text(f"REFRESH TABLE {name}"))
+            self.refresh_name(self.engine.dialect.identifier_preparer.format_table(table))
+
+    def refresh_name(self, name: str) -> None:
+        """The same for a table whose full name is quoted already."""
+        # exec_driver_sql, since a colon in a name would look like a parameter to text().
+        self.transact(lambda connection: connection.exec_driver_sql(f"REFRESH TABLE {name}"))
 
     def render(self, statement: sa.Executable) -> str:
         """The statement as text with its values, for showing; never for executing."""

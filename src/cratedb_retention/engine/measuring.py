@@ -49,8 +49,8 @@ def _measure_rows(database: Database, sql: Expressions, probes: Sequence[Expired
 
 def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
     condition = expired_rows(sql, probe.time_column, probe.before, probe.where, probe.spared)
-    literal = sa.literal_column(str(number))
-    return sa.select(literal, sa.func.count()).select_from(table_ref(probe.table)).where(condition)
+    columns: list[sa.ColumnElement[Any]] = [sa.literal_column(str(number)), sa.func.count()]
+    return sa.select(*columns).select_from(table_ref(probe.table)).where(condition)
 
 
 def _measure_bounds(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.catalog import Catalog, Selector
@@ -32,7 +32,7 @@ class Selection:
     """
 
     strategy: Strategy | None = None
-    tags: TagFilter = TagFilter()
+    tags: TagFilter = field(default_factory=TagFilter)
     policy_id: str | None = None
 
     def fits(self, policy: Policy) -> bool:

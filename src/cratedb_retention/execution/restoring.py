@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.model.catalog import TableName
@@ -95,9 +95,7 @@ def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> l
     return found
 
 
-def restore(
-    engine: Engine, store: Store, clock: Clock, actor: Actor, request: RestoreRequest
-) -> list[Restored]:
+def restore(engine: Engine, store: Store, clock: Clock, actor: Actor, request: RestoreRequest) -> list[Restored]:
     """
     Bring back each partition that fits, the latest snapshot of it if there are several.
 

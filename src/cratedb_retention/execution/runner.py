@@ -7,6 +7,7 @@ leaves behind for the next one (a frozen partition, a snapshot) is noted before 
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -113,10 +114,8 @@ class Runner:
     def _end_early(self, run: _Run, error: BaseException) -> None:
         """Note why a run ended; where even that fails, the steps' own entries tell how far it was."""
         run.count(failed=1)
-        try:
+        with contextlib.suppress(RetentionError):
             run.recorder.run_finished(run.report, error)
-        except RetentionError:
-            pass
 
     def _run_task(self, run: _Run, task: Task) -> None:
         """Do a task's steps in order; after a failure undo a freeze, and leave the rest."""

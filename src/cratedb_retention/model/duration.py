@@ -50,7 +50,7 @@ class Duration:
     seconds: int = 0
     forever: bool = False
 
-    def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.timezone.utc) -> dt.datetime | None:
+    def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
         The instant this long before another one: calendar units first, in ``zone``, then the fixed ones.
 
@@ -63,17 +63,17 @@ class Duration:
             return None
         try:
             moment = _months_before(instant.astimezone(zone), self.months) if self.months else instant
-            return moment.astimezone(dt.timezone.utc) - dt.timedelta(seconds=self.seconds)
+            return moment.astimezone(dt.UTC) - dt.timedelta(seconds=self.seconds)
         except (OverflowError, ValueError):
             return None
 
-    def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.timezone.utc) -> dt.datetime | None:
+    def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """The instant this long after another one, in UTC; None if it lies beyond the year 9999."""
         if self.forever:
             return None
         try:
             moment = _months_before(instant.astimezone(zone), -self.months) if self.months else instant
-            return moment.astimezone(dt.timezone.utc) + dt.timedelta(seconds=self.seconds)
+            return moment.astimezone(dt.UTC) + dt.timedelta(seconds=self.seconds)
         except (OverflowError, ValueError):
             return None
 

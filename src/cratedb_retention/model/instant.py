@@ -12,7 +12,7 @@ import zoneinfo
 
 from cratedb_retention.errors import InvalidInput
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = dt.timedelta(milliseconds=1)
 

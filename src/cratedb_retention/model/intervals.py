@@ -101,7 +101,9 @@ def _tokens(expression: str) -> list[Token]:
 
 def _arguments(tokens: list[Token]) -> list[list[Token]]:
     """Split ``( a , b ( c ) )`` at its own commas; empty if the bracket is not the whole of it."""
-    depth, found, current = 0, [], []
+    depth = 0
+    found: list[list[Token]] = []
+    current: list[Token] = []
     for index, (kind, text) in enumerate(tokens):
         depth += (text == "(") - (text == ")") if kind == "sign" else 0
         if kind == "sign" and (text, depth) in (("(", 1), (")", 0), (",", 1)):

@@ -22,7 +22,8 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     if not is_pattern(pattern):
         return pattern.__eq__
     source = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return lambda name, fits=re.compile(source, re.DOTALL).fullmatch: fits(name) is not None
+    compiled = re.compile(source, re.DOTALL)
+    return lambda name: compiled.fullmatch(name) is not None
 
 
 def find_tables(schema: str, name: str, tables: Iterable[TableName]) -> list[TableName]:

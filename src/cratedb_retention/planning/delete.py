@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.instant import show
+from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropPartitions,
@@ -60,11 +60,18 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
         yield Hold(policy.id, str(table.name), whole.words)
         return
     if table.missing_shards:
-        yield Hold(policy.id, str(table.name), f"{table.missing_shards} missing shards; bring the lost nodes back", problem=True)
+        yield Hold(
+            policy.id,
+            str(table.name),
+            f"{table.missing_shards} missing shards; bring the lost nodes back",
+            problem=True,
+        )
         return
     archivers = context.archivers.get(table.name)
     if archivers:
-        reason = f"policy {archivers[0].policy.id} archives whole partitions of this table; deleting rows would lose them"
+        reason = (
+            f"policy {archivers[0].policy.id} archives whole partitions of this table; deleting rows would lose them"
+        )
         yield Hold(policy.id, str(table.name), reason, problem=True)
         return
     probe = rows_probe(target, limit, holds)

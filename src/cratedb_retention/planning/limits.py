@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.planning.targets import Target
 
+_REMEDY = "; raise it if that is right"
+
 
 def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Task | Hold]:
     """Pass verdicts on, or one hold in place of all tasks if these go beyond a limit."""
@@ -32,11 +34,11 @@ def _excess(target: Target, tasks: Sequence[Task]) -> str | None:
     total = target.table.rows
     percent = 100 * rows / total if total else 100.0
     if limits.partitions is not None and partitions > limits.partitions:
-        return f"{partitions:,} partitions are due, and expected_max.partitions is {limits.partitions:,}; raise it if that is right"
+        return f"{partitions:,} partitions are due, and expected_max.partitions is {limits.partitions:,}{_REMEDY}"
     if limits.rows is not None and (rows > limits.rows or unknown):
         count = "an unknown number of" if unknown else f"{rows:,}"
-        return f"{count} rows are due, and expected_max.rows is {limits.rows:,}; raise it if that is right"
+        return f"{count} rows are due, and expected_max.rows is {limits.rows:,}{_REMEDY}"
     if limits.percent is not None and (percent > limits.percent or unknown):
         share = "an unknown share" if unknown else f"{percent:.1f} %"
-        return f"{share} of the table is due, and expected_max.percent is {limits.percent:g}; raise it if that is right"
+        return f"{share} of the table is due, and expected_max.percent is {limits.percent:g}{_REMEDY}"
     return None

@@ -204,7 +204,11 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
 
 
 def _row_target(
-    policy: Policy, table: Table, columns: tuple[Column, ...], named: Column | None, where: tuple[tuple[Column, Value], ...]
+    policy: Policy,
+    table: Table,
+    columns: tuple[Column, ...],
+    named: Column | None,
+    where: tuple[tuple[Column, Value], ...],
 ) -> Target:
     if policy.strategy != "delete":
         raise Undecided(

@@ -111,7 +111,9 @@ class PolicyStore:
         before = self._lock(policy.id or "", version)
         row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name)
         changes = {key: value for key, value in row.items() if key != "id"}
-        self._conditionally(policy.id or "", before, lambda where: sa.update(self._table).where(*where).values(**changes))
+        self._conditionally(
+            policy.id or "", before, lambda where: sa.update(self._table).where(*where).values(**changes)
+        )
         self._write(Event.POLICY_CHANGED, row_to_policy(_own(before)), policy)
         return policy
 
@@ -134,7 +136,7 @@ class PolicyStore:
 
     def _lock(self, identifier: str, version: int) -> Mapping[str, Any]:
         """The row as it is now, with the system's own version columns where the database has such."""
-        extra = [sa.column(name) for name in self._database.row_version]
+        extra: list[sa.ColumnClause[Any]] = [sa.column(name) for name in self._database.row_version]
         rows = self._database.query(sa.select(self._table, *extra).where(self._table.c.id == identifier))
         if not rows:
             raise NotFound(f"policy {identifier}", "does not exist any more")

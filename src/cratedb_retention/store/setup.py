@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.ddl import add_column, rename_table, swap_tables
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.store.codec import policy_to_row
@@ -39,7 +40,7 @@ def setup(database: Database, tables: Tables, now: dt.datetime) -> list[str]:
         done.append(_take_over(database, tables, now))
         layout = read_layout(database, schema)
     if _is_legacy(layout.get(UPGRADE, {})):
-        _rename(database, schema, UPGRADE, LEGACY)
+        rename_table(database, policy_table(sa.MetaData(schema=schema), UPGRADE), LEGACY)
         layout = read_layout(database, schema)
     for table in tables.metadata.sorted_tables:
         if table.name not in layout:
@@ -61,7 +62,9 @@ def require(database: Database, tables: Tables) -> None:
         if table.name not in layout:
             raise NotFound(f"table {table.fullname}", "does not exist", "run `cratedb-retention setup` first")
     policy = layout["retention_policy"]
-    if _is_legacy(policy) or any(column.name not in layout[t.name] for t in tables.metadata.sorted_tables for column in t.c):
+    if _is_legacy(policy) or any(
+        column.name not in layout[t.name] for t in tables.metadata.sorted_tables for column in t.c
+    ):
         raise NotFound(
             f"table {tables.policy.fullname}", "has an older layout", "run `cratedb-retention setup` to upgrade it"
         )
@@ -70,7 +73,9 @@ def require(database: Database, tables: Tables) -> None:
 def read_layout(database: Database, schema: str) -> _Layout:
     """Columns and their types of all tables of a schema."""
     c = sa.table(
-        "columns", *map(sa.column, ("table_schema", "table_name", "column_name", "data_type")), schema="information_schema"
+        "columns",
+        *map(sa.column, ("table_schema", "table_name", "column_name", "data_type")),
+        schema="information_schema",
     ).c
     layout: dict[str, dict[str, str]] = {}
     for table, column, data_type in database.rows(
@@ -86,12 +91,9 @@ def _is_legacy(columns: Mapping[str, str]) -> bool:
 
 def _add_columns(database: Database, table: sa.Table, present: Mapping[str, str]) -> list[str]:
     done = []
-    preparer = database.engine.dialect.identifier_preparer
     for column in table.c:
         if column.name not in present:
-            kind = column.type.compile(dialect=database.engine.dialect)
-            name = preparer.format_table(table)
-            database.execute(sa.DDL(f"ALTER TABLE {name} ADD COLUMN {preparer.quote_identifier(column.name)} {kind}"))
+            add_column(database, table, column)
             done.append(f"added column {column.name} to {table.fullname}")
     return done
 
@@ -109,16 +111,8 @@ def _take_over(database: Database, tables: Tables, now: dt.datetime) -> str:
     count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
     if count != len(rows):
         raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
-    preparer = database.engine.dialect.identifier_preparer
-    old_name = preparer.format_table(tables.policy)
-    database.execute(sa.DDL(f"ALTER CLUSTER SWAP TABLE {preparer.format_table(new)} TO {old_name}"))
+    swap_tables(database, new, tables.policy)
     return f"upgraded {len(rows)} policies of cratedb-toolkit; the old table is {schema}.{LEGACY}"
-
-
-def _rename(database: Database, schema: str, old: str, new: str) -> None:
-    preparer = database.engine.dialect.identifier_preparer
-    table = preparer.format_table(sa.Table(old, sa.MetaData(schema=schema)))
-    database.execute(sa.DDL(f"ALTER TABLE {table} RENAME TO {preparer.quote_identifier(new)}"))
 
 
 def _convert(row: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:

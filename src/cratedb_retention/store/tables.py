@@ -27,7 +27,7 @@ class Instant(sa.types.TypeDecorator[dt.datetime]):
         if value is None:
             return None
         found: dt.datetime = value
-        return found.replace(tzinfo=dt.timezone.utc) if found.tzinfo is None else found.astimezone(dt.timezone.utc)
+        return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
 
 def _journal(metadata: sa.MetaData, partitioned: bool) -> sa.Table:
     month = [sa.Column("month", Instant, sa.Computed("date_trunc('month', \"time\")"))] if partitioned else []
-    options = {"crate_partitioned_by": "month"} if partitioned else {}
+    options: dict[str, Any] = {"crate_partitioned_by": "month"} if partitioned else {}
     return sa.Table(
         "jobs_log",
         metadata,

@@ -118,8 +118,8 @@ _NO_SHARDS = _ShardFacts(settled=False)
 def _read_shards(database: Database, within: _Within) -> dict[_PartitionId, _ShardFacts]:
     names = ("schema_name", "table_name", "partition_ident", "partition_uuid", "primary", "num_docs", "size")
     s = system_table("sys", "shards", *names, "routing_state").c
-    node = sa.literal_column("node['name']")
-    writes = sa.literal_column("seq_no_stats['max_seq_no']") + 1
+    node: sa.ColumnElement[Any] = sa.literal_column("node['name']")
+    writes: sa.ColumnElement[Any] = sa.literal_column("seq_no_stats['max_seq_no']") + 1
     key = (s.schema_name, s.table_name, s.partition_ident)
     rows = (s.num_docs, s.size, writes)
     primary = [sa.func.sum(sa.case((s.primary, value), else_=0)) for value in rows]
@@ -163,8 +163,8 @@ def _read_partitions(
     names = ("table_schema", "table_name", "partition_ident", "values", "closed", "settings")
     p = system_table("information_schema", "table_partitions", *names).c
     # Settings are large: of 100,000 partitions only what is needed may travel.
-    frozen = sa.literal_column("settings['blocks']['write']")
-    requires = sa.literal_column("settings['routing']['allocation']['require']")
+    frozen: sa.ColumnElement[Any] = sa.literal_column("settings['blocks']['write']")
+    requires: sa.ColumnElement[Any] = sa.literal_column("settings['routing']['allocation']['require']")
     statement = sa.select(
         p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires
     ).where(within(p.table_schema))

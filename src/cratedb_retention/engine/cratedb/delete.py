@@ -5,6 +5,7 @@ Deleting on CrateDB: a DELETE whose condition fits whole partitions drops them, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Report, StepResult

@@ -64,7 +64,9 @@ def _thing(address: DatabaseAddress, error_class: type[RetentionError]) -> str:
 
 
 def _why_lost(message: str) -> str:
-    cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)", message) or re.search(r"(Read timed out|Connection aborted)", message)
+    cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)", message) or re.search(
+        r"(Read timed out|Connection aborted)", message
+    )
     return f"no answer ({cause[1]})" if cause else "no answer"
 
 

@@ -15,7 +15,9 @@ from cratedb_retention.model.plan import FreezePartitions, ThawPartitions
 SETTING = "blocks.write"
 
 
-def set_blocked(database: Database, step: FreezePartitions | ThawPartitions, blocked: bool, report: Report) -> StepResult:
+def set_blocked(
+    database: Database, step: FreezePartitions | ThawPartitions, blocked: bool, report: Report
+) -> StepResult:
     """Block or allow writes. A partition that is gone needs no thawing."""
     for number, statement in enumerate(statements(step, blocked), 1):
         try:
@@ -29,6 +31,4 @@ def set_blocked(database: Database, step: FreezePartitions | ThawPartitions, blo
 
 def statements(step: FreezePartitions | ThawPartitions, blocked: bool) -> list[sa.Executable]:
     """One ALTER TABLE for each partition; CrateDB has no way to do it for several."""
-    return [
-        AlterPartition(step.table, step.columns, piece.partition.values, SETTING, blocked) for piece in step.pieces
-    ]
+    return [AlterPartition(step.table, step.columns, piece.partition.values, SETTING, blocked) for piece in step.pieces]

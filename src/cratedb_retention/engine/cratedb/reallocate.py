@@ -5,6 +5,8 @@ This module waits for that, and says why if nothing moves.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
@@ -63,8 +65,8 @@ def _arrived(database: Database, step: MovePartitions, idents: list[str]) -> tup
     """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
     s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "routing_state", "primary").c
     n = system_table("sys", "nodes", "name", "attributes").c
-    node = sa.literal_column("node['name']")
-    recovered = sa.literal_column("recovery['size']['recovered']")
+    node: sa.ColumnElement[Any] = sa.literal_column("node['name']")
+    recovered: sa.ColumnElement[Any] = sa.literal_column("recovery['size']['recovered']")
     right = {
         name
         for name, attributes in database.rows(sa.select(n.name, n.attributes))
@@ -85,7 +87,7 @@ def _stuck(database: Database, step: MovePartitions, idents: list[str], count: i
         a.c.table_name == step.table.name,
         a.c.partition_ident.in_(idents),
     )
-    decisions = sa.literal_column("decisions")
+    decisions: sa.ColumnElement[Any] = sa.literal_column("decisions")
     found = database.rows(sa.select(a.c.explanation, decisions).where(*where).limit(20))
     reasons: list[str] = []
     for explanation, by_node in found:

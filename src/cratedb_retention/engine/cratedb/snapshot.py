@@ -79,12 +79,12 @@ def verify(database: Database, step: VerifySnapshot | DropArchived) -> StepResul
         raise DatabaseError(thing, "does not exist", "run again")
     if state["state"] != "SUCCESS" or state["failures"]:
         failures = "; ".join(state["failures"] or [])
-        raise DatabaseError(thing, f"is not complete ({state['state']}) {failures}", "look at the repository, run again")
+        raise DatabaseError(
+            thing, f"is not complete ({state['state']}) {failures}", "look at the repository, run again"
+        )
     wanted = [None if value is None else _as_text(value) for value in step.piece.partition.values]
     held = state["table_partitions"] or []
-    if not any(
-        (p["table_schema"], p["table_name"]) == tuple(step.table) and list(p["values"]) == wanted for p in held
-    ):
+    if not any((p["table_schema"], p["table_name"]) == tuple(step.table) and list(p["values"]) == wanted for p in held):
         raise DatabaseError(thing, f"does not hold partition {_label(step)}", "delete the snapshot and run again")
     return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
 
@@ -124,13 +124,14 @@ def _check_token(database: Database, step: SnapshotPartition | DropArchived) -> 
 
 
 def _read_token(database: Database, step: SnapshotPartition | DropArchived) -> tuple[str, bool]:
-    p = system_table("information_schema", "table_partitions", "table_schema", "table_name", "partition_ident", "closed").c
-    frozen = sa.literal_column("settings['blocks']['write']")
+    key = ("table_schema", "table_name", "partition_ident")
+    p = system_table("information_schema", "table_partitions", *key, "closed").c
+    frozen: sa.ColumnElement[bool] = sa.literal_column("settings['blocks']['write']")
     ident = step.piece.partition.ident
     mine = (p.table_schema == step.table.schema, p.table_name == step.table.name, p.partition_ident == ident)
     protected = any(closed or blocked for closed, blocked in database.rows(sa.select(p.closed, frozen).where(*mine)))
     s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "partition_uuid", "primary").c
-    writes = sa.func.sum(sa.literal_column("seq_no_stats['max_seq_no']") + 1)
+    writes: sa.ColumnElement[int] = sa.func.sum(sa.literal_column("seq_no_stats['max_seq_no']") + 1)
     mine = (s.schema_name == step.table.schema, s.table_name == step.table.name, s.partition_ident == ident)
     statement = sa.select(s.partition_uuid, writes).where(*mine, s.primary).group_by(s.partition_uuid)
     token = "+".join(f"{uuid}:{count or 0}" for uuid, count in sorted(database.rows(statement), key=str))

@@ -30,16 +30,16 @@ def system_table(schema: str, name: str, *columns: str) -> sa.TableClause:
 
 def table_name(database: Database, table: TableName) -> str:
     """A table's full name as SQL, quoted by the dialect."""
-    return str(database.engine.dialect.identifier_preparer.format_table(table_ref(table)))  # type: ignore[arg-type]
+    return str(database.engine.dialect.identifier_preparer.format_table(table_ref(table)))
 
 
 def refresh(database: Database, table: TableName) -> None:
     """Make what was written to a table visible to the next query."""
-    database.execute(sa.text(f"REFRESH TABLE {table_name(database, table)}"))
+    database.refresh_name(table_name(database, table))
 
 
 class Subscript(ColumnElement[Any]):
-    """A column inside an object: ``"meta"['day']``. A plain column's name can't hold a bracket, so none is taken for one."""
+    """A column inside an object: ``"meta"['day']``. A plain column's name can't hold a bracket."""
 
     inherit_cache = False
 
@@ -171,14 +171,14 @@ class RestoreSnapshot(PartitionStatement):
         options: Mapping[str, str],
     ) -> None:
         super().__init__(table, columns, values)
-        self.repository, self.name, self.options = repository, name, dict(options)
+        self.repository, self.name, self.with_options = repository, name, dict(options)
 
 
 @compiles(RestoreSnapshot)
 def _compile_restore(element: RestoreSnapshot, compiler: SQLCompiler, **kw: Any) -> str:
     options = "".join(
         f", {compiler.preparer.quote_identifier(key)} = {compiler.process(sa.literal(value), **kw)}"
-        for key, value in element.options.items()
+        for key, value in element.with_options.items()
     )
     return (
         f"RESTORE SNAPSHOT {_snapshot(compiler, element.repository, element.name)} "

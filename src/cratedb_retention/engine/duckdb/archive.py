@@ -81,7 +81,9 @@ class DuckArchive:
             connection.execute(insert)
             restored = connection.execute(present).scalar_one()
             if restored != manifest.rows:
-                raise DatabaseError(f"table {into}", f"{restored:,} of {manifest.rows:,} rows arrived; nothing was kept")
+                raise DatabaseError(
+                    f"table {into}", f"{restored:,} of {manifest.rows:,} rows arrived; nothing was kept"
+                )
 
         self._database.transact(work)
         return manifest.rows
@@ -101,7 +103,9 @@ class DuckArchive:
         if into == snapshot.table:
             return [insert]
         # Beside its table: with all its columns, the generated ones as plain values.
-        everything = sa.select(sa.literal_column("*")).select_from(table_ref(snapshot.table)).limit(0)
+        everything: sa.Select[tuple[object, ...]] = (
+            sa.select(sa.literal_column("*")).select_from(table_ref(snapshot.table)).limit(0)
+        )
         return [CreateTableAs(into, everything), insert]
 
 

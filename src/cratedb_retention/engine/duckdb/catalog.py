@@ -73,9 +73,7 @@ def _system(function: str, *columns: str) -> sa.TableValuedAlias:
     return getattr(sa.func, function)().table_valued(*columns)  # type: ignore[no-any-return]
 
 
-def _read_columns(
-    database: Database, wanted: Callable[[TableName], bool]
-) -> dict[TableName, dict[str, Column]]:
+def _read_columns(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, dict[str, Column]]:
     names = ("schema_name", "table_name", "column_name", "data_type", "column_default", "column_index")
     c = _system("duckdb_columns", *names, "database_name", "internal").c
     mine = (c.database_name == sa.func.current_database(), sa.not_(c.internal))
@@ -101,12 +99,17 @@ def _without_plain_default(column: Column, columns: Mapping[str, Column]) -> Col
     return Column(column.name, column.type, column.kind, expression if refers else None)
 
 
-def _read_comments(
-    database: Database, wanted: Callable[[TableName], bool]
-) -> dict[TableName, tuple[str | None, int]]:
+def _read_comments(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, tuple[str | None, int]]:
     """Tables with their comment and their number of rows."""
     t = _system(
-        "duckdb_tables", "schema_name", "table_name", "comment", "estimated_size", "database_name", "internal", "temporary"
+        "duckdb_tables",
+        "schema_name",
+        "table_name",
+        "comment",
+        "estimated_size",
+        "database_name",
+        "internal",
+        "temporary",
     ).c
     mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
     rows = database.rows(sa.select(t.schema_name, t.table_name, t.comment, t.estimated_size).where(*mine))

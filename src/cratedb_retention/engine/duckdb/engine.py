@@ -110,7 +110,9 @@ class DuckDBEngine:
             case DropArchived():
                 return snapshot.drop_archived(self._database, step, self.find_repository)
             case MovePartitions() | FreezePartitions() | ThawPartitions():
-                raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")
+                raise Unsupported(
+                    "DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze"
+                )
             case _:
                 assert_never(step)
 

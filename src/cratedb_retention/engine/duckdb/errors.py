@@ -18,7 +18,9 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
     if "Could not set lock" in message:
         holder = re.search(r"PID (\d+)", message)
         who = f"process {holder[1]}" if holder else "another process"
-        return ConnectionLost(thing, f"{who} has it open", "DuckDB allows one process at a time; wait for it or stop it")
+        return ConnectionLost(
+            thing, f"{who} has it open", "DuckDB allows one process at a time; wait for it or stop it"
+        )
     if "not a valid DuckDB database" in message:
         return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
     if name == "ConstraintException":

@@ -14,7 +14,15 @@ import sqlalchemy as sa
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.catalog import kind_of, read_catalog, stored
-from cratedb_retention.engine.duckdb.manifest import DATA, Manifest, check_file, checksum, publish, read_manifest, scratch
+from cratedb_retention.engine.duckdb.manifest import (
+    DATA,
+    Manifest,
+    check_file,
+    checksum,
+    publish,
+    read_manifest,
+    scratch,
+)
 from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
@@ -43,7 +51,7 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
         # One transaction sees one state of the table, so the file holds what the token stands for.
         _check_token(connection, step, columns)
         connection.execute(create_statement(step, columns, directory / DATA))
-        return int(connection.execute(_count(step.table, step.columns, step.piece)).scalar_one())
+        return connection.execute(_count(step.table, step.columns, step.piece)).scalar_one()
 
     rows = database.transact(work)
     manifest = Manifest(
@@ -81,14 +89,12 @@ def stored_columns(database: Database, table: TableName) -> list[Column]:
     return stored(found.columns)
 
 
-def _count(table: TableName, columns: Sequence[Column], piece: Piece) -> sa.Select[tuple[int]]:
+def _count(table: TableName, columns: Sequence[Column], piece: Piece) -> sa.Select[int]:
     condition = in_partitions(SQL, columns, [piece.partition.values])
     return sa.select(sa.func.count()).select_from(table_ref(table)).where(condition)
 
 
-def _check_token(
-    connection: sa.Connection, step: SnapshotPartition | DropArchived, columns: Sequence[Column]
-) -> None:
+def _check_token(connection: sa.Connection, step: SnapshotPartition | DropArchived, columns: Sequence[Column]) -> None:
     condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
     statement = sa.select(fingerprint(columns)).select_from(table_ref(step.table)).where(condition)
     if connection.execute(statement).scalar_one() != step.piece.partition.token:
@@ -154,4 +160,6 @@ def _check_age(connection: sa.Connection, step: DropArchived) -> None:
     newest_time = SQL.epoch_ms(sa.func.max(SQL.column(step.time_column)))
     newest = connection.execute(sa.select(newest_time).select_from(table_ref(step.table)).where(condition)).scalar_one()
     if newest is not None and newest >= step.before:
-        raise PartitionChanged(f"table {step.table}", f"a row of {show(newest)} was written since the plan", "plan again")
+        raise PartitionChanged(
+            f"table {step.table}", f"a row of {show(newest)} was written since the plan", "plan again"
+        )
