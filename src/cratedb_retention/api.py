@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.engine import Engine, open_engine
+from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
 from cratedb_retention.execution.restoring import (
@@ -36,6 +38,7 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, make_policy
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
@@ -163,6 +166,32 @@ class Retention:
         """All tags in use, sorted."""
         return sorted({tag for stored in self.policies() for tag in stored.policy.tags})
 
+    def apply(
+        self,
+        wanted: Sequence[Policy],
+        *,
+        prune: bool = False,
+        tags: TagFilter | None = None,
+        dry_run: bool = False,
+    ) -> list[Change]:
+        """
+        Make the stored policies what a file says.
+
+        :param wanted: The policies of the file, see :func:`cratedb_retention.model.policyfile.parse_policies`.
+        :param prune: Whether stored policies that the file lacks are deleted.
+        :param tags: Only stored policies with these tags are pruned.
+        :param dry_run: Whether to only tell what would change.
+        :return: What changed, or would change.
+        :raises InvalidInput: if the file has the same rule twice.
+        :raises Conflict: if somebody else changed a policy in the meantime.
+        """
+        for policy in wanted:
+            self._check_supported(policy)
+        changes = find_changes(wanted, self.policies(), prune, tags)
+        if not dry_run:
+            apply_changes(self.store.policies, changes)
+        return changes
+
     def _check_supported(self, policy: Policy) -> None:
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
@@ -196,6 +225,16 @@ class Retention:
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
         return self.prepare(cutoff, selection).plan
+
+    def check(self, selection: Selection | None = None) -> list[Finding]:
+        """Look for policies that can't do what they say, and for policies that contradict each other."""
+        prepared = self.prepare(selection=selection)
+        problems = [
+            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.reason)
+            for hold in prepared.plan.problems
+        ]
+        chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
+        return problems + find_contradictions(chosen, prepared.catalog)
 
     def run(
         self,
@@ -278,6 +317,10 @@ class Retention:
         """The snapshots that the toolkit made, or those that fit a request."""
         self.store.require()
         return find_snapshots(self.store, request or RestoreRequest())
+
+    def snapshot_states(self, records: Sequence[SnapshotRecord]) -> dict[tuple[str, str], SnapshotState]:
+        """What the repositories say of snapshots, by repository and name; those that are gone are missing."""
+        return self.engine.archive.states((r.archived.repository, r.archived.name) for r in records)
 
     def verify_snapshots(self, request: RestoreRequest | None = None) -> list[Verified]:
         """Read snapshots back and compare them with what was archived."""

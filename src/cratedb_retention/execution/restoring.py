@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.model.catalog import TableName
@@ -79,11 +78,6 @@ def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord
     return [record for record in store.snapshots.all() if request.fits(record)]
 
 
-def snapshot_states(engine: Engine, records: Sequence[SnapshotRecord]) -> dict[tuple[str, str], SnapshotState]:
-    """What the repositories say of snapshots."""
-    return engine.archive.states((r.archived.repository, r.archived.name) for r in records)
-
-
 def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> list[Verified]:
     """Read each snapshot that fits; one that is damaged does not stop the others."""
     found = []
@@ -101,13 +95,14 @@ def restore(engine: Engine, store: Store, clock: Clock, actor: Actor, request: R
 
     :raises NotFound: if none fits.
     """
-    records = _latest_of_each(find_snapshots(store, request))
+    records = choose_latest(find_snapshots(store, request))
     if not records:
         raise NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
     return [_restore_one(engine, store, clock, actor, record, request.into) for record in records]
 
 
-def _latest_of_each(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
+def choose_latest(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
+    """Of several snapshots of the same partition, the latest one."""
     latest: dict[tuple[TableName, object], SnapshotRecord] = {}
     for record in sorted(records, key=lambda r: r.changed_at):
         latest[record.archived.table, record.archived.values] = record

@@ -76,6 +76,7 @@ class JournalFilter:
     run_id: str | None = None
     outcome: str | None = None
     since: dt.datetime | None = None
+    event: str | None = None
     limit: int = 50
 
 
@@ -100,7 +101,12 @@ class Journal:
         """The newest rows that fit, newest first."""
         self._database.refresh(self._table)
         c = self._table.c
-        equal = {"table_name": wanted.table_name, "run_id": wanted.run_id, "outcome": wanted.outcome}
+        equal = {
+            "table_name": wanted.table_name,
+            "run_id": wanted.run_id,
+            "outcome": wanted.outcome,
+            "event": wanted.event,
+        }
         conditions = [c[name] == value for name, value in equal.items() if value is not None]
         if wanted.policy_id is not None:
             conditions.append(c.policy_id.startswith(wanted.policy_id, autoescape=True))

@@ -1,0 +1,66 @@
+"""``apply``: policies as code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, short, write_data
+from cratedb_retention.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from cratedb_retention.execution.applying import Change
+
+
+@click.command("apply")
+@options.database
+@click.option("-f", "--file", "file", type=click.File(encoding="utf-8"), required=True, help="The file; - for input.")
+@click.option("--prune", is_flag=True, help="Delete stored policies that the file lacks.")
+@options.tags
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@options.output_format
+def command(
+    dburi: str | None, schema: str, file: TextIO, prune: bool, tags: tuple[str, ...], dry_run: bool, form: str
+) -> None:
+    """
+    Make the stored policies what a file says: YAML as `export` writes it. A policy is found again by its id, or else
+    by its strategy, data and destination. With --prune, --tags limits what is deleted.
+
+    \b
+    Examples:
+      cratedb-retention apply -f policies.yaml --dry-run
+      cratedb-retention apply -f policies.yaml --prune --tags=acme
+    """
+    from cratedb_retention.model.policyfile import parse_policies
+    from cratedb_retention.model.tags import parse_tag_filter
+
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
+    wanted = parse_policies(text, file.name)
+    with options.open_retention(dburi, schema) as retention:
+        changes = retention.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
+    if form != "table":
+        write_data([_data(change) for change in changes], form)
+        return
+    for change in changes:
+        _say(change, "would " if dry_run else "")
+
+
+def _say(change: Change, would: str) -> None:
+    policy = change.policy
+    say(f"{would}{change.action} {short(policy.id)} {policy.strategy} {policy.target} after {policy.retention_period}")
+    if change.before and change.after:
+        for key, (old, new) in change.differences.items():
+            say(f"  {key}: {old} -> {new}")
+
+
+def _data(change: Change) -> dict[str, object]:
+    return {
+        "action": str(change.action),
+        "before": change.before.to_dict() if change.before else None,
+        "after": change.after.to_dict() if change.after else None,
+    }

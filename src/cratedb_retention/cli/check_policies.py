@@ -1,0 +1,41 @@
+"""``check-policies``: mistakes and contradictions, before they matter."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, short, write_data, write_table
+from cratedb_retention.errors import EXIT_FINDINGS
+
+
+@click.command("check-policies")
+@options.database
+@options.selection
+@options.output_format
+def command(
+    dburi: str | None, schema: str, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, form: str
+) -> None:
+    """
+    Look for policies that can't do what they say (no such table, column, repository or node; missing shards), and
+    for policies that contradict each other. Ends with 3 if there is anything.
+
+    \b
+    Examples:
+      cratedb-retention check crate://localhost:4200/
+    """
+    with options.open_retention(dburi, schema) as retention:
+        findings = retention.check(options.read_selection(retention, strategy, tags, policy_id))
+        count = len(retention.policies())
+    if form != "table":
+        write_data([dataclasses.asdict(finding) for finding in findings], form)
+    elif findings:
+        rows = [(f.table, ", ".join(short(p) for p in f.policies), f.message) for f in findings]
+        write_table(("table", "policies", "finding"), rows)
+    else:
+        say(f"{count} policies, nothing to complain about")
+    if findings:
+        sys.exit(EXIT_FINDINGS)

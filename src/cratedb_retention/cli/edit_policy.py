@@ -1,0 +1,37 @@
+"""``edit-policy``: change attributes of a stored policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say
+from cratedb_retention.cli.policy_options import policy_options, read_attributes
+from cratedb_retention.errors import InvalidInput
+
+
+@click.command("edit-policy")
+@options.database
+@click.option("--identifier", "--id", "id", required=True, help="The policy's identifier, or the beginning of it.")
+@click.option("--if-version", type=int, help="Only if the policy still is of this version, see `list-policies`.")
+@click.option("--clear", multiple=True, metavar="ATTRIBUTE", help="Take an attribute's value away.")
+@policy_options
+def command(dburi: str | None, schema: str, if_version: int | None, clear: tuple[str, ...], **values: Any) -> None:
+    """
+    Change attributes of a policy; the others stay. The journal keeps both states.
+
+    \b
+    Examples:
+      cratedb-retention edit-policy --id=2af93f28 --retention-period='3 months'
+      cratedb-retention edit-policy --id=2af93f28 --disabled
+      cratedb-retention edit-policy --id=2af93f28 --clear=where --clear=description
+    """
+    identifier = values.pop("id")
+    changes = {**read_attributes(values), **dict.fromkeys(name.replace("-", "_") for name in clear)}
+    if not changes:
+        raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
+    with options.open_retention(dburi, schema) as retention:
+        policy = retention.edit_policy(identifier, changes, if_version)
+        say(f"changed policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")

@@ -1,0 +1,50 @@
+"""``hold``: keep data whatever the policies say."""
+
+from __future__ import annotations
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say
+
+
+@click.command("hold")
+@options.database
+@click.option("--table-schema", help="The table's schema; * and ? are wildcards.")
+@click.option("--table-name", required=True, help="The table's name; * and ? are wildcards.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only data with this value.")
+@click.option("--from", "start", metavar="INSTANT", help="Only data from this instant on.")
+@click.option("--to", "end", metavar="INSTANT", help="Only data before this instant.")
+@click.option("--reason", default="", help="For people: a case number, a name.")
+def command(
+    dburi: str | None,
+    schema: str,
+    table_schema: str | None,
+    table_name: str,
+    where: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    reason: str,
+) -> None:
+    """
+    Keep data whatever the policies say, until it is released: a table, a partition, a stretch of time, or any of these
+    together. Nothing under a hold is deleted, moved or archived.
+
+    \b
+    Examples:
+      cratedb-retention hold --table-name=events --reason='case 4711'
+      cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
+    """
+    from cratedb_retention.model.instant import parse_instant
+
+    pairs = options.read_pairs("--where", where)
+    with options.open_retention(dburi, schema) as retention:
+        hold = retention.hold(
+            table_name,
+            table_schema,
+            where=pairs,
+            start=parse_instant(start) if start else None,
+            end=parse_instant(end) if end else None,
+            reason=reason,
+        )
+        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {hold.id[:8]}`")

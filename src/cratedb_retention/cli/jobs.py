@@ -1,0 +1,68 @@
+"""``jobs``: the audit log."""
+
+from __future__ import annotations
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import plain, say, short, show_size, write_data, write_table
+
+
+@click.command("jobs")
+@options.database
+@click.option("--table-name", help="Only this table.")
+@click.option("--policy", "policy_id", help="Only the policy whose identifier begins so.")
+@click.option("--run", "run_id", help="Only this run.")
+@click.option("--outcome", type=click.Choice(["done", "failed", "deferred", "held", "problem"]), help="Only these.")
+@click.option("--since", metavar="INSTANT", help="Only from this instant on.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
+@options.output_format
+def command(
+    dburi: str | None,
+    schema: str,
+    table_name: str | None,
+    policy_id: str | None,
+    run_id: str | None,
+    outcome: str | None,
+    since: str | None,
+    limit: int,
+    form: str,
+) -> None:
+    """
+    Show the audit log, newest first: changes of policies, runs, steps, holds, with outcome, who and where.
+
+    \b
+    Examples:
+      cratedb-retention jobs crate://localhost:4200/
+      cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
+    """
+    from cratedb_retention.model.instant import parse_instant
+    from cratedb_retention.store.journal import JournalFilter
+
+    wanted = JournalFilter(table_name, policy_id, run_id, outcome, parse_instant(since) if since else None, limit=limit)
+    with options.open_retention(dburi, schema) as retention:
+        rows = retention.journal(wanted)
+    if form != "table":
+        write_data([plain(row) for row in rows], form)
+        return
+    if not rows:
+        say("nothing in the audit log fits")
+        return
+    columns = ("time (UTC)", "event", "outcome", "table", "what", "rows", "size", "who")
+    write_table(
+        columns,
+        [
+            (
+                f"{row['time']:%Y-%m-%d %H:%M:%S}",
+                row["event"],
+                row["outcome"],
+                row["table_name"],
+                "\n".join(text for text in (row["message"], row["error"]) if text),
+                row["rows"],
+                show_size(row["bytes"]) if row["bytes"] else None,
+                f"{row['actor']}@{row['host']} {short(row['run_id'])}".strip(),
+            )
+            for row in rows
+        ],
+        ("rows", "size"),
+    )

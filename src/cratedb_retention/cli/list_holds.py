@@ -1,0 +1,51 @@
+"""``list-holds``: the holds in force."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, write_data, write_table
+
+
+@click.command("list-holds")
+@options.database
+@options.output_format
+def command(dburi: str | None, schema: str, form: str) -> None:
+    """
+    List the holds in force.
+
+    \b
+    Examples:
+      cratedb-retention list-holds crate://localhost:4200/
+    """
+    from cratedb_retention.model.instant import from_ms, show
+
+    with options.open_retention(dburi, schema) as retention:
+        holds = retention.holds()
+    if form != "table":
+        times = ("start", "end", "placed_at")
+        data = [dataclasses.asdict(hold) for hold in holds]
+        for row in data:
+            row.update({key: from_ms(row[key]).isoformat() for key in times if row[key] is not None})
+        write_data(data, form)
+        return
+    if not holds:
+        say("no holds are in force")
+        return
+    rows = [
+        (
+            hold.id,
+            hold.kind,
+            f"{hold.table_schema}.{hold.table_name}",
+            ", ".join(f"{key}={'NULL' if value is None else value}" for key, value in hold.where.items()),
+            show(hold.start) if hold.start is not None else None,
+            show(hold.end) if hold.end is not None else None,
+            hold.reason,
+            hold.placed_by,
+        )
+        for hold in holds
+    ]
+    write_table(("id", "kind", "table", "where", "from", "to", "reason", "by"), rows)

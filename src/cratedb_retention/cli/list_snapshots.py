@@ -1,0 +1,81 @@
+"""``list-snapshots``: what was archived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, show_size, write_data, write_table
+from cratedb_retention.cli.snapshot_options import read_request, snapshot_options
+
+if TYPE_CHECKING:
+    from cratedb_retention.store.snapshots import SnapshotRecord
+
+
+@click.command("list-snapshots")
+@options.database
+@snapshot_options
+@options.output_format
+def command(
+    dburi: str | None,
+    schema: str,
+    name: str | None,
+    table_schema: str | None,
+    table_name: str | None,
+    start: str | None,
+    end: str | None,
+    form: str,
+) -> None:
+    """
+    List what was archived, and what its repository says about it.
+
+    \b
+    Examples:
+      cratedb-retention list-snapshots crate://localhost:4200/
+      cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
+    """
+    from cratedb_retention.model.words import show_partition
+
+    request = read_request(name, table_schema, table_name, start, end)
+    with options.open_retention(dburi, schema) as retention:
+        records = retention.snapshots(request)
+        states = retention.snapshot_states(records)
+    data = [_data(record, states.get((record.archived.repository, record.archived.name))) for record in records]
+    if form != "table":
+        write_data(data, form)
+    elif records:
+        rows = [
+            (
+                str(record.archived.table),
+                show_partition(record.archived.columns, record.archived.values),
+                record.archived.rows,
+                show_size(record.size),
+                record.stage,
+                row["repository_state"],
+                record.archived.repository,
+                record.archived.name,
+            )
+            for record, row in zip(records, data, strict=True)
+        ]
+        columns = ("table", "partition", "rows", "size", "state", "in the repository", "repository", "name")
+        write_table(columns, rows, ("rows", "size"))
+    else:
+        say("no snapshot fits")
+
+
+def _data(record: SnapshotRecord, state: Any) -> dict[str, Any]:
+    archived = record.archived
+    return {
+        "name": archived.name,
+        "repository": archived.repository,
+        "table": str(archived.table),
+        "partition": {c.name: value for c, value in zip(archived.columns, archived.values, strict=True)},
+        "rows": archived.rows,
+        "bytes": record.size,
+        "state": str(record.stage),
+        "repository_state": state.detail if state else "missing",
+        "policy_id": record.policy_id,
+        "tags": list(record.tags),
+    }

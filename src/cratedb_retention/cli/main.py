@@ -1,0 +1,136 @@
+"""
+The command ``cratedb-retention``: finds the command's module by its name, and turns errors into one line and an exit
+code.
+
+Commands are imported when they are called, so that ``--help`` and ``--version`` are quick.
+
+Exit codes: 0 done, 1 a step failed or the database refused, 2 wrong usage or input, 3 ``check`` found something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import click
+
+from cratedb_retention import __version__
+from cratedb_retention.errors import EXIT_FAILED, EXIT_USAGE, RetentionError
+
+
+class Entry(NamedTuple):
+    """A command: its module in this package, its section in the help, what it does, other names for it."""
+
+    module: str
+    section: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+
+
+_POLICIES, _RUNNING, _ARCHIVE, _OTHER = "Policies", "Running", "Archive and holds", "Getting started"
+
+COMMANDS: Mapping[str, Entry] = {
+    "setup": Entry("setup", _OTHER, "Create or upgrade the toolkit's tables."),
+    "demo": Entry("demo", _OTHER, "See it work on real data: flights and weather of 2013."),
+    "create-policy": Entry("create_policy", _POLICIES, "Create a policy.", ("create", "add", "add-policy")),
+    "edit-policy": Entry("edit_policy", _POLICIES, "Change a policy.", ("edit",)),
+    "list-policies": Entry("list_policies", _POLICIES, "List the policies.", ("list",)),
+    "delete-policy": Entry("delete_policy", _POLICIES, "Delete policies.", ("del", "rm")),
+    "list-tags": Entry("list_tags", _POLICIES, "List all tags."),
+    "check-policies": Entry("check_policies", _POLICIES, "Look for mistakes and contradictions.", ("check",)),
+    "apply": Entry("apply", _POLICIES, "Make the stored policies what a file says."),
+    "export": Entry("export", _POLICIES, "Write the policies as a file."),
+    "plan": Entry("plan", _RUNNING, "Show what a run would do, and why."),
+    "run": Entry("run", _RUNNING, "Do what is due."),
+    "status": Entry("status", _RUNNING, "Show what is kept where, and what is due."),
+    "jobs": Entry("jobs", _RUNNING, "Show the audit log."),
+    "list-snapshots": Entry("list_snapshots", _ARCHIVE, "List what was archived."),
+    "verify-snapshots": Entry("verify_snapshots", _ARCHIVE, "Read snapshots back and compare."),
+    "restore": Entry("restore", _ARCHIVE, "Bring archived partitions back."),
+    "hold": Entry("hold", _ARCHIVE, "Keep data whatever the policies say."),
+    "list-holds": Entry("list_holds", _ARCHIVE, "List the holds in force."),
+    "release": Entry("release", _ARCHIVE, "End a hold."),
+}
+_ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
+
+
+class Commands(click.Group):
+    """Finds commands by name or alias, and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, without aliases."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name or alias; None if there is none."""
+        entry = COMMANDS.get(_ALIASES.get(cmd_name, cmd_name))
+        if entry is None:
+            return None
+        command: click.Command = importlib.import_module(f"cratedb_retention.cli.{entry.module}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Let help and errors say the command's full name, not the alias."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return _ALIASES.get(name or "", name), command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section; their texts are in the table above, so nothing is imported."""
+        for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE):
+            rows = [
+                (_label(name, entry), entry.summary) for name, entry in COMMANDS.items() if entry.section == section
+            ]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--verbose", is_flag=True, help="Log what happens.")
+@click.option("--debug", is_flag=True, help="Log every detail, and show tracebacks.")
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli(verbose: bool, debug: bool) -> None:
+    """
+    Retention for time-series data in CrateDB: expire, move and archive by policies stored in the database.
+
+    \b
+    The database is the last argument of each command, or CRATEDB_URI:
+      crate://user:password@host:4200/   CrateDB; add ?sslmode=verify-full for TLS
+      duckdb:///file.duckdb              an embedded file
+    """
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """Run the command; every error ends in one line and an exit code."""
+    try:
+        code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
+    except RetentionError as error:
+        code = _complain(str(error), error.exit_code)
+    except click.UsageError as error:
+        hint = f" Try `{error.ctx.command_path} --help`." if error.ctx else ""
+        code = _complain(error.format_message() + hint, EXIT_USAGE)
+    except click.ClickException as error:
+        code = _complain(error.format_message(), EXIT_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        code = _complain("interrupted; the next run goes on from here", EXIT_FAILED)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        code = _complain(f"{type(error).__name__}: {error}. This is a mistake in the program; please report it", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    if "--debug" in sys.argv and sys.exc_info()[1] is not None:
+        logging.getLogger(__name__).exception("traceback")
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    return code

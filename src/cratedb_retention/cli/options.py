@@ -1,0 +1,128 @@
+"""
+Options that several commands share, with the names that cratedb-toolkit's users know.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cratedb_retention.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.execution.preparing import Selection
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+def _combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+database = _combine(
+    click.argument("dburi", envvar="CRATEDB_URI", required=False),
+    click.option(
+        "--schema",
+        envvar="CRATEDB_EXT_SCHEMA",
+        default="ext",
+        show_default=True,
+        help="Schema for the tables of this tool.",
+    ),
+)
+output_format = click.option(
+    "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Output."
+)
+tags = click.option(
+    "--tags", multiple=True, metavar="A,B", help="Only policies with all of these tags; repeat it for another choice."
+)
+selection = _combine(
+    click.option("--strategy", help="Only policies of this strategy: delete, reallocate, snapshot."),
+    tags,
+    click.option("--policy", "policy_id", help="Only the policy with this identifier."),
+)
+cutoff = _combine(
+    click.option("--cutoff", metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."),
+    click.option("--cutoff-day", metavar="DAY", help="Take the start of this day in UTC for now, like 2024-06-01."),
+    click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff that lies in the future."),
+)
+
+
+@contextmanager
+def open_retention(dburi: str | None, schema: str, create: bool = False) -> Iterator[Retention]:
+    """
+    Open the database of a command.
+
+    :raises InvalidInput: if no address is given.
+    """
+    from cratedb_retention.api import Retention
+
+    if not dburi:
+        raise InvalidInput(
+            "database address", "missing", "write it as the last argument, or set CRATEDB_URI: crate://localhost:4200/"
+        )
+    with Retention(dburi, schema, create=create) as retention:
+        yield retention
+
+
+def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | None:
+    """
+    The cutoff of a command; None means now.
+
+    :raises InvalidInput: if both are given, or one can't be read.
+    """
+    from cratedb_retention.model.instant import parse_day, parse_instant
+
+    if cutoff and cutoff_day:
+        raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")
+    if cutoff_day:
+        return parse_day(cutoff_day)
+    return parse_instant(cutoff) if cutoff else None
+
+
+def read_selection(
+    retention: Retention, strategy: str | None, tags: Sequence[str], policy_id: str | None = None
+) -> Selection:
+    """
+    Which policies a command is about.
+
+    :raises InvalidInput: if there is no such strategy.
+    :raises NotFound: if there is no such policy.
+    """
+    from cratedb_retention.execution.preparing import Selection
+    from cratedb_retention.model.policy import parse_strategy
+    from cratedb_retention.model.tags import parse_tag_filter
+
+    chosen = parse_strategy(strategy) if strategy else None
+    found = None
+    if policy_id:
+        retention.store.require()
+        found = retention.store.policies.get(policy_id).policy.id
+    return Selection(chosen, parse_tag_filter(tags), found)
+
+
+def read_pairs(option: str, values: Sequence[str]) -> dict[str, str | None]:
+    """
+    Read repeated ``KEY=VALUE`` options; the value ``NULL`` means NULL.
+
+    :raises InvalidInput: if one is not of that form, or a key is there twice.
+    """
+    pairs: dict[str, str | None] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InvalidInput(f"{option} {text!r}", "not of the form KEY=VALUE", "write it like tenant=acme")
+        if key in pairs:
+            raise InvalidInput(f"{option} {key}", "given twice")
+        pairs[key] = None if value == "NULL" else value
+    return pairs

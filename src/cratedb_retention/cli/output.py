@@ -1,0 +1,97 @@
+"""
+How results are written: tables for people; JSON and YAML for programs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> Console:
+    """The terminal. Where output goes to a file or pipe, lines are not cut at 80 columns."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 200
+    return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def write_data(data: Any, form: str) -> None:
+    """Write plain values as JSON or YAML."""
+    if form == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        return
+    import yaml
+
+    plain = json.loads(json.dumps(data, ensure_ascii=False, default=str))
+    click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), title: str | None = None
+) -> None:
+    """
+    Write a table; values are text as they are, never markup.
+
+    :param right: Columns whose values stand at the right, as numbers do.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Write a line for people."""
+    from rich.text import Text
+
+    console().print(Text(text, style=style or ""), soft_wrap=True)
+
+
+def show_size(size: int | None) -> str:
+    """Bytes for people: ``1.2 MiB``."""
+    if size is None:
+        return ""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return ""
+
+
+def short(identifier: str | None) -> str:
+    """An identifier's beginning, which every command understands."""
+    return (identifier or "")[:8]
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without its empty values, with instants as ISO 8601."""
+    return {
+        key: value.isoformat() if hasattr(value, "isoformat") else value
+        for key, value in row.items()
+        if value is not None
+    }

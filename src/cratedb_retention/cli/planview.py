@@ -1,0 +1,139 @@
+"""
+Shows a plan: for people as tables, for programs as data. ``plan`` and ``run --dry-run`` both use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.execution.preparing import Prepared
+    from cratedb_retention.model.plan import Hold, Plan, Task
+
+
+def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool) -> None:
+    """Write a plan in the wanted form."""
+    if form != "table":
+        write_data(plan_data(prepared, retention, sql), form)
+        return
+    from cratedb_retention.model.instant import show
+
+    plan = prepared.plan
+    say(f"Cutoff {show(plan.cutoff)}, {retention.address.safe}")
+    for warning in plan.warnings:
+        say(f"Warning: {warning}", "yellow")
+    _write_tasks(prepared, retention, sql)
+    _write_holds(plan)
+    _write_next(plan)
+
+
+def _write_tasks(prepared: Prepared, retention: Retention, sql: bool) -> None:
+    from cratedb_retention.model.words import describe
+
+    plan = prepared.plan
+    if not plan.tasks:
+        say("Nothing is due.", "bold")
+    else:
+        rows = [
+            (
+                str(task.table),
+                _strategy(prepared, task),
+                "\n".join(describe(step) for step in task.steps),
+                task.reason,
+                task.rows,
+                show_size(task.size),
+            )
+            for task in plan.tasks
+        ]
+        write_table(("table", "policy", "what", "why", "rows", "size"), rows, ("rows", "size"), "Due")
+    if sql:
+        for task in plan.tasks:
+            for step in task.steps:
+                for statement in retention.engine.render(step):
+                    say(f"{statement};", "dim")
+
+
+def _strategy(prepared: Prepared, task: Task) -> str:
+    policy = prepared.policies.get(task.policy_id or "")
+    return f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
+
+
+def _write_holds(plan: Plan) -> None:
+    for title, holds in (
+        ("Problems: somebody has to look at these", plan.problems),
+        ("Held", tuple(hold for hold in plan.holds if not hold.problem)),
+    ):
+        if holds:
+            rows = [(hold.table, short(hold.policy_id), _concerned(hold), hold.reason) for hold in holds]
+            write_table(("table", "policy", "what", "why"), rows, title=title)
+
+
+def _concerned(hold: Hold) -> str:
+    if not hold.count:
+        return "the table"
+    more = [f"and {hold.count - len(hold.partitions):,} more"] if hold.count > len(hold.partitions) > 0 else []
+    return "\n".join([*hold.partitions, *more]) if hold.partitions else f"{hold.count:,} partitions"
+
+
+def _write_next(plan: Plan) -> None:
+    from cratedb_retention.model.instant import show
+
+    coming = [kept.next_due for kept in plan.kept if kept.next_due is not None]
+    stay = sum(kept.partitions for kept in plan.kept)
+    if stay:
+        when = f"; more is due on {show(min(coming))}" if coming else ""
+        say(f"{stay:,} partitions stay{when}")
+
+
+def plan_data(prepared: Prepared, retention: Retention, sql: bool) -> dict[str, Any]:
+    """A plan as plain values."""
+    from cratedb_retention.model.instant import from_ms
+
+    plan = prepared.plan
+    return {
+        "cutoff": from_ms(plan.cutoff).isoformat(),
+        "warnings": list(plan.warnings),
+        "tasks": [_task_data(task, retention, sql) for task in plan.tasks],
+        "holds": [
+            {
+                "policy_id": hold.policy_id,
+                "table": hold.table,
+                "reason": hold.reason,
+                "partitions": list(hold.partitions),
+                "count": hold.count,
+                "problem": hold.problem,
+            }
+            for hold in plan.holds
+        ],
+        "kept": [
+            {
+                "policy_id": kept.policy_id,
+                "table": str(kept.table),
+                "partitions": kept.partitions,
+                "next_due": None if kept.next_due is None else from_ms(kept.next_due).isoformat(),
+            }
+            for kept in plan.kept
+        ],
+    }
+
+
+def _task_data(task: Task, retention: Retention, sql: bool) -> dict[str, Any]:
+    from cratedb_retention.model.words import describe, kind_of
+
+    steps = [
+        {"operation": kind_of(step), "description": describe(step)}
+        | ({"sql": retention.engine.render(step)} if sql else {})
+        for step in task.steps
+    ]
+    return {
+        "policy_id": task.policy_id,
+        "table": str(task.table),
+        "reason": task.reason,
+        "partitions": task.partitions,
+        "rows": task.rows,
+        "bytes": task.size,
+        "steps": steps,
+    }

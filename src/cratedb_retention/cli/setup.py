@@ -1,0 +1,31 @@
+"""``setup``: create or upgrade the toolkit's tables."""
+
+from __future__ import annotations
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say
+
+
+@click.command("setup")
+@options.database
+@click.option("--dry-run", is_flag=True, help="Only check that the database answers.")
+def command(dburi: str | None, schema: str, dry_run: bool) -> None:
+    """
+    Create or upgrade the toolkit's tables. Can be repeated.
+
+    A retention_policy table of cratedb-toolkit is taken over with all its policies; the old table stays beside it.
+
+    \b
+    Examples:
+      cratedb-retention setup crate://localhost:4200/
+      cratedb-retention setup --schema=retention duckdb:///metrics.duckdb
+    """
+    with options.open_retention(dburi, schema, create=not dry_run) as retention:
+        if dry_run:
+            say(f"{retention.address.safe} answers; setup would create or upgrade the tables in schema {schema}")
+            return
+        done = retention.setup()
+        for line in done or [f"schema {schema} is up to date"]:
+            say(line)

@@ -1,0 +1,51 @@
+"""
+The options by which ``list-snapshots``, ``verify-snapshots`` and ``restore`` choose snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.model.catalog import TableName
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def snapshot_options(function: F) -> F:
+    """Add the options."""
+    for option in reversed(
+        (
+            click.option("--name", help="A snapshot's name, or the beginning of it."),
+            click.option("--table-schema", help="Only tables of this schema; * and ? are wildcards."),
+            click.option("--table-name", help="Only this table; * and ? are wildcards."),
+            click.option("--from", "start", metavar="INSTANT", help="Only what reaches beyond this instant."),
+            click.option("--to", "end", metavar="INSTANT", help="Only what begins before this instant."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def read_request(
+    name: str | None,
+    table_schema: str | None,
+    table_name: str | None,
+    start: str | None,
+    end: str | None,
+    into: TableName | None = None,
+) -> RestoreRequest:
+    """
+    What the options ask for.
+
+    :raises InvalidInput: if an instant can't be read.
+    """
+    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.model.instant import parse_instant, to_ms
+
+    first, last = (to_ms(parse_instant(text)) if text else None for text in (start, end))
+    return RestoreRequest(name, table_schema, table_name, first, last, into)

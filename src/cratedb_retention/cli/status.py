@@ -1,0 +1,83 @@
+"""``status``: what is kept where, and what is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import plain, say, short, show_size, write_data, write_table
+
+if TYPE_CHECKING:
+    from cratedb_retention.execution.overview import Line
+
+
+@click.command("status")
+@options.database
+@options.selection
+@options.output_format
+def command(
+    dburi: str | None, schema: str, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, form: str
+) -> None:
+    """
+    Show each policy on each table: its state, what is due now and next, and the last run. Problems come first.
+
+    \b
+    Examples:
+      cratedb-retention status crate://localhost:4200/
+    """
+    from cratedb_retention.execution.overview import last_run, overview
+    from cratedb_retention.model.instant import show
+    from cratedb_retention.store.journal import JournalFilter
+
+    with options.open_retention(dburi, schema) as retention:
+        chosen = options.read_selection(retention, strategy, tags, policy_id)
+        lines = overview(retention.prepare(selection=chosen))
+        last = last_run(retention.journal(JournalFilter(event="run-finished", limit=1)))
+    if form != "table":
+        write_data({"policies": [_data(line) for line in lines], "last_run": plain(last) if last else None}, form)
+        return
+    columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
+    rows = [
+        (
+            line.state,
+            line.table,
+            f"{line.policy.strategy} {short(line.policy.id)}",
+            line.policy.retention_period,
+            line.rows,
+            show_size(line.size),
+            _due(line),
+            show(line.next_due) if line.next_due is not None else None,
+            "; ".join(hold.reason for hold in line.held),
+        )
+        for line in lines
+    ]
+    write_table(columns, rows, ("rows", "size"))
+    say(
+        f"last run: {last['time']:%Y-%m-%d %H:%M:%S} UTC, {last['outcome']}, {last['message']}"
+        if last
+        else "no run yet"
+    )
+
+
+def _due(line: Line) -> str | None:
+    if line.due_partitions:
+        return f"{line.due_partitions:,} partitions"
+    return f"{line.due_rows:,} rows" if line.due_rows else None
+
+
+def _data(line: Line) -> dict[str, object]:
+    from cratedb_retention.model.instant import from_ms
+
+    return {
+        "state": line.state,
+        "table": line.table,
+        "policy": line.policy.to_dict(),
+        "rows": line.rows,
+        "bytes": line.size,
+        "due_partitions": line.due_partitions,
+        "due_rows": line.due_rows,
+        "next_due": None if line.next_due is None else from_ms(line.next_due).isoformat(),
+        "held": [hold.reason for hold in line.held],
+    }

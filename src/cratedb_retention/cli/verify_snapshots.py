@@ -1,0 +1,50 @@
+"""``verify-snapshots``: read snapshots back and compare."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, write_data
+from cratedb_retention.cli.snapshot_options import read_request, snapshot_options
+from cratedb_retention.errors import EXIT_FAILED
+
+
+@click.command("verify-snapshots")
+@options.database
+@snapshot_options
+@options.output_format
+def command(
+    dburi: str | None,
+    schema: str,
+    name: str | None,
+    table_schema: str | None,
+    table_name: str | None,
+    start: str | None,
+    end: str | None,
+    form: str,
+) -> None:
+    """
+    Read snapshots back and compare them with what was archived. On CrateDB each is restored beside its table, counted
+    and dropped again, so there must be room for the largest. Ends with 1 if any is damaged.
+
+    \b
+    Examples:
+      cratedb-retention verify-snapshots --table-name=metrics crate://localhost:4200/
+    """
+    request = read_request(name, table_schema, table_name, start, end)
+    with options.open_retention(dburi, schema) as retention:
+        found = retention.verify_snapshots(request)
+    if form != "table":
+        write_data([{"name": v.record.archived.name, "found": v.found, "error": v.error} for v in found], form)
+    for verified in found if form == "table" else []:
+        if verified.error:
+            say(f"failed: {verified.error}", "red")
+        else:
+            say(f"right: {verified.record.archived.name}: {verified.found}", "green")
+    if not found and form == "table":
+        say("no snapshot fits")
+    if any(verified.error for verified in found):
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,127 @@
+"""
+Policies as code: YAML with a list of policies, in the words of :class:`Policy`. Errors name the line and the attribute.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.policy import Policy, explain_validation
+
+_REMEDY = "write `policies:` with a list below, as `cratedb-retention export` shows it"
+
+
+def parse_policies(text: str, name: str) -> list[Policy]:
+    """
+    Read policies from YAML (or JSON, which is YAML).
+
+    :param name: The file's name, for error messages.
+    :raises InvalidInput: naming file, line and attribute.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise InvalidInput(_at(name, mark), f"not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise InvalidInput(name, f"not valid YAML: {str(error).splitlines()[0]}") from None
+    if root is None:
+        raise InvalidInput(name, "the file is empty", _REMEDY)
+    for node in _walk(root):
+        _refuse_duplicates(name, node)
+    return [_policy(name, number, node) for number, node in enumerate(_items(name, root))]
+
+
+def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
+    if isinstance(root, yaml.MappingNode):
+        keys = {key.value: (key, value) for key, value in root.value}
+        for key, (node, _) in keys.items():
+            if key != "policies":
+                raise InvalidInput(_at(name, node.start_mark), f"attribute {key}: unknown", _REMEDY)
+        root = keys["policies"][1] if "policies" in keys else root
+    if not isinstance(root, yaml.SequenceNode):
+        raise InvalidInput(_at(name, root.start_mark), "not a list of policies", _REMEDY)
+    return list(root.value)
+
+
+def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
+    yield node
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _walk(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _walk(value)
+
+
+def _refuse_duplicates(name: str, node: yaml.Node) -> None:
+    """YAML silently takes the last of two equal keys; here that could be the wrong retention period."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            raise InvalidInput(_at(name, key.start_mark), f"attribute {key.value}: written twice", "remove one of them")
+        seen.add(key.value)
+
+
+def _policy(name: str, number: int, node: yaml.Node) -> Policy:
+    where = f"policies[{number}]"
+    if not isinstance(node, yaml.MappingNode):
+        raise InvalidInput(
+            _at(name, node.start_mark), f"{where}: not a policy", "write its attributes, as `key: value`"
+        )
+    try:
+        return Policy(**_construct(node))
+    except ValidationError as error:
+        thing, reason, remedy = explain_validation(error)
+        mark = _mark_of(node, error.errors()[0]["loc"])
+        raise InvalidInput(_at(name, mark), f"{where}, {thing}: {reason}", remedy) from None
+
+
+def _construct(node: yaml.MappingNode) -> dict[str, Any]:
+    loader = yaml.SafeLoader(io.StringIO(""))
+    values = loader.construct_mapping(node, deep=True)
+    return {str(key): value for key, value in values.items()}
+
+
+def _mark_of(node: yaml.Node, location: Iterable[int | str]) -> yaml.Mark:
+    """The line of an attribute, or of what contains it if it is missing."""
+    mark: yaml.Mark = node.start_mark
+    for part in location:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
+        if found is None:
+            return mark
+        mark, node = found[0].start_mark, found[1]
+    return mark
+
+
+def _at(name: str, mark: yaml.Mark | None) -> str:
+    return name if mark is None else f"{name}, line {mark.line + 1}"
+
+
+def dump_policies(policies: Iterable[Policy]) -> str:
+    """Write policies as YAML that :func:`parse_policies` reads, strategy first."""
+    return str(yaml.safe_dump({"policies": [p.to_dict() for p in policies]}, sort_keys=False, allow_unicode=True))
+
+
+def policy_file_schema() -> dict[str, Any]:
+    """The JSON schema of a policy file, for editors."""
+    policy = Policy.model_json_schema()
+    definitions = policy.pop("$defs", {})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Policies of cratedb-retention",
+        "type": "object",
+        "properties": {"policies": {"type": "array", "items": {"$ref": "#/$defs/Policy"}}},
+        "required": ["policies"],
+        "additionalProperties": False,
+        "$defs": {**definitions, "Policy": policy},
+    }

@@ -1,0 +1,77 @@
+"""
+Contradictions in a set of policies: two that erase the same data at different times, one that comes too late to do
+anything, one that destroys what another wants to archive. Each finding names both parties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from cratedb_retention.model.catalog import Catalog, TableName
+from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.planning.targets import Target, find_targets
+
+_REMOVES = (Strategy.DELETE, Strategy.SNAPSHOT)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """
+    Something that somebody should look at.
+
+    :param table: The table or pattern concerned.
+    :param policies: Identifiers of the policies concerned.
+    """
+
+    table: str
+    policies: tuple[str, ...]
+    message: str
+
+
+def find_contradictions(policies: Iterable[Policy], catalog: Catalog) -> list[Finding]:
+    """Compare the policies that meet on a table, two by two."""
+    targets, _ = find_targets([policy for policy in policies if policy.enabled], catalog)
+    by_table: dict[TableName, list[Target]] = {}
+    for target in targets:
+        by_table.setdefault(target.table.name, []).append(target)
+    return [finding for table, group in sorted(by_table.items()) for finding in _on_table(table, group)]
+
+
+def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
+    for target in targets:
+        if target.policy.retention_period.approximate_seconds() == 0:
+            message = f"{_name(target.policy)} keeps nothing: its retention period is {target.policy.retention_period}"
+            yield Finding(str(table), (target.policy.id or "",), message)
+    for one, other in combinations(targets, 2):
+        contradiction = _contradiction(one, other) if _overlap(one, other) else None
+        if contradiction:
+            yield Finding(str(table), (one.policy.id or "", other.policy.id or ""), contradiction)
+
+
+def _overlap(one: Target, other: Target) -> bool:
+    """Whether some data can be under both policies: no column is asked for two different values."""
+    values = dict(one.where)
+    return all(values.get(column, value) == value for column, value in other.where)
+
+
+def _contradiction(one: Target, other: Target) -> str | None:
+    first, second = sorted((one.policy, other.policy), key=lambda p: p.retention_period.approximate_seconds())
+    same = first.retention_period == second.retention_period
+    if first.strategy in _REMOVES and second.strategy in _REMOVES:
+        if first.strategy is second.strategy is Strategy.DELETE and same:
+            return f"{_name(first)} and {_name(second)} delete the same data; one of them is enough"
+        if Strategy.SNAPSHOT not in (first.strategy, second.strategy) or first.strategy is Strategy.SNAPSHOT:
+            return f"{_name(first)} takes the data before {_name(second)} gets to it"
+        return f"{_name(first)} would delete the data before {_name(second)} archives it, and is held"
+    if first.strategy in _REMOVES or (same and second.strategy in _REMOVES):
+        remover, mover = (first, second) if first.strategy in _REMOVES else (second, first)
+        return f"{_name(mover)} comes too late: {_name(remover)} has taken the data by then"
+    if first.strategy is second.strategy is Strategy.REALLOCATE and same:
+        return f"{_name(first)} and {_name(second)} move the same data to different nodes at the same time"
+    return None
+
+
+def _name(policy: Policy) -> str:
+    return f"{policy.strategy} after {policy.retention_period} ({(policy.id or '')[:8]})"
