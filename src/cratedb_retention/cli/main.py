@@ -83,9 +83,8 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section; their texts are in the table above, so nothing is imported."""
         for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE):
-            rows = [
-                (_label(name, entry), entry.summary) for name, entry in COMMANDS.items() if entry.section == section
-            ]
+            entries = [(name, entry) for name, entry in COMMANDS.items() if entry.section == section]
+            rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
             with formatter.section(section):
                 formatter.write_dl(rows)
 

@@ -70,9 +70,12 @@ def find_changes(
     taken: set[str] = set()
     changes = [_change(policy, by_id, by_rule, taken) for policy in wanted]
     if prune:
-        gone = [
-            item for key, item in by_id.items() if key not in taken and (tags or TagFilter()).fits(item.policy.tags)
-        ]
+        scope = tags or TagFilter()
+        if not wanted and not scope:
+            raise InvalidInput(
+                "the file", "is empty, and pruning would delete every policy", "name the --tags to prune"
+            )
+        gone = [item for key, item in by_id.items() if key not in taken and scope.fits(item.policy.tags)]
         changes += [Change(Action.DELETE, item.policy, None, item.version) for item in gone]
     return changes
 
