@@ -48,7 +48,7 @@ def command(
     if not rows:
         say("nothing in the audit log fits")
         return
-    columns = ("time (UTC)", "event", "outcome", "table", "what", "rows", "size", "who")
+    columns = ("time (UTC)", "event", "outcome", "table", "what", "rows", "size", "who", "run")
     write_table(
         columns,
         [
@@ -60,7 +60,8 @@ def command(
                 "\n".join(text for text in (row["message"], row["error"]) if text),
                 row["rows"],
                 show_size(row["bytes"]) if row["bytes"] else None,
-                f"{row['actor']}@{row['host']} {short(row['run_id'])}".strip(),
+                f"{row['actor']}@{row['host']}",
+                short(row["run_id"]),
             )
             for row in rows
         ],

@@ -31,7 +31,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool) -
 
 
 def _write_tasks(prepared: Prepared, retention: Retention, sql: bool) -> None:
-    from cratedb_retention.model.words import describe
+    from cratedb_retention.model.words import summarize
 
     plan = prepared.plan
     if not plan.tasks:
@@ -41,7 +41,7 @@ def _write_tasks(prepared: Prepared, retention: Retention, sql: bool) -> None:
             (
                 str(task.table),
                 _strategy(prepared, task),
-                "\n".join(describe(step) for step in task.steps),
+                summarize(task),
                 task.reason,
                 task.rows,
                 show_size(task.size),

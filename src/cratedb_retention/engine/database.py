@@ -103,6 +103,10 @@ class Database:
         # exec_driver_sql, since a colon in a name would look like a parameter to text().
         self.transact(lambda connection: connection.exec_driver_sql(f"REFRESH TABLE {name}"))
 
+    def quote(self, name: str) -> str:
+        """A name as SQL, always quoted."""
+        return self.engine.dialect.identifier_preparer.quote_identifier(name)
+
     def render(self, statement: sa.Executable) -> str:
         """The statement as text with its values, for showing; never for executing."""
         return render(statement, self.engine.dialect)

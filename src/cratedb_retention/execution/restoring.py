@@ -138,7 +138,7 @@ def _hold_for(record: SnapshotRecord, clock: Clock, actor: Actor) -> LegalHold:
     now = to_ms(clock.now())
     identity = f"{archived.repository}/{archived.name}/{record.changed_at.isoformat()}"
     return LegalHold(
-        id="restored-" + hashlib.sha256(identity.encode()).hexdigest()[:16],
+        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
         table_schema=archived.table.schema,
         table_name=archived.table.name,
         where={column.name: value for column, value in zip(archived.columns, archived.values, strict=True)},

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from cratedb_retention.errors import InvalidInput
 
 _HOW = "write crate://user:password@host:4200/ for CrateDB, or duckdb:///file.duckdb for an embedded file"
-_SECRET_PARAMETERS = {"password", "motherduck_token", "token"}
+_SECRET_WORDS = ("password", "token", "secret")
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,17 @@ class DatabaseAddress:
         try:
             url = urlsplit(text.strip())
             _ = url.port
-        except ValueError as error:
-            raise InvalidInput("database address", str(error), _HOW) from None
+        except ValueError:
+            # The error's own words may hold half a password: what follows a ":" counts as the port.
+            reason = "malformed host or port, or a password whose / ? # are not percent-encoded"
+            raise InvalidInput("database address", reason, _HOW) from None
         if url.scheme in ("http", "https"):
             url = _as_crate(url)
         if url.scheme == "duckdb":
             _check_duckdb(url)
         elif url.scheme != "crate":
             raise _refused(url)
-        return cls(urlunsplit(url) if url.scheme == "crate" else text.strip())
+        return cls(_join(_check_crate(url) if url.scheme == "crate" else url))
 
     def __post_init__(self) -> None:
         if not self.uri:
@@ -66,9 +68,7 @@ class DatabaseAddress:
             url = url._replace(netloc=f"{url.username or ''}:REDACTED@{host}")
         if url.query:
             url = url._replace(query=urlencode([(k, _hide(k, v)) for k, v in parse_qsl(url.query)]))
-        text = urlunsplit(url)
-        # urlunsplit() drops the empty authority of duckdb:///file for schemes it does not know.
-        return text if "://" in text else text.replace(":", "://", 1)
+        return _join(url)
 
     def __str__(self) -> str:
         return self.safe
@@ -78,7 +78,13 @@ class DatabaseAddress:
 
 
 def _hide(name: str, value: str) -> str:
-    return "REDACTED" if name.lower() in _SECRET_PARAMETERS else value
+    return "REDACTED" if any(word in name.lower() for word in _SECRET_WORDS) else value
+
+
+def _join(url: SplitResult) -> str:
+    """Like ``urlunsplit()``, which drops the empty authority of ``duckdb:///file``."""
+    rest = urlunsplit(url._replace(scheme="", netloc="", path=""))
+    return f"{url.scheme}://{url.netloc}{url.path}{rest}"
 
 
 def _as_crate(url: SplitResult) -> SplitResult:
@@ -88,12 +94,21 @@ def _as_crate(url: SplitResult) -> SplitResult:
     return url._replace(scheme="crate", query=urlencode(query), path=url.path or "/")
 
 
+def _check_crate(url: SplitResult) -> SplitResult:
+    if not url.hostname:
+        raise InvalidInput("database address", "no host", _HOW)
+    if "@" in url.path + url.query + url.fragment:
+        raise InvalidInput("database address", "a password's / ? # must be percent-encoded, as %2F %3F %23", _HOW)
+    user, at, host = url.netloc.rpartition("@")
+    return url._replace(netloc=user.replace("@", "%40") + at + host)
+
+
 def _check_duckdb(url: SplitResult) -> None:
     if url.netloc:
         raise InvalidInput(
             "database address", "a DuckDB address has no host", "write duckdb:///file.duckdb, with three slashes"
         )
-    if url.path.strip("/") in ("", ":memory:"):
+    if not url.path.strip("/") or url.path.strip("/").startswith(":memory:"):
         raise InvalidInput(
             "database address", "a DuckDB database in memory is gone when the command ends", "name a file"
         )

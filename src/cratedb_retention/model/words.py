@@ -18,6 +18,7 @@ from cratedb_retention.model.plan import (
     Piece,
     SnapshotPartition,
     Step,
+    Task,
     ThawPartitions,
     VerifySnapshot,
 )
@@ -77,6 +78,17 @@ def describe(step: Step) -> str:
             return f"drop archived {_pieces(columns, [piece])}"
         case _:
             assert_never(step)
+
+
+def summarize(task: Task) -> str:
+    """What a task does, in one phrase; its steps in full are what :func:`describe` says."""
+    if len(task.steps) == 1:
+        return describe(task.steps[0])
+    for step in task.steps:
+        if isinstance(step, SnapshotPartition):
+            what = _pieces(step.columns, [step.piece])
+            return f"archive {what} in {step.repository}, verify, drop"
+    return ", then ".join(describe(step) for step in task.steps)
 
 
 def kind_of(step: Step) -> str:

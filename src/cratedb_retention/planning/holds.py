@@ -28,9 +28,9 @@ class TableHold:
     @property
     def words(self) -> str:
         """Why something stays, for people."""
-        what = "legal hold" if self.hold.kind is HoldKind.LEGAL else "restored, on hold"
         reason = f" ({self.hold.reason})" if self.hold.reason else ""
-        return f"{what} {self.hold.id[:8]}{reason}; it stays until it is released"
+        legal = "legal " if self.hold.kind is HoldKind.LEGAL else ""
+        return f"{legal}hold {self.hold.id[:8]}{reason}; it stays until that is released"
 
     def covers(self, piece: Piece, columns: Sequence[Column]) -> bool:
         """

@@ -26,6 +26,8 @@ def next_due(piece: Piece, policy: Policy) -> int | None:
 def why_due(pieces: Sequence[Piece], policy: Policy) -> str:
     """Why pieces, sorted by end, are due."""
     first, last = pieces[0], pieces[-1]
+    if not last.exact and last.end is not None:
+        return f"newest row of {show(last.end - 1)}, kept until {show(next_due(last, policy))}"
     if first.end == last.end:
         return f"ends {show(last.end)}, kept until {show(next_due(last, policy))}"
     return f"end {show(first.end)} to {show(last.end)}, the last kept until {show(next_due(last, policy))}"

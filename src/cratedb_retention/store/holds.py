@@ -56,6 +56,6 @@ class HoldStore:
         return found[0]
 
     def _write(self, event: Event, hold: LegalHold) -> None:
-        message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".rstrip(": ")
+        message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".removesuffix(": ")
         entry = Entry(event, table_schema=hold.table_schema, table_name=hold.table_name, message=message)
         self._journal.write(entry)

@@ -1,0 +1,120 @@
+"""
+The tour: policies, plan, run, what is left, what was archived, verified and restored.
+
+It does what the commands do that it shows, through the same library, on tables of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import tempfile
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from cratedb_retention.api import Retention
+from cratedb_retention.demo.data import TABLES, data_file, open_csv, read_rows
+from cratedb_retention.demo.loading import count_rows, create_repository, create_table, load_csv, load_rows
+from cratedb_retention.errors import DatabaseError, RetentionError
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.instant import UTC
+from cratedb_retention.model.tags import TagFilter
+
+SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
+CUTOFF = dt.datetime(2014, 1, 1, tzinfo=UTC)
+CHOSEN = Selection(tags=TagFilter((frozenset({TAG}),)))
+
+
+def load(retention: Retention, table: str) -> int:
+    """Create one of the demonstration's tables and fill it; returns the number of rows."""
+    engine, columns = retention.engine, TABLES[table]
+    data_file(table)
+    create_table(engine, SCHEMA, table, columns, "time_hour")
+    if engine.capabilities.freezes:
+        return load_rows(engine, SCHEMA, table, columns, read_rows(table))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{table}.csv"
+        with open_csv(table) as source, path.open("w", encoding="utf-8", newline="") as target:
+            shutil.copyfileobj(source, target)
+        return load_csv(engine, SCHEMA, table, columns, path)
+
+
+def begin(retention: Retention) -> None:
+    """Set up, and forget what an earlier demonstration left: its policies and holds."""
+    retention.setup()
+    retention.delete_policies(CHOSEN.tags)
+    for hold in retention.holds():
+        retention.release(hold.id)
+
+
+def prepare_repository(retention: Retention, name: str | None) -> str:
+    """
+    The repository of the demonstration: the one that is named, else one of its own.
+
+    :raises DatabaseError: if the server allows none; then an existing one must be named.
+    """
+    if name or not retention.engine.capabilities.freezes:
+        return name or "archive"
+    repositories = sa.table("repositories", sa.column("name"), schema="sys").c
+    if retention.engine.database.rows(sa.select(repositories.name).where(repositories.name == REPOSITORY)):
+        return REPOSITORY
+    try:
+        create_repository(retention.engine, REPOSITORY, REPOSITORY)
+    except RetentionError as error:
+        raise DatabaseError(
+            "demo", f"the server allows no repository of its own ({error.reason})", "name one with --repository"
+        ) from None
+    return REPOSITORY
+
+
+def create_policies(retention: Retention, repository: str) -> None:
+    """One policy for each table: delete flights, archive weather."""
+    common = {"table_schema": SCHEMA, "tags": [TAG]}
+    retention.create_policy(
+        **common,
+        strategy="delete",
+        table_name="flights",
+        retention_period="90d",
+        description="Delays are looked at for a quarter.",
+    )
+    retention.create_policy(
+        **common,
+        strategy="snapshot",
+        table_name="weather",
+        retention_period="6 months",
+        target_repository_name=repository,
+        description="Old weather goes to the archive.",
+    )
+
+
+def months(retention: Retention, table: str) -> list[tuple[str, int]]:
+    """Rows of each month of a table."""
+    month = sa.column("month", sa.DateTime())
+    source = sa.table(table, schema=SCHEMA)
+    statement = sa.select(month, sa.func.count()).select_from(source).group_by(month).order_by(month)
+    return [(f"{value:%Y-%m}", count) for value, count in retention.engine.database.rows(statement)]
+
+
+def restore_one(retention: Retention) -> tuple[str, int]:
+    """
+    Bring February's weather back.
+
+    :return: The snapshot's name and the number of rows.
+    :raises RetentionError: if it does not come back.
+    """
+    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_ms(2013, 2), end=_ms(2013, 3))
+    restored = retention.restore(february)[0]
+    if restored.error:
+        raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
+    return restored.record.archived.name, restored.rows or 0
+
+
+def _ms(year: int, month: int) -> int:
+    return int(dt.datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def total(retention: Retention) -> int:
+    """Rows of both tables."""
+    return sum(count_rows(retention.engine, SCHEMA, table) for table in TABLES)
