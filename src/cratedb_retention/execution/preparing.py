@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.model.catalog import Catalog, Selector
-from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
@@ -52,12 +52,14 @@ class Prepared:
     :param policies: All policies by identifier.
     :param versions: Their versions.
     :param holds: Identifiers of the holds in force.
+    :param frozen: Partitions that the toolkit has frozen.
     """
 
     plan: Plan
     policies: Mapping[str, Policy]
     versions: Mapping[str, int]
     holds: frozenset[str]
+    frozen: frozenset[PartitionKey]
     catalog: Catalog
     selection: Selection
 
@@ -72,7 +74,7 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     stored, damaged = store.policies.all()
     holds, frozen = store.holds.active(), store.freezes.all()
     policies = [item.policy for item in stored]
-    catalog = read_catalog(engine, store.schema, policies, holds)
+    catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen})
     measurements = engine.measure(find_probes(policies, catalog, cutoff, holds))
     plan = make_plan(
         policies,
@@ -88,19 +90,21 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         {policy.id or "": policy for policy in policies},
         _versions(stored),
         frozenset(hold.id for hold in holds),
+        frozenset(frozen),
         catalog,
         selection,
     )
 
 
 def read_catalog(
-    engine: Engine, own_schema: str, policies: Iterable[Policy], holds: Iterable[LegalHold] = ()
+    engine: Engine, own_schema: str, policies: Iterable[Policy], others: Iterable[TableName] = ()
 ) -> Catalog:
-    """Read the tables that policies name. A pattern never means the toolkit's own tables."""
+    """Read the tables that policies name, and some others. A pattern never means the toolkit's own tables."""
     selectors = {
         Selector(p.table_schema, p.table_name, p.partition_column, p.strategy is Strategy.SNAPSHOT): None
         for p in policies
     }
+    selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
     named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
     catalog = engine.read_catalog(list(selectors))
     tables = {

@@ -89,6 +89,7 @@ class Runner:
 
         :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
         """
+        self._forget(prepared)
         run = self._begin(prepared)
         try:
             for task in prepared.plan.tasks:
@@ -110,6 +111,12 @@ class Runner:
         for hold in plan.holds:
             self._tell(Held(hold))
         return _Run(prepared, report, recorder, Guard(self._store, prepared), total)
+
+    def _forget(self, prepared: Prepared) -> None:
+        """Tables that are gone took their frozen partitions with them."""
+        for table, values in prepared.frozen:
+            if table not in prepared.catalog.tables:
+                self._store.freezes.remove(table, [values])
 
     def _end_early(self, run: _Run, error: BaseException) -> None:
         """Note why a run ended; where even that fails, the steps' own entries tell how far it was."""
@@ -143,8 +150,7 @@ class Runner:
         run.recorder.step_started(task, step, number)
         self._tell(StepStarted(task, step, number, run.total))
         started = self._clock.now()
-        if isinstance(step, FreezePartitions):
-            self._retry(lambda: self._store.freezes.add(step, run.report.run_id))
+        self._retry(lambda: self._announce(run, step))
         result = self._retry(lambda: self._engine.perform(step, lambda p: self._tell(StepProgressed(step, p))))
         self._retry(lambda: self._remember(run, task, step, result))
         seconds = (self._clock.now() - started).total_seconds()
@@ -153,6 +159,13 @@ class Runner:
         if isinstance(step, _REMOVES_OR_MOVES):
             run.count(partitions=result.partitions, rows=result.rows or 0, bytes=result.size or 0)
         self._tell(StepFinished(task, step, result, seconds))
+
+    def _announce(self, run: _Run, step: Step) -> None:
+        """Note what must be known if the process is killed in the middle of a step."""
+        if isinstance(step, FreezePartitions):
+            self._store.freezes.add(step, run.report.run_id)
+        elif isinstance(step, DropArchived):
+            self._store.snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
 
     def _remember(self, run: _Run, task: Task, step: Step, result: StepResult) -> None:
         """Keep the store's own tables in step with what was done."""
@@ -163,16 +176,22 @@ class Runner:
                 tags = policy.tags if policy else ()
                 snapshots.record(step, result.rows, result.size, task.policy_id, tags, run.report.run_id)
             case DropArchived():
-                snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])
-            case DropPartitions() if isinstance(task.steps[0], FreezePartitions):
-                freezes.remove(step.table, [piece.partition.values for piece in step.pieces])
+            case DropPartitions():
+                noted = {values for table, values in run.prepared.frozen if table == step.table}
+                noted |= {p.partition.values for s in task.steps if isinstance(s, FreezePartitions) for p in s.pieces}
+                gone = [p.partition.values for p in step.pieces if p.partition.values in noted]
+                if gone:
+                    freezes.remove(step.table, gone)
             case ThawPartitions():
                 freezes.remove(step.table, [piece.partition.values for piece in step.pieces])
             case _:
                 pass
 
     def _fail(self, run: _Run, task: Task, step: Step, number: int, error: RetentionError) -> None:
+        if isinstance(step, DropArchived):
+            with contextlib.suppress(RetentionError):
+                self._store.snapshots.mark(step.repository, step.name, SnapshotStage.CREATED)
         run.recorder.step_failed(task, step, number, error)
         deferred = isinstance(error, PartitionChanged)
         self._tell(StepFailed(task, step, str(error), deferred))

@@ -33,6 +33,7 @@ _ISO = re.compile(
 _ISO_UNITS = ("y", "mo", "w", "d", "h", "m", "s")
 FOREVER_TEXT = "forever"
 _LONGEST_YEARS = 9999
+_DIGITS = 20
 _REMEDY = "write it like 90d, 36h, 3 months, P1Y or forever; a plain number means days"
 
 
@@ -116,6 +117,8 @@ def parse_duration(value: object) -> Duration:
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise InvalidInput(f"duration {value!r}", "not a duration", _REMEDY)
+    if isinstance(value, int) and abs(value) >= 10**_DIGITS:
+        raise InvalidInput("duration", f"longer than {_LONGEST_YEARS} years", "write forever")
     text = str(value).strip()
     if text.lower() == FOREVER_TEXT:
         return FOREVER
@@ -129,20 +132,25 @@ def _read_iso(text: str) -> list[tuple[int, str]]:
     match = _ISO.fullmatch(text.upper())
     if not match:
         return []
-    return [(int(count), unit) for count, unit in zip(match.groups(), _ISO_UNITS, strict=True) if count]
+    return [(_count(digits), unit) for digits, unit in zip(match.groups(), _ISO_UNITS, strict=True) if digits]
 
 
 def _read_parts(text: str) -> list[tuple[int, str]]:
     if re.fullmatch("[0-9]+", text):
-        return [(int(text[:20]), "d")]
+        return [(_count(text), "d")]
     parts, position = [], 0
     while position < len(text):
         match = _PART.match(text, position)
         if not match or match[2] not in _BY_NAME:
             return []
-        parts.append((int(match[1][:20]), match[2]))
+        parts.append((_count(match[1]), match[2]))
         position = match.end()
     return parts
+
+
+def _count(digits: str) -> int:
+    """As many digits as it takes to be too long; Python refuses to read thousands of them."""
+    return int(digits.lstrip("0")[:_DIGITS] or "0")
 
 
 def _sum(text: str, parts: list[tuple[int, str]]) -> Duration:

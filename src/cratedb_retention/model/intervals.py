@@ -13,6 +13,7 @@ import re
 import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import parse_duration
@@ -77,8 +78,12 @@ def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
     tokens = _without_cast(_tokens(expression))
     if len(tokens) < 4 or tokens[1][1] != "(":
         return None
-    arguments = _arguments(tokens[1:])
-    function = tokens[0][1].lower()
+    grid = _read_call(tokens[0][1].lower(), _arguments(tokens[1:]), columns)
+    # What is cut to whole days as well must be of whole days anyway, or an interval would seem to end too early.
+    return None if grid and _casts_to_date(_tokens(expression)) and grid.fixed_ms % _FIXED_MS["day"] else grid
+
+
+def _read_call(function: str, arguments: list[list[Token]], columns: Iterable[str]) -> Grid | None:
     if function == "date_trunc":
         return _date_trunc(arguments, columns)
     if function == "date_bin" and len(arguments) == 3:
@@ -135,6 +140,11 @@ def _without_cast(tokens: list[Token]) -> list[Token]:
             return tokens
         tokens = tokens[:double_colon]
     return tokens
+
+
+def _casts_to_date(tokens: list[Token]) -> bool:
+    pairs = ((one[1].lower(), other[1].lower()) for one, other in pairwise(tokens))
+    return any(pair in (("as", "date"), ("::", "date")) for pair in pairs)
 
 
 def _position_at_depth_0(tokens: list[Token], wanted: str) -> int:

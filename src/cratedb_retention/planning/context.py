@@ -46,9 +46,13 @@ class Context:
         """Whether a task is already about this piece."""
         return (table, piece.partition.values) in self._claimed
 
-    def is_claimed_values(self, table: TableName, values: tuple[Value, ...]) -> bool:
-        """The same, for a partition known by its values only."""
-        return (table, values) in self._claimed
+    def needs_freeze(self, table: TableName, piece: Piece) -> bool:
+        """
+        Whether a piece must be frozen first. A closed one takes no writes; one that somebody else froze stays as it is.
+        """
+        if not self.catalog.capabilities.freezes or piece.partition.closed:
+            return False
+        return not piece.partition.frozen or (table, piece.partition.values) in self.frozen
 
     def hold_on(self, target: Target, piece: Piece) -> TableHold | None:
         """The first hold that covers a piece."""

@@ -45,8 +45,9 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
 def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterator[Step]:
     name, columns = target.table.name, target.columns
     inexact = [piece for piece in batch if not piece.exact]
-    if inexact and context.catalog.capabilities.freezes:
-        yield FreezePartitions(name, columns, tuple(inexact))
+    freezing = tuple(piece for piece in inexact if context.needs_freeze(name, piece))
+    if freezing:
+        yield FreezePartitions(name, columns, freezing)
     limit = target.policy.limit(context.cutoff) or 0
     yield DropPartitions(name, columns, batch, limit, target.time_column if inexact else None)
 

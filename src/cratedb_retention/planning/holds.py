@@ -53,7 +53,7 @@ class TableHold:
 def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
     """Find the tables that each hold covers."""
     found: dict[TableName, list[TableHold]] = {}
-    for hold in holds:
+    for hold in sorted(holds, key=lambda h: h.id):
         schema = matcher(hold.table_schema or catalog.capabilities.default_schema)
         name = matcher(hold.table_name)
         for table in catalog.tables.values():

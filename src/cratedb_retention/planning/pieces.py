@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from cratedb_retention.model.catalog import Partition, Table, TableName, Value
 from cratedb_retention.model.intervals import Grid
@@ -104,12 +105,18 @@ def _group(pieces: Iterable[Piece], positions: tuple[int, ...]) -> dict[tuple[Va
 
 
 def _sort(pieces: Iterable[Piece]) -> Pieces:
-    known: list[tuple[int, int, Piece]] = []
+    """By end, then by values, so that the order in which a database lists partitions makes no difference."""
+    known: list[tuple[int, Piece]] = []
     unknown = []
-    for number, piece in enumerate(pieces):
+    for piece in sorted(pieces, key=_by_values):
         if piece.end is None:
             unknown.append(piece)
         else:
-            known.append((piece.end, number, piece))
-    known.sort()
-    return Pieces(tuple(k[2] for k in known), tuple(k[0] for k in known), tuple(unknown))
+            known.append((piece.end, piece))
+    known.sort(key=itemgetter(0))
+    return Pieces(tuple(k[1] for k in known), tuple(k[0] for k in known), tuple(unknown))
+
+
+def _by_values(piece: Piece) -> list[tuple[bool, float, str]]:
+    """Numbers in order, then text, NULL last."""
+    return [(v is None, v if isinstance(v, int | float) else 0, str(v)) for v in piece.partition.values]

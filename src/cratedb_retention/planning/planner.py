@@ -11,11 +11,11 @@ import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 
-from cratedb_retention.model.catalog import Catalog, TableName
+from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
+from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, limits, reallocate, snapshot, warnings
@@ -92,7 +92,7 @@ def make_plan(
         outcome.add(target, target.policy.id in ids)
     return Plan(
         cutoff=to_ms(cutoff),
-        tasks=(*outcome.tasks, *_thaw(context)),
+        tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
         holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
         kept=tuple(outcome.kept),
         warnings=tuple(warnings.clock_warnings(context, [t for t in targets if t.policy.id in ids])),
@@ -120,6 +120,7 @@ class _Outcome:
         self.tasks: list[Task] = []
         self.holds: list[Hold] = []
         self.kept: list[Kept] = []
+        self.reserved: set[PartitionKey] = set()
 
     def add(self, target: Target, chosen: bool) -> None:
         """Decide about one target; one that is not chosen only claims what it archives."""
@@ -133,10 +134,13 @@ class _Outcome:
         if not chosen:
             if target.policy.strategy is Strategy.SNAPSHOT:
                 self.context.claim(target.table.name, due)
+                self.reserved.update((target.table.name, piece.partition.values) for piece in due)
             return
         if limit is not None:
             self._take(self._judge(target, due, pieces.unknown))
-        self.kept.append(_kept(target, len(pieces) - len(due), pieces.known[len(due) : len(due) + 1]))
+        # What nothing tells the time of is held by then, unless it is kept forever.
+        later = len(pieces) if limit is None else len(pieces.known) - len(due)
+        self.kept.append(_kept(target, later, pieces.known[len(due) : len(due) + 1]))
 
     def _take(self, verdicts: Iterable[Task | Hold]) -> None:
         for verdict in verdicts:
@@ -202,15 +206,26 @@ def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
     return Kept(target.policy.id or "", target.table.name, count, due)
 
 
-def _thaw(context: Context) -> Iterator[Task]:
-    """Partitions that an interrupted run left frozen, and that no policy is about to finish."""
-    for name, values in sorted(context.frozen, key=str):
+def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[PartitionKey]) -> Iterator[Task]:
+    """
+    Partitions that an interrupted run froze, and that neither this run nor another one is about to finish.
+
+    One that is gone, or thawed already, is among them: its step does no harm, and lets the store forget it.
+    """
+    finishing = {(task.table, piece.partition.values) for task in tasks for piece in _dropped(task)}
+    for name, values in sorted(context.frozen - finishing - set(reserved), key=str):
         table = context.catalog.tables.get(name)
-        if table is None or context.is_claimed_values(name, values):
+        if table is None:
             continue
-        for partition in table.partitions:
-            if partition.values == values and partition.frozen:
-                columns = tuple(table.columns[column] for column in table.partitioned_by)
-                step = ThawPartitions(name, columns, (Piece(partition, None, None),))
-                reason = "an interrupted run left it frozen, and no policy is about to archive it"
-                yield Task(None, name, (step,), reason, partition.rows, partition.size, 1)
+        partition = next((p for p in table.partitions if p.values == values), Partition(values))
+        columns = tuple(table.columns[column] for column in table.partitioned_by)
+        step = ThawPartitions(name, columns, (Piece(partition, None, None),))
+        yield Task(None, name, (step,), "an interrupted run froze it, and nothing is about to archive it", partitions=1)
+
+
+def _dropped(task: Task) -> Iterator[Piece]:
+    for step in task.steps:
+        if isinstance(step, DropPartitions):
+            yield from step.pieces
+        elif isinstance(step, DropArchived):
+            yield step.piece

@@ -35,15 +35,14 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     limit = policy.limit(context.cutoff) or 0
     for piece in pieces:
         partition = piece.partition
-        steps = tuple(_steps(target, piece, repository, limit, capabilities.freezes))
+        steps = tuple(_steps(context, target, piece, repository, limit))
         yield Task(policy.id, name, steps, why_due([piece], policy), partition.rows, partition.size, 1)
 
 
-def _steps(target: Target, piece: Piece, repository: str, limit: int, freezes: bool) -> Iterator[Step]:
+def _steps(context: Context, target: Target, piece: Piece, repository: str, limit: int) -> Iterator[Step]:
     table, columns = target.table.name, target.columns
     snapshot = snapshot_name(table, columns, piece.partition.values, piece.partition.token)
-    # Nothing can be written to a closed partition, so there is nothing to freeze.
-    if freezes and not piece.partition.closed:
+    if context.needs_freeze(table, piece):
         yield FreezePartitions(table, columns, (piece,))
     yield SnapshotPartition(table, columns, piece, repository, snapshot)
     yield VerifySnapshot(table, columns, piece, repository, snapshot)

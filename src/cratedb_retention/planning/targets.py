@@ -8,6 +8,7 @@ interval comes from (design, "Time"). What can't be decided is a problem, said i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cratedb_retention.errors import InvalidInput
@@ -18,6 +19,8 @@ from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Scalar
+
+_BOOLEANS = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def coerce(column: Column, value: Scalar) -> Value:
     if column.kind is Kind.TEXT:
         return str(value).lower() if isinstance(value, bool) else str(value)
     if column.kind is Kind.BOOLEAN:
-        return value if isinstance(value, bool) else str(value).strip().lower() in ("true", "t", "1", "yes")
+        return _boolean(column, value)
     return _number(column, value)
 
 
@@ -94,12 +97,20 @@ def _instant(column: Column, value: Scalar) -> Value:
         raise Undecided(f"where: {column.name} is {column.type}; {error}") from None
 
 
+def _boolean(column: Column, value: Scalar) -> Value:
+    text = str(value).strip().lower()
+    if text not in _BOOLEANS:
+        raise Undecided(f"where: {column.name} is {column.type}, and {value!r} is neither true nor false")
+    return _BOOLEANS[text]
+
+
 def _number(column: Column, value: Scalar) -> Value:
-    try:
-        number = float(value or 0)
-    except ValueError:
-        raise Undecided(f"where: {column.name} is {column.type}, and {value!r} is no number") from None
-    return int(value) if isinstance(value, int | str) and number.is_integer() else number
+    if not isinstance(value, str):
+        return int(value) if isinstance(value, bool) else value
+    for read in (int, float):
+        with suppress(ValueError):
+            return read(value)
+    raise Undecided(f"where: {column.name} is {column.type}, and {value!r} is no number")
 
 
 def bind_where(table: Table, where: Iterable[tuple[str, Scalar]]) -> tuple[tuple[Column, Value], ...]:
@@ -173,17 +184,17 @@ def _grids(
         grid = read_grid(expression, table.columns) if expression and columns[position].kind is Kind.TIME else None
         if grid and (named is None or named.name == grid.time_column):
             found.append((position, grid))
+    _refuse_several({grid.time_column for _, grid in found})
     return tuple(found)
 
 
 def _time_of(table: Table, columns: Sequence[Column], positions: Sequence[int]) -> Column:
     """The time column where no grid tells it: from an expression, else the only candidate, else the column itself."""
-    for position in positions:
-        expression = columns[position].expression
-        name = find_time_column(expression, _times(table)) if expression else None
-        if name:
-            return table.columns[name]
-    return _only_time_column(table, columns, columns[positions[0]])
+    expressions = [columns[position].expression for position in positions]
+    named = [find_time_column(expression, _times(table)) for expression in expressions if expression]
+    names = [name for name in named if name]
+    _refuse_several(names)
+    return table.columns[names[0]] if names else _only_time_column(table, columns, columns[positions[0]])
 
 
 def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column | None) -> Column:
@@ -193,14 +204,18 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
         for column in table.columns.values()
         if column.kind is Kind.TIME and column.name not in partition_names and column.expression is None
     ]
-    if len(others) == 1:
-        return others[0]
     if not others and fallback is not None and fallback.kind is Kind.TIME:
         return fallback
     if not others:
         raise Undecided("the table has no timestamp column, so nothing says how old its rows are")
-    names = ", ".join(column.name for column in others)
-    raise Undecided(f"several columns could be the rows' time ({names}); name one as time_column")
+    _refuse_several(column.name for column in others)
+    return others[0]
+
+
+def _refuse_several(names: Iterable[str]) -> None:
+    several = sorted(set(names))
+    if len(several) > 1:
+        raise Undecided(f"several columns could be the rows' time ({', '.join(several)}); name one as time_column")
 
 
 def _row_target(
