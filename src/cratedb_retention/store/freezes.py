@@ -52,6 +52,8 @@ class FreezeStore:
     def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
         """Note that partitions are not frozen any more, or gone."""
         keys = [_key(table, values) for values in partitions]
+        # Unlike `id = ?`, CrateDB answers `id IN (...)` from what was refreshed, and the rows may be a moment old.
+        self._database.refresh(self._table)
         self._database.execute(sa.delete(self._table).where(self._table.c.id.in_(keys)))
 
 

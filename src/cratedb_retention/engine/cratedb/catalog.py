@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import (
     Capabilities,
@@ -106,7 +107,7 @@ class _ShardFacts:
 
     rows: int = 0
     size: int = 0
-    tokens: list[str] = field(default_factory=list)
+    token: str = ""
     nodes: set[str] = field(default_factory=set)
     settled: bool = True
     missing: int = 0
@@ -141,7 +142,7 @@ def _read_shards(database: Database, within: _Within) -> dict[_PartitionId, _Sha
         if node_name:
             facts.nodes.add(node_name)
     for partition, by_uuid in writes_of.items():
-        found[partition].tokens = [f"{uuid}:{count}" for uuid, count in sorted(by_uuid.items(), key=str)]
+        found[partition].token = format_token(by_uuid)
     return found
 
 
@@ -191,7 +192,7 @@ def _make_partition(
         ident=ident,
         rows=None if closed else shards.rows,
         size=shards.size,
-        token="+".join(shards.tokens),
+        token=shards.token,
         closed=closed,
         frozen=frozen,
         missing_shards=shards.missing,

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.cratedb.health import check_health
 from cratedb_retention.engine.cratedb.sql import SQL, refresh
+from cratedb_retention.engine.cratedb.tokens import read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.engine.rows import delete_in_batches
@@ -18,6 +19,7 @@ from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece
+from cratedb_retention.model.words import show_partition
 
 # Rows in one DELETE: CrateDB holds the found rows' identifiers in memory.
 BATCH = 100_000
@@ -50,19 +52,27 @@ def check_age(
     before: int,
 ) -> None:
     """
-    Make sure that frozen partitions hold no young row (law 1).
+    Make sure that frozen partitions hold no young row (law 1), and that none is still being written.
 
-    :raises PartitionChanged: if they do.
+    :raises PartitionChanged: if they do, or if anything was written to them since the plan.
     """
     time = SQL.column(time_column)
     reference = table_ref(table)
     refresh(database, table)
-    within = in_partitions(SQL, columns, [piece.partition.values for piece in pieces if not piece.exact])
+    inexact = [piece for piece in pieces if not piece.exact]
+    within = in_partitions(SQL, columns, [piece.partition.values for piece in inexact])
     newest = database.rows(sa.select(SQL.epoch_ms(sa.func.max(time))).select_from(reference).where(within))[0][0]
     if newest is not None and newest >= before:
         raise PartitionChanged(
             f"table {table}", f"a row of {show(newest)} was written to an expired partition", "plan again"
         )
+    # A write that was under way when the partition was frozen may have ended after the question above.
+    tokens = read_tokens(database, table, [piece.partition.ident for piece in inexact])
+    for piece in inexact:
+        ident = piece.partition.ident
+        if ident in tokens and tokens[ident] != piece.partition.token:
+            thing = f"table {table}, partition {show_partition(columns, piece.partition.values)}"
+            raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
 
 
 def delete_rows(database: Database, step: DeleteRows, report: Report) -> StepResult:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb.sql import AlterPartition
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import NotFound
+from cratedb_retention.errors import NotFound, PartitionChanged
 from cratedb_retention.model.plan import FreezePartitions, ThawPartitions
 
 SETTING = "blocks.write"
@@ -22,9 +22,9 @@ def set_blocked(
     for number, statement in enumerate(statements(step, blocked), 1):
         try:
             database.execute(statement)
-        except NotFound:
+        except NotFound as error:
             if blocked:
-                raise
+                raise PartitionChanged(f"table {step.table}", f"a partition is gone: {error.reason}") from None
         report(Progress(number, len(step.pieces), "partition"))
     return StepResult(partitions=len(step.pieces))
 

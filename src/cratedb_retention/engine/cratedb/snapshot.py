@@ -14,6 +14,7 @@ from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb.delete import check_age, drop_statement
 from cratedb_retention.engine.cratedb.health import check_health
 from cratedb_retention.engine.cratedb.sql import CreateSnapshot, DropSnapshot, system_table
+from cratedb_retention.engine.cratedb.tokens import is_protected, read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
@@ -29,7 +30,8 @@ def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepRes
     :raises PartitionChanged: if the partition was written to since the plan.
     """
     check_health(database, step.table, step.columns, [step.piece])
-    _check_token(database, step)
+    if not _check_token(database, step):
+        raise PartitionChanged(f"table {step.table}, partition {_label(step)}", "is gone since the plan was made")
     state = _wait_while_in_progress(database, step, clock)
     if state is not None and state["state"] != "SUCCESS":
         database.execute(DropSnapshot(step.repository, step.name))
@@ -102,10 +104,11 @@ def drop_archived(database: Database, step: DropArchived) -> StepResult:
     """
     check_health(database, step.table, step.columns, [step.piece])
     verify(database, step)
-    _check_token(database, step)
-    if step.time_column is not None:
-        check_age(database, step.table, step.columns, [step.piece], step.time_column, step.before)
-    database.execute(drop_statement(step.table, step.columns, [step.piece]))
+    # It is gone already if the answer to the same statement was lost, and this is the next try.
+    if _check_token(database, step):
+        if step.time_column is not None:
+            check_age(database, step.table, step.columns, [step.piece], step.time_column, step.before)
+        database.execute(drop_statement(step.table, step.columns, [step.piece]))
     return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
 
 
@@ -113,26 +116,19 @@ def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> str:
     return show_partition(step.columns, step.piece.partition.values)
 
 
-def _check_token(database: Database, step: SnapshotPartition | DropArchived) -> None:
-    """Compare the change token of the partition with the planned one, and see that it can't change any more."""
-    token, protected = _read_token(database, step)
+def _check_token(database: Database, step: SnapshotPartition | DropArchived) -> bool:
+    """
+    Compare the change token of the partition with the planned one, and see that it can't change any more.
+
+    :return: Whether the partition is still there.
+    """
+    ident = step.piece.partition.ident
+    protected = is_protected(database, step.table, ident)
+    if protected is None:
+        return False
     thing = f"table {step.table}, partition {_label(step)}"
-    if token != step.piece.partition.token:
+    if read_tokens(database, step.table, [ident]).get(ident) != step.piece.partition.token:
         raise PartitionChanged(thing, "was written to since the plan was made", "the next run archives it")
     if not protected:
         raise PartitionChanged(thing, "somebody allowed writes to it in the meantime", "the next run archives it")
-
-
-def _read_token(database: Database, step: SnapshotPartition | DropArchived) -> tuple[str, bool]:
-    key = ("table_schema", "table_name", "partition_ident")
-    p = system_table("information_schema", "table_partitions", *key, "closed").c
-    frozen: sa.ColumnElement[bool] = sa.literal_column("settings['blocks']['write']")
-    ident = step.piece.partition.ident
-    mine = (p.table_schema == step.table.schema, p.table_name == step.table.name, p.partition_ident == ident)
-    protected = any(closed or blocked for closed, blocked in database.rows(sa.select(p.closed, frozen).where(*mine)))
-    s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "partition_uuid", "primary").c
-    writes: sa.ColumnElement[int] = sa.func.sum(sa.literal_column("seq_no_stats['max_seq_no']") + 1)
-    mine = (s.schema_name == step.table.schema, s.table_name == step.table.name, s.partition_ident == ident)
-    statement = sa.select(s.partition_uuid, writes).where(*mine, s.primary).group_by(s.partition_uuid)
-    token = "+".join(f"{uuid}:{count or 0}" for uuid, count in sorted(database.rows(statement), key=str))
-    return token, protected
+    return True

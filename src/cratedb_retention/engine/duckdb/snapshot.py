@@ -146,6 +146,9 @@ def drop_archived(database: Database, step: DropArchived, find: FindRepository) 
     condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
 
     def work(connection: sa.Connection) -> int:
+        # It is gone already if a run was killed right after it had dropped it.
+        if not connection.execute(_count(step.table, step.columns, step.piece)).scalar_one():
+            return 0
         _check_token(connection, step, columns)
         _check_age(connection, step)
         return connection.execute(sa.delete(table_ref(step.table)).where(condition)).rowcount

@@ -1,0 +1,48 @@
+"""
+Change tokens on CrateDB: which incarnation of a partition it is, and how many operations its primary shards have seen.
+
+``seq_no_stats['max_seq_no']`` grows with each insert, update and delete; ``partition_uuid`` differs when a partition
+was dropped and came into being again. So an equal token means: nothing was written since.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.database import Database
+from cratedb_retention.model.catalog import TableName
+
+_KEY = ("table_schema", "table_name", "partition_ident")
+
+
+def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
+    """The tokens of partitions, by ident; those that are gone are missing."""
+    s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "partition_uuid", "primary").c
+    writes: sa.ColumnElement[int] = sa.func.sum(sa.literal_column("seq_no_stats['max_seq_no']") + 1)
+    statement = (
+        sa.select(s.partition_ident, s.partition_uuid, writes)
+        .where(s.schema_name == table.schema, s.table_name == table.name, s.partition_ident.in_(idents), s.primary)
+        .group_by(s.partition_ident, s.partition_uuid)
+    )
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for ident, uuid, count in database.rows(statement):
+        found[ident][uuid] = count or 0
+    return {ident: format_token(counts) for ident, counts in found.items()}
+
+
+def format_token(counts: dict[str, int]) -> str:
+    """A token from the operations of each incarnation; there is one, unless a restore is under way."""
+    return "+".join(f"{uuid}:{count}" for uuid, count in sorted(counts.items(), key=str))
+
+
+def is_protected(database: Database, table: TableName, ident: str) -> bool | None:
+    """Whether a partition refuses writes, being frozen or closed; None if it is gone."""
+    p = system_table("information_schema", "table_partitions", *_KEY, "closed").c
+    frozen: sa.ColumnElement[bool] = sa.literal_column("settings['blocks']['write']")
+    mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident == ident)
+    rows = database.rows(sa.select(p.closed, frozen).where(*mine))
+    return bool(rows[0][0] or rows[0][1]) if rows else None
