@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.model.address import DatabaseAddress
+    from cratedb_retention.model.catalog import TableName
     from cratedb_retention.model.duration import Duration, parse_duration
     from cratedb_retention.model.plan import Plan
     from cratedb_retention.model.policy import Policy, Strategy, make_policy
+    from cratedb_retention.model.policyfile import dump_policies, parse_policies
     from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+    from cratedb_retention.store.journal import JournalFilter
 
 __version__ = "0.1.0"
 
@@ -31,19 +34,24 @@ _WHERE = {
     "Selection": "execution.preparing",
     "RestoreRequest": "execution.restoring",
     "DatabaseAddress": "model.address",
+    "TableName": "model.catalog",
     "Duration": "model.duration",
     "parse_duration": "model.duration",
     "Plan": "model.plan",
     "Policy": "model.policy",
     "Strategy": "model.policy",
     "make_policy": "model.policy",
+    "dump_policies": "model.policyfile",
+    "parse_policies": "model.policyfile",
     "TagFilter": "model.tags",
     "parse_tag_filter": "model.tags",
+    "JournalFilter": "store.journal",
 }
 
 __all__ = [
     "DatabaseAddress",
     "Duration",
+    "JournalFilter",
     "Plan",
     "Policy",
     "Report",
@@ -52,9 +60,12 @@ __all__ = [
     "RetentionError",
     "Selection",
     "Strategy",
+    "TableName",
     "TagFilter",
+    "dump_policies",
     "make_policy",
     "parse_duration",
+    "parse_policies",
     "parse_tag_filter",
 ]
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions, expired_rows, table_ref
+from cratedb_retention.errors import ConnectionLost, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
 
@@ -42,9 +43,25 @@ def union(branches: Sequence[sa.Select[Any]]) -> sa.Executable:
 def _measure_rows(database: Database, sql: Expressions, probes: Sequence[ExpiredRows]) -> dict[ExpiredRows, int]:
     found: dict[ExpiredRows, int] = {}
     for chunk in chunks(probes):
-        for number, count in database.rows(union([_count(sql, i, probe) for i, probe in enumerate(chunk)])):
+        for number, count in _ask(database, [_count(sql, i, probe) for i, probe in enumerate(chunk)]):
             found[chunk[number]] = count
     return found
+
+
+def _ask(database: Database, branches: Sequence[sa.Select[Any]]) -> list[Sequence[Any]]:
+    """
+    Ask about all tables at once; if that fails, about each by itself, so that one table can't stop the others.
+
+    What can't be answered stays unknown: such a partition is held, and deleting such rows fails in its own task.
+
+    :raises ConnectionLost: if the database is gone.
+    """
+    try:
+        return database.rows(union(branches))
+    except ConnectionLost:
+        raise
+    except RetentionError:
+        return [] if len(branches) == 1 else [row for branch in branches for row in _ask(database, [branch])]
 
 
 def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
@@ -60,7 +77,7 @@ def _measure_bounds(
     for chunk in chunks(probes):
         width = max(len(probe.columns) for probe in chunk)
         branches = [_bounds(sql, number, probe, width) for number, probe in enumerate(chunk)]
-        for number, *texts, oldest, newest in database.rows(union(branches)):
+        for number, *texts, oldest, newest in _ask(database, branches):
             probe = chunk[number]
             values = tuple(from_text(c, text) for c, text in zip(probe.columns, texts, strict=False))
             found.setdefault(probe, {})[values] = (oldest, newest)

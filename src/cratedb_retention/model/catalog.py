@@ -87,6 +87,7 @@ class Table:
     :param partitioned_by: Names of its partition columns; empty if it has none.
     :param rows: Rows in it, or None if unknown.
     :param missing_shards: Of the whole table.
+    :param closed: Whether it refuses to be read and written.
     """
 
     name: TableName
@@ -96,6 +97,7 @@ class Table:
     rows: int | None = None
     size: int | None = None
     missing_shards: int = 0
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

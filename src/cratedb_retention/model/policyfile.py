@@ -50,14 +50,19 @@ def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
     return list(root.value)
 
 
-def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
-    yield node
-    if isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
-            yield from _walk(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _walk(value)
+def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
+    """All nodes but keys, each once: an alias may refer to one many times, or to what holds it."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            if isinstance(node, yaml.MappingNode):
+                waiting += [value for _, value in node.value]
+            elif isinstance(node, yaml.SequenceNode):
+                waiting += node.value
 
 
 def _refuse_duplicates(name: str, node: yaml.Node) -> None:
@@ -66,6 +71,8 @@ def _refuse_duplicates(name: str, node: yaml.Node) -> None:
         return
     seen = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise InvalidInput(_at(name, key.start_mark), "not the name of an attribute", _REMEDY)
         if key.value in seen:
             raise InvalidInput(_at(name, key.start_mark), f"attribute {key.value}: written twice", "remove one of them")
         seen.add(key.value)
@@ -83,6 +90,10 @@ def _policy(name: str, number: int, node: yaml.Node) -> Policy:
         thing, reason, remedy = explain_validation(error)
         mark = _mark_of(node, error.errors()[0]["loc"])
         raise InvalidInput(_at(name, mark), f"{where}, {thing}: {reason}", remedy) from None
+    except yaml.MarkedYAMLError as error:
+        raise InvalidInput(_at(name, error.problem_mark), f"{where}: not valid YAML: {error.problem}") from None
+    except ValueError as error:  # A date that there is not, a number of thousands of digits.
+        raise InvalidInput(_at(name, node.start_mark), f"{where}: not valid YAML: {error}") from None
 
 
 def _construct(node: yaml.MappingNode) -> dict[str, Any]:

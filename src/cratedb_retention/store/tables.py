@@ -2,7 +2,8 @@
 The toolkit's own tables, in a schema of their own (``ext`` unless told otherwise).
 
 Column names are the names of the attributes in code, options and files. A column added here is added to an existing
-table by ``setup``.
+table by ``setup``. `docs/tables.md` is made from this: from ``doc`` of a column, or the attribute of a policy of that
+name, and from ``info["about"]`` of a table.
 """
 
 from __future__ import annotations
@@ -80,42 +81,47 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("enabled", sa.Boolean),
         sa.Column("description", sa.Text),
         sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("changed_at", Instant),
-        sa.Column("changed_by", sa.Text),
+        sa.Column("version", sa.Integer, nullable=False, doc="Grows with each change of the policy."),
+        sa.Column("changed_at", Instant, doc="When the policy was last changed."),
+        sa.Column("changed_by", sa.Text, doc="Who changed it last."),
+        info={"about": "Retention policies; read a row like a sentence."},
         crate_number_of_shards=1,
     )
 
 
 def _journal(metadata: sa.MetaData, partitioned: bool) -> sa.Table:
-    month = [sa.Column("month", Instant, sa.Computed("date_trunc('month', \"time\")"))] if partitioned else []
+    month_of_time = sa.Computed("date_trunc('month', \"time\")")
+    month = (
+        [sa.Column("month", Instant, month_of_time, doc="The month of `time`; CrateDB only.")] if partitioned else []
+    )
     options: dict[str, Any] = {"crate_partitioned_by": "month"} if partitioned else {}
     return sa.Table(
         "jobs_log",
         metadata,
-        sa.Column("time", Instant, nullable=False),
-        sa.Column("event", sa.Text, nullable=False),
-        sa.Column("outcome", sa.Text),
-        sa.Column("table_schema", sa.Text),
-        sa.Column("table_name", sa.Text),
-        sa.Column("policy_id", sa.Text),
-        sa.Column("strategy", sa.Text),
-        sa.Column("tags", sa.ARRAY(sa.Text)),
-        sa.Column("operation", sa.Text),
-        sa.Column("message", sa.Text),
-        sa.Column("error", sa.Text),
-        sa.Column("partitions", sa.BigInteger),
-        sa.Column("rows", sa.BigInteger),
-        sa.Column("bytes", sa.BigInteger),
-        sa.Column("duration_ms", sa.BigInteger),
-        sa.Column("cutoff", Instant),
-        sa.Column("before", sa.Text),
-        sa.Column("after", sa.Text),
-        sa.Column("actor", sa.Text),
-        sa.Column("host", sa.Text),
-        sa.Column("run_id", sa.Text),
-        sa.Column("step", sa.Integer),
+        sa.Column("time", Instant, nullable=False, doc="When it happened."),
+        sa.Column("event", sa.Text, nullable=False, doc="What it is about: a policy, hold, restore, run or step."),
+        sa.Column("outcome", sa.Text, doc="How it ended: `done`, `failed`, `deferred`, `held` or `problem`."),
+        sa.Column("table_schema", sa.Text, doc="The schema of the table concerned."),
+        sa.Column("table_name", sa.Text, doc="The table concerned, or the pattern."),
+        sa.Column("policy_id", sa.Text, doc="The policy concerned."),
+        sa.Column("strategy", sa.Text, doc="Its strategy."),
+        sa.Column("tags", sa.ARRAY(sa.Text), doc="Its tags."),
+        sa.Column("operation", sa.Text, doc="The kind of step: `drop_partitions`, `snapshot_partition`, ..."),
+        sa.Column("message", sa.Text, doc="What was done, and why, in words."),
+        sa.Column("error", sa.Text, doc="What went wrong, or why it is held."),
+        sa.Column("partitions", sa.BigInteger, doc="Partitions concerned."),
+        sa.Column("rows", sa.BigInteger, doc="Rows removed, moved, archived or restored, as far as known."),
+        sa.Column("bytes", sa.BigInteger, doc="Bytes on disk concerned, as far as known."),
+        sa.Column("duration_ms", sa.BigInteger, doc="How long the step took."),
+        sa.Column("cutoff", Instant, doc="The instant that the run took for now."),
+        sa.Column("before", sa.Text, doc="The policy before a change, as JSON."),
+        sa.Column("after", sa.Text, doc="The policy after a change, as JSON."),
+        sa.Column("actor", sa.Text, doc="Who did it: the operating system's user."),
+        sa.Column("host", sa.Text, doc="On which machine."),
+        sa.Column("run_id", sa.Text, doc="The run; all of its rows have the same."),
+        sa.Column("step", sa.Integer, doc="The step's number in the run, from 1."),
         *month,
+        info={"about": "The audit log: changes of policies, runs, steps and holds. Rows are only added."},
         crate_number_of_shards=1,
         **options,
     )
@@ -125,18 +131,19 @@ def _hold(metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         "retention_hold",
         metadata,
-        sa.Column("table_schema", sa.Text),
-        sa.Column("table_name", sa.Text, nullable=False),
-        sa.Column("where", sa.Text),
-        sa.Column("start", Instant),
-        sa.Column("end", Instant),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text),
-        sa.Column("placed_at", Instant),
-        sa.Column("placed_by", sa.Text),
-        sa.Column("released_at", Instant),
-        sa.Column("released_by", sa.Text),
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("table_schema", sa.Text, doc="Name or pattern."),
+        sa.Column("table_name", sa.Text, nullable=False, doc="Name or pattern."),
+        sa.Column("where", sa.Text, doc="Only data with these values, as a JSON object; NULL: all."),
+        sa.Column("start", Instant, doc="Only data from this instant on."),
+        sa.Column("end", Instant, doc="Only data before this instant."),
+        sa.Column("kind", sa.Text, nullable=False, doc="`legal`: placed by `hold`; `restored`: placed by `restore`."),
+        sa.Column("reason", sa.Text, doc="For people."),
+        sa.Column("placed_at", Instant, doc="When it was placed."),
+        sa.Column("placed_by", sa.Text, doc="By whom."),
+        sa.Column("released_at", Instant, doc="When it was released; NULL: it is in force."),
+        sa.Column("released_by", sa.Text, doc="By whom."),
+        sa.Column("id", sa.Text, primary_key=True, doc="The identifier."),
+        info={"about": "Holds: what must stay, whatever the policies say. A released hold stays in the table."},
         crate_number_of_shards=1,
     )
 
@@ -145,20 +152,26 @@ def _snapshot(metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         "retention_snapshot",
         metadata,
-        sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("repository", sa.Text, primary_key=True),
-        sa.Column("table_schema", sa.Text, nullable=False),
-        sa.Column("table_name", sa.Text, nullable=False),
-        sa.Column("partition", sa.Text, nullable=False),
-        sa.Column("start", Instant),
-        sa.Column("end", Instant),
-        sa.Column("state", sa.Text, nullable=False),
-        sa.Column("rows", sa.BigInteger),
-        sa.Column("bytes", sa.BigInteger),
-        sa.Column("policy_id", sa.Text),
-        sa.Column("tags", sa.ARRAY(sa.Text)),
-        sa.Column("run_id", sa.Text),
-        sa.Column("changed_at", Instant),
+        sa.Column("name", sa.Text, primary_key=True, doc="The snapshot's name in its repository."),
+        sa.Column("repository", sa.Text, primary_key=True, doc="The repository; a directory on DuckDB."),
+        sa.Column("table_schema", sa.Text, nullable=False, doc="The schema of the table that was archived."),
+        sa.Column("table_name", sa.Text, nullable=False, doc="The table that was archived."),
+        sa.Column("partition", sa.Text, nullable=False, doc="The partition's columns, types and values, as JSON."),
+        sa.Column("start", Instant, doc="The stretch of time that it covers, as far as known: from here on ..."),
+        sa.Column("end", Instant, doc="... and before this instant."),
+        sa.Column(
+            "state",
+            sa.Text,
+            nullable=False,
+            doc="`created`: the partition is still there; `archived`: dropped; `restored`: brought back.",
+        ),
+        sa.Column("rows", sa.BigInteger, doc="Rows that were archived, if known."),
+        sa.Column("bytes", sa.BigInteger, doc="Bytes on disk, if known."),
+        sa.Column("policy_id", sa.Text, doc="The policy that asked for it."),
+        sa.Column("tags", sa.ARRAY(sa.Text), doc="Its tags."),
+        sa.Column("run_id", sa.Text, doc="The run that made it."),
+        sa.Column("changed_at", Instant, doc="When `state` last changed."),
+        info={"about": "What was archived, where, and how far."},
         crate_number_of_shards=1,
     )
 
@@ -167,11 +180,12 @@ def _freeze(metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         "retention_freeze",
         metadata,
-        sa.Column("table_schema", sa.Text, nullable=False),
-        sa.Column("table_name", sa.Text, nullable=False),
-        sa.Column("partition", sa.Text, nullable=False),
-        sa.Column("run_id", sa.Text),
-        sa.Column("frozen_at", Instant),
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("table_schema", sa.Text, nullable=False, doc="The table's schema."),
+        sa.Column("table_name", sa.Text, nullable=False, doc="The table."),
+        sa.Column("partition", sa.Text, nullable=False, doc="The partition's columns, types and values, as JSON."),
+        sa.Column("run_id", sa.Text, doc="The run that froze it."),
+        sa.Column("frozen_at", Instant, doc="When."),
+        sa.Column("id", sa.Text, primary_key=True, doc="A digest of table and partition."),
+        info={"about": "Partitions that the toolkit froze, so that the next run knows what a killed one left."},
         crate_number_of_shards=1,
     )

@@ -44,13 +44,14 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
-    partitioned_by = _read_tables(database, within, wanted)
+    partitioned_by, closed = _read_tables(database, within, wanted)
     columns = _read_columns(database, within, partitioned_by)
     facts = _read_shards(database, within)
     _add_health(database, within, facts)
     partitions = _read_partitions(database, within, partitioned_by, facts)
     tables = {
-        name: _make_table(name, columns[name], by, partitions[name], facts) for name, by in partitioned_by.items()
+        name: _make_table(name, columns[name], by, partitions[name], facts, name in closed)
+        for name, by in partitioned_by.items()
     }
     return Catalog(CAPABILITIES, tables, _read_nodes(database), _read_repositories(database))
 
@@ -65,14 +66,18 @@ def _within(selectors: Iterable[Selector]) -> _Within:
 
 def _read_tables(
     database: Database, within: _Within, wanted: Callable[[TableName], bool]
-) -> dict[TableName, tuple[str, ...]]:
-    """The tables that are wanted, with their partition columns."""
-    t = system_table("information_schema", "tables", "table_schema", "table_name", "partitioned_by", "table_type").c
-    statement = sa.select(t.table_schema, t.table_name, t.partitioned_by).where(
+) -> tuple[dict[TableName, tuple[str, ...]], set[TableName]]:
+    """The tables that are wanted, with their partition columns; and those of them that are closed."""
+    names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
+    t = system_table("information_schema", "tables", *names).c
+    statement = sa.select(*(t[name] for name in names[:4])).where(
         within(t.table_schema), t.table_type == "BASE TABLE"
     )
-    rows = ((TableName(schema, name), tuple(by or ())) for schema, name, by in database.rows(statement))
-    return {table: by for table, by in rows if wanted(table)}
+    rows = [row for row in database.rows(statement) if wanted(TableName(row[0], row[1]))]
+    return (
+        {TableName(schema, name): tuple(by or ()) for schema, name, by, _ in rows},
+        {TableName(schema, name) for schema, name, _, closed in rows if closed},
+    )
 
 
 def _read_columns(
@@ -216,6 +221,7 @@ def _make_table(
     by: tuple[str, ...],
     partitions: Sequence[Partition],
     facts: Mapping[_PartitionId, _ShardFacts],
+    closed: bool,
 ) -> Table:
     if by:
         rows = sum(p.rows or 0 for p in partitions)
@@ -224,7 +230,7 @@ def _make_table(
     else:
         own = facts.get((*name, ""), _NO_SHARDS)
         rows, size, missing = own.rows, own.size, own.missing
-    return Table(name, columns, by, tuple(partitions), rows, size, missing)
+    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed)
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb.catalog import read_catalog
 from cratedb_retention.engine.duckdb.manifest import DATA, check_file, read_manifest
 from cratedb_retention.engine.duckdb.snapshot import verify_file
 from cratedb_retention.engine.duckdb.sql import SQL, CreateTableAs, read_parquet
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import Column, Selector, TableName
 
 
 class DuckArchive:
@@ -95,18 +97,26 @@ class DuckArchive:
     def _statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
         repository = self._find(snapshot.repository)
         names = [name for name, _ in read_manifest(repository, snapshot.name).columns]
+        values: list[sa.ColumnElement[Any]] = [*_columns(names)]
+        create: list[sa.Executable] = []
+        if into != snapshot.table:
+            # Beside its table: with all its columns, the generated ones as plain values.
+            everything: sa.Select[Any] = (
+                sa.select(sa.literal_column("*")).select_from(table_ref(snapshot.table)).limit(0)
+            )
+            create = [CreateTableAs(into, everything)]
+            for column in self._generated(snapshot.table):
+                names.append(column.name)
+                values.append(sa.literal_column(f"({column.expression})"))
         target = sa.table(
             sa.sql.quoted_name(into.name, True), *_columns(names), schema=sa.sql.quoted_name(into.schema, True)
         )
-        source = sa.select(*_columns(names)).select_from(read_parquet(repository / snapshot.name / DATA))
-        insert = sa.insert(target).from_select(names, source)
-        if into == snapshot.table:
-            return [insert]
-        # Beside its table: with all its columns, the generated ones as plain values.
-        everything: sa.Select[tuple[object, ...]] = (
-            sa.select(sa.literal_column("*")).select_from(table_ref(snapshot.table)).limit(0)
-        )
-        return [CreateTableAs(into, everything), insert]
+        source = sa.select(*values).select_from(read_parquet(repository / snapshot.name / DATA))
+        return [*create, sa.insert(target).from_select(names, source)]
+
+    def _generated(self, table: TableName) -> list[Column]:
+        found = read_catalog(self._database, [Selector(table.schema, table.name)]).tables.get(table)
+        return [column for column in found.columns.values() if column.expression] if found else []
 
 
 def _columns(names: Iterable[str]) -> list[sa.ColumnClause[object]]:

@@ -1,0 +1,76 @@
+"""
+What the examples have in common: the address, and a table with the made-up measurements of a year.
+
+Everything they make is in the schemas ``retention_example`` and ``retention_example_ext``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cratedb_retention import Retention, parse_tag_filter
+
+SCHEMA, OWN_SCHEMA, TAG = "retention_example", "retention_example_ext", "example"
+NEW_YEAR = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+COLUMNS = "ts TIMESTAMP, tenant TEXT, value DOUBLE PRECISION"
+MONTH = "month TIMESTAMP GENERATED ALWAYS AS (date_trunc('month', ts))"
+HOURS = "generate_series('2024-01-01'::TIMESTAMP, '2024-12-31T23:00'::TIMESTAMP, '1 hour'::INTERVAL) AS g(ts)"
+
+
+@contextmanager
+def open_retention() -> Iterator[Retention]:
+    """The database that the first argument or CRATEDB_URI names, else a DuckDB file that vanishes."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CRATEDB_URI")
+        with Retention(address or f"duckdb:///{folder}/example.duckdb", OWN_SCHEMA, create=True) as retention:
+            retention.setup()
+            retention.delete_policies(parse_tag_filter([TAG]))
+            for hold in retention.holds():
+                retention.release(hold.id)
+            print("database:", retention.address)
+            yield retention
+
+
+def create_table(retention: Retention, name: str) -> None:
+    """A table with a row for each hour of 2024 and each of two tenants, partitioned by month and tenant."""
+    table = f"{SCHEMA}.{name}"
+    execute(retention, f"DROP TABLE IF EXISTS {table}")
+    if retention.engine.capabilities.product == "CrateDB":
+        execute(retention, f"CREATE TABLE {table} ({COLUMNS}, {MONTH}) PARTITIONED BY (month, tenant)")
+    else:
+        execute(retention, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        execute(retention, f"CREATE TABLE {table} ({COLUMNS}, {MONTH})")
+        execute(retention, f"COMMENT ON TABLE {table} IS 'PARTITIONED BY (month, tenant)'")
+    for tenant in ("acme", "globex"):
+        execute(retention, f"INSERT INTO {table} (ts, tenant, value) SELECT ts, '{tenant}', 20.5 FROM {HOURS}")  # noqa: S608
+    print(f"{table}: {count(retention, name):,} rows")
+
+
+def create_repository(retention: Retention) -> str:
+    """The name of a place for snapshots: a directory beside the DuckDB file, or a repository of CrateDB."""
+    if retention.engine.capabilities.product != "CrateDB":
+        return "archive"
+    with retention.engine.database.engine.begin() as connection:
+        present = connection.exec_driver_sql("SELECT 1 FROM sys.repositories WHERE name = 'retention_example'").first()
+    if not present:
+        execute(retention, "CREATE REPOSITORY retention_example TYPE fs WITH (location = 'retention_example')")
+    return "retention_example"
+
+
+def count(retention: Retention, name: str) -> int:
+    """How many rows a table has."""
+    if retention.engine.capabilities.product == "CrateDB":
+        execute(retention, f"REFRESH TABLE {SCHEMA}.{name}")
+    with retention.engine.database.engine.begin() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {SCHEMA}.{name}").scalar_one())  # noqa: S608
+
+
+def execute(retention: Retention, statement: str) -> None:
+    """Execute SQL."""
+    with retention.engine.database.engine.begin() as connection:
+        connection.exec_driver_sql(statement)

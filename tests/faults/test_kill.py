@@ -1,0 +1,64 @@
+"""
+Law 7, convergence: killed at any instant, the next run ends in the same state as a run that was never killed.
+
+Each test kills runs at one instant after the other, until one comes to its end, and looks at what the next run makes
+of what was left. Nothing in between is told apart: what is lost, doubled or forgotten shows in the state.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.arena import SCENARIOS, Arena, CrateArena, DuckArena, Scenario, State
+from support.databases import CrateBench
+from support.killing import Executioner, executioner
+
+EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Executioner]:
+    """The process that forks those who die."""
+    with executioner() as found:
+        yield found
+
+
+@pytest.mark.slow
+@EVERY_SCENARIO
+def test_duckdb_converges(killer: Executioner, scenario: Scenario, tmp_path: Path) -> None:
+    """Killed around any statement, at any event and before any file operation, a run on DuckDB is made good."""
+    assert_converges(killer, DuckArena(scenario, tmp_path))
+
+
+@pytest.mark.slow
+@EVERY_SCENARIO
+def test_cratedb_converges(killer: Executioner, scenario: Scenario, crate: CrateBench) -> None:
+    """Killed while CrateDB carries out any change, or right after it, a run on CrateDB is made good."""
+    assert_converges(killer, CrateArena(scenario, crate))
+
+
+def assert_converges(killer: Executioner, arena: Arena) -> None:
+    """Kill runs at every instant; the one that no instant is left for is the last."""
+    arena.reset()
+    undisturbed = arena.finish()
+    assert_right(undisturbed, arena.scenario)
+    for instant in itertools.count(1):
+        arena.reset()
+        killed = killer.execute(arena.order(instant))
+        assert arena.finish() == undisturbed, f"killed {killed or 'never'} (instant {instant})"
+        if killed is None:
+            assert instant > 20, "there must have been more to kill"
+            return
+
+
+def assert_right(state: State, scenario: Scenario) -> None:
+    """The state that all others are compared with: all that is expired is gone or archived, and nothing else."""
+    assert state.rows == scenario.kept
+    archived = scenario.expired if scenario.strategy == "snapshot" else ()
+    assert sum(rows for *_, rows in state.snapshots) == len(archived)
+    assert {(stage, complete) for _, stage, complete, _ in state.snapshots} == ({("archived", True)} if archived else set())
+    assert (state.frozen, state.noted, state.due) == (0, 0, 0)

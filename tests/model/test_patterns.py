@@ -1,0 +1,74 @@
+"""Table patterns: only * and ? are special."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.patterns import find_tables, is_pattern, matcher, wanted_by
+
+names = st.text(st.sampled_from("ab.+[]()^$\\|{}_-%\n"), max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("metrics", "metrics", True),
+        ("metrics", "Metrics", False),
+        ("metrics_*", "metrics_cpu", True),
+        ("metrics_*", "metrics_", True),
+        ("metrics_*", "metrics", False),
+        ("*", "", True),
+        ("m?", "m1", True),
+        ("m?", "m", False),
+        ("m?", "m12", False),
+        ("a.c", "abc", False),
+        ("a.*", "abc", False),
+        ("a.*", "a.c", True),
+        ("*_%", "x_y", False),
+        ("[ab]*", "abc", False),
+        ("a*c", "a\nc", True),
+        ("*b*", "abc", True),
+    ],
+)
+def test_matcher(pattern: str, name: str, fits: bool) -> None:
+    """`*` is any text, `?` one character, everything else itself: no regular expression, no SQL."""
+    assert matcher(pattern)(name) is fits
+
+
+@given(names)
+def test_every_name_fits_itself(name: str) -> None:
+    """A name without wildcards fits itself and nothing longer."""
+    assert not is_pattern(name)
+    assert matcher(name)(name)
+    assert not matcher(name)(name + "x")
+    assert matcher(name + "*")(name)
+
+
+TABLES = [TableName("doc", "b"), TableName("doc", "a"), TableName("iot", "a"), TableName("iot", "a*")]
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "found"),
+    [
+        ("doc", "a", ["doc.a"]),
+        ("doc", "c", []),
+        ("doc", "*", ["doc.a", "doc.b"]),
+        ("*", "a", ["doc.a", "iot.a"]),
+        ("*", "*", ["doc.a", "doc.b", "iot.a", "iot.a*"]),
+        ("iot", "a*", ["iot.a", "iot.a*"]),
+        ("i?t", "a?", ["iot.a*"]),
+    ],
+)
+def test_find_tables(schema: str, name: str, found: list[str]) -> None:
+    """Tables are found by schema and name, each of which may be a pattern, in order."""
+    assert [str(table) for table in find_tables(schema, name, set(TABLES))] == found
+
+
+def test_wanted_by() -> None:
+    """A selector without a schema means the default one; several selectors add up."""
+    wanted = wanted_by([Selector(None, "a"), Selector("iot", "?*")], "doc")
+    assert [str(table) for table in TABLES if wanted(table)] == ["doc.a", "iot.a", "iot.a*"]
+    assert not wanted_by([], "doc")(TABLES[0])

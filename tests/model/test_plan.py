@@ -1,0 +1,32 @@
+"""The plan as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+
+from cratedb_retention.model.measurements import ExpiredRows, PartitionBounds
+from cratedb_retention.model.plan import Hold, Plan, Step
+from support.catalogs import METRICS, MONTH, TS
+
+
+def test_problems() -> None:
+    """Only holds that somebody must do something about are problems."""
+    held, problem = Hold("p", "doc.metrics", "legal hold"), Hold("p", "doc.metrics", "no such table", problem=True)
+    assert Plan(0, holds=(held, problem)).problems == (problem,)
+    assert Plan(0).problems == ()
+
+
+@pytest.mark.parametrize("step", get_args(Step))
+def test_steps_are_frozen_data(step: type) -> None:
+    """Nobody can change a step between showing and executing it."""
+    assert dataclasses.is_dataclass(step)
+    assert step.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_equal_questions_are_one() -> None:
+    """Questions to the rows are compared by what they ask, so that each is asked once."""
+    assert len({PartitionBounds(METRICS, (MONTH,), TS), PartitionBounds(METRICS, (MONTH,), TS)}) == 1
+    assert ExpiredRows(METRICS, TS, 1) != ExpiredRows(METRICS, TS, 2)

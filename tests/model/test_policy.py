@@ -1,0 +1,223 @@
+"""Policies: every attribute, what is refused and in which words, and the way to plain values and back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import FOREVER, Duration
+from cratedb_retention.model.policy import ExpectedMax, Policy, Strategy, make_policy, parse_strategy
+from support.catalogs import at, ms
+
+FULL: dict[str, Any] = {
+    "strategy": "reallocate",
+    "table_schema": "iot",
+    "table_name": "metrics_*",
+    "retention_period": "3 months",
+    "time_zone": "Europe/Vienna",
+    "partition_column": "month",
+    "time_column": "ts",
+    "where": {"tenant": "acme", "site": 7, "level": 1.5, "active": True, "gone": None},
+    "tags": ["b", "a"],
+    "reallocation_attribute_name": "storage",
+    "reallocation_attribute_value": "cold",
+    "target_repository_name": "archive",
+    "expected_max": {"partitions": 10, "rows": 1000, "percent": 12.5},
+    "enabled": False,
+    "description": "Ask ops before you change this.",
+    "id": "p1",
+}
+
+
+def delete(**attributes: Any) -> Policy:
+    """A policy with the least that one needs, and more."""
+    return make_policy(**{"strategy": "delete", "table_name": "metrics", "retention_period": "30d", **attributes})
+
+
+def test_every_attribute() -> None:
+    """Each attribute arrives with its own type."""
+    policy = make_policy(**FULL)
+    assert set(FULL) == set(Policy.model_fields)
+    assert policy.strategy is Strategy.REALLOCATE
+    assert policy.retention_period == Duration(months=3)
+    assert policy.zone.key == "Europe/Vienna"
+    assert policy.tags == ("a", "b")
+    assert policy.expected_max == ExpectedMax(partitions=10, rows=1000, percent=12.5)
+    assert policy.where == FULL["where"]
+    assert [type(value) for value in policy.where.values()] == [str, int, float, bool, type(None)]
+    assert policy.target == "iot.metrics_* where tenant=acme, site=7, level=1.5, active=True, gone=NULL"
+
+
+def test_defaults() -> None:
+    """What is left out has its documented default."""
+    policy = delete()
+    assert (policy.time_zone, policy.enabled, policy.tags, policy.where) == ("UTC", True, (), {})
+    assert (policy.table_schema, policy.time_column, policy.partition_column) == (None, None, None)
+    assert policy.expected_max is None
+    assert policy.target == "metrics"
+
+
+def test_frozen() -> None:
+    """A policy can't be changed after it was checked."""
+    with pytest.raises(ValidationError):
+        delete().retention_period = FOREVER  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (
+            {"strategy": "shred"},
+            "attribute strategy: strategy 'shred': unknown. Use one of: delete, reallocate, snapshot",
+        ),
+        ({"strategy": None}, "attribute strategy: strategy None: unknown"),
+        ({"table_name": ""}, "attribute table_name"),
+        ({"table_name": None}, "attribute table_name"),
+        ({"table_name": 7}, "attribute table_name"),
+        ({"table_name": "a\x00b"}, "attribute table_name"),
+        ({"table_name": "x" * 256}, "attribute table_name"),
+        ({"table_schema": ""}, "attribute table_schema"),
+        ({"retention_period": None}, "attribute retention_period: duration None: not a duration"),
+        ({"retention_period": True}, "attribute retention_period: duration True: not a duration"),
+        ({"retention_period": -1}, "attribute retention_period: duration '-1': not a duration"),
+        ({"retention_period": 1.5}, "attribute retention_period: duration 1.5: not a duration"),
+        ({"retention_period": "soon"}, "attribute retention_period: duration 'soon': not a duration"),
+        ({"time_zone": "Vienna"}, "attribute time_zone: time zone 'Vienna': unknown. Write an IANA name"),
+        ({"time_zone": None}, "attribute time_zone"),
+        ({"partition_column": ""}, "attribute partition_column"),
+        ({"time_column": 3}, "attribute time_column"),
+        ({"where": "tenant=acme"}, "attribute where"),
+        ({"where": {"tenant": ["a", "b"]}}, "attribute where.tenant"),
+        ({"tags": 7}, "attribute tags"),
+        ({"tags": ["a,b"]}, "attribute tags: a tag is text without commas, and not empty"),
+        ({"tags": ["a", " "]}, "attribute tags: a tag is text without commas, and not empty"),
+        ({"tags": ""}, "attribute tags: a tag is text without commas, and not empty"),
+        ({"tags": {"a": 1}}, "attribute tags"),
+        ({"reallocation_attribute_name": "a b"}, "attribute reallocation_attribute_name"),
+        ({"reallocation_attribute_name": '"; DROP'}, "attribute reallocation_attribute_name"),
+        ({"expected_max": 10}, "attribute expected_max"),
+        ({"expected_max": {"partitions": -1}}, "attribute expected_max.partitions"),
+        ({"expected_max": {"rows": "many"}}, "attribute expected_max.rows"),
+        ({"expected_max": {"percent": 101}}, "attribute expected_max.percent"),
+        ({"expected_max": {"partition": 1}}, "attribute expected_max.partition: unknown"),
+        ({"enabled": "perhaps"}, "attribute enabled"),
+        ({"description": 7}, "attribute description"),
+        ({"id": ""}, "attribute id"),
+        ({"retention": "30d"}, "attribute retention: unknown. Did you mean retention_period?"),
+        ({"table": "metrics"}, "attribute table: unknown. Did you mean table_name?"),
+        ({"timezone": "UTC"}, "attribute timezone: unknown. Did you mean time_zone?"),
+        ({"xyzzy": 1}, "attribute xyzzy: unknown. Known are: strategy, table_schema, table_name"),
+        ({"strategy": "reallocate"}, "policy: reallocate needs reallocation_attribute_name and"),
+        ({"strategy": "reallocate", "reallocation_attribute_name": "storage"}, "policy: reallocate needs"),
+        ({"strategy": "reallocate", "reallocation_attribute_value": "cold"}, "policy: reallocate needs"),
+        ({"strategy": "snapshot"}, "policy: snapshot needs target_repository_name"),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
+)
+def test_refused(attributes: dict[str, Any], message: str) -> None:
+    """A wrong attribute is named, with the reason, in one line; a mistyped name gets a suggestion."""
+    with pytest.raises(InvalidInput) as caught:
+        delete(**attributes)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["strategy", "table_name", "retention_period"])
+def test_missing(name: str) -> None:
+    """Nobody can leave out what a policy is about."""
+    attributes = {"strategy": "delete", "table_name": "metrics", "retention_period": "30d"}
+    del attributes[name]
+    with pytest.raises(InvalidInput, match=f"attribute {name}: missing"):
+        make_policy(**attributes)
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [(None, ()), ("b, a", ("a", "b")), ({"x"}, ("x",)), (["a", "a"], ("a",)), ((1, 2), ("1", "2")), ([], ())],
+)
+def test_tags(tags: Any, expected: tuple[str, ...]) -> None:
+    """Tags come as a list or as text with commas, and are kept in order, each once."""
+    assert delete(tags=tags).tags == expected
+
+
+@pytest.mark.parametrize(("text", "strategy"), [("DELETE", Strategy.DELETE), (" Snapshot ", Strategy.SNAPSHOT)])
+def test_strategy_in_any_case(text: str, strategy: Strategy) -> None:
+    """A strategy's name may be written in any case."""
+    assert parse_strategy(text) is strategy
+
+
+@pytest.mark.parametrize(
+    ("retention", "zone", "cutoff", "limit"),
+    [
+        ("30d", "UTC", "2024-07-02T12:00", "2024-06-02T12:00"),
+        ("1mo", "UTC", "2024-03-31", "2024-02-29"),
+        ("1mo", "Europe/Vienna", "2024-03-31T22:00", "2024-02-29T23:00"),
+        ("1mo", "America/New_York", "2024-03-01T01:00", "2024-01-30T01:00"),
+        ("0d", "UTC", "2024-07-02T12:00:00.000999", "2024-07-02T12:00"),
+    ],
+)
+def test_limit(retention: str, zone: str, cutoff: str, limit: str) -> None:
+    """The limit is to the instant, in the policy's time zone, rounded down to the millisecond."""
+    assert delete(retention_period=retention, time_zone=zone).limit(at(cutoff)) == ms(limit)
+
+
+@pytest.mark.parametrize("retention", ["forever", "9999y"])
+def test_no_limit(retention: str) -> None:
+    """Kept forever, or longer than there is a calendar: nothing ever expires."""
+    assert delete(retention_period=retention).limit(dt.datetime(2024, 1, 1, tzinfo=dt.UTC)) is None
+
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+policies = st.builds(
+    Policy,
+    strategy=st.sampled_from(Strategy),
+    table_schema=st.none() | names,
+    table_name=names,
+    retention_period=st.builds(Duration, st.integers(0, 1000), st.integers(0, 10**9)) | st.just(FOREVER),
+    time_zone=st.sampled_from(["UTC", "Europe/Vienna"]),
+    partition_column=st.none() | names,
+    time_column=st.none() | names,
+    where=st.dictionaries(st.text(), scalars, max_size=3),
+    tags=st.lists(st.sampled_from(["a", "b", "c d"])),
+    reallocation_attribute_name=st.just("storage"),
+    reallocation_attribute_value=names,
+    target_repository_name=names,
+    expected_max=st.none() | st.builds(ExpectedMax, rows=st.none() | st.integers(0)),
+    enabled=st.booleans(),
+    description=st.none() | st.text(),
+    id=st.none() | names,
+)
+
+
+@given(policies)
+def test_round_trip(policy: Policy) -> None:
+    """A policy as plain values makes the same policy again, and the strategy comes first."""
+    values = policy.to_dict()
+    assert make_policy(**values) == policy
+    assert next(iter(values)) == "strategy"
+
+
+def test_to_dict_is_short() -> None:
+    """Plain values leave out what says nothing."""
+    assert delete().to_dict() == {"strategy": "delete", "table_name": "metrics", "retention_period": "30d"}
+
+
+def test_json_schema() -> None:
+    """The schema for editors names, describes and restricts every attribute."""
+    schema = Policy.model_json_schema()
+    properties = schema["properties"]
+    assert set(properties) == set(Policy.model_fields)
+    assert sorted(schema["required"]) == ["retention_period", "strategy", "table_name"]
+    assert schema["additionalProperties"] is False
+    assert properties["strategy"]["enum"] == ["delete", "reallocate", "snapshot"]
+    assert properties["retention_period"]["type"] == ["string", "integer"]
+    assert properties["time_zone"]["default"] == "UTC"
+    assert schema["$defs"]["ExpectedMax"]["additionalProperties"] is False
+    assert [name for name, value in properties.items() if not value.get("description")] == []

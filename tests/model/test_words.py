@@ -1,0 +1,107 @@
+"""Steps and partitions in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    MovePartitions,
+    Piece,
+    Spared,
+    Step,
+    Task,
+    ThawPartitions,
+    VerifySnapshot,
+)
+from cratedb_retention.model.plan import SnapshotPartition as Archive
+from cratedb_retention.model.words import describe, kind_of, plural, show_partition, show_value, show_where, summarize
+from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, ms, part
+
+MAY, JUNE = ms("2024-05-01"), ms("2024-06-01")
+ONE = (Piece(part(MAY), MAY, JUNE),)
+MANY = tuple(Piece(part(MAY + i), MAY, JUNE) for i in range(1200))
+BY_MONTH = (MONTH,)
+
+
+@pytest.mark.parametrize(
+    ("step", "words", "kind"),
+    [
+        (DropPartitions(METRICS, BY_MONTH, ONE, JUNE), "drop partition month=2024-05-01", "drop_partitions"),
+        (
+            DropPartitions(METRICS, BY_MONTH, MANY, JUNE),
+            "drop 1,200 partitions, month=2024-05-01 to month=2024-05-01T00:00:01.199Z",
+            "drop_partitions",
+        ),
+        (DeleteRows(METRICS, TS, JUNE), "delete rows with ts before 2024-06-01", "delete_rows"),
+        (
+            DeleteRows(METRICS, TS, JUNE + 1, ((TENANT, "a"), (VALUE, None)), (Spared("h"),)),
+            "delete rows with ts before 2024-06-01T00:00:00.001Z, tenant=a and value=NULL, except those under 1 hold",
+            "delete_rows",
+        ),
+        (
+            MovePartitions(METRICS, BY_MONTH, ONE, "storage", "cold"),
+            "move partition month=2024-05-01 to nodes with storage=cold",
+            "move_partitions",
+        ),
+        (FreezePartitions(METRICS, BY_MONTH, ONE), "freeze partition month=2024-05-01", "freeze_partitions"),
+        (ThawPartitions(METRICS, BY_MONTH, ONE), "thaw partition month=2024-05-01", "thaw_partitions"),
+        (
+            Archive(METRICS, BY_MONTH, ONE[0], "archive", "s1"),
+            "archive partition month=2024-05-01 as s1 in archive",
+            "snapshot_partition",
+        ),
+        (
+            VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1"),
+            "verify snapshot s1 in archive",
+            "verify_snapshot",
+        ),
+        (
+            DropArchived(METRICS, BY_MONTH, ONE[0], "archive", "s1", JUNE),
+            "drop archived partition month=2024-05-01",
+            "drop_archived",
+        ),
+    ],
+)
+def test_step(step: Step, words: str, kind: str) -> None:
+    """Every step says what it does, beginning with a verb, and has a name for the journal."""
+    assert describe(step) == words
+    assert kind_of(step) == kind
+
+
+def test_task_in_one_phrase() -> None:
+    """A task of one step says that step; archiving says where to and that it verifies before it drops."""
+    drop = DropPartitions(METRICS, BY_MONTH, ONE, JUNE)
+    freeze = FreezePartitions(METRICS, BY_MONTH, ONE)
+    archive = Archive(METRICS, BY_MONTH, ONE[0], "archive", "s1")
+    assert summarize(Task("p", METRICS, (drop,), "")) == describe(drop)
+    assert summarize(Task("p", METRICS, (freeze, drop), "")) == f"{describe(freeze)}, then {describe(drop)}"
+    assert summarize(Task("p", METRICS, (freeze, archive), "")).startswith(
+        "archive partition month=2024-05-01 in archive"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "NULL"), (MAY, "2024-05-01"), (MAY + 3_600_000, "2024-05-01T01:00Z"), (10**18, f"{10**18} ms")],
+)
+def test_time_value(value: Value, words: str) -> None:
+    """A partition's time is shown as a date, NULL as NULL, nonsense as what it is."""
+    assert show_value(MONTH, value) == words
+
+
+def test_several_values() -> None:
+    """Partitions and filters name each column with its value."""
+    assert show_partition([TENANT, MONTH], [None, MAY]) == "tenant=NULL, month=2024-05-01"
+    assert show_where([(TENANT, "acme"), (VALUE, 7)]) == "tenant=acme and value=7"
+    assert show_partition([VALUE], [MAY]) == f"value={MAY}"
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
+def test_plural(count: int, words: str) -> None:
+    """Counts are written as people write them."""
+    assert plural(count, "row") == words

@@ -1,0 +1,94 @@
+"""Legal holds on partitions: what they cover stays, under every strategy."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.holds import HoldKind, LegalHold
+from cratedb_retention.planning.planner import make_plan
+from support.catalogs import MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table, touched
+
+CUTOFF = at("2024-07-02")
+PARTITIONS = [part(tenant, f"2024-0{month}-01") for month in (4, 5) for tenant in ("a", "b")]
+FOUND = catalog(table([TS, TENANT, VALUE, MONTH], ["tenant", "month"], PARTITIONS))
+ALL = "a4 a5 b4 b5"
+
+
+def names(values: list[tuple[object, ...]]) -> str:
+    """Partitions in short: tenant and month."""
+    return " ".join(sorted(f"{tenant}{4 if month == ms('2024-04-01') else 5}" for tenant, month in set(values)))
+
+
+@pytest.mark.parametrize(
+    ("hold", "free"),
+    [
+        (LegalHold("h", "doc", "metrics"), ""),
+        (LegalHold("h", "*", "metr*"), ""),
+        (LegalHold("h", "", "metrics"), ""),
+        (LegalHold("h", "iot", "metrics"), ALL),
+        (LegalHold("h", "doc", "metrics_*"), ALL),
+        (LegalHold("h", "doc", "metrics", {"tenant": "a"}), "b4 b5"),
+        (LegalHold("h", "doc", "metrics", {"tenant": "c"}), ALL),
+        (LegalHold("h", "doc", "metrics", {"tenant": None}), ALL),
+        (LegalHold("h", "doc", "metrics", {"month": "2024-04-01"}), "a5 b5"),
+        (LegalHold("h", "doc", "metrics", {"tenant": "a", "month": "2024-04-01"}), "a5 b4 b5"),
+        # Any partition may hold such rows.
+        (LegalHold("h", "doc", "metrics", {"value": 7}), ""),
+        (LegalHold("h", "doc", "metrics", {"value": 7, "tenant": "a"}), "b4 b5"),
+        # Nobody knows what it means: everything stays.
+        (LegalHold("h", "doc", "metrics", {"gone": 7}), ""),
+        (LegalHold("h", "doc", "metrics", {"value": "seven"}), ""),
+        (LegalHold("h", "doc", "metrics", start=ms("2024-05-01")), "a4 b4"),
+        (LegalHold("h", "doc", "metrics", end=ms("2024-05-01")), "a5 b5"),
+        (LegalHold("h", "doc", "metrics", start=ms("2024-04-30T23:59:59.999"), end=ms("2024-05-01")), "a5 b5"),
+        (LegalHold("h", "doc", "metrics", start=ms("2024-05-01") - 1, end=ms("2024-05-01") + 1), ""),
+        (LegalHold("h", "doc", "metrics", {"tenant": "a"}, start=ms("2024-05-31T23:59:59.999")), "a4 b4 b5"),
+        (LegalHold("h", "doc", "metrics", start=ms("2024-06-01")), ALL),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+def test_covered_stays(strategy: str, hold: LegalHold, free: str) -> None:
+    """A hold by table, values, time or all of these keeps whole partitions in which any row may be under it."""
+    plan = make_plan([policy(strategy)], FOUND, CUTOFF, holds=[hold])
+    assert names(touched(plan, object)) == free
+    assert sum(found.count for found in plan.holds) == len(ALL.split()) - len(free.split())
+    assert plan.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("hold", "words"),
+    [
+        (LegalHold("0123456789", "doc", "metrics", reason="case 7"), "legal hold 01234567 (case 7)"),
+        (LegalHold("0123456789", "doc", "metrics", kind=HoldKind.RESTORED), "hold 01234567; it stays"),
+    ],
+)
+def test_words(hold: LegalHold, words: str) -> None:
+    """The reason names the hold, so that somebody can release it."""
+    assert words in reasons(make_plan([policy()], FOUND, CUTOFF, holds=[hold]))
+
+
+def test_some_partitions_by_name() -> None:
+    """A hold of many partitions names the first few and counts them all."""
+    many = [part(f"t{i:02}", "2024-04-01") for i in range(20)]
+    found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], many))
+    [hold] = make_plan([policy()], found, CUTOFF, holds=[LegalHold("h", "doc", "metrics")]).holds
+    assert hold.count == 20
+    assert hold.partitions == tuple(f"tenant=t{i:02}, month=2024-04-01" for i in range(5))
+
+
+def test_order_of_holds_does_not_matter() -> None:
+    """Several holds on one partition are said in the same words, however they are listed."""
+    holds = [LegalHold("h1", "doc", "metrics"), LegalHold("h2", "doc", "*")]
+    plans = [make_plan([policy()], FOUND, CUTOFF, holds=order) for order in (holds, holds[::-1])]
+    assert repr(plans[0]) == repr(plans[1])
+
+
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+def test_missing_shards_are_held(strategy: str) -> None:
+    """A partition of which something is missing is neither dropped nor archived nor moved; others are."""
+    sick = [part("a", "2024-04-01", missing_shards=1), part("b", "2024-04-01")]
+    plan = make_plan([policy(strategy)], catalog(table([TS, TENANT, MONTH], ["tenant", "month"], sick)), CUTOFF)
+    assert names(touched(plan, object)) == "b4"
+    [hold] = plan.problems
+    assert hold.reason == "1 missing shard; bring the lost nodes back"
+    assert hold.partitions == ("tenant=a, month=2024-04-01",)

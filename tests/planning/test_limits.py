@@ -1,0 +1,83 @@
+"""Limits of a policy: beyond them nothing happens, and the reason says by how much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.measurements import ExpiredRows, Measurements
+from cratedb_retention.planning.planner import find_probes, make_plan
+from support.catalogs import MONTH, TS, at, catalog, dropped_starts, monthly, part, policy, reasons, table
+
+CUTOFF = at("2024-07-02")
+# Two of four partitions are due: 20 of 40 rows.
+FOUND = catalog(monthly("2024-04", "2024-05", "2024-06", "2024-07"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({}, None),
+        ({"partitions": 2}, None),
+        ({"partitions": 1}, "2 partitions are due, and expected_max.partitions is 1"),
+        ({"partitions": 0}, "2 partitions are due, and expected_max.partitions is 0"),
+        ({"rows": 20}, None),
+        ({"rows": 19}, "20 rows are due, and expected_max.rows is 19"),
+        ({"percent": 50}, None),
+        ({"percent": 49.9}, "50.0 % of the table is due, and expected_max.percent is 49.9"),
+        ({"partitions": 5, "rows": 100, "percent": 10}, "50.0 %"),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+def test_limit(strategy: str, limits: dict[str, Any], words: str | None) -> None:
+    """Up to the limit the run goes on; beyond it the whole table is held, for every strategy."""
+    plan = make_plan([policy(strategy, expected_max=limits)], FOUND, CUTOFF)
+    if words is None:
+        assert plan.tasks
+        assert plan.holds == ()
+    else:
+        assert plan.tasks == ()
+        [hold] = plan.problems
+        assert words in hold.reason
+        assert hold.count == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "held"), [({"rows": 10**9}, True), ({"percent": 100}, True), ({"partitions": 1}, False)]
+)
+def test_unknown_counts_as_too_much(limits: dict[str, Any], held: bool) -> None:
+    """What nobody could count can't be shown to be within a limit."""
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", closed=True, rows=None), part("2024-06-01")]))
+    plan = make_plan([policy(expected_max=limits)], found, CUTOFF)
+    assert bool(plan.problems) is held
+    assert "an unknown" in reasons(plan) or not held
+
+
+@pytest.mark.parametrize(("limit", "held"), [(6, True), (7, False)])
+def test_rows(limit: int, held: bool) -> None:
+    """Rows that expire one by one have limits too."""
+    found = catalog(table([TS], rows=100))
+    rule = policy(expected_max={"rows": limit})
+    counted = {probe: 7 for probe in find_probes([rule], found, CUTOFF) if isinstance(probe, ExpiredRows)}
+    plan = make_plan([rule], found, CUTOFF, measurements=Measurements(rows=counted))
+    assert bool(plan.problems) is held
+    assert bool(plan.tasks) is not held
+
+
+def test_what_is_held_anyway_does_not_count() -> None:
+    """Only what would happen counts; other holds are still said."""
+    hold = LegalHold("h1", "doc", "metrics", end=1)
+    april = LegalHold("h2", "doc", "metrics", start=0, end=1714521600000)
+    plan = make_plan([policy(expected_max={"partitions": 1})], FOUND, CUTOFF, holds=[hold, april])
+    assert dropped_starts(plan) == ["2024-05-01"]
+    assert "hold h2" in reasons(plan)
+
+
+def test_other_policies_go_on() -> None:
+    """One policy beyond its limit does not stop another one on another table; nor does another take its data."""
+    other = monthly("2024-04", name=type(next(iter(FOUND.tables)))("doc", "other"))
+    rules = [policy(expected_max={"partitions": 1}), policy(id="z"), policy(id="other", table_name="other")]
+    plan = make_plan(rules, catalog(*FOUND.tables.values(), other), CUTOFF)
+    assert [task.policy_id for task in plan.tasks] == ["other"]

@@ -1,0 +1,70 @@
+"""Pieces: the interval of each partition, from expressions or from rows, and their order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from cratedb_retention.model.catalog import Kind, Value
+from cratedb_retention.model.intervals import Grid
+from cratedb_retention.model.measurements import Measurements
+from cratedb_retention.planning.pieces import PieceIndex, make_pieces
+from cratedb_retention.planning.targets import find_targets
+from support.catalogs import DAILY, DAY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
+
+MONTHLY, BY_DAY = Grid("ts", months=1), Grid("ts", fixed_ms=DAY)
+
+
+@pytest.mark.parametrize(
+    ("values", "interval"),
+    [
+        ((ms("2024-05-01"), ms("2024-05-07")), (ms("2024-05-07"), ms("2024-05-08"))),
+        ((ms("2024-05-01"), None), (None, None)),
+        ((None, ms("2024-05-07")), (None, None)),
+        ((ms("2024-05-01"), "May"), (None, None)),
+        ((10**17, ms("2024-05-07")), (None, None)),
+    ],
+)
+def test_several_grids(values: tuple[Value, ...], interval: tuple[int | None, int | None]) -> None:
+    """Several columns of one time intersect; NULL and nonsense in any of them leave the interval unknown."""
+    partitioned = table([TS, MONTH, DAILY], ["month", "day"], [part(*values)])
+    [piece] = make_pieces(partitioned, ((0, MONTHLY), (1, BY_DAY)), {})
+    assert (piece.start, piece.end) == interval
+    assert piece.exact
+
+
+@pytest.mark.parametrize(
+    ("bounds", "interval"), [((5, 9), (5, 10)), ((5, 5), (5, 6)), ((None, None), (None, None)), (None, (None, None))]
+)
+def test_from_rows(bounds: tuple[int | None, int | None] | None, interval: tuple[int | None, int | None]) -> None:
+    """From rows, an interval ends just after the newest; without rows it is unknown; it is never exact."""
+    partitioned = table([TS, TENANT], ["tenant"], [part("a")])
+    [piece] = make_pieces(partitioned, (), {("a",): bounds} if bounds else {})
+    assert (piece.start, piece.end) == interval
+    assert not piece.exact
+
+
+def test_order_does_not_depend_on_the_listing() -> None:
+    """Pieces are sorted by end, then numbers by value, then text, NULL last, however the database lists them."""
+    number = column("n", Kind.NUMBER)
+    keys: list[Value] = [2, 10, 100, None]
+    partitions = [part(n, f"2024-0{month}-01") for month in (1, 2) for n in keys]
+    shuffled = random.Random(7).sample(partitions, len(partitions))
+    found = catalog(table([TS, VALUE, number, MONTH], ["n", "month"], shuffled))
+    [target], _ = find_targets([policy()], found)
+    assert [piece.partition for piece in PieceIndex(Measurements()).of(target).known] == partitions
+
+
+def test_worked_out_once() -> None:
+    """Policies that look at a table in the same way share its pieces."""
+    found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024-01-01"), part("b", "2024-01-01")]))
+    policies = [policy(id=str(i), where={"tenant": tenant}) for i, tenant in enumerate("aabx")]
+    targets, _ = find_targets(policies, found)
+    index = PieceIndex(Measurements())
+    first, second, other, nothing = (index.of(target) for target in targets)
+    assert first is second
+    assert first.known[0] is not other.known[0]
+    assert [len(pieces) for pieces in (first, other, nothing)] == [1, 1, 0]
+    assert first.expired(ms("2024-01-31")) == ()
+    assert first.expired(ms("2024-02-01")) == first.known

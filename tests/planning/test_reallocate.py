@@ -1,0 +1,101 @@
+"""The strategy ``reallocate``: what is not there yet is moved, if there is a place for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cratedb_retention.model.plan import MovePartitions
+from cratedb_retention.planning.planner import make_plan
+from support.catalogs import (
+    DAILY,
+    DUCKDB,
+    METRICS,
+    MONTH,
+    TS,
+    at,
+    catalog,
+    monthly,
+    ms,
+    part,
+    policy,
+    reasons,
+    table,
+    touched,
+)  # fmt: skip
+
+CUTOFF = at("2024-07-02")
+COLD = frozenset({"cold-1", "cold-2"})
+THERE: dict[str, Any] = {"requires": (("storage", "cold"),), "nodes": COLD}
+
+
+def test_move() -> None:
+    """Expired partitions move to nodes with the attribute; others stay where they are."""
+    plan = make_plan([policy("reallocate")], catalog(monthly("2024-04", "2024-05", "2024-06")), CUTOFF)
+    [task] = plan.tasks
+    [step] = task.steps
+    assert isinstance(step, MovePartitions)
+    assert (step.table, step.attribute, step.value) == (METRICS, "storage", "cold")
+    assert [piece.partition.values for piece in step.pieces] == [(ms("2024-04-01"),), (ms("2024-05-01"),)]
+    assert (task.partitions, task.rows, task.size) == (2, 20, 200)
+
+
+@pytest.mark.parametrize(
+    ("facts", "moves"),
+    [
+        (THERE, False),
+        ({}, True),
+        # Told to move, but not there yet, or only by chance.
+        ({**THERE, "nodes": COLD | {"hot-1"}}, True),
+        ({**THERE, "settled": False}, True),
+        ({**THERE, "requires": ()}, True),
+        ({**THERE, "requires": (("storage", "hot"),)}, True),
+        ({**THERE, "requires": (("rack", "1"), ("storage", "cold"))}, False),
+    ],
+)
+def test_already_there(facts: dict[str, Any], moves: bool) -> None:
+    """What is bound to the nodes and has all its shards there is done; what is on its way is waited for."""
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", **facts)]))
+    plan = make_plan([policy("reallocate")], found, CUTOFF)
+    assert bool(touched(plan, MovePartitions)) is moves
+    assert plan.holds == ()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ({"n1": {"storage": "hot"}}, "no node has the attribute storage=cold (they have storage=hot)"),
+        ({"n1": {}}, "no node has the attribute storage=cold (no node has any attribute)"),
+        ({}, "no node has any attribute"),
+    ],
+)
+def test_no_such_node(nodes: dict[str, dict[str, str]], words: str) -> None:
+    """A partition is not sent where no node is: it would be without a home."""
+    plan = make_plan([policy("reallocate")], catalog(monthly("2024-04", "2024-05"), nodes=nodes), CUTOFF)
+    assert plan.tasks == ()
+    assert [hold.count for hold in plan.problems] == [2]
+    assert words in reasons(plan)
+
+
+def test_no_nodes_at_all() -> None:
+    """A database of one file says that it has nowhere to move anything."""
+    rule = policy("reallocate", table_schema="doc")
+    plan = make_plan([rule], catalog(monthly("2024-05"), capabilities=DUCKDB), CUTOFF)
+    assert plan.tasks == ()
+    assert "DuckDB has no nodes" in plan.problems[0].reason
+
+
+def test_batches() -> None:
+    """Not everything moves at once."""
+    days = [part(ms("2023-01-01") + i * 86_400_000) for i in range(120)]
+    plan = make_plan([policy("reallocate")], catalog(table([TS, DAILY], ["day"], days)), CUTOFF)
+    assert [task.partitions for task in plan.tasks] == [50, 50, 20]
+
+
+def test_what_is_dropped_is_not_moved() -> None:
+    """Moving what another policy deletes or archives in the same run would be idle."""
+    found = catalog(monthly("2024-02", "2024-03", "2024-04", "2024-05", "2024-06"))
+    rules = [policy("reallocate"), policy("snapshot", "60d"), policy("delete", "60d", id="other", where={"month": 0})]
+    plan = make_plan(rules, found, CUTOFF)
+    assert touched(plan, MovePartitions) == [(ms("2024-05-01"),)]

@@ -1,0 +1,62 @@
+"""Why something is due, in words, and when the next thing will be."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.plan import Piece
+from cratedb_retention.planning.planner import make_plan
+from cratedb_retention.planning.reasons import next_due, total_rows, total_size, why_due
+from support.catalogs import at, catalog, monthly, ms, part, policy
+
+MAY = Piece(part("2024-05-01"), ms("2024-05-01"), ms("2024-06-01"))
+JUNE = Piece(part("2024-06-01", rows=None, size=None), ms("2024-06-01"), ms("2024-07-01"))
+NEVER = Piece(part(None), None, None)
+BY_ROWS = Piece(part("x"), ms("2024-05-01"), ms("2024-05-31T12:00:00.001"), exact=False)
+
+
+@pytest.mark.parametrize(
+    ("piece", "retention", "due"),
+    [
+        (MAY, "30d", "2024-07-01"),
+        (MAY, "1mo", "2024-07-01"),
+        (MAY, "1y", "2025-06-01"),
+        (MAY, "0d", "2024-06-01"),
+        (MAY, "forever", None),
+        (MAY, "9999y", None),
+        (NEVER, "30d", None),
+        (Piece(part(0), 0, 10**17), "30d", None),
+    ],
+)
+def test_next_due(piece: Piece, retention: str, due: str | None) -> None:
+    """A piece is due when its end is as old as the retention period says; never, if that is outside of time."""
+    assert next_due(piece, policy(retention=retention)) == (ms(due) if due else None)
+
+
+def test_due_in_time_zone() -> None:
+    """Months are reckoned in the policy's time zone here too."""
+    assert next_due(MAY, policy(retention="6mo", time_zone="Europe/Vienna")) == ms("2024-12-01T01:00")
+
+
+def test_words() -> None:
+    """The reason says when it ended and how long it was kept."""
+    assert why_due([MAY], policy()) == "ends 2024-06-01, kept until 2024-07-01"
+    assert why_due([MAY, JUNE], policy()) == "end 2024-06-01 to 2024-07-01, the last kept until 2024-07-31"
+    assert why_due([BY_ROWS], policy()).startswith("newest row of 2024-05-31T12:00Z, kept until 2024-06-30T12:00")
+
+
+def test_totals() -> None:
+    """A total of which a part is unknown is unknown."""
+    assert (total_rows([MAY, MAY]), total_size([MAY, MAY])) == (20, 200)
+    assert total_rows([MAY, JUNE]) is total_size([MAY, JUNE]) is None
+    assert (total_rows([]), total_size([])) == (0, 0)
+
+
+def test_next_due_is_when_it_goes() -> None:
+    """What the plan announces as due next is due at that instant, and not a millisecond before."""
+    found = catalog(monthly("2024-05", "2024-06"))
+    [kept] = make_plan([policy()], found, at("2024-07-02")).kept
+    assert (kept.partitions, kept.next_due) == (1, ms("2024-07-31"))
+    [before] = make_plan([policy()], found, at("2024-07-30T23:59:59.999")).kept
+    [then] = make_plan([policy()], found, at("2024-07-31")).kept
+    assert (before.partitions, then.partitions) == (1, 0)

@@ -1,0 +1,108 @@
+"""Rows that expire one by one, where no partition tells the time."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan import DeleteRows, Plan, Spared
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.planning.planner import find_probes, make_plan
+from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table
+
+CUTOFF = at("2024-07-02T12:00")
+LIMIT = ms("2024-06-02T12:00")
+PLAIN = catalog(table([TS, TENANT, VALUE], rows=100))
+ON_TENANT = LegalHold("h1", "doc", "metrics", where={"tenant": "acme"})
+ON_MAY = LegalHold("h2", "doc", "metrics", start=ms("2024-05-01"), end=ms("2024-06-01"))
+
+
+def plan_of(*policies: Policy, holds: list[LegalHold] | None = None, count: int | None = 7) -> Plan:
+    """A plan in which every question is answered with the same count."""
+    probes = find_probes(policies, PLAIN, CUTOFF, holds or [])
+    counted = {probe: count for probe in probes if isinstance(probe, ExpiredRows) and count is not None}
+    return make_plan(policies, PLAIN, CUTOFF, holds=holds or [], measurements=Measurements(rows=counted))
+
+
+def test_rows_expire_to_the_instant() -> None:
+    """Rows before the limit go, to the instant."""
+    plan = plan_of(policy())
+    assert [step for task in plan.tasks for step in task.steps] == [DeleteRows(METRICS, TS, LIMIT, rows=7)]
+    assert (plan.tasks[0].rows, plan.tasks[0].partitions) == (7, 0)
+    assert "2024-06-02T12:00Z" in plan.tasks[0].reason
+
+
+@pytest.mark.parametrize(("count", "tasks"), [(0, 0), (1, 1), (None, 1)])
+def test_nothing_to_do(count: int | None, tasks: int) -> None:
+    """Where no row is expired there is nothing to do; where nobody counted, there may be."""
+    plan = plan_of(policy(), count=count)
+    assert len(plan.tasks) == tasks
+    assert plan.holds == ()
+
+
+def test_forever_asks_nothing() -> None:
+    """Rows that are kept forever are not even counted."""
+    assert find_probes([policy(retention="forever")], PLAIN, CUTOFF) == []
+    assert plan_of(policy(retention="forever")).tasks == ()
+
+
+def test_filter() -> None:
+    """A filter on any column goes along."""
+    plan = plan_of(policy(where={"tenant": "acme", "value": None}))
+    assert plan.tasks[0].steps == (DeleteRows(METRICS, TS, LIMIT, ((TENANT, "acme"), (VALUE, None)), rows=7),)
+
+
+def test_filter_through_partitions() -> None:
+    """A filter that cuts through partitions makes rows expire, even where partitions tell the time."""
+    found = catalog(table([TS, TENANT, MONTH], ["month"], [part("2024-01-01")]))
+    plan = make_plan([policy(where={"tenant": "acme"})], found, CUTOFF)
+    assert plan.tasks[0].steps == (DeleteRows(METRICS, TS, LIMIT, ((TENANT, "acme"),)),)
+
+
+def test_held_rows_are_spared() -> None:
+    """Rows under a hold are named in the step, by value and by time, whatever the order of holds; others go."""
+    expected = (Spared("h1", ((TENANT, "acme"),)), Spared("h2", (), ON_MAY.start, ON_MAY.end))
+    for holds in ([ON_TENANT, ON_MAY], [ON_MAY, ON_TENANT]):
+        plan = plan_of(policy(), holds=holds)
+        assert plan.tasks[0].steps == (DeleteRows(METRICS, TS, LIMIT, spared=expected, rows=7),)
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [LegalHold("h3", "doc", "metrics"), LegalHold("h3", "*", "m*"), LegalHold("h3", "doc", "metrics", {"gone": 1})],
+)
+def test_whole_table_held(hold: LegalHold) -> None:
+    """A hold on the whole table, or one whose filter nobody can work out, keeps every row, without counting them."""
+    plan = plan_of(policy(), holds=[ON_TENANT, hold])
+    assert plan.tasks == ()
+    assert [(h.table, h.problem) for h in plan.holds] == [("doc.metrics", False)]
+    assert "hold h3" in reasons(plan)
+    assert find_probes([policy()], PLAIN, CUTOFF, [hold]) == []
+
+
+def test_unreadable_filter_with_time_spares_that_time() -> None:
+    """A hold with a filter that nobody can work out keeps all rows of its time."""
+    hold = LegalHold("h4", "doc", "metrics", {"gone": 1}, start=5, end=6)
+    [task] = plan_of(policy(), holds=[hold]).tasks
+    assert task.steps == (DeleteRows(METRICS, TS, LIMIT, spared=(Spared("h4", (), 5, 6),), rows=7),)
+
+
+def test_missing_shards() -> None:
+    """With shards missing nobody knows which rows there are: nothing is deleted."""
+    plan = make_plan([policy()], catalog(table([TS], missing_shards=2)), CUTOFF)
+    assert plan.tasks == ()
+    assert plan.problems[0].reason.startswith("2 missing shards")
+
+
+def test_same_question_once() -> None:
+    """Policies that ask the same of the same rows ask once."""
+    assert len(find_probes([policy(id="a"), policy(id="b"), policy(retention="60d")], PLAIN, CUTOFF)) == 2
+
+
+def test_rows_of_an_archived_table_are_held() -> None:
+    """Rows are not deleted out of partitions that another policy archives as a whole."""
+    found = catalog(table([TS, TENANT, MONTH], ["month"], [part("2024-01-01")]))
+    plan = make_plan([policy(where={"tenant": "acme"}), policy("snapshot", "1y")], found, CUTOFF)
+    assert plan.tasks == ()
+    assert "policy snapshot-1y archives whole partitions" in plan.problems[0].reason

@@ -1,0 +1,97 @@
+"""The strategy ``snapshot``: each partition frozen, archived, verified and dropped, or not touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
+from cratedb_retention.planning.planner import make_plan
+from support.catalogs import (
+    DUCKDB,
+    METRICS,
+    MONTH,
+    TS,
+    at,
+    catalog,
+    dropped_starts,
+    monthly,
+    ms,
+    part,
+    policy,
+    reasons,
+    table,
+)
+
+CUTOFF = at("2024-07-02")
+CHAIN = [FreezePartitions, SnapshotPartition, VerifySnapshot, DropArchived]
+KEY = (METRICS, (ms("2024-05-01"),))
+
+
+def test_chain() -> None:
+    """Each partition has a task of its own: freeze, archive, verify, drop, all about the same snapshot."""
+    plan = make_plan([policy("snapshot")], catalog(monthly("2024-04", "2024-05", "2024-06")), CUTOFF)
+    assert [[type(step) for step in task.steps] for task in plan.tasks] == [CHAIN, CHAIN]
+    assert dropped_starts(plan) == ["2024-04-01", "2024-05-01"]
+    names = set()
+    for task in plan.tasks:
+        _, archive, verify, drop = task.steps
+        assert isinstance(archive, SnapshotPartition)
+        assert isinstance(verify, VerifySnapshot)
+        assert isinstance(drop, DropArchived)
+        assert archive.name == verify.name == drop.name
+        assert archive.repository == verify.repository == drop.repository == "archive"
+        assert archive.piece is verify.piece is drop.piece
+        assert (drop.before, drop.time_column, task.partitions) == (ms("2024-06-02"), None, 1)
+        names.add(archive.name)
+    assert len(names) == 2
+
+
+def test_name_follows_content() -> None:
+    """The same content has the same snapshot, so an interrupted run finds it; other content has another one."""
+    names = []
+    for token in ("t1", "t1", "t2"):
+        found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", token=token)]))
+        [task] = make_plan([policy("snapshot")], found, CUTOFF).tasks
+        names += [step.name for step in task.steps if isinstance(step, SnapshotPartition)]
+    assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.parametrize(
+    ("facts", "ours", "frozen_first"),
+    [
+        ({}, False, True),
+        ({"closed": True}, False, False),
+        # Somebody else froze it: it is theirs to thaw.
+        ({"frozen": True}, False, False),
+        # An interrupted run froze it: freezing again does no harm, and on failure it is thawed.
+        ({"frozen": True}, True, True),
+    ],
+)
+def test_freeze(facts: dict[str, bool], ours: bool, frozen_first: bool) -> None:
+    """What can be written to is frozen first, and only what the toolkit froze is it going to thaw."""
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", **facts)]))
+    plan = make_plan([policy("snapshot")], found, CUTOFF, frozen=[KEY] if ours else [])
+    assert [type(step) for task in plan.tasks for step in task.steps] == (CHAIN if frozen_first else CHAIN[1:])
+
+
+def test_no_freeze_where_there_is_none() -> None:
+    """A database that can't block writes archives without; the change token is what it relies on."""
+    found = catalog(monthly("2024-05"), capabilities=DUCKDB, repositories=())
+    plan = make_plan([policy("snapshot", table_schema="doc")], found, CUTOFF)
+    assert [type(step) for task in plan.tasks for step in task.steps] == CHAIN[1:]
+    assert plan.holds == ()
+
+
+def test_repository_missing() -> None:
+    """Without its repository nothing is archived, and nothing is deleted in its place."""
+    rules = [policy("snapshot", target_repository_name="nowhere"), policy("delete", "1d")]
+    plan = make_plan(rules, catalog(monthly("2024-04", "2024-05")), CUTOFF)
+    assert plan.tasks == ()
+    assert "repository 'nowhere' does not exist" in plan.problems[0].reason
+    assert [hold.count for hold in plan.problems] == [2]
+
+
+def test_repository_missing_but_nothing_due() -> None:
+    """As long as nothing is due, nobody is bothered."""
+    plan = make_plan([policy("snapshot", target_repository_name="nowhere")], catalog(monthly("2024-06")), CUTOFF)
+    assert reasons(plan) == ""

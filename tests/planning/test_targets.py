@@ -1,0 +1,205 @@
+"""Targets: which column carries the time, whether partitions or rows expire, and what can't be decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.policy import Scalar
+from cratedb_retention.planning.targets import Target, Undecided, bind_where, coerce, find_targets
+from support.catalogs import DUCKDB, MONTH, TENANT, TS, VALUE, catalog, column, monthly, ms, policy, table
+
+CREATED = column("created_at")
+TEXT_MONTH = column("text_month", Kind.TEXT, "date_format('%Y-%m', ts)")
+YEAR = column("year", Kind.NUMBER, "extract(year from ts)")
+PLAIN = column("plain")
+ACTIVE = column("active", Kind.BOOLEAN)
+CREATED_MONTH = column("created_month", expression="date_trunc('month', created_at)")
+CREATED_TEXT = column("created_text", Kind.TEXT, "date_format('%m', created_at)")
+
+
+def target(columns: list[Column], by: list[str], strategy: str = "delete", **attributes: Any) -> Target:
+    """The target of a policy on a table with these columns."""
+    targets, problems = find_targets([policy(strategy, **attributes)], catalog(table(columns, by)))
+    assert [problem.reason for problem in problems] == []
+    return targets[0]
+
+
+def problem(columns: list[Column], by: list[str], strategy: str = "delete", **attributes: Any) -> str:
+    """Why a policy can't be applied to a table with these columns."""
+    targets, problems = find_targets([policy(strategy, **attributes)], catalog(table(columns, by)))
+    assert targets == []
+    assert all(found.problem for found in problems)
+    return problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("columns", "by", "attributes", "time", "mode"),
+    [
+        ([TS, MONTH], ["month"], {}, "ts", "grid"),
+        ([TS, TENANT, MONTH], ["tenant", "month"], {}, "ts", "grid"),
+        ([TS, CREATED, MONTH], ["month"], {}, "ts", "grid"),
+        ([TS, CREATED, MONTH], ["month"], {"time_column": "created_at"}, "created_at", "bounds"),
+        ([TS, CREATED, MONTH, CREATED_MONTH], ["month", "created_month"], {"time_column": "ts"}, "ts", "grid"),
+        ([TS, CREATED, MONTH, CREATED_MONTH], ["month", "created_month"], {"partition_column": "month"}, "ts", "grid"),
+        ([TS, TEXT_MONTH], ["text_month"], {}, "ts", "bounds"),
+        ([TS, CREATED, TEXT_MONTH], ["text_month"], {}, "ts", "bounds"),
+        ([TS, YEAR], ["year"], {}, "ts", "bounds"),
+        ([TS, TENANT], ["tenant"], {"partition_column": "tenant"}, "ts", "bounds"),
+        ([TS, PLAIN], ["plain"], {}, "ts", "bounds"),
+        ([PLAIN, VALUE], ["plain"], {}, "plain", "bounds"),
+        ([TS, TENANT], ["tenant"], {}, "ts", "rows"),
+        ([TS, VALUE], [], {}, "ts", "rows"),
+        ([TS, CREATED], [], {"time_column": "created_at"}, "created_at", "rows"),
+        ([TS, TENANT, MONTH], ["tenant", "month"], {"where": {"tenant": "a"}}, "ts", "grid"),
+        ([TS, TENANT, MONTH], ["month"], {"where": {"tenant": "a"}}, "ts", "rows"),
+    ],
+)
+def test_found(columns: list[Column], by: list[str], attributes: dict[str, Any], time: str, mode: str) -> None:
+    """The time column is found, and whether partitions expire by definition, by their rows, or rows one by one."""
+    found = target(columns, by, **attributes)
+    assert found.time_column is not None
+    assert found.time_column.name == time
+    assert mode == ("rows" if found.by_rows else "grid" if found.grids else "bounds")
+    assert (found.bounds_probe is not None) == (mode == "bounds")
+
+
+@pytest.mark.parametrize(
+    ("columns", "by", "attributes", "reason"),
+    [
+        ([TS, CREATED], [], {}, "several columns could be the rows' time (created_at, ts); name one as time_column"),
+        ([TS, CREATED, PLAIN], ["plain"], {}, "several columns could be the rows' time (created_at, ts)"),
+        # Partitions of two times: a row that is old by one may be young by the other.
+        (
+            [TS, CREATED, MONTH, CREATED_MONTH],
+            ["month", "created_month"],
+            {},
+            "several columns could be the rows' time",
+        ),
+        ([TS, CREATED, TEXT_MONTH, CREATED_TEXT], ["text_month", "created_text"], {}, "several columns could be"),
+        ([VALUE], [], {}, "the table has no timestamp column"),
+        ([VALUE, TENANT], ["tenant"], {"partition_column": "tenant"}, "the table has no timestamp column"),
+        ([TS, MONTH], ["month"], {"partition_column": "day"}, "partition_column: the table has no column 'day'"),
+        (
+            [TS, MONTH],
+            ["month"],
+            {"partition_column": "ts"},
+            "partition_column: the table is not partitioned by 'ts', but by",
+        ),
+        (
+            [TS, VALUE],
+            [],
+            {"partition_column": "ts"},
+            "is not partitioned by 'ts'; leave it out and name the time_column",
+        ),
+        ([TS, MONTH], ["month"], {"time_column": "when"}, "time_column: the table has no column 'when'"),
+        ([TS, MONTH, TENANT], ["month"], {"time_column": "tenant"}, "time_column: tenant is text, not a timestamp"),
+        ([TS, MONTH], ["month"], {"where": {"tenant": "a"}}, "where: the table has no column 'tenant'"),
+        (
+            [TS, MONTH],
+            ["month"],
+            {"where": {"month": "May"}},
+            "where: month is timestamp with time zone; instant 'May'",
+        ),
+    ],
+)
+def test_undecided(columns: list[Column], by: list[str], attributes: dict[str, Any], reason: str) -> None:
+    """What can't be decided is a problem that says what to do; it is never guessed."""
+    assert reason in problem(columns, by, **attributes)
+
+
+@pytest.mark.parametrize("strategy", ["snapshot", "reallocate"])
+def test_only_delete_works_on_rows(strategy: str) -> None:
+    """What works on whole partitions says so where there are none, or where a filter cuts through them."""
+    assert f"{strategy} works on whole partitions, and the table is not" in problem([TS, VALUE], [], strategy)
+    cut = problem([TS, TENANT, MONTH], ["month"], strategy, where={"tenant": "a"})
+    assert cut == f"{strategy} works on whole partitions, and tenant is not a partition column"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "bound"),
+    [
+        (Kind.TEXT, 7, "7"),
+        (Kind.TEXT, True, "true"),
+        (Kind.TEXT, "a", "a"),
+        (Kind.TEXT, None, None),
+        (Kind.NUMBER, "7", 7),
+        (Kind.NUMBER, " -7 ", -7),
+        (Kind.NUMBER, "7.0", 7),
+        (Kind.NUMBER, "1e3", 1000),
+        (Kind.NUMBER, "7.5", 7.5),
+        (Kind.NUMBER, "9007199254740993", 9007199254740993),
+        (Kind.NUMBER, 7.5, 7.5),
+        (Kind.NUMBER, True, 1),
+        (Kind.NUMBER, 10**400, 10**400),
+        (Kind.NUMBER, None, None),
+        (Kind.TIME, "2024-05-01", ms("2024-05-01")),
+        (Kind.TIME, "2024-05-01T02:00+02:00", ms("2024-05-01")),
+        (Kind.TIME, 5, 5),
+        (Kind.TIME, None, None),
+        (Kind.BOOLEAN, True, True),
+        (Kind.BOOLEAN, "True", True),
+        (Kind.BOOLEAN, 1, True),
+        (Kind.BOOLEAN, "no", False),
+        (Kind.BOOLEAN, 0, False),
+        (Kind.BOOLEAN, None, None),
+        (Kind.OTHER, "x", "x"),
+    ],
+)
+def test_coerce(kind: Kind, value: Scalar, bound: Value) -> None:
+    """A filter's value gets the type that the column's values have, so that they can be equal."""
+    found = coerce(column("c", kind), value)
+    assert found == bound
+    assert isinstance(found, bool) is isinstance(bound, bool)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Kind.NUMBER, "seven"),
+        (Kind.NUMBER, ""),
+        (Kind.TIME, "May"),
+        (Kind.TIME, ""),
+        # A mistyped "true" must not choose what is false.
+        (Kind.BOOLEAN, "ture"),
+        (Kind.BOOLEAN, ""),
+        (Kind.BOOLEAN, 2),
+    ],
+)
+def test_not_coerced(kind: Kind, value: Scalar) -> None:
+    """A value that fits no row of the column is a mistake, and not some other value."""
+    with pytest.raises(Undecided, match="where: c is"):
+        coerce(column("c", kind), value)
+
+
+def test_bind_where() -> None:
+    """A filter is connected with the table's columns, in its own order."""
+    bound = bind_where(table([TS, TENANT, VALUE]), {"value": "7", "tenant": None}.items())
+    assert bound == ((VALUE, 7), (TENANT, None))
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "found"),
+    [
+        (None, "metrics_*", ["doc.metrics_a", "doc.metrics_b"]),
+        ("iot", "*", ["iot.metrics_c"]),
+        ("*", "metrics_?", ["doc.metrics_a", "doc.metrics_b", "iot.metrics_c"]),
+        (None, "metrics_b", ["doc.metrics_b"]),
+    ],
+)
+def test_patterns(schema: str | None, name: str, found: list[str]) -> None:
+    """A policy is applied to every table that it names, in order; the default schema is the database's own."""
+    names = [TableName("iot", "metrics_c"), TableName("doc", "metrics_b"), TableName("doc", "metrics_a")]
+    everything = catalog(*(monthly("2024-01", name=table_name) for table_name in names))
+    targets, problems = find_targets([policy(table_schema=schema, table_name=name)], everything)
+    assert [str(t.table.name) for t in targets] == found
+    assert problems == []
+
+
+def test_no_such_table() -> None:
+    """A policy that fits no table is a problem that names what it looked for."""
+    _, problems = find_targets([policy(table_name="metricz_*")], catalog(monthly("2024-01"), capabilities=DUCKDB))
+    assert [(p.table, p.problem) for p in problems] == [("main.metricz_*", True)]
+    assert "no such table" in problems[0].reason

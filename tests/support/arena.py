@@ -1,0 +1,227 @@
+"""
+The same small data again and again, for runs that are disturbed: what it was, and what it is like when a run is over.
+"""
+
+from __future__ import annotations
+
+import abc
+import datetime as dt
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention import Retention
+from support.databases import MONTH, NOW, TIME, CrateBench, DuckBench
+from support.killing import Order
+
+CUTOFF = dt.datetime.fromisoformat(NOW)
+TABLE = "readings"
+BATCH = 2
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    A policy of 30 days on a table.
+
+    :param by: Partition columns; empty: rows are deleted.
+    :param policy: What the policy says beyond that.
+    """
+
+    name: str
+    strategy: str
+    columns: Mapping[str, str]
+    by: tuple[str, ...] = ()
+    policy: Mapping[str, str] = field(default_factory=dict)
+
+    # 2 June is the limit: older rows expire, but not those in a partition that reaches beyond it.
+    old = ("2024-04-10", "2024-04-11", "2024-05-01", "2024-05-20", "2024-05-31")
+    border = ("2024-06-01",)
+    young = ("2024-06-02", "2024-07-01")
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The rows of the table."""
+        days = (*self.old, *self.border, *self.young)
+        more = {"batch": lambda day: f"b{day[5:7]}"} if "batch" in self.columns else {}
+        return [{"ts": day, "n": day, **{name: of(day) for name, of in more.items()}} for day in days]
+
+    @property
+    def expired(self) -> tuple[str, ...]:
+        """The rows that expire."""
+        return self.old if self.by else self.old + self.border
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The rows that stay."""
+        return self.border + self.young if self.by else self.young
+
+
+_PLAIN = {"ts": TIME, "n": "TEXT"}
+_BY_MONTH = {**_PLAIN, "month": MONTH}
+_BY_TEXT = {**_PLAIN, "batch": "TEXT"}
+SCENARIOS = (
+    Scenario("delete", "delete", _BY_MONTH, ("month",)),
+    Scenario("delete-text", "delete", _BY_TEXT, ("batch",), {"partition_column": "batch"}),
+    Scenario("delete-rows", "delete", _PLAIN),
+    Scenario("snapshot", "snapshot", _BY_MONTH, ("month",)),
+    Scenario("snapshot-text", "snapshot", _BY_TEXT, ("batch",), {"partition_column": "batch"}),
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """
+    What can be seen when a run is over.
+
+    :param snapshots: Those that the toolkit knows: partition, stage, whether it is complete, rows read back from it.
+    :param repository: What is in the repository, by state or name.
+    :param frozen: Partitions that refuse writes.
+    :param noted: Partitions that are noted as frozen.
+    :param due: Tasks that the next run would do.
+    """
+
+    rows: tuple[str, ...]
+    snapshots: tuple[tuple[Any, ...], ...]
+    repository: tuple[tuple[str, int], ...]
+    frozen: int
+    noted: int
+    due: int
+
+
+class Arena(abc.ABC):
+    """A database with the table and the policy of a scenario."""
+
+    uri: str
+    own_schema: str
+    watched = ""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+
+    @abc.abstractmethod
+    def reset(self) -> None:
+        """Make it as it was before any run."""
+
+    @abc.abstractmethod
+    def look(self, query: str) -> list[Sequence[Any]]:
+        """Run a query, not through the toolkit. ``{table}`` and ``{freeze}`` are the tables' names."""
+
+    @abc.abstractmethod
+    def repository(self) -> Counter[str]:
+        """What is in the repository, since the reset."""
+
+    def frozen(self) -> int:
+        """How many partitions refuse writes."""
+        return 0
+
+    def open(self) -> Retention:
+        """Open the toolkit."""
+        return Retention(self.uri, self.own_schema)
+
+    def order(self, kill_at: int) -> Order:
+        """The order to run and die at an instant."""
+        return Order(self.uri, self.own_schema, NOW, kill_at, BATCH, self.watched)
+
+    def finish(self) -> State:
+        """Run to the end, and look at what there is then."""
+        with self.open() as retention:
+            report = retention.run(cutoff=CUTOFF)
+            assert report.ok, retention.journal()
+            return self.see(retention)
+
+    def see(self, retention: Retention) -> State:
+        """What there is."""
+        verified = retention.verify_snapshots()
+        assert not [v.error for v in verified if v.error]
+        states = retention.snapshot_states([v.record for v in verified])
+        due = len(retention.plan(CUTOFF).tasks)
+        if not self.uri.startswith("crate:"):
+            retention.close()
+        return State(
+            rows=tuple(row[0] for row in self.look("SELECT n FROM {table} ORDER BY n")),
+            snapshots=tuple(
+                (a.values, str(v.record.stage), states[a.repository, a.name].complete, a.rows)
+                for v in verified
+                for a in [v.record.archived]
+            ),
+            repository=tuple(sorted(self.repository().items())),
+            frozen=self.frozen(),
+            noted=int(self.look("SELECT count(*) FROM {freeze}")[0][0]),
+            due=due,
+        )
+
+
+class CrateArena(Arena):
+    """A scenario on CrateDB."""
+
+    def __init__(self, scenario: Scenario, bench: CrateBench) -> None:
+        super().__init__(scenario)
+        self.bench, self.uri, self.own_schema = bench, bench.uri, bench.own_schema
+        self._known: set[str] = set()
+        bench.create(TABLE, scenario.columns, scenario.by)
+        bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
+
+    def reset(self) -> None:
+        self.bench.sql(f"DELETE FROM {self.bench.q(TABLE)}")
+        self.bench.insert(TABLE, self.scenario.rows)
+        for own in ("retention_freeze", "retention_snapshot"):
+            self.bench.sql(f"DELETE FROM {self.bench.q(own, self.own_schema)}")
+            self.bench.refresh(own, self.own_schema)
+        self._known = set(self._snapshots())
+
+    def look(self, query: str) -> list[Sequence[Any]]:
+        names = {"table": (TABLE, None), "freeze": ("retention_freeze", self.own_schema)}
+        for table in names.values():
+            self.bench.refresh(*table)
+        return self.bench.rows(query.format(**{key: self.bench.q(*table) for key, table in names.items()}))
+
+    def repository(self) -> Counter[str]:
+        return Counter(state for name, state in self._snapshots().items() if name not in self._known)
+
+    def frozen(self) -> int:
+        return self.bench.frozen(TABLE)
+
+    def _snapshots(self) -> dict[str, str]:
+        query = "SELECT name, state FROM sys.snapshots WHERE repository = ?"
+        return {name: state for name, state in self.bench.rows(query, [self.bench.repository])}
+
+
+class DuckArena(Arena):
+    """A scenario on DuckDB: a file that is copied for each run."""
+
+    own_schema = "ext"
+
+    def __init__(self, scenario: Scenario, directory: Path) -> None:
+        super().__init__(scenario)
+        self._template, self._file = directory / "template.duckdb", directory / "test.duckdb"
+        self._archive = directory / "archive"
+        self.uri, self.watched = f"duckdb:///{self._file}", str(self._archive)
+        bench = DuckBench(f"duckdb:///{self._template}", self._archive)
+        bench.create(TABLE, scenario.columns, scenario.by)
+        bench.insert(TABLE, scenario.rows)
+        bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
+        bench.close()
+
+    def reset(self) -> None:
+        for path in self._file.parent.glob(f"{self._file.name}*"):
+            path.unlink()
+        shutil.rmtree(self._archive, ignore_errors=True)
+        shutil.copy(self._template, self._file)
+
+    def look(self, query: str) -> list[Sequence[Any]]:
+        engine = sa.create_engine(self.uri)
+        try:
+            with engine.begin() as connection:
+                names = {"table": f"lab.{TABLE}", "freeze": "ext.retention_freeze"}
+                return list(connection.exec_driver_sql(query.format(**names)).all())
+        finally:
+            engine.dispose()
+
+    def repository(self) -> Counter[str]:
+        return Counter(str(path.relative_to(self._archive)) for path in self._archive.rglob("*"))

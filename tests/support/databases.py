@@ -1,0 +1,305 @@
+"""
+CrateDB and DuckDB behind one face, for tests that must hold on both.
+
+Tables are filled and looked at without the toolkit's engine, so that a mistake in it can't hide itself.
+"""
+
+from __future__ import annotations
+
+import abc
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention import Report, Retention
+from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policy import Policy
+from support.cratedb import CrateDB
+from support.sql import quoted
+
+TIME = "TIMESTAMP WITH TIME ZONE"
+NUMBER = "DOUBLE PRECISION"
+MONTH = f"{TIME} GENERATED ALWAYS AS (date_trunc('month', ts))"
+# The cutoff of most tests. With 30 days, what is before 2 June is expired; June as a partition is not.
+NOW = "2024-07-02T00:00:00+00:00"
+
+
+class FixedClock:
+    """A clock that stands still until it is set, and never waits."""
+
+    def __init__(self, now: str = NOW) -> None:
+        self.moment = dt.datetime.fromisoformat(now)
+
+    def set(self, now: str) -> None:
+        """Let it be another time."""
+        self.moment = dt.datetime.fromisoformat(now)
+
+    @property
+    def clock(self) -> Clock:
+        """As the toolkit takes it."""
+        return Clock(now=lambda: self.moment, sleep=lambda seconds: None)
+
+
+class Database(abc.ABC):
+    """
+    A database with a schema of the test's own.
+
+    :param uri: Its address as the toolkit takes it.
+    :param schema: Where the tables of tests are.
+    :param own_schema: Where the toolkit's tables are.
+    :param repository: What a policy names as ``target_repository_name``.
+    :param directory: Where that repository's files are.
+    """
+
+    product: str
+    month_text: str  # The month of ``ts`` as text like 2024-06, as an expression.
+    year_number: str  # The year of ``ts`` as an INTEGER.
+
+    def __init__(self, uri: str, schema: str, own_schema: str, repository: str, directory: Path) -> None:
+        self.uri, self.schema, self.own_schema = uri, schema, own_schema
+        self.repository, self.directory = repository, directory
+        self.time = FixedClock()
+        self._opened: list[Retention] = []
+
+    # The toolkit
+
+    def retention(self, actor: str = "tester") -> Retention:
+        """Open the toolkit once more."""
+        actors = Actor(actor, "host")
+        opened = Retention(self.uri, schema=self.own_schema, create=True, clock=self.time.clock, actor=actors)
+        self._opened.append(opened)
+        return opened
+
+    @property
+    def tool(self) -> Retention:
+        """The toolkit, opened and set up."""
+        if not self._opened:
+            self.retention().setup()
+        return self._opened[0]
+
+    def policy(self, strategy: str, table: str, period: str | int, **more: Any) -> Policy:
+        """Store a policy for a table of the test's schema."""
+        given = {"table_schema": self.schema, "table_name": table, "retention_period": period, **more}
+        if strategy == "snapshot":
+            given = {"target_repository_name": self.repository, **given}
+        return self.tool.create_policy(strategy=strategy, **given)
+
+    def run(self) -> Report:
+        """Do what is due."""
+        return self.tool.run()
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Collects the statements that the toolkit sends."""
+        sent: list[str] = []
+
+        def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+            sent.append(statement)
+
+        engine = self.tool.engine.database.engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield sent
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", note)
+
+    def journal(self, **equal: Any) -> list[Mapping[str, Any]]:
+        """Rows of the journal with these values."""
+        from cratedb_retention.store.journal import JournalFilter
+
+        rows = self.tool.journal(JournalFilter(limit=1000))
+        return [row for row in rows if all(row[key] == value for key, value in equal.items())]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for opened in self._opened:
+            opened.close()
+
+    # The data
+
+    def table(self, name: str, schema: str | None = None) -> TableName:
+        """A table's full name."""
+        return TableName(schema or self.schema, name)
+
+    def q(self, name: str, schema: str | None = None) -> str:
+        """The same as SQL, quoted."""
+        return quoted(*self.table(name, schema))
+
+    def create(
+        self, name: str, columns: Mapping[str, str], by: Sequence[str] = (), schema: str | None = None, key: str = ""
+    ) -> None:
+        """
+        Create a table.
+
+        :param columns: Types by name; a name is quoted here.
+        :param by: Partition columns.
+        """
+        rows = [f"{quoted(column)} {kind}" for column, kind in columns.items()] + ([key] if key else [])
+        self._create(self.table(name, schema), ", ".join(rows), by)
+
+    def insert(self, name: str, rows: Iterable[Mapping[str, Any]], schema: str | None = None) -> None:
+        """Insert rows, given by column, and make them visible. All have the same columns."""
+        rows = list(rows)
+        columns = ", ".join(map(quoted, rows[0]))
+        places = ", ".join("?" * len(rows[0]))
+        statement = f"INSERT INTO {self.q(name, schema)} ({columns}) VALUES ({places})"
+        self._insert(statement, [list(row.values()) for row in rows])
+        self.refresh(name, schema)
+
+    def fill(self, name: str, days: Iterable[str], schema: str | None = None, **more: Any) -> None:
+        """Insert a row for each instant, with the instant as its name ``n``."""
+        self.insert(name, [{"ts": day, "n": day, **more} for day in days], schema)
+
+    def left(self, name: str, where: str = "TRUE", schema: str | None = None) -> list[str]:
+        """The names ``n`` of the rows that are there, sorted."""
+        self.refresh(name, schema)
+        query = f"SELECT n FROM {self.q(name, schema)} WHERE {where} ORDER BY n"
+        return [row[0] for row in self.rows(query)]
+
+    def count(self, name: str, where: str = "TRUE", schema: str | None = None) -> int:
+        """How many rows are there."""
+        self.refresh(name, schema)
+        return int(self.rows(f"SELECT count(*) FROM {self.q(name, schema)} WHERE {where}")[0][0])
+
+    def exists(self, name: str, schema: str | None = None) -> bool:
+        """Whether there is such a table."""
+        table = self.table(name, schema)
+        query = "SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?"
+        return bool(self.rows(query, table)[0][0])
+
+    @abc.abstractmethod
+    def sql(self, statement: str, args: Sequence[Any] = ()) -> None:
+        """Run a statement."""
+
+    @abc.abstractmethod
+    def rows(self, query: str, args: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        """Run a query."""
+
+    @abc.abstractmethod
+    def refresh(self, name: str, schema: str | None = None) -> None:
+        """Make what was written visible."""
+
+    @abc.abstractmethod
+    def bin(self, interval: str) -> str:
+        """A generated column that cuts ``ts`` into intervals of fixed length, as a type."""
+
+    @abc.abstractmethod
+    def break_repository(self) -> None:
+        """Make the repository unusable, as a disk that is gone would."""
+
+    @abc.abstractmethod
+    def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None: ...
+
+    @abc.abstractmethod
+    def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None: ...
+
+
+class CrateBench(Database):
+    """A schema of a CrateDB."""
+
+    product = "CrateDB"
+    month_text = "date_format('%Y-%m', ts)"
+    year_number = "extract(year FROM ts)"
+
+    def __init__(self, server: CrateDB, schema: str, repository: str) -> None:
+        super().__init__(server.uri, schema, f"{schema}_ext", repository, server.repo_root / repository)
+        self.server = server
+
+    def sql(self, statement: str, args: Sequence[Any] = ()) -> None:
+        self.server.sql(statement, args)
+
+    def rows(self, query: str, args: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        return list(self.server.rows(query, args))
+
+    def refresh(self, name: str, schema: str | None = None) -> None:
+        self.sql(f"REFRESH TABLE {self.q(name, schema)}")
+
+    def bin(self, interval: str) -> str:
+        return f"{TIME} GENERATED ALWAYS AS date_bin('{interval}'::interval, ts, 0)"
+
+    def break_repository(self) -> None:
+        # A file where the directory was; the server runs as another user, but whoever runs the tests made its parent.
+        self.directory.rename(self.directory.with_name(f"{self.directory.name}_away"))
+        self.directory.write_text("")
+
+    def partitions(self, name: str) -> list[dict[str, Any]]:
+        """The values of the table's partitions."""
+        query = (
+            'SELECT "values" FROM information_schema.table_partitions WHERE table_schema = ? AND table_name = ?'
+            " ORDER BY partition_ident"
+        )
+        return [row[0] for row in self.rows(query, self.table(name))]
+
+    def frozen(self, name: str) -> int:
+        """How many partitions refuse writes."""
+        query = (
+            "SELECT count(*) FROM information_schema.table_partitions"
+            " WHERE table_schema = ? AND table_name = ? AND settings['blocks']['write']"
+        )
+        return int(self.rows(query, self.table(name))[0][0])
+
+    def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None:
+        partitioned = f" PARTITIONED BY ({', '.join(map(_column, by))})" if by else ""
+        options = "WITH (number_of_replicas = 0, column_policy = 'strict')"
+        self.sql(f"CREATE TABLE {quoted(*table)} ({columns}) CLUSTERED INTO 1 SHARDS{partitioned} {options}")
+
+    def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        counts = self.server.bulk(statement, rows)
+        assert counts == [1] * len(rows)
+
+
+def _column(name: str) -> str:
+    return name if name.endswith("']") else quoted(name)
+
+
+class DuckBench(Database):
+    """A DuckDB file."""
+
+    product = "DuckDB"
+    month_text = "strftime(ts, '%Y-%m')"
+    year_number = "CAST(year(ts) AS INTEGER)"
+
+    def __init__(self, uri: str, directory: Path) -> None:
+        super().__init__(uri, "lab", "ext", str(directory), directory)
+        self._engine = sa.create_engine(uri)
+        self.sql("SET TimeZone = 'UTC'")
+        self.sql("CREATE SCHEMA lab")
+
+    def sql(self, statement: str, args: Sequence[Any] = ()) -> None:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(statement, tuple(args))
+
+    def rows(self, query: str, args: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        with self._engine.begin() as connection:
+            return list(connection.exec_driver_sql(query, tuple(args)).all())
+
+    def refresh(self, name: str, schema: str | None = None) -> None:
+        pass
+
+    def bin(self, interval: str) -> str:
+        return f"{TIME} GENERATED ALWAYS AS (time_bucket(INTERVAL '{interval}', ts))"
+
+    def break_repository(self) -> None:
+        if self.directory.exists():
+            self.directory.rename(self.directory.with_name("away"))
+        self.directory.write_text("")
+
+    def close(self) -> None:
+        super().close()
+        self._engine.dispose()
+
+    def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None:
+        self.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
+        self.sql(f"CREATE TABLE {quoted(*table)} ({columns})")
+        if by:
+            comment = f"PARTITIONED BY ({', '.join(map(quoted, by))})".replace("'", "''")
+            self.sql(f"COMMENT ON TABLE {quoted(*table)} IS '{comment}'")
+
+    def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(statement, [tuple(row) for row in rows])

@@ -1,0 +1,201 @@
+"""
+Runs that are killed: each in a process of its own, which ends itself with SIGKILL at its n-th instant.
+
+The instants of a run are all the moments at which a kill can leave something different behind. Processes are forked
+by a helper that has imported everything and opened nothing, so that each costs hardly more than its run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+TESTS = Path(__file__).parent.parent
+FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+READS = ("SELECT", "REFRESH")
+
+
+@dataclass(frozen=True)
+class Order:
+    """
+    What a process has to do.
+
+    :param cutoff: Of its run, in ISO 8601.
+    :param kill_at: At which instant it ends itself, counted from 1.
+    :param batch: Rows in one DELETE, so that a small table takes several.
+    :param watched: File operations beneath this directory are instants as well.
+    """
+
+    uri: str
+    schema: str
+    cutoff: str
+    kill_at: int
+    batch: int
+    watched: str = ""
+
+
+class Executioner:
+    """Hands orders to the helper process."""
+
+    def __init__(self, orders: IO[str], answers: IO[str]) -> None:
+        self._orders, self._answers = orders, answers
+
+    def execute(self, order: Order) -> str | None:
+        """
+        Let a run be killed, and wait until it is dead.
+
+        :return: In words when it was killed; None if it came to its end before that.
+        """
+        print(json.dumps(asdict(order)), file=self._orders, flush=True)
+        *said, status = itertools.chain.from_iterable(self._until_the_end())
+        if status == "=0":
+            return None
+        assert status == f"={-signal.SIGKILL}", f"a run ended with {status}: {said}"
+        return said[-1]
+
+    def _until_the_end(self) -> Iterator[list[str]]:
+        while True:
+            line = self._answers.readline().rstrip("\n")
+            yield [line]
+            if line.startswith("=") or not line:
+                return
+
+
+@contextmanager
+def executioner() -> Iterator[Executioner]:
+    """The helper process, until the end of the block."""
+    paths = os.pathsep.join([str(TESTS), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, "-m", "support.killing"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Executioner(process.stdin, process.stdout)
+        process.stdin.close()
+
+
+class _Instants:
+    """Counts, and kills."""
+
+    def __init__(self, kill_at: int) -> None:
+        self._left = kill_at
+
+    def reach(self, what: str) -> None:
+        """An instant."""
+        self._left -= 1
+        if self._left == 0:
+            print(" ".join(what.split())[:200], flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _obey(order: Order) -> None:
+    from cratedb_retention import Retention
+    from cratedb_retention.engine.cratedb import delete as crate_delete
+    from cratedb_retention.engine.duckdb import delete as duck_delete
+
+    crate_delete.BATCH = duck_delete.BATCH = order.batch
+    instants = _Instants(order.kill_at)
+    with Retention(order.uri, order.schema) as retention:
+        if order.uri.startswith("crate:"):
+            _watch_crate(retention.engine.database.engine, instants)
+            retention.run(cutoff=dt.datetime.fromisoformat(order.cutoff))
+        else:
+            _watch_duck(retention.engine.database.engine, instants)
+            _watch_files(order.watched, instants)
+            retention.run(
+                cutoff=dt.datetime.fromisoformat(order.cutoff),
+                observers=[lambda event: instants.reach(f"at {type(event).__name__}")],
+            )
+
+
+def _watch_crate(engine: Any, instants: _Instants) -> None:
+    """
+    Each statement that changes something: when it was sent, while the server goes on, and when it was answered.
+
+    Before it is the same as after the one before; so is the time of reading, and of the runner's events.
+    """
+    import sqlalchemy as sa
+    import urllib3
+
+    sent: list[str] = []
+    wait_for_answer = urllib3.connection.HTTPConnection.getresponse
+
+    def before(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        sent[:] = [] if statement.startswith(READS) else [statement]
+
+    def after(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if not statement.startswith(READS):
+            instants.reach(f"after {statement}")
+
+    def on_its_way(connection: Any) -> Any:
+        if sent:
+            instants.reach(f"while CrateDB does {sent[0]}")
+        return wait_for_answer(connection)
+
+    sa.event.listen(engine, "before_cursor_execute", before)
+    sa.event.listen(engine, "after_cursor_execute", after)
+    urllib3.connection.HTTPConnection.getresponse = on_its_way  # type: ignore[method-assign]
+
+
+def _watch_duck(engine: Any, instants: _Instants) -> None:
+    """Before and after each statement; after it is before it is committed."""
+    import sqlalchemy as sa
+
+    for moment in ("before", "after"):
+
+        def reached(connection: Any, cursor: Any, statement: str, *rest: Any, moment: str = moment) -> None:
+            instants.reach(f"{moment} {statement}")
+
+        sa.event.listen(engine, f"{moment}_cursor_execute", reached)
+
+
+def _watch_files(directory: str, instants: _Instants) -> None:
+    """Before each operation on the files of a repository."""
+
+    def heard(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in FILE_OPERATIONS and str(arguments[0]).startswith(directory):
+            instants.reach(f"before {event} {arguments[:2]}")
+
+    sys.addaudithook(heard)
+
+
+def _main() -> None:
+    """Import everything, then fork for each order."""
+    import crate.client
+    import duckdb_sqlalchemy
+    import sqlalchemy_cratedb  # noqa: F401
+
+    import cratedb_retention.engine.cratedb.engine
+    import cratedb_retention.engine.duckdb.engine  # noqa: F401
+
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _obey(order)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        print(f"={os.waitstatus_to_exitcode(status)}", flush=True)
+
+
+if __name__ == "__main__":
+    _main()
