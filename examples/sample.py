@@ -41,7 +41,10 @@ def create_table(retention: Retention, name: str) -> None:
     table = f"{SCHEMA}.{name}"
     execute(retention, f"DROP TABLE IF EXISTS {table}")
     if retention.engine.capabilities.product == "CrateDB":
-        execute(retention, f"CREATE TABLE {table} ({COLUMNS}, {MONTH}) PARTITIONED BY (month, tenant)")
+        execute(
+            retention,
+            f"CREATE TABLE {table} ({COLUMNS}, {MONTH}) CLUSTERED INTO 1 SHARDS PARTITIONED BY (month, tenant)",
+        )
     else:
         execute(retention, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         execute(retention, f"CREATE TABLE {table} ({COLUMNS}, {MONTH})")

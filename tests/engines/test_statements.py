@@ -34,16 +34,16 @@ def test_many_partitions_on_duckdb(duck: DuckBench) -> None:
 @pytest.mark.slow
 def test_many_partitions_on_cratedb(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""
-    monkeypatch.setattr(delete, "BATCH", 100)
+    monkeypatch.setattr(delete, "BATCH", 50)
     crate.create("hours", {"ts": TIME, "n": "TEXT", "hour": crate.bin("1 hour")}, by=["hour"])
     crate.sql(
         f"INSERT INTO {crate.q('hours')} (ts, n)"
-        " (SELECT 1704067200000 + i::bigint * 3600000, 'x' FROM generate_series(1, 250) AS g (i))"
+        " (SELECT 1704067200000 + i::bigint * 3600000, 'x' FROM generate_series(1, 130) AS g (i))"
     )
     crate.refresh("hours")
     crate.policy("delete", "hours", "30d")
     with crate.statements() as sent:
         report = crate.run()
-    assert (report.partitions, crate.count("hours"), len(crate.partitions("hours"))) == (250, 0, 0)
+    assert (report.partitions, crate.count("hours"), len(crate.partitions("hours"))) == (130, 0, 0)
     assert deletes(sent) == 3
     assert len(sent) < 40

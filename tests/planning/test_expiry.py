@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Kind, Value
-from cratedb_retention.model.measurements import Measurements, PartitionBounds
+from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropPartitions, FreezePartitions, Plan
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
@@ -63,8 +63,8 @@ def test_the_trap(cutoff: str, gone: list[str]) -> None:
     [
         (DAILY, "2024-06-01", "2024-07-01T23:59:59.999", "2024-07-02"),
         (WEEK, "2024-06-03", "2024-07-09T23:59:59.999", "2024-07-10"),
-        (column("hour", expression="date_bin('PT2H30M'::interval, ts, 0)"), "2024-06-01T05:00", "2024-07-01T07:29:59.999",
-         "2024-07-01T07:30"),
+        (column("hour", expression="date_bin('PT2H30M'::interval, ts, 0)"), "2024-06-01T05:00",
+         "2024-07-01T07:29:59.999", "2024-07-01T07:30"),
         (column("month", expression="date_trunc('month', 'Europe/Vienna', ts)"), "2024-05-31T22:00",
          "2024-07-30T21:59:59.999", "2024-07-30T22:00"),
     ],
@@ -130,15 +130,16 @@ def test_null_is_held(strategy: str) -> None:
     assert "nothing says which time it covers" in hold.reason
 
 
-def by_rows(
-    cutoff: str, columns: list[Any], by: str, bounds: dict[Value, tuple[str, str] | None], **facts: Any
-) -> Plan:
+RowTimes = dict[Value, tuple[str, str] | None]
+
+
+def by_rows(cutoff: str, columns: list[Any], by: str, bounds: RowTimes, **facts: Any) -> Plan:
     """A plan for partitions whose interval only their rows tell."""
     partitioned = table(columns, [by], [part(value, **facts) for value in bounds])
     found = catalog(partitioned)
     [probe] = find_probes([policy(partition_column=by)], found, at(cutoff))
     assert isinstance(probe, PartitionBounds)
-    measured = {(value,): (ms(b[0]), ms(b[1])) for value, b in bounds.items() if b}
+    measured: Bounds = {(value,): (ms(b[0]), ms(b[1])) for value, b in bounds.items() if b}
     measurements = Measurements(bounds={probe: measured})
     return make_plan([policy(partition_column=by)], found, at(cutoff), measurements=measurements)
 
@@ -149,7 +150,7 @@ def by_rows(
 )
 def test_by_rows(columns: list[Any], by: str, value: Value) -> None:
     """Text and numbers tell no time: the newest row decides, and is checked again under a freeze before the drop."""
-    bounds: dict[Value, tuple[str, str] | None] = {value: ("2024-05-01", "2024-05-31T23:59:59.999")}
+    bounds: RowTimes = {value: ("2024-05-01", "2024-05-31T23:59:59.999")}
     assert dropped(by_rows("2024-06-30T23:59:59.999", columns, by, bounds)) == []
     plan = by_rows("2024-07-01", columns, by, bounds)
     assert [type(step) for task in plan.tasks for step in task.steps] == [FreezePartitions, DropPartitions]

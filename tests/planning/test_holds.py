@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.planning.planner import make_plan
 from support.catalogs import MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table, touched
@@ -14,7 +15,7 @@ FOUND = catalog(table([TS, TENANT, VALUE, MONTH], ["tenant", "month"], PARTITION
 ALL = "a4 a5 b4 b5"
 
 
-def names(values: list[tuple[object, ...]]) -> str:
+def names(values: list[tuple[Value, ...]]) -> str:
     """Partitions in short: tenant and month."""
     return " ".join(sorted(f"{tenant}{4 if month == ms('2024-04-01') else 5}" for tenant, month in set(values)))
 

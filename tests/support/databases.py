@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,6 +194,18 @@ class Database(abc.ABC):
         """Make the repository unusable, as a disk that is gone would."""
 
     @abc.abstractmethod
+    def mend_repository(self) -> None:
+        """Undo that."""
+
+    @abc.abstractmethod
+    def snapshot_names(self) -> list[str]:
+        """The snapshots that the repository holds."""
+
+    @abc.abstractmethod
+    def drop_snapshot(self, name: str) -> None:
+        """Delete a snapshot."""
+
+    @abc.abstractmethod
     def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None: ...
 
     @abc.abstractmethod
@@ -223,9 +236,24 @@ class CrateBench(Database):
         return f"{TIME} GENERATED ALWAYS AS date_bin('{interval}'::interval, ts, 0)"
 
     def break_repository(self) -> None:
-        # A file where the directory was; the server runs as another user, but whoever runs the tests made its parent.
-        self.directory.rename(self.directory.with_name(f"{self.directory.name}_away"))
+        # A file where the directory was. The server may run as another user, who must not be asked.
+        self.directory.rename(self._away)
         self.directory.write_text("")
+
+    def mend_repository(self) -> None:
+        self.directory.unlink()
+        self._away.rename(self.directory)
+
+    @property
+    def _away(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}_away")
+
+    def snapshot_names(self) -> list[str]:
+        query = "SELECT name FROM sys.snapshots WHERE repository = ? ORDER BY name"
+        return [row[0] for row in self.rows(query, [self.repository])]
+
+    def drop_snapshot(self, name: str) -> None:
+        self.sql(f"DROP SNAPSHOT {quoted(self.repository, name)}")
 
     def partitions(self, name: str) -> list[dict[str, Any]]:
         """The values of the table's partitions."""
@@ -288,6 +316,17 @@ class DuckBench(Database):
         if self.directory.exists():
             self.directory.rename(self.directory.with_name("away"))
         self.directory.write_text("")
+
+    def mend_repository(self) -> None:
+        self.directory.unlink()
+        if self.directory.with_name("away").exists():
+            self.directory.with_name("away").rename(self.directory)
+
+    def snapshot_names(self) -> list[str]:
+        return sorted(path.parent.name for path in self.directory.glob("*/manifest.json"))
+
+    def drop_snapshot(self, name: str) -> None:
+        shutil.rmtree(self.directory / name)
 
     def close(self) -> None:
         super().close()

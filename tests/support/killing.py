@@ -176,8 +176,6 @@ def _watch_files(directory: str, instants: _Instants) -> None:
 
 def _main() -> None:
     """Import everything, then fork for each order."""
-    import crate.client
-    import duckdb_sqlalchemy
     import sqlalchemy_cratedb  # noqa: F401
 
     import cratedb_retention.engine.cratedb.engine

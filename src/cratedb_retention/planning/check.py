@@ -57,7 +57,7 @@ def _overlap(one: Target, other: Target) -> bool:
 
 
 def _contradiction(one: Target, other: Target) -> str | None:
-    first, second = sorted((one.policy, other.policy), key=lambda p: p.retention_period.approximate_seconds())
+    first, second = sorted((one.policy, other.policy), key=_rank)
     same = first.retention_period == second.retention_period
     if first.strategy in _REMOVES and second.strategy in _REMOVES:
         if first.strategy is second.strategy is Strategy.DELETE and same:
@@ -71,6 +71,11 @@ def _contradiction(one: Target, other: Target) -> str | None:
     if first.strategy is second.strategy is Strategy.REALLOCATE and same:
         return f"{_name(first)} and {_name(second)} move the same data to different nodes at the same time"
     return None
+
+
+def _rank(policy: Policy) -> tuple[float, bool]:
+    """Which policy gets to the data first; at the same time it is the one that archives."""
+    return policy.retention_period.approximate_seconds(), policy.strategy is not Strategy.SNAPSHOT
 
 
 def _name(policy: Policy) -> str:

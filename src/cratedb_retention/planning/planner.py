@@ -127,7 +127,7 @@ class _Outcome:
         limit = target.policy.limit(self.context.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._take(delete.plan_rows(self.context, target, limit))
+                self._take(limits.keep_within(target, list(delete.plan_rows(self.context, target, limit))))
             return
         pieces = self.context.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)

@@ -1,0 +1,220 @@
+"""
+Archived before dropped (law 2), each guard with something that sets it off, on both engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from cratedb_retention import Report
+from cratedb_retention.execution.events import RunEvent, StepFinished
+from cratedb_retention.model.plan import SnapshotPartition, Step, VerifySnapshot
+from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+
+BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
+APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
+
+
+@pytest.fixture
+def metrics(db: Database) -> str:
+    """A table by month, of which one is expired."""
+    create_metrics(db)
+    return "metrics"
+
+
+def create_metrics(db: Database) -> None:
+    """The table of these tests, and its policy."""
+    db.create("metrics", BY_MONTH, by=["month"])
+    db.fill("metrics", [MAY, JUNE])
+    db.policy("snapshot", "metrics", "30d")
+
+
+def run_with(db: Database, after: type[Step], do: Callable[[], None]) -> Report:  # type: ignore[valid-type]
+    """Run, and do something right after the first step of a kind."""
+    done = []
+
+    def interfere(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, after) and not done:
+            done.append(event)
+            do()
+
+    report = db.tool.run(observers=[interfere])
+    assert done
+    return report
+
+
+def assert_untouched(db: Database, rows: list[str]) -> None:
+    """All rows are there, and the table can be written to."""
+    assert db.left("metrics") == sorted(rows)
+    db.fill("metrics", ["2024-05-31T00:00:00Z"])
+    assert db.count("metrics") == len(rows) + 1
+    assert db.count("retention_freeze", schema=db.own_schema) == 0
+
+
+def test_written_after_the_plan(db: Database, metrics: str) -> None:
+    """A row that arrives between plan and run keeps the partition; the next run archives both rows."""
+    prepared = db.tool.prepare()
+    db.fill(metrics, ["2024-05-20T00:00:00Z"])
+    report = db.tool.run(prepared)
+    assert (report.deferred, report.failed, report.partitions) == (1, 0, 0)
+    assert db.left(metrics) == [MAY, "2024-05-20T00:00:00Z", JUNE]
+    assert db.run().rows == 2
+    assert db.left(metrics) == [JUNE]
+    assert db.tool.snapshots()[-1].archived.rows == 2
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET n = 'changed' WHERE n = ?", "DELETE FROM {} WHERE n = ?"])
+def test_changed_after_the_plan(db: Database, metrics: str, statement: str) -> None:
+    """The same with a row that was changed, or deleted, so that the number of rows says little."""
+    db.fill(metrics, ["2024-05-20T00:00:00Z"])
+    prepared = db.tool.prepare()
+    db.sql(statement.format(db.q(metrics)), [MAY])
+    before = db.left(metrics)
+    assert db.tool.run(prepared).deferred == 1
+    assert_untouched(db, before)
+
+
+@pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
+def test_written_after_the_snapshot(duck: DuckBench, after: type[Step]) -> None:  # type: ignore[valid-type]
+    """DuckDB can't freeze: a row that arrives after the snapshot keeps the partition."""
+    create_metrics(duck)
+    report = run_with(duck, after, lambda: duck.fill("metrics", ["2024-05-20T00:00:00Z"]))
+    assert (report.deferred, report.partitions) == (1, 0)
+    assert_untouched(duck, [MAY, "2024-05-20T00:00:00Z", JUNE])
+
+
+@pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
+def test_thawed_in_between(crate: CrateBench, after: type[Step]) -> None:  # type: ignore[valid-type]
+    """A partition that somebody unfroze after the snapshot is not dropped, even if nothing was written."""
+    create_metrics(crate)
+    thaw = f"""ALTER TABLE {crate.q("metrics")} PARTITION (month = '2024-05-01') SET ("blocks.write" = false)"""
+    report = run_with(crate, after, lambda: crate.sql(thaw))
+    assert (report.deferred, report.partitions) == (1, 0)
+    assert_untouched(crate, [MAY, JUNE])
+
+
+def test_thawed_and_written_in_between(crate: CrateBench) -> None:
+    """The same with a row that was written, and the block put back."""
+    create_metrics(crate)
+    table = crate.q("metrics")
+
+    def write() -> None:
+        for blocked in (False, True):
+            crate.sql(f"""ALTER TABLE {table} PARTITION (month = '2024-05-01') SET ("blocks.write" = {blocked})""")
+            if not blocked:
+                crate.fill("metrics", ["2024-05-20T00:00:00Z"])
+
+    report = run_with(crate, VerifySnapshot, write)
+    assert (report.deferred, report.partitions) == (1, 0)
+    assert_untouched(crate, [MAY, "2024-05-20T00:00:00Z", JUNE])
+
+
+def test_repository_is_broken(db: Database, metrics: str) -> None:
+    """A snapshot that can't be written: a failure in the journal, the partition thawed, all rows there."""
+    db.break_repository()
+    report = db.run()
+    assert (report.failed, report.ok, report.partitions) == (1, False, 0)
+    (row,) = db.journal(event="step-finished", outcome="failed")
+    assert (row["operation"], row["table_name"]) == ("snapshot_partition", "metrics")
+    assert row["error"]
+    assert db.journal(event="run-finished")[0]["outcome"] == "failed"
+    assert_untouched(db, [MAY, JUNE])
+
+
+def test_repository_is_mended(db: Database, metrics: str) -> None:
+    """After the repository works again, the next run does what the failed one could not."""
+    db.break_repository()
+    db.run()
+    db.mend_repository()
+    assert db.run().ok
+    assert db.left(metrics) == [JUNE]
+    assert [v.error for v in db.tool.verify_snapshots()] == [None]
+
+
+def test_failure_leaves_other_tables(db: Database, metrics: str) -> None:
+    """Where archiving fails, deleting elsewhere goes on, and the table's other partitions are not tried."""
+    db.fill(metrics, [APRIL])
+    db.create("others", BY_MONTH, by=["month"])
+    db.fill("others", [MAY, JUNE])
+    db.policy("delete", "others", "30d")
+    db.break_repository()
+    report = db.run()
+    assert (report.failed, report.skipped, report.partitions) == (1, 1, 1)
+    assert db.left("others") == [JUNE]
+    assert db.left(metrics) == [APRIL, MAY, JUNE]
+
+
+def test_snapshot_vanishes(db: Database, metrics: str) -> None:
+    """A snapshot that is gone before the drop: nothing is dropped."""
+
+    def vanish() -> None:
+        (name,) = db.snapshot_names()
+        db.drop_snapshot(name)
+
+    report = run_with(db, VerifySnapshot, vanish)
+    assert (report.failed, report.partitions) == (1, 0)
+    assert_untouched(db, [MAY, JUNE])
+
+
+@pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
+@pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
+@pytest.mark.parametrize("how", ["changed", "emptied", "removed", "swapped"])
+def test_damaged_file(duck: DuckBench, damage: str, after: type[Step], how: str) -> None:  # type: ignore[valid-type]
+    """A file that is not any more what was written: nothing is dropped."""
+    create_metrics(duck)
+
+    def hurt() -> None:
+        (path,) = duck.directory.glob(f"*/{damage}")
+        content = path.read_bytes()
+        match how:
+            case "changed":
+                path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+            case "emptied":
+                path.write_bytes(b"")
+            case "removed":
+                path.unlink()
+            case "swapped":
+                path.write_bytes(content[::-1])
+
+    report = run_with(duck, after, hurt)
+    assert (report.failed, report.partitions) == (1, 0)
+    assert_untouched(duck, [MAY, JUNE])
+
+
+def test_something_in_the_snapshots_place(duck: DuckBench) -> None:
+    """A file that has the snapshot's name: a failure of this table alone, and nothing is dropped."""
+    create_metrics(duck)
+    (task,) = duck.tool.plan().tasks
+    (name,) = [step.name for step in task.steps if isinstance(step, SnapshotPartition)]
+    duck.directory.mkdir()
+    (duck.directory / name).write_text("something else")
+    report = duck.run()
+    assert (report.failed, report.partitions) == (1, 0)
+    assert_untouched(duck, [MAY, JUNE])
+
+
+def test_half_a_snapshot_is_replaced(duck: DuckBench) -> None:
+    """What a killed run left of a snapshot is made anew."""
+    create_metrics(duck)
+    (task,) = duck.tool.plan().tasks
+    (name,) = [step.name for step in task.steps if isinstance(step, SnapshotPartition)]
+    for directory in (duck.directory / name, duck.directory / f".{name}.partial"):
+        directory.mkdir(parents=True)
+        (directory / "data.parquet").write_text("half")
+    assert duck.run().ok
+    assert duck.left("metrics") == [JUNE]
+    assert [v.error for v in duck.tool.verify_snapshots()] == [None]
+
+
+def test_young_row_in_an_archived_text_partition(db: Database) -> None:
+    """A partition known by its rows is not dropped if a young row arrived since the plan."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    db.fill("metrics", [MAY], part="a")
+    db.policy("snapshot", "metrics", "30d", partition_column="part")
+    prepared = db.tool.prepare()
+    db.fill("metrics", [JUNE], part="a")
+    report = db.tool.run(prepared)
+    assert (report.deferred, report.partitions) == (1, 0)
+    assert db.left("metrics") == [MAY, JUNE]

@@ -1,0 +1,63 @@
+"""Contradictions between policies: found two by two, each finding with both parties."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.planning.check import find_contradictions
+from support.catalogs import MONTH, TENANT, TS, catalog, monthly, part, policy, table
+
+FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024-01-01")]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (policy("delete", "30d"), policy("delete", "30d", id="d2"), "delete the same data; one of them is enough"),
+        (policy("delete", "30d"), policy("delete", "90d"), "delete after 30d (delete-3) takes the data before delete"),
+        (policy("snapshot", "30d"), policy("delete", "90d"), "takes the data before delete after 90d"),
+        (policy("delete", "30d"), policy("snapshot", "90d"), "would delete the data before snapshot after 90d"),
+        (policy("delete", "30d"), policy("reallocate", "90d"), "reallocate after 90d (realloca) comes too late"),
+        (policy("delete", "30d"), policy("reallocate", "30d"), "reallocate after 30d (realloca) comes too late"),
+        (policy("reallocate", "30d"), policy("reallocate", "30d", id="r2"), "move the same data to different nodes"),
+        (policy("reallocate", "30d"), policy("delete", "90d"), None),
+        (policy("reallocate", "30d"), policy("snapshot", "90d"), None),
+        (policy("reallocate", "30d"), policy("reallocate", "90d"), None),
+        (policy("delete", "30d"), policy("delete", "90d", enabled=False), None),
+        (policy("delete", "30d"), policy("delete", "90d", table_name="other"), None),
+        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": "b"}), None),
+        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": None}), None),
+        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"month": 0}), "takes the data"),
+        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d"), "takes the data"),
+    ],
+)
+def test_pair(one: Policy, other: Policy, words: str | None) -> None:
+    """Two policies that meet on the same data are compared, whichever is listed first."""
+    for rules in ([one, other], [other, one]):
+        found = find_contradictions(rules, FOUND)
+        assert [finding.table for finding in found] == ["doc.metrics"] * (words is not None)
+        assert words is None or words in found[0].message
+        assert words is None or set(found[0].policies) == {one.id, other.id}
+
+
+def test_keeps_nothing() -> None:
+    """A retention period of nothing is worth a look."""
+    [finding] = find_contradictions([policy("delete", "0d")], FOUND)
+    assert "keeps nothing" in finding.message
+
+
+def test_by_table() -> None:
+    """Patterns are compared where they meet."""
+    names = [TableName("doc", name) for name in ("b", "a", "c")]
+    rules = [policy(table_name="*"), policy("delete", "90d", table_name="a"), policy("delete", "60d", table_name="b")]
+    found = find_contradictions(rules, catalog(*(monthly("2024-01", name=name) for name in names)))
+    assert [finding.table for finding in found] == ["doc.a", "doc.b"]
+
+
+def test_archive_and_delete_at_once() -> None:
+    """What is due for both at the same time is archived: the one that deletes comes too late, not too early."""
+    for rules in ([policy(), policy("snapshot")], [policy("snapshot"), policy()]):
+        [finding] = find_contradictions(rules, FOUND)
+        assert finding.message.startswith("snapshot after 30d (snapshot) takes the data before delete after 30d")
