@@ -4,11 +4,11 @@ PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard src tests benchmarks)
+CODE := $(wildcard src tests benchmarks docs examples)
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format bench lock clean
+.PHONY: help venv demo test check docs format bench lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,11 +32,15 @@ demo: $(STAMP)  ## See it work on a file, without a server
 test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on
 	@$(BIN)/python -m pytest $(PYTEST)
 
-check: $(STAMP)  ## Check form, types and layers
+check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/python docs/generate.py --check
+
+docs: $(STAMP)  ## Write the parts of the documentation that follow from the program
+	@$(BIN)/python docs/generate.py
 
 format: $(STAMP)  ## Bring the code into form
 	@$(BIN)/ruff check --fix $(CODE)

@@ -9,7 +9,6 @@ On CrateDB, ``path.repo`` must be set, since a repository of type ``fs`` is made
 from __future__ import annotations
 
 import sample
-
 from cratedb_retention import RestoreRequest, TableName
 
 

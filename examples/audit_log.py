@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 
 import sample
-
 from cratedb_retention import JournalFilter
 
 

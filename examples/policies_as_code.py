@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import sample
-
 from cratedb_retention import Policy, Retention, Selection, dump_policies, parse_policies, parse_tag_filter
 
 FILE = Path(__file__).with_name("policies.yaml")

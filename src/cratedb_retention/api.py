@@ -281,6 +281,8 @@ class Retention:
         :raises InvalidInput: if the stretch of time is empty.
         """
         self.store.require()
+        if not table_name.strip():
+            raise InvalidInput("hold", "no table is named", "name one, or use a pattern such as *")
         if start and end and start >= end:
             raise InvalidInput("hold", "it ends before it begins", "swap the two instants")
         hold = LegalHold(

@@ -31,9 +31,9 @@ def create_metrics(db: Database) -> None:
     db.policy("snapshot", "metrics", "30d")
 
 
-def run_with(db: Database, after: type[Step], do: Callable[[], None]) -> Report:  # type: ignore[valid-type]
+def run_with(db: Database, after: type[Step], do: Callable[[], None]) -> Report:
     """Run, and do something right after the first step of a kind."""
-    done = []
+    done: list[RunEvent] = []
 
     def interfere(event: RunEvent) -> None:
         if isinstance(event, StepFinished) and isinstance(event.step, after) and not done:
@@ -77,7 +77,7 @@ def test_changed_after_the_plan(db: Database, metrics: str, statement: str) -> N
 
 
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
-def test_written_after_the_snapshot(duck: DuckBench, after: type[Step]) -> None:  # type: ignore[valid-type]
+def test_written_after_the_snapshot(duck: DuckBench, after: type[Step]) -> None:
     """DuckDB can't freeze: a row that arrives after the snapshot keeps the partition."""
     create_metrics(duck)
     report = run_with(duck, after, lambda: duck.fill("metrics", ["2024-05-20T00:00:00Z"]))
@@ -86,7 +86,7 @@ def test_written_after_the_snapshot(duck: DuckBench, after: type[Step]) -> None:
 
 
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
-def test_thawed_in_between(crate: CrateBench, after: type[Step]) -> None:  # type: ignore[valid-type]
+def test_thawed_in_between(crate: CrateBench, after: type[Step]) -> None:
     """A partition that somebody unfroze after the snapshot is not dropped, even if nothing was written."""
     create_metrics(crate)
     thaw = f"""ALTER TABLE {crate.q("metrics")} PARTITION (month = '2024-05-01') SET ("blocks.write" = false)"""
@@ -160,8 +160,8 @@ def test_snapshot_vanishes(db: Database, metrics: str) -> None:
 
 @pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
-@pytest.mark.parametrize("how", ["changed", "emptied", "removed", "swapped"])
-def test_damaged_file(duck: DuckBench, damage: str, after: type[Step], how: str) -> None:  # type: ignore[valid-type]
+@pytest.mark.parametrize("how", ["changed", "garbled", "emptied", "removed"])
+def test_damaged_file(duck: DuckBench, damage: str, after: type[Step], how: str) -> None:
     """A file that is not any more what was written: nothing is dropped."""
     create_metrics(duck)
 
@@ -171,12 +171,12 @@ def test_damaged_file(duck: DuckBench, damage: str, after: type[Step], how: str)
         match how:
             case "changed":
                 path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+            case "garbled":
+                path.write_bytes(content[:20] + b"\xff" + content[21:])
             case "emptied":
                 path.write_bytes(b"")
-            case "removed":
+            case _:
                 path.unlink()
-            case "swapped":
-                path.write_bytes(content[::-1])
 
     report = run_with(duck, after, hurt)
     assert (report.failed, report.partitions) == (1, 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.planning import delete
-from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+from support.databases import TIME, CrateBench, DuckBench
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"
 

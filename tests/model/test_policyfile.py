@@ -53,7 +53,7 @@ def test_no_policies(text: str) -> None:
         (ONE.replace("  table_name: metrics\n", ""), "p.yaml, line 2: policies[0], attribute table_name: missing"),
         (ONE.replace("delete", "snapshot"), "p.yaml, line 2: policies[0], policy: snapshot needs"),
         (ONE + "- {}\n", "p.yaml, line 6: policies[1], attribute strategy: missing"),
-        ("- !!python/object/apply:os.system [ls]", "p.yaml, line 1: policies[0]: not a policy"),
+        ("- !!python/object/apply:os.system [ls]", "p.yaml, line 1: not plain YAML"),
     ],
 )  # fmt: skip
 def test_refused(text: str, message: str) -> None:

@@ -17,7 +17,23 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import describe
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
-    CRATEDB, DAILY, DAY, DUCKDB, MONTH, TENANT, TS, VALUE, WEEK, at, catalog, column, monthly, ms, part, policy, table
+    CRATEDB,
+    DAILY,
+    DAY,
+    DUCKDB,
+    MONTH,
+    TENANT,
+    TS,
+    VALUE,
+    WEEK,
+    at,
+    catalog,
+    column,
+    monthly,
+    ms,
+    part,
+    policy,
+    table,
 )  # fmt: skip
 from support.golden import check_golden
 
@@ -77,7 +93,7 @@ POLICIES = [
     policy("delete", "7d", id="17-ambiguous", table_name="ambiguous"),
     policy("delete", "7d", id="18-gone", table_name="gone"),
     policy("snapshot", "7d", id="19-repository", table_name="weekly", target_repository_name="nowhere"),
-    policy("reallocate", "7d", id="20-no-node", table_name="local", reallocation_attribute_value="frozen"),
+    policy("reallocate", "7d", id="20-no-node", table_name="clock", reallocation_attribute_value="frozen"),
     policy("delete", "1d", id="21-disabled", table_name="*", enabled=False),
 ]
 HOLDS = [
@@ -97,6 +113,7 @@ def plan_on(capabilities: Capabilities) -> Plan:
     """The same data and the same policies, on one of the databases."""
     found = catalog(*TABLES, capabilities=dataclasses.replace(capabilities, default_schema="doc"))
     frozen: list[tuple[TableName, tuple[Value, ...]]] = [(name("metrics"), (ms("2024-07-01"),))]
+    frozen = frozen if capabilities.freezes else []
     probes = find_probes(POLICIES, found, CUTOFF, HOLDS)
     return make_plan(POLICIES, found, CUTOFF, holds=HOLDS, measurements=answers(probes), frozen=frozen)
 
@@ -117,8 +134,9 @@ def lines(plan: Plan, policies: list[Policy]) -> Iterator[str]:
 
 
 def _hold(hold: Hold) -> str:
+    kind = "PROBLEM" if hold.problem else "hold"
     names = f": {'; '.join(hold.partitions)}" if hold.partitions else ""
-    return f"{'PROBLEM' if hold.problem else 'hold'} of {hold.policy_id}: {hold.count} of {hold.table}, {hold.reason}{names}"
+    return f"{kind} of {hold.policy_id}: {hold.count} of {hold.table}, {hold.reason}{names}"
 
 
 @pytest.mark.parametrize("capabilities", [CRATEDB, DUCKDB], ids=["cratedb", "duckdb"])

@@ -23,11 +23,17 @@ one_policy = st.builds(
 )
 by_days = st.builds(lambda strategy, period: [policy(strategy, period)], st.sampled_from(list(Strategy)), DAYS)
 by_months = st.builds(lambda strategy, period: [policy(strategy, period)], st.sampled_from(list(Strategy)), MONTHS)
+archived = st.builds(
+    lambda first, then, where: [policy("delete", first), policy("snapshot", then, where=where)],
+    DAYS,
+    DAYS,
+    st.just({}) | st.just({"tenant": "a"}),
+)
 lawful = settings(max_examples=150, deadline=None)
 
 
 @lawful
-@given(scenarios(), st.data())
+@given(scenarios(holds=(0, 3)), st.data())
 def test_same_input_same_plan(scenario: Scenario, data: st.DataObject) -> None:
     """The order in which policies, partitions and holds are listed makes no difference, byte for byte."""
     other = replace(
@@ -58,7 +64,7 @@ def test_nothing_young_is_lost(scenario: Scenario) -> None:
 
 
 @lawful
-@given(scenarios())
+@given(scenarios(by_days, holds=(1, 2)))
 def test_held_and_sick_data_is_left_alone(scenario: Scenario) -> None:
     """Nothing under a hold, and nothing of which shards are missing, is in any step of a policy."""
     for task in scenario.plan().tasks:
@@ -69,7 +75,7 @@ def test_held_and_sick_data_is_left_alone(scenario: Scenario) -> None:
 
 
 @lawful
-@given(scenarios())
+@given(scenarios(archived, holds=(0, 0)))
 def test_archived_rather_than_deleted(scenario: Scenario) -> None:
     """What any enabled policy archives, now or one day, is not deleted by another one."""
     archivers = [rule for rule in scenario.policies if rule.enabled and rule.strategy is Strategy.SNAPSHOT]

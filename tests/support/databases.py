@@ -202,6 +202,10 @@ class Database(abc.ABC):
         """The snapshots that the repository holds."""
 
     @abc.abstractmethod
+    def snapshot_files(self) -> list[Path]:
+        """The files that hold the rows of snapshots."""
+
+    @abc.abstractmethod
     def drop_snapshot(self, name: str) -> None:
         """Delete a snapshot."""
 
@@ -251,6 +255,9 @@ class CrateBench(Database):
     def snapshot_names(self) -> list[str]:
         query = "SELECT name FROM sys.snapshots WHERE repository = ? ORDER BY name"
         return [row[0] for row in self.rows(query, [self.repository])]
+
+    def snapshot_files(self) -> list[Path]:
+        return [path for path in self.directory.glob("indices/**/__*") if path.is_file()]
 
     def drop_snapshot(self, name: str) -> None:
         self.sql(f"DROP SNAPSHOT {quoted(self.repository, name)}")
@@ -324,6 +331,9 @@ class DuckBench(Database):
 
     def snapshot_names(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/manifest.json"))
+
+    def snapshot_files(self) -> list[Path]:
+        return list(self.directory.glob("*/data.parquet"))
 
     def drop_snapshot(self, name: str) -> None:
         shutil.rmtree(self.directory / name)

@@ -120,16 +120,14 @@ def _interval(month: tuple[int, int]) -> tuple[int, int]:
     return start * 1000, start * 1000 + calendar.monthrange(year, number)[1] * DAY
 
 
-_facts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {},
-    optional={
-        "missing_shards": st.just(1),
-        "frozen": st.just(True),
-        "requires": st.just(COLD),
-        "nodes": st.just(frozenset({"cold-1"})),
-        "token": st.text(max_size=2),
-    },
-)
+# Most of it is well, most policies are about everything: else hardly anything would ever happen.
+_FACTS: list[dict[str, Any]] = [
+    *({"token": token} for token in ("", "t1", "t2", "t3")),
+    {"missing_shards": 1},
+    {"frozen": True},
+    {"requires": COLD, "nodes": frozenset({"cold-1"})},
+    {"requires": COLD, "nodes": frozenset({"hot-1"})},
+]
 
 
 @st.composite
@@ -137,17 +135,17 @@ def _partitions(draw: st.DrawFn, by_rows: bool) -> tuple[list[Partition], dict[V
     keys = st.tuples(st.sampled_from(TENANTS), st.sampled_from([*MONTHS, None]))
     partitions: list[Partition] = []
     intervals: dict[Values, tuple[int, int]] = {}
-    for tenant, month in draw(st.lists(keys, max_size=15, unique=True)):
+    for tenant, month in draw(st.lists(keys, min_size=1, max_size=20, unique=True)):
         name: Value = None
         if month:
             name = "{}-{:02}".format(*month) if by_rows else _interval(month)[0]
             intervals[tenant, name] = _interval(month)
-        partitions.append(Partition((tenant, name), rows=1, size=1, **draw(_facts)))
+        partitions.append(Partition((tenant, name), rows=1, size=1, **draw(st.sampled_from(_FACTS))))
     return partitions, intervals
 
 
 _Where = dict[str, Value]
-_wheres: st.SearchStrategy[_Where] = st.just({}) | st.sampled_from(TENANTS).map(lambda tenant: {"tenant": tenant})
+_wheres = st.sampled_from([*([_Where()] * 4), *(_Where(tenant=tenant) for tenant in TENANTS)])
 _periods = st.sampled_from(["0d", "30d", "45d", "90d", "1mo", "3mo", "1y", "forever"])
 
 
@@ -164,32 +162,31 @@ def policies(draw: st.DrawFn, periods: st.SearchStrategy[str] = _periods) -> lis
     return found
 
 
-_edges = st.none() | st.sampled_from(MONTHS).flatmap(
+_edges = st.sampled_from(MONTHS).flatmap(
     lambda month: st.sampled_from([-1, 0, 1]).map(lambda shift: _interval(month)[0] + shift)
 )
-_holds = st.lists(
-    st.builds(
-        LegalHold,
-        id=st.uuids().map(str),
-        table_schema=st.sampled_from(["", "doc", "*"]),
-        table_name=st.sampled_from(["metrics", "m*"]),
-        where=_wheres,
-        start=_edges,
-        end=_edges,
-    ),
-    max_size=2,
-    unique_by=lambda hold: hold.id,
+_hold = st.builds(
+    LegalHold,
+    id=st.uuids().map(str),
+    table_schema=st.sampled_from(["", "doc", "*"]),
+    table_name=st.sampled_from(["metrics", "m*"]),
+    where=_wheres,
+    start=_edges | st.none(),
+    end=_edges | st.none(),
 )
 cutoffs = st.one_of(
-    st.sampled_from(MONTHS).map(lambda month: dt.datetime(*month, 1, tzinfo=dt.UTC)),
-    st.integers(0, 600 * DAY).map(lambda ms: at("2023-03-01") + dt.timedelta(milliseconds=ms)),
+    st.sampled_from(MONTHS).map(lambda month: dt.datetime(month[0] + 1, month[1], 1, tzinfo=dt.UTC)),
+    st.integers(0, 600 * DAY).map(lambda ms: at("2023-09-01") + dt.timedelta(milliseconds=ms)),
 )
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, rules: st.SearchStrategy[list[Policy]] | None = None) -> Scenario:
-    """A scenario."""
+def scenarios(
+    draw: st.DrawFn, rules: st.SearchStrategy[list[Policy]] | None = None, holds: tuple[int, int] = (0, 1)
+) -> Scenario:
+    """A scenario with these policies, or any, and so many holds."""
     by_rows = draw(st.booleans())
     partitions, intervals = draw(_partitions(by_rows))
     found = draw(policies() if rules is None else rules)
-    return Scenario(tuple(partitions), intervals, by_rows, tuple(found), tuple(draw(_holds)), draw(cutoffs))
+    held = draw(st.lists(_hold, min_size=holds[0], max_size=holds[1], unique_by=lambda hold: hold.id))
+    return Scenario(tuple(partitions), intervals, by_rows, tuple(found), tuple(held), draw(cutoffs))

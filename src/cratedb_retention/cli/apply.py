@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from cratedb_retention.execution.applying import Change
 
 
+_DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
+
+
 @click.command("apply")
 @options.database
 @click.option("-f", "--file", "file", type=click.File(encoding="utf-8"), required=True, help="The file; - for input.")
@@ -47,12 +50,17 @@ def command(
         write_data([_data(change) for change in changes], form)
         return
     for change in changes:
-        _say(change, "would " if dry_run else "")
+        _say(change, dry_run)
+    if not changes:
+        say("the file has no policies; nothing to do")
 
 
-def _say(change: Change, would: str) -> None:
+def _say(change: Change, dry_run: bool) -> None:
     policy = change.policy
-    say(f"{would}{change.action} {short(policy.id)} {policy.strategy} {policy.target} after {policy.retention_period}")
+    done = _DONE[change.action]
+    verb = f"would {change.action}" if dry_run and change.action != "keep" else done
+    name = f"{verb} {short(policy.id)}".strip()
+    say(f"{name}: {policy.strategy} {policy.target} after {policy.retention_period}")
     if change.before and change.after:
         for key, (old, new) in change.differences.items():
             say(f"  {key}: {old} -> {new}")

@@ -36,6 +36,6 @@ def command(
         rows = [(f.table, ", ".join(short(p) for p in f.policies), f.message) for f in findings]
         write_table(("table", "policies", "finding"), rows)
     else:
-        say(f"{count} policies, nothing to complain about")
+        say(f"{count:,} {'policy' if count == 1 else 'policies'}, nothing to complain about")
     if findings:
         sys.exit(EXIT_FINDINGS)

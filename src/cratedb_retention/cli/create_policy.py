@@ -8,13 +8,13 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
-from cratedb_retention.cli.policy_options import policy_options, read_attributes
+from cratedb_retention.cli.policy_options import policy_options, read_attributes, refuse_missing
 
 
 @click.command("create-policy")
 @options.database
 @policy_options
-@click.option("--identifier", "--id", "id", help="The identifier; made up when it is not given.")
+@click.option("--identifier", "--id", "id", type=options.TEXT, help="The identifier; made up when it is not given.")
 def command(dburi: str | None, schema: str, **values: Any) -> None:
     """
     Create a policy.
@@ -28,6 +28,8 @@ def command(dburi: str | None, schema: str, **values: Any) -> None:
         --reallocation-attribute-name=storage --reallocation-attribute-value=cold
       cratedb-retention create-policy --strategy=delete --table-name=events --where tenant=acme --retention-period=1y
     """
+    attributes = read_attributes(values)
+    refuse_missing(attributes)
     with options.open_retention(dburi, schema) as retention:
-        policy = retention.create_policy(**read_attributes(values))
+        policy = retention.create_policy(**attributes)
         say(f"created policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")

@@ -11,7 +11,7 @@ from cratedb_retention.errors import InvalidInput
 
 @click.command("delete-policy")
 @options.database
-@click.option("--identifier", "--id", "id", help="The policy's identifier, or the beginning of it.")
+@click.option("--identifier", "--id", "id", type=options.TEXT, help="The policy's identifier, or the beginning of it.")
 @options.tags
 def command(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...]) -> None:
     """

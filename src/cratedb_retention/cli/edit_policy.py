@@ -8,13 +8,15 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
-from cratedb_retention.cli.policy_options import policy_options, read_attributes
+from cratedb_retention.cli.policy_options import policy_options, read_attributes, read_cleared
 from cratedb_retention.errors import InvalidInput
 
 
 @click.command("edit-policy")
 @options.database
-@click.option("--identifier", "--id", "id", required=True, help="The policy's identifier, or the beginning of it.")
+@click.option(
+    "--identifier", "--id", "id", type=options.TEXT, required=True, help="Its identifier, or the beginning of it."
+)
 @click.option("--if-version", type=int, help="Only if the policy still is of this version, see `list-policies`.")
 @click.option("--clear", multiple=True, metavar="ATTRIBUTE", help="Take an attribute's value away.")
 @policy_options
@@ -29,7 +31,7 @@ def command(dburi: str | None, schema: str, if_version: int | None, clear: tuple
       cratedb-retention edit-policy --id=2af93f28 --clear=where --clear=description
     """
     identifier = values.pop("id")
-    changes = {**read_attributes(values), **dict.fromkeys(name.replace("-", "_") for name in clear)}
+    changes = {**read_attributes(values), **read_cleared(clear)}
     if not changes:
         raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
     with options.open_retention(dburi, schema) as retention:

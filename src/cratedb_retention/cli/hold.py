@@ -10,11 +10,11 @@ from cratedb_retention.cli.output import say
 
 @click.command("hold")
 @options.database
-@click.option("--table-schema", help="The table's schema; * and ? are wildcards.")
-@click.option("--table-name", required=True, help="The table's name; * and ? are wildcards.")
+@click.option("--table-schema", type=options.TEXT, help="The table's schema; * and ? are wildcards.")
+@click.option("--table-name", type=options.TEXT, required=True, help="The table's name; * and ? are wildcards.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only data with this value.")
-@click.option("--from", "start", metavar="INSTANT", help="Only data from this instant on.")
-@click.option("--to", "end", metavar="INSTANT", help="Only data before this instant.")
+@click.option("--from", "start", type=options.TEXT, metavar="INSTANT", help="Only data from this instant on.")
+@click.option("--to", "end", type=options.TEXT, metavar="INSTANT", help="Only data before this instant.")
 @click.option("--reason", default="", help="For people: a case number, a name.")
 def command(
     dburi: str | None,

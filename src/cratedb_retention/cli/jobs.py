@@ -10,11 +10,11 @@ from cratedb_retention.cli.output import plain, say, short, show_size, write_dat
 
 @click.command("jobs")
 @options.database
-@click.option("--table-name", help="Only this table.")
-@click.option("--policy", "policy_id", help="Only the policy whose identifier begins so.")
-@click.option("--run", "run_id", help="Only this run.")
+@click.option("--table-name", type=options.TEXT, help="Only this table.")
+@click.option("--policy", "policy_id", type=options.TEXT, help="Only the policy whose identifier begins so.")
+@click.option("--run", "run_id", type=options.TEXT, help="Only the run whose identifier begins so.")
 @click.option("--outcome", type=click.Choice(["done", "failed", "deferred", "held", "problem"]), help="Only these.")
-@click.option("--since", metavar="INSTANT", help="Only from this instant on.")
+@click.option("--since", type=options.TEXT, metavar="INSTANT", help="Only from this instant on.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
 @options.output_format
 def command(

@@ -62,7 +62,7 @@ def command(
         columns = ("table", "partition", "rows", "size", "state", "in the repository", "repository", "name")
         write_table(columns, rows, ("rows", "size"))
     else:
-        say("no snapshot fits")
+        say("no snapshot fits; policies with the strategy snapshot make them")
 
 
 def _data(record: SnapshotRecord, state: Any) -> dict[str, Any]:

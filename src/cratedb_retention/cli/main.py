@@ -9,7 +9,9 @@ Exit codes: 0 done, 1 a step failed or the database refused, 2 wrong usage or in
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import click
 
 from cratedb_retention import __version__
+from cratedb_retention.cli.redact import RedactingFormatter, redact
 from cratedb_retention.errors import EXIT_FAILED, EXIT_USAGE, RetentionError
 
 
@@ -77,8 +80,17 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Let help and errors say the command's full name, not the alias."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise click.UsageError(_unknown(args[0]), ctx)
         name, command, rest = super().resolve_command(ctx, args)
         return _ALIASES.get(name or "", name), command, rest
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without anything, show the help; that is wrong usage nevertheless."""
+        if not args:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section; their texts are in the table above, so nothing is imported."""
@@ -87,6 +99,14 @@ class Commands(click.Group):
             rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
             with formatter.section(section):
                 formatter.write_dl(rows)
+
+
+def _unknown(name: str) -> str:
+    """What to say about a command that there is not."""
+    if "://" in name:
+        return "The database address comes after the command, as its last argument."
+    close = difflib.get_close_matches(name, (*COMMANDS, *_ALIASES), n=1)
+    return f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -102,19 +122,25 @@ def cli(verbose: bool, debug: bool) -> None:
       crate://user:password@host:4200/   CrateDB; add ?sslmode=verify-full for TLS
       duckdb:///file.duckdb              an embedded file
     """
-    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING, handlers=[handler]
+    )
+    # It warns of each attempt to connect; that the last one failed is our own error.
+    logging.getLogger("urllib3").setLevel(logging.NOTSET if debug or verbose else logging.ERROR)
 
 
 def main() -> None:
     """Run the command; every error ends in one line and an exit code."""
+    _write_whatever_comes()
     try:
         code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
     except RetentionError as error:
         code = _complain(str(error), error.exit_code)
     except click.UsageError as error:
         hint = f" Try `{error.ctx.command_path} --help`." if error.ctx else ""
-        code = _complain(error.format_message() + hint, EXIT_USAGE)
+        code = _complain(_sentence(error.format_message()) + hint, EXIT_USAGE)
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
@@ -123,6 +149,8 @@ def main() -> None:
         # The reader (head, less) has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except UnicodeEncodeError:
+        code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)
     except Exception as error:
         code = _complain(f"{type(error).__name__}: {error}. This is a mistake in the program; please report it", 1)
     sys.exit(code if isinstance(code, int) else 0)
@@ -131,5 +159,16 @@ def main() -> None:
 def _complain(message: str, code: int) -> int:
     if "--debug" in sys.argv and sys.exc_info()[1] is not None:
         logging.getLogger(__name__).exception("traceback")
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {redact(' '.join(message.split()))}", err=True)
     return code
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "?)")) else f"{text}."
+
+
+def _write_whatever_comes() -> None:
+    """What the terminal's encoding lacks is written as an escape, rather than refused."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

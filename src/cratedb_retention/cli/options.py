@@ -21,6 +21,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
 
+class _Text(click.types.StringParamType):
+    """Text that is not empty: an empty variable in a script must not mean "all" or "any"."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is empty."""
+        text = str(super().convert(value, param, ctx))
+        if not text.strip():
+            self.fail("it is empty", param, ctx)
+        return text
+
+
+TEXT = _Text()
+
+
 def _combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for decorator in reversed(decorators):
@@ -34,6 +48,7 @@ database = _combine(
     click.argument("dburi", envvar="CRATEDB_URI", required=False),
     click.option(
         "--schema",
+        type=TEXT,
         envvar="CRATEDB_EXT_SCHEMA",
         default="ext",
         show_default=True,
@@ -47,13 +62,17 @@ tags = click.option(
     "--tags", multiple=True, metavar="A,B", help="Only policies with all of these tags; repeat it for another choice."
 )
 selection = _combine(
-    click.option("--strategy", help="Only policies of this strategy: delete, reallocate, snapshot."),
+    click.option("--strategy", type=TEXT, help="Only policies of this strategy: delete, reallocate, snapshot."),
     tags,
-    click.option("--policy", "policy_id", help="Only the policy with this identifier."),
+    click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
 )
 cutoff = _combine(
-    click.option("--cutoff", metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."),
-    click.option("--cutoff-day", metavar="DAY", help="Take the start of this day in UTC for now, like 2024-06-01."),
+    click.option(
+        "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."
+    ),
+    click.option(
+        "--cutoff-day", type=TEXT, metavar="DAY", help="Take the start of this day in UTC for now, like 2024-06-01."
+    ),
     click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff that lies in the future."),
 )
 
@@ -111,7 +130,7 @@ def read_selection(
     return Selection(chosen, parse_tag_filter(tags), found)
 
 
-def read_pairs(option: str, values: Sequence[str]) -> dict[str, str | None]:
+def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:
     """
     Read repeated ``KEY=VALUE`` options; the value ``NULL`` means NULL.
 
@@ -121,7 +140,7 @@ def read_pairs(option: str, values: Sequence[str]) -> dict[str, str | None]:
     for text in values:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise InvalidInput(f"{option} {text!r}", "not of the form KEY=VALUE", "write it like tenant=acme")
+            raise InvalidInput(f"{option} {text!r}", "not of the form KEY=VALUE", f"write it like {example}")
         if key in pairs:
             raise InvalidInput(f"{option} {key}", "given twice")
         pairs[key] = None if value == "NULL" else value

@@ -5,6 +5,8 @@ How results are written: tables for people; JSON and YAML for programs.
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -16,13 +18,24 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
 @cache
 def console() -> Console:
     """The terminal. Where output goes to a file or pipe, lines are not cut at 80 columns."""
     from rich.console import Console
 
+    class Quiet(Console):
+        """Goes on without output when the reader (head, less) has seen enough: a run must not end for that."""
+
+        def on_broken_pipe(self) -> None:
+            """Throw away what comes."""
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
     width = None if sys.stdout.isatty() else 200
-    return Console(width=width, highlight=False, soft_wrap=False)
+    return Quiet(width=width, highlight=False, soft_wrap=False)
 
 
 def write_data(data: Any, form: str) -> None:
@@ -61,14 +74,19 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else visible(str(value), keep="\n")
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Control characters as escapes: names and descriptions must not move the cursor, or forge a line."""
+    return _CONTROL.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
 
 
 def say(text: str, style: str | None = None) -> None:
     """Write a line for people."""
     from rich.text import Text
 
-    console().print(Text(text, style=style or ""), soft_wrap=True)
+    console().print(Text(visible(text), style=style or ""), soft_wrap=True)
 
 
 def show_size(size: int | None) -> str:

@@ -5,17 +5,19 @@ names and the same words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
 
-from cratedb_retention.cli.options import read_pairs
+from cratedb_retention.cli.options import TEXT, read_pairs
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OWN_OPTION = {"id", "enabled"}
+_MAY_BE_EMPTY = {"description", "tags", "where", "expected_max"}
 _PAIRS = {"where": "COLUMN=VALUE", "expected_max": "LIMIT=N"}
 _SHORT = {"target_repository_name": "REPOSITORY", "retention_period": "DURATION", "time_zone": "ZONE", "tags": "A,B"}
 
@@ -28,6 +30,7 @@ def policy_options(function: F) -> F:
             function = click.option(
                 f"--{name.replace('_', '-')}",
                 name,
+                type=None if name in _MAY_BE_EMPTY else TEXT,
                 multiple=name in (*_PAIRS, "tags"),
                 metavar=_PAIRS.get(name) or _SHORT.get(name) or "TEXT",
                 help=(field.description or "").replace("`", ""),
@@ -48,9 +51,38 @@ def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
         given["where"] = read_pairs("--where", given["where"])
     if "expected_max" in given:
         given["expected_max"] = {
-            k: _number(k, v) for k, v in read_pairs("--expected-max", given["expected_max"]).items()
+            k: _number(k, v) for k, v in read_pairs("--expected-max", given["expected_max"], "rows=1000").items()
         }
     return given
+
+
+def refuse_missing(given: Mapping[str, Any]) -> None:
+    """
+    Name the options that a new policy lacks, all at once.
+
+    :raises InvalidInput: if there are any.
+    """
+    required = [name for name, field in Policy.model_fields.items() if field.is_required()]
+    missing = [f"--{name.replace('_', '-')}" for name in required if name not in given]
+    if missing:
+        raise InvalidInput("create-policy", f"{', '.join(missing)} missing", "--help shows examples")
+
+
+def read_cleared(names: Iterable[str]) -> dict[str, None]:
+    """
+    The attributes that are to be cleared.
+
+    :raises InvalidInput: if there is no such attribute, or a policy needs it.
+    """
+    cleared = [name.strip().replace("-", "_") for name in names]
+    optional = [name for name, field in Policy.model_fields.items() if not field.is_required() and name != "id"]
+    for name in cleared:
+        if name not in optional:
+            close = difflib.get_close_matches(name, optional, n=1)
+            reason = "a policy needs it" if name in Policy.model_fields else "unknown"
+            remedy = f"did you mean {close[0]}?" if close else f"these can be cleared: {', '.join(optional)}"
+            raise InvalidInput(f"--clear {name}", reason, remedy)
+    return dict.fromkeys(cleared)
 
 
 def _number(key: str, value: str | None) -> float:

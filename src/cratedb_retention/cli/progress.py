@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cratedb_retention.cli.output import console, show_size
+from cratedb_retention.cli.output import console, show_size, visible
 from cratedb_retention.execution.events import (
     Held,
     Observer,
@@ -56,7 +56,7 @@ class _Renderer:
                 what = plural(len(plan.tasks), "task") if plan.tasks else "nothing is due"
                 self._say(f"Cutoff {show(plan.cutoff)}: {what}")
             case Held(hold=hold):
-                count = f"{plural(hold.count, 'partition')} " if hold.count else ""
+                count = f"{plural(hold.count, 'partition')}: " if hold.count else ""
                 word, style = ("problem", "red") if hold.problem else ("held", "yellow")
                 self._say(f"{word}: {hold.table}: {count}{hold.reason}", style)
             case StepStarted(task=task, step=step):
@@ -77,7 +77,7 @@ class _Renderer:
                 self._say(summary(report), "bold")
 
     def _say(self, text: str, style: str = "") -> None:
-        self._bars.console.print(Text(text, style=style), soft_wrap=True)
+        self._bars.console.print(Text(visible(text), style=style), soft_wrap=True)
 
 
 def _name(task: Task, what: str) -> str:
@@ -88,13 +88,13 @@ def summary(report: Report) -> str:
     """What a run did, in a line."""
     parts = [f"{plural(report.done, 'step')} done"]
     if report.partitions or report.rows:
-        parts.append(f"{plural(report.partitions, 'partition')} and {plural(report.rows, 'row')}")
+        parts[0] += f" on {plural(report.partitions, 'partition')} and {plural(report.rows, 'row')}"
     for count, word in (
         (report.failed, "failed"),
         (report.skipped, "skipped"),
         (report.deferred, "left for the next run"),
-        (report.held, "held"),
-        (report.problems, "of them problems"),
+        (report.held - report.problems, "held"),
     ):
         parts += [f"{count:,} {word}"] if count else []
+    parts += [plural(report.problems, "problem")] if report.problems else []
     return ", ".join(parts)

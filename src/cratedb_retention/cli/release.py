@@ -9,7 +9,7 @@ from cratedb_retention.cli.output import say
 
 
 @click.command("release")
-@click.argument("hold_id")
+@click.argument("hold_id", type=options.TEXT)
 @options.database
 def command(hold_id: str, dburi: str | None, schema: str) -> None:
     """

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import write_data
+from cratedb_retention.cli.output import short, write_data
 from cratedb_retention.cli.planview import write_plan
-from cratedb_retention.errors import EXIT_FAILED
+from cratedb_retention.errors import RetentionError
 
 
 @click.command("run")
@@ -41,7 +40,7 @@ def command(
       cratedb-retention run --strategy=delete --tags=acme --cutoff-day=2024-06-01
       cratedb-retention run --dry-run
     """
-    from cratedb_retention.cli.progress import observer
+    from cratedb_retention.cli.progress import observer, summary
 
     moment = options.read_cutoff(cutoff, cutoff_day)
     with options.open_retention(dburi, schema) as retention:
@@ -55,4 +54,6 @@ def command(
     if form != "table":
         write_data({**dataclasses.asdict(report), "ok": report.ok}, form)
     if not report.ok:
-        sys.exit(EXIT_FAILED)
+        raise RetentionError(
+            f"run {short(report.run_id)}", summary(report), f"`cratedb-retention jobs --run={short(report.run_id)}`"
+        )

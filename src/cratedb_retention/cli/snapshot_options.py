@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cratedb_retention.cli.options import TEXT
+
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.model.catalog import TableName
@@ -20,11 +22,13 @@ def snapshot_options(function: F) -> F:
     """Add the options."""
     for option in reversed(
         (
-            click.option("--name", help="A snapshot's name, or the beginning of it."),
-            click.option("--table-schema", help="Only tables of this schema; * and ? are wildcards."),
-            click.option("--table-name", help="Only this table; * and ? are wildcards."),
-            click.option("--from", "start", metavar="INSTANT", help="Only what reaches beyond this instant."),
-            click.option("--to", "end", metavar="INSTANT", help="Only what begins before this instant."),
+            click.option("--name", type=TEXT, help="A snapshot's name, or the beginning of it."),
+            click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards."),
+            click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards."),
+            click.option(
+                "--from", "start", type=TEXT, metavar="INSTANT", help="Only what reaches beyond this instant."
+            ),
+            click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Only what begins before this instant."),
         )
     ):
         function = option(function)

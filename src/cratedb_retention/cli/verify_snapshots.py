@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data
 from cratedb_retention.cli.snapshot_options import read_request, snapshot_options
-from cratedb_retention.errors import EXIT_FAILED
+from cratedb_retention.errors import RetentionError
 
 
 @click.command("verify-snapshots")
@@ -34,6 +32,8 @@ def command(
     Examples:
       cratedb-retention verify-snapshots --table-name=metrics crate://localhost:4200/
     """
+    from cratedb_retention.model.words import plural
+
     request = read_request(name, table_schema, table_name, start, end)
     with options.open_retention(dburi, schema) as retention:
         found = retention.verify_snapshots(request)
@@ -46,5 +46,6 @@ def command(
             say(f"right: {verified.record.archived.name}: {verified.found}", "green")
     if not found and form == "table":
         say("no snapshot fits")
-    if any(verified.error for verified in found):
-        sys.exit(EXIT_FAILED)
+    failed = sum(verified.error is not None for verified in found)
+    if failed:
+        raise RetentionError("verify-snapshots", f"{failed:,} of {plural(len(found), 'snapshot')} can't be relied on")

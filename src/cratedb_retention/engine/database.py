@@ -92,6 +92,10 @@ class Database:
             text = self.render(statement) if statement is not None else ""
             logger.debug("failed: %s", text, exc_info=True)
             raise self._translate(error, text) from error
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # What DuckDB's driver makes of Ctrl-C.
+                raise KeyboardInterrupt from error
+            raise
 
     def refresh(self, table: sa.Table) -> None:
         """Make what was written to a table visible to the next query."""

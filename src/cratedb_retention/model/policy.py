@@ -59,6 +59,8 @@ def _tags(value: object) -> object:
     if isinstance(value, str):
         value = value.split(",")
     if isinstance(value, list | tuple | set | frozenset):
+        if any(isinstance(tag, list | tuple | dict) or tag is None for tag in value):
+            raise ValueError("a tag is text without commas, and not empty")
         tags = sorted({str(tag).strip() for tag in value})
         if any(not tag or "," in tag for tag in tags):
             raise ValueError("a tag is text without commas, and not empty")
@@ -84,6 +86,24 @@ DurationField = Annotated[
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 ZoneField = Annotated[str, BeforeValidator(_as_value_error(_zone))]
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+
+
+# Pydantic's types of error, as people say it.
+_IN_OUR_WORDS = {
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "has characters that it can't have",
+    "dict_type": "must be pairs, as `key: value`",
+    "model_type": "must be pairs, as `key: value`",
+    "tuple_type": "must be a list",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+}
 
 
 class ExpectedMax(BaseModel):
@@ -198,13 +218,23 @@ def explain_validation(error: Any) -> tuple[str, str, str]:
     """Say in thing, reason and remedy what a pydantic ``ValidationError`` complains about first."""
     import difflib
 
-    first = error.errors()[0]
+    first = first_error(error)
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(where.rpartition(".")[2], Policy.model_fields, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"known are: {', '.join(Policy.model_fields)}"
+        known = ExpectedMax.model_fields if where.startswith("expected_max.") else Policy.model_fields
+        close = difflib.get_close_matches(where.rpartition(".")[2], known, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
         return f"attribute {where}", "unknown", remedy
     if first["type"] == "missing":
         return f"attribute {where}", "missing", ""
+    if where.startswith("where."):
+        return f"attribute {where.rpartition('.')[0]}", "must be text, a number, true, false or null", ""
+    reason = _IN_OUR_WORDS.get(first["type"], reason).replace("Input should be ", "must be ")
     return (f"attribute {where}" if where else "policy"), reason, ""
+
+
+def first_error(error: Any) -> Any:
+    """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
+    errors = error.errors()
+    return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])

@@ -12,9 +12,16 @@ import yaml
 from pydantic import ValidationError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.policy import Policy, explain_validation
+from cratedb_retention.model.policy import Policy, explain_validation, first_error
 
 _REMEDY = "write `policies:` with a list below, as `cratedb-retention export` shows it"
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves days and instants as the text that they are written as."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
 
 
 def parse_policies(text: str, name: str) -> list[Policy]:
@@ -31,9 +38,12 @@ def parse_policies(text: str, name: str) -> list[Policy]:
         raise InvalidInput(_at(name, mark), f"not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise InvalidInput(name, f"not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise InvalidInput(name, "nested too deeply", _REMEDY) from None
     if root is None:
         raise InvalidInput(name, "the file is empty", _REMEDY)
     for node in _walk(root):
+        _refuse_foreign(name, node)
         _refuse_duplicates(name, node)
     return [_policy(name, number, node) for number, node in enumerate(_items(name, root))]
 
@@ -65,6 +75,13 @@ def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
                 waiting += node.value
 
 
+def _refuse_foreign(name: str, node: yaml.Node) -> None:
+    """A tag such as ``!!python/object`` asks for more than plain values."""
+    if node.tag not in _Loader.yaml_constructors:
+        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+        raise InvalidInput(_at(name, node.start_mark), f"not plain YAML: the tag {tag}", "write plain values")
+
+
 def _refuse_duplicates(name: str, node: yaml.Node) -> None:
     """YAML silently takes the last of two equal keys; here that could be the wrong retention period."""
     if not isinstance(node, yaml.MappingNode):
@@ -88,7 +105,7 @@ def _policy(name: str, number: int, node: yaml.Node) -> Policy:
         return Policy(**_construct(node))
     except ValidationError as error:
         thing, reason, remedy = explain_validation(error)
-        mark = _mark_of(node, error.errors()[0]["loc"])
+        mark = _mark_of(node, first_error(error)["loc"])
         raise InvalidInput(_at(name, mark), f"{where}, {thing}: {reason}", remedy) from None
     except yaml.MarkedYAMLError as error:
         raise InvalidInput(_at(name, error.problem_mark), f"{where}: not valid YAML: {error.problem}") from None
@@ -97,7 +114,7 @@ def _policy(name: str, number: int, node: yaml.Node) -> Policy:
 
 
 def _construct(node: yaml.MappingNode) -> dict[str, Any]:
-    loader = yaml.SafeLoader(io.StringIO(""))
+    loader = _Loader(io.StringIO(""))
     values = loader.construct_mapping(node, deep=True)
     return {str(key): value for key, value in values.items()}
 

@@ -29,10 +29,15 @@ class HoldStore:
         return [row_to_hold(row) for row in self._database.query(statement)]
 
     def place(self, hold: LegalHold) -> None:
-        """Put a hold in force. Placing the same one again changes nothing."""
+        """Put a hold in force, one that was released too. Placing one that is in force changes nothing."""
         if any(existing.id == hold.id for existing in self.active()):
             return
-        self._database.execute(sa.insert(self._table).values(**hold_to_row(hold)))
+        row = hold_to_row(hold)
+        values = {**row, "released_at": None, "released_by": None}
+        values.pop("id")  # A key can't be updated on CrateDB.
+        again = sa.update(self._table).where(self._table.c.id == hold.id).values(**values)
+        if self._database.execute(again) != 1:
+            self._database.execute(sa.insert(self._table).values(**row))
         self._database.refresh(self._table)
         self._write(Event.HOLD_PLACED, hold)
 
@@ -44,6 +49,8 @@ class HoldStore:
         :raises NotFound: if no hold in force begins so.
         :raises InvalidInput: if several do.
         """
+        if not identifier:
+            raise InvalidInput("hold", "no identifier", "`cratedb-retention list-holds` shows them")
         found = [hold for hold in self.active() if hold.id.startswith(identifier)]
         if not found:
             raise NotFound(f"hold {identifier}", "is not in force", "`cratedb-retention list-holds` shows them")

@@ -103,13 +103,14 @@ class Journal:
         c = self._table.c
         equal = {
             "table_name": wanted.table_name,
-            "run_id": wanted.run_id,
             "outcome": wanted.outcome,
             "event": wanted.event,
         }
         conditions = [c[name] == value for name, value in equal.items() if value is not None]
         if wanted.policy_id is not None:
             conditions.append(c.policy_id.startswith(wanted.policy_id, autoescape=True))
+        if wanted.run_id is not None:
+            conditions.append(c.run_id.startswith(wanted.run_id, autoescape=True))
         if wanted.since is not None:
             conditions.append(c.time >= wanted.since)
         columns = [column for column in c if column.name != "month"]

@@ -67,6 +67,8 @@ class PolicyStore:
         :raises NotFound: if there is none.
         :raises InvalidInput: if there are several.
         """
+        if not identifier:
+            raise InvalidInput("policy", "no identifier", "`cratedb-retention list-policies` shows them")
         policies, _ = self.all()
         found = [stored for stored in policies if stored.policy.id == identifier] or [
             stored for stored in policies if (stored.policy.id or "").startswith(identifier)

@@ -70,9 +70,7 @@ def _read_tables(
     """The tables that are wanted, with their partition columns; and those of them that are closed."""
     names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
     t = system_table("information_schema", "tables", *names).c
-    statement = sa.select(*(t[name] for name in names[:4])).where(
-        within(t.table_schema), t.table_type == "BASE TABLE"
-    )
+    statement = sa.select(*(t[name] for name in names[:4])).where(within(t.table_schema), t.table_type == "BASE TABLE")
     rows = [row for row in database.rows(statement) if wanted(TableName(row[0], row[1]))]
     return (
         {TableName(schema, name): tuple(by or ()) for schema, name, by, _ in rows},

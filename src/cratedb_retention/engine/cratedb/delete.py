@@ -82,4 +82,7 @@ def delete_rows(database: Database, step: DeleteRows, report: Report) -> StepRes
         check_health(database, step.table)
         refresh(database, step.table)
 
-    return delete_in_batches(database, SQL, step, report, BATCH, prepare)
+    result = delete_in_batches(database, SQL, step, report, BATCH, prepare)
+    # Or a plan that is made right now would find the same rows expired once more.
+    refresh(database, step.table)
+    return result

@@ -4,7 +4,7 @@ Archiving on CrateDB: one snapshot for each partition, verified, and only then i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,10 +13,12 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb.delete import check_age, drop_statement
 from cratedb_retention.engine.cratedb.health import check_health
-from cratedb_retention.engine.cratedb.sql import CreateSnapshot, DropSnapshot, system_table
+from cratedb_retention.engine.cratedb.sql import SQL, CreateSnapshot, DropSnapshot, refresh, system_table
 from cratedb_retention.engine.cratedb.tokens import is_protected, read_tokens
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, PartitionChanged
+from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import show_partition
 
@@ -38,8 +40,18 @@ def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepRes
         state = None
     if state is None:
         database.execute(create_statement(step))
+    return StepResult(_count(database, step), 1, step.piece.partition.size)
+
+
+def _count(database: Database, step: SnapshotPartition | DropArchived) -> int | None:
+    """The rows of the frozen partition; None if it is closed, which hides them."""
     partition = step.piece.partition
-    return StepResult(partition.rows, 1, partition.size)
+    if partition.closed:
+        return None
+    refresh(database, step.table)
+    condition = in_partitions(SQL, step.columns, [partition.values])
+    count = sa.select(sa.func.count()).select_from(table_ref(step.table)).where(condition)
+    return int(database.rows(count)[0][0])
 
 
 def create_statement(step: SnapshotPartition) -> sa.Executable:
@@ -84,16 +96,24 @@ def verify(database: Database, step: VerifySnapshot | DropArchived) -> StepResul
         raise DatabaseError(
             thing, f"is not complete ({state['state']}) {failures}", "look at the repository, run again"
         )
-    wanted = [None if value is None else _as_text(value) for value in step.piece.partition.values]
     held = state["table_partitions"] or []
-    if not any((p["table_schema"], p["table_name"]) == tuple(step.table) and list(p["values"]) == wanted for p in held):
+    if not any((p["table_schema"], p["table_name"]) == tuple(step.table) and _lists(p["values"], step) for p in held):
         raise DatabaseError(thing, f"does not hold partition {_label(step)}", "delete the snapshot and run again")
     return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
 
 
-def _as_text(value: object) -> str:
-    """A partition value as snapshots list it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _lists(texts: Sequence[str | None], step: VerifySnapshot | DropArchived) -> bool:
+    """Whether these are the values of the partition, as snapshots list them: all as text."""
+    values = step.piece.partition.values
+    return len(texts) == len(values) and all(map(_is_listed_as, values, texts))
+
+
+def _is_listed_as(value: Value, text: str | None) -> bool:
+    if value is None or text is None:
+        return value is text
+    if isinstance(value, bool):
+        return text == ("t" if value else "f")
+    return float(text) == value if isinstance(value, float) else text == str(value)
 
 
 def drop_archived(database: Database, step: DropArchived) -> StepResult:
@@ -104,12 +124,14 @@ def drop_archived(database: Database, step: DropArchived) -> StepResult:
     """
     check_health(database, step.table, step.columns, [step.piece])
     verify(database, step)
+    rows = step.piece.partition.rows
     # It is gone already if the answer to the same statement was lost, and this is the next try.
     if _check_token(database, step):
         if step.time_column is not None:
             check_age(database, step.table, step.columns, [step.piece], step.time_column, step.before)
+        rows = _count(database, step)
         database.execute(drop_statement(step.table, step.columns, [step.piece]))
-    return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
+    return StepResult(rows, 1, step.piece.partition.size)
 
 
 def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> str:

@@ -1,5 +1,5 @@
 """
-Reads DuckDB's catalog: two statements, and one for some hundred tables with partitions.
+Reads DuckDB's catalog: two statements, and one for some hundred tables.
 
 DuckDB has no partitions of its own. What counts as one is the rows that agree in the partition columns, which are, in
 this order: those that the table's comment names (``COMMENT ON TABLE t IS 'PARTITIONED BY (tenant, month)'``), the one
@@ -48,12 +48,15 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
         name: Table(name, columns[name], _partition_columns(columns[name], comment, named.get(name)), rows=rows)
         for name, (comment, rows) in comments.items()
     }
-    partitions = _read_partitions(database, [t for t in bare.values() if t.partitioned_by], tokens)
-    tables = {
-        name: Table(name, table.columns, table.partitioned_by, tuple(partitions.get(name, ())), table.rows)
-        for name, table in bare.items()
-    }
+    groups = _read_groups(database, list(bare.values()), tokens)
+    tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
     return Catalog(CAPABILITIES, tables)
+
+
+def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
+    """DuckDB's own number of rows still counts deleted ones; that of the groups does not."""
+    partitions = tuple(groups) if table.partitioned_by else ()
+    return Table(table.name, table.columns, table.partitioned_by, partitions, sum(g.rows or 0 for g in groups))
 
 
 def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
@@ -141,7 +144,7 @@ def _partition_columns(columns: Mapping[str, Column], comment: str | None, named
     return tuple(grids) if len(grids) == 1 else ()
 
 
-def _read_partitions(
+def _read_groups(
     database: Database, tables: Sequence[Table], tokens: set[TableName]
 ) -> dict[TableName, list[Partition]]:
     found: dict[TableName, list[Partition]] = defaultdict(list)
@@ -159,6 +162,7 @@ def _read_partitions(
 
 def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:
     columns = [table.columns[name] for name in table.partitioned_by]
+    with_token = with_token and bool(columns)
     token = fingerprint(stored(table.columns)) if with_token else sa.cast(sa.null(), sa.Text())
     return (
         sa.select(sa.literal_column(str(number)), *value_texts(SQL, columns, width), sa.func.count(), token)

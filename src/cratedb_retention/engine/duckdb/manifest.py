@@ -61,14 +61,22 @@ def scratch(repository: Path, name: str) -> Path:
 
 
 def publish(directory: Path, repository: Path, name: str, manifest: Manifest) -> None:
-    """Write the manifest, make all of it durable, and give the directory its name."""
-    (directory / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2, default=str) + "\n", encoding="utf-8")
-    for path in (directory / DATA, directory / MANIFEST, directory):
-        _sync(path)
+    """
+    Write the manifest, make all of it durable, and give the directory its name.
+
+    :raises DatabaseError: if the disk is full, or something else stands there.
+    """
+    text = json.dumps(asdict(manifest), indent=2, default=str) + "\n"
     target = repository / name
-    shutil.rmtree(target, ignore_errors=True)
-    directory.rename(target)
-    _sync(repository)
+    try:
+        (directory / MANIFEST).write_text(text, encoding="utf-8")
+        for path in (directory / DATA, directory / MANIFEST, directory):
+            _sync(path)
+        shutil.rmtree(target, ignore_errors=True)
+        directory.rename(target)
+        _sync(repository)
+    except OSError as error:
+        raise DatabaseError(f"snapshot {name}", str(error), f"look at repository {repository}") from None
 
 
 def _sync(path: Path) -> None:
@@ -90,7 +98,7 @@ def read_manifest(repository: Path, name: str) -> Manifest:
         text = (repository / name / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFound(f"snapshot {name}", f"is not in repository {repository}") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DatabaseError(f"snapshot {name}", str(error)) from None
     try:
         return Manifest(**json.loads(text))

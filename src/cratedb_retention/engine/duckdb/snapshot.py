@@ -57,13 +57,18 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
     manifest = Manifest(
         table=list(step.table),
         columns=[[column.name, column.type] for column in columns],
-        partition=[[c.name, v] for c, v in zip(step.columns, step.piece.partition.values, strict=True)],
+        partition=_label(step),
         rows=rows,
         token=step.piece.partition.token,
         sha256=checksum(directory / DATA),
     )
     publish(directory, repository, step.name, manifest)
     return StepResult(rows, 1, (repository / step.name / DATA).stat().st_size)
+
+
+def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> list[list[object]]:
+    """The partition as the manifest names it."""
+    return [[c.name, v] for c, v in zip(step.columns, step.piece.partition.values, strict=True)]
 
 
 def _exists(repository: Path, step: SnapshotPartition) -> bool:
@@ -113,6 +118,8 @@ def verify(database: Database, step: VerifySnapshot | DropArchived, find: FindRe
     :raises DatabaseError: if anything differs.
     """
     manifest = verify_file(database, find(step.repository), step.name)
+    if (manifest.table, manifest.partition) != (list(step.table), _label(step)):
+        raise DatabaseError(f"snapshot {step.name}", "its manifest names another partition", "run again")
     if manifest.token != step.piece.partition.token:
         raise DatabaseError(f"snapshot {step.name}", "holds another state of the partition", "run again")
     return StepResult(manifest.rows, 1)

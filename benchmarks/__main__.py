@@ -1,0 +1,85 @@
+"""
+Measures, and prints a table. Ends with 0 whatever it measured: how fast something is depends on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import expiring, planning, preparing, rows, start
+from benchmarks.line import Line
+from benchmarks.surroundings import NoServer, Surroundings
+
+MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
+    "start": start.measure,
+    "planning": planning.measure,
+    "rows": rows.measure,
+    "prepare": preparing.measure,
+    "expire": expiring.measure,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is named, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how long things take.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--repeat", type=int, metavar="N", help="how often, instead of what each one proposes")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in MEASUREMENTS]
+    if unknown or (options.repeat is not None and options.repeat < 1):
+        parser.error(f"unknown: {', '.join(unknown)}" if unknown else "--repeat must be at least 1")
+    console, lines = Console(), list[Line]()
+    started = time.monotonic()
+    with Surroundings(options.repeat) as surroundings:
+        missing = [name for name in options.names or MEASUREMENTS if not _measure(name, surroundings, lines, console)]
+    console.print(_table(lines))
+    console.print(f"Medians, taken by turns, in {time.monotonic() - started:.0f} seconds.")
+    if missing:
+        console.print(
+            f"[bold red]NOT MEASURED, or only in part: {', '.join(missing)}.[/] Without a CrateDB only half of this "
+            "can be measured: set CRATEDB_HOME (default: /opt/crate) or CRATEDB_URI."
+        )
+
+
+def _measure(name: str, surroundings: Surroundings, lines: list[Line], console: Console) -> bool:
+    """Collect lines; what goes wrong is shown, and the others go on."""
+    try:
+        with console.status(f"measuring: {name}"):
+            for line in MEASUREMENTS[name](surroundings):
+                lines.append(line)
+                console.print(f"[dim]{line.what}: {_seconds(line.ours)}[/]")
+    except NoServer:
+        console.print(f"[bold red]{name}: THERE IS NO CRATEDB[/]")
+        return False
+    except Exception:
+        console.print_exception()
+        return False
+    return True
+
+
+def _table(lines: Iterable[Line]) -> Table:
+    table = Table("what", title="How long it takes", show_lines=True)
+    for heading in ("ours", "by hand", "ratio", "statements"):
+        table.add_column(heading, justify="right")
+    for heading in ("goal", "met", "note"):
+        table.add_column(heading)
+    for line in lines:
+        met = {None: "", True: "[green]yes[/]", False: "[bold red]NO[/]"}[line.met]
+        ratio = "" if line.ratio is None else f"{line.ratio:.2f}"
+        sent = "" if line.statements is None else str(line.statements)
+        best = "" if line.best is None else _seconds(line.best)
+        table.add_row(line.what, _seconds(line.ours), best, ratio, sent, str(line.goal), met, line.note)
+    return table
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""
+What a measurement says: one line of the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is wanted; each attribute that is set must hold."""
+
+    seconds: float | None = None
+    ratio: float | None = None
+    statements: int | None = None
+
+    def __str__(self) -> str:
+        parts = [] if self.seconds is None else [f"≤ {self.seconds:g} s"]
+        parts += [] if self.ratio is None else [f"ratio ≤ {self.ratio:g}"]
+        parts += [] if self.statements is None else [f"≤ {self.statements} statements"]
+        return ", ".join(parts)
+
+
+NO_GOAL = Goal()
+
+
+@dataclass(frozen=True)
+class Line:
+    """
+    A measurement.
+
+    :param ours: Seconds that the toolkit took.
+    :param best: Seconds that the best hand-written way took, if there is one.
+    :param statements: How many statements the toolkit sent.
+    :param note: What else is worth knowing.
+    """
+
+    what: str
+    ours: float
+    best: float | None = None
+    statements: int | None = None
+    goal: Goal = NO_GOAL
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as long ours took."""
+        return self.ours / self.best if self.best else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None if there is none."""
+        pairs = ((self.ours, self.goal.seconds), (self.ratio, self.goal.ratio), (self.statements, self.goal.statements))
+        wanted = [(is_, goal) for is_, goal in pairs if goal is not None]
+        return all(is_ is not None and is_ <= goal for is_, goal in wanted) if wanted else None

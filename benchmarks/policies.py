@@ -1,0 +1,30 @@
+"""
+Many policies at once: stored as rows, since creating them one by one looks at all others each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention import Retention
+from cratedb_retention.model.policy import make_policy
+from cratedb_retention.store.codec import policy_to_row
+
+
+def store_policies(retention: Retention, policies: Sequence[dict[str, Any]]) -> None:
+    """Replace all stored policies of a database."""
+    database, table = retention.engine.database, retention.store.tables.policy
+    made = [make_policy(id=f"p{number:05}", **attributes) for number, attributes in enumerate(policies)]
+    database.execute(sa.delete(table))
+    database.refresh(table)
+    rows = [policy_to_row(policy, 1, retention.clock.now(), "bench") for policy in made]
+    database.execute(sa.insert(table), rows)
+    database.refresh(table)
+
+
+def statements(retention: Retention) -> int:
+    """How many statements were sent so far."""
+    return retention.engine.database.statements

@@ -1,0 +1,45 @@
+"""
+Taking the time: by turns, so that whatever else the machine does meets all that is compared.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def by_turns(repeat: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """
+    Measure several ways A, B by turns, A B A B.
+
+    :param ways: Each does something and returns the seconds that count, without what had to be prepared.
+    :return: The median of each.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeat):
+        for name, way in ways.items():
+            taken[name].append(way())
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def peak_megabytes(work: Callable[[], object]) -> float:
+    """How much memory some work needs beyond what is there already; that takes longer, so it is not timed."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        result = work()  # Held until the peak is read.
+        _, peak = tracemalloc.get_traced_memory()
+        del result
+        return (peak - before) / 1e6
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,83 @@
+"""Databases with some months of metrics, for the tests of the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from support.command import Command
+from support.cratedb import CrateDB
+from support.sql import quoted
+
+Contents = Callable[[], dict[str, list[tuple[Any, ...]]]]
+
+# 180 days from the first of January on: six partitions, of 31, 29, 31, 30, 31 and 28 rows.
+TABLES = """
+    CREATE TABLE metrics (
+        ts TIMESTAMP, tenant TEXT, value DOUBLE, month TIMESTAMP GENERATED ALWAYS AS (date_trunc('month', ts)));
+    INSERT INTO metrics SELECT TIMESTAMP '2024-01-01' + INTERVAL (i) DAY, 'acme', i FROM range(180) t(i);
+    CREATE TABLE events (ts TIMESTAMP, tenant TEXT);
+    INSERT INTO events
+        SELECT TIMESTAMP '2024-01-01' + INTERVAL (i) DAY, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'other' END
+        FROM range(180) t(i);
+    CREATE TABLE plain (id INTEGER);
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The DuckDB file of a test."""
+    return tmp_path / "test.duckdb"
+
+
+@pytest.fixture
+def bare(duckdb_uri: str, path: Path) -> Command:
+    """The command on a DuckDB file with tables, but without the toolkit's own."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(TABLES)
+    return Command(duckdb_uri)
+
+
+@pytest.fixture
+def command(bare: Command) -> Command:
+    """The command on a DuckDB file that is set up."""
+    bare.ok("setup")
+    return bare
+
+
+@pytest.fixture
+def contents(path: Path) -> Contents:
+    """Reads every row of every table of the DuckDB file, without the toolkit."""
+
+    def read() -> dict[str, list[tuple[Any, ...]]]:
+        with duckdb.connect(str(path)) as connection:
+            names = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+            return {
+                f"{schema}.{name}": connection.execute(f"FROM {quoted(schema, name)} ORDER BY ALL").fetchall()
+                for schema, name in names
+            }
+
+    return read
+
+
+@pytest.fixture
+def crate(cratedb: CrateDB, crate_schema: str) -> Command:
+    """The command on CrateDB, set up, with the table ``metrics`` in the test's own schema."""
+    table = quoted(crate_schema, "metrics")
+    cratedb.sql(
+        f"CREATE TABLE {table} (ts TIMESTAMP, tenant TEXT, value DOUBLE PRECISION,"
+        " month TIMESTAMP GENERATED ALWAYS AS date_trunc('month', ts))"
+        " CLUSTERED INTO 1 SHARDS PARTITIONED BY (month) WITH (number_of_replicas = 0)"
+    )
+    cratedb.sql(
+        f"INSERT INTO {table} (ts, tenant, value)"
+        " SELECT '2024-01-01'::TIMESTAMP + i * 86400000::BIGINT, 'acme', i FROM generate_series(0, 179) t (i)"
+    )
+    cratedb.sql(f"REFRESH TABLE {table}")
+    command = Command(cratedb.uri, f"{crate_schema}_ext")
+    command.ok("setup")
+    return command

@@ -1,0 +1,238 @@
+"""
+Bringing archived partitions back, on both engines: into their table and beside it, on hold, and only once.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention import RestoreRequest
+from cratedb_retention.errors import NotFound
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.instant import parse_instant, to_ms
+from cratedb_retention.store.snapshots import SnapshotStage
+from support.databases import MONTH, TIME, CrateBench, Database
+
+BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
+APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
+
+
+@pytest.fixture
+def archived(db: Database) -> str:
+    """A table of which April and May are archived and gone."""
+    db.create("metrics", BY_MONTH, by=["month"])
+    db.fill("metrics", [APRIL, MAY, MAY, JUNE])
+    db.policy("snapshot", "metrics", "30d")
+    assert db.run().partitions == 2
+    assert db.left("metrics") == [JUNE]
+    return "metrics"
+
+
+def ms(text: str) -> int:
+    """An instant in milliseconds."""
+    return to_ms(parse_instant(text))
+
+
+def test_back_into_the_table(db: Database, archived: str) -> None:
+    """Both partitions come back with all rows, and can be written to."""
+    restored = db.tool.restore(RestoreRequest(table_name=archived))
+    assert [(r.rows, r.error) for r in restored] == [(1, None), (2, None)]
+    assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
+    assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.RESTORED}
+    db.fill(archived, [MAY])
+    assert db.count(archived, f"month = '2024-05-01' AND ts = '{MAY}'") == 3
+    assert [row["outcome"] for row in db.journal(event="restored")] == ["done", "done"]
+
+
+def test_on_hold_until_released(db: Database, archived: str) -> None:
+    """What was restored stays; after its release, the next run archives it again."""
+    first, second = db.tool.restore(RestoreRequest(table_name=archived))
+    report = db.run()
+    assert (report.done, report.held, report.ok) == (0, 2, True)
+    assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
+    db.tool.release(first.hold_id or "")
+    assert db.run().partitions == 1
+    assert db.left(archived) == [MAY, MAY, JUNE]
+    db.tool.release(second.hold_id or "")
+    assert db.run().partitions == 1
+    assert db.left(archived) == [JUNE]
+    assert [v.error for v in db.tool.verify_snapshots()] == [None] * len(db.tool.snapshots())
+
+
+def test_hold_covers_only_what_came_back(db: Database, archived: str) -> None:
+    """Other partitions of the table expire as before."""
+    db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-05-01")))
+    assert db.left(archived) == [MAY, MAY, JUNE]
+    db.fill(archived, [APRIL])
+    assert db.run().partitions == 1
+    assert db.left(archived) == [MAY, MAY, JUNE]
+
+
+def test_restore_again(db: Database, archived: str) -> None:
+    """Restored, released, archived and restored once more, nothing is lost."""
+    for _ in range(2):
+        for restored in db.tool.restore(RestoreRequest(table_name=archived)):
+            assert restored.error is None
+            db.tool.release(restored.hold_id or "")
+        assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
+        assert db.run().ok
+        assert db.left(archived) == [JUNE]
+
+
+def test_partition_is_there(db: Database, archived: str) -> None:
+    """A partition that exists is not mixed with the archived one; the error says so, and no hold is left."""
+    db.fill(archived, ["2024-05-20T00:00:00Z"])
+    april, may = db.tool.restore(RestoreRequest(table_name=archived))
+    assert (april.rows, april.error) == (1, None)
+    assert "there already" in (may.error or "") or "exist" in (may.error or "")
+    assert db.left(archived) == [APRIL, "2024-05-20T00:00:00Z", JUNE]
+    assert [hold.id for hold in db.tool.holds()] == [april.hold_id]
+    assert sorted(str(row["outcome"]) for row in db.journal(event="restored")) == ["done", "failed"]
+
+
+def test_twice_in_a_row(db: Database, archived: str) -> None:
+    """A second restore fails, and the first one's rows and holds stay."""
+    request = RestoreRequest(table_name=archived)
+    assert all(restored.error is None for restored in db.tool.restore(request))
+    assert all(restored.error for restored in db.tool.restore(request))
+    assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
+    assert db.run().done == 0
+    assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
+
+
+def test_beside_the_table(db: Database, archived: str) -> None:
+    """Several partitions go into one table beside the original, which is not touched and needs no hold."""
+    into = TableName(db.schema, "metrics_restored")
+    restored = db.tool.restore(RestoreRequest(table_name=archived, into=into))
+    assert [(r.rows, r.error, r.hold_id) for r in restored] == [(1, None, None), (2, None, None)]
+    assert db.left("metrics_restored") == [APRIL, MAY, MAY]
+    assert db.count("metrics_restored", "month = '2024-05-01'") == 2
+    assert db.left(archived) == [JUNE]
+    assert db.tool.holds() == []
+    assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}
+
+
+def test_beside_the_table_is_writable(crate: CrateBench) -> None:
+    """The copy can be written to, though its partitions were frozen when they were archived."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [MAY, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    crate.run()
+    crate.tool.restore(RestoreRequest(table_name="metrics", into=TableName(crate.schema, "copy")))
+    crate.fill("copy", [MAY])
+    assert crate.count("copy") == 2
+
+
+def test_beside_twice(db: Database, archived: str) -> None:
+    """Restoring the same into the same table again doubles nothing."""
+    request = RestoreRequest(table_name=archived, into=TableName(db.schema, "copy"))
+    db.tool.restore(request)
+    assert all(restored.error for restored in db.tool.restore(request))
+    assert db.left("copy") == [APRIL, MAY, MAY]
+
+
+def test_into_another_schema(db: Database, archived: str) -> None:
+    """A table beside the original may be in another schema, the toolkit's for example."""
+    into = TableName(db.own_schema, "from_archive")
+    (restored,) = db.tool.restore(RestoreRequest(table_name=archived, end=ms("2024-05-01"), into=into))
+    assert (restored.rows, restored.error) == (1, None)
+    assert db.left("from_archive", schema=db.own_schema) == [APRIL]
+
+
+def test_time_range(db: Database, archived: str) -> None:
+    """Only what reaches into the range comes back; the range ends before its end."""
+    db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-04-30T23:00:00Z"), end=ms("2024-05-01")))
+    assert db.left(archived) == [APRIL, JUNE]
+    with pytest.raises(NotFound):
+        db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-06-01")))
+
+
+def test_by_name(db: Database, archived: str) -> None:
+    """One snapshot by the beginning of its name."""
+    april, _ = db.tool.snapshots()
+    (restored,) = db.tool.restore(RestoreRequest(name=april.archived.name[:-3]))
+    assert restored.record.archived.name == april.archived.name
+    assert db.left(archived) == [APRIL, JUNE]
+
+
+def test_unknown_name(db: Database, archived: str) -> None:
+    """A name that no snapshot has."""
+    with pytest.raises(NotFound, match="none fits"):
+        db.tool.restore(RestoreRequest(name="no-such-snapshot"))
+    assert db.left(archived) == [JUNE]
+
+
+def test_pattern(db: Database, archived: str) -> None:
+    """Tables by pattern, of one schema."""
+    request = RestoreRequest(table_schema=db.schema, table_name="met*")
+    assert len(db.tool.restore(request)) == 2
+    with pytest.raises(NotFound):
+        db.tool.restore(RestoreRequest(table_schema="elsewhere", table_name="*"))
+
+
+def test_latest_of_several(db: Database, archived: str) -> None:
+    """Of two snapshots of one partition, the later one comes back."""
+    db.time.set("2024-07-03T00:00:00+00:00")
+    db.fill(archived, ["2024-05-31T00:00:00Z"])
+    db.run()
+    assert len(db.tool.snapshots()) == 3
+    restored = db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-05-01")))
+    assert len(restored) == 1
+    assert db.left(archived) == ["2024-05-31T00:00:00Z", JUNE]
+
+
+def test_all_of_several(db: Database, archived: str) -> None:
+    """The earlier one can be had by its name, beside the table, so that no archived row is out of reach."""
+    _, may = db.tool.snapshots()
+    db.time.set("2024-07-03T00:00:00+00:00")
+    db.fill(archived, ["2024-05-31T00:00:00Z"])
+    db.run()
+    into = TableName(db.schema, "earlier")
+    (restored,) = db.tool.restore(RestoreRequest(name=may.archived.name, into=into))
+    assert restored.rows == 2
+    assert db.left("earlier") == [MAY, MAY]
+
+
+def test_verify(db: Database, archived: str) -> None:
+    """Snapshots that are complete are found so, and verifying leaves nothing behind."""
+    tables = db.rows("SELECT count(*) FROM information_schema.tables WHERE table_schema = ?", [db.schema])
+    april, may = db.tool.verify_snapshots()
+    assert (april.error, may.error) == (None, None)
+    assert "1 rows" in (april.found or "") and "2 rows" in (may.found or "")
+    assert db.rows("SELECT count(*) FROM information_schema.tables WHERE table_schema = ?", [db.schema]) == tables
+
+
+def test_verify_finds_what_is_gone(db: Database, archived: str) -> None:
+    """A snapshot that somebody deleted is found, and the others are still verified."""
+    april, _ = db.tool.snapshots()
+    db.drop_snapshot(april.archived.name)
+    first, second = db.tool.verify_snapshots()
+    assert first.error and second.error is None
+    (restored,) = db.tool.restore(RestoreRequest(name=april.archived.name))
+    assert restored.error
+    assert db.left(archived) == [JUNE]
+    assert db.tool.holds() == []
+
+
+def test_verify_finds_damage(db: Database, archived: str) -> None:
+    """A snapshot whose files were damaged on the disk is found, and restoring it brings no half of it."""
+    files = [path for path in db.snapshot_files() if path.stat().st_size]
+    assert files
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-40][::-1])
+    found = db.tool.verify_snapshots()
+    assert all(verified.error for verified in found)
+    assert all(restored.error for restored in db.tool.restore(RestoreRequest(table_name=archived)))
+    assert db.left(archived) == [JUNE]
+
+
+def test_table_is_gone(crate: CrateBench) -> None:
+    """On CrateDB a partition comes back even if its table was dropped."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [MAY, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    crate.run()
+    crate.sql(f"DROP TABLE {crate.q('metrics')}")
+    (restored,) = crate.tool.restore(RestoreRequest(table_name="metrics"))
+    assert restored.error is None
+    assert crate.left("metrics") == [MAY]
