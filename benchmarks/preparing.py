@@ -44,7 +44,9 @@ def _duckdb_tables(surroundings: Surroundings) -> Iterator[Line]:
     with Retention(uri) as retention:
         allowed: int | None = None
         for what, policies in cases.items():
-            line = _prepare(surroundings, retention, f"1,000 tables, 100,000 partitions, {what}, DuckDB", policies, allowed)
+            line = _prepare(
+                surroundings, retention, f"1,000 tables, 100,000 partitions, {what}, DuckDB", policies, allowed
+            )
             allowed = line.statements
             yield line
 

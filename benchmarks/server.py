@@ -69,7 +69,9 @@ class Daily:
                 break
         else:
             raise RuntimeError(f"{self.name} could not be filled")
-        while self.server.value("SELECT count(*) FROM sys.shards WHERE schema_name = ? AND state <> 'STARTED'", [SCHEMA]):
+        while self.server.value(
+            "SELECT count(*) FROM sys.shards WHERE schema_name = ? AND state <> 'STARTED'", [SCHEMA]
+        ):
             time.sleep(0.05)
 
     def expect_none(self) -> None:

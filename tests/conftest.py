@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.sql import quoted
@@ -22,6 +23,14 @@ REMEDY = (
     "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
     " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME."
 )
+# How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
+settings.register_profile(
+    "patient",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 MARKED_BY_FIXTURE = {"cratedb": "cratedb", "cratedb_cluster": "cluster"}
 
 

@@ -1,5 +1,5 @@
 """
-cratedb-retention: expires, moves, archives and downsamples time-series data by policies stored in the database.
+cratedb-retention: expires, moves and archives time-series data by policies stored in the database.
 
 The names below are the public ones; they are imported when they are first used, since a command that prints its help
 needs none of them.

@@ -47,6 +47,8 @@ from cratedb_retention.store.tables import DEFAULT_SCHEMA
 
 # A cutoff may lie a little ahead: elsewhere it is tomorrow already.
 _TOLERANCE = dt.timedelta(days=1)
+# Added before rounding down: the end of a hold is rounded up, since in doubt a row stays.
+_ALMOST_A_MILLISECOND = dt.timedelta(microseconds=999)
 
 
 class Retention:
@@ -291,7 +293,7 @@ class Retention:
             table_name=table_name,
             where=dict(where or {}),
             start=None if start is None else to_ms(start),
-            end=None if end is None else to_ms(end),
+            end=None if end is None else to_ms(end + _ALMOST_A_MILLISECOND),
             reason=reason,
             placed_by=self.actor.name,
             placed_at=to_ms(self.clock.now()),

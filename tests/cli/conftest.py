@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
-from support.command import Command
+from support.command import Command, Contents, Rows
 from support.cratedb import CrateDB
 from support.sql import quoted
-
-Contents = Callable[[], dict[str, list[tuple[Any, ...]]]]
 
 # 180 days from the first of January on: six partitions, of 31, 29, 31, 30, 31 and 28 rows.
 TABLES = """
@@ -53,7 +51,7 @@ def command(bare: Command) -> Command:
 def contents(path: Path) -> Contents:
     """Reads every row of every table of the DuckDB file, without the toolkit."""
 
-    def read() -> dict[str, list[tuple[Any, ...]]]:
+    def read() -> Rows:
         with duckdb.connect(str(path)) as connection:
             names = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
             return {
@@ -81,3 +79,12 @@ def crate(cratedb: CrateDB, crate_schema: str) -> Command:
     command = Command(cratedb.uri, f"{crate_schema}_ext")
     command.ok("setup")
     return command
+
+
+@pytest.fixture
+def cratedb_address(cratedb: CrateDB) -> Iterator[str]:
+    """The address of CrateDB with a user of its own, who may do nothing, and a password."""
+    name = f"user_{uuid.uuid4().hex[:8]}"
+    cratedb.sql(f"CREATE USER {name} WITH (password = 's3cr3t')")
+    yield cratedb.uri.replace("crate://", f"crate://{name}:s3cr3t@")
+    cratedb.sql(f"DROP USER {name}")

@@ -38,6 +38,7 @@ def run_script(text: str, folder: Path, **variables: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/holds-and-archive.md", "docs/duckdb.md"])
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""

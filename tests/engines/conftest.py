@@ -34,3 +34,12 @@ def db(request: pytest.FixtureRequest) -> Database:
     """Each engine in turn."""
     bench: Database = request.getfixturevalue(request.param)
     return bench
+
+
+@pytest.fixture
+def crate_own(cratedb: CrateDB, crate_repository: str) -> Iterator[CrateBench]:
+    """A CrateDB whose schemas have names that must be quoted."""
+    bench = CrateBench(cratedb, f"Users'-%(x)s:{crate_repository}", crate_repository)
+    yield bench
+    bench.close()
+    cratedb.drop_schemas(bench.schema, bench.own_schema)

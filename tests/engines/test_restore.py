@@ -224,6 +224,9 @@ def test_verify_finds_damage(db: Database, archived: str) -> None:
     assert all(verified.error for verified in found)
     assert all(restored.error for restored in db.tool.restore(RestoreRequest(table_name=archived)))
     assert db.left(archived) == [JUNE]
+    db.fill(archived, [MAY])
+    assert db.left(archived) == [MAY, JUNE]
+    assert db.tool.holds() == []
 
 
 def test_table_is_gone(crate: CrateBench) -> None:

@@ -29,7 +29,7 @@ archived = st.builds(
     DAYS,
     st.just({}) | st.just({"tenant": "a"}),
 )
-lawful = settings(max_examples=150, deadline=None)
+lawful = settings(max_examples=150)
 
 
 @lawful

@@ -31,6 +31,7 @@ class Scenario:
 
     :param by: Partition columns; empty: rows are deleted.
     :param policy: What the policy says beyond that.
+    :param old: Times of rows that expire, in one or more partitions.
     """
 
     name: str
@@ -38,9 +39,9 @@ class Scenario:
     columns: Mapping[str, str]
     by: tuple[str, ...] = ()
     policy: Mapping[str, str] = field(default_factory=dict)
+    old: tuple[str, ...] = ("2024-04-10", "2024-04-11", "2024-05-01", "2024-05-20", "2024-05-31")
 
     # 2 June is the limit: older rows expire, but not those in a partition that reaches beyond it.
-    old = ("2024-04-10", "2024-04-11", "2024-05-01", "2024-05-20", "2024-05-31")
     border = ("2024-06-01",)
     young = ("2024-06-02", "2024-07-01")
 
@@ -69,7 +70,7 @@ SCENARIOS = (
     Scenario("delete", "delete", _BY_MONTH, ("month",)),
     Scenario("delete-text", "delete", _BY_TEXT, ("batch",), {"partition_column": "batch"}),
     Scenario("delete-rows", "delete", _PLAIN),
-    Scenario("snapshot", "snapshot", _BY_MONTH, ("month",)),
+    Scenario("snapshot", "snapshot", _BY_MONTH, ("month",), old=("2024-05-01", "2024-05-20", "2024-05-31")),
 )
 
 

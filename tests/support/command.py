@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,10 @@ from typing import Any
 from unittest.mock import patch
 
 from cratedb_retention.cli.main import main
+
+# All rows of all tables.
+Rows = dict[str, list[tuple[Any, ...]]]
+Contents = Callable[[], Rows]
 
 TIMEOUT = 120
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

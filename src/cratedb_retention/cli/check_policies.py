@@ -25,11 +25,12 @@ def command(
 
     \b
     Examples:
-      cratedb-retention check crate://localhost:4200/
+      cratedb-retention check-policies crate://localhost:4200/
     """
     with options.open_retention(dburi, schema) as retention:
-        findings = retention.check(options.read_selection(retention, strategy, tags, policy_id))
-        count = len(retention.policies())
+        chosen = options.read_selection(retention, strategy, tags, policy_id)
+        findings = retention.check(chosen)
+        count = len(retention.policies(chosen))
     if form != "table":
         write_data([dataclasses.asdict(finding) for finding in findings], form)
     elif findings:

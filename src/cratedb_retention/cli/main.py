@@ -85,6 +85,15 @@ class Commands(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         return _ALIASES.get(name or "", name), command, rest
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the command. When its reader (head, less) has seen enough, that is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python would complain once more when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
         if not args:
@@ -145,10 +154,6 @@ def main() -> None:
         code = _complain(error.format_message(), EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
         code = _complain("interrupted; the next run goes on from here", EXIT_FAILED)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except UnicodeEncodeError:
         code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)
     except Exception as error:

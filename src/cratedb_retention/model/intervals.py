@@ -13,6 +13,7 @@ import re
 import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
@@ -75,6 +76,12 @@ def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
     :param columns: Names of the table's columns.
     :return: None if it is not understood; then the partition's interval must come from its rows.
     """
+    return _read_grid(expression, frozenset(columns))
+
+
+@lru_cache(maxsize=4096)
+def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
+    """Remembered, since many tables are alike, and each is looked at for every policy that means it."""
     tokens = _without_cast(_tokens(expression))
     if len(tokens) < 4 or tokens[1][1] != "(":
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
+from cratedb_retention.planning.filters import FilterIndex
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.targets import Target
@@ -37,6 +38,8 @@ class Context:
     archivers: Mapping[TableName, list[Target]]
     frozen: frozenset[PartitionKey]
     _claimed: set[PartitionKey] = field(default_factory=set)
+    _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)
+    _archivers: dict[TableName, FilterIndex[Target]] = field(default_factory=dict)
 
     def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
         """Note that a task is about these pieces, so that no other one will be."""
@@ -55,14 +58,20 @@ class Context:
         return not piece.partition.frozen or (table, piece.partition.values) in self.frozen
 
     def hold_on(self, target: Target, piece: Piece) -> TableHold | None:
-        """The first hold that covers a piece."""
-        holds = self.holds.get(target.table.name)
-        return next((hold for hold in holds if hold.covers(piece, target.columns)), None) if holds else None
+        """The first hold that any row of a piece may be under."""
+        name = target.table.name
+        if name not in self.holds:
+            return None
+        if name not in self._holds:
+            self._holds[name] = FilterIndex(target.columns, [(hold, hold.where or ()) for hold in self.holds[name]])
+        holds = self._holds[name].fitting(piece.partition.values)
+        return next((hold for hold in holds if hold.hold.overlaps(piece.start, piece.end)), None)
 
     def archiver_of(self, target: Target, piece: Piece) -> Target | None:
         """The target that wants to archive a piece, now or later."""
-        for archiver in self.archivers.get(target.table.name, ()):
-            names = [column.name for column in archiver.columns]
-            if all(piece.partition.values[names.index(column.name)] == value for column, value in archiver.where):
-                return archiver
-        return None
+        name = target.table.name
+        if name not in self.archivers:
+            return None
+        if name not in self._archivers:
+            self._archivers[name] = FilterIndex(target.columns, [(t, t.where) for t in self.archivers[name]])
+        return next(iter(self._archivers[name].fitting(piece.partition.values)), None)

@@ -4,13 +4,13 @@ Legal holds applied to a target: which of its pieces, or which of its rows, must
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Catalog, Column, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.plan import Piece, Spared
+from cratedb_retention.model.patterns import find_tables
+from cratedb_retention.model.plan import Spared
 from cratedb_retention.planning.targets import Undecided, bind_where
 
 
@@ -32,16 +32,6 @@ class TableHold:
         legal = "legal " if self.hold.kind is HoldKind.LEGAL else ""
         return f"{legal}hold {self.hold.id[:8]}{reason}; it stays until that is released"
 
-    def covers(self, piece: Piece, columns: Sequence[Column]) -> bool:
-        """
-        Whether any row of a partition may be under the hold.
-
-        A filter on a column that does not partition the table can't tell partitions apart: it covers them all.
-        """
-        values = dict(zip([column.name for column in columns], piece.partition.values, strict=True))
-        fits = all(values.get(column.name, value) == value for column, value in self.where or ())
-        return fits and self.hold.overlaps(piece.start, piece.end)
-
     @property
     def spared(self) -> Spared | None:
         """The rows that it keeps; None if it keeps the whole table."""
@@ -54,11 +44,9 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
     """Find the tables that each hold covers."""
     found: dict[TableName, list[TableHold]] = {}
     for hold in sorted(holds, key=lambda h: h.id):
-        schema = matcher(hold.table_schema or catalog.capabilities.default_schema)
-        name = matcher(hold.table_name)
-        for table in catalog.tables.values():
-            if schema(table.name.schema) and name(table.name.name):
-                found.setdefault(table.name, []).append(_bind(hold, table))
+        schema = hold.table_schema or catalog.capabilities.default_schema
+        for name in find_tables(schema, hold.table_name, catalog.tables):
+            found.setdefault(name, []).append(_bind(hold, catalog.tables[name]))
     return found
 
 

@@ -20,6 +20,9 @@ from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.model.catalog import TableName
 
 
+_LEFT_HALF = "failed to restore"
+
+
 class CrateArchive:
     """Snapshots made with ``CREATE SNAPSHOT``."""
 
@@ -68,10 +71,17 @@ class CrateArchive:
 
         :raises Conflict: if the partition is there already.
         """
-        for statement in self._statements(snapshot, into):
-            self._database.execute(statement)
-        refresh(self._database, into)
         condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
+        restore, thaw = self._statements(snapshot, into)
+        try:
+            self._database.execute(restore)
+        except DatabaseError as error:
+            # It leaves a partition behind that lacks shards: nobody could write to it, or restore it again.
+            if _LEFT_HALF in error.reason:
+                self._database.execute(sa.delete(table_ref(into)).where(condition))
+            raise
+        self._database.execute(thaw)
+        refresh(self._database, into)
         count = sa.select(sa.func.count()).select_from(table_ref(into)).where(condition)
         return int(self._database.rows(count)[0][0])
 

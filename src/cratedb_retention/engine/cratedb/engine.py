@@ -49,7 +49,8 @@ class CrateDBEngine:
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
         self.clock = clock
         try:
-            engine = sa.create_engine(address.dburi)
+            # With the driver's other style of parameters, a percent sign in a name is taken for one.
+            engine = sa.create_engine(address.dburi, paramstyle="qmark")
         except SQLAlchemyError as error:
             raise InvalidInput(f"database address {address.safe}", str(error)) from None
         self._database = Database(

@@ -40,8 +40,8 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
-    columns = _read_columns(database, wanted)
-    comments = _read_comments(database, wanted)
+    comments, definitions = _read_tables(database, wanted)
+    columns = _read_columns(database, wanted, definitions)
     named = _named_columns(selectors, comments)
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, comments)}
     bare = {
@@ -76,7 +76,9 @@ def _system(function: str, *columns: str) -> sa.TableValuedAlias:
     return getattr(sa.func, function)().table_valued(*columns)  # type: ignore[no-any-return]
 
 
-def _read_columns(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, dict[str, Column]]:
+def _read_columns(
+    database: Database, wanted: Callable[[TableName], bool], definitions: Mapping[TableName, str]
+) -> dict[TableName, dict[str, Column]]:
     names = ("schema_name", "table_name", "column_name", "data_type", "column_default", "column_index")
     c = _system("duckdb_columns", *names, "database_name", "internal").c
     mine = (c.database_name == sa.func.current_database(), sa.not_(c.internal))
@@ -87,37 +89,49 @@ def _read_columns(database: Database, wanted: Callable[[TableName], bool]) -> di
         name = TableName(schema, table)
         if wanted(name):
             found[name][column] = Column(column, data_type, kind_of(data_type), default)
-    for columns in found.values():
+    for table, columns in found.items():
         for column in columns.values():
-            columns[column.name] = _without_plain_default(column, columns)
+            columns[column.name] = _without_plain_default(column, columns, definitions.get(table, ""))
     return found
 
 
-def _without_plain_default(column: Column, columns: Mapping[str, Column]) -> Column:
-    """DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns."""
+def _without_plain_default(column: Column, columns: Mapping[str, Column], definition: str) -> Column:
+    """
+    DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns.
+
+    A default may hold such a name as a text, a type or a function; then the table's definition tells them apart.
+    """
     expression = column.expression
     words = set(re.findall(r'"(?:[^"]|"")*"|[^\W\d][\w$]*', expression or ""))
     named = {word[1:-1].replace('""', '"') if word.startswith('"') else word for word in words}
     refers = bool(named & (set(columns) - {column.name}))
-    return Column(column.name, column.type, column.kind, expression if refers else None)
+    generated = refers and f"DEFAULT({expression})" not in definition
+    return Column(column.name, column.type, column.kind, expression if generated else None)
 
 
-def _read_comments(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, tuple[str | None, int]]:
-    """Tables with their comment and their number of rows."""
+def _read_tables(
+    database: Database, wanted: Callable[[TableName], bool]
+) -> tuple[dict[TableName, tuple[str | None, int]], dict[TableName, str]]:
+    """Tables with their comment and their number of rows; and their definitions as SQL."""
     t = _system(
         "duckdb_tables",
         "schema_name",
         "table_name",
         "comment",
         "estimated_size",
+        "sql",
         "database_name",
         "internal",
         "temporary",
     ).c
     mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
-    rows = database.rows(sa.select(t.schema_name, t.table_name, t.comment, t.estimated_size).where(*mine))
-    tables = ((TableName(schema, name), (comment, size)) for schema, name, comment, size in rows)
-    return {name: found for name, found in tables if wanted(name)}
+    rows = database.rows(sa.select(t.schema_name, t.table_name, t.comment, t.estimated_size, t.sql).where(*mine))
+    tables = [(TableName(schema, name), comment, size, text) for schema, name, comment, size, text in rows]
+    tables = [table for table in tables if wanted(table[0])]
+    return (
+        {name: (comment, size) for name, comment, size, _ in tables},
+        {name: text or "" for name, _, _, text in tables},
+    )
 
 
 def kind_of(data_type: str) -> Kind:

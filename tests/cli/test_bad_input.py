@@ -1,0 +1,170 @@
+"""Wrong input: one line that says what is wrong and what to do, exit code 2, and nothing changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.command import Command, Contents
+
+CREATE = ("create-policy", "--strategy=delete", "--table-name=x", "--retention-period=1d")
+REQUIRED = "--table-name, --retention-period missing"
+CASES: list[tuple[tuple[str, ...], str]] = [
+    # Commands and options that there are not.
+    (("lst",), "No such command 'lst'. Did you mean 'list'? Try `cratedb-retention --help`."),
+    (("list-policy",), "Did you mean 'list-policies'?"),
+    (("xyzzy",), "No such command 'xyzzy'. Try `cratedb-retention --help`."),
+    (("--versoin",), "No such option '--versoin'"),
+    (("run", "--dry"), "Did you mean '--dry-run'?"),
+    (("run", "--tagz=a"), "Did you mean '--tags'?"),
+    (
+        ("list", "duckdb:///a", "more"),
+        "unexpected extra argument (more). Try `cratedb-retention list-policies --help`.",
+    ),
+    (("list", "--format=xml"), "'xml' is not one of 'table', 'json', 'yaml'"),
+    # Choosing policies.
+    (("plan", "--strategy=remove"), "strategy 'remove': unknown. Use one of: delete, reallocate, snapshot"),
+    (("plan", "--strategy="), "'--strategy': it is empty"),
+    (("run", "--policy="), "'--policy': it is empty"),
+    (("list", "--schema="), "'--schema': it is empty"),
+    # Instants.
+    (("plan", "--cutoff=yesterday"), "instant 'yesterday': not an ISO 8601 date and time. Write it like 2024-"),
+    (("plan", "--cutoff-day=2024-02-30"), "day '2024-02-30': not an ISO 8601 date. Write it like 2024-06-01"),
+    (("run", "--cutoff-day="), "'--cutoff-day': it is empty"),
+    (("run", "--cutoff="), "'--cutoff': it is empty"),
+    (("run", "--cutoff-day=2024-01-01", "--cutoff=2024-01-01"), "both are given"),
+    (("run", "--cutoff-day=2999-01-01"), "lies in the future, so data would expire before its time"),
+    (("plan", "--cutoff=2999-01-01T00:00Z"), "say --allow-future-cutoff"),
+    (("jobs", "--since=now"), "instant 'now': not an ISO 8601"),
+    (("jobs", "--limit=0"), "'--limit': 0 is not in the range"),
+    (("jobs", "--outcome=good"), "'good' is not one of"),
+    # A new policy.
+    (("create",), "--strategy, --table-name, --retention-period missing. --help shows examples"),
+    (("create", "--strategy=delete"), REQUIRED),
+    ((*CREATE[:3], "--retention-period=1x"), "duration '1x': not a duration. Write it like 90d, 36h, 3 months"),
+    ((*CREATE[:3], "--retention-period=-1"), "duration '-1': not a duration"),
+    ((*CREATE[:3], "--retention-period=1.5d"), "duration '1.5d': not a duration"),
+    ((*CREATE[:3], "--retention-period=99999 years"), "longer than 9999 years. Write forever"),
+    ((*CREATE, "--strategy=remove"), "strategy 'remove': unknown"),
+    ((*CREATE, "--strategy=snapshot"), "snapshot needs target_repository_name"),
+    ((*CREATE, "--strategy=reallocate"), "reallocate needs reallocation_attribute_name and"),
+    ((*CREATE, "--table-name="), "'--table-name': it is empty"),
+    ((*CREATE, "--id="), "'--identifier' / '--id': it is empty"),
+    ((*CREATE, "--time-zone=Mars/Olympus"), "time zone 'Mars/Olympus': unknown. Write an IANA name"),
+    ((*CREATE, "--tags="), "a tag is text without commas, and not empty"),
+    ((*CREATE, "--tags=a,,b"), "a tag is text without commas, and not empty"),
+    ((*CREATE, "--where=tenant"), "--where 'tenant': not of the form KEY=VALUE. Write it like tenant=acme"),
+    ((*CREATE, "--where==acme"), "not of the form KEY=VALUE"),
+    ((*CREATE, "--where=a=1", "--where=a=2"), "--where a: given twice"),
+    ((*CREATE, "--expected-max=rows"), "--expected-max 'rows': not of the form KEY=VALUE. Write it like rows=1000"),
+    ((*CREATE, "--expected-max=rows=many"), "--expected-max rows: 'many' is no number"),
+    ((*CREATE, "--expected-max=rows=1.5"), "expected_max.rows: must be a whole number"),
+    ((*CREATE, "--expected-max=rows=-1"), "expected_max.rows: must be greater than or equal to 0"),
+    ((*CREATE, "--expected-max=percent=101"), "expected_max.percent: must be less than or equal to 100"),
+    ((*CREATE, "--expected-max=rows=nan"), "must be a finite number"),
+    ((*CREATE, "--expected-max=row=1"), "expected_max.row: unknown. Did you mean rows?"),
+    ((*CREATE, "--expected-max=zzz=1"), "unknown. Known are: partitions, rows, percent"),
+    # Changing and deleting policies.
+    (("edit",), "Missing option '--identifier' / '--id'"),
+    (("edit", "--id=p1"), "nothing to change. Give the attributes that change, see --help"),
+    (("edit", "--id=", "--disabled"), "it is empty"),
+    (("edit", "--id=p", "--disabled"), "policy p: fits 2 policies. Write more of the identifier"),
+    (("edit", "--id=p1", "--clear=descripton"), "--clear descripton: unknown. Did you mean description?"),
+    (("edit", "--id=p1", "--clear=strategy"), "--clear strategy: a policy needs it"),
+    (("edit", "--id=p1", "--clear=id"), "--clear id: a policy needs it"),
+    (("edit", "--id=p1", "--strategy=snapshot"), "snapshot needs target_repository_name"),
+    (("edit", "--id=p1", "--retention-period=soon"), "duration 'soon': not a duration"),
+    (("edit", "--id=p1", "--if-version=one", "--disabled"), "'one' is not a valid integer"),
+    (("rm",), "needs either --id or --tags"),
+    (("rm", "--id=p1", "--tags=a"), "needs either --id or --tags"),
+    (("rm", "--id=p"), "policy p: fits 2 policies"),
+    (("rm", "--id="), "it is empty"),
+    # Archive and holds.
+    (("restore",), "nothing is chosen. Give --name, --table-name, --from, --to, or --all"),
+    (("restore", "--name="), "'--name': it is empty"),
+    (("restore", "--from=then"), "instant 'then': not an ISO 8601"),
+    (("restore", "--all", "--into=a.b.c"), "--into 'a.b.c': not of the form SCHEMA.TABLE"),
+    (("restore", "--all", "--into=a."), "--into 'a.': not of the form SCHEMA.TABLE"),
+    (("restore", "--all", "--into="), "'--into': it is empty"),
+    (("list-snapshots", "--to=then"), "instant 'then': not an ISO 8601"),
+    (("release",), "Missing argument 'HOLD_ID'"),
+    (("release", ""), "it is empty"),
+    (("hold",), "Missing option '--table-name'"),
+    (("hold", "--table-name="), "it is empty"),
+    (("hold", "--table-name=x", "--from=2024-02-01", "--to=2024-01-01"), "it ends before it begins"),
+    (("hold", "--table-name=x", "--from=2024-02-01", "--to=2024-02-01"), "it ends before it begins"),
+    (("hold", "--table-name=x", "--from=then"), "instant 'then': not an ISO 8601"),
+    (("hold", "--table-name=x", "--where=tenant"), "--where 'tenant': not of the form KEY=VALUE"),
+    (("hold", "--table-name=x", "--from="), "it is empty"),
+    # Files.
+    (("apply",), "Missing option '-f' / '--file'"),
+    (("apply", "-f", "missing.yaml"), "'missing.yaml': No such file or directory. Try"),
+    (("apply", "-f", "/"), "'/': Is a directory. Try"),
+    (("export", "--format=table"), "'table' is not one of 'yaml', 'json'"),
+]
+# What is well said, but not there, or not possible: exit code 1.
+ABSENT: list[tuple[tuple[str, ...], str]] = [
+    (("list", "--policy=nope"), "policy nope: does not exist. `cratedb-retention list-policies` shows them"),
+    (("run", "--policy=nope"), "policy nope: does not exist"),
+    (("edit", "--id=nope", "--disabled"), "policy nope: does not exist"),
+    (("edit", "--id=p1", "--disabled", "--if-version=7"), "changed it in the meantime. Look at it again, then repeat"),
+    (("rm", "--id=nope"), "policy nope: does not exist"),
+    ((*CREATE[:2], "--table-name=metrics", "--retention-period=1d"), "policy p1 does delete there already, after 60d"),
+    ((*CREATE, "--id=p1"), "policy p1: the identifier is taken. Choose another one"),
+    (
+        (*CREATE, "--strategy=reallocate", "--reallocation-attribute-name=a", "--reallocation-attribute-value=b"),
+        "strategy reallocate: DuckDB has no nodes to move data between. Use CrateDB",
+    ),
+    (("restore", "--all"), "snapshots: none fits. `cratedb-retention list-snapshots` shows what there is"),
+    (("restore", "--name=nope", "--dry-run"), "snapshots: none fits"),
+    (("release", "nope"), "hold nope: is not in force. `cratedb-retention list-holds` shows them"),
+    (("list", "--schema=nope"), "nope.jobs_log: does not exist. Run `cratedb-retention setup` first"),
+]
+
+
+@pytest.fixture
+def stocked(command: Command) -> Command:
+    """Two policies whose identifiers begin alike, and a hold."""
+    command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=60d", "--id=p1")
+    command.ok("create", "--strategy=delete", "--table-name=events", "--retention-period=60d", "--id=p2", "--tags=a")
+    command.ok("hold", "--table-name=plain")
+    return command
+
+
+@pytest.mark.parametrize(
+    ("args", "message"), CASES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_wrong_input(stocked: Command, contents: Contents, args: tuple[str, ...], message: str) -> None:
+    """What can't be meant ends with 2, in one line that names the option or attribute."""
+    before = contents()
+    assert message in stocked.refused(2, *args)
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "message"), ABSENT, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_absent_or_impossible(stocked: Command, contents: Contents, args: tuple[str, ...], message: str) -> None:
+    """What is not there, or can't be done here, ends with 1, in one line that names it."""
+    before = contents()
+    assert message in stocked.refused(1, *args)
+    assert contents() == before
+
+
+def test_bytes_that_are_no_text(command: Command, contents: Contents) -> None:
+    """An argument in another encoding is refused rather than stored."""
+    before = contents()
+    outcome = command.process("create", "--strategy=delete", "--retention-period=1d", "--table-name=\udcff")
+    assert outcome.code == 2
+    assert outcome.err.startswith("Error: ")
+    assert "mistake in the program" not in outcome.err
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    "args", [["list"], ["plan"], ["run"], ["status"], ["check"], ["jobs"], ["list-holds"], list(CREATE)]
+)
+def test_not_set_up_yet(bare: Command, contents: Contents, args: list[str]) -> None:
+    """Before ``setup``, each command says that it is missing."""
+    before = contents()
+    assert "Run `cratedb-retention setup` first" in bare.refused(1, *args)
+    assert contents() == before

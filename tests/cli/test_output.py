@@ -1,0 +1,149 @@
+"""What is written: parsable where a program reads it, and text where people do, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from support.command import Command, argv
+
+HOSTILE = [
+    "[bold]x[/]",
+    "<script>alert(1)</script>",
+    "[/]",
+    ":smile:",
+    "{x}",
+    "%s",
+    "--help",
+    "'\"`",
+    "äöü 🌲",
+    "[link=x]y",
+]
+FORMATS = ["table", "json", "yaml"]
+READERS = [
+    ["list-policies"], ["list-tags"], ["check"], ["plan", "--cutoff-day=2024-07-01"], ["status"], ["jobs"],
+    ["list-snapshots"], ["list-holds"], ["run", "--dry-run", "--cutoff-day=2024-07-01"], ["verify-snapshots"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def filled(command: Command) -> Command:
+    """A database with a policy, a run, a hold and a snapshot."""
+    command.ok(
+        "create", "--strategy=snapshot", "--table-name=metrics", "--retention-period=100d", "--tags=a,b",
+        "--target-repository-name=archive",
+    )  # fmt: skip
+    command.ok("run", "--cutoff-day=2024-07-01")
+    command.ok("restore", "--all")
+    return command
+
+
+@pytest.mark.parametrize("args", READERS, ids=" ".join)
+def test_json_and_yaml_say_the_same(filled: Command, args: list[str]) -> None:
+    """Both formats can be parsed, hold the same values, and nothing else is on stdout."""
+    as_json = json.loads(filled.ok(*args, "--format=json"))
+    assert yaml.safe_load(filled.ok(*args, "--format=yaml")) == as_json
+    assert filled.ok(*args).strip()
+
+
+def test_a_run_as_data(filled: Command) -> None:
+    """The report of a run is one JSON document; its exit code says whether all is well."""
+    report = json.loads(filled.ok("run", "--format=json", "--cutoff-day=2024-07-01"))
+    assert report["ok"] is True
+    assert report["failed"] == 0
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_values_stay_text(command: Command, text: str) -> None:
+    """Markup, HTML and formatting in names, tags and descriptions are neither obeyed nor lost, in any format."""
+    command.ok(
+        "create", "--strategy=delete", f"--table-name={text}", "--retention-period=1d", f"--tags={text}",
+        f"--description={text}", "--id=p",
+    )  # fmt: skip
+    command.ok("hold", f"--table-name={text}", f"--reason={text}")
+    assert command.data("list")[0]["description"] == text
+    assert yaml.safe_load(command.ok("list", "--format=yaml"))[0]["tags"] == [text]
+    for args in (["list"], ["status"], ["plan"], ["jobs"], ["list-holds"], ["list-tags"]):
+        assert text in command.ok(*args)
+    assert text in command(*["run"]).out
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\x1b[31mb", "a\x07b", "a\u202eb", "a\tb"])
+def test_control_characters_move_no_cursor_and_forge_no_line(command: Command, text: str) -> None:
+    """Newlines and escape sequences in names are shown as escapes; data keeps them as they are."""
+    out = command.ok("create", "--strategy=delete", f"--table-name={text}", "--retention-period=1d", f"--tags={text}")
+    assert out.count("\n") == 1
+    escaped = repr(text)[1:-1]
+    assert f"delete {escaped} after 1d" in out
+    assert command.ok("list-tags") == f"{escaped}\n"
+    assert command.data("list-tags") == [text]
+    for args in (["list"], ["status"], ["plan"], ["jobs"]):
+        assert not set(text) & set("\r\x1b\x07\u202e") & set(command.ok(*args))
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200, 400])
+def test_any_width_of_terminal(filled: Command, columns: int) -> None:
+    """Tables fit the terminal, wrap rather than cut, and lose no value."""
+    out = filled.terminal(columns, "list-policies")
+    assert all(len(line) <= columns for line in out.splitlines())
+    assert "…" not in out
+    squeezed = "".join(out.split())
+    assert "snapshot" in squeezed or columns < 80
+    (policy,) = filled.data("list")
+    assert columns < 40 or policy["id"][:8] in squeezed or columns < 80
+
+
+def test_a_run_on_a_terminal(filled: Command) -> None:
+    """On a terminal the lines of a run are the same as in a pipe, whatever the progress bar did in between."""
+    filled.ok("release", filled.data("list-holds")[0]["id"])
+    out = filled.terminal(200, "run", "--cutoff-day=2024-07-01")
+    assert out.count("done: main.metrics: ") == 3
+    assert "3 steps done on 1 partition and 31 rows" in out
+
+
+def test_names_that_the_terminal_can_not_show(command: Command) -> None:
+    """Where the encoding lacks a character an escape is written, and the command goes on."""
+    command.ok("create", "--strategy=delete", "--table-name=wörter", "--retention-period=1d")
+    outcome = command.process("list", environment={"PYTHONIOENCODING": "ascii"})
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "w\\xf6rter" in outcome.out
+
+
+@pytest.mark.parametrize(
+    "args", [["jobs"], ["jobs", "--format=json"], ["status"], ["list", "--format=yaml"]], ids=" ".join
+)
+def test_a_closed_pipe_is_no_error(filled: Command, args: list[str]) -> None:
+    """A reader that has seen enough, like ``head``, ends the command quietly."""
+    with subprocess.Popen(
+        argv(*args), env=filled.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+        assert (process.wait(60), err) == (0, "")
+
+
+def test_a_run_goes_on_when_nobody_reads(filled: Command) -> None:
+    """A run does all of its work although the reader of its lines went away."""
+    filled.ok("release", filled.data("list-holds")[0]["id"])
+    with subprocess.Popen(
+        argv("run", "--cutoff-day=2024-07-01"), env=filled.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(60) == 0
+    assert filled.data("plan", "--cutoff-day=2024-07-01")["tasks"] == []
+
+
+def test_verbose_and_debug_log_to_stderr(filled: Command) -> None:
+    """The options of the group add a log on stderr; what is written to stdout stays the same."""
+    plain, verbose, debug = (
+        filled.process(*more, "list-policies", "--format=json") for more in ([], ["--verbose"], ["--debug"])
+    )
+    assert plain.out == verbose.out == debug.out
+    assert plain.err == ""
+    assert {plain.code, verbose.code, debug.code} == {0}

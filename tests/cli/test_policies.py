@@ -1,0 +1,134 @@
+"""``create-policy``, ``edit-policy``, ``list-policies``, ``delete-policy``: what is written is what is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.command import Command
+
+MINIMAL = ("--strategy=delete", "--table-name=metrics", "--retention-period=90d")
+
+
+def _create(command: Command, *args: str) -> dict[str, Any]:
+    """Create a policy, and return it as it is listed."""
+    out = command.ok("create-policy", *args)
+    identifier = out.removeprefix("created policy ").partition(":")[0]
+    (policy,) = command.data("list-policies", f"--policy={identifier}")
+    return dict(policy)
+
+
+@pytest.mark.parametrize("name", ["create-policy", "create", "add", "add-policy"])
+def test_every_name_creates(command: Command, name: str) -> None:
+    """All names that people know create a policy."""
+    out = command.ok(name, *MINIMAL)
+    assert out.endswith(": delete metrics after 90d\n")
+    assert len(command.data("list")) == 1
+
+
+def test_the_options_of_cratedb_toolkit(command: Command) -> None:
+    """The options that its users know are stored as they were given; a plain number means days."""
+    policy = _create(
+        command, "--strategy=SnapShot", "--table-schema=main", "--table-name=metrics", "--partition-column=month",
+        "--retention-period=1", "--target-repository-name=export_cold", "--tags=a,b",
+    )  # fmt: skip
+    assert {key: policy[key] for key in policy if key not in ("id", "version")} == {
+        "strategy": "snapshot",
+        "table_schema": "main",
+        "table_name": "metrics",
+        "partition_column": "month",
+        "retention_period": "1d",
+        "target_repository_name": "export_cold",
+        "tags": ["a", "b"],
+    }
+
+
+def test_reallocation_options(crate: Command, crate_schema: str) -> None:
+    """On CrateDB a policy that moves data stores the attribute of the nodes it moves to."""
+    policy = _create(
+        crate, "--strategy=reallocate", f"--table-schema={crate_schema}", "--table-name=metrics",
+        "--retention-period=30d", "--reallocation-attribute-name=storage", "--reallocation-attribute-value=cold",
+    )  # fmt: skip
+    assert policy["reallocation_attribute_name"] == "storage"
+    assert policy["reallocation_attribute_value"] == "cold"
+    assert "storage=cold" in crate.ok("list")
+
+
+def test_everything_else_that_a_policy_can_say(command: Command) -> None:
+    """Filters, limits, time zone, time column, description, identifier and the switch are stored."""
+    policy = _create(
+        command, "--strategy=delete", "--table-name=events", "--retention-period=1 year, 2 months", "--id=mine",
+        "--where", "tenant=acme", "--where", "kind=NULL", "--expected-max", "rows=1000", "--expected-max",
+        "percent=2.5", "--time-zone=Europe/Vienna", "--time-column=ts", "--description=for a while", "--disabled",
+    )  # fmt: skip
+    assert policy["id"] == "mine"
+    assert policy["retention_period"] == "1y2mo"
+    assert policy["where"] == {"tenant": "acme", "kind": None}
+    assert policy["expected_max"] == {"rows": 1000, "percent": 2.5}
+    assert policy["time_zone"] == "Europe/Vienna"
+    assert policy["time_column"] == "ts"
+    assert policy["description"] == "for a while"
+    assert policy["enabled"] is False
+
+
+def test_the_database_is_the_last_argument_or_in_the_environment(command: Command) -> None:
+    """An address on the command line is used where the environment has none."""
+    assert command.uri is not None
+    nowhere = Command(None)
+    nowhere.ok("create-policy", *MINIMAL, command.uri)
+    assert len(nowhere.data("list", command.uri)) == 1
+    assert "CRATEDB_URI" in nowhere.refused(2, "list")
+
+
+def test_the_schema_is_an_option_or_in_the_environment(bare: Command) -> None:
+    """``--schema`` and CRATEDB_EXT_SCHEMA mean the same, and schemas are apart."""
+    bare.ok("setup", "--schema=mine")
+    bare.ok("create-policy", "--schema=mine", *MINIMAL)
+    assert len(Command(bare.uri, "mine").data("list")) == 1
+    bare.ok("setup")
+    assert bare.ok("list") == "no policies; `cratedb-retention create-policy` makes one\n"
+
+
+@pytest.mark.parametrize("name", ["edit-policy", "edit"])
+def test_editing_changes_what_is_named_and_leaves_the_rest(command: Command, name: str) -> None:
+    """An edit changes one attribute, counts the version up, and the beginning of the identifier is enough."""
+    before = _create(command, *MINIMAL, "--tags=a", "--description=old")
+    command.ok(name, f"--id={before['id'][:8]}", "--retention-period=3 months", "--clear=description")
+    (after,) = command.data("list")
+    assert after == {key: value for key, value in before.items() if key != "description"} | {
+        "retention_period": "3mo",
+        "version": 2,
+    }
+
+
+def test_disabling_and_enabling(command: Command) -> None:
+    """A policy that is disabled is not obeyed by a plan; enabling brings it back."""
+    policy = _create(command, *MINIMAL)
+    command.ok("edit", f"--identifier={policy['id']}", "--disabled")
+    assert command.data("plan", "--cutoff-day=2024-07-01")["tasks"] == []
+    command.ok("edit", f"--identifier={policy['id']}", "--enabled", "--if-version=2")
+    assert len(command.data("plan", "--cutoff-day=2024-07-01")["tasks"]) == 1
+
+
+@pytest.mark.parametrize("name", ["list-policies", "list"])
+def test_listing_by_strategy_and_identifier(command: Command, name: str) -> None:
+    """The list can be narrowed to a strategy, in any case, and to one policy."""
+    first = _create(command, *MINIMAL)
+    _create(
+        command, "--strategy=snapshot", "--table-name=metrics", "--retention-period=1y", "--target-repository-name=r"
+    )
+    assert len(command.data(name)) == 2
+    assert [p["strategy"] for p in command.data(name, "--strategy=DELETE")] == ["delete"]
+    assert [p["id"] for p in command.data(name, f"--policy={first['id'][:10]}")] == [first["id"]]
+
+
+@pytest.mark.parametrize("name", ["delete-policy", "del", "rm"])
+def test_deleting_takes_one_policy_and_no_data(command: Command, name: str) -> None:
+    """A deleted policy is gone, the others and the data stay, and the journal keeps what it said."""
+    policy, other = _create(command, *MINIMAL), _create(command, *MINIMAL, "--where=tenant=acme")
+    assert command.ok(name, f"--id={policy['id']}").startswith(f"deleted policy {policy['id']}: delete metrics")
+    assert [p["id"] for p in command.data("list")] == [other["id"]]
+    (entry, *_) = command.data("jobs", f"--policy={policy['id']}")
+    assert entry["event"] == "policy-deleted"
+    assert '"retention_period": "90d"' in entry["before"]

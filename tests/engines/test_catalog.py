@@ -1,0 +1,164 @@
+"""
+What the engines read of tables and partitions: enough to plan by, and nothing that is not there.
+"""
+
+from __future__ import annotations
+
+from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
+from support.databases import MONTH, NUMBER, TIME, CrateBench, Database, DuckBench
+
+JAN, FEB = "2024-01-10T00:00:00Z", "2024-02-10T00:00:00Z"
+JAN_MS, FEB_MS = 1704067200000, 1706745600000
+
+
+def read(db: Database, name: str = "*", **more: object) -> Catalog:
+    """The catalog of the test's schema."""
+    return db.tool.engine.read_catalog([Selector(db.schema, name, **more)])  # type: ignore[arg-type]
+
+
+def table(db: Database, name: str, **more: object) -> Table:
+    """One table of it."""
+    return read(db, name, **more).tables[db.table(name)]
+
+
+def by_values(found: Table) -> dict[tuple[object, ...], Partition]:
+    """Partitions by their values."""
+    return {partition.values: partition for partition in found.partitions}
+
+
+def test_table_with_partitions(db: Database) -> None:
+    """Columns, partition columns, partitions with their values and rows."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "v": NUMBER, "month": MONTH}, by=["month"])
+    db.fill("metrics", [JAN, JAN, FEB])
+    found = table(db, "metrics")
+    assert found.partitioned_by == ("month",)
+    assert {name: column.kind for name, column in found.columns.items()} == {
+        "ts": Kind.TIME,
+        "n": Kind.TEXT,
+        "v": Kind.NUMBER,
+        "month": Kind.TIME,
+    }
+    assert [name for name, column in found.columns.items() if column.expression] == ["month"]
+    assert {values: p.rows for values, p in by_values(found).items()} == {(JAN_MS,): 2, (FEB_MS,): 1}
+    assert (found.rows, found.closed, found.missing_shards) == (3, False, 0)
+
+
+def test_table_without_partitions(db: Database) -> None:
+    """Its rows, and no partitions."""
+    db.create("events", {"ts": TIME, "n": "TEXT"})
+    db.fill("events", [JAN, FEB])
+    found = table(db, "events")
+    assert (found.partitioned_by, found.partitions, found.rows) == ((), (), 2)
+
+
+def test_empty_table(db: Database) -> None:
+    """A table that never had a row."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    found = table(db, "metrics")
+    assert (found.partitions, found.rows) == ((), 0)
+
+
+def test_types_of_partition_values(db: Database) -> None:
+    """Values are read as what they are, NULL included."""
+    columns = {"ts": TIME, "n": "TEXT", "t": "TEXT", "i": "BIGINT", "b": "BOOLEAN", "d": NUMBER}
+    db.create("types", columns, by=["t", "i", "b", "d"])
+    db.fill("types", [JAN], t="7", i=2**53 + 1, b=True, d=0.1)
+    db.fill("types", [JAN], t="", i=-1, b=False, d=1e20)
+    db.fill("types", [JAN], t=None, i=None, b=None, d=None)
+    values = set(by_values(table(db, "types")))
+    assert values == {("7", 2**53 + 1, True, 0.1), ("", -1, False, 1e20), (None, None, None, None)}
+    assert {tuple(map(type, v)) for v in values} == {(str, int, bool, float), (type(None),) * 4}
+
+
+def test_token_moves_with_each_change(db: Database) -> None:
+    """Inserting, changing and deleting a row changes the partition's token, and no other partition's."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("metrics", [JAN, JAN, FEB])
+
+    def tokens() -> dict[tuple[object, ...], str]:
+        return {values: p.token for values, p in by_values(table(db, "metrics", tokens=True)).items()}
+
+    seen = [tokens()]
+    db.fill("metrics", [JAN])
+    seen.append(tokens())
+    db.sql(f"UPDATE {db.q('metrics')} SET n = 'x' WHERE ts = '{JAN}'")
+    db.refresh("metrics")
+    seen.append(tokens())
+    db.insert("metrics", [{"ts": JAN, "n": "y"}])
+    db.sql(f"DELETE FROM {db.q('metrics')} WHERE n = 'y'")
+    db.refresh("metrics")
+    jan = [by[(JAN_MS,)] for by in seen]
+    assert len(set(jan)) == 3 and all(jan)
+    assert len({by[(FEB_MS,)] for by in seen}) == 1
+    # CrateDB counts operations, DuckDB compares content: there, a row that came and went leaves no trace.
+    assert (tokens()[(JAN_MS,)] == jan[-1]) is (db.product == "DuckDB")
+
+
+def test_token_of_a_partition_made_anew(crate: CrateBench) -> None:
+    """A partition that was dropped and came into being again has another token, whatever its rows."""
+    crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    tokens = set()
+    for _ in range(2):
+        crate.fill("metrics", [JAN])
+        tokens.add(table(crate, "metrics").partitions[0].token)
+        crate.sql(f"DELETE FROM {crate.q('metrics')} WHERE month = '2024-01-01'")
+    assert len(tokens) == 2
+
+
+def test_only_what_is_wanted(db: Database) -> None:
+    """Tables that no selector names are not read."""
+    for name in ("metrics", "metrics_a", "other"):
+        db.create(name, {"ts": TIME, "n": "TEXT"})
+    assert set(read(db, "metrics").tables) == {db.table("metrics")}
+    assert set(read(db, "metrics*").tables) == {db.table("metrics"), db.table("metrics_a")}
+    assert read(db, "missing").tables == {}
+    assert db.tool.engine.read_catalog([]).tables == {}
+
+
+def test_closed_and_frozen(crate: CrateBench) -> None:
+    """A closed partition hides its rows; a frozen one shows that it is."""
+    crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    crate.fill("metrics", [JAN, FEB])
+    crate.sql(f"ALTER TABLE {crate.q('metrics')} PARTITION (month = '2024-01-01') CLOSE")
+    crate.sql(f"""ALTER TABLE {crate.q("metrics")} PARTITION (month = '2024-02-01') SET ("blocks.write" = true)""")
+    found = by_values(table(crate, "metrics"))
+    assert [(found[v,].closed, found[v,].frozen, found[v,].rows) for v in (JAN_MS, FEB_MS)] == [
+        (True, False, None),
+        (False, True, 1),
+    ]
+
+
+def test_object_columns(crate: CrateBench) -> None:
+    """Columns inside objects are columns, and may be partition columns."""
+    crate.create("objects", {"ts": TIME, "n": "TEXT", "m": f"OBJECT AS (day {TIME})"}, by=["m['day']"])
+    crate.insert("objects", [{"ts": JAN, "n": "x", "m": {"day": JAN}}])
+    found = table(crate, "objects")
+    assert found.partitioned_by == ("m['day']",)
+    assert found.columns["m['day']"].kind is Kind.TIME
+    assert found.partitions[0].values == (1704844800000,)
+
+
+def test_repositories_and_nodes(crate: CrateBench) -> None:
+    """The repositories that policies may name, and the nodes."""
+    catalog = read(crate)
+    assert crate.repository in catalog.repositories
+    assert len(catalog.nodes) == 1
+
+
+def test_partition_columns_of_duckdb(duck: DuckBench) -> None:
+    """What counts as a partition: the comment, else the policy's column, else the only generated interval."""
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "site": "INTEGER", "month": MONTH})
+    assert table(duck, "metrics").partitioned_by == ("month",)
+    assert table(duck, "metrics", partition_column="site").partitioned_by == ("site",)
+    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'Sites. Partitioned by (site, \"month\")'")
+    assert table(duck, "metrics").partitioned_by == ("site", "month")
+    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY (nothing)'")
+    assert table(duck, "metrics").partitioned_by == ("month",)
+
+
+def test_defaults_are_no_expressions(duck: DuckBench) -> None:
+    """A default value is not taken for a generated column."""
+    columns = {"ts": f"{TIME} DEFAULT now()", "n": "TEXT DEFAULT 'ts'", "k": "INTEGER DEFAULT 3"}
+    named_alike = {"date": "DATE", "d": "DATE DEFAULT CAST('2020-01-01' AS DATE)", "now": "TIMESTAMP DEFAULT now()"}
+    duck.create("events", {**columns, **named_alike, "month": MONTH})
+    assert [c.name for c in table(duck, "events").columns.values() if c.expression] == ["month"]

@@ -1,0 +1,127 @@
+"""
+Lost connections: what was lost is tried again with growing pauses, also where only the answer was lost and the
+database did what it was told. Who loses the connection is a proxy in front of a real CrateDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from cratedb_retention import Retention
+from cratedb_retention.clock import Clock
+from cratedb_retention.errors import ConnectionLost
+from cratedb_retention.execution.runner import ATTEMPTS
+from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
+from support.databases import CrateBench
+from support.killing import READS
+from support.proxy import Fate, Proxy, lose, lose_each_answer_once, proxy_to
+
+PAUSES = [0.5, 1, 2, 4, 8]
+DELETE = SCENARIOS[0]
+
+
+@dataclass
+class Line:
+    """The toolkit with a line to its database that can be cut."""
+
+    retention: Retention
+    proxy: Proxy
+    pauses: list[float] = field(default_factory=list)
+
+
+@pytest.fixture
+def line(crate: CrateBench) -> Iterator[Line]:
+    """A line to the database of the test."""
+    with proxy_to(crate.uri) as proxy:
+        pauses: list[float] = []
+        clock = Clock(now=lambda: CUTOFF, sleep=pauses.append)
+        with Retention(proxy.uri, crate.own_schema, clock=clock) as retention:
+            yield Line(retention, proxy, pauses)
+
+
+def journal(crate: CrateBench, **equal: Any) -> list[str]:
+    """Outcomes of steps in the journal."""
+    return [row["outcome"] for row in crate.journal(event="step-finished", **equal)]
+
+
+@pytest.mark.parametrize("fate", [Fate.LOSE_REQUEST, Fate.LOSE_ANSWER])
+@pytest.mark.parametrize("times", [1, 3, ATTEMPTS - 1])
+def test_pauses_grow(crate: CrateBench, line: Line, fate: Fate, times: int) -> None:
+    """A connection that is lost up to five times costs nothing but pauses, of half a second and twice that each time."""
+    arena = CrateArena(DELETE, crate)
+    arena.reset()
+    prepared = line.retention.prepare()
+    line.proxy.decide = lose(fate, "DELETE", times)
+    report = line.retention.run(prepared)
+    assert (report.ok, report.done, line.pauses) == (True, 1, PAUSES[:times])
+    assert arena.see(line.retention).rows == DELETE.kept
+    assert journal(crate) == ["done"]
+
+
+def test_gives_up(crate: CrateBench, line: Line) -> None:
+    """What is lost for the sixth time has failed; the journal says so, and another table goes on."""
+    arena = CrateArena(DELETE, crate)
+    arena.reset()
+    crate.create("other", DELETE.columns, DELETE.by)
+    crate.insert("other", DELETE.rows)
+    other = crate.policy("delete", "other", "30d")
+    prepared = line.retention.prepare()
+    line.proxy.decide = lose(Fate.LOSE_REQUEST, f'DELETE FROM "{crate.schema}"."readings"', 100)
+    report = line.retention.run(prepared)
+    assert (report.ok, report.done, report.failed, line.pauses) == (False, 1, 1, PAUSES)
+    assert journal(crate, policy_id=other.id) == ["done"]
+    (failure,) = crate.journal(event="step-finished", outcome="failed")
+    assert line.retention.address.safe in failure["error"]
+    assert "no answer" in failure["error"]
+    assert len(arena.look("SELECT n FROM {table}")) == len(DELETE.rows)
+
+
+def test_database_gone_for_good(crate: CrateBench, line: Line) -> None:
+    """Where not even the journal can be written, the run ends with the error, after as many tries."""
+    CrateArena(DELETE, crate).reset()
+    prepared = line.retention.prepare()
+    line.proxy.decide = lose(Fate.LOSE_REQUEST, "", 100)
+    with pytest.raises(ConnectionLost, match="no answer"):
+        line.retention.run(prepared)
+    assert line.pauses == PAUSES
+
+
+def test_gone_in_the_middle(crate: CrateBench, line: Line) -> None:
+    """A database that goes away while a partition is frozen: the error comes up, and the next run makes it good."""
+    scenario = next(s for s in SCENARIOS if s.name == "snapshot")
+    arena = CrateArena(scenario, crate)
+    arena.reset()
+    prepared = line.retention.prepare()
+
+    def gone_from_the_snapshot_on(body: str) -> Fate:
+        if "CREATE SNAPSHOT" in body:
+            line.proxy.decide = lambda body: Fate.LOSE_REQUEST
+        return line.proxy.decide(body) if "CREATE SNAPSHOT" in body else Fate.PASS
+
+    line.proxy.decide = gone_from_the_snapshot_on
+    with pytest.raises(ConnectionLost):
+        line.retention.run(prepared)
+    assert arena.frozen() == 1
+    state = arena.finish()
+    assert (state.rows, state.frozen, state.noted, state.due) == (scenario.kept, 0, 0, 0)
+    assert state.repository == (("SUCCESS", 1),)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_each_change_happens_twice(crate: CrateBench, line: Line, scenario: Scenario) -> None:
+    """Where the answer to each change is lost once, so that all are done twice, the end is the same."""
+    arena = CrateArena(scenario, crate)
+    arena.reset()
+    undisturbed = arena.finish()
+    arena.reset()
+    prepared = line.retention.prepare()
+    line.proxy.decide = lose_each_answer_once(lambda statement: bool(statement) and not statement.startswith(READS))
+    report = line.retention.run(prepared)
+    line.proxy.decide = lambda body: Fate.PASS
+    assert (report.ok, report.deferred, report.done) == (True, 0, sum(len(t.steps) for t in prepared.plan.tasks))
+    assert len(line.pauses) > 4
+    assert arena.see(line.retention) == undisturbed

@@ -1,0 +1,50 @@
+"""Filters by value: looking them up finds what trying them one after the other would."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cratedb_retention.model.catalog import Column, Value
+from cratedb_retention.planning.filters import FilterIndex
+from support.catalogs import MONTH, TENANT, VALUE
+
+COLUMNS = (TENANT, MONTH)
+ITEMS: list[tuple[str, list[tuple[Column, Value]]]] = [
+    ("all", []),
+    ("a", [(TENANT, "a")]),
+    ("null", [(TENANT, None)]),
+    ("a in 5", [(TENANT, "a"), (MONTH, 5)]),
+    ("5 of a", [(MONTH, 5), (TENANT, "a")]),
+    ("a with 7", [(TENANT, "a"), (VALUE, 7)]),
+    ("with 7", [(VALUE, 7)]),
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (("a", 5), ["all", "a", "a in 5", "5 of a", "a with 7", "with 7"]),
+        (("a", None), ["all", "a", "a with 7", "with 7"]),
+        (("b", 5), ["all", "with 7"]),
+        ((None, 5), ["all", "null", "with 7"]),
+    ],
+)
+def test_fitting(values: tuple[Value, ...], found: list[str]) -> None:
+    """A filter of other columns fits every partition, NULL is a value, and the order is that of the filters."""
+    assert FilterIndex(COLUMNS, ITEMS).fitting(values) == found
+
+
+_values = st.sampled_from(["a", "b", None])
+_wheres = st.dictionaries(st.sampled_from(["tenant", "month", "value"]), _values)
+
+
+@given(st.lists(_wheres), st.tuples(_values, _values))
+def test_same_as_one_after_the_other(wheres: list[dict[str, Value]], values: tuple[Value, Value]) -> None:
+    """Whatever the filters, what is found is what fits when each is tried."""
+    by_name = {column.name: column for column in (*COLUMNS, VALUE)}
+    items = [(n, [(by_name[name], value) for name, value in where.items()]) for n, where in enumerate(wheres)]
+    present = {"tenant": values[0], "month": values[1]}
+    fitting = [n for n, where in enumerate(wheres) if all(present.get(k, v) == v for k, v in where.items())]
+    assert FilterIndex(COLUMNS, items).fitting(values) == fitting
