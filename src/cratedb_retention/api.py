@@ -32,7 +32,7 @@ from cratedb_retention.execution.restoring import (
 )
 from cratedb_retention.execution.runner import Runner
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.plan import Plan
@@ -300,6 +300,11 @@ class Retention:
         )
         self.store.holds.place(hold)
         return hold
+
+    def held_tables(self, hold: LegalHold) -> list[TableName]:
+        """The tables that a hold is on at present."""
+        selector = Selector(hold.table_schema, hold.table_name)
+        return sorted(self.engine.read_catalog([selector]).tables)
 
     def holds(self) -> list[LegalHold]:
         """The holds in force."""

@@ -35,8 +35,11 @@ zones = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Asia/Kathm
 
 @pytest.mark.parametrize(("spelling", "one"), [(name, one) for names, one in UNITS.values() for name in names.split()])
 def test_every_spelling_of_a_unit(spelling: str, one: Duration) -> None:
-    """Each spelling means its unit, with or without a blank, in any case of letters."""
+    """Each spelling means its unit, with or without a blank, in any case of letters, but for M alone."""
     three = Duration(one.months * 3, one.seconds * 3)
+    if spelling == "m":
+        assert parse_duration("3m") == parse_duration(" 3 m ") == three
+        return
     for text in (f"3{spelling}", f"3 {spelling}", f" 3 {spelling.title()} ", f"3{spelling.upper()}"):
         assert parse_duration(text) == three
 
@@ -96,6 +99,13 @@ def test_refused(value: object) -> None:
         parse_duration(value)
 
 
+@pytest.mark.parametrize("text", ["6M", "6 M", "1y6M", "6M 3d"])
+def test_capital_m(text: str) -> None:
+    """M alone could mean minutes or months, and the wrong one would be a catastrophe; it is refused."""
+    with pytest.raises(InvalidInput, match=r"M could mean minutes or months\. Write min or mo"):
+        parse_duration(text)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -142,13 +152,13 @@ def test_round_trip(duration: Duration) -> None:
 @pytest.mark.parametrize(
     ("duration", "instant", "zone", "expected"),
     [
-        ("1mo", "2023-03-31", "UTC", "2023-02-28"),
-        ("1mo", "2024-03-31", "UTC", "2024-02-29"),
+        ("1mo", "2023-03-31", "UTC", "2023-02-28T23:59:59.999"),
+        ("1mo", "2024-03-31", "UTC", "2024-02-29T23:59:59.999"),
         ("1mo", "2024-01-15T10:30", "UTC", "2023-12-15T10:30"),
-        ("1y", "2024-02-29", "UTC", "2023-02-28"),
+        ("1y", "2024-02-29", "UTC", "2023-02-28T23:59:59.999"),
         ("4y", "2024-02-29", "UTC", "2020-02-29"),
         ("13mo", "2024-01-31", "UTC", "2022-12-31"),
-        ("1mo1d", "2024-03-31", "UTC", "2024-02-28"),
+        ("1mo1d", "2024-03-31", "UTC", "2024-02-28T23:59:59.999"),
         ("30d", "2024-07-02", "UTC", "2024-06-02"),
         # Clocks in Vienna went forward on 31 March 2024, and back on 27 October 2024.
         ("1mo", "2024-04-15", "Europe/Vienna", "2024-03-15"),
@@ -198,14 +208,25 @@ def test_fixed_is_monotonic(duration: Duration, one: dt.datetime, other: dt.date
     assert limits[0] <= limits[1]
 
 
-@given(calendar, st.dates(dt.date(1970, 1, 1), dt.date(2100, 1, 1)), st.integers(0, 3000), zones)
-@example(Duration(months=1), dt.date(2023, 3, 28), 1, zoneinfo.ZoneInfo("UTC"))
-def test_calendar_is_monotonic_by_days(duration: Duration, day: dt.date, days: int, zone: zoneinfo.ZoneInfo) -> None:
-    """With months, midnight of a later day never has an earlier limit (28 to 31 March less a month are one day)."""
-    midnights = [dt.datetime.combine(d, dt.time(), zone) for d in (day, day + dt.timedelta(days))]
-    limits = [duration.before(instant, zone) for instant in midnights]
+@given(calendar, instants, instants, zones)
+@example(Duration(months=1), at("2023-03-28T23:00"), at("2023-03-29T01:00"), zoneinfo.ZoneInfo("UTC"))
+def test_calendar_is_monotonic(
+    duration: Duration, one: dt.datetime, other: dt.datetime, zone: zoneinfo.ZoneInfo
+) -> None:
+    """With months too, a later cutoff never has an earlier limit, but for the hour in which clocks change."""
+    limits = [duration.before(instant, zone) for instant in sorted((one, other))]
     assert limits[0] is not None and limits[1] is not None
-    assert limits[0] <= limits[1]
+    assert limits[0] <= limits[1] + dt.timedelta(hours=1)
+
+
+@given(calendar, instants)
+def test_due_is_when_the_limit_passes(duration: Duration, instant: dt.datetime) -> None:
+    """What is said to be kept until an instant is expired at that instant, and not a day before."""
+    due = duration.after(instant)
+    assert due is not None
+    at_due, before = duration.before(due), duration.before(due - dt.timedelta(days=1))
+    assert at_due is not None and before is not None
+    assert before < instant <= at_due or duration.months == 0
 
 
 @given(fixed, instants)

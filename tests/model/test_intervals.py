@@ -33,7 +33,7 @@ HOUR = 3_600_000
         ("date_trunc('day', 'Europe/Vienna', ts)", Grid("ts", days=1, zone=VIENNA)),
         ("date_trunc('week', 'Europe/Vienna', ts)", Grid("ts", days=7, zone=VIENNA)),
         ("date_trunc('month', 'Europe/Vienna', ts)", Grid("ts", months=1, zone=VIENNA)),
-        ("date_trunc('hour', 'Europe/Vienna', ts)", Grid("ts", fixed_ms=HOUR)),
+        ("date_trunc('hour', 'Europe/Vienna', ts)", Grid("ts", fixed_ms=HOUR, zone=VIENNA)),
         ("date_trunc('month', ts)::timestamp with time zone", Grid("ts", months=1)),
         ("date_trunc('month', ts::timestamp)::timestamp without time zone", Grid("ts", months=1)),
         ("date_trunc('month', CAST(ts AS timestamp with time zone))", Grid("ts", months=1)),
@@ -192,3 +192,12 @@ def test_intervals_follow_without_gap(day: dt.date, name: str, by_month: bool) -
 def test_find_time_column(expression: str, found: str | None) -> None:
     """An expression that is not understood still names its time column, if there is exactly one."""
     assert find_time_column(expression, ["ts", "tz", "o['ts']"]) == found
+
+
+def test_an_hour_in_which_clocks_change_by_half_an_hour_ends_later() -> None:
+    """On Lord Howe Island the clocks change by 30 minutes, so an hour's interval can be longer than an hour."""
+    grid = read_grid("date_trunc('hour', 'Australia/Lord_Howe', ts)", COLUMNS)
+    assert grid is not None
+    usual, change = 1_719_788_400_000, 1_712_415_600_000  # 2024-06-30T23:00Z and 2024-04-06T15:00Z
+    assert grid.end(usual) == usual + HOUR
+    assert grid.end(change - HOUR) == change + HOUR // 2

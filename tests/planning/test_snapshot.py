@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
 from cratedb_retention.planning.planner import make_plan
 from support.catalogs import (
@@ -95,3 +96,23 @@ def test_repository_missing_but_nothing_due() -> None:
     """As long as nothing is due, nobody is bothered."""
     plan = make_plan([policy("snapshot", target_repository_name="nowhere")], catalog(monthly("2024-06")), CUTOFF)
     assert reasons(plan) == ""
+
+
+@pytest.mark.parametrize(
+    ("deletes", "archives", "held"),
+    [
+        ({}, {}, True),
+        ({"where": {"tenant": "acme"}}, {"where": {"tenant": "acme"}}, True),
+        ({"where": {"tenant": "acme"}}, {}, True),
+        ({"where": {"tenant": "acme"}}, {"where": {"tenant": "globex"}}, False),
+    ],
+)
+def test_stalled_archiving_protects_its_data(deletes: dict[str, str], archives: dict[str, str], held: bool) -> None:
+    """A policy that should archive a table and can't keeps others from deleting what it wants."""
+    columns = [TS, MONTH, Column("tenant", "text", Kind.TEXT)]
+    parts = [part("2024-04-01", "acme"), part("2024-04-01", "globex")]
+    found = catalog(table(columns, ["month", "tenant"], parts))
+    policies = [policy("delete", id="d", **deletes), policy("snapshot", id="s", time_column="no_such", **archives)]
+    plan = make_plan(policies, found, CUTOFF)
+    assert bool(plan.tasks) is not held
+    assert any("policy s should archive this table and can't" in hold.reason for hold in plan.holds) is held

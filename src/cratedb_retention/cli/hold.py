@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say
+from cratedb_retention.cli.output import say, short
 
 
 @click.command("hold")
@@ -47,4 +47,6 @@ def command(
             end=parse_instant(end) if end else None,
             reason=reason,
         )
-        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {hold.id[:8]}`")
+        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {short(hold.id)}`")
+        if not retention.held_tables(hold):
+            say(f"Warning: no table fits {hold.table_schema}.{hold.table_name} now; is the name right?", "yellow")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}")
+
 
 @cache
 def console() -> Console:
@@ -102,8 +104,9 @@ def show_size(size: int | None) -> str:
 
 
 def short(identifier: str | None) -> str:
-    """An identifier's beginning, which every command understands."""
-    return (identifier or "")[:8]
+    """The beginning of an identifier that was made up, which every command understands; another one as it is."""
+    text = identifier or ""
+    return text[:8] if _MADE_UP.fullmatch(text) else text
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:

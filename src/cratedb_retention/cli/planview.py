@@ -27,7 +27,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool) -
         say(f"Warning: {warning}", "yellow")
     _write_tasks(prepared, retention, sql)
     _write_holds(plan)
-    _write_next(plan)
+    _write_next(prepared)
 
 
 def _write_tasks(prepared: Prepared, retention: Retention, sql: bool) -> None:
@@ -78,14 +78,29 @@ def _concerned(hold: Hold) -> str:
     return "\n".join([*hold.partitions, *more]) if hold.partitions else f"{hold.count:,} partitions"
 
 
-def _write_next(plan: Plan) -> None:
+def _write_next(prepared: Prepared) -> None:
     from cratedb_retention.model.instant import show
+    from cratedb_retention.model.words import plural
 
+    plan = prepared.plan
     coming = [kept.next_due for kept in plan.kept if kept.next_due is not None]
-    stay = sum(kept.partitions for kept in plan.kept)
+    stay = _staying(prepared)
     if stay:
         when = f"; more is due on {show(min(coming))}" if coming else ""
-        say(f"{stay:,} partitions stay{when}")
+        say(f"{plural(stay, 'partition')} {'stays' if stay == 1 else 'stay'}{when}")
+
+
+def _staying(prepared: Prepared) -> int:
+    """How many partitions of the tables that were looked at are still there after a run, each counted once."""
+    tables = {kept.table for kept in prepared.plan.kept}
+    there = sum(len(prepared.catalog.tables[name].partitions) for name in tables)
+    policies = prepared.policies
+    removed = [
+        task.partitions
+        for task in prepared.plan.tasks
+        if task.table in tables and task.policy_id in policies and policies[task.policy_id].strategy != "reallocate"
+    ]
+    return there - sum(removed)
 
 
 def plan_data(prepared: Prepared, retention: Retention, sql: bool) -> dict[str, Any]:

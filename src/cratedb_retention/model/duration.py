@@ -55,7 +55,8 @@ class Duration:
         """
         The instant this long before another one: calendar units first, in ``zone``, then the fixed ones.
 
-        A day that the shorter month lacks becomes its last day (31 March less a month is 28 or 29 February).
+        A day that the shorter month lacks counts as the last moment of that month: 31 March less a month is the end of
+        28 or 29 February. So a later instant never gives an earlier limit.
 
         :param instant: An aware instant.
         :return: An aware instant in UTC; None if it lies before the year 1, as it does for ``forever``.
@@ -63,17 +64,22 @@ class Duration:
         if self.forever:
             return None
         try:
-            moment = _months_before(instant.astimezone(zone), self.months) if self.months else instant
+            moment = _shift(instant.astimezone(zone), -self.months) if self.months else instant
             return moment.astimezone(dt.UTC) - dt.timedelta(seconds=self.seconds)
         except (OverflowError, ValueError):
             return None
 
     def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
-        """The instant this long after another one, in UTC; None if it lies beyond the year 9999."""
+        """
+        The instant this long after another one, in UTC; None if it lies beyond the year 9999.
+
+        A day that the shorter month lacks counts as the beginning of the next month: when that comes, :meth:`before`
+        has passed the instant.
+        """
         if self.forever:
             return None
         try:
-            moment = _months_before(instant.astimezone(zone), -self.months) if self.months else instant
+            moment = _shift(instant.astimezone(zone), self.months) if self.months else instant
             return moment.astimezone(dt.UTC) + dt.timedelta(seconds=self.seconds)
         except (OverflowError, ValueError):
             return None
@@ -99,11 +105,17 @@ class Duration:
 FOREVER = Duration(forever=True)
 
 
-def _months_before(moment: dt.datetime, months: int) -> dt.datetime:
-    index = moment.year * 12 + moment.month - 1 - months
+def _shift(moment: dt.datetime, months: int) -> dt.datetime:
+    """Go to another month; what does not exist there lies between its last moment and the first of the next."""
+    index = moment.year * 12 + moment.month - 1 + months
     year, month = index // 12, index % 12 + 1
-    day = min(moment.day, calendar.monthrange(year, month)[1])
-    return moment.replace(year=year, month=month, day=day)
+    last_day = calendar.monthrange(year, month)[1]
+    if moment.day <= last_day:
+        return moment.replace(year=year, month=month, day=moment.day)
+    last_moment = moment.replace(
+        year=year, month=month, day=last_day, hour=23, minute=59, second=59, microsecond=999_000
+    )
+    return last_moment if months < 0 else last_moment + dt.timedelta(milliseconds=1)
 
 
 def parse_duration(value: object) -> Duration:
@@ -122,6 +134,8 @@ def parse_duration(value: object) -> Duration:
     text = str(value).strip()
     if text.lower() == FOREVER_TEXT:
         return FOREVER
+    if re.search(r"[0-9]\s*M\b", text) and not text.upper().startswith("P"):
+        raise InvalidInput(f"duration {text!r}", "M could mean minutes or months", "write min or mo")
     parts = _read_iso(text) or _read_parts(text.lower())
     if not parts:
         raise InvalidInput(f"duration {text!r}", "not a duration", _REMEDY)

@@ -54,9 +54,9 @@ class Grid:
 
     def end(self, start: int) -> int | None:
         """The end of the interval that starts at an instant (ms); None if that is outside of the calendar."""
-        if self.fixed_ms:
-            return start + self.fixed_ms
         try:
+            if self.fixed_ms:
+                return start + self.fixed_ms + self._clock_change(start)
             local = from_ms(start).astimezone(self.zone).replace(tzinfo=None)
             if self.days:
                 following = local + dt.timedelta(days=self.days)
@@ -66,6 +66,14 @@ class Grid:
             return to_ms(following.replace(tzinfo=self.zone))
         except (OverflowError, ValueError):
             return None
+
+    def _clock_change(self, start: int) -> int:
+        """An hour in which the clocks change is longer or shorter; in doubt it ends later."""
+        if self.zone is UTC:
+            return 0
+        offsets = [from_ms(at).astimezone(self.zone).utcoffset() for at in (start, start + self.fixed_ms)]
+        before, after = (offset or dt.timedelta() for offset in offsets)
+        return abs(after - before) // dt.timedelta(milliseconds=1)
 
 
 def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
@@ -192,7 +200,7 @@ def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | 
         return Grid(column, months=_MONTHS[unit], zone=zone)
     if unit in ("day", "week") and zone is not UTC:
         return Grid(column, days=7 if unit == "week" else 1, zone=zone)
-    return Grid(column, fixed_ms=_FIXED_MS[unit]) if unit in _FIXED_MS else None
+    return Grid(column, fixed_ms=_FIXED_MS[unit], zone=zone) if unit in _FIXED_MS else None
 
 
 def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> Grid | None:

@@ -165,7 +165,7 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _attributes_fit_the_strategy(self) -> Policy:
-        """Each strategy has what it needs, and nothing that another strategy needs."""
+        """Each strategy has what it needs. What another one would need does no harm."""
         moves = (self.reallocation_attribute_name, self.reallocation_attribute_value)
         if self.strategy is Strategy.REALLOCATE and not all(moves):
             raise ValueError("reallocate needs reallocation_attribute_name and reallocation_attribute_value")

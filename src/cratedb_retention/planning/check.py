@@ -57,6 +57,8 @@ def _overlap(one: Target, other: Target) -> bool:
 
 
 def _contradiction(one: Target, other: Target) -> str | None:
+    if one.policy.retention_period.forever or other.policy.retention_period.forever:
+        return None
     first, second = sorted((one.policy, other.policy), key=_rank)
     same = first.retention_period == second.retention_period
     if first.strategy in _REMOVES and second.strategy in _REMOVES:

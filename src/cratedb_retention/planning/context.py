@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.planning.filters import FilterIndex
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
@@ -28,6 +29,7 @@ class Context:
     :param counted: Rows counted by the engine.
     :param archivers: Targets of the strategy ``snapshot``, by table.
     :param frozen: Partitions that an earlier run froze and did not thaw.
+    :param stalled: Policies that should archive a table and can't, by the table's name.
     """
 
     catalog: Catalog
@@ -37,6 +39,7 @@ class Context:
     counted: Mapping[ExpiredRows, int]
     archivers: Mapping[TableName, list[Target]]
     frozen: frozenset[PartitionKey]
+    stalled: Mapping[str, list[Policy]]
     _claimed: set[PartitionKey] = field(default_factory=set)
     _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)
     _archivers: dict[TableName, FilterIndex[Target]] = field(default_factory=dict)
@@ -66,6 +69,14 @@ class Context:
             self._holds[name] = FilterIndex(target.columns, [(hold, hold.where or ()) for hold in self.holds[name]])
         holds = self._holds[name].fitting(piece.partition.values)
         return next((hold for hold in holds if hold.hold.overlaps(piece.start, piece.end)), None)
+
+    def stalled_on(self, target: Target) -> str | None:
+        """Why a table must not be deleted from: a policy should archive it and can't; None if there is no such."""
+        for policy in self.stalled.get(str(target.table.name), ()):
+            wanted = {**policy.where, **target.policy.where}
+            if all(wanted[key] == value for key, value in policy.where.items()):
+                return f"policy {policy.id} should archive this table and can't; deleting would lose what it wants"
+        return None
 
     def archiver_of(self, target: Target, piece: Piece) -> Target | None:
         """The target that wants to archive a piece, now or later."""

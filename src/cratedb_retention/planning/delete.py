@@ -68,6 +68,10 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
             problem=True,
         )
         return
+    stalled = context.stalled_on(target)
+    if stalled:
+        yield Hold(policy.id, str(table.name), stalled, problem=True)
+        return
     archivers = context.archivers.get(table.name)
     if archivers:
         reason = (

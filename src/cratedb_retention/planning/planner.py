@@ -85,6 +85,7 @@ def make_plan(
         pieces=PieceIndex(measurements or Measurements()),
         counted=(measurements or Measurements()).rows,
         archivers=_archivers(targets, cutoff),
+        stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
     )
     outcome = _Outcome(context)
@@ -109,6 +110,16 @@ def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName
     for target in targets:
         if target.policy.strategy is Strategy.SNAPSHOT and target.policy.limit(cutoff) is not None:
             found.setdefault(target.table.name, []).append(target)
+    return found
+
+
+def _stalled(policies: Iterable[Policy], problems: Iterable[Hold], cutoff: dt.datetime) -> dict[str, list[Policy]]:
+    """Policies that should archive a table and can't, by the table's name."""
+    archiving = {p.id: p for p in policies if p.strategy is Strategy.SNAPSHOT and p.limit(cutoff) is not None}
+    found: dict[str, list[Policy]] = {}
+    for problem in problems:
+        if problem.policy_id in archiving:
+            found.setdefault(problem.table, []).append(archiving[problem.policy_id])
     return found
 
 
@@ -177,6 +188,9 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece) -> tuple[str
     if missing:
         return f"{missing} missing shard{'s' * (missing > 1)}; bring the lost nodes back", True
     if target.policy.strategy is Strategy.DELETE:
+        stalled = context.stalled_on(target)
+        if stalled:
+            return stalled, True
         archiver = context.archiver_of(target, piece)
         if archiver:
             return (

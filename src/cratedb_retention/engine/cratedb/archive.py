@@ -19,7 +19,6 @@ from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.model.catalog import TableName
 
-
 _LEFT_HALF = "failed to restore"
 
 

@@ -49,8 +49,9 @@ class CrateDBEngine:
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
         self.clock = clock
         try:
-            # With the driver's other style of parameters, a percent sign in a name is taken for one.
-            engine = sa.create_engine(address.dburi, paramstyle="qmark")
+            # Parameters as $1: the driver's own %(name)s is confused by percent signs in names, and CrateDB counts
+            # the ? of PARTITION and WITH in RESTORE SNAPSHOT in another order than they stand.
+            engine = sa.create_engine(address.dburi, paramstyle="numeric_dollar")
         except SQLAlchemyError as error:
             raise InvalidInput(f"database address {address.safe}", str(error)) from None
         self._database = Database(

@@ -64,36 +64,36 @@ def _wait(database: Database, step: MovePartitions, report: Report, clock: Clock
 def _arrived(database: Database, step: MovePartitions, idents: list[str]) -> tuple[int, int, int]:
     """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
     s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "routing_state", "primary").c
-    n = system_table("sys", "nodes", "name", "attributes").c
-    node: sa.ColumnElement[Any] = sa.literal_column("node['name']")
+    node: sa.ColumnElement[Any] = sa.literal_column("node['id']")
     recovered: sa.ColumnElement[Any] = sa.literal_column("recovery['size']['recovered']")
-    right = {
-        name
-        for name, attributes in database.rows(sa.select(n.name, n.attributes))
-        if str((attributes or {}).get(step.attribute)) == step.value
-    }
+    right = _right_nodes(database, step)
     where = (s.schema_name == step.table.schema, s.table_name == step.table.name, s.partition_ident.in_(idents))
     rows = database.rows(sa.select(node, s.routing_state, s.primary, recovered).where(*where))
     # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
     assigned = [row for row in rows if row[0] is not None or row[2]]
-    arrived = sum(1 for name, state, _, _ in assigned if name in right and state == "STARTED")
+    arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
     return arrived, len(assigned), sum(row[3] or 0 for row in rows)
+
+
+def _right_nodes(database: Database, step: MovePartitions) -> list[str]:
+    """The identifiers of the nodes with the attribute."""
+    n = system_table("sys", "nodes", "id", "attributes").c
+    rows = database.rows(sa.select(n.id, n.attributes))
+    return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
 
 
 def _stuck(database: Database, step: MovePartitions, idents: list[str], count: int) -> MoveStuck:
     a = system_table("sys", "allocations", "table_schema", "table_name", "partition_ident", "explanation", "node_id")
-    where = (
-        a.c.table_schema == step.table.schema,
-        a.c.table_name == step.table.name,
-        a.c.partition_ident.in_(idents),
-    )
+    # CrateDB has something to say of shards that have arrived, too: why they don't move on.
+    away = sa.or_(a.c.node_id.is_(None), a.c.node_id.not_in(_right_nodes(database, step)))
+    of_table = (a.c.table_schema == step.table.schema, a.c.table_name == step.table.name)
     decisions: sa.ColumnElement[Any] = sa.literal_column("decisions")
-    found = database.rows(sa.select(a.c.explanation, decisions).where(*where).limit(20))
+    statement = sa.select(a.c.explanation, decisions).where(*of_table, a.c.partition_ident.in_(idents), away)
     reasons: list[str] = []
-    for explanation, by_node in found:
+    for explanation, by_node in database.rows(statement.limit(20)):
         reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
         reasons += [explanation] if explanation and not by_node else []
-    why = "; ".join(dict.fromkeys(reasons[:3])) or "CrateDB gives no reason"
+    why = "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"
     return MoveStuck(
         f"table {step.table}",
         f"{plural(count, 'shard')} do not reach nodes with {step.attribute}={step.value}: {why}",

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.catalog import read_catalog
+from cratedb_retention.engine.duckdb.catalog import read_columns
 from cratedb_retention.engine.duckdb.manifest import DATA, check_file, read_manifest
 from cratedb_retention.engine.duckdb.snapshot import verify_file
 from cratedb_retention.engine.duckdb.sql import SQL, CreateTableAs, read_parquet
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
-from cratedb_retention.model.catalog import Column, Selector, TableName
+from cratedb_retention.model.catalog import Column, TableName
 
 
 class DuckArchive:
@@ -115,8 +115,7 @@ class DuckArchive:
         return [*create, sa.insert(target).from_select(names, source)]
 
     def _generated(self, table: TableName) -> list[Column]:
-        found = read_catalog(self._database, [Selector(table.schema, table.name)]).tables.get(table)
-        return [column for column in found.columns.values() if column.expression] if found else []
+        return [column for column in read_columns(self._database, table).values() if column.expression]
 
 
 def _columns(names: Iterable[str]) -> list[sa.ColumnClause[object]]:

@@ -53,6 +53,12 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     return Catalog(CAPABILITIES, tables)
 
 
+def read_columns(database: Database, table: TableName) -> dict[str, Column]:
+    """The columns of one table, without a look at its rows; none if it does not exist."""
+    _, definitions = _read_tables(database, table.__eq__)
+    return _read_columns(database, table.__eq__, definitions).get(table, {})
+
+
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
     """DuckDB's own number of rows still counts deleted ones; that of the groups does not."""
     partitions = tuple(groups) if table.partitioned_by else ()

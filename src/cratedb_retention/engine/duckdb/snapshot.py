@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.catalog import kind_of, read_catalog, stored
+from cratedb_retention.engine.duckdb.catalog import kind_of, read_columns, stored
 from cratedb_retention.engine.duckdb.manifest import (
     DATA,
     Manifest,
@@ -26,7 +26,7 @@ from cratedb_retention.engine.duckdb.manifest import (
 from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
-from cratedb_retention.model.catalog import Column, Selector, TableName
+from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DropArchived, Piece, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import show_partition
@@ -88,10 +88,10 @@ def create_statement(step: SnapshotPartition, columns: Sequence[Column], path: P
 
 def stored_columns(database: Database, table: TableName) -> list[Column]:
     """The table's columns that hold data of their own."""
-    found = read_catalog(database, [Selector(table.schema, table.name)]).tables.get(table)
-    if found is None:
+    columns = read_columns(database, table)
+    if not columns:
         raise NotFound(f"table {table}", "does not exist")
-    return stored(found.columns)
+    return stored(columns)
 
 
 def _count(table: TableName, columns: Sequence[Column], piece: Piece) -> sa.Select[int]:

@@ -1,0 +1,50 @@
+"""``demo``: the toolkit's main job from start to end on real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.command import Command, Outcome
+from support.cratedb import CrateDB
+
+LEFT = "362,891 rows before, 265,394 gone, 97,497 left: it adds up"
+
+
+def _right(outcome: Outcome) -> None:
+    assert (outcome.code, outcome.err) == (0, "")
+    assert LEFT in outcome.out
+    assert "NOT" not in outcome.out
+    assert "restored 2,010 rows from " in outcome.out
+
+
+def test_without_a_server_twice(tmp_path: Path) -> None:
+    """In an empty folder the demonstration ends well, and once more in the same folder."""
+    nowhere = Command(None)
+    _right(nowhere.process("demo", cwd=tmp_path))
+    assert (tmp_path / "cratedb-retention-demo" / "demo.duckdb").exists()
+    again = nowhere.process("demo", cwd=tmp_path)
+    _right(again)
+    _shown_commands_work(again.out, tmp_path)
+
+
+def _shown_commands_work(out: str, folder: Path) -> None:
+    """Who goes on with the last command that was shown sees what happened."""
+    uri, schema = f"duckdb:///{folder / 'cratedb-retention-demo' / 'demo.duckdb'}", "retention_demo_ext"
+    assert f"CRATEDB_EXT_SCHEMA={schema}" in out
+    assert out.rstrip().endswith("$ cratedb-retention jobs")
+    assert len(Command(uri, schema).data("list")) == 2
+    assert Command(uri, schema).data("jobs")
+
+
+@pytest.mark.slow
+def test_on_cratedb_twice(cratedb: CrateDB) -> None:
+    """On a server the demonstration has a schema of its own, and can be repeated."""
+    command = Command(cratedb.uri)
+    try:
+        _right(command("demo"))
+        _right(command("demo"))
+    finally:
+        cratedb.drop_schemas("retention_demo", "retention_demo_ext")
+        cratedb.sql("DROP REPOSITORY retention_demo")

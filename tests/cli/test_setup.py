@@ -1,0 +1,85 @@
+"""``setup``: creates, repeats, looks without touching, and takes over what cratedb-toolkit left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from support.command import Command, Contents
+from support.cratedb import CrateDB
+from support.sql import quoted
+
+
+def test_creating_and_repeating(bare: Command, contents: Contents) -> None:
+    """The first time tables are created and named; after that nothing is done, and that is said."""
+    out = bare.ok("setup")
+    assert "created ext.retention_policy\n" in out
+    assert out.count("created ext.") == len(out.splitlines())
+    before = contents()
+    assert bare.ok("setup") == "schema ext is up to date\n"
+    assert contents() == before
+
+
+def test_a_new_file(tmp_path: Path) -> None:
+    """``setup`` is the one command that creates a DuckDB file."""
+    command = Command(f"duckdb:///{tmp_path / 'new.duckdb'}")
+    command.ok("setup")
+    assert command.ok("list") == "no policies; `cratedb-retention create-policy` makes one\n"
+
+
+def test_a_dry_run(bare: Command, contents: Contents) -> None:
+    """``--dry-run`` only checks that the database answers."""
+    before = contents()
+    assert bare.ok("setup", "--dry-run", "--schema=other") == (
+        f"{bare.uri} answers; setup would create or upgrade the tables in schema other\n"
+    )
+    assert contents() == before
+
+
+def test_schemas_with_unusual_names(bare: Command) -> None:
+    """A name with quotes, blanks or keywords is a name."""
+    for schema in ('a"b', "select", "two words", "x; DROP TABLE metrics"):
+        bare.ok("setup", f"--schema={schema}")
+        bare.ok("create", f"--schema={schema}", "--strategy=delete", "--table-name=metrics", "--retention-period=1d")
+        assert len(bare.data("list", f"--schema={schema}")) == 1
+
+
+def test_an_older_table_is_upgraded(command: Command, path: Path) -> None:
+    """A table that lacks a column is refused until ``setup`` has added it; no policy is lost."""
+    command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=1d")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("ALTER TABLE ext.retention_policy DROP COLUMN description")
+    assert "has an older layout. Run `cratedb-retention setup` to upgrade it" in command.refused(1, "list")
+    assert command.ok("setup") == "added column description to ext.retention_policy\n"
+    assert len(command.data("list")) == 1
+
+
+def test_taking_over_the_policies_of_cratedb_toolkit(cratedb: CrateDB, crate_schema: str) -> None:
+    """On CrateDB its table is upgraded in place: every policy, its days and its tags."""
+    schema = f"{crate_schema}_ext"
+    table = quoted(schema, "retention_policy")
+    cratedb.sql(
+        f'CREATE TABLE {table} ("id" TEXT NOT NULL PRIMARY KEY, "strategy" TEXT NOT NULL, "tags" OBJECT(DYNAMIC),'
+        ' "table_schema" TEXT, "table_name" TEXT, "partition_column" TEXT NOT NULL, "retention_period" INTEGER NOT NULL,'
+        ' "reallocation_attribute_name" TEXT, "reallocation_attribute_value" TEXT, "target_repository_name" TEXT)'
+    )
+    cratedb.sql(
+        f'INSERT INTO {table} ("id", "strategy", "tags", "table_schema", "table_name", "partition_column",'
+        " \"retention_period\") VALUES ('one', 'delete', {foo = 'true', bar = 'true'}, 'doc', 'raw', 'day', 7)"
+    )
+    cratedb.sql(f"REFRESH TABLE {table}")
+    command = Command(cratedb.uri, schema)
+    assert "Run `cratedb-retention setup`" in command.refused(1, "list")
+    assert "upgraded 1 policies of cratedb-toolkit" in command.ok("setup")
+    (policy,) = command.data("list")
+    assert policy == {
+        "strategy": "delete",
+        "table_schema": "doc",
+        "table_name": "raw",
+        "retention_period": "7d",
+        "partition_column": "day",
+        "tags": ["bar", "foo"],
+        "id": "one",
+        "version": 1,
+    }

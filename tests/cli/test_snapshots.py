@@ -1,0 +1,129 @@
+"""``list-snapshots``, ``verify-snapshots``, ``restore``: what was archived can be found, trusted and brought back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.command import Command, Contents, complaint
+
+CUTOFF = "--cutoff-day=2024-07-01"
+
+
+@pytest.fixture
+def archived(command: Command) -> Command:
+    """January and February are in the archive."""
+    command.ok(
+        "create", "--strategy=snapshot", "--table-name=metrics", "--retention-period=100d",
+        "--target-repository-name=archive", "--tags=acme",
+    )  # fmt: skip
+    command.ok("run", CUTOFF)
+    return command
+
+
+@pytest.mark.parametrize(
+    ("args", "months"),
+    [
+        ([], ["2024-01", "2024-02"]),
+        (["--table-name=metrics"], ["2024-01", "2024-02"]),
+        (["--table-name=m*"], ["2024-01", "2024-02"]),
+        (["--table-name=events"], []),
+        (["--table-schema=main"], ["2024-01", "2024-02"]),
+        (["--table-schema=other"], []),
+        (["--name=main-metrics-2024-02"], ["2024-02"]),
+        (["--from=2024-02-01"], ["2024-02"]),
+        (["--to=2024-02-01"], ["2024-01"]),
+        (["--from=2024-01-31T23:59:59Z", "--to=2024-02-01T00:00:01Z"], ["2024-01", "2024-02"]),
+        (["--from=2024-03-01"], []),
+    ],
+    ids=str,
+)
+def test_choosing(archived: Command, args: list[str], months: list[str]) -> None:
+    """Name, table and time choose the same for listing, verifying and a dry restore."""
+    found = archived.data("list-snapshots", *args)
+    assert [snapshot["name"][13:20] for snapshot in found] == months
+    assert [verified["name"][13:20] for verified in archived.data("verify-snapshots", *args)] == months
+    if months and args:
+        assert archived.ok("restore", "--dry-run", *args).count("would restore ") == len(months)
+
+
+def test_the_list_says_what_the_repository_says(archived: Command, tmp_path: Path) -> None:
+    """Table, partition, size, tags and state are listed; a snapshot that somebody removed is missing."""
+    first = archived.data("list-snapshots")[0]
+    assert {first[key] for key in ("table", "repository", "state")} == {"main.metrics", "archive", "archived"}
+    assert first["tags"] == ["acme"]
+    assert first["bytes"] > 0
+    for file in (tmp_path / "archive" / first["name"]).iterdir():
+        file.unlink()
+    (tmp_path / "archive" / first["name"]).rmdir()
+    assert archived.data("list-snapshots")[0]["repository_state"] == "missing"
+
+
+def test_a_damaged_snapshot_is_found_and_not_restored(archived: Command, tmp_path: Path) -> None:
+    """One byte is enough: verifying and restoring end with 1 and say which snapshot it is; the others are right."""
+    first, second = (snapshot["name"] for snapshot in archived.data("list-snapshots"))
+    data = tmp_path / "archive" / first / "data.parquet"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    verified = archived("verify-snapshots")
+    assert complaint(verified, 1) == "verify-snapshots: 1 of 2 snapshots can't be relied on"
+    assert f"right: {second}: " in verified.out
+    assert "failed: " in verified.out
+    restored = archived("restore", "--all")
+    assert complaint(restored, 1) == "restore: 1 of 2 snapshots did not come back"
+    assert f"failed: {first}: " in restored.out
+    assert archived.data("status")["policies"][0]["rows"] == 120 + 29
+
+
+def test_a_dry_restore_shows_the_statements(archived: Command, contents: Contents) -> None:
+    """``--dry-run`` shows what would be done, and does nothing."""
+    before = contents()
+    out = archived.ok("restore", "--all", "--dry-run")
+    assert "would restore main-metrics-2024-01-01-" in out
+    assert "read_parquet(" in out
+    assert contents() == before
+
+
+@pytest.mark.parametrize("into", ["beside", "main.beside"])
+def test_restoring_beside(archived: Command, contents: Contents, into: str) -> None:
+    """What is restored into another table is there without a hold, and the archive still has it."""
+    out = archived.ok("restore", "--all", f"--into={into}")
+    assert out.count("into main.beside, ") == 2
+    assert "on hold" not in out
+    assert len(contents()["main.beside"]) == 60
+    assert len(contents()["main.metrics"]) == 120
+    assert archived.data("list-holds") == []
+
+
+def test_a_partition_that_is_there_already(archived: Command, contents: Contents) -> None:
+    """What is there is not restored again; the reason is said, and the hold of the first time stays."""
+    archived.ok("restore", "--all")
+    before = contents()["main.metrics"]
+    again = archived("restore", "--name=main-metrics-2024-01")
+    assert complaint(again, 1) == "restore: 1 of 1 snapshot did not come back"
+    assert "the partition is there already. Restore it beside the table, or delete it first" in again.out
+    assert contents()["main.metrics"] == before
+    assert len(archived.data("plan", CUTOFF)["tasks"]) == 0
+
+
+def test_a_restore_can_be_tried_again_and_again(archived: Command, tmp_path: Path) -> None:
+    """A restore that failed leaves nothing in the way of the next ones."""
+    name = archived.data("list-snapshots")[0]["name"]
+    home, away = tmp_path / "archive" / name, tmp_path / "away"
+    home.rename(away)
+    for _ in range(3):
+        assert f"failed: {name}: " in archived("restore", f"--name={name}").out
+        assert archived.data("list-holds") == []
+    away.rename(home)
+    assert "31 rows; on hold until" in archived.ok("restore", f"--name={name}")
+    assert len(archived.data("list-holds")) == 1
+
+
+def test_nothing_archived(command: Command) -> None:
+    """Without snapshots, the list and the check of them say so; restoring is a failure."""
+    nothing = "no snapshot fits; policies with the strategy snapshot make them\n"
+    assert command.ok("list-snapshots") == nothing
+    assert command.ok("verify-snapshots") == "no snapshot fits\n"
+    assert "none fits" in command.refused(1, "restore", "--all")
