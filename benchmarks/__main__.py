@@ -5,13 +5,14 @@ Measures, and prints a table. Ends with 0 whatever it measured: how fast somethi
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import expiring, planning, preparing, rows, start
+from benchmarks import expiring, planning, preparing, rows, server_rows, start
 from benchmarks.line import Line
 from benchmarks.surroundings import NoServer, Surroundings
 
@@ -19,9 +20,12 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "start": start.measure,
     "planning": planning.measure,
     "rows": rows.measure,
+    "server-rows": server_rows.measure,
     "prepare": preparing.measure,
     "expire": expiring.measure,
 }
+# Where no terminal says how wide it is.
+WIDTH = 180
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [name for name in options.names if name not in MEASUREMENTS]
     if unknown or (options.repeat is not None and options.repeat < 1):
         parser.error(f"unknown: {', '.join(unknown)}" if unknown else "--repeat must be at least 1")
-    console, lines = Console(), list[Line]()
+    console, lines = Console(width=None if sys.stdout.isatty() else WIDTH), list[Line]()
     started = time.monotonic()
     with Surroundings(options.repeat) as surroundings:
         missing = [name for name in options.names or MEASUREMENTS if not _measure(name, surroundings, lines, console)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -30,7 +31,7 @@ def test_interrupted_between_steps(command: Command, path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1, out
-    assert complaint(Outcome(1, out, err), 1) == "interrupted; the next run goes on from here"
+    assert complaint(Outcome(1, out, err), 1) == "interrupted: the next run goes on from here"
     archived = len([s for s in command.data("list-snapshots") if s["state"] == "archived"])
     assert 0 < archived < 206
     command.ok("run")
@@ -43,7 +44,8 @@ def test_interrupted_within_a_statement(command: Command, path: Path) -> None:
     """A statement that takes long is given up at once; nothing of it is done, and it is no mistake in the program."""
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "CREATE VIEW slow AS SELECT count(*) AS n FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3"
+            "CREATE VIEW slow AS SELECT count(*) AS n"
+            " FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3"
         )
     program = (
         "import os, signal, sys, threading, sqlalchemy as sa\n"
@@ -56,8 +58,6 @@ def test_interrupted_within_a_statement(command: Command, path: Path) -> None:
         "sys.argv = ['cratedb-retention', 'list-tags']\n"
         "main.main()\n"
     )
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=command.environment,

@@ -49,9 +49,9 @@ def test_an_older_table_is_upgraded(command: Command, path: Path) -> None:
     """A table that lacks a column is refused until ``setup`` has added it; no policy is lost."""
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=1d")
     with duckdb.connect(str(path)) as connection:
-        connection.execute("ALTER TABLE ext.retention_policy DROP COLUMN description")
+        connection.execute("ALTER TABLE ext.jobs_log DROP COLUMN step")
     assert "has an older layout. Run `cratedb-retention setup` to upgrade it" in command.refused(1, "list")
-    assert command.ok("setup") == "added column description to ext.retention_policy\n"
+    assert command.ok("setup") == "added column step to ext.jobs_log\n"
     assert len(command.data("list")) == 1
 
 
@@ -61,7 +61,8 @@ def test_taking_over_the_policies_of_cratedb_toolkit(cratedb: CrateDB, crate_sch
     table = quoted(schema, "retention_policy")
     cratedb.sql(
         f'CREATE TABLE {table} ("id" TEXT NOT NULL PRIMARY KEY, "strategy" TEXT NOT NULL, "tags" OBJECT(DYNAMIC),'
-        ' "table_schema" TEXT, "table_name" TEXT, "partition_column" TEXT NOT NULL, "retention_period" INTEGER NOT NULL,'
+        ' "table_schema" TEXT, "table_name" TEXT, "partition_column" TEXT NOT NULL,'
+        ' "retention_period" INTEGER NOT NULL,'
         ' "reallocation_attribute_name" TEXT, "reallocation_attribute_value" TEXT, "target_repository_name" TEXT)'
     )
     cratedb.sql(

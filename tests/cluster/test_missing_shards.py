@@ -11,25 +11,23 @@ from cratedb_retention.model.policy import Policy
 from support.cratedb import CrateDBCluster
 from support.databases import MONTH, TIME, CrateBench
 
-# Partitions of tables with one shard each; May is on the node that is lost.
+# Partitions of tables with one shard each; May is on the cold node, which is lost.
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 KEPT = DAYS[3:]
-LOST, OTHER = "n2", "n3"
+LOST = "n3"
 
 
 @pytest.fixture
-def tables(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> dict[str, Policy]:
+def tables(bench: CrateBench) -> dict[str, Policy]:
     """A table for each strategy, and the policies by the tables' names."""
     for name in ("dropped", "archived"):
         bench.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
-        for node, days in ((LOST, DAYS[1:3]), (OTHER, [DAYS[0], *KEPT])):
-            bench.sql(f"ALTER TABLE {bench.q(name)} SET (\"routing.allocation.require._name\" = '{node}')")
+        for storage, days in (("cold", DAYS[1:3]), ("hot", [DAYS[0], *KEPT])):
+            bench.sql(f"ALTER TABLE {bench.q(name)} SET (\"routing.allocation.require.storage\" = '{storage}')")
             bench.fill(name, days)
-    bench.create("rows", {"ts": TIME, "n": "TEXT"})
-    bench.sql(f"ALTER TABLE {bench.q('rows')} SET (\"routing.allocation.require._name\" = '{LOST}')")
+    options = "number_of_replicas = 0, \"routing.allocation.require.storage\" = 'cold'"
+    bench.sql(f"CREATE TABLE {bench.q('rows')} (ts {TIME}, n TEXT) CLUSTERED INTO 1 SHARDS WITH ({options})")
     bench.fill("rows", DAYS)
-    settled = "SELECT count(*) FROM sys.shards WHERE schema_name = '{}' AND table_name = 'rows' AND node['name'] = '{}'"
-    cratedb_cluster.wait_for(settled.format(bench.schema, LOST), 1)
     return {
         "dropped": bench.policy("delete", "dropped", "30d"),
         "archived": bench.policy("snapshot", "archived", "30d"),

@@ -5,9 +5,11 @@ How many statements are sent, and that CrateDB's own parser understands each.
 from __future__ import annotations
 
 import pytest
+from cratedb_sqlparse import ParsingException, sqlparse
 
+from cratedb_retention import RestoreRequest
 from cratedb_retention.planning import delete
-from support.databases import TIME, CrateBench, DuckBench
+from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"
 
@@ -47,3 +49,85 @@ def test_many_partitions_on_cratedb(crate: CrateBench, monkeypatch: pytest.Monke
     assert (report.partitions, crate.count("hours"), len(crate.partitions("hours"))) == (130, 0, 0)
     assert deletes(sent) == 3
     assert len(sent) < 40
+
+
+def test_planning_in_a_fixed_number(db: Database) -> None:
+    """Planning for 40 tables and policies takes as many statements as for one of each kind."""
+
+    def add(numbers: range) -> None:
+        for i in numbers:
+            db.create(f"rows_{i}", {"ts": TIME, "n": "TEXT"})
+            db.create(f"texts_{i}", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+            db.create(f"months_{i}", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+            for strategy, name in (("delete", "rows"), ("delete", "texts"), ("snapshot", "months")):
+                more = {"partition_column": "part"} if name == "texts" else {}
+                db.policy(strategy, f"{name}_{i}", "30d", **more)
+        db.fill(f"texts_{numbers[0]}", [OLD], part="a")
+        db.fill(f"months_{numbers[0]}", [OLD])
+        db.fill(f"rows_{numbers[0]}", [OLD])
+
+    counts = []
+    for numbers in (range(1), range(1, 14)):
+        add(numbers)
+        with db.statements() as sent:
+            plan = db.tool.plan()
+        counts.append(len(sent))
+        assert len(plan.tasks) == 3 * len(counts)
+    assert len(db.tool.policies()) == 42
+    assert counts[0] == counts[1] < 20
+
+
+def test_idle_run_in_a_fixed_number(db: Database) -> None:
+    """A run with nothing to do takes as many statements with 20 policies as with one, and does not grow."""
+    counts = []
+    for numbers in (range(1), range(1, 20)):
+        for i in numbers:
+            db.create(f"months_{i}", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+            db.policy("delete", f"months_{i}", "30d")
+        db.fill(f"months_{numbers[0]}", [YOUNG])
+        for _ in range(2):
+            with db.statements() as sent:
+                assert db.run().done == 0
+            counts.append(len(sent))
+    assert len(set(counts)) == 1 and counts[0] < 20
+
+
+def test_cratedb_parses_each_statement(crate: CrateBench) -> None:
+    """CrateDB's own grammar knows each statement that a life with the toolkit sends."""
+    crate.retention()
+    with crate.statements() as sent:
+        live(crate)
+    kinds = {" ".join(statement.split()[:2]) for statement in sent}
+    assert {"CREATE SNAPSHOT", "RESTORE SNAPSHOT", "DELETE FROM", "ALTER TABLE", "CREATE TABLE"} <= kinds
+    for statement in dict.fromkeys(sent):
+        problems: list[Exception] = []
+        try:
+            sqlparse(statement, raise_exception=True)
+        except ParsingException as error:
+            problems.append(error)
+        assert not problems, statement
+
+
+def live(crate: CrateBench) -> None:
+    """Something of everything."""
+    crate.tool.setup()
+    crate.create("months", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    crate.create("events", {"ts": TIME, "n": "TEXT", "tenant": "TEXT"})
+    crate.fill("months", [OLD, YOUNG])
+    crate.fill("texts", [OLD], part="a")
+    crate.fill("texts", [OLD], part=None)
+    crate.fill("events", [OLD, YOUNG], tenant="acme")
+    crate.policy("snapshot", "months", "30d", tags=["a", "b"])
+    crate.policy("delete", "texts", "30d", partition_column="part")
+    policy = crate.policy("delete", "events", "30d", where={"tenant": "acme"})
+    hold = crate.tool.hold("events", crate.schema, where={"tenant": "beta"})
+    crate.tool.edit_policy(policy.id or "", {"description": "x"})
+    assert crate.run().ok
+    crate.tool.release(hold.id)
+    assert not [verified.error for verified in crate.tool.verify_snapshots() if verified.error]
+    (restored,) = crate.tool.restore(RestoreRequest(table_name="months"))
+    assert restored.error is None
+    crate.tool.snapshot_states(crate.tool.snapshots())
+    crate.journal()
+    crate.tool.delete_policy(policy.id or "")

@@ -93,6 +93,8 @@ class Commands(click.Group):
             # Python would complain once more when it flushes.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        except KeyboardInterrupt:
+            raise RetentionError("interrupted", "the next run goes on from here") from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
@@ -153,7 +155,7 @@ def main() -> None:
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
-        code = _complain("interrupted; the next run goes on from here", EXIT_FAILED)
+        code = _complain("interrupted", EXIT_FAILED)
     except UnicodeEncodeError:
         code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)
     except Exception as error:

@@ -94,13 +94,12 @@ def _staying(prepared: Prepared) -> int:
     """How many partitions of the tables that were looked at are still there after a run, each counted once."""
     tables = {kept.table for kept in prepared.plan.kept}
     there = sum(len(prepared.catalog.tables[name].partitions) for name in tables)
-    policies = prepared.policies
-    removed = [
-        task.partitions
-        for task in prepared.plan.tasks
-        if task.table in tables and task.policy_id in policies and policies[task.policy_id].strategy != "reallocate"
-    ]
-    return there - sum(removed)
+    removed = 0
+    for task in prepared.plan.tasks:
+        policy = prepared.policies.get(task.policy_id or "")
+        if task.table in tables and policy is not None and policy.strategy != "reallocate":
+            removed += task.partitions
+    return there - removed
 
 
 def plan_data(prepared: Prepared, retention: Retention, sql: bool) -> dict[str, Any]:

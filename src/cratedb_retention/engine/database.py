@@ -5,7 +5,8 @@ One connection to a database through SQLAlchemy: executes statements, counts the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -87,15 +88,12 @@ class Database:
         """
         try:
             with self.engine.begin() as connection:
-                return work(connection)
+                with _interruptible(connection):
+                    return work(connection)
         except SQLAlchemyError as error:
             text = self.render(statement) if statement is not None else ""
             logger.debug("failed: %s", text, exc_info=True)
             raise self._translate(error, text) from error
-        except RuntimeError as error:
-            if "interrupted" in str(error):  # What DuckDB's driver makes of Ctrl-C.
-                raise KeyboardInterrupt from error
-            raise
 
     def refresh(self, table: sa.Table) -> None:
         """Make what was written to a table visible to the next query."""
@@ -118,6 +116,22 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+@contextmanager
+def _interruptible(connection: sa.Connection) -> Iterator[None]:
+    """
+    Make Ctrl-C what it is everywhere else.
+
+    DuckDB's driver raises a RuntimeError, and the statement may go on behind it, which the rollback would wait for.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        connection.connection.driver_connection.interrupt()  # type: ignore[union-attr]
+        raise KeyboardInterrupt from error
 
 
 def render(statement: sa.Executable, dialect: sa.Dialect) -> str:

@@ -72,7 +72,17 @@ def _arrived(database: Database, step: MovePartitions, idents: list[str]) -> tup
     # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
     assigned = [row for row in rows if row[0] is not None or row[2]]
     arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
-    return arrived, len(assigned), sum(row[3] or 0 for row in rows)
+    # While a shard changes places, there is a moment when neither node lists it.
+    unlisted = max(_primaries(database, step, idents) - sum(1 for row in rows if row[2]), 0)
+    return arrived, len(assigned) + unlisted, sum(row[3] or 0 for row in rows)
+
+
+def _primaries(database: Database, step: MovePartitions, idents: list[str]) -> int:
+    """How many primary shards the partitions have, as far as they still exist."""
+    columns = ("table_schema", "table_name", "partition_ident", "number_of_shards")
+    p = system_table("information_schema", "table_partitions", *columns).c
+    where = (p.table_schema == step.table.schema, p.table_name == step.table.name, p.partition_ident.in_(idents))
+    return int(database.rows(sa.select(sa.func.sum(p.number_of_shards)).where(*where))[0][0] or 0)
 
 
 def _right_nodes(database: Database, step: MovePartitions) -> list[str]:

@@ -1,0 +1,251 @@
+"""
+The toolkit's own tables on both engines: policies come back as they went in, and nobody overwrites anybody.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
+from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
+from cratedb_retention.execution.applying import Action
+from cratedb_retention.store.journal import JournalFilter
+from support.databases import MONTH, TIME, CrateBench, Database
+
+EVERYTHING: dict[str, Any] = {
+    "strategy": "snapshot",
+    "table_schema": "sch'ema %s",
+    "table_name": "metrics_*",
+    "retention_period": "1y2mo3d4h5m6s",
+    "time_zone": "Europe/Vienna",
+    "partition_column": "m['day']",
+    "time_column": 'the "time"',
+    "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
+    "tags": ["ünï", "b", "a b"],
+    "target_repository_name": "repo",
+    "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
+    "enabled": False,
+    "description": "Line one\nline two: 100 % \\ 'quoted'",
+    "id": "my-id",
+}
+
+
+def test_setup_is_needed(db: Database) -> None:
+    """Without its tables the toolkit says what to do."""
+    with pytest.raises(NotFound, match="setup"):
+        db.retention().policies()
+
+
+def test_setup_twice(db: Database) -> None:
+    """Setting up again changes nothing and loses nothing."""
+    tool = db.retention()
+    assert len(tool.setup()) == 5
+    policy = db.policy("delete", "metrics", "30d")
+    assert tool.setup() == []
+    assert [stored.policy for stored in tool.policies()] == [policy]
+
+
+def test_setup_adds_what_is_missing(db: Database) -> None:
+    """A table of an older version gets the columns that it lacks, and keeps its rows."""
+    policy = db.policy("delete", "metrics", "30d")
+    for column in ("time_zone", "description"):
+        db.sql(f'ALTER TABLE {db.q("retention_policy", db.own_schema)} DROP COLUMN "{column}"')
+    with pytest.raises(NotFound, match="older layout"):
+        db.tool.policies()
+    assert sorted(line.split()[2] for line in db.tool.setup()) == ["description", "time_zone"]
+    assert [stored.policy for stored in db.tool.policies()] == [policy]
+
+
+def test_every_attribute(db: Database) -> None:
+    """Each attribute of a policy comes back as it went in."""
+    policy = db.tool.create_policy(**EVERYTHING)
+    (stored,) = db.tool.policies()
+    assert stored.policy == policy == make_policy(**EVERYTHING)
+    assert stored.policy.to_dict() == policy.to_dict()
+    assert stored.policy.where == EVERYTHING["where"]
+    unset = {name for name in type(policy).model_fields if name not in EVERYTHING}
+    assert unset == {"reallocation_attribute_name", "reallocation_attribute_value"}
+
+
+def test_reallocate_policy(db: Database) -> None:
+    """CrateDB takes policies that move data, DuckDB refuses them."""
+    moves = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
+    if db.product == "DuckDB":
+        with pytest.raises(Unsupported):
+            db.policy("reallocate", "metrics", 30, **moves)
+        assert db.tool.policies() == []
+    else:
+        policy = db.policy("reallocate", "metrics", 30, **moves)
+        assert [stored.policy for stored in db.tool.policies()] == [policy]
+
+
+def test_defaults(db: Database) -> None:
+    """What was not said stays unsaid."""
+    policy = db.tool.create_policy(strategy="delete", table_name="metrics", retention_period=30)
+    (stored,) = db.tool.policies()
+    assert stored.policy == policy
+    assert set(stored.policy.to_dict()) == {"strategy", "table_name", "retention_period", "id"}
+
+
+def test_journal_of_changes(db: Database) -> None:
+    """Each change is in the journal with who, before and after."""
+    policy = db.policy("delete", "metrics", "30d", tags=["a"])
+    key = policy.id or ""
+    db.tool.edit_policy(key, {"retention_period": "60d"})
+    db.tool.delete_policy(key)
+    rows = {row["event"]: row for row in db.tool.journal(JournalFilter(policy_id=key[:8]))}
+    assert set(rows) == {"policy-created", "policy-changed", "policy-deleted"}
+    periods = {
+        event: [json.loads(text)["retention_period"] if text else None for text in (row["before"], row["after"])]
+        for event, row in rows.items()
+    }
+    assert periods == {
+        "policy-created": [None, "30d"],
+        "policy-changed": ["30d", "60d"],
+        "policy-deleted": ["60d", None],
+    }
+    assert {(row["actor"], row["host"], tuple(row["tags"])) for row in rows.values()} == {("tester", "host", ("a",))}
+
+
+def test_same_rule_twice(db: Database) -> None:
+    """A second policy for the same data and strategy is refused, whatever its period."""
+    db.policy("delete", "metrics", "30d")
+    with pytest.raises(Conflict, match="there already"):
+        db.policy("delete", "metrics", "60d")
+    db.policy("delete", "metrics", "60d", where={"tenant": "acme"})
+    assert len(db.tool.policies()) == 2
+
+
+def test_same_identifier(db: Database) -> None:
+    """An identifier is given once."""
+    db.policy("delete", "a", "30d", id="mine")
+    with pytest.raises(Conflict, match="taken"):
+        db.policy("delete", "b", "30d", id="mine")
+    assert len(db.journal(event="policy-created")) == 1
+
+
+def test_concurrent_edit(db: Database) -> None:
+    """Of two who change the same version, the second one is told, and nothing of the first is lost."""
+    policy = db.policy("delete", "metrics", "30d")
+    key, other = policy.id or "", db.retention("somebody")
+    version = other.policies()[0].version
+    db.tool.edit_policy(key, {"retention_period": "60d"})
+    with pytest.raises(Conflict, match="tester"):
+        other.edit_policy(key, {"retention_period": "1d"}, version)
+    with pytest.raises(Conflict):
+        other.delete_policy(key, version)
+    (stored,) = other.policies()
+    assert (str(stored.policy.retention_period), stored.version) == ("60d", version + 1)
+    assert len(db.journal(event="policy-changed")) == 1
+
+
+def test_change_between_look_and_write(db: Database) -> None:
+    """Even a change that comes right before the write is not overwritten."""
+    policy = db.policy("delete", "metrics", "30d")
+    store, other = db.tool.store.policies, db.retention("somebody")
+    (stored,) = db.tool.policies()
+    before = store._lock(policy.id or "", stored.version)
+    other.edit_policy(policy.id or "", {"retention_period": "60d"})
+    with pytest.raises(Conflict):
+        store._conditionally(policy.id or "", before, lambda where: db.tool.store.tables.policy.delete().where(*where))
+    assert len(db.tool.policies()) == 1
+
+
+def test_edit_clears_an_attribute(db: Database) -> None:
+    """None takes an attribute away."""
+    policy = db.policy("delete", "metrics", "30d", time_column="ts", tags=["a"], description="x")
+    changed = db.tool.edit_policy(policy.id or "", {"time_column": None, "tags": None, "description": None})
+    assert (changed.time_column, changed.tags, changed.description) == (None, (), None)
+    assert [stored.policy for stored in db.tool.policies()] == [changed]
+
+
+def test_edit_to_something_invalid(db: Database) -> None:
+    """An edit that makes no valid policy changes nothing."""
+    policy = db.policy("delete", "metrics", "30d")
+    with pytest.raises(InvalidInput):
+        db.tool.edit_policy(policy.id or "", {"strategy": "snapshot"})
+    assert [(stored.policy, stored.version) for stored in db.tool.policies()] == [(policy, 1)]
+
+
+def test_identifiers_by_prefix(db: Database) -> None:
+    """The beginning of an identifier is enough as long as it is the only one."""
+    for key in ("abc-1", "abc-2", "abc", "x%y", "xzy"):
+        db.policy("delete", f"t_{key.replace('%', 'p')}", "30d", id=key)
+    assert db.tool.delete_policy("abc-2").id == "abc-2"
+    assert db.tool.delete_policy("abc").id == "abc"
+    with pytest.raises(InvalidInput, match="2 policies"):
+        db.tool.delete_policy("x")
+    with pytest.raises(NotFound):
+        db.tool.delete_policy("y")
+    assert db.tool.delete_policy("x%").id == "x%y"
+    assert {stored.policy.id for stored in db.tool.policies()} == {"abc-1", "xzy"}
+
+
+def test_delete_by_tags(db: Database) -> None:
+    """Both tags, either tag, and never without any."""
+    for name, tags in (("a", ["x", "y"]), ("b", ["x"]), ("c", ["z"]), ("d", [])):
+        db.policy("delete", name, "30d", tags=tags)
+    assert db.tool.tags() == ["x", "y", "z"]
+    with pytest.raises(InvalidInput):
+        db.tool.delete_policies(parse_tag_filter([]))
+    deleted = db.tool.delete_policies(parse_tag_filter(["x,y", "z"]))
+    assert {policy.table_name for policy in deleted} == {"a", "c"}
+    assert {stored.policy.table_name for stored in db.tool.policies()} == {"b", "d"}
+
+
+def test_damaged_policy(db: Database) -> None:
+    """A row that is no policy is a problem that runs report; the other policies are obeyed."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("metrics", ["2024-05-01T00:00:00Z", "2024-06-15T00:00:00Z"])
+    db.policy("delete", "metrics", "30d")
+    table = db.q("retention_policy", db.own_schema)
+    damages = {"period": ("soon", None), "json": ("1d", "{"), "list": ("1d", "[1]"), "number": ("1d", "3")}
+    for key, (period, where) in damages.items():
+        columns = 'strategy, table_schema, table_name, retention_period, "where", id, version'
+        values = ["delete", db.schema, "metrics", period, where, key, 1]
+        db.sql(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    db.refresh("retention_policy", db.own_schema)
+    report = db.run()
+    assert (report.problems, report.partitions, report.ok) == (4, 1, False)
+    assert {row["policy_id"] for row in db.journal(event="held")} == set(damages)
+    assert len(db.tool.policies()) == 1
+    assert len(db.tool.check()) >= 4
+    assert db.left("metrics") == ["2024-06-15T00:00:00Z"]
+
+
+def test_apply(db: Database) -> None:
+    """A file's policies are created, updated and, where wanted, deleted; once more changes nothing."""
+    db.policy("delete", "a", "30d")
+    db.policy("delete", "b", "30d")
+    wanted = [
+        make_policy(strategy="delete", table_schema=db.schema, table_name="a", retention_period="60d"),
+        make_policy(strategy="delete", table_schema=db.schema, table_name="c", retention_period="1y"),
+    ]
+    shown = [change.action for change in db.tool.apply(wanted, prune=True, dry_run=True)]
+    assert shown == [Action.UPDATE, Action.CREATE, Action.DELETE]
+    assert len(db.tool.policies()) == 2
+    assert [change.action for change in db.tool.apply(wanted, prune=True)] == shown
+    assert {s.policy.table_name: str(s.policy.retention_period) for s in db.tool.policies()} == {"a": "60d", "c": "1y"}
+    assert [change.action for change in db.tool.apply(wanted, prune=True)] == [Action.KEEP, Action.KEEP]
+
+
+def test_policies_survive_the_connection(db: Database) -> None:
+    """What was stored is there for whoever opens the database next."""
+    policy = db.policy("delete", "metrics", "30d")
+    db.tool.close()
+    with Retention(db.uri, schema=db.own_schema, clock=db.time.clock) as again:
+        assert [stored.policy for stored in again.policies()] == [policy]
+        assert again.policies()[0].policy.strategy is Strategy.DELETE
+
+
+def test_null_where_cratedb_says_nothing(crate: CrateBench) -> None:
+    """A policy that somebody wrote by SQL with the least that is needed is a policy."""
+    table = crate.q("retention_policy", crate.own_schema)
+    crate.tool.policies()
+    columns = "strategy, table_name, retention_period, id, version"
+    crate.sql(f"INSERT INTO {table} ({columns}) VALUES ('delete', 'metrics', '7', 'mine', 1)")
+    (stored,) = crate.tool.policies()
+    assert (str(stored.policy.retention_period), stored.policy.enabled, stored.policy.tags) == ("7d", True, ())
