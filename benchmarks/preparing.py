@@ -56,7 +56,7 @@ def _duckdb_idle(surroundings: Surroundings) -> Iterator[Line]:
         allowed: int | None = None
         for count in (1, 1000):
             policies = _for_tenants("metrics", count, LATER)
-            line = _idle(surroundings, retention, f"{count:,} policies, DuckDB", policies, allowed)
+            line = _idle(surroundings, retention, f"{_some(count)}, DuckDB", policies, allowed)
             allowed = line.statements
             yield line
 
@@ -68,13 +68,13 @@ def _cratedb(surroundings: Surroundings, server: CrateDB) -> Iterator[Line]:
         allowed: int | None = None
         for count in (1, 10, 100):
             policies = _for_tenants("metrics", count, DUE, table_schema=SCHEMA)
-            line = _prepare(surroundings, retention, f"1,000 partitions, {count} policies, CrateDB", policies, allowed)
+            line = _prepare(surroundings, retention, f"1,000 partitions, {_some(count)}, CrateDB", policies, allowed)
             allowed = allowed or line.statements
             yield line
         allowed = None
         for count in (1, 100):
             policies = _for_tenants("metrics", count, LATER, table_schema=SCHEMA)
-            line = _idle(surroundings, retention, f"{count} policies, CrateDB", policies, allowed)
+            line = _idle(surroundings, retention, f"{_some(count)}, CrateDB", policies, allowed)
             allowed = line.statements
             yield line
 
@@ -101,6 +101,10 @@ def _idle(surroundings: Surroundings, retention: Retention, what: str, policies:
         raise RuntimeError(f"not idle: {report}")
     taken = by_turns(surroundings.repeat(5), {"ours": lambda: seconds(lambda: retention.run(cutoff=CUTOFF))})["ours"]
     return Line(f"idle run: {what}", taken, None, sent, _goal(allowed))
+
+
+def _some(count: int) -> str:
+    return "1 policy" if count == 1 else f"{count:,} policies"
 
 
 def _goal(allowed: int | None) -> Goal:

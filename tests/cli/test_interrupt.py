@@ -26,7 +26,7 @@ def test_interrupted_between_steps(command: Command, path: Path) -> None:
         argv("run"), env=command.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        while "done: " not in (line := process.stdout.readline()):
+        while "done: main.metrics: drop archived" not in (line := process.stdout.readline()):
             assert line, "the run ended before it could be interrupted"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -34,6 +34,8 @@ def test_interrupted_between_steps(command: Command, path: Path) -> None:
     assert complaint(Outcome(1, out, err), 1) == "interrupted: the next run goes on from here"
     archived = len([s for s in command.data("list-snapshots") if s["state"] == "archived"])
     assert 0 < archived < 206
+    (finished, *_) = command.data("jobs", "--outcome=failed")
+    assert finished["error"] == "ended early: KeyboardInterrupt()"
     command.ok("run")
     assert len(command.data("list-snapshots")) == 206
     (line,) = command.data("status")["policies"]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.benches import CrateBench
 from support.cratedb import CrateDBCluster
-from support.databases import CrateBench
 from support.sql import quoted
 
 

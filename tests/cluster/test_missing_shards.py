@@ -8,8 +8,9 @@ import pytest
 
 from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.policy import Policy
+from support.benches import CrateBench
 from support.cratedb import CrateDBCluster
-from support.databases import MONTH, TIME, CrateBench
+from support.databases import MONTH, TIME
 
 # Partitions of tables with one shard each; May is on the cold node, which is lost.
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
@@ -18,16 +19,19 @@ LOST = "n3"
 
 
 @pytest.fixture
-def tables(bench: CrateBench) -> dict[str, Policy]:
+def tables(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> dict[str, Policy]:
     """A table for each strategy, and the policies by the tables' names."""
     for name in ("dropped", "archived"):
         bench.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
-        for storage, days in (("cold", DAYS[1:3]), ("hot", [DAYS[0], *KEPT])):
-            bench.sql(f"ALTER TABLE {bench.q(name)} SET (\"routing.allocation.require.storage\" = '{storage}')")
-            bench.fill(name, days)
+        bench.sql(f"ALTER TABLE {bench.q(name)} SET (\"routing.allocation.require.storage\" = 'hot')")
+        bench.fill(name, DAYS)
+        may = f"ALTER TABLE {bench.q(name)} PARTITION (month = '2024-05-01')"
+        bench.sql(f"{may} SET (\"routing.allocation.require.storage\" = 'cold')")
     options = "number_of_replicas = 0, \"routing.allocation.require.storage\" = 'cold'"
     bench.sql(f"CREATE TABLE {bench.q('rows')} (ts {TIME}, n TEXT) CLUSTERED INTO 1 SHARDS WITH ({options})")
     bench.fill("rows", DAYS)
+    query = f"SELECT count(*) FROM sys.shards WHERE schema_name = '{bench.schema}' AND routing_state = 'STARTED'"
+    cratedb_cluster.wait_for(f"{query} AND node['name'] = '{LOST}'", 3)
     return {
         "dropped": bench.policy("delete", "dropped", "30d"),
         "archived": bench.policy("snapshot", "archived", "30d"),
@@ -57,9 +61,7 @@ def months(bench: CrateBench, name: str) -> int:
 
 
 @pytest.mark.slow
-def test_missing_shards_are_held(
-    cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]
-) -> None:
+def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
     """What lacks shards is a problem that says so, and stays; what is well is done; once the node is back, so is all."""
     lose(cratedb_cluster, bench)
 

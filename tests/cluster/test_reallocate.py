@@ -15,8 +15,8 @@ from cratedb_retention.errors import Unsupported
 from cratedb_retention.execution.events import RunEvent, StepProgressed, StepStarted
 from cratedb_retention.model.plan import MovePartitions
 from cratedb_retention.model.policy import Policy, make_policy
-from support.cratedb import CrateDBCluster
-from support.databases import MONTH, NOW, TIME, CrateBench, Database
+from support.benches import CrateBench
+from support.databases import MONTH, NOW, TIME, Database
 from support.killing import Order, executioner
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
@@ -128,7 +128,7 @@ class Impatient:
 def test_stuck_move_says_why(bench: CrateBench) -> None:
     """A move that CrateDB refuses fails with CrateDB's reason; where that is gone, the next run brings it to its end."""
     bench.create("readings", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
-    limits = "number_of_shards = 2, \"routing.allocation.total_shards_per_node\" = 1"
+    limits = 'number_of_shards = 2, "routing.allocation.total_shards_per_node" = 1'
     bench.sql(f"ALTER TABLE {bench.q('readings')} SET ({limits}, \"routing.allocation.require.storage\" = 'hot')")
     bench.fill("readings", DAYS)
     policy = cold_policy(bench)

@@ -34,8 +34,8 @@ EXPECTED = {
     "policies_as_code": [
         "would create retention_example.events where tenant=acme",
         "acme: 11 partitions, 8,040 rows; all went well: True",
-        "all others: 5 partitions, 3,648 rows; all went well: True",
-        "left: 5,880 rows",
+        "all others: 6 partitions, 4,368 rows; all went well: True",
+        "left: 5,160 rows",
         "policies:\n- strategy: delete\n",
     ],
     "audit_log": [

@@ -11,7 +11,8 @@ import pytest
 from cratedb_retention import Report
 from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.plan import SnapshotPartition, Step, VerifySnapshot
-from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, TIME, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"

@@ -5,7 +5,8 @@ What the engines read of tables and partitions: enough to plan by, and nothing t
 from __future__ import annotations
 
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
-from support.databases import MONTH, NUMBER, TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, NUMBER, TIME, Database
 
 JAN, FEB = "2024-01-10T00:00:00Z", "2024-02-10T00:00:00Z"
 JAN_MS, FEB_MS = 1704067200000, 1706745600000

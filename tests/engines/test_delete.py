@@ -161,6 +161,28 @@ def test_text_month_to_the_instant(db: Database) -> None:
     assert db.count("texts") == 0
 
 
+def test_text_month_with_a_timeless_row(db: Database) -> None:
+    """A row without a time is never expired, so the partition that holds it is reported and stays."""
+    db.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    for part, times in (("a", [DAYS[0], None]), ("b", [DAYS[0]])):
+        db.insert("texts", [{"ts": ts, "n": f"{part} {ts}", "part": part} for ts in times])
+    db.policy("delete", "texts", "30d", partition_column="part")
+    report = db.run()
+    assert (report.partitions, report.problems) == (1, 1)
+    assert db.left("texts") == [f"a {DAYS[0]}", "a None"]
+
+
+def test_timeless_row_arrives(db: Database) -> None:
+    """The same where that row arrives between plan and run."""
+    db.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    db.fill("texts", DAYS[:1], part="a")
+    db.policy("delete", "texts", "30d", partition_column="part")
+    prepared = db.tool.prepare()
+    db.insert("texts", [{"ts": None, "n": "timeless", "part": "a"}])
+    db.tool.run(prepared)
+    assert "timeless" in db.left("texts")
+
+
 def test_number_partition(db: Database) -> None:
     """Years as numbers are known by their rows as well."""
     columns = {"ts": TIME, "n": "TEXT", "year": f"INTEGER GENERATED ALWAYS AS ({db.year_number})"}

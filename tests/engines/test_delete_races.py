@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, TIME, Database
 from support.sql import SqlError
 
 OLD, YOUNG = "2024-05-01T00:00:00Z", "2024-07-01T00:00:00Z"

@@ -10,7 +10,8 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.instant import parse_instant
-from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, TIME, Database
 
 BY_TENANT = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}
 MARCH, APRIL, MAY, JUNE = (f"2024-0{month}-10T00:00:00Z" for month in (3, 4, 5, 6))

@@ -8,7 +8,8 @@ import pytest
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.model.catalog import TableName
-from support.databases import MONTH, TIME, Database, DuckBench
+from support.benches import DuckBench
+from support.databases import MONTH, TIME, Database
 from support.sql import quoted
 
 # What CrateDB allows in a table's name: none of \ / * ? " < > | blank, comma and dot.

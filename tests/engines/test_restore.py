@@ -11,7 +11,8 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.store.snapshots import SnapshotStage
-from support.databases import MONTH, TIME, CrateBench, Database
+from support.benches import CrateBench
+from support.databases import MONTH, TIME, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"

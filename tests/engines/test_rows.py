@@ -9,7 +9,8 @@ import pytest
 from cratedb_retention.engine.cratedb import delete as crate_delete
 from cratedb_retention.engine.duckdb import delete as duck_delete
 from cratedb_retention.execution.events import RunEvent, StepProgressed
-from support.databases import TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import TIME, Database
 
 # With 30 days at 2 July, the limit is 2 June.
 LIMIT = "2024-06-02T00:00:00.000Z"

@@ -8,11 +8,12 @@ import pytest
 
 from cratedb_retention.model.plan import SnapshotPartition
 from cratedb_retention.store.snapshots import SnapshotStage
-from support.databases import MONTH, TIME, CrateBench, Database
+from support.benches import CrateBench
+from support.databases import MONTH, TIME, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
-HOSTILE = ['a/b*"c', "A/B*\"C", "it's", "", "NULL", "ünïcode, 100% :x", "../a\\b<c>|d?"]
+HOSTILE = ['a/b*"c', 'A/B*"C', "it's", "", "NULL", "ünïcode, 100% :x", "../a\\b<c>|d?"]
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ How many statements are sent, and that CrateDB's own parser understands each.
 from __future__ import annotations
 
 import pytest
-from cratedb_sqlparse import ParsingException, sqlparse
+from cratedb_sqlparse import ParsingException, sqlparse  # type: ignore[import-untyped]
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.planning import delete
-from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, TIME, Database
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"
 

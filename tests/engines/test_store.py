@@ -13,7 +13,8 @@ from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action
 from cratedb_retention.store.journal import JournalFilter
-from support.databases import MONTH, TIME, CrateBench, Database
+from support.benches import CrateBench
+from support.databases import MONTH, TIME, Database
 
 EVERYTHING: dict[str, Any] = {
     "strategy": "snapshot",
@@ -51,11 +52,11 @@ def test_setup_twice(db: Database) -> None:
 def test_setup_adds_what_is_missing(db: Database) -> None:
     """A table of an older version gets the columns that it lacks, and keeps its rows."""
     policy = db.policy("delete", "metrics", "30d")
-    for column in ("time_zone", "description"):
+    for column in ("changed_at", "changed_by"):
         db.sql(f'ALTER TABLE {db.q("retention_policy", db.own_schema)} DROP COLUMN "{column}"')
     with pytest.raises(NotFound, match="older layout"):
         db.tool.policies()
-    assert sorted(line.split()[2] for line in db.tool.setup()) == ["description", "time_zone"]
+    assert sorted(line.split()[2] for line in db.tool.setup()) == ["changed_at", "changed_by"]
     assert [stored.policy for stored in db.tool.policies()] == [policy]
 
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.errors import NotFound
-from support.databases import CrateBench
+from support.benches import CrateBench
 
 # As cratedb-toolkit 0.1.1 creates it.
 LEGACY = """
@@ -99,7 +99,7 @@ def assert_complete(crate: CrateBench) -> None:
 
 def test_upgrade(legacy: CrateBench) -> None:
     """Each policy is there afterwards, and the old table stays beside."""
-    with pytest.raises(NotFound, match="older layout|does not exist"):
+    with pytest.raises(NotFound, match=r"older layout|does not exist"):
         legacy.retention().policies()
     said = legacy.retention().setup()
     assert "7 policies" in said[0]
@@ -121,6 +121,7 @@ def test_disabled_ones_are_no_problem(legacy: CrateBench) -> None:
     assert {problem.policy_id for problem in problems} & {"id-4", "id-5"} == set()
 
 
+@pytest.mark.slow
 def test_interrupted_anywhere(legacy: CrateBench) -> None:
     """Killed after its n-th statement, for each n, and set up again: it ends the same."""
     backup, table = legacy.q("backup", legacy.own_schema), legacy.q("retention_policy", legacy.own_schema)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB
-from support.databases import CrateBench, Database, DuckBench
+from support.databases import Database
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.errors import ConnectionLost
 from cratedb_retention.execution.runner import ATTEMPTS
 from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
-from support.databases import CrateBench
+from support.benches import CrateBench
 from support.killing import READS
 from support.proxy import Fate, Proxy, lose, lose_each_answer_once, proxy_to
 

@@ -19,7 +19,8 @@ from cratedb_retention.execution.events import (
     TaskSkipped,
 )
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step, VerifySnapshot
-from support.databases import MONTH, TIME, CrateBench, Database, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, TIME, Database
 
 DAYS = ["2024-04-10", "2024-05-15", "2024-06-20"]
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.arena import SCENARIOS, Arena, CrateArena, DuckArena, Scenario, State
-from support.databases import CrateBench
+from support.benches import CrateBench
 from support.killing import Executioner, executioner
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -60,5 +60,7 @@ def assert_right(state: State, scenario: Scenario) -> None:
     assert state.rows == scenario.kept
     archived = scenario.expired if scenario.strategy == "snapshot" else ()
     assert sum(rows for *_, rows in state.snapshots) == len(archived)
-    assert {(stage, complete) for _, stage, complete, _ in state.snapshots} == ({("archived", True)} if archived else set())
+    assert {(stage, complete) for _, stage, complete, _ in state.snapshots} == (
+        {("archived", True)} if archived else set()
+    )
     assert (state.frozen, state.noted, state.due) == (0, 0, 0)

@@ -33,7 +33,9 @@ def busy(db: Database) -> Database:
     db.policy("delete", "held", "30d")
     db.policy("delete", "labelled", "30d", partition_column="label")
     db.policy("delete", "rows", "30d")
-    db.tool.hold("held", db.schema, start=dt.datetime(2024, 4, 1, tzinfo=dt.UTC), end=dt.datetime(2024, 5, 1, tzinfo=dt.UTC))
+    db.tool.hold(
+        "held", db.schema, start=dt.datetime(2024, 4, 1, tzinfo=dt.UTC), end=dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    )
     return db
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention import Retention
-from support.databases import MONTH, NOW, TIME, CrateBench, DuckBench
+from support.benches import CrateBench, DuckBench
+from support.databases import MONTH, NOW, TIME
 from support.killing import Order
 
 CUTOFF = dt.datetime.fromisoformat(NOW)

@@ -167,6 +167,7 @@ def _watch_crate(engine: Any, instants: _Instants) -> None:
 
 def _watch_duck(engine: Any, instants: _Instants) -> None:
     """Before and after each statement that changes something; after it is before it is committed."""
+
     def before(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if not statement.startswith(READS):
             instants.reach(f"before {statement}")
@@ -191,12 +192,11 @@ def _watch_files(directory: str, instants: _Instants) -> None:
 
 def _main() -> None:
     """Import everything, then fork for each order."""
-    import sqlalchemy_cratedb  # noqa: F401
-
-    import cratedb_retention.api
-    import cratedb_retention.engine.cratedb.engine
-    import cratedb_retention.engine.duckdb.engine  # noqa: F401
-
+    for name in IMPORTED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    for address in ("crate://", "duckdb:///nothing"):
+        sa.create_engine(address)  # finds the driver and connects to nothing
     for line in sys.stdin:
         order = Order(**json.loads(line))
         pid = os.fork()

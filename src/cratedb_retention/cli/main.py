@@ -94,6 +94,8 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt:
+            if sys.stderr.isatty():  # It shows ^C.
+                click.echo(err=True)
             raise RetentionError("interrupted", "the next run goes on from here") from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

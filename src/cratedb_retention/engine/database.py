@@ -87,9 +87,8 @@ class Database:
         :raises RetentionError: in the words of the engine.
         """
         try:
-            with self.engine.begin() as connection:
-                with _interruptible(connection):
-                    return work(connection)
+            with self.engine.begin() as connection, _interruptible(connection):
+                return work(connection)
         except SQLAlchemyError as error:
             text = self.render(statement) if statement is not None else ""
             logger.debug("failed: %s", text, exc_info=True)

@@ -93,7 +93,8 @@ def _bounds(sql: Expressions, number: int, probe: PartitionBounds, width: int) -
             sa.literal_column(str(number)),
             *value_texts(sql, probe.columns, width),
             sql.epoch_ms(sa.func.min(time)),
-            sql.epoch_ms(sa.func.max(time)),
+            # A row without a time is never expired, so a partition that holds one has no known end.
+            sa.case((sa.func.count() == sa.func.count(time), sql.epoch_ms(sa.func.max(time)))),
         )
         .select_from(table_ref(probe.table))
         .group_by(*columns)

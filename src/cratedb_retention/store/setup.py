@@ -102,6 +102,7 @@ def _take_over(database: Database, tables: Tables, now: dt.datetime) -> str:
     schema = str(tables.metadata.schema)
     new = policy_table(sa.MetaData(schema=schema), UPGRADE)
     old = sa.table("retention_policy", schema=schema)
+    database.refresh(tables.policy)  # The old table has this name; a policy that is not visible yet would be lost.
     rows = database.query(sa.select(sa.literal_column("*")).select_from(old))
     database.execute(sa.schema.DropTable(new, if_exists=True))
     database.execute(sa.schema.CreateTable(new))

@@ -23,11 +23,11 @@ def drop_partitions(database: Database, step: DropPartitions) -> StepResult:
 
 
 def drop_statement(step: DropPartitions) -> sa.Delete:
-    """One DELETE for many partitions; where their age came from their rows, a younger row stays."""
+    """One DELETE for many partitions; where their age came from their rows, a younger one stays, or one without a time."""
     condition = in_partitions(SQL, step.columns, [piece.partition.values for piece in step.pieces])
     if step.time_column is not None:
         young = SQL.column(step.time_column) >= SQL.value(step.time_column, step.before)
-        condition = sa.and_(condition, sa.not_(sa.func.coalesce(young, sa.false())))
+        condition = sa.and_(condition, sa.not_(sa.func.coalesce(young, sa.true())))
     return sa.delete(table_ref(step.table)).where(condition)
 
 
