@@ -340,8 +340,8 @@ class Retention:
         """
         Bring partitions back. Those that go into their own table are on hold until they are released.
 
+        :return: One for each partition; where ``error`` is set, it did not come back, and says why.
         :raises NotFound: if no snapshot fits.
-        :raises Conflict: if a partition is there already.
         """
         self.store.require()
         return restore(self.engine, self.store, self.clock, self.actor, request)

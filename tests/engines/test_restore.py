@@ -9,7 +9,7 @@ import pytest
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import parse_instant, to_ms
+from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.store.snapshots import SnapshotStage
 from support.benches import CrateBench
 from support.databases import MONTH, TIME, Database
@@ -27,11 +27,6 @@ def archived(db: Database) -> str:
     assert db.run().partitions == 2
     assert db.left("metrics") == [JUNE]
     return "metrics"
-
-
-def ms(text: str) -> int:
-    """An instant in milliseconds."""
-    return to_ms(parse_instant(text))
 
 
 def test_back_into_the_table(db: Database, archived: str) -> None:
@@ -62,7 +57,7 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
 
 def test_hold_covers_only_what_came_back(db: Database, archived: str) -> None:
     """Other partitions of the table expire as before."""
-    db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-05-01")))
+    db.tool.restore(RestoreRequest(table_name=archived, start=parse_instant("2024-05-01")))
     assert db.left(archived) == [MAY, MAY, JUNE]
     db.fill(archived, [APRIL])
     assert db.run().partitions == 1
@@ -135,17 +130,21 @@ def test_beside_twice(db: Database, archived: str) -> None:
 def test_into_another_schema(db: Database, archived: str) -> None:
     """A table beside the original may be in another schema, the toolkit's for example."""
     into = TableName(db.own_schema, "from_archive")
-    (restored,) = db.tool.restore(RestoreRequest(table_name=archived, end=ms("2024-05-01"), into=into))
+    (restored,) = db.tool.restore(RestoreRequest(table_name=archived, end=parse_instant("2024-05-01"), into=into))
     assert (restored.rows, restored.error) == (1, None)
     assert db.left("from_archive", schema=db.own_schema) == [APRIL]
 
 
 def test_time_range(db: Database, archived: str) -> None:
     """Only what reaches into the range comes back; the range ends before its end."""
-    db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-04-30T23:00:00Z"), end=ms("2024-05-01")))
+    db.tool.restore(
+        RestoreRequest(
+            table_name=archived, start=parse_instant("2024-04-30T23:00:00Z"), end=parse_instant("2024-05-01")
+        )
+    )
     assert db.left(archived) == [APRIL, JUNE]
     with pytest.raises(NotFound):
-        db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-06-01")))
+        db.tool.restore(RestoreRequest(table_name=archived, start=parse_instant("2024-06-01")))
 
 
 def test_by_name(db: Database, archived: str) -> None:
@@ -177,7 +176,7 @@ def test_latest_of_several(db: Database, archived: str) -> None:
     db.fill(archived, ["2024-05-31T00:00:00Z"])
     db.run()
     assert len(db.tool.snapshots()) == 3
-    restored = db.tool.restore(RestoreRequest(table_name=archived, start=ms("2024-05-01")))
+    restored = db.tool.restore(RestoreRequest(table_name=archived, start=parse_instant("2024-05-01")))
     assert len(restored) == 1
     assert db.left(archived) == ["2024-05-31T00:00:00Z", JUNE]
 

@@ -49,7 +49,7 @@ def read_request(
     :raises InvalidInput: if an instant can't be read.
     """
     from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.model.instant import parse_instant, to_ms
+    from cratedb_retention.model.instant import parse_instant
 
-    first, last = (to_ms(parse_instant(text)) if text else None for text in (start, end))
+    first, last = (parse_instant(text) if text else None for text in (start, end))
     return RestoreRequest(name, table_schema, table_name, first, last, into)

@@ -104,15 +104,15 @@ def restore_one(retention: Retention) -> tuple[str, int]:
     :return: The snapshot's name and the number of rows.
     :raises RetentionError: if it does not come back.
     """
-    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_ms(2013, 2), end=_ms(2013, 3))
+    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_month(2), end=_month(3))
     restored = retention.restore(february)[0]
     if restored.error:
         raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
     return restored.record.archived.name, restored.rows or 0
 
 
-def _ms(year: int, month: int) -> int:
-    return int(dt.datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
+def _month(month: int) -> dt.datetime:
+    return dt.datetime(2013, month, 1, tzinfo=UTC)
 
 
 def total(retention: Retention) -> int:

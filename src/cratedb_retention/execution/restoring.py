@@ -4,6 +4,7 @@ Brings archived partitions back: into their table, where a hold protects them fr
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound, RetentionError
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.instant import show, to_ms
+from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.journal import Entry, Event, Outcome
@@ -29,16 +30,16 @@ class RestoreRequest:
     :param name: A snapshot's name, or the beginning of it.
     :param table_schema: Name or pattern.
     :param table_name: Name or pattern.
-    :param start: Only what reaches beyond this instant (ms, UTC).
-    :param end: Only what begins before this instant (ms, UTC).
+    :param start: Only what reaches beyond this aware instant.
+    :param end: Only what begins before this aware instant.
     :param into: Where restored partitions go; None: into their own table.
     """
 
     name: str | None = None
     table_schema: str | None = None
     table_name: str | None = None
-    start: int | None = None
-    end: int | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
     into: TableName | None = None
 
     def fits(self, record: SnapshotRecord) -> bool:
@@ -48,8 +49,8 @@ class RestoreRequest:
             (self.name is None or record.archived.name.startswith(self.name))
             and (self.table_schema is None or matcher(self.table_schema)(table.schema))
             and (self.table_name is None or matcher(self.table_name)(table.name))
-            and (self.start is None or record.end is None or record.end > self.start)
-            and (self.end is None or record.start is None or record.start < self.end)
+            and (self.start is None or record.end is None or record.end > to_ms(self.start))
+            and (self.end is None or record.start is None or record.start < to_ms(self.end))
         )
 
 
@@ -141,12 +142,19 @@ def _hold_for(record: SnapshotRecord, clock: Clock, actor: Actor) -> LegalHold:
         id=hashlib.sha256(identity.encode()).hexdigest()[:32],
         table_schema=archived.table.schema,
         table_name=archived.table.name,
-        where={column.name: value for column, value in zip(archived.columns, archived.values, strict=True)},
+        where={c.name: _readable(c, value) for c, value in zip(archived.columns, archived.values, strict=True)},
         reason=f"restored from {archived.name} on {show(now)}",
         kind=HoldKind.RESTORED,
         placed_by=actor.name,
         placed_at=now,
     )
+
+
+def _readable(column: Column, value: Value) -> Value:
+    """A partition value as a person would write it into a hold: instants as ISO 8601."""
+    if column.kind is Kind.TIME and isinstance(value, int):
+        return from_ms(value).isoformat()
+    return value
 
 
 def _note(store: Store, record: SnapshotRecord, into: TableName, rows: int | None, error: str | None) -> None:

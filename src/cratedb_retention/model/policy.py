@@ -145,8 +145,8 @@ class Policy(BaseModel):
     )
     where: dict[str, Scalar] = Field(
         default_factory=dict,
-        description="Only data with these values, such as `{tenant: acme}`; so tenants of one table "
-        "can be kept for different times.",
+        description="Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. "
+        "So tenants of one table can be kept for different times.",
     )
     tags: TagsField = Field((), description="For grouping, choosing and multi-tenancy.")
     reallocation_attribute_name: Name | None = Field(

@@ -59,11 +59,14 @@ def _overlap(one: Target, other: Target) -> bool:
 def _contradiction(one: Target, other: Target) -> str | None:
     if one.policy.retention_period.forever or other.policy.retention_period.forever:
         return None
-    first, second = sorted((one.policy, other.policy), key=_rank)
+    sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
+    first, second = sooner.policy, later.policy
     same = first.retention_period == second.retention_period
     if first.strategy in _REMOVES and second.strategy in _REMOVES:
         if first.strategy is second.strategy is Strategy.DELETE and same:
             return f"{_name(first)} and {_name(second)} delete the same data; one of them is enough"
+        if first.strategy is second.strategy is Strategy.DELETE and set(later.where) < set(sooner.where):
+            return None  # An exception from a rule: of one tenant less is kept.
         if Strategy.SNAPSHOT not in (first.strategy, second.strategy) or first.strategy is Strategy.SNAPSHOT:
             return f"{_name(first)} takes the data before {_name(second)} gets to it"
         return f"{_name(first)} would delete the data before {_name(second)} archives it, and is held"

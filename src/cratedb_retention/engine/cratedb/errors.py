@@ -53,6 +53,9 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
     text = known[2].strip().removesuffix("]") if known else message
     if "401" in message and "Unauthorized" in message:
         name, text = "Unauthorized", "user or password are wrong"
+    if name == "SchemaUnknownException" and "'sys'" in text:
+        # CrateDB hides what a user may not see.
+        return AccessDenied(_thing(address, AccessDenied), "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
     for known_name, error_class, remedy in _KNOWN:
         if name == known_name:
             return error_class(_thing(address, error_class), text, remedy)
