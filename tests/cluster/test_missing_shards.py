@@ -62,7 +62,7 @@ def months(bench: CrateBench, name: str) -> int:
 
 @pytest.mark.slow
 def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
-    """What lacks shards is a problem that says so, and stays; what is well is done; once the node is back, so is all."""
+    """What lacks shards is a problem that says so, and stays; the rest is done, and all of it once the node is back."""
     lose(cratedb_cluster, bench)
 
     plan = bench.tool.plan()
@@ -89,7 +89,7 @@ def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBe
 def test_shards_lost_after_planning(
     cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]
 ) -> None:
-    """A node that dies between plan and run: each task on what it held fails, nothing is dropped, nothing stays frozen."""
+    """A node dies between plan and run: each task on what it held fails, nothing is dropped, nothing stays frozen."""
     prepared = bench.tool.prepare()
     assert not prepared.plan.problems
     lose(cratedb_cluster, bench)

@@ -51,7 +51,7 @@ def journal(crate: CrateBench, **equal: Any) -> list[str]:
 @pytest.mark.parametrize("fate", [Fate.LOSE_REQUEST, Fate.LOSE_ANSWER])
 @pytest.mark.parametrize("times", [1, 3, ATTEMPTS - 1])
 def test_pauses_grow(crate: CrateBench, line: Line, fate: Fate, times: int) -> None:
-    """A connection that is lost up to five times costs nothing but pauses, of half a second and twice that each time."""
+    """A connection that is lost up to five times costs nothing but pauses: half a second, and twice that each time."""
     arena = CrateArena(DELETE, crate)
     arena.reset()
     prepared = line.retention.prepare()

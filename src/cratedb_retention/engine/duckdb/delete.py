@@ -23,7 +23,7 @@ def drop_partitions(database: Database, step: DropPartitions) -> StepResult:
 
 
 def drop_statement(step: DropPartitions) -> sa.Delete:
-    """One DELETE for many partitions; where their age came from their rows, a younger one stays, or one without a time."""
+    """One DELETE for many partitions; where their age came from their rows, one that is younger or has none stays."""
     condition = in_partitions(SQL, step.columns, [piece.partition.values for piece in step.pieces])
     if step.time_column is not None:
         young = SQL.column(step.time_column) >= SQL.value(step.time_column, step.before)
