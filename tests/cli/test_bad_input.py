@@ -15,7 +15,7 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("xyzzy",), "No such command 'xyzzy'. Try `cratedb-retention --help`."),
     (("--versoin",), "No such option '--versoin'"),
     (("run", "--dry"), "Did you mean '--dry-run'?"),
-    (("run", "--tagz=a"), "Did you mean '--tags'?"),
+    (("run", "--tagz=a"), "No such option '--tagz'. (Did you mean one of: "),
     (
         ("list", "duckdb:///a", "more"),
         "unexpected extra argument (more). Try `cratedb-retention list-policies --help`.",

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import duckdb
 
-from support.command import Command, Outcome, argv, complaint
+from support.command import Command, Outcome, complaint
+
+# Whoever runs the tests in the background has SIGINT ignored, in the processes that they start too.
+LISTEN = (
+    "import signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from cratedb_retention.cli import main\n"
+)
 
 
 def test_interrupted_between_steps(command: Command, path: Path) -> None:
@@ -23,7 +30,11 @@ def test_interrupted_between_steps(command: Command, path: Path) -> None:
         "--target-repository-name=archive",
     )  # fmt: skip
     with subprocess.Popen(
-        argv("run"), env=command.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", f"{LISTEN}sys.argv = ['cratedb-retention', 'run']\nmain.main()\n"],
+        env=command.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         while "done: main.metrics: drop archived" not in (line := process.stdout.readline()):
@@ -50,9 +61,8 @@ def test_interrupted_within_a_statement(command: Command, path: Path) -> None:
             " FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3"
         )
     program = (
-        "import os, signal, sys, threading, sqlalchemy as sa\n"
+        f"{LISTEN}import os, threading, sqlalchemy as sa\n"
         "from cratedb_retention.api import Retention\n"
-        "from cratedb_retention.cli import main\n"
         "def slow(self):\n"
         "    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "    return self.engine.database.query(sa.select(sa.column('n')).select_from(sa.table('slow')))\n"

@@ -50,8 +50,8 @@ class Scenario:
     def rows(self) -> list[dict[str, str]]:
         """The rows of the table."""
         days = (*self.old, *self.border, *self.young)
-        more = {"batch": lambda day: f"b{day[5:7]}"} if "batch" in self.columns else {}
-        return [{"ts": day, "n": day, **{name: of(day) for name, of in more.items()}} for day in days]
+        rows = [{"ts": day, "n": day} for day in days]
+        return [{**row, "batch": f"b{row['n'][5:7]}"} for row in rows] if "batch" in self.columns else rows
 
     @property
     def expired(self) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ class CrateArena(Arena):
 
     def _snapshots(self) -> dict[str, str]:
         query = "SELECT name, state FROM sys.snapshots WHERE repository = ?"
-        return {name: state for name, state in self.bench.rows(query, [self.bench.repository])}
+        return {str(name): str(state) for name, state in self.bench.rows(query, [self.bench.repository])}
 
 
 class DuckArena(Arena):

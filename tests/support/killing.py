@@ -162,7 +162,7 @@ def _watch_crate(engine: Any, instants: _Instants) -> None:
 
     sa.event.listen(engine, "before_cursor_execute", before)
     sa.event.listen(engine, "after_cursor_execute", after)
-    urllib3.connection.HTTPConnection.getresponse = on_its_way  # type: ignore[method-assign]
+    setattr(urllib3.connection.HTTPConnection, "getresponse", on_its_way)  # noqa: B010
 
 
 def _watch_duck(engine: Any, instants: _Instants) -> None:

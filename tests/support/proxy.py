@@ -1,5 +1,5 @@
 """
-A proxy in front of a CrateDB that loses connections as it is told: before a statement arrives, or before its answer does.
+A proxy in front of a CrateDB that loses connections as it is told: before a statement arrives, or before its answer.
 """
 
 from __future__ import annotations

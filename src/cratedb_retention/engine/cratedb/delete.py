@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.cratedb.health import check_health
-from cratedb_retention.engine.cratedb.sql import SQL, refresh
+from cratedb_retention.engine.cratedb.sql import SQL, refresh, refresh_partitions
 from cratedb_retention.engine.cratedb.tokens import read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -58,9 +58,10 @@ def check_age(
     """
     time = SQL.column(time_column)
     reference = table_ref(table)
-    refresh(database, table)
     inexact = [piece for piece in pieces if not piece.exact]
-    within = in_partitions(SQL, columns, [piece.partition.values for piece in inexact])
+    values = [piece.partition.values for piece in inexact]
+    refresh_partitions(database, table, columns, values)
+    within = in_partitions(SQL, columns, values)
     newest = database.rows(sa.select(SQL.epoch_ms(sa.func.max(time))).select_from(reference).where(within))[0][0]
     if newest is not None and newest >= before:
         raise PartitionChanged(

@@ -13,7 +13,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb.delete import check_age, drop_statement
 from cratedb_retention.engine.cratedb.health import check_health
-from cratedb_retention.engine.cratedb.sql import SQL, CreateSnapshot, DropSnapshot, refresh, system_table
+from cratedb_retention.engine.cratedb.sql import SQL, CreateSnapshot, DropSnapshot, refresh_partitions, system_table
 from cratedb_retention.engine.cratedb.tokens import is_protected, read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -48,7 +48,7 @@ def _count(database: Database, step: SnapshotPartition | DropArchived) -> int | 
     partition = step.piece.partition
     if partition.closed:
         return None
-    refresh(database, step.table)
+    refresh_partitions(database, step.table, step.columns, [partition.values])
     condition = in_partitions(SQL, step.columns, [partition.values])
     count = sa.select(sa.func.count()).select_from(table_ref(step.table)).where(condition)
     return int(database.rows(count)[0][0])

@@ -18,6 +18,7 @@ from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import Column, TableName, Value
 
 _SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")
@@ -36,6 +37,20 @@ def table_name(database: Database, table: TableName) -> str:
 def refresh(database: Database, table: TableName) -> None:
     """Make what was written to a table visible to the next query."""
     database.refresh_name(table_name(database, table))
+
+
+def refresh_partitions(
+    database: Database, table: TableName, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]
+) -> None:
+    """
+    The same for some partitions only: where another one lacks shards, refreshing the table takes a minute.
+
+    One that is gone is no reason to fail.
+    """
+    try:
+        database.execute(RefreshPartitions([PartitionStatement(table, columns, values) for values in partitions]))
+    except NotFound:
+        refresh(database, table)
 
 
 class Subscript(ColumnElement[Any]):
@@ -101,6 +116,20 @@ class PartitionStatement(Executable, ClauseElement):
 
 def _literal(column: Column, value: Value) -> ColumnElement[Any]:
     return sa.null() if value is None else SQL.value(column, value)
+
+
+class RefreshPartitions(Executable, ClauseElement):
+    """``REFRESH TABLE "t" PARTITION (...), ...``."""
+
+    inherit_cache = False
+
+    def __init__(self, partitions: Sequence[PartitionStatement]) -> None:
+        self.partitions = partitions
+
+
+@compiles(RefreshPartitions)
+def _compile_refresh(element: RefreshPartitions, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"REFRESH TABLE {', '.join(partition.relation(compiler, **kw) for partition in element.partitions)}"
 
 
 class AlterPartition(PartitionStatement):
