@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from support.benches import CrateBench
 from support.killing import Executioner, executioner
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+FREEZING = [scenario for scenario in SCENARIOS if scenario.name in ("delete-text", "snapshot")]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,36 @@ def test_duckdb_converges(killer: Executioner, scenario: Scenario, tmp_path: Pat
 def test_cratedb_converges(killer: Executioner, scenario: Scenario, crate: CrateBench) -> None:
     """Killed while CrateDB carries out any change, or right after it, a run on CrateDB is made good."""
     assert_converges(killer, CrateArena(scenario, crate))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", FREEZING, ids=lambda scenario: scenario.name)
+def test_nothing_stays_frozen(killer: Executioner, scenario: Scenario, crate: CrateBench) -> None:
+    """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""
+    arena = CrateArena(scenario, crate)
+    was_frozen = 0
+    for instant in itertools.count(1):
+        arena.reset()
+        killed = killer.execute(arena.order(instant))
+        if killed is None:
+            break
+        was_frozen += arena.frozen()
+        before = arena.look("SELECT n FROM {table} ORDER BY n")
+        with switched_off(crate):
+            state = arena.finish()
+        assert (state.frozen, state.noted, state.due) == (0, 0, 0), f"killed {killed} (instant {instant})"
+        if not killed.startswith("while CrateDB does DELETE"):
+            assert state.rows == tuple(row[0] for row in before)
+    assert was_frozen > 4, "there must have been more to thaw"
+
+
+@contextmanager
+def switched_off(crate: CrateBench) -> Iterator[None]:
+    """The policy is disabled for a while."""
+    (stored,) = crate.tool.policies()
+    crate.tool.edit_policy(stored.policy.id or "", {"enabled": False})
+    yield
+    crate.tool.edit_policy(stored.policy.id or "", {"enabled": True})
 
 
 def assert_converges(killer: Executioner, arena: Arena) -> None:
