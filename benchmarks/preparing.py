@@ -39,7 +39,7 @@ def _for_tenants(name: str, count: int, retention: str, **more: Any) -> list[dic
 
 def _duckdb_tables(surroundings: Surroundings) -> Iterator[Line]:
     names, uri = many_tables(surroundings.directory(), 1000, 100)
-    by_pattern = [_policy(f"metrics_{number}*", DUE) for number in range(10)]
+    by_pattern = [_policy(f"metrics_{number}_*", DUE) for number in range(10)]
     cases = {"10 policies (patterns)": by_pattern, "1,000 policies": [_policy(name, DUE) for name in names]}
     with Retention(uri) as retention:
         allowed: int | None = None
