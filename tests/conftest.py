@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
+from support.databases import Database
 from support.sql import quoted
 
 NO_CRATEDB = "no CrateDB to run this on"
@@ -84,6 +86,29 @@ def crate_repository(cratedb: CrateDB) -> Iterator[str]:
 def duckdb_uri(tmp_path: Path) -> str:
     """The address of a DuckDB file that does not exist yet."""
     return f"duckdb:///{tmp_path / 'test.duckdb'}"
+
+
+@pytest.fixture
+def crate(cratedb: CrateDB, crate_schema: str, crate_repository: str) -> Iterator[CrateBench]:
+    """A schema of a real CrateDB, with a repository, and the toolkit on it."""
+    bench = CrateBench(cratedb, crate_schema, crate_repository)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
+    """A DuckDB file, with a repository beside it, and the toolkit on it."""
+    bench = DuckBench(duckdb_uri, tmp_path / "repository")
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(params=["duck", pytest.param("crate", marks=pytest.mark.cratedb)])
+def db(request: pytest.FixtureRequest) -> Database:
+    """Each engine in turn, as `duck` and `crate`."""
+    bench: Database = request.getfixturevalue(request.param)
+    return bench
 
 
 @pytest.hookimpl(tryfirst=True)
