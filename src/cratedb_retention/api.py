@@ -26,6 +26,7 @@ from cratedb_retention.execution.restoring import (
     Restored,
     RestoreRequest,
     Verified,
+    find_restorable,
     find_snapshots,
     restore,
     verify_snapshots,
@@ -335,6 +336,15 @@ class Retention:
         """Read snapshots back and compare them with what was archived."""
         self.store.require()
         return verify_snapshots(self.engine, self.store, request or RestoreRequest())
+
+    def restorable(self, request: RestoreRequest) -> list[SnapshotRecord]:
+        """
+        What :meth:`restore` would bring back: of each partition that fits the latest snapshot.
+
+        :raises NotFound: if no snapshot fits.
+        """
+        self.store.require()
+        return find_restorable(self.store, request)
 
     def restore(self, request: RestoreRequest) -> list[Restored]:
         """

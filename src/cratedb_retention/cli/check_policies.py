@@ -16,9 +16,7 @@ from cratedb_retention.errors import EXIT_FINDINGS
 @options.database
 @options.selection
 @options.output_format
-def command(
-    dburi: str | None, schema: str, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, form: str
-) -> None:
+def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
     """
     Look for policies that can't do what they say (no such table, column, repository or node; missing shards), and
     for policies that contradict each other. Ends with 3 if there is anything.
@@ -28,9 +26,9 @@ def command(
       cratedb-retention check-policies crate://localhost:4200/
     """
     with options.open_retention(dburi, schema) as retention:
-        chosen = options.read_selection(retention, strategy, tags, policy_id)
-        findings = retention.check(chosen)
-        count = len(retention.policies(chosen))
+        wanted = chosen.read(retention)
+        findings = retention.check(wanted)
+        count = len(retention.policies(wanted))
     if form != "table":
         write_data([dataclasses.asdict(finding) for finding in findings], form)
     elif findings:

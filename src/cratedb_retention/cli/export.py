@@ -13,15 +13,7 @@ from cratedb_retention.cli.output import write_data
 @options.selection
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--json-schema", is_flag=True, help="Write the JSON schema of policy files instead; needs no database.")
-def command(
-    dburi: str | None,
-    schema: str,
-    strategy: str | None,
-    tags: tuple[str, ...],
-    policy_id: str | None,
-    form: str,
-    json_schema: bool,
-) -> None:
+def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str, json_schema: bool) -> None:
     """
     Write the policies as a file that `apply` reads.
 
@@ -36,7 +28,7 @@ def command(
         write_data(policy_file_schema(), "json")
         return
     with options.open_retention(dburi, schema) as retention:
-        found = retention.policies(options.read_selection(retention, strategy, tags, policy_id))
+        found = retention.policies(chosen.read(retention))
     policies = [item.policy for item in found]
     if form == "yaml":
         click.echo(dump_policies(policies), nl=False)

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 @options.database
 @options.selection
 @options.output_format
-def command(
-    dburi: str | None, schema: str, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, form: str
-) -> None:
+def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
     """
     List the policies.
 
@@ -29,7 +27,7 @@ def command(
       cratedb-retention list-policies --tags=acme --format=json
     """
     with options.open_retention(dburi, schema) as retention:
-        found = retention.policies(options.read_selection(retention, strategy, tags, policy_id))
+        found = retention.policies(chosen.read(retention))
     if form != "table":
         write_data([{**item.policy.to_dict(), "version": item.version} for item in found], form)
     elif found:

@@ -8,9 +8,10 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, show_size, write_data, write_table
-from cratedb_retention.cli.snapshot_options import read_request, snapshot_options
+from cratedb_retention.cli.snapshot_options import snapshot_options
 
 if TYPE_CHECKING:
+    from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.store.snapshots import SnapshotRecord
 
 
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
 @options.database
 @snapshot_options
 @options.output_format
-def command(
-    dburi: str | None,
-    schema: str,
-    name: str | None,
-    table_schema: str | None,
-    table_name: str | None,
-    start: str | None,
-    end: str | None,
-    form: str,
-) -> None:
+def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) -> None:
     """
     List what was archived, and what its repository says about it.
 
@@ -38,7 +30,6 @@ def command(
     """
     from cratedb_retention.model.words import show_partition
 
-    request = read_request(name, table_schema, table_name, start, end)
     with options.open_retention(dburi, schema) as retention:
         records = retention.snapshots(request)
         states = retention.snapshot_states(records)

@@ -22,7 +22,7 @@ import click
 
 from cratedb_retention import __version__
 from cratedb_retention.cli.redact import RedactingFormatter, redact
-from cratedb_retention.errors import EXIT_FAILED, EXIT_USAGE, RetentionError
+from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
 
 
 class Entry(NamedTuple):
@@ -162,7 +162,7 @@ def main() -> None:
         code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)
     except Exception as error:
         code = _complain(f"{type(error).__name__}: {error}. This is a mistake in the program; please report it", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code if isinstance(code, int) else EXIT_DONE)
 
 
 def _complain(message: str, code: int) -> int:

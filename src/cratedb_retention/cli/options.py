@@ -5,9 +5,11 @@ Options that several commands share, with the names that cratedb-toolkit's users
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,10 +17,9 @@ from cratedb_retention.errors import InvalidInput
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.preparing import Selection
+    from cratedb_retention.execution.preparing import Prepared, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 
 class _Text(click.types.StringParamType):
@@ -35,7 +36,7 @@ class _Text(click.types.StringParamType):
 TEXT = _Text()
 
 
-def _combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+def combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -44,7 +45,7 @@ def _combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
-database = _combine(
+database = combine(
     click.argument("dburi", envvar="CRATEDB_URI", required=False),
     click.option(
         "--schema",
@@ -61,12 +62,12 @@ output_format = click.option(
 tags = click.option(
     "--tags", multiple=True, metavar="A,B", help="Only policies with all of these tags; repeat it for another choice."
 )
-selection = _combine(
+_selection = combine(
     click.option("--strategy", type=TEXT, help="Only policies of this strategy: delete, reallocate, snapshot."),
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
 )
-cutoff = _combine(
+_cutoff = combine(
     click.option(
         "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."
     ),
@@ -75,6 +76,69 @@ cutoff = _combine(
     ),
     click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff that lies in the future."),
 )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which policies a command is about, as it was written."""
+
+    strategy: str | None
+    tags: tuple[str, ...]
+    policy_id: str | None
+
+    def read(self, retention: Retention) -> Selection:
+        """
+        The policies as the library knows them.
+
+        :raises InvalidInput: if there is no such strategy.
+        :raises NotFound: if there is no such policy.
+        """
+        from cratedb_retention.execution.preparing import Selection
+        from cratedb_retention.model.policy import parse_strategy
+        from cratedb_retention.model.tags import parse_tag_filter
+
+        strategy = parse_strategy(self.strategy) if self.strategy else None
+        found = None
+        if self.policy_id:
+            retention.store.require()
+            found = retention.store.policies.get(self.policy_id).policy.id
+        return Selection(strategy, parse_tag_filter(self.tags), found)
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """
+    The instant that a command takes for now.
+
+    :param moment: None means the present one.
+    """
+
+    moment: dt.datetime | None
+    allow_future: bool
+
+    def prepare(self, retention: Retention, chosen: Chosen) -> Prepared:
+        """What is due at that instant."""
+        return retention.prepare(self.moment, chosen.read(retention), allow_future=self.allow_future)
+
+
+def selection(function: F) -> F:
+    """Add the options that choose policies; the command gets them as ``chosen``, a :class:`Chosen`."""
+
+    @functools.wraps(function)
+    def command(*, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, **others: Any) -> Any:
+        return function(chosen=Chosen(strategy, tags, policy_id), **others)
+
+    return cast(F, _selection(command))
+
+
+def cutoff(function: F) -> F:
+    """Add the options that set the cutoff; the command gets them as ``when``, a :class:`Cutoff`."""
+
+    @functools.wraps(function)
+    def command(*, cutoff: str | None, cutoff_day: str | None, allow_future_cutoff: bool, **others: Any) -> Any:
+        return function(when=Cutoff(read_cutoff(cutoff, cutoff_day), allow_future_cutoff), **others)
+
+    return cast(F, _cutoff(command))
 
 
 @contextmanager
@@ -107,27 +171,6 @@ def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | Non
     if cutoff_day:
         return parse_day(cutoff_day)
     return parse_instant(cutoff) if cutoff else None
-
-
-def read_selection(
-    retention: Retention, strategy: str | None, tags: Sequence[str], policy_id: str | None = None
-) -> Selection:
-    """
-    Which policies a command is about.
-
-    :raises InvalidInput: if there is no such strategy.
-    :raises NotFound: if there is no such policy.
-    """
-    from cratedb_retention.execution.preparing import Selection
-    from cratedb_retention.model.policy import parse_strategy
-    from cratedb_retention.model.tags import parse_tag_filter
-
-    chosen = parse_strategy(strategy) if strategy else None
-    found = None
-    if policy_id:
-        retention.store.require()
-        found = retention.store.policies.get(policy_id).policy.id
-    return Selection(chosen, parse_tag_filter(tags), found)
 
 
 def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, short
-from cratedb_retention.cli.snapshot_options import read_request, snapshot_options
-from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
+from cratedb_retention.cli.snapshot_options import snapshot_options
+from cratedb_retention.errors import InvalidInput, RetentionError
+
+if TYPE_CHECKING:
+    from cratedb_retention.execution.restoring import RestoreRequest
 
 
 @click.command("restore")
@@ -22,16 +28,7 @@ from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 @click.option("--all", "everything", is_flag=True, help="Restore every snapshot.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be restored, with the statements.")
 def command(
-    dburi: str | None,
-    schema: str,
-    name: str | None,
-    table_schema: str | None,
-    table_name: str | None,
-    start: str | None,
-    end: str | None,
-    into: str | None,
-    everything: bool,
-    dry_run: bool,
+    dburi: str | None, schema: str, request: RestoreRequest, into: str | None, everything: bool, dry_run: bool
 ) -> None:
     """
     Bring archived partitions back: one by its name, or those of a table and a stretch of time. What goes into its own
@@ -42,11 +39,11 @@ def command(
       cratedb-retention restore --name=doc-metrics-2024-01-01-5d41402abc4b crate://localhost:4200/
       cratedb-retention restore --table-name=metrics --from=2024-01-01 --to=2024-04-01 --into=doc.metrics_restored
     """
-    from cratedb_retention.execution.restoring import choose_latest
+    from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.model.catalog import TableName
     from cratedb_retention.model.words import plural
 
-    if not everything and not any((name, table_name, table_schema, start, end)):
+    if not everything and request == RestoreRequest():
         raise InvalidInput("restore", "nothing is chosen", "give --name, --table-name, --from, --to, or --all")
     with options.open_retention(dburi, schema) as retention:
         target = None
@@ -55,12 +52,9 @@ def command(
             if not after.strip() or "." in before:
                 raise InvalidInput(f"--into {into!r}", "not of the form SCHEMA.TABLE", "write it like doc.restored")
             target = TableName(before or retention.engine.capabilities.default_schema, after)
-        request = read_request(name, table_schema, table_name, start, end, target)
+        request = dataclasses.replace(request, into=target)
         if dry_run:
-            found = choose_latest(retention.snapshots(request))
-            if not found:
-                raise NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
-            for record in found:
+            for record in retention.restorable(request):
                 say(f"would restore {record.archived.name} into {target or record.archived.table}")
                 for line in retention.engine.archive.render_restore(record.archived, target or record.archived.table):
                     say(f"{line};", "dim")

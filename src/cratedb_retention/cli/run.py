@@ -19,16 +19,7 @@ from cratedb_retention.errors import RetentionError
 @options.output_format
 @click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
 def command(
-    dburi: str | None,
-    schema: str,
-    strategy: str | None,
-    tags: tuple[str, ...],
-    policy_id: str | None,
-    cutoff: str | None,
-    cutoff_day: str | None,
-    allow_future_cutoff: bool,
-    form: str,
-    dry_run: bool,
+    dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, form: str, dry_run: bool
 ) -> None:
     """
     Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
@@ -42,10 +33,8 @@ def command(
     """
     from cratedb_retention.cli.progress import observer, summary
 
-    moment = options.read_cutoff(cutoff, cutoff_day)
     with options.open_retention(dburi, schema) as retention:
-        chosen = options.read_selection(retention, strategy, tags, policy_id)
-        prepared = retention.prepare(moment, chosen, allow_future=allow_future_cutoff)
+        prepared = when.prepare(retention, chosen)
         if dry_run:
             write_plan(prepared, retention, form, sql=True)
             return

@@ -4,44 +4,47 @@ The options by which ``list-snapshots``, ``verify-snapshots`` and ``restore`` ch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from cratedb_retention.cli.options import TEXT
+from cratedb_retention.cli.options import TEXT, combine
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.model.catalog import TableName
 
 F = TypeVar("F", bound=Callable[..., Any])
+_options = combine(
+    click.option("--name", type=TEXT, help="A snapshot's name, or the beginning of it."),
+    click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards."),
+    click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards."),
+    click.option("--from", "start", type=TEXT, metavar="INSTANT", help="Only what reaches beyond this instant."),
+    click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Only what begins before this instant."),
+)
 
 
 def snapshot_options(function: F) -> F:
-    """Add the options."""
-    for option in reversed(
-        (
-            click.option("--name", type=TEXT, help="A snapshot's name, or the beginning of it."),
-            click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards."),
-            click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards."),
-            click.option(
-                "--from", "start", type=TEXT, metavar="INSTANT", help="Only what reaches beyond this instant."
-            ),
-            click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Only what begins before this instant."),
-        )
-    ):
-        function = option(function)
-    return function
+    """Add the options; the command gets them as ``request``, a ``RestoreRequest``."""
+
+    @functools.wraps(function)
+    def command(
+        *,
+        name: str | None,
+        table_schema: str | None,
+        table_name: str | None,
+        start: str | None,
+        end: str | None,
+        **others: Any,
+    ) -> Any:
+        return function(request=_read(name, table_schema, table_name, start, end), **others)
+
+    return cast(F, _options(command))
 
 
-def read_request(
-    name: str | None,
-    table_schema: str | None,
-    table_name: str | None,
-    start: str | None,
-    end: str | None,
-    into: TableName | None = None,
+def _read(
+    name: str | None, table_schema: str | None, table_name: str | None, start: str | None, end: str | None
 ) -> RestoreRequest:
     """
     What the options ask for.
@@ -52,4 +55,4 @@ def read_request(
     from cratedb_retention.model.instant import parse_instant
 
     first, last = (parse_instant(text) if text else None for text in (start, end))
-    return RestoreRequest(name, table_schema, table_name, first, last, into)
+    return RestoreRequest(name, table_schema, table_name, first, last)

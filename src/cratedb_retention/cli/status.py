@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 @options.database
 @options.selection
 @options.output_format
-def command(
-    dburi: str | None, schema: str, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, form: str
-) -> None:
+def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
     """
     Show each policy on each table: its state, what is due now and next, and the last run. Problems come first.
 
@@ -27,14 +25,13 @@ def command(
     Examples:
       cratedb-retention status crate://localhost:4200/
     """
-    from cratedb_retention.execution.overview import last_run, overview
+    from cratedb_retention.execution.overview import overview
     from cratedb_retention.model.instant import show
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.journal import Event, JournalFilter
 
     with options.open_retention(dburi, schema) as retention:
-        chosen = options.read_selection(retention, strategy, tags, policy_id)
-        lines = overview(retention.prepare(selection=chosen))
-        last = last_run(retention.journal(JournalFilter(event="run-finished", limit=1)))
+        lines = overview(retention.prepare(selection=chosen.read(retention)))
+        last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
         write_data({"policies": [_data(line) for line in lines], "last_run": plain(last) if last else None}, form)
         return

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data
-from cratedb_retention.cli.snapshot_options import read_request, snapshot_options
+from cratedb_retention.cli.snapshot_options import snapshot_options
 from cratedb_retention.errors import RetentionError
+
+if TYPE_CHECKING:
+    from cratedb_retention.execution.restoring import RestoreRequest
 
 
 @click.command("verify-snapshots")
 @options.database
 @snapshot_options
 @options.output_format
-def command(
-    dburi: str | None,
-    schema: str,
-    name: str | None,
-    table_schema: str | None,
-    table_name: str | None,
-    start: str | None,
-    end: str | None,
-    form: str,
-) -> None:
+def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) -> None:
     """
     Read snapshots back and compare them with what was archived. On CrateDB each is restored beside its table, counted
     and dropped again, so there must be room for the largest. Ends with 1 if any is damaged.
@@ -34,7 +30,6 @@ def command(
     """
     from cratedb_retention.model.words import plural
 
-    request = read_request(name, table_schema, table_name, start, end)
     with options.open_retention(dburi, schema) as retention:
         found = retention.verify_snapshots(request)
     if form != "table":

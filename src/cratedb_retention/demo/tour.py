@@ -14,7 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cratedb_retention.api import Retention
-from cratedb_retention.demo.data import TABLES, data_file, open_csv, read_rows
+from cratedb_retention.demo.data import TABLES, open_csv, read_rows
 from cratedb_retention.demo.loading import count_rows, create_repository, create_table, load_csv, load_rows
 from cratedb_retention.errors import DatabaseError, RetentionError
 from cratedb_retention.execution.preparing import Selection
@@ -30,7 +30,6 @@ CHOSEN = Selection(tags=TagFilter((frozenset({TAG}),)))
 def load(retention: Retention, table: str) -> int:
     """Create one of the demonstration's tables and fill it; returns the number of rows."""
     engine, columns = retention.engine, TABLES[table]
-    data_file(table)
     create_table(engine, SCHEMA, table, columns, "time_hour")
     if engine.capabilities.freezes:
         return load_rows(engine, SCHEMA, table, columns, read_rows(table))

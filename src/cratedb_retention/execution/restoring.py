@@ -92,18 +92,28 @@ def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> l
 
 def restore(engine: Engine, store: Store, clock: Clock, actor: Actor, request: RestoreRequest) -> list[Restored]:
     """
-    Bring back each partition that fits, the latest snapshot of it if there are several.
+    Bring back each partition that fits.
 
     :raises NotFound: if none fits.
     """
-    records = choose_latest(find_snapshots(store, request))
+    return [
+        _restore_one(engine, store, clock, actor, record, request.into) for record in find_restorable(store, request)
+    ]
+
+
+def find_restorable(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
+    """
+    What a restore would bring back: of each partition that fits the latest snapshot.
+
+    :raises NotFound: if none fits.
+    """
+    records = _choose_latest(find_snapshots(store, request))
     if not records:
         raise NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
-    return [_restore_one(engine, store, clock, actor, record, request.into) for record in records]
+    return records
 
 
-def choose_latest(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
-    """Of several snapshots of the same partition, the latest one."""
+def _choose_latest(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
     latest: dict[tuple[TableName, object], SnapshotRecord] = {}
     for record in sorted(records, key=lambda r: r.changed_at):
         latest[record.archived.table, record.archived.values] = record
