@@ -23,20 +23,19 @@ def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, s
     month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'
     definition = ", ".join([*(f'"{column}" {kind}' for column, kind in columns.items()), month])
     if engine.capabilities.freezes:  # CrateDB
-        _run(engine, f"DROP TABLE IF EXISTS {table}")
+        engine.database.execute_text(f"DROP TABLE IF EXISTS {table}")
         options = 'CLUSTERED INTO 1 SHARDS PARTITIONED BY ("month") WITH (number_of_replicas = 0)'
-        _run(engine, f"CREATE TABLE {table} ({definition}) {options}")
+        engine.database.execute_text(f"CREATE TABLE {table} ({definition}) {options}")
     else:
-        _run(engine, f"CREATE SCHEMA IF NOT EXISTS {engine.database.quote(schema)}")
-        _run(engine, f"CREATE OR REPLACE TABLE {table} ({definition})")
+        engine.database.execute_text(f"CREATE SCHEMA IF NOT EXISTS {engine.database.quote(schema)}")
+        engine.database.execute_text(f"CREATE OR REPLACE TABLE {table} ({definition})")
 
 
 def load_csv(engine: Engine, schema: str, name: str, columns: Mapping[str, str], path: Path) -> int:
     """Let DuckDB read a CSV file; returns the number of rows."""
     names = ", ".join(f'"{column}"' for column in columns)
     file = str(path).replace("'", "''")
-    _run(
-        engine,
+    engine.database.execute_text(
         f"INSERT INTO {_quoted(engine, schema, name)} ({names}) SELECT {names} "  # noqa: S608 - own names
         f"FROM read_csv('{file}', nullstr = 'NA', sample_size = -1)",
     )
@@ -54,7 +53,7 @@ def load_rows(engine: Engine, schema: str, name: str, columns: Mapping[str, str]
     while batch := [dict(zip(columns, row, strict=True)) for row in islice(iterator, BATCH)]:
         engine.database.execute(sa.insert(table), batch)
         sent += len(batch)
-    _run(engine, f"REFRESH TABLE {_quoted(engine, schema, name)}")
+    engine.database.execute_text(f"REFRESH TABLE {_quoted(engine, schema, name)}")
     found = count_rows(engine, schema, name)
     if found != sent:
         raise RetentionError(f"table {schema}.{name}", f"took {found:,} of {sent:,} rows", "run the demo again")
@@ -71,12 +70,8 @@ def create_repository(engine: Engine, name: str, location: str) -> None:
     """Register a repository in a directory of the server (CrateDB)."""
     quoted = engine.database.quote(name)
     where = location.replace("'", "''")
-    _run(engine, f"CREATE REPOSITORY {quoted} TYPE fs WITH (location = '{where}')")
+    engine.database.execute_text(f"CREATE REPOSITORY {quoted} TYPE fs WITH (location = '{where}')")
 
 
 def _quoted(engine: Engine, schema: str, name: str) -> str:
     return f"{engine.database.quote(schema)}.{engine.database.quote(name)}"
-
-
-def _run(engine: Engine, statement: str) -> None:
-    engine.database.transact(lambda connection: connection.exec_driver_sql(statement))

@@ -4,9 +4,9 @@ What every database offers to the layers above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
@@ -38,13 +38,11 @@ class StepResult:
     :param rows: Rows that it removed, archived or moved; None if the database does not say.
     :param partitions: Partitions concerned.
     :param size: Bytes concerned, if known.
-    :param facts: What the store keeps about it beyond that.
     """
 
     rows: int | None = None
     partitions: int = 0
     size: int | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 Report = Callable[[Progress], None]

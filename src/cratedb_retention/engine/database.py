@@ -101,8 +101,16 @@ class Database:
 
     def refresh_name(self, name: str) -> None:
         """The same for a table whose full name is quoted already."""
+        self.execute_text(f"REFRESH TABLE {name}")
+
+    def execute_text(self, statement: str) -> None:
+        """
+        Execute a statement for which there is no construct, and whose names are quoted already.
+
+        :raises RetentionError: in the words of the engine.
+        """
         # exec_driver_sql, since a colon in a name would look like a parameter to text().
-        self.transact(lambda connection: connection.exec_driver_sql(f"REFRESH TABLE {name}"))
+        self.transact(lambda connection: connection.exec_driver_sql(statement))
 
     def quote(self, name: str) -> str:
         """A name as SQL, always quoted."""

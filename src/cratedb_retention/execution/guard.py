@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import Task
 from cratedb_retention.store.store import Store
 
@@ -36,5 +36,5 @@ class Guard:
         for hold in self._store.holds.active():
             if hold.id in self._prepared.holds:
                 continue
-            if matcher(hold.table_schema or default)(task.table.schema) and matcher(hold.table_name)(task.table.name):
+            if find_tables(hold.table_schema or default, hold.table_name, [task.table]):
                 raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")

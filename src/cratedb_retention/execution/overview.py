@@ -4,12 +4,12 @@ What is kept where and for how long, and what is due: one line for each policy a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from dataclasses import dataclass, field
 
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.plan import Hold
+from cratedb_retention.model.catalog import Table
+from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.policy import Policy
 
 
@@ -47,42 +47,47 @@ class Line:
         return "held" if self.held else "kept"
 
 
+_ORDER = {"problem": 0, "held": 1, "due": 2, "kept": 3, "disabled": 4}
+
+
 def overview(prepared: Prepared) -> list[Line]:
     """One line for each policy and table; a policy without a table has one too."""
-    lines = []
-    for policy in prepared.policies.values():
-        if prepared.selection.fits(policy):
-            lines += [_line(prepared, policy, table) for table in _tables(prepared, policy)]
-    order = {"problem": 0, "held": 1, "due": 2, "kept": 3, "disabled": 4}
-    return sorted(lines, key=lambda line: (order[line.state], line.table, line.policy.strategy, line.policy.id or ""))
-
-
-def _tables(prepared: Prepared, policy: Policy) -> list[str]:
+    found: dict[str, dict[str, _Found]] = defaultdict(lambda: defaultdict(_Found))
     plan = prepared.plan
-    found = {str(task.table) for task in plan.tasks if task.policy_id == policy.id}
-    found |= {str(kept.table) for kept in plan.kept if kept.policy_id == policy.id}
-    found |= {hold.table for hold in plan.holds if hold.policy_id == policy.id}
-    return sorted(found) or [policy.target]
+    for task in plan.tasks:
+        found[task.policy_id or ""][str(task.table)].tasks.append(task)
+    for kept in plan.kept:
+        found[kept.policy_id][str(kept.table)].next_due = kept.next_due
+    for hold in plan.holds:
+        found[hold.policy_id or ""][hold.table].holds.append(hold)
+    tables = {str(name): table for name, table in prepared.catalog.tables.items()}
+    lines = [
+        _line(policy, table, of_table, tables.get(table))
+        for policy_id, policy in prepared.policies.items()
+        if prepared.selection.fits(policy)
+        for table, of_table in (found.get(policy_id) or {policy.target: _Found()}).items()
+    ]
+    return sorted(lines, key=lambda line: (_ORDER[line.state], line.table, line.policy.strategy, line.policy.id or ""))
 
 
-def _line(prepared: Prepared, policy: Policy, table: str) -> Line:
-    plan = prepared.plan
-    tasks = [task for task in plan.tasks if task.policy_id == policy.id and str(task.table) == table]
-    kept = next((k for k in plan.kept if k.policy_id == policy.id and str(k.table) == table), None)
-    facts = next((t for name, t in prepared.catalog.tables.items() if str(name) == table), None)
-    rows = [task.rows for task in tasks]
+@dataclass
+class _Found:
+    """What a plan says about one policy on one table."""
+
+    tasks: list[Task] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    next_due: int | None = None
+
+
+def _line(policy: Policy, table: str, found: _Found, facts: Table | None) -> Line:
+    rows = [task.rows for task in found.tasks]
     return Line(
         table=table,
         policy=policy,
         rows=facts.rows if facts else None,
         size=facts.size if facts else None,
-        due_partitions=sum(task.partitions for task in tasks),
+        due_partitions=sum(task.partitions for task in found.tasks),
         due_rows=None if None in rows else sum(row or 0 for row in rows),
-        next_due=kept.next_due if kept else None,
-        held=tuple(hold for hold in plan.holds if hold.policy_id == policy.id and hold.table == table),
+        next_due=found.next_due,
+        held=tuple(found.holds),
     )
-
-
-def last_run(journal: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The latest finished run among rows of the journal, newest first."""
-    return next((row for row in journal if row["event"] == "run-finished"), None)

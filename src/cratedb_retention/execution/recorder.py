@@ -83,34 +83,32 @@ class Recorder:
         self._write(replace(entry, outcome=Outcome.FAILED, error=f"skipped: {reason}"))
 
     def _step(self, event: Event, task: Task, step: Step, number: int) -> Entry:
-        policy = self._prepared.policies.get(task.policy_id or "")
         return replace(
-            self._run,
+            self._about(task.policy_id),
             event=event,
             table_schema=task.table.schema,
             table_name=task.table.name,
-            policy_id=task.policy_id,
-            strategy=str(policy.strategy) if policy else None,
-            tags=policy.tags if policy else None,
             operation=kind_of(step),
             message=f"{describe(step)}: {task.reason}",
             step=number,
         )
 
     def _held(self, hold: Hold) -> Entry:
-        policy = self._prepared.policies.get(hold.policy_id or "")
         schema, _, name = hold.table.partition(".")
         examples = f" ({'; '.join(hold.partitions)})" if hold.partitions else ""
         return replace(
-            self._run,
+            self._about(hold.policy_id),
             event=Event.HELD,
             outcome=Outcome.PROBLEM if hold.problem else Outcome.HELD,
             table_schema=schema,
             table_name=name,
-            policy_id=hold.policy_id,
-            strategy=str(policy.strategy) if policy else None,
-            tags=policy.tags if policy else None,
             message=f"{plural(hold.count, 'partition')}{examples}" if hold.count else "the table",
             partitions=hold.count or None,
             error=hold.reason,
         )
+
+    def _about(self, policy_id: str | None) -> Entry:
+        """An entry about a policy, which may be none: tidying up has no policy, a damaged one no strategy."""
+        policy = self._prepared.policies.get(policy_id or "")
+        strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
+        return replace(self._run, policy_id=policy_id, strategy=strategy, tags=tags)

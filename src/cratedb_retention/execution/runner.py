@@ -34,13 +34,14 @@ from cratedb_retention.execution.events import (
 from cratedb_retention.execution.guard import Guard
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import Recorder
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
     MovePartitions,
+    Piece,
     SnapshotPartition,
     Step,
     Task,
@@ -70,6 +71,10 @@ class _Run:
     def count(self, **more: int) -> None:
         values = {name: getattr(self.report, name) + value for name, value in more.items()}
         self.report = replace(self.report, **values)
+
+
+def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
+    return [piece.partition.values for piece in pieces]
 
 
 class Runner:
@@ -179,12 +184,12 @@ class Runner:
                 freezes.remove(step.table, [step.piece.partition.values])
             case DropPartitions():
                 noted = {values for table, values in run.prepared.frozen if table == step.table}
-                noted |= {p.partition.values for s in task.steps if isinstance(s, FreezePartitions) for p in s.pieces}
-                gone = [p.partition.values for p in step.pieces if p.partition.values in noted]
+                noted.update(*(_values(s.pieces) for s in task.steps if isinstance(s, FreezePartitions)))
+                gone = noted.intersection(_values(step.pieces))
                 if gone:
                     freezes.remove(step.table, gone)
             case ThawPartitions():
-                freezes.remove(step.table, [piece.partition.values for piece in step.pieces])
+                freezes.remove(step.table, _values(step.pieces))
             case _:
                 pass
 
@@ -207,7 +212,7 @@ class Runner:
             thaw = ThawPartitions(step.table, step.columns, step.pieces)
             try:
                 self._engine.perform(thaw, lambda progress: None)
-                self._store.freezes.remove(step.table, [piece.partition.values for piece in step.pieces])
+                self._store.freezes.remove(step.table, _values(step.pieces))
             except RetentionError:
                 continue
 

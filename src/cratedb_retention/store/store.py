@@ -32,6 +32,7 @@ class Store:
         self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
+        self._is_there = False
 
     def setup(self) -> list[str]:
         """Create the tables, or upgrade them; says in words what was done."""
@@ -39,8 +40,10 @@ class Store:
 
     def require(self) -> None:
         """
-        Make sure that the tables are there.
+        Make sure that the tables are there. Once seen, they are not looked for again.
 
         :raises NotFound: if not, with the remedy.
         """
-        require(self._database, self.tables)
+        if not self._is_there:
+            require(self._database, self.tables)
+            self._is_there = True

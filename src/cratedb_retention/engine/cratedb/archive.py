@@ -105,7 +105,7 @@ class CrateArchive:
 
     def _drop(self, table: TableName) -> None:
         name = table_name(self._database, table)
-        self._database.transact(lambda connection: connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}"))
+        self._database.execute_text(f"DROP TABLE IF EXISTS {name}")
 
 
 def _exactly(name: str) -> str:
