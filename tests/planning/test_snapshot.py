@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind
@@ -105,9 +107,11 @@ def test_repository_missing_but_nothing_due() -> None:
         ({"where": {"tenant": "acme"}}, {"where": {"tenant": "acme"}}, True),
         ({"where": {"tenant": "acme"}}, {}, True),
         ({"where": {"tenant": "acme"}}, {"where": {"tenant": "globex"}}, False),
+        ({"where": {"month": "2024-04-01"}}, {"where": {"month": ms("2024-04-01")}}, True),
+        ({"where": {"tenant": "acme"}}, {"where": {"no_such": "acme"}}, True),
     ],
 )
-def test_stalled_archiving_protects_its_data(deletes: dict[str, str], archives: dict[str, str], held: bool) -> None:
+def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: dict[str, Any], held: bool) -> None:
     """A policy that should archive a table and can't keeps others from deleting what it wants."""
     columns = [TS, MONTH, Column("tenant", "text", Kind.TEXT)]
     parts = [part("2024-04-01", "acme"), part("2024-04-01", "globex")]

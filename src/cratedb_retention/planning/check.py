@@ -11,6 +11,7 @@ from itertools import combinations
 
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.planning.filters import overlap
 from cratedb_retention.planning.targets import Target, find_targets
 
 _REMOVES = (Strategy.DELETE, Strategy.SNAPSHOT)
@@ -45,15 +46,9 @@ def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
             message = f"{_name(target.policy)} keeps nothing: its retention period is {target.policy.retention_period}"
             yield Finding(str(table), (target.policy.id or "",), message)
     for one, other in combinations(targets, 2):
-        contradiction = _contradiction(one, other) if _overlap(one, other) else None
+        contradiction = _contradiction(one, other) if overlap(one.where, other.where) else None
         if contradiction:
             yield Finding(str(table), (one.policy.id or "", other.policy.id or ""), contradiction)
-
-
-def _overlap(one: Target, other: Target) -> bool:
-    """Whether some data can be under both policies: no column is asked for two different values."""
-    values = dict(one.where)
-    return all(values.get(column, value) == value for column, value in other.where)
 
 
 def _contradiction(one: Target, other: Target) -> str | None:

@@ -12,10 +12,10 @@ from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.planning.filters import FilterIndex
+from cratedb_retention.planning.filters import FilterIndex, overlap
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.targets import Target
+from cratedb_retention.planning.targets import Target, try_bind_where
 
 PartitionKey = tuple[TableName, tuple[Value, ...]]
 
@@ -73,8 +73,8 @@ class Context:
     def stalled_on(self, target: Target) -> str | None:
         """Why a table must not be deleted from: a policy should archive it and can't; None if there is no such."""
         for policy in self.stalled.get(str(target.table.name), ()):
-            wanted = {**policy.where, **target.policy.where}
-            if all(wanted[key] == value for key, value in policy.where.items()):
+            wanted = try_bind_where(target.table, policy.where)
+            if wanted is None or overlap(wanted, target.where):
                 return f"policy {policy.id} should archive this table and can't; deleting would lose what it wants"
         return None
 

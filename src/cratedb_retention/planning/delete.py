@@ -19,7 +19,7 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.holds import TableHold
-from cratedb_retention.planning.reasons import total_rows, total_size, why_due
+from cratedb_retention.planning.reasons import missing_shards, total_rows, total_size, why_due
 from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
@@ -60,24 +60,9 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     if whole:
         yield Hold(policy.id, str(table.name), whole.words)
         return
-    if table.missing_shards:
-        yield Hold(
-            policy.id,
-            str(table.name),
-            f"{table.missing_shards} missing shards; bring the lost nodes back",
-            problem=True,
-        )
-        return
-    stalled = context.stalled_on(target)
-    if stalled:
-        yield Hold(policy.id, str(table.name), stalled, problem=True)
-        return
-    archivers = context.archivers.get(table.name)
-    if archivers:
-        reason = (
-            f"policy {archivers[0].policy.id} archives whole partitions of this table; deleting rows would lose them"
-        )
-        yield Hold(policy.id, str(table.name), reason, problem=True)
+    problem = _problem_with_rows(context, target)
+    if problem:
+        yield Hold(policy.id, str(table.name), problem, problem=True)
         return
     probe = rows_probe(target, limit, holds)
     rows = context.counted.get(probe) if probe else None
@@ -85,6 +70,17 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
         return
     step = DeleteRows(table.name, probe.time_column, limit, probe.where, probe.spared, rows)
     yield Task(policy.id, table.name, (step,), f"older than {show(limit)}, kept for {policy.retention_period}", rows)
+
+
+def _problem_with_rows(context: Context, target: Target) -> str | None:
+    """Why no row of a table may be deleted; None if they may."""
+    if target.table.missing_shards:
+        return missing_shards(target.table.missing_shards)
+    stalled = context.stalled_on(target)
+    archivers = context.archivers.get(target.table.name)
+    if archivers and not stalled:
+        return f"policy {archivers[0].policy.id} archives whole partitions of this table; deleting rows would lose them"
+    return stalled
 
 
 def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> ExpiredRows | None:

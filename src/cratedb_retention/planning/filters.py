@@ -15,6 +15,12 @@ T = TypeVar("T")
 Where = Sequence[tuple[Column, Value]]
 
 
+def overlap(one: Where, other: Where) -> bool:
+    """Whether some data can fit both filters: no column is asked for two different values."""
+    values = dict(one)
+    return all(values.get(column, value) == value for column, value in other)
+
+
 class FilterIndex(Generic[T]):
     """
     What applies to partitions with some values.

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cratedb_retention.model.catalog import Catalog, Column, Table, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Column, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import Spared
-from cratedb_retention.planning.targets import Undecided, bind_where
+from cratedb_retention.planning.targets import try_bind_where
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,6 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
     for hold in sorted(holds, key=lambda h: h.id):
         schema = hold.table_schema or catalog.capabilities.default_schema
         for name in find_tables(schema, hold.table_name, catalog.tables):
-            found.setdefault(name, []).append(_bind(hold, catalog.tables[name]))
+            where = try_bind_where(catalog.tables[name], hold.where)
+            found.setdefault(name, []).append(TableHold(hold, where))
     return found
-
-
-def _bind(hold: LegalHold, table: Table) -> TableHold:
-    try:
-        return TableHold(hold, bind_where(table, hold.where.items()))
-    except Undecided:
-        return TableHold(hold, None)

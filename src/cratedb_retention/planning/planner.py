@@ -22,7 +22,7 @@ from cratedb_retention.planning import delete, limits, reallocate, snapshot, war
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.reasons import next_due
+from cratedb_retention.planning.reasons import missing_shards, next_due
 from cratedb_retention.planning.targets import Target, find_targets
 
 # Archiving comes before deleting, so that what is due for both is archived; moving what is dropped is idle.
@@ -77,13 +77,14 @@ def make_plan(
     """
     ordered = sorted(_enabled(policies), key=lambda p: (_ORDER.index(p.strategy), p.id or "", p.target))
     targets, problems = find_targets(ordered, catalog)
+    measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
     context = Context(
         catalog=catalog,
         cutoff=cutoff,
         holds=holds_by_table(holds, catalog),
-        pieces=PieceIndex(measurements or Measurements()),
-        counted=(measurements or Measurements()).rows,
+        pieces=PieceIndex(measurements),
+        counted=measurements.rows,
         archivers=_archivers(targets, cutoff),
         stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
@@ -184,9 +185,8 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece) -> tuple[str
     hold = context.hold_on(target, piece)
     if hold:
         return hold.words, False
-    missing = piece.partition.missing_shards
-    if missing:
-        return f"{missing} missing shard{'s' * (missing > 1)}; bring the lost nodes back", True
+    if piece.partition.missing_shards:
+        return missing_shards(piece.partition.missing_shards), True
     if target.policy.strategy is Strategy.DELETE:
         stalled = context.stalled_on(target)
         if stalled:

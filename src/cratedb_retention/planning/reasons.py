@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.words import plural
 
 
 def next_due(piece: Piece, policy: Policy) -> int | None:
@@ -31,6 +32,11 @@ def why_due(pieces: Sequence[Piece], policy: Policy) -> str:
     if first.end == last.end:
         return f"ends {show(last.end)}, kept until {show(next_due(last, policy))}"
     return f"end {show(first.end)} to {show(last.end)}, the last kept until {show(next_due(last, policy))}"
+
+
+def missing_shards(count: int) -> str:
+    """Why nothing is done to a partition or table (law 6), and what to do about it."""
+    return f"{plural(count, 'missing shard')}; bring the lost nodes back"
 
 
 def total_rows(pieces: Sequence[Piece]) -> int | None:

@@ -7,7 +7,7 @@ interval comes from (design, "Time"). What can't be decided is a problem, said i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.policy import Policy, Scalar
+from cratedb_retention.model.policy import Policy, Scalar, Strategy
 
 _BOOLEANS = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
 
@@ -116,6 +116,14 @@ def _number(column: Column, value: Scalar) -> Value:
 def bind_where(table: Table, where: Iterable[tuple[str, Scalar]]) -> tuple[tuple[Column, Value], ...]:
     """Connect a filter with the table's columns."""
     return tuple((column := _column(table, name, "where"), coerce(column, value)) for name, value in where)
+
+
+def try_bind_where(table: Table, where: Mapping[str, Scalar]) -> tuple[tuple[Column, Value], ...] | None:
+    """The same; None if that can't be worked out, so that it must be taken to mean everything."""
+    try:
+        return bind_where(table, where.items())
+    except Undecided:
+        return None
 
 
 def _column(table: Table, name: str, role: str) -> Column:
@@ -227,14 +235,9 @@ def _row_target(
     named: Column | None,
     where: tuple[tuple[Column, Value], ...],
 ) -> Target:
-    if policy.strategy != "delete":
-        raise Undecided(
-            f"{policy.strategy} works on whole partitions, and "
-            + (
-                f"{', '.join(sorted(set(policy.where) - set(table.partitioned_by)))} is not a partition column"
-                if set(policy.where) - set(table.partitioned_by)
-                else "the table is not partitioned by time"
-            )
-        )
+    if policy.strategy is not Strategy.DELETE:
+        others = sorted(set(policy.where) - set(table.partitioned_by))
+        why = f"{', '.join(others)} is not a partition column" if others else "the table is not partitioned by time"
+        raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")
     column = named or _only_time_column(table, columns, None)
     return Target(policy, table, columns, (), column, by_rows=True, where=where)
