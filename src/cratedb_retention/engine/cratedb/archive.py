@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.cratedb.freeze import SETTING
-from cratedb_retention.engine.cratedb.snapshot import state_statement
-from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, refresh, table_name
+from cratedb_retention.engine.cratedb.snapshot import count_rows, is_complete, state_statement
+from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, table_name
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound
@@ -36,9 +36,8 @@ class CrateArchive:
         found = {}
         for repository, wanted in names.items():
             for row in self._database.query(state_statement(repository, wanted)):
-                complete = row["state"] == "SUCCESS" and not row["failures"]
                 detail = "; ".join([row["state"], *(row["failures"] or [])])
-                found[repository, row["name"]] = SnapshotState(repository, row["name"], complete, detail)
+                found[repository, row["name"]] = SnapshotState(repository, row["name"], is_complete(row), detail)
         return found
 
     def verify(self, snapshot: Archived) -> str:
@@ -70,19 +69,17 @@ class CrateArchive:
 
         :raises Conflict: if the partition is there already.
         """
-        condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
         restore, thaw = self._statements(snapshot, into)
         try:
             self._database.execute(restore)
         except DatabaseError as error:
             # It leaves a partition behind that lacks shards: nobody could write to it, or restore it again.
             if _LEFT_HALF in error.reason:
+                condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
                 self._database.execute(sa.delete(table_ref(into)).where(condition))
             raise
         self._database.execute(thaw)
-        refresh(self._database, into)
-        count = sa.select(sa.func.count()).select_from(table_ref(into)).where(condition)
-        return int(self._database.rows(count)[0][0])
+        return count_rows(self._database, into, snapshot.columns, snapshot.values)
 
     def render_restore(self, snapshot: Archived, into: TableName) -> Sequence[str]:
         """The statements of a restore as text, for showing."""

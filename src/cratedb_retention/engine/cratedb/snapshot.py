@@ -18,7 +18,7 @@ from cratedb_retention.engine.cratedb.tokens import is_protected, read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, PartitionChanged
-from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import show_partition
 
@@ -46,12 +46,14 @@ def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepRes
 def _count(database: Database, step: SnapshotPartition | DropArchived) -> int | None:
     """The rows of the frozen partition; None if it is closed, which hides them."""
     partition = step.piece.partition
-    if partition.closed:
-        return None
-    refresh_partitions(database, step.table, step.columns, [partition.values])
-    condition = in_partitions(SQL, step.columns, [partition.values])
-    count = sa.select(sa.func.count()).select_from(table_ref(step.table)).where(condition)
-    return int(database.rows(count)[0][0])
+    return None if partition.closed else count_rows(database, step.table, step.columns, partition.values)
+
+
+def count_rows(database: Database, table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> int:
+    """All rows of a partition, also those that were written a moment ago."""
+    refresh_partitions(database, table, columns, [values])
+    condition = in_partitions(SQL, columns, [values])
+    return int(database.rows(sa.select(sa.func.count()).select_from(table_ref(table)).where(condition))[0][0])
 
 
 def create_statement(step: SnapshotPartition) -> sa.Executable:
@@ -81,6 +83,11 @@ def state_statement(repository: str, names: Iterable[str]) -> sa.Select[Any]:
     return sa.select(*(s[column] for column in columns)).where(s.repository == repository, s.name.in_(list(names)))
 
 
+def is_complete(state: Mapping[str, Any]) -> bool:
+    """Whether all of a snapshot was written."""
+    return state["state"] == "SUCCESS" and not state["failures"]
+
+
 def verify(database: Database, step: VerifySnapshot | DropArchived) -> StepResult:
     """
     Make sure that a snapshot is complete and holds the partition.
@@ -91,7 +98,7 @@ def verify(database: Database, step: VerifySnapshot | DropArchived) -> StepResul
     thing = f"snapshot {step.repository}.{step.name}"
     if state is None:
         raise DatabaseError(thing, "does not exist", "run again")
-    if state["state"] != "SUCCESS" or state["failures"]:
+    if not is_complete(state):
         failures = "; ".join(state["failures"] or [])
         raise DatabaseError(
             thing, f"is not complete ({state['state']}) {failures}", "look at the repository, run again"

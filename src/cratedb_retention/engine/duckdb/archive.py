@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.catalog import read_columns
-from cratedb_retention.engine.duckdb.manifest import DATA, check_file, read_manifest
+from cratedb_retention.engine.duckdb.manifest import DATA, Manifest, check_file, read_manifest
 from cratedb_retention.engine.duckdb.snapshot import verify_file
 from cratedb_retention.engine.duckdb.sql import SQL, CreateTableAs, read_parquet
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -35,9 +35,10 @@ class DuckArchive:
         """The states of snapshots, by repository and name: whether their manifests can be read and the files exist."""
         found = {}
         for repository, name in snapshots:
+            directory = self._find(repository)
             try:
-                read_manifest(self._find(repository), name)
-                exists = (self._find(repository) / name / DATA).is_file()
+                read_manifest(directory, name)
+                exists = (directory / name / DATA).is_file()
                 found[repository, name] = SnapshotState(
                     repository, name, exists, "SUCCESS" if exists else f"{DATA} is missing"
                 )
@@ -69,7 +70,7 @@ class DuckArchive:
         repository = self._find(snapshot.repository)
         manifest = read_manifest(repository, snapshot.name)
         check_file(repository, snapshot.name, manifest)
-        *create, insert = self._statements(snapshot, into)
+        *create, insert = self._statements(snapshot, into, manifest)
         condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
         present = sa.select(sa.func.count()).select_from(table_ref(into)).where(condition)
 
@@ -92,11 +93,11 @@ class DuckArchive:
 
     def render_restore(self, snapshot: Archived, into: TableName) -> Sequence[str]:
         """The statements of a restore as text, for showing."""
-        return [self._database.render(statement) for statement in self._statements(snapshot, into)]
+        manifest = read_manifest(self._find(snapshot.repository), snapshot.name)
+        return [self._database.render(statement) for statement in self._statements(snapshot, into, manifest)]
 
-    def _statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
-        repository = self._find(snapshot.repository)
-        names = [name for name, _ in read_manifest(repository, snapshot.name).columns]
+    def _statements(self, snapshot: Archived, into: TableName, manifest: Manifest) -> list[sa.Executable]:
+        names = [name for name, _ in manifest.columns]
         values: list[sa.ColumnElement[Any]] = [*_columns(names)]
         create: list[sa.Executable] = []
         if into != snapshot.table:
@@ -111,7 +112,7 @@ class DuckArchive:
         target = sa.table(
             sa.sql.quoted_name(into.name, True), *_columns(names), schema=sa.sql.quoted_name(into.schema, True)
         )
-        source = sa.select(*values).select_from(read_parquet(repository / snapshot.name / DATA))
+        source = sa.select(*values).select_from(read_parquet(self._find(snapshot.repository) / snapshot.name / DATA))
         return [*create, sa.insert(target).from_select(names, source)]
 
     def _generated(self, table: TableName) -> list[Column]:

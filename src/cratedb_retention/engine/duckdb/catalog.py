@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -40,13 +40,13 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
-    comments, definitions = _read_tables(database, wanted)
-    columns = _read_columns(database, wanted, definitions)
-    named = _named_columns(selectors, comments)
-    tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, comments)}
+    texts = _read_tables(database, wanted)
+    columns = _read_columns(database, wanted, texts)
+    named = _named_columns(selectors, texts)
+    tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
     bare = {
-        name: Table(name, columns[name], _partition_columns(columns[name], comment, named.get(name)), rows=rows)
-        for name, (comment, rows) in comments.items()
+        name: Table(name, columns[name], _partition_columns(columns[name], text.comment, named.get(name)))
+        for name, text in texts.items()
     }
     groups = _read_groups(database, list(bare.values()), tokens)
     tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
@@ -55,12 +55,11 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
 
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:
     """The columns of one table, without a look at its rows; none if it does not exist."""
-    _, definitions = _read_tables(database, table.__eq__)
-    return _read_columns(database, table.__eq__, definitions).get(table, {})
+    return _read_columns(database, table.__eq__, _read_tables(database, table.__eq__)).get(table, {})
 
 
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
-    """DuckDB's own number of rows still counts deleted ones; that of the groups does not."""
+    """The table with its partitions, and with the number of its rows."""
     partitions = tuple(groups) if table.partitioned_by else ()
     return Table(table.name, table.columns, table.partitioned_by, partitions, sum(g.rows or 0 for g in groups))
 
@@ -83,7 +82,7 @@ def _system(function: str, *columns: str) -> sa.TableValuedAlias:
 
 
 def _read_columns(
-    database: Database, wanted: Callable[[TableName], bool], definitions: Mapping[TableName, str]
+    database: Database, wanted: Callable[[TableName], bool], texts: Mapping[TableName, _Texts]
 ) -> dict[TableName, dict[str, Column]]:
     names = ("schema_name", "table_name", "column_name", "data_type", "column_default", "column_index")
     c = _system("duckdb_columns", *names, "database_name", "internal").c
@@ -97,7 +96,8 @@ def _read_columns(
             found[name][column] = Column(column, data_type, kind_of(data_type), default)
     for table, columns in found.items():
         for column in columns.values():
-            columns[column.name] = _without_plain_default(column, columns, definitions.get(table, ""))
+            definition = texts[table].definition if table in texts else ""
+            columns[column.name] = _without_plain_default(column, columns, definition)
     return found
 
 
@@ -115,29 +115,21 @@ def _without_plain_default(column: Column, columns: Mapping[str, Column], defini
     return Column(column.name, column.type, column.kind, expression if generated else None)
 
 
-def _read_tables(
-    database: Database, wanted: Callable[[TableName], bool]
-) -> tuple[dict[TableName, tuple[str | None, int]], dict[TableName, str]]:
-    """Tables with their comment and their number of rows; and their definitions as SQL."""
-    t = _system(
-        "duckdb_tables",
-        "schema_name",
-        "table_name",
-        "comment",
-        "estimated_size",
-        "sql",
-        "database_name",
-        "internal",
-        "temporary",
-    ).c
+class _Texts(NamedTuple):
+    """What DuckDB says of a table in words: its comment, and its definition as SQL."""
+
+    comment: str | None
+    definition: str
+
+
+def _read_tables(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, _Texts]:
+    """The tables that are wanted. Their number of rows is not read here: it counts deleted ones, too."""
+    names = ("schema_name", "table_name", "comment", "sql", "database_name", "internal", "temporary")
+    t = _system("duckdb_tables", *names).c
     mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
-    rows = database.rows(sa.select(t.schema_name, t.table_name, t.comment, t.estimated_size, t.sql).where(*mine))
-    tables = [(TableName(schema, name), comment, size, text) for schema, name, comment, size, text in rows]
-    tables = [table for table in tables if wanted(table[0])]
-    return (
-        {name: (comment, size) for name, comment, size, _ in tables},
-        {name: text or "" for name, _, _, text in tables},
-    )
+    rows = database.rows(sa.select(*(t[name] for name in names[:4])).where(*mine))
+    tables = ((TableName(schema, name), _Texts(comment, sql or "")) for schema, name, comment, sql in rows)
+    return {name: texts for name, texts in tables if wanted(name)}
 
 
 def kind_of(data_type: str) -> Kind:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,11 +25,11 @@ from cratedb_retention.engine.duckdb.manifest import (
     scratch,
 )
 from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet
-from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.instant import show
-from cratedb_retention.model.plan import DropArchived, Piece, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import show_partition
 
 FindRepository = Callable[[str], Path]
@@ -41,9 +42,9 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
     :raises PartitionChanged: if the partition was written to since the plan.
     """
     repository = find(step.repository)
-    if _exists(repository, step):
-        manifest = read_manifest(repository, step.name)
-        return StepResult(manifest.rows, 1, (repository / step.name / DATA).stat().st_size)
+    existing = _complete(repository, step.name)
+    if existing is not None:
+        return _archived(repository, step.name, existing)
     columns = stored_columns(database, step.table)
     directory = scratch(repository, step.name)
 
@@ -51,7 +52,7 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
         # One transaction sees one state of the table, so the file holds what the token stands for.
         _check_token(connection, step, columns)
         connection.execute(create_statement(step, columns, directory / DATA))
-        return connection.execute(_count(step.table, step.columns, step.piece)).scalar_one()
+        return int(connection.execute(_of_partition(step, sa.func.count())).scalar_one())
 
     rows = database.transact(work)
     manifest = Manifest(
@@ -63,7 +64,11 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
         sha256=checksum(directory / DATA),
     )
     publish(directory, repository, step.name, manifest)
-    return StepResult(rows, 1, (repository / step.name / DATA).stat().st_size)
+    return _archived(repository, step.name, manifest)
+
+
+def _archived(repository: Path, name: str, manifest: Manifest) -> StepResult:
+    return StepResult(manifest.rows, 1, (repository / name / DATA).stat().st_size)
 
 
 def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> list[list[object]]:
@@ -71,19 +76,20 @@ def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> list[list
     return [[c.name, v] for c, v in zip(step.columns, step.piece.partition.values, strict=True)]
 
 
-def _exists(repository: Path, step: SnapshotPartition) -> bool:
+def _complete(repository: Path, name: str) -> Manifest | None:
+    """The manifest of a snapshot whose file is as it says; None if there is none, or it is damaged."""
     try:
-        check_file(repository, step.name, read_manifest(repository, step.name))
+        manifest = read_manifest(repository, name)
+        check_file(repository, name, manifest)
     except (NotFound, DatabaseError):
-        return False
-    return True
+        return None
+    return manifest
 
 
 def create_statement(step: SnapshotPartition, columns: Sequence[Column], path: Path) -> CopyTo:
     """The COPY of a partition."""
-    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
     selected = [SQL.column(column) for column in columns] or [sa.literal_column("*")]
-    return CopyTo(sa.select(*selected).select_from(table_ref(step.table)).where(condition), path)
+    return CopyTo(_of_partition(step, *selected), path)
 
 
 def stored_columns(database: Database, table: TableName) -> list[Column]:
@@ -94,15 +100,18 @@ def stored_columns(database: Database, table: TableName) -> list[Column]:
     return stored(columns)
 
 
-def _count(table: TableName, columns: Sequence[Column], piece: Piece) -> sa.Select[int]:
-    condition = in_partitions(SQL, columns, [piece.partition.values])
-    return sa.select(sa.func.count()).select_from(table_ref(table)).where(condition)
+def _is_mine(step: SnapshotPartition | DropArchived) -> Condition:
+    """The rows of the partition."""
+    return in_partitions(SQL, step.columns, [step.piece.partition.values])
+
+
+def _of_partition(step: SnapshotPartition | DropArchived, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Columns or aggregates of the partition."""
+    return sa.select(*columns).select_from(table_ref(step.table)).where(_is_mine(step))
 
 
 def _check_token(connection: sa.Connection, step: SnapshotPartition | DropArchived, columns: Sequence[Column]) -> None:
-    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
-    statement = sa.select(fingerprint(columns)).select_from(table_ref(step.table)).where(condition)
-    if connection.execute(statement).scalar_one() != step.piece.partition.token:
+    if connection.execute(_of_partition(step, fingerprint(columns))).scalar_one() != step.piece.partition.token:
         label = show_partition(step.columns, step.piece.partition.values)
         raise PartitionChanged(
             f"table {step.table}, partition {label}",
@@ -150,15 +159,14 @@ def drop_archived(database: Database, step: DropArchived, find: FindRepository) 
     """
     verify(database, step, find)
     columns = stored_columns(database, step.table)
-    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
 
     def work(connection: sa.Connection) -> int:
         # It is gone already if a run was killed right after it had dropped it.
-        if not connection.execute(_count(step.table, step.columns, step.piece)).scalar_one():
+        if not connection.execute(_of_partition(step, sa.func.count())).scalar_one():
             return 0
         _check_token(connection, step, columns)
         _check_age(connection, step)
-        return connection.execute(sa.delete(table_ref(step.table)).where(condition)).rowcount
+        return connection.execute(sa.delete(table_ref(step.table)).where(_is_mine(step))).rowcount
 
     return StepResult(max(database.transact(work), 0), 1)
 
@@ -166,9 +174,8 @@ def drop_archived(database: Database, step: DropArchived, find: FindRepository) 
 def _check_age(connection: sa.Connection, step: DropArchived) -> None:
     if step.time_column is None:
         return
-    condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
     newest_time = SQL.epoch_ms(sa.func.max(SQL.column(step.time_column)))
-    newest = connection.execute(sa.select(newest_time).select_from(table_ref(step.table)).where(condition)).scalar_one()
+    newest = connection.execute(_of_partition(step, newest_time)).scalar_one()
     if newest is not None and newest >= step.before:
         raise PartitionChanged(
             f"table {step.table}", f"a row of {show(newest)} was written since the plan", "plan again"
