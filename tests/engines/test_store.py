@@ -54,10 +54,11 @@ def test_setup_adds_what_is_missing(db: Database) -> None:
     policy = db.policy("delete", "metrics", "30d")
     for column in ("changed_at", "changed_by"):
         db.sql(f'ALTER TABLE {db.q("retention_policy", db.own_schema)} DROP COLUMN "{column}"')
+    tool = db.retention()
     with pytest.raises(NotFound, match="older layout"):
-        db.tool.policies()
-    assert sorted(line.split()[2] for line in db.tool.setup()) == ["changed_at", "changed_by"]
-    assert [stored.policy for stored in db.tool.policies()] == [policy]
+        tool.policies()
+    assert sorted(line.split()[2] for line in tool.setup()) == ["changed_at", "changed_by"]
+    assert [stored.policy for stored in tool.policies()] == [policy]
 
 
 def test_every_attribute(db: Database) -> None:
