@@ -13,6 +13,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
+from cratedb_retention.model.rollup import RolledUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,13 @@ class StepResult:
     :param rows: Rows that it removed, archived or moved; None if the database does not say.
     :param partitions: Partitions concerned.
     :param size: Bytes concerned, if known.
+    :param windows: What each window of a rollup gave.
     """
 
     rows: int | None = None
     partitions: int = 0
     size: int | None = None
+    windows: tuple[RolledUp, ...] = ()
 
 
 Report = Callable[[Progress], None]

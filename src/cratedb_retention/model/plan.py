@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
+from cratedb_retention.model.rollup_steps import RollupStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ Step = (
     | SnapshotPartition
     | VerifySnapshot
     | DropArchived
+    | RollupStep
 )
 
 

@@ -1,0 +1,216 @@
+"""
+Rollups as data: what one level of a cascade is computed from, which columns it has, and the windows of work.
+
+An engine turns these into statements, planning decides about them, and `fetch` reads by them. The names of a rollup's
+columns are the source's, with the aggregate behind them: ``temperature_min``, ``temperature_avg``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import zoneinfo
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import Column, TableName
+
+# Columns of a rollup that the source does not have.
+ROW_COUNT, KEY, VERSION, PARTITION = "row_count", "dimension_key", "rollup_version", "rollup_partition"
+OWN_COLUMNS = (ROW_COUNT, KEY, VERSION, PARTITION)
+# Columns of the table with the distributions, beside time, dimensions and those above.
+SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
+# A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).
+RELATIVE_ERROR = 0.01
+GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+
+
+class Aggregate(StrEnum):
+    """What a level keeps of a metric."""
+
+    MIN = "min"
+    MAX = "max"
+    SUM = "sum"
+    COUNT = "count"
+    FIRST = "first"
+    LAST = "last"
+    AVG = "avg"
+    STDDEV = "stddev"
+    INCREASE = "increase"
+    PERCENTILES = "percentiles"
+
+
+# What gauges and counters get when nobody says otherwise.
+GAUGE = (
+    Aggregate.MIN,
+    Aggregate.MAX,
+    Aggregate.SUM,
+    Aggregate.COUNT,
+    Aggregate.FIRST,
+    Aggregate.LAST,
+    Aggregate.AVG,
+)
+COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
+
+
+def label(name: str) -> str:
+    """A source column's name as it is in a rollup: ``payload['temp']`` becomes ``payload_temp``."""
+    return re.sub(r"\['(.*?)'\]", r"_\1", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """
+    A number that is aggregated.
+
+    :param column: The source's column.
+    :param aggregates: What is kept of it, in the order of :class:`Aggregate`, with what these need: ``avg`` needs
+        ``sum`` and ``count``, ``stddev`` these two, ``increase`` needs ``first`` and ``last``.
+    """
+
+    column: Column
+    aggregates: tuple[Aggregate, ...]
+
+    @property
+    def name(self) -> str:
+        """The name before the aggregate."""
+        return label(self.column.name)
+
+    def has(self, aggregate: Aggregate) -> bool:
+        """Whether an aggregate is kept."""
+        return aggregate in self.aggregates
+
+    def named(self, aggregate: str) -> str:
+        """The column of an aggregate."""
+        return f"{self.name}_{aggregate}"
+
+    @property
+    def m2(self) -> str:
+        """The column with the sum of squared distances from the mean, from which ``stddev`` is generated."""
+        return f"{self.name}_m2"
+
+
+_NEEDS = {
+    Aggregate.AVG: (Aggregate.SUM, Aggregate.COUNT),
+    Aggregate.STDDEV: (Aggregate.SUM, Aggregate.COUNT),
+    Aggregate.INCREASE: (Aggregate.FIRST, Aggregate.LAST),
+}
+
+
+def make_metric(column: Column, aggregates: tuple[Aggregate, ...]) -> Metric:
+    """A metric with all the aggregates that the wanted ones need."""
+    wanted = {*aggregates, *(need for aggregate in aggregates for need in _NEEDS.get(aggregate, ()))}
+    return Metric(column, tuple(aggregate for aggregate in Aggregate if aggregate in wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """
+    One level of a cascade on one table.
+
+    :param source: The table with the raw rows.
+    :param beneath: The table that this level is computed from: the source, or the next finer level.
+    :param table: The level's own table.
+    :param interval: The length of its buckets.
+    :param time: The source's time column; in a level's table it has the name ``time_name``.
+    :param dimensions: The source's columns that tell series apart.
+    :param zone: The time zone of calendar units.
+    :param partition: How the level's table is partitioned, by the start of buckets; None: not at all.
+    """
+
+    source: TableName
+    beneath: TableName
+    table: TableName
+    interval: Interval
+    time: Column
+    dimensions: tuple[Column, ...]
+    metrics: tuple[Metric, ...]
+    zone: str = "UTC"
+    partition: Interval | None = None
+
+    @property
+    def from_raw(self) -> bool:
+        """Whether it is the finest level."""
+        return self.beneath == self.source
+
+    @property
+    def time_name(self) -> str:
+        """The name of the time column in the level's own table."""
+        return label(self.time.name)
+
+    @property
+    def sketch(self) -> TableName:
+        """The table with the distributions of those metrics that keep percentiles."""
+        return sketch_table(self.table)
+
+    @property
+    def beneath_sketch(self) -> TableName:
+        """The distributions of the level beneath."""
+        return sketch_table(self.beneath)
+
+    @property
+    def sketched(self) -> tuple[Metric, ...]:
+        """The metrics that keep percentiles."""
+        return tuple(metric for metric in self.metrics if metric.has(Aggregate.PERCENTILES))
+
+    @property
+    def tzinfo(self) -> dt.tzinfo:
+        """The time zone as an object."""
+        return dt.UTC if self.zone == "UTC" else zoneinfo.ZoneInfo(self.zone)
+
+
+def level_table(source: TableName, interval: Interval) -> TableName:
+    """Where a level is kept: ``metrics_1h`` beside ``metrics``."""
+    return TableName(source.schema, f"{source.name}_{interval}")
+
+
+def sketch_table(table: TableName) -> TableName:
+    """Where the distributions of a level are kept: ``metrics_1h_sketch``."""
+    return TableName(table.schema, f"{table.name}_sketch")
+
+
+def view_name(source: TableName) -> TableName:
+    """The view over the raw rows and all levels: ``metrics_all``."""
+    return TableName(source.schema, f"{source.name}_all")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """
+    A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC.
+
+    :param since: Buckets from here on are computed; ``start`` where the window is computed as a whole.
+    :param until: Only buckets that end here or before are complete; ``end`` where all are.
+    """
+
+    start: int
+    end: int
+    since: int
+    until: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is computed."""
+        return (self.since, self.until) == (self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class RolledUp:
+    """
+    What computing a window gave.
+
+    :param source_rows: Raw rows beneath the buckets that were computed: rows of the source, or the sum of
+        ``row_count`` of the level beneath.
+    :param groups: Rows of the rollup for them.
+    """
+
+    window: Window
+    source_rows: int
+    groups: int
+
+
+def bin_value(sign: int, index: int) -> float:
+    """The value that a bin of a distribution stands for, at most 1 % away from each value in it."""
+    return sign * 2 * math.pow(GAMMA, index) / (GAMMA + 1)

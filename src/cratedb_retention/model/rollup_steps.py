@@ -1,0 +1,96 @@
+"""
+The steps of a cascade, as data: create and alter a level's table, roll windows up, seal them, renew the view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.rollup import Metric, Rollup, Window
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRollup:
+    """
+    Create a level's table, and the one with its distributions where percentiles are kept.
+
+    :param replicas: The source's ``number_of_replicas``; None: the database's own default.
+    """
+
+    rollup: Rollup
+    replicas: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlterRollup:
+    """
+    Add the columns that a level's table lacks.
+
+    :param columns: Their names, in the order of the definition.
+    """
+
+    rollup: Rollup
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """
+    Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6).
+
+    :param windows: In order of time, without gaps and overlaps that matter: each is computed for itself.
+    :param idents: The database's names of the partitions beneath, for a last look at their health.
+    """
+
+    rollup: Rollup
+    windows: tuple[Window, ...]
+    idents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SealWindows:
+    """
+    Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
+
+    :param rollup: The level above the data that is about to go.
+    """
+
+    rollup: Rollup
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPart:
+    """
+    A stretch of time of the view, and where it comes from.
+
+    :param table: The source or a level.
+    :param interval: The level's interval as text; empty for raw rows.
+    :param start: From this instant (ms) on; None: from the beginning.
+    :param end: Before this instant (ms); None: without end.
+    """
+
+    table: TableName
+    interval: str
+    start: int | None
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceView:
+    """
+    Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it.
+
+    :param parts: Coarsest, which is the oldest, first.
+    """
+
+    view: TableName
+    source: TableName
+    time: Column
+    dimensions: tuple[Column, ...]
+    metrics: tuple[Metric, ...]
+    parts: tuple[ViewPart, ...]
+
+
+RollupStep = CreateRollup | AlterRollup | RollUp | SealWindows | ReplaceView
