@@ -130,12 +130,14 @@ class Catalog:
 
     :param nodes: Custom attributes of each node, by the node's name.
     :param repositories: Names of the repositories; empty where they are directories.
+    :param rollups: Tables that are levels of cascades, which no pattern means.
     """
 
     capabilities: Capabilities
     tables: Mapping[TableName, Table] = field(default_factory=dict)
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
+    rollups: frozenset[TableName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

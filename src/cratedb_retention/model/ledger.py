@@ -21,7 +21,9 @@ class LedgerRow:
     :param whole: Whether it was computed as a whole, so that the token stands for all of it.
     :param token: The change token of what it was computed from.
     :param rows: Raw rows beneath it.
+    :param groups: Rows of the level.
     :param sealed: Whether its source was about to go, so that it is never computed again (law 4).
+    :param expired: Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
     """
 
     start: int
@@ -30,7 +32,9 @@ class LedgerRow:
     whole: bool
     token: str
     rows: int
+    groups: int
     sealed: bool
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,9 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
-    strategy: StrategyField = Field(description="What happens to expired data: delete, reallocate, snapshot or downsample.")
+    strategy: StrategyField = Field(
+        description="What happens to expired data: delete, reallocate, snapshot or downsample."
+    )
     table_schema: Name | None = Field(
         None,
         description="The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
@@ -211,8 +213,8 @@ class Policy(BaseModel):
     )
     levels: LevelsField = Field(
         (),
-        description="`downsample`: the rollups, finest first, each with how long it is kept: `1m:7d,1h:90d,1d:forever`. "
-        "`retention_period` is that of the raw rows.",
+        description="`downsample`: the rollups, finest first, each with how long it is kept: "
+        "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
     )
     dimensions: NamesField = Field(
         (), description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns."
@@ -229,7 +231,8 @@ class Policy(BaseModel):
     )
     late: Late = Field(
         Late.KEEP,
-        description="`downsample`: whether rows that come after their time was rolled up and expired are kept or dropped.",
+        description="`downsample`: whether rows that come after their time was rolled up and expired are kept "
+        "or dropped.",
     )
     expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
     enabled: bool = Field(True, description="Whether runs obey the policy.")

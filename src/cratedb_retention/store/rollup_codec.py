@@ -67,7 +67,9 @@ def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
         whole=bool(row["whole"]),
         token=row["token"],
         rows=row["rows"] or 0,
+        groups=row["groups"] or 0,
         sealed=row["sealed_at"] is not None,
+        expired=row["expired_at"] is not None,
     )
 
 

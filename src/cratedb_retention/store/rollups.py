@@ -16,7 +16,7 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window
+from cratedb_retention.model.rollup import RolledUp, Rollup
 from cratedb_retention.model.rollup_steps import ViewPart
 from cratedb_retention.store.rollup_codec import (
     rollup_to_text,
@@ -25,8 +25,6 @@ from cratedb_retention.store.rollup_codec import (
     text_to_view,
     view_to_text,
 )
-
-Rows = list[dict[str, Any]]
 
 
 class RollupStore:
@@ -75,44 +73,77 @@ class RollupStore:
 
     def record(self, rollup: Rollup, results: Iterable[RolledUp], tokens: Mapping[int, str], run_id: str) -> None:
         """
-        Note that windows were computed.
+        Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
 
         :param tokens: The change tokens that were read before, by the window's start.
         """
-        self._database.refresh(self._ledger)
-        c = self._ledger.c
-        for result in results:
-            window = result.window
-            extended = window.since > window.start
-            values = {
-                "end": from_ms(window.end),
-                "until": from_ms(window.until),
-                "whole": window.whole,
-                "token": tokens[window.start],
-                "rows": c.rows + result.source_rows if extended else result.source_rows,
-                "groups": c.groups + result.groups if extended else result.groups,
-                "computed_at": self._clock.now(),
-                "run_id": run_id,
-            }
-            self._put(self._ledger, {**_key(rollup.table), "start": from_ms(window.start)}, values)
+        results = list(results)
+        before = self.windows(rollup.table, [result.window.start for result in results])
+        rows = [
+            self._row(rollup, result, tokens[result.window.start], before.get(result.window.start), run_id)
+            for result in results
+        ]
+        if before:
+            self._database.execute(sa.delete(self._ledger).where(*self._within(rollup.table, before)))
+        if rows:
+            self._database.execute(sa.insert(self._ledger), rows)
 
-    def seal(self, rollup: Rollup, windows: Iterable[Window]) -> None:
+    def _row(
+        self, rollup: Rollup, result: RolledUp, token: str, before: LedgerRow | None, run_id: str
+    ) -> dict[str, Any]:
+        window = result.window
+        extended = before if window.since > window.start else None
+        return {
+            **_key(rollup.table),
+            "start": from_ms(window.start),
+            "end": from_ms(window.end),
+            "until": from_ms(window.until),
+            "whole": window.whole,
+            "token": token,
+            "rows": result.source_rows + (extended.rows if extended else 0),
+            "groups": result.groups + (extended.groups if extended else 0),
+            "computed_at": self._clock.now(),
+            "run_id": run_id,
+        }
+
+    def seal(self, table: TableName, starts: Iterable[int]) -> None:
         """Note that the source of windows is about to go (law 4)."""
-        c, starts = self._ledger.c, [from_ms(window.start) for window in windows]
-        if not starts:
-            return
+        self._mark(table, starts, self._ledger.c.sealed_at)
+
+    def expire(self, table: TableName, starts: Iterable[int]) -> None:
+        """Note that the rows beneath windows were deleted."""
+        self._mark(table, starts, self._ledger.c.expired_at)
+
+    def rebase(self, rollup: Rollup, before: int) -> None:
+        """
+        Seal the windows of a level that begin before an instant, and forget the others, which are computed anew.
+
+        :param before: ms, UTC.
+        """
+        c, limit = self._ledger.c, from_ms(before)
         self._database.refresh(self._ledger)
-        of_level = (c.table_schema == rollup.table.schema, c.table_name == rollup.table.name)
-        statement = sa.update(self._ledger).where(*of_level, c.start.in_(starts), c.sealed_at.is_(None))
-        self._database.execute(statement.values(sealed_at=self._clock.now()))
+        mine = (c.table_schema == rollup.table.schema, c.table_name == rollup.table.name)
+        sealing = sa.update(self._ledger).where(*mine, c.start < limit, c.sealed_at.is_(None))
+        self._database.execute(sealing.values(sealed_at=self._clock.now()))
+        self._database.execute(sa.delete(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None)))
+
+    def _mark(self, table: TableName, starts: Iterable[int], column: sa.Column[Any]) -> None:
+        starts = list(starts)
+        if starts:
+            self._database.refresh(self._ledger)
+            statement = sa.update(self._ledger).where(*self._within(table, starts), column.is_(None))
+            self._database.execute(statement.values({column.name: self._clock.now()}))
 
     def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
         """Some windows of a level as they are now, by start."""
         self._database.refresh(self._ledger)
-        c, wanted = self._ledger.c, [from_ms(start) for start in starts]
-        of_level = (c.table_schema == table.schema, c.table_name == table.name)
-        rows = self._database.query(sa.select(self._ledger).where(*of_level, c.start.in_(wanted)))
+        rows = self._database.query(sa.select(self._ledger).where(*self._within(table, starts)))
         return {window.start: window for window in map(row_to_window, rows)}
+
+    def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
+        c = self._ledger.c
+        instants = [from_ms(start) for start in starts]
+        return [c.table_schema == table.schema, c.table_name == table.name, c.start.in_(instants)]
 
     def _put(self, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Change a row, or add it if there is none."""
@@ -120,8 +151,7 @@ class RollupStore:
         if self._database.execute(sa.update(table).where(*where).values(**values)) == 1:
             return
         try:
-            fresh = {name: value for name, value in values.items() if not isinstance(value, sa.ColumnElement)}
-            self._database.execute(sa.insert(table).values(**key, **fresh))
+            self._database.execute(sa.insert(table).values(**key, **values))
         except Conflict:  # It was there, and not yet visible.
             self._database.execute(sa.update(table).where(*where).values(**values))
 

@@ -236,6 +236,7 @@ def _ledger(metadata: sa.MetaData) -> sa.Table:
         sa.Column("groups", sa.BigInteger, doc="Rows of the level."),
         sa.Column("computed_at", Instant, doc="When it was computed."),
         sa.Column("sealed_at", Instant, doc="When its source was about to go; from then on it is never recomputed."),
+        sa.Column("expired_at", Instant, doc="When its source was deleted by rows."),
         sa.Column("run_id", sa.Text, doc="The run that computed it."),
         info={"about": "What each window of each level was computed from, and whether it is sealed."},
         crate_number_of_shards=1,
