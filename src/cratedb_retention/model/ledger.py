@@ -68,13 +68,20 @@ class Ledger:
         """The windows of a level, by start."""
         return self.windows.get(table, {})
 
-    def gone_until(self, beneath: TableName) -> int | None:
-        """The instant before which the data of a table may have been expired already; None: it has all it ever had."""
+    def gone_until(self, table: TableName) -> int | None:
+        """
+        The instant before which a table of a cascade lacks what it had, or never had it; None: it holds everything.
+
+        It is where the windows of any coarser level were sealed, since finer data is never kept longer.
+        """
+        own = self.rollups.get(table)
+        source = own.rollup.source if own else table
+        length = own.rollup.interval.approximate_seconds if own else 0
         ends = [
             row.end
-            for table, known in self.rollups.items()
-            if known.rollup.beneath == beneath
-            for row in self.of(table).values()
+            for name, known in self.rollups.items()
+            if known.rollup.source == source and known.rollup.interval.approximate_seconds > length
+            for row in self.of(name).values()
             if row.sealed
         ]
         return max(ends, default=None)

@@ -256,6 +256,11 @@ class Policy(BaseModel):
             raise ValueError("downsample needs levels, as 1m:7d,1h:90d,1d:forever")
         if self.where:
             raise ValueError("downsample is about whole tables; leave where out")
+        finest = self.levels[0]
+        if self.retention_period.approximate_seconds() > finest.retention_period.approximate_seconds():
+            raise ValueError(
+                f"raw rows are kept for {self.retention_period}, longer than the level {finest}; keep that as long"
+            )
         try:
             check_zone(self.levels, self.zone)
         except InvalidInput as error:

@@ -4,6 +4,7 @@ The interlock of law 3: raw rows and levels expire only when the level above cov
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -64,20 +65,32 @@ class ExpirableRows:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What lies above which table."""
+    """
+    What lies above which table.
+
+    :param above: By the table beneath.
+    :param own: The levels, by their own tables.
+    :param sealing: Windows that this plan seals, by the level's table.
+    """
 
     above: Mapping[TableName, Above] = field(default_factory=dict)
+    own: Mapping[TableName, Above] = field(default_factory=dict)
+    sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def why_not(self, table: TableName, piece: Piece) -> str | None:
         """Why an expired piece must wait; None if what lies above covers it, or will when it is its turn."""
-        above = self.above.get(table)
-        if above is None or piece.start is None or piece.end is None or above.state.by_rows:
+        if piece.start is None or piece.end is None:
             return None
-        for start, end in above.state.grid.spans(piece.start, piece.end):
-            reason = _why_not(above, piece, start, end)
-            if reason:
-                return reason
-        return None
+        above, own = self.above.get(table), self.own.get(table)
+        reasons: list[str | None] = []
+        if above is not None and not above.state.by_rows:
+            spans = above.state.grid.spans(piece.start, piece.end)
+            reasons += [_why_not(above, piece, start, end) for start, end in spans]
+        if own is not None:
+            sealing = self.sealing[own.state.level.rollup.table]
+            spans = own.state.grid.spans(piece.start, piece.end)
+            reasons += [_why_open(own, start) for start, _ in spans if start not in sealing]
+        return next((reason for reason in reasons if reason), None)
 
     def late_rows(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece holds what came after its windows were sealed."""
@@ -92,20 +105,28 @@ class Coverage:
         return above is not None and above.state.level.rollup.source == table
 
     def seal(self, table: TableName, pieces: Sequence[Piece]) -> Iterator[SealWindows]:
-        """The step that comes right before pieces go."""
-        above = self.above.get(table)
-        if above is None:
-            return
-        on_time = [piece for piece in pieces if not self.late_rows(table, piece)]
-        found: dict[int, Window] = {}
-        for piece in on_time:
+        """The steps that come right before pieces go."""
+        own, above = self.own.get(table), self.above.get(table)
+        if own is not None:
+            # What a level loses must never be computed again, or it would come back, too late for the level above.
+            yield from self._seal(own, pieces, ())
+        if above is not None:
+            on_time = [piece for piece in pieces if not self.late_rows(table, piece)]
+            yield from self._seal(above, on_time, [piece.partition.ident for piece in on_time] if above.tracked else ())
+
+    def _seal(self, above: Above, pieces: Iterable[Piece], idents: Sequence[str]) -> Iterator[SealWindows]:
+        state, found = above.state, dict[int, Window]()
+        for piece in pieces:
             if piece.start is not None and piece.end is not None:
-                for start, end in above.state.grid.spans(piece.start, piece.end):
+                for start, end in state.grid.spans(piece.start, piece.end):
                     found.setdefault(start, Window(start, end, start, end))
-        windows = tuple(found[start] for start in sorted(found) if _is_tracked(above, start))
+        table = state.level.rollup.table
+        tracked = [start for start in sorted(found) if start in state.rows or start in state.planned]
+        # Partitions are looked at one by one, even if the window is sealed already.
+        windows = [s for s in tracked if idents or not (s in state.rows and state.rows[s].sealed)]
+        self.sealing[table].update(windows)
         if windows:
-            idents = tuple(piece.partition.ident for piece in on_time) if above.tracked else ()
-            yield SealWindows(above.state.level.rollup, windows, idents)
+            yield SealWindows(state.level.rollup, tuple(found[start] for start in windows), tuple(idents))
 
     def rows(self, table: TableName, limit: int) -> ExpirableRows | None:
         """
@@ -119,6 +140,14 @@ class Coverage:
 
 
 LATE = "{} came after their time was rolled up and expired; kept, as the policy says (late: keep)"
+
+
+def _why_open(own: Above, start: int) -> str | None:
+    """Why a level's own rows must wait: what they were computed from is still there, and may change."""
+    row, source = own.state.rows.get(start), own.state.sources.get(start)
+    if (row is not None and row.sealed) or (start not in own.state.planned and (source is None or not source.rows)):
+        return None
+    return f"{own.state.level.rollup.beneath} still holds what it was computed from"
 
 
 def _expirable(above: Above, limit: int) -> ExpirableRows:
@@ -183,10 +212,6 @@ def _is_late(above: Above, piece: Piece, start: int) -> bool:
     )
 
 
-def _is_tracked(above: Above, start: int) -> bool:
-    return start in above.state.rows or start in above.state.planned
-
-
 def _not_yet(above: Above, start: int, end: int) -> str:
     table = above.state.level.rollup.table
     held = above.state.held.get(start)
@@ -205,9 +230,12 @@ def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Late, bool]]) -
     :param cascades: Of each the levels, what becomes of late rows, and whether this run rolls up.
     """
     above: dict[TableName, Above] = {}
+    own: dict[TableName, Above] = {}
     for states, late, active in cascades:
         for state in states:
             rollup = state.level.rollup
             for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
                 above[table] = Above(state, late, active, table)
-    return Coverage(above)
+            for table in (rollup.table, rollup.sketch):
+                own[table] = Above(state, late, active, table)
+    return Coverage(above, own)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cratedb_retention.model.catalog import Catalog
 from cratedb_retention.model.instant import show
@@ -87,7 +87,8 @@ def _make_state(
     known = pieces.of(target).known if target is not None and target.grids else ()
     if below is None:
         by_rows = not cascade.raw.grids
-        grid = window_grid(rollup, None if by_rows else partition_length(known))
+        zone = cascade.raw.grids[0][1].zone if cascade.raw.grids else None
+        grid = window_grid(rollup, None if by_rows else partition_length(known), zone)
     else:
         partition = below.level.rollup.partition
         grid = window_grid(rollup, partition.approximate_seconds * 1000 if partition else None)
@@ -102,7 +103,7 @@ def _make_state(
     rebased = _before(level, below, ledger)
     rows = ledger.of(rollup.table)
     if rebased is not None:
-        rows = {start: row for start, row in rows.items() if row.sealed or start < rebased}
+        rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
     return LevelState(level, grid, sources, by_rows, rows)
 
 

@@ -12,17 +12,16 @@ from cratedb_retention.model.plan import Task
 from cratedb_retention.model.rollup import view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import Cascade
-from cratedb_retention.planning.downsample import LevelState
 
 
-def plan_view(cascade: Cascade, states: Sequence[LevelState], ledger: Ledger, tasks: Iterable[Task]) -> Iterator[Task]:
+def plan_view(cascade: Cascade, ledger: Ledger, tasks: Iterable[Task]) -> Iterator[Task]:
     """Create the view, or renew it where this run changes what it consists of."""
-    steps = [step for task in tasks for step in task.steps if task.policy_id == cascade.policy.id]
-    parts = view_parts(cascade, states, ledger, [step for step in steps if isinstance(step, SealWindows)])
+    levels = {level.rollup.table for level in cascade.levels}
+    steps = [step for task in tasks for step in task.steps]
+    parts = view_parts(cascade, ledger, [s for s in steps if isinstance(s, SealWindows) and s.rollup.table in levels])
     finest = cascade.levels[0].rollup
     known = ledger.rollups.get(finest.table)
-    tables = {level.rollup.table for level in cascade.levels}
-    altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in tables for step in steps)
+    altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
     if altered or known is None or known.view != parts:
         view = ReplaceView(
             view_name(cascade.source), cascade.source, finest.time, finest.dimensions, finest.metrics, parts
@@ -30,30 +29,22 @@ def plan_view(cascade: Cascade, states: Sequence[LevelState], ledger: Ledger, ta
         yield Task(cascade.policy.id, cascade.source, (view,), "it shows each stretch of time from the finest level")
 
 
-def view_parts(
-    cascade: Cascade, states: Sequence[LevelState], ledger: Ledger, seals: Sequence[SealWindows]
-) -> tuple[ViewPart, ...]:
+def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -> tuple[ViewPart, ...]:
     """Which table the view shows for which stretch of time, oldest first."""
     parts: list[ViewPart] = []
     end: int | None = None
-    tables: list[tuple[TableName, str]] = [(cascade.source, "")]
-    tables += [(level.rollup.table, str(level.rollup.interval)) for level in cascade.levels]
-    for table, interval in tables:
-        start = _gone_until(table, states, ledger, seals)
+    tables: list[tuple[TableName, str, int]] = [(cascade.source, "", 0)]
+    for level in cascade.levels:
+        interval = level.rollup.interval
+        tables.append((level.rollup.table, str(interval), interval.approximate_seconds))
+    for table, interval_text, length in tables:
+        about_to = [w.end for s in seals if s.rollup.interval.approximate_seconds > length for w in s.windows]
+        gone = ledger.gone_until(table)
+        start = max([*about_to, *([] if gone is None else [gone])], default=None)
         if end is not None and start is not None and start >= end:
             continue
-        parts.append(ViewPart(table, interval, start, end))
+        parts.append(ViewPart(table, interval_text, start, end))
         if start is None:
             break
         end = start
     return tuple(reversed(parts))
-
-
-def _gone_until(
-    table: TableName, states: Sequence[LevelState], ledger: Ledger, seals: Sequence[SealWindows]
-) -> int | None:
-    """Before which instant a table lacks what it had, when this run is over."""
-    ends = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
-    state = next((state for state in states if state.level.rollup.beneath == table), None)
-    ends += [row.end for row in state.rows.values() if row.sealed] if state else []
-    return max(ends, default=None)

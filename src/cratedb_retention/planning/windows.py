@@ -21,6 +21,7 @@ from cratedb_retention.planning.cascades import UNITS
 
 _DIGITS = 12
 _HOUR = 3600
+_LENGTHS = (Interval(_HOUR), *UNITS)
 
 
 @dataclass
@@ -64,17 +65,19 @@ class WindowGrid:
             at = following
 
 
-def window_grid(rollup: Rollup, partition_ms: int | None) -> WindowGrid:
+def window_grid(rollup: Rollup, partition_ms: int | None, partition_zone: dt.tzinfo | None = None) -> WindowGrid:
     """
-    Choose a level's windows: the shortest calendar unit that holds whole buckets and whole partitions beneath.
+    Choose a level's windows: the shortest that holds whole buckets and whole partitions beneath.
 
     :param partition_ms: Length of the partitions beneath; None where there are none of time.
+    :param partition_zone: Their time zone, which a fixed interval fits as well as its own.
     """
+    zone = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.tzinfo
     length = partition_ms / 1000 if partition_ms else _default_seconds(rollup.interval)
-    fitting = [unit for unit in UNITS if rollup.interval.fits_into(unit, rollup.tzinfo)]
+    fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, zone)]
     # Months and years differ in length: the shortest month is nine tenths of the mean.
     chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
-    return WindowGrid(chosen, rollup.tzinfo)
+    return WindowGrid(chosen, zone)
 
 
 def _default_seconds(interval: Interval) -> int:
