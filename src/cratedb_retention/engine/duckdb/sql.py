@@ -14,9 +14,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
+from cratedb_retention.engine.duckdb.buckets import bucket
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.instant import from_ms
+
+
+def _aware(column: Column) -> bool:
+    return "TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
 
 
 class DuckExpressions:
@@ -31,12 +37,22 @@ class DuckExpressions:
         if column.kind is not Kind.TIME or not isinstance(value, int):
             return sa.literal(value)
         moment = from_ms(value)
-        aware = "TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
+        aware = _aware(column)
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
 
     def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Milliseconds since the epoch; NULL for infinite times."""
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
+
+    def instant(self, column: Column) -> sa.ColumnElement[Any]:
+        """What has no time zone is UTC, whatever the session's is."""
+        if _aware(column):
+            return self.column(column)
+        return sa.func.timezone("UTC", sa.cast(self.column(column), sa.TIMESTAMP()))
+
+    def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The start of the interval that an instant lies in."""
+        return bucket(interval, zone, instant)
 
 
 SQL = DuckExpressions()
@@ -94,6 +110,50 @@ class CreateTableAs(Executable, ClauseElement):
 def _compile_create_as(element: CreateTableAs, compiler: SQLCompiler, **kw: Any) -> str:
     name = compiler.process(table_ref(element.table), asfrom=True, **kw)
     return f"CREATE TABLE IF NOT EXISTS {name} AS {compiler.process(element.select, **kw)}"
+
+
+class DropTable(Executable, ClauseElement):
+    """``DROP TABLE IF EXISTS``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName) -> None:
+        self.table = table
+
+
+@compiles(DropTable)
+def _compile_drop(element: DropTable, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"DROP TABLE IF EXISTS {compiler.process(table_ref(element.table), asfrom=True, **kw)}"
+
+
+class RenameTable(Executable, ClauseElement):
+    """``ALTER TABLE ... RENAME TO``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, name: str) -> None:
+        self.table, self.name = table, name
+
+
+@compiles(RenameTable)
+def _compile_rename(element: RenameTable, compiler: SQLCompiler, **kw: Any) -> str:
+    table = compiler.process(table_ref(element.table), asfrom=True, **kw)
+    return f"ALTER TABLE {table} RENAME TO {compiler.preparer.quote_identifier(element.name)}"
+
+
+class AddColumn(Executable, ClauseElement):
+    """``ALTER TABLE ... ADD COLUMN``, with a type in DuckDB's own words."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, name: str, kind: str) -> None:
+        self.table, self.name, self.kind = table, name, kind
+
+
+@compiles(AddColumn)
+def _compile_add(element: AddColumn, compiler: SQLCompiler, **kw: Any) -> str:
+    table = compiler.process(table_ref(element.table), asfrom=True, **kw)
+    return f"ALTER TABLE {table} ADD COLUMN {compiler.preparer.quote_identifier(element.name)} {element.kind}"
 
 
 def _text(compiler: SQLCompiler, value: str) -> str:
