@@ -4,11 +4,10 @@ Rolling up: what an engine computes is what Python finds from the same rows.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.rollup import Aggregate, Window
 from cratedb_retention.model.rollup_steps import CreateRollup, RollUp, SealWindows
 from support.databases import Database
@@ -56,7 +55,8 @@ def test_dimensions_do_not_run_together(lab: Lab) -> None:
     """Series whose dimensions look alike when they are written one after the other stay apart."""
     lab.dimensions = ("host", "part")
     names: list[tuple[str | None, str | None]] = [
-        ("a", "b"), ("ab", ""), ("", "ab"), (None, "ab"), ("ab", None), (None, None), ("-", "-"), ("1:a", "b"), ("1", ":ab")
+        ("a", "b"), ("ab", ""), ("", "ab"), (None, "ab"), ("ab", None), (None, None), ("-", "-"),
+        ("1:a", "b"), ("1", ":ab"),
     ]  # fmt: skip
     rows = [{"ts": START, "host": host, "part": part, "x": 1.0} for host, part in names]
     lab.create(rows)
@@ -167,18 +167,11 @@ def test_two_levels_are_one(lab: Lab, interval: str) -> None:
 def test_creating_twice(lab: Lab) -> None:
     """Creating a level that is there does nothing, and leaves its rows."""
     lab.create(samples(5, HOUR))
-    rollup = lab.level("1h", partition=lab_interval("1mo"))
+    rollup = lab.level("1h", partition=parse_interval("1mo"))
     lab.roll_up(rollup, *windows(START, DAY, 1))
     before = lab.read(rollup.table)
     lab.do(CreateRollup(rollup))
     assert lab.read(rollup.table) == before != []
-
-
-def lab_interval(text: str) -> Any:
-    """An interval as people write it."""
-    from cratedb_retention.model.cascade import parse_interval
-
-    return parse_interval(text)
 
 
 def test_table_gone(lab: Lab) -> None:

@@ -23,6 +23,11 @@ def table_ref(table: TableName) -> sa.TableClause:
     return sa.table(quoted_name(table.name, True), schema=quoted_name(table.schema, True))
 
 
+def date_trunc(unit: str, *arguments: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The function of this name, past ``sa.func``, where CrateDB's dialect registers a class of its own for it."""
+    return sa.sql.functions.Function("date_trunc", sa.literal(unit), *arguments)
+
+
 class Expressions(Protocol):
     """How a dialect writes columns and values."""
 

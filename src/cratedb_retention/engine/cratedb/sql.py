@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import date_trunc, table_ref
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
@@ -101,8 +101,7 @@ class CrateExpressions:
         if interval.seconds:
             step: ColumnElement[Any] = sa.literal_column(f"INTERVAL '{interval.seconds} seconds'")
             return sa.func.date_bin(step, instant, sa.literal_column("0"))
-        unit = sa.literal(interval.unit)
-        return sa.func.date_trunc(unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
+        return date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
 
 
 SQL = CrateExpressions()

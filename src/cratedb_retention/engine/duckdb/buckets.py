@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine.expressions import date_trunc
 from cratedb_retention.model.cascade import Interval
 
 Element = sa.ColumnElement[Any]
@@ -33,39 +34,58 @@ def bucket(interval: Interval, zone: str, instant: Element) -> Element:
         days = 1 if interval.unit == "day" else 7
         return _fixed(instant, days * _DAY, 0 if days == 1 else _MONDAY)
     naive = sa.func.make_timestamp(sa.func.epoch_us(instant))
-    return sa.func.to_timestamp(sa.func.epoch(sa.func.date_trunc(sa.literal(interval.unit), naive)))
+    return sa.func.to_timestamp(sa.func.epoch(date_trunc(interval.unit, naive)))
 
 
 def _fixed(instant: Element, seconds: int, offset: int) -> Element:
     """``%`` has the sign of the dividend, so before 1970 it takes a second step."""
     micros = sa.func.epoch_us(instant)
-    step: Element = sa.literal_column(str(seconds * _SECOND))
-    shift: Element = sa.literal_column(str(offset * _SECOND))
+    step, shift = _number(seconds * _SECOND), _number(offset * _SECOND)
     rest = micros.op("-")(shift).self_group().op("%")(step).op("+")(step).self_group().op("%")(step)
-    start = micros.op("-")(rest.self_group()).self_group().op("//")(sa.literal_column(str(_SECOND)))
+    start = micros.op("-")(rest.self_group()).self_group().op("//")(_number(_SECOND))
     return sa.func.to_timestamp(start)
 
 
 def _calendar(instant: Element, unit: str, zone: str) -> Element:
     """Where clocks repeat midnight, DuckDB takes the second one; a day begins with the first."""
-    local = sa.func.date_trunc(sa.literal(unit), sa.func.timezone(sa.literal(zone), instant))
+    local = date_trunc(unit, sa.func.timezone(sa.literal(zone), instant))
     start: Element = sa.func.timezone(sa.literal(zone), local)
-    for seconds in repeated_midnights(zone):
-        earlier = start.op("-")(sa.literal_column(f"INTERVAL '{seconds} seconds'"))
-        is_midnight = sa.func.timezone(sa.literal(zone), earlier.self_group()) == local
-        start = sa.case((is_midnight, earlier), else_=start)
-    return start
+    second = sa.func.epoch_us(start)
+    early: list[tuple[Element, Element]] = [
+        (second.in_([_number(moment * _SECOND) for moment in moments]), start.op("-")(_seconds(by)))
+        for by, moments in repeated_midnights(zone)
+    ]
+    return sa.case(*early, else_=start) if early else start
+
+
+def _number(value: int) -> Element:
+    return sa.literal_column(str(value))
+
+
+def _seconds(value: int) -> Element:
+    return sa.literal_column(f"INTERVAL '{value} seconds'")
 
 
 @lru_cache(maxsize=64)
-def repeated_midnights(zone: str) -> tuple[int, ...]:
-    """By how many seconds clocks were ever set back so that there was a second midnight; mostly never."""
+def repeated_midnights(zone: str) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """
+    When clocks were set back so that midnight came a second time; mostly never, but in Vienna in 1980.
+
+    :return: By how many seconds, and the second midnights (s, UTC).
+    """
     tzinfo = zoneinfo.ZoneInfo(zone)
     first, last = (dt.date(year, 1, 1).toordinal() for year in _YEARS)
-    found = set()
+    found: dict[int, list[int]] = {}
     for ordinal in range(first, last):
         midnight = dt.datetime.combine(dt.date.fromordinal(ordinal), dt.time(), tzinfo)
-        one, other = midnight.utcoffset(), midnight.replace(fold=1).utcoffset()
-        if one is not None and other is not None and one > other:
-            found.add(round((one - other).total_seconds()))
-    return tuple(sorted(found))
+        again = midnight.replace(fold=1)
+        # Compared as instants: two times of one zone would be compared as the clock shows them.
+        moments = [round(moment.timestamp()) for moment in (midnight, again)]
+        if moments[0] < moments[1] and _shows(moments[0], midnight) and _shows(moments[1], midnight):
+            found.setdefault(moments[1] - moments[0], []).append(moments[1])
+    return tuple((by, tuple(moments)) for by, moments in sorted(found.items()))
+
+
+def _shows(moment: int, time: dt.datetime) -> bool:
+    """Whether a clock there shows a time at a moment, which in a gap it never does."""
+    return dt.datetime.fromtimestamp(moment, time.tzinfo).replace(tzinfo=None) == time.replace(tzinfo=None)

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.sql import DuckExpressions
+from cratedb_retention.engine.expressions import date_trunc
 from cratedb_retention.engine.rollup_columns import DOUBLE, LARGEST, TEXT, as_type, number, own_time, quotient
 from cratedb_retention.model.catalog import Column
 from cratedb_retention.model.rollup import Rollup
@@ -34,8 +35,8 @@ class DuckRollupSQL(DuckExpressions):
         time = self.column(own_time(rollup))
         if rollup.partition.seconds:
             return sa.func.time_bucket(sa.literal_column(f"INTERVAL '{rollup.partition.seconds} seconds'"), time)
-        zone, unit = sa.literal(rollup.zone), sa.literal(rollup.partition.unit)
-        return sa.func.timezone(zone, sa.func.date_trunc(unit, sa.func.timezone(zone, time)))
+        zone = sa.literal(rollup.zone)
+        return sa.func.timezone(zone, date_trunc(rollup.partition.unit, sa.func.timezone(zone, time)))
 
     def spread(self, value: Element) -> Element:
         """DuckDB's variance is computed in Welford's way, which keeps the digits of large values."""
