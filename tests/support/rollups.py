@@ -190,7 +190,7 @@ def _aggregated(group: Sequence[Row], metrics: Iterable[Metric], increases: Mapp
     return found
 
 
-def check_level(lab: Lab, rollup: Rollup, rows: Iterable[Row], since: int, until: int) -> None:
+def check_level(lab: Lab, rollup: Rollup, rows: Iterable[Row], since: int, until: int, tolerance: float = 1e-7) -> None:
     """A level has exactly the rows of a stretch of time that Python finds."""
     dimensions = [label_of(column.name) for column in rollup.dimensions]
     found = [row for row in lab.read(rollup.table) if since <= row[rollup.time_name] < until]
@@ -200,12 +200,12 @@ def check_level(lab: Lab, rollup: Rollup, rows: Iterable[Row], since: int, until
     assert keyed.keys() == wanted.keys()
     for key, row in wanted.items():
         for name, value in row.items():
-            assert _same(keyed[key][name], value), (key, name, keyed[key][name], value)
+            assert _same(keyed[key][name], value, tolerance), (key, name, keyed[key][name], value)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-7)
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=tolerance)
     return bool(one == other)
 
 

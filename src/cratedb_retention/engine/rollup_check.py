@@ -98,12 +98,15 @@ def _ask(
 ) -> dict[Window, Sequence[Any]]:
     found: dict[Window, Sequence[Any]] = {}
     for chunk in chunks(windows):
-        for i, *row in query(union(list(_numbered(map(select, chunk))))):
+        branches = [select(window) for window in chunk]
+        # CrateDB has no row at all for a stretch whose partitions are closed.
+        found.update(dict.fromkeys(chunk, (0,) * len(branches[0].selected_columns)))
+        for i, *row in query(union(list(_numbered(branches)))):
             found[chunk[i]] = row
     return found
 
 
-def _numbered(branches: Iterator[sa.Select[Any]]) -> Iterator[sa.Select[Any]]:
+def _numbered(branches: Sequence[sa.Select[Any]]) -> Iterator[sa.Select[Any]]:
     for i, branch in enumerate(branches):
         yield branch.with_only_columns(number(i), *branch.selected_columns)
 

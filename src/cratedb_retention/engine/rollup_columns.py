@@ -4,7 +4,7 @@ The columns of a rollup's tables: names, types, and what is generated from other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -115,11 +115,19 @@ def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of a rollup: its type as SQL, and what it is generated from, if it is."""
+    """
+    A column of a rollup.
+
+    :param type: As SQL.
+    :param generated: What the database generates it from, if it does.
+    :param derived: Whether it follows from other columns, and levels above have no use for it. Such columns are
+        written, not generated: neither database can add a generated column to a table that holds rows.
+    """
 
     name: str
     type: str
     generated: sa.ColumnElement[Any] | None = None
+    derived: bool = False
 
 
 def stored(fields: Sequence[Field]) -> list[str]:
@@ -177,24 +185,25 @@ def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
         elif aggregate is Aggregate.COUNT:
             yield Field(name, BIGINT)
         elif aggregate is Aggregate.AVG:
-            yield Field(name, DOUBLE, average(metric))
+            yield Field(name, DOUBLE, derived=True)
         elif aggregate is Aggregate.STDDEV:
             yield Field(metric.m2, DOUBLE)
-            yield Field(name, DOUBLE, deviation(metric))
+            yield Field(name, DOUBLE, derived=True)
         elif aggregate in (Aggregate.SUM, Aggregate.INCREASE):
             yield Field(name, DOUBLE)
 
 
-def average(metric: Metric) -> sa.ColumnElement[Any]:
-    """The mean from the columns that are kept."""
-    total, count = ref(metric.named(Aggregate.SUM)), ref(metric.named(Aggregate.COUNT))
-    return sa.case((count > number(0), quotient(total, count)))
+def mergeable(sql: RollupSQL, metric: Metric) -> list[str]:
+    """The columns of a metric that levels above are computed from."""
+    return [field.name for field in metric_fields(sql, metric) if not field.derived]
 
 
-def deviation(metric: Metric) -> sa.ColumnElement[Any]:
-    """The standard deviation of the population from the columns that are kept."""
-    count = ref(metric.named(Aggregate.COUNT))
-    return sa.case((count > number(0), sa.func.sqrt(quotient(ref(metric.m2), count))))
+def derive(metric: Metric, aggregate: Aggregate, columns: Callable[[str], Any]) -> sa.ColumnElement[Any]:
+    """The mean, or the standard deviation of the population, from the columns that are merged."""
+    count = columns(metric.named(Aggregate.COUNT))
+    if aggregate is Aggregate.AVG:
+        return sa.case((count > number(0), quotient(columns(metric.named(Aggregate.SUM)), count)))
+    return sa.case((count > number(0), sa.func.sqrt(quotient(columns(metric.m2), count))))
 
 
 def dimension_key(dimensions: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[Any]:

@@ -8,6 +8,7 @@ knows them as one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,12 +19,13 @@ from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     as_type,
     between,
+    derive,
     dimension_key,
+    mergeable,
     metric_fields,
     own_time,
     ref,
     source_value,
-    stored,
 )
 from cratedb_retention.engine.rollup_counters import has_counters, with_increases
 from cratedb_retention.engine.rollup_runs import Run
@@ -47,16 +49,24 @@ def level_select(
         samples = _finer_rows(sql, rollup, run)
     keys = [samples.c.t, *(samples.c[f"d{i}"] for i in range(len(rollup.dimensions)))]
     found = [
-        aggregated[name]
+        aggregated[name].label(f"m{number}_{i}")
         for number, metric in enumerate(rollup.metrics)
         for aggregated in [_aggregates(sql, rollup, metric, number, samples)]
-        for name in _kept(sql, metric)
+        for i, name in enumerate(mergeable(sql, metric))
     ]
     rows = sa.func.count() if rollup.from_raw else sa.func.sum(samples.c.n)
-    labelled = [column.label(f"a{i}") for i, column in enumerate(found)]
-    grouped = sa.select(*keys, *labelled, rows.label("n")).group_by(*keys).subquery("g")
-    key = dimension_key([grouped.c[f"d{i}"] for i in range(len(rollup.dimensions))])
-    return sa.select(*grouped.c, key, sa.literal(version))
+    grouped = sa.select(*keys, *found, rows.label("n")).group_by(*keys).subquery("g")
+    dimensions = [grouped.c[f"d{i}"] for i in range(len(rollup.dimensions))]
+    metrics = [column for i, metric in enumerate(rollup.metrics) for column in _columns(sql, metric, i, grouped)]
+    return sa.select(grouped.c.t, *dimensions, *metrics, grouped.c.n, dimension_key(dimensions), sa.literal(version))
+
+
+def _columns(sql: RollupSQL, metric: Metric, number: int, grouped: sa.Subquery) -> Iterator[Element]:
+    """A metric's columns in their order, with those that follow from others."""
+    names = {name: grouped.c[f"m{number}_{i}"] for i, name in enumerate(mergeable(sql, metric))}
+    derived = {metric.named(a): a for a in (Aggregate.AVG, Aggregate.STDDEV)}
+    for field in metric_fields(sql, metric):
+        yield derive(metric, derived[field.name], names.__getitem__) if field.derived else names[field.name]
 
 
 def _aggregates(
@@ -65,7 +75,7 @@ def _aggregates(
     if rollup.from_raw:
         increase = samples.c.get(f"i{number}")
         return _of_values(sql, metric, samples.c[f"m{number}"], samples.c.ts, increase)
-    columns: dict[str, Element] = {name: samples.c[f"m{number}_{i}"] for i, name in enumerate(_kept(sql, metric))}
+    columns: dict[str, Element] = {name: samples.c[f"m{number}_{i}"] for i, name in enumerate(mergeable(sql, metric))}
     return _of_rows(sql, metric, columns, samples.c.ts, samples.c.get(f"m{number}_center"))
 
 
@@ -105,10 +115,6 @@ def _of_rows(
     return found
 
 
-def _kept(sql: RollupSQL, metric: Metric) -> list[str]:
-    return stored(list(metric_fields(sql, metric)))
-
-
 def _raw_samples(sql: RollupSQL, rollup: Rollup, run: Run, seed_from_source: bool) -> sa.Subquery:
     time = sql.instant(rollup.time)
     values = [source_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
@@ -127,7 +133,7 @@ def _finer_rows(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
     columns: list[Element] = [bucket.label("t"), ref(rollup.time_name).label("ts"), ref(ROW_COUNT).label("n")]
     columns += [dimension.label(f"d{i}") for i, dimension in enumerate(dimensions)]
     for number, metric in enumerate(rollup.metrics):
-        columns += [ref(name).label(f"m{number}_{i}") for i, name in enumerate(_kept(sql, metric))]
+        columns += [ref(name).label(f"m{number}_{i}") for i, name in enumerate(mergeable(sql, metric))]
         if metric.has(Aggregate.STDDEV):
             total, count = ref(metric.named(Aggregate.SUM)), ref(metric.named(Aggregate.COUNT))
             center = sql.center(total, count, [bucket, *dimensions])

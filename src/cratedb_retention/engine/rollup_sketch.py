@@ -71,7 +71,8 @@ def _raw_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
         value = as_type(sql.column(metric.column), DOUBLE)
         sign = sa.case((value > _ZERO, _ONE), (value < _ZERO, _MINUS_ONE), else_=_ZERO)
         step = number(math.log(GAMMA))
-        index = sa.func.ceil(sa.func.ln(sa.func.abs(value)).op("/")(step))
+        # CrateDB reckons both branches of a CASE, and refuses the logarithm of zero.
+        index = sa.func.ceil(sa.func.ln(sa.func.nullif(sa.func.abs(value), number(0))).op("/")(step))
         return (
             sa.select(
                 bucket.label("t"),

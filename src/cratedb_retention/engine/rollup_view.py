@@ -18,8 +18,7 @@ from cratedb_retention.engine.rollup_columns import (
     TIME,
     RollupSQL,
     as_type,
-    average,
-    deviation,
+    derive,
     number,
     ref,
     source_value,
@@ -63,10 +62,9 @@ def _level_columns(step: ReplaceView) -> Iterator[Element]:
         yield ref(label(column.name))
     for metric in step.metrics:
         for aggregate in _shown(metric):
-            if aggregate is Aggregate.AVG:
-                yield average(metric).label(_name(metric.named(aggregate)))
-            elif aggregate is Aggregate.STDDEV:
-                yield deviation(metric).label(_name(metric.named(aggregate)))
+            # Rows from before such a column was added lack it, and have what it follows from.
+            if aggregate in (Aggregate.AVG, Aggregate.STDDEV):
+                yield derive(metric, aggregate, ref).label(_name(metric.named(aggregate)))
             else:
                 yield ref(metric.named(aggregate))
     yield ref(ROW_COUNT)

@@ -13,17 +13,15 @@ from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.catalog import read_columns
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
-from cratedb_retention.engine.duckdb.sql import AddColumn, DropTable, RenameTable
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.duckdb.sql import AddColumn
 from cratedb_retention.engine.rollup import SHOWN, delete_statements, insert_statements, missing_names, new_version
 from cratedb_retention.engine.rollup_check import count_beneath, count_stored, show_difference, show_window
-from cratedb_retention.engine.rollup_columns import Field, level_fields, ref, sketch_fields, stored
+from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
 from cratedb_retention.engine.rollup_counters import has_counters, seed_statement
-from cratedb_retention.engine.rollup_ddl import CreateTable, InsertRows
+from cratedb_retention.engine.rollup_ddl import CreateTable
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.errors import DatabaseError
-from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollup import RolledUp, Rollup
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, RollupStep, SealWindows
 
@@ -35,30 +33,11 @@ def create_statements(step: CreateRollup) -> list[sa.Executable]:
     return [level, *([CreateTable(rollup.sketch, sketch_fields(SQL, rollup))] if rollup.sketched else [])]
 
 
-def alter_statements(step: AlterRollup, names: Sequence[str], there: Sequence[str]) -> list[sa.Executable]:
-    """
-    The columns that are missing, and the table with the distributions, in case that it is.
-
-    DuckDB can't add a generated column, so if there is one among them the table is written anew.
-    """
-    fields = level_fields(SQL, step.rollup)
-    missing = [field for field in fields if field.name in names]
-    sketches = create_statements(CreateRollup(step.rollup))[1:]
-    if any(field.generated is not None for field in missing):
-        return [*_rebuild(step.rollup.table, fields, there), *sketches]
-    return [*(AddColumn(step.rollup.table, field.name, field.type) for field in missing), *sketches]
-
-
-def _rebuild(table: TableName, fields: Sequence[Field], there: Sequence[str]) -> list[sa.Executable]:
-    rebuilt = TableName(table.schema, f"{table.name}_rebuilt")
-    kept = [name for name in stored(fields) if name in there]
-    return [
-        DropTable(rebuilt),
-        CreateTable(rebuilt, fields),
-        InsertRows(rebuilt, kept, sa.select(*map(ref, kept)).select_from(table_ref(table))),
-        DropTable(table),
-        RenameTable(rebuilt, table.name),
-    ]
+def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executable]:
+    """The columns that are missing, and the table with the distributions, in case that it is."""
+    missing = [field for field in level_fields(SQL, step.rollup) if field.name in names]
+    added = [AddColumn(step.rollup.table, field.name, field.type) for field in missing]
+    return [*added, *create_statements(CreateRollup(step.rollup))[1:]]
 
 
 def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
@@ -83,8 +62,7 @@ def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
 
 
 def _alter_statements(database: Database, step: AlterRollup) -> list[sa.Executable]:
-    there = list(read_columns(database, step.rollup.table))
-    return alter_statements(step, missing_names(step.columns, there), there)
+    return alter_statements(step, missing_names(step.columns, read_columns(database, step.rollup.table)))
 
 
 def perform(database: Database, step: RollupStep, report: Report) -> StepResult:

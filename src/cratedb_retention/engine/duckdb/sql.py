@@ -112,35 +112,6 @@ def _compile_create_as(element: CreateTableAs, compiler: SQLCompiler, **kw: Any)
     return f"CREATE TABLE IF NOT EXISTS {name} AS {compiler.process(element.select, **kw)}"
 
 
-class DropTable(Executable, ClauseElement):
-    """``DROP TABLE IF EXISTS``."""
-
-    inherit_cache = False
-
-    def __init__(self, table: TableName) -> None:
-        self.table = table
-
-
-@compiles(DropTable)
-def _compile_drop(element: DropTable, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"DROP TABLE IF EXISTS {compiler.process(table_ref(element.table), asfrom=True, **kw)}"
-
-
-class RenameTable(Executable, ClauseElement):
-    """``ALTER TABLE ... RENAME TO``."""
-
-    inherit_cache = False
-
-    def __init__(self, table: TableName, name: str) -> None:
-        self.table, self.name = table, name
-
-
-@compiles(RenameTable)
-def _compile_rename(element: RenameTable, compiler: SQLCompiler, **kw: Any) -> str:
-    table = compiler.process(table_ref(element.table), asfrom=True, **kw)
-    return f"ALTER TABLE {table} RENAME TO {compiler.preparer.quote_identifier(element.name)}"
-
-
 class AddColumn(Executable, ClauseElement):
     """``ALTER TABLE ... ADD COLUMN``, with a type in DuckDB's own words."""
 
