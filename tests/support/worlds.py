@@ -243,7 +243,7 @@ class World:
         return self.known[rollup.beneath].rollup.partition is None
 
     def _rows_between(self, rollup: Rollup) -> list[tuple[int, int, str]]:
-        grid = window_grid(rollup, None)
+        grid = window_grid(rollup)
         found: dict[int, list[tuple[str, int, int]]] = {}
         for (tenant, hour), count in sorted(self._beneath(rollup).items()):
             found.setdefault(grid.interval.floor(hour, grid.zone), []).append((tenant, hour, count))

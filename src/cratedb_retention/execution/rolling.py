@@ -128,7 +128,7 @@ class Roller:
         target = beneath_as_target(policy, rollup, catalog.tables[name])
         if target.grids:
             return sources_of_windows(windows, make_pieces(target.table, target.grids, {}))
-        grid = window_grid(rollup, None)
+        grid = window_grid(rollup)
         probe = window_probe(rollup, grid)
         found = sources_of_rows(grid, self._engine.measure([probe]).windows.get(probe, ()))
         wanted = {window.start for window in windows}

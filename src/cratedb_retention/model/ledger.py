@@ -68,19 +68,18 @@ class Ledger:
         """The windows of a level, by start."""
         return self.windows.get(table, {})
 
-    def gone_until(self, table: TableName) -> int | None:
+    def gone_until(self, source: TableName, seconds: int) -> int | None:
         """
         The instant before which a table of a cascade lacks what it had, or never had it; None: it holds everything.
 
         It is where the windows of any coarser level were sealed, since finer data is never kept longer.
+
+        :param seconds: The length of the table's buckets; 0 for the source.
         """
-        own = self.rollups.get(table)
-        source = own.rollup.source if own else table
-        length = own.rollup.interval.approximate_seconds if own else 0
         ends = [
             row.end
             for name, known in self.rollups.items()
-            if known.rollup.source == source and known.rollup.interval.approximate_seconds > length
+            if known.rollup.source == source and known.rollup.interval.approximate_seconds > seconds
             for row in self.of(name).values()
             if row.sealed
         ]

@@ -23,7 +23,15 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.rollup import Window
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, RollupStep, SealWindows
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
 
 
 def show_value(column: Column, value: Value) -> str:
@@ -71,6 +79,9 @@ def _describe_rollup(step: RollupStep) -> str:
             return f"create {rollup.table.name}"
         case AlterRollup(rollup=rollup, columns=names):
             return f"add {', '.join(names)} to {rollup.table.name}"
+        case RebaseRollup(rollup=rollup, before=before):
+            kept = f", and keep what is before {show(before)} as it is" if before else ""
+            return f"compute {rollup.table.name} from {rollup.beneath.name} from now on{kept}"
         case RollUp(rollup=rollup, windows=windows):
             return f"roll up {_windows(windows)} of {rollup.table.name}, {_stretch(windows)}"
         case SealWindows(rollup=rollup, windows=windows):
@@ -102,7 +113,7 @@ def describe(step: Step) -> str:
             return f"verify snapshot {name} in {repository}"
         case DropArchived(columns=columns, piece=piece):
             return f"drop archived {_pieces(columns, [piece])}"
-        case CreateRollup() | AlterRollup() | RollUp() | SealWindows() | ReplaceView():
+        case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
             return _describe_rollup(step)
         case _:
             assert_never(step)

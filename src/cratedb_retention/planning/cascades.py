@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cratedb_retention.model.cascade import Interval, Level
 from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName
@@ -110,6 +110,8 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         zone = _zone(level.interval, policy)
         partition = known.rollup.partition if known else choose_partition(level, zone)
         rollup = Rollup(source.name, beneath, table, level.interval, time, dimensions, metrics, zone, partition)
+        if known:
+            rollup = replace(rollup, window=known.rollup.window, window_zone=known.rollup.window_zone)
         if known and (known.rollup.source, known.rollup.zone) != (rollup.source, rollup.zone):
             raise _Impossible(
                 f"{table} was made from {known.rollup.source} in time zone {known.rollup.zone}, and neither can be "

@@ -87,7 +87,7 @@ def _make_state(
     known = pieces.of(target).known if target is not None and target.grids else ()
     if below is None:
         by_rows = not cascade.raw.grids
-        zone = cascade.raw.grids[0][1].zone if cascade.raw.grids else None
+        zone = str(cascade.raw.grids[0][1].zone) if cascade.raw.grids else None
         grid = window_grid(rollup, None if by_rows else partition_length(known), zone)
     else:
         partition = below.level.rollup.partition
@@ -104,7 +104,8 @@ def _make_state(
     rows = ledger.of(rollup.table)
     if rebased is not None:
         rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
-    return LevelState(level, grid, sources, by_rows, rows)
+    decided = replace(rollup, window=grid.interval, window_zone=grid.zone_name)
+    return LevelState(replace(level, rollup=decided), grid, sources, by_rows, rows)
 
 
 def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> int | None:
@@ -113,7 +114,8 @@ def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> in
     if known is None or known.rollup.beneath == beneath or not ledger.of(level.rollup.table):
         return None
     begins = [start for start in (ledger.begins_at(beneath), *(below.planned if below else ())) if start is not None]
-    return max(ledger.gone_until(beneath) or 0, min(begins, default=0))
+    length = below.level.rollup.interval.approximate_seconds if below else 0
+    return max(ledger.gone_until(level.rollup.source, length) or 0, min(begins, default=0))
 
 
 def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
@@ -271,5 +273,5 @@ def find_window_probes(cascade: Cascade) -> Iterator[WindowRows]:
         unpartitioned = not cascade.raw.grids if beneath is None else beneath.rollup.partition is None
         exists = beneath is None or beneath.table is not None
         if unpartitioned and exists:
-            yield window_probe(level.rollup, window_grid(level.rollup, None))
+            yield window_probe(level.rollup, window_grid(level.rollup))
         beneath = level

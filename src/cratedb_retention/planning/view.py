@@ -39,7 +39,7 @@ def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -
         tables.append((level.rollup.table, str(interval), interval.approximate_seconds))
     for table, interval_text, length in tables:
         about_to = [w.end for s in seals if s.rollup.interval.approximate_seconds > length for w in s.windows]
-        gone = ledger.gone_until(table)
+        gone = ledger.gone_until(cascade.source, length)
         start = max([*about_to, *([] if gone is None else [gone])], default=None)
         if end is not None and start is not None and start >= end:
             continue

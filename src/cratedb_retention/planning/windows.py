@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.measurements import WindowRows
@@ -54,30 +55,41 @@ class WindowGrid:
     """How a level is cut into windows."""
 
     interval: Interval
-    zone: dt.tzinfo
+    zone_name: str
+
+    @property
+    def zone(self) -> dt.tzinfo:
+        """The time zone as an object."""
+        return dt.UTC if self.zone_name == "UTC" else zoneinfo.ZoneInfo(self.zone_name)
 
     def spans(self, start: int, end: int) -> Iterable[tuple[int, int]]:
         """The windows that a stretch of time touches."""
-        at = self.interval.floor(start, self.zone)
+        zone = self.zone
+        at = self.interval.floor(start, zone)
         while at < end:
-            following = self.interval.end(at, self.zone)
+            following = self.interval.end(at, zone)
             yield at, following
             at = following
 
 
-def window_grid(rollup: Rollup, partition_ms: int | None, partition_zone: dt.tzinfo | None = None) -> WindowGrid:
+def window_grid(rollup: Rollup, partition_ms: int | None = None, partition_zone: str | None = None) -> WindowGrid:
     """
-    Choose a level's windows: the shortest that holds whole buckets and whole partitions beneath.
+    A level's windows: once decided they stay, or what the ledger knows would be of no use.
+
+    They are the shortest that hold whole buckets and whole partitions beneath.
 
     :param partition_ms: Length of the partitions beneath; None where there are none of time.
     :param partition_zone: Their time zone, which a fixed interval fits as well as its own.
     """
-    zone = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.tzinfo
+    if rollup.window is not None:
+        return WindowGrid(rollup.window, rollup.window_zone)
+    name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
+    zone = zoneinfo.ZoneInfo(name)
     length = partition_ms / 1000 if partition_ms else _default_seconds(rollup.interval)
     fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, zone)]
     # Months and years differ in length: the shortest month is nine tenths of the mean.
     chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
-    return WindowGrid(chosen, zone)
+    return WindowGrid(chosen, name)
 
 
 def _default_seconds(interval: Interval) -> int:
@@ -130,7 +142,8 @@ def sources_of_rows(grid: WindowGrid, measured: Sequence[tuple[int, int, str]]) 
 
 def window_probe(rollup: Rollup, grid: WindowGrid) -> WindowRows:
     """The question for the rows of each window."""
-    return WindowRows(rollup.beneath, rollup.time, grid.interval, rollup.zone)
+    time = rollup.time if rollup.from_raw else replace(rollup.time, name=rollup.time_name, expression=None)
+    return WindowRows(rollup.beneath, time, grid.interval, grid.zone_name)
 
 
 def partition_length(pieces: Sequence[Piece]) -> int | None:

@@ -27,6 +27,8 @@ def rollup_to_text(rollup: Rollup) -> str:
             "interval": _interval(rollup.interval),
             "zone": rollup.zone,
             "partition": _interval(rollup.partition) if rollup.partition else None,
+            "window": _interval(rollup.window) if rollup.window else None,
+            "window_zone": rollup.window_zone,
         },
         ensure_ascii=False,
     )
@@ -45,6 +47,8 @@ def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
         metrics=tuple(Metric(_to_column(item[:4]), tuple(map(Aggregate, item[4]))) for item in data["metrics"]),
         zone=data["zone"],
         partition=Interval(*data["partition"]) if data["partition"] else None,
+        window=Interval(*data["window"]) if data["window"] else None,
+        window_zone=data["window_zone"],
     )
 
 

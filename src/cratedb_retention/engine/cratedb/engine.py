@@ -36,7 +36,14 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, SealWindows
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    SealWindows,
+)
 
 
 class CrateDBEngine:
@@ -106,7 +113,7 @@ class CrateDBEngine:
                 return snapshot.verify(self._database, step)
             case DropArchived():
                 return snapshot.drop_archived(self._database, step)
-            case CreateRollup() | AlterRollup() | RollUp() | SealWindows() | ReplaceView():
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
                 return rolling.perform(self._database, step, report)
             case _:
                 assert_never(step)
@@ -139,7 +146,7 @@ def statements(step: Step) -> list[sa.Executable]:
             return [snapshot.state_statement(step.repository, [step.name])]
         case DropArchived():
             return [delete.drop_statement(step.table, step.columns, [step.piece])]
-        case CreateRollup() | AlterRollup() | RollUp() | SealWindows() | ReplaceView():
+        case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
             return rollup.statements(step)
         case _:
             assert_never(step)

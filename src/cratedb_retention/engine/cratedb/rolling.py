@@ -26,7 +26,15 @@ from cratedb_retention.engine.rollup_counters import has_counters, seed_statemen
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, RollupStep, SealWindows
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
 
 ATTEMPTS = 5
 # Raw rows in one statement. A window function holds all of them in one node's memory, a GROUP BY only its groups.
@@ -44,7 +52,7 @@ def perform(database: Database, step: RollupStep, report: Report) -> StepResult:
             return roll_up(database, step, report)
         case ReplaceView():
             return tables.replace_view(database, step)
-        case SealWindows():
+        case SealWindows() | RebaseRollup():
             return StepResult()
         case _:
             assert_never(step)

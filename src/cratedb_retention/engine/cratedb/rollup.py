@@ -17,7 +17,15 @@ from cratedb_retention.engine.rollup import SHOWN, delete_statements, insert_sta
 from cratedb_retention.engine.rollup_columns import level_fields, level_key, sketch_fields, sketch_key
 from cratedb_retention.engine.rollup_runs import make_runs
 from cratedb_retention.engine.rollup_view import view_statement
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, RollupStep, SealWindows
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
 
 
 def create_statements(step: CreateRollup) -> list[sa.Executable]:
@@ -51,7 +59,7 @@ def statements(step: RollupStep) -> list[sa.Executable]:
                 found += insert_statements(SQL, rollup, run, SHOWN, upsert=True)
                 found += delete_statements(SQL, rollup, run, SHOWN)
             return found
-        case SealWindows():
+        case SealWindows() | RebaseRollup():
             return []
         case _:
             assert_never(step)

@@ -36,7 +36,14 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, SealWindows
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    SealWindows,
+)
 
 
 class DuckDBEngine:
@@ -114,7 +121,7 @@ class DuckDBEngine:
                 raise Unsupported(
                     "DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze"
                 )
-            case CreateRollup() | AlterRollup() | RollUp() | SealWindows() | ReplaceView():
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
                 return rollup.perform(self._database, step, report)
             case _:
                 assert_never(step)
@@ -133,7 +140,7 @@ class DuckDBEngine:
             case DropArchived():
                 drop = DropPartitions(step.table, step.columns, (step.piece,), step.before)
                 return [self._database.render(delete.drop_statement(drop))]
-            case CreateRollup() | AlterRollup() | RollUp() | SealWindows() | ReplaceView():
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
                 return [self._database.render(statement) for statement in rollup.statements(self._database, step)]
             case _:
                 return []

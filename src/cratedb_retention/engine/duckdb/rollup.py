@@ -23,7 +23,15 @@ from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.rollup import RolledUp, Rollup
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, RollupStep, SealWindows
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
 
 
 def create_statements(step: CreateRollup) -> list[sa.Executable]:
@@ -55,7 +63,7 @@ def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
                 found += delete_statements(SQL, rollup, run)
                 found += insert_statements(SQL, rollup, run, SHOWN, upsert=False)
             return found
-        case SealWindows():
+        case SealWindows() | RebaseRollup():
             return []
         case _:
             assert_never(step)
