@@ -24,9 +24,9 @@ class Store:
 
     def __init__(self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA) -> None:
         self.schema = schema
-        self._database, self._clock = engine.database, clock
+        self._database, self._clock = engine.database.brief(), clock
         self.tables = make_tables(schema, engine.database.engine.dialect.name)
-        tables, database = self.tables, engine.database
+        tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor)
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
         self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
