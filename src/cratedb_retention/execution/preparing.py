@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Hold, Plan
@@ -71,10 +72,12 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     :param cutoff: An aware instant.
     """
     selection = selection or Selection()
+    _require_whole(store, engine.unwell(store.schema))
     stored, damaged = store.policies.all()
     holds, frozen = store.holds.active(), store.freezes.all()
     policies = [item.policy for item in stored]
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen})
+    _require_whole(store, catalog.unwell)
     measurements = engine.measure(find_probes(policies, catalog, cutoff, holds))
     plan = make_plan(
         policies,
@@ -96,6 +99,22 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     )
 
 
+def _require_whole(store: Store, unwell: frozenset[TableName]) -> None:
+    """
+    Make sure that the toolkit's own tables tell everything: a hold that is not seen would not protect anything.
+
+    Looked at before they are read, since CrateDB takes minutes to read what is not there; and with the health of
+    everything else after that, so that no shard can have been lost in between unnoticed.
+
+    :raises ClusterUnwell: if shards are missing.
+    """
+    own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
+    for table in sorted(own & unwell):
+        raise ClusterUnwell(
+            f"table {table}", "shards are missing, and with them perhaps policies or holds", "bring the lost nodes back"
+        )
+
+
 def read_catalog(
     engine: Engine, own_schema: str, policies: Iterable[Policy], others: Iterable[TableName] = ()
 ) -> Catalog:
@@ -106,7 +125,7 @@ def read_catalog(
     }
     selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
     named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
-    catalog = engine.read_catalog(list(selectors))
+    catalog = engine.read_catalog(list(selectors), own_schema)
     tables = {
         name: table
         for name, table in catalog.tables.items()

@@ -126,12 +126,14 @@ class Catalog:
 
     :param nodes: Custom attributes of each node, by the node's name.
     :param repositories: Names of the repositories; empty where they are directories.
+    :param unwell: Tables with missing shards, those of the toolkit among them.
     """
 
     capabilities: Capabilities
     tables: Mapping[TableName, Table] = field(default_factory=dict)
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
+    unwell: frozenset[TableName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

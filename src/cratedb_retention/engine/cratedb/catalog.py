@@ -39,21 +39,21 @@ _PartitionId = tuple[str, str, str]
 _Within = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 
 
-def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
-    """Read tables, partitions, shards, health, nodes and repositories."""
+def read_catalog(database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
+    """Read tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     partitioned_by, closed = _read_tables(database, within, wanted)
     columns = _read_columns(database, within, partitioned_by)
     facts = _read_shards(database, within)
-    _add_health(database, within, facts)
+    unwell = _add_health(database, within, own_schema, facts)
     partitions = _read_partitions(database, within, partitioned_by, facts)
     tables = {
         name: _make_table(name, columns[name], by, partitions[name], facts, name in closed)
         for name, by in partitioned_by.items()
     }
-    return Catalog(CAPABILITIES, tables, _read_nodes(database), _read_repositories(database))
+    return Catalog(CAPABILITIES, tables, _read_nodes(database), _read_repositories(database), unwell)
 
 
 def _within(selectors: Iterable[Selector]) -> _Within:
@@ -149,13 +149,18 @@ def _read_shards(database: Database, within: _Within) -> dict[_PartitionId, _Sha
     return found
 
 
-def _add_health(database: Database, within: _Within, facts: dict[_PartitionId, _ShardFacts]) -> None:
+def _add_health(
+    database: Database, within: _Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
+) -> frozenset[TableName]:
     h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
     statement = sa.select(h.table_schema, h.table_name, h.partition_ident, h.missing_shards).where(
-        within(h.table_schema), h.missing_shards > 0
+        sa.or_(within(h.table_schema), h.table_schema == own_schema), h.missing_shards > 0
     )
+    unwell = set()
     for schema, table, ident, missing in database.rows(statement):
         facts[schema, table, ident or ""].missing = missing
+        unwell.add(TableName(schema, table))
+    return frozenset(unwell)
 
 
 def _read_partitions(

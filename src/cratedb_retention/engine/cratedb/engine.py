@@ -17,6 +17,7 @@ from cratedb_retention.engine.cratedb import delete, freeze, reallocate, snapsho
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog
 from cratedb_retention.engine.cratedb.errors import translate
+from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.database import Database
@@ -24,7 +25,7 @@ from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -76,9 +77,13 @@ class CrateDBEngine:
         """Snapshots in its repositories."""
         return CrateArchive(self._database)
 
-    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
+    def unwell(self, schema: str) -> frozenset[TableName]:
+        """The tables of a schema that lack shards."""
+        return find_unwell(self._database, schema)
+
+    def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs, in seven statements."""
-        return read_catalog(self._database.brief(), selectors)
+        return read_catalog(self._database.brief(), selectors, own_schema)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows."""

@@ -17,6 +17,13 @@ from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.words import show_partition
 
 
+def find_unwell(database: Database, schema: str) -> frozenset[TableName]:
+    """The tables of a schema that lack shards."""
+    h = system_table("sys", "health", "table_schema", "table_name", "missing_shards").c
+    statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
+    return frozenset(TableName(schema, name) for (name,) in database.brief().rows(statement))
+
+
 def check_health(
     database: Database, table: TableName, columns: Sequence[Column] = (), pieces: Sequence[Piece] = ()
 ) -> None:
@@ -30,7 +37,7 @@ def check_health(
     statement = sa.select(h.partition_ident).where(
         h.table_schema == table.schema, h.table_name == table.name, h.missing_shards > 0
     )
-    sick = {ident or "" for (ident,) in database.rows(statement)}
+    sick = {ident or "" for (ident,) in database.brief().rows(statement)}
     concerned = [piece for piece in pieces if piece.partition.ident in sick]
     if concerned or (sick and not pieces):
         where = f", partition {show_partition(columns, concerned[0].partition.values)}" if concerned else ""
