@@ -107,13 +107,13 @@ class Database:
             logger.debug("failed: %s", text, exc_info=True)
             raise self._translate(error, text) from error
 
-    def refresh(self, table: sa.Table) -> None:
-        """Make what was written to a table visible to the next query."""
+    def refresh(self, *tables: sa.Table) -> None:
+        """Make what was written to tables visible to the next query, all in one statement."""
         if self.refreshes:
-            self.refresh_name(self.engine.dialect.identifier_preparer.format_table(table))
+            self.refresh_name(", ".join(map(self.engine.dialect.identifier_preparer.format_table, tables)))
 
     def refresh_name(self, name: str) -> None:
-        """The same for a table whose full name is quoted already."""
+        """The same for tables whose full names are quoted already, with commas between them."""
         self.execute_text(f"REFRESH TABLE {name}")
 
     def execute_text(self, statement: str) -> None:

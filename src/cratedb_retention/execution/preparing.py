@@ -73,8 +73,9 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     """
     selection = selection or Selection()
     _require_whole(store, engine.unwell(store.schema))
-    stored, damaged = store.policies.all()
-    holds, frozen = store.holds.active(), store.freezes.all()
+    store.refresh()
+    stored, damaged = store.policies.all(refresh=False)
+    holds, frozen = store.holds.active(refresh=False), store.freezes.all(refresh=False)
     policies = [item.policy for item in stored]
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen})
     _require_whole(store, catalog.unwell)
@@ -120,7 +121,13 @@ def read_catalog(
 ) -> Catalog:
     """Read the tables that policies name, and some others. A pattern never means the toolkit's own tables."""
     selectors = {
-        Selector(p.table_schema, p.table_name, p.partition_column, p.strategy is Strategy.SNAPSHOT): None
+        Selector(
+            p.table_schema,
+            p.table_name,
+            p.partition_column,
+            tokens=p.strategy is Strategy.SNAPSHOT,
+            moves=p.strategy is Strategy.REALLOCATE,
+        ): None
         for p in policies
     }
     selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))

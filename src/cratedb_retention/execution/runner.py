@@ -105,7 +105,8 @@ class Runner:
 
     def _begin(self, prepared: Prepared) -> _Run:
         run_id, plan = str(uuid.uuid4()), prepared.plan
-        recorder = Recorder(lambda *entries: self._retry(lambda: self._store.journal.write(*entries)), run_id, prepared)
+        journal = self._store.journal
+        recorder = Recorder(lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared)
         report = Report(run_id, held=len(plan.holds), problems=len(plan.problems))
         total = sum(len(task.steps) for task in plan.tasks)
         recorder.run_started()

@@ -145,10 +145,12 @@ class Selector:
     :param name: Name or pattern.
     :param partition_column: The column that a policy names for its partitions; a database without partitions
         of its own groups by it.
-    :param tokens: Whether change tokens are needed, where they cost something.
+    :param tokens: Whether it is archived: change tokens are needed, where they cost something, and repositories.
+    :param moves: Whether it is moved: nodes are needed, and on which of them partitions are.
     """
 
     schema: str | None
     name: str
     partition_column: str | None = None
     tokens: bool = False
+    moves: bool = False

@@ -38,6 +38,10 @@ class Store:
         """Create the tables, or upgrade them; says in words what was done."""
         return setup(self._database, self.tables, self._clock.now())
 
+    def refresh(self) -> None:
+        """Make all that a plan rests on visible: policies, holds, and what is frozen."""
+        self._database.refresh(self.tables.policy, self.tables.hold, self.tables.freeze)
+
     def require(self) -> None:
         """
         Make sure that the tables are there. Once seen, they are not looked for again.

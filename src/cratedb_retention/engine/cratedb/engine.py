@@ -82,7 +82,7 @@ class CrateDBEngine:
         return find_unwell(self._database, schema)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """Read what planning needs, in seven statements."""
+        """Read what planning needs, in at most seven statements."""
         return read_catalog(self._database.brief(), selectors, own_schema)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
