@@ -11,7 +11,6 @@ from typing import Any
 
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.plan import (
-    DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
@@ -113,7 +112,7 @@ def pieces_of(step: Step) -> tuple[Piece, ...]:
             return (step.piece,)
         case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions():
             return step.pieces
-        case DeleteRows():
+        case _:
             return ()
 
 
