@@ -89,6 +89,10 @@ class CrateExpressions:
         """A timestamp cast to a whole number is its milliseconds."""
         return sa.cast(expression, sa.BigInteger())
 
+    def truncate(self, time: ColumnElement[Any], aware: bool, unit: str, zone: str) -> ColumnElement[Any]:
+        """The start of the calendar unit of a time zone that a time lies in; without a time zone it is UTC."""
+        return sa.func.date_trunc(unit, zone, time)
+
 
 SQL = CrateExpressions()
 

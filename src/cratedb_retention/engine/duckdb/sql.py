@@ -38,6 +38,11 @@ class DuckExpressions:
         """Milliseconds since the epoch; NULL for infinite times."""
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
 
+    def truncate(self, time: sa.ColumnElement[Any], aware: bool, unit: str, zone: str) -> sa.ColumnElement[Any]:
+        """The start of the calendar unit of a time zone that a time lies in; without a time zone it is UTC."""
+        moment = time if aware else sa.func.timezone("UTC", time)
+        return sa.func.timezone(zone, sa.func.date_trunc(unit, sa.func.timezone(zone, moment)))
+
 
 SQL = DuckExpressions()
 
