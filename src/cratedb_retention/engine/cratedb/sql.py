@@ -15,6 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
 from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.functions import Function
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import table_ref
@@ -91,7 +92,8 @@ class CrateExpressions:
 
     def truncate(self, time: ColumnElement[Any], aware: bool, unit: str, zone: str) -> ColumnElement[Any]:
         """The start of the calendar unit of a time zone that a time lies in; without a time zone it is UTC."""
-        return sa.func.date_trunc(unit, zone, time)
+        # Not sa.func.date_trunc, which sqlalchemy-cratedb replaces by one that warns.
+        return Function("date_trunc", unit, zone, time)
 
 
 SQL = CrateExpressions()

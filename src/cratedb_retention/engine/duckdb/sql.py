@@ -41,7 +41,8 @@ class DuckExpressions:
     def truncate(self, time: sa.ColumnElement[Any], aware: bool, unit: str, zone: str) -> sa.ColumnElement[Any]:
         """The start of the calendar unit of a time zone that a time lies in; without a time zone it is UTC."""
         moment = time if aware else sa.func.timezone("UTC", time)
-        return sa.func.timezone(zone, sa.func.date_trunc(unit, sa.func.timezone(zone, moment)))
+        # Not date_trunc, for which sqlalchemy-cratedb has a construct of its own.
+        return sa.func.timezone(zone, sa.func.datetrunc(unit, sa.func.timezone(zone, moment)))
 
 
 SQL = DuckExpressions()
