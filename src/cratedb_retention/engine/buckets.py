@@ -30,7 +30,7 @@ def bucket_ms(
     """The start of a time's bucket, in milliseconds since the epoch."""
     if interval.unit:
         return sql.epoch_ms(sql.truncate(time, aware, interval.unit, zone))
-    length: sa.ColumnElement[float] = sa.literal_column(f"{interval.seconds * 1000}.0")
+    length: sa.ColumnElement[float] = sa.literal_column(f"{interval.seconds * 1000}.0", sa.Double())
     # Whole numbers would be rounded towards 1970.
     return sa.cast(sa.func.floor(sa.cast(sql.epoch_ms(time), sa.Double()) / length) * length, sa.BigInteger())
 

@@ -4,7 +4,6 @@ The query of a stretch that a level answers: its rows are partial aggregates, me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,51 +15,60 @@ from cratedb_retention.engine.reading_parts import (
     at_end,
     bucket,
     by_metric,
+    double,
     names_in,
     own_column,
     ratio,
+    squares,
+    total,
+    total_of,
     within,
 )
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import ROW_COUNT, Metric
+
+_MEAN = (Kept.SUM, Kept.COUNT)
 
 
 def level_query(sql: Buckets, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
     """
     Bucket, groups, number of raw rows, partial aggregates.
 
-    Within it stands another query, in which everything has a plain name, ``m0_sum`` for the sum of the first metric.
+    Within it stand two others, in which everything has a plain name: rows with their bucket, ``m0_sum`` being the sum
+    of the first metric; and beside these the mean of the whole bucket, where it is needed.
     """
     names = names_in(reading, stretch.holding.rollup)
     time = sql.column(names.time)
-    keys = [bucket(sql, reading, stretch, time, names.time)]
-    keys += [sql.column(names.dimensions[column.name]) for column in reading.by]
-    labels = ["b", *(f"g{i}" for i in range(len(reading.by)))]
-    columns = [key.label(name) for key, name in zip(keys, labels, strict=True)]
     metrics = by_metric(reading)
-    values = [value for i, (metric, kept) in enumerate(metrics.items()) for value in _values(i, metric, kept, keys)]
-    inner = (
-        sa.select(*columns, time.label("t"), own_column(ROW_COUNT).label("n"), *values)
+    keys = ["b", *(f"g{i}" for i in range(len(reading.by)))]
+    groups = (sql.column(names.dimensions[column.name]).label(f"g{i}") for i, column in enumerate(reading.by))
+    values = [
+        own_column(metric.named(part)).label(f"m{i}_{part}")
+        for i, (metric, kept) in enumerate(metrics.items())
+        for part in kept
+    ]
+    rows = (
+        sa.select(bucket(sql, reading, stretch, time, names.time).label("b"), *groups, time.label("t"))
+        .add_columns(own_column(ROW_COUNT).label("n"), *values)
         .select_from(table_ref(names.table))
         .where(*within(sql, reading, names, stretch.start, stretch.end))
-        .subquery("r")
+        .subquery("u")
     )
+    means = [_mean(rows.c, f"m{i}", keys) for i, kept in enumerate(metrics.values()) if Kept.M2 in kept]
+    inner = sa.select(*rows.c, *means).subquery("r") if means else rows
     numbers = {metric: i for i, metric in enumerate(metrics)}
-    aggregates = [_aggregate(inner.c, f"m{numbers[metric]}", kept) for metric, kept in reading.parts]
-    named = [inner.c[name] for name in labels]
+    aggregates = [_aggregate(inner.c, f"m{numbers[metric]}", metric, kept) for metric, kept in reading.parts]
+    named = [inner.c[name] for name in keys]
     return sa.select(*named, sa.func.sum(inner.c.n), *aggregates).group_by(*named)
 
 
-def _values(number: int, metric: Metric, wanted: list[Kept], keys: list[Expression]) -> Iterator[sa.Label[Any]]:
-    columns = {kept: own_column(metric.named(kept)) for kept in wanted}
-    yield from (column.label(f"m{number}_{kept}") for kept, column in columns.items())
-    if Kept.M2 in columns:
-        # The mean of the whole bucket: sums of squares would lose all digits where values are large and close together.
-        total, count = (sa.func.sum(columns[kept]).over(partition_by=keys) for kept in (Kept.SUM, Kept.COUNT))
-        yield ratio(total, count).label(f"m{number}_mean")
+def _mean(c: Any, name: str, keys: list[str]) -> sa.Label[Any]:
+    """The mean of the whole bucket, see :func:`squares`."""
+    total, count = (sa.func.sum(c[f"{name}_{kept}"]).over(partition_by=[c[key] for key in keys]) for kept in _MEAN)
+    return ratio(total, count).label(f"{name}_mean")
 
 
-def _aggregate(c: Any, name: str, kept: Kept) -> Expression:
+def _aggregate(c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
     value = c[f"{name}_{kept}"]
     match kept:
         case Kept.FIRST | Kept.LAST:
@@ -72,6 +80,8 @@ def _aggregate(c: Any, name: str, kept: Kept) -> Expression:
         case Kept.M2:
             count = c[f"{name}_count"]
             distance = ratio(c[f"{name}_sum"], count) - c[f"{name}_mean"]
-            return sa.func.sum(value + count * distance * distance)
+            return total(value) + squares(distance, double(count))
+        case Kept.SUM:
+            return total_of(metric, value)
         case _:
             return sa.func.sum(value)

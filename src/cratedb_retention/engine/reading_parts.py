@@ -84,4 +84,30 @@ def double(value: Expression) -> Expression:
 
 def ratio(total: Expression, count: Expression) -> Expression:
     """NULL where there is nothing."""
-    return double(total) / sa.func.nullif(count, 0)
+    return double(total) / double(sa.func.nullif(count, 0))
+
+
+def total(value: Expression) -> Expression:
+    """
+    A sum of fractions as an aggregate.
+
+    CrateDB's own ``sum`` of doubles carries the rounding of one group into the next, which shows where groups differ
+    much in size; its ``avg`` does not. Whole numbers are not rounded, so ``sum`` is right for these.
+    """
+    return sa.func.avg(value) * sa.func.count(value)
+
+
+def total_of(metric: Metric, value: Expression) -> Expression:
+    """A sum of a metric's values: whole numbers have a whole sum."""
+    return sa.func.sum(value) if "INT" in metric.column.type.upper() else total(value)
+
+
+def squares(distance: Expression, weight: Expression) -> Expression:
+    """
+    The sum of squared distances from the mean, as an aggregate.
+
+    :param distance: From about the mean, for sums of squares lose all digits where values are large and close together.
+    :param weight: How many values a row stands for.
+    """
+    off = total(weight * distance)
+    return total(weight * distance * distance) - off * ratio(off, sa.func.sum(weight))

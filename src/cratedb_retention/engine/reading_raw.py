@@ -23,6 +23,8 @@ from cratedb_retention.engine.reading_parts import (
     double,
     names_in,
     own_column,
+    squares,
+    total_of,
     within,
 )
 from cratedb_retention.model.reading import Kept, Reading, Stretch
@@ -68,7 +70,7 @@ class _RawQuery:
         """The outermost query."""
         inner = self._with_neighbours().subquery("r")
         numbers = {metric: i for i, metric in enumerate(self.metrics)}
-        values = [self._aggregate(inner.c, f"m{numbers[metric]}", kept) for metric, kept in self.reading.parts]
+        values = [self._aggregate(inner.c, f"m{numbers[metric]}", metric, kept) for metric, kept in self.reading.parts]
         named = [inner.c.b, *(inner.c[f"g{i}"] for i in range(len(self.reading.by)))]
         query = sa.select(*named, sa.func.count(), *values).group_by(*named)
         return query.where(self._inside(inner.c.t)) if self.counters else query
@@ -136,13 +138,11 @@ class _RawQuery:
         return sa.select(*columns, *self._values(rows, [start, *groups])).select_from(rows)
 
     def _values(self, rows: sa.FromClause, keys: list[Expression]) -> Iterator[Expression]:
-        # What was before the stretch may lie in the same bucket, and is no part of its mean.
-        apart = [self._inside(rows.c.t)] if self.counters else []
         for i, wanted in enumerate(self.metrics.values()):
             value = rows.c[f"m{i}"]
             yield value
             if Kept.M2 in wanted:
-                yield sa.func.avg(double(value)).over(partition_by=[*keys, *apart]).label(f"m{i}_mean")
+                yield sa.func.avg(double(value)).over(partition_by=keys).label(f"m{i}_mean")
             if Kept.INCREASE in wanted:
                 yield self._increase(rows, value).label(f"m{i}_increase")
 
@@ -155,7 +155,7 @@ class _RawQuery:
 
     # The outermost one
 
-    def _aggregate(self, c: Any, name: str, kept: Kept) -> Expression:
+    def _aggregate(self, c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
         value = c[name]
         match kept:
             case Kept.FIRST | Kept.LAST:
@@ -167,10 +167,10 @@ class _RawQuery:
             case Kept.COUNT:
                 return sa.func.count(value)
             case Kept.SUM:
-                return sa.func.sum(double(value))
+                return total_of(metric, double(value))
             case Kept.M2:
-                distance = double(value) - c[f"{name}_mean"]
-                return sa.func.sum(distance * distance)
+                weight = sa.case((value.is_not(None), 1.0), else_=0.0)
+                return squares(double(value) - c[f"{name}_mean"], weight)
             case Kept.INCREASE:
                 # A counter that has values grew by 0 where nothing stands before them.
                 grown = sa.func.coalesce(sa.func.sum(c[f"{name}_increase"]), 0.0)

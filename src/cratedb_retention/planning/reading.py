@@ -89,7 +89,7 @@ def find_stretches(
         holding for holding in holdings if holding.rollup is None or holding.rollup.interval.fits_into(step, zone)
     ]
     coarser = [holding for holding in holdings if holding not in fitting]
-    fine = [_whole(holding, start, end, zone) for holding in fitting]
+    fine = [whole_part(holding, start, end, zone) for holding in fitting]
     found = _coarser_stretches(coarser, without([(start, end)], fine), zone)
     taken = [(stretch.start, stretch.end) for stretch in found]
     for holding, span in reversed(list(zip(fitting, fine, strict=True))):
@@ -106,7 +106,9 @@ def _coarser_stretches(coarser: Sequence[Holding], gaps: list[Span], zone: dt.tz
         if holding.rollup is None:
             continue
         interval = holding.rollup.interval
-        spans = [span for start, end in gaps if (span := _whole(holding, start, end, zone, outward=True))[0] < span[1]]
+        spans = [
+            span for start, end in gaps if (span := whole_part(holding, start, end, zone, outward=True))[0] < span[1]
+        ]
         gaps = without(gaps, spans)
         parts.append((holding, interval, spans))
     found: list[Stretch] = []
@@ -118,7 +120,7 @@ def _coarser_stretches(coarser: Sequence[Holding], gaps: list[Span], zone: dt.tz
     return found
 
 
-def _whole(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward: bool = False) -> Span:
+def whole_part(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward: bool = False) -> Span:
     """
     The part of a span that a table holds, in whole buckets of that table.
 
