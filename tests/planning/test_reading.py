@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -105,7 +106,7 @@ USUAL = cascade(
     ],
 )
 def test_examples(start: str, end: str, step: str, found: list[str]) -> None:
-    """A cascade as it usually is: coarse where that is enough, fine where it is asked, coarse where only that is left."""
+    """A usual cascade: coarse where that is enough, fine where that is asked, coarse where only that is left."""
     assert plan(USUAL, start, end, step) == found
 
 
@@ -231,13 +232,13 @@ def test_stretches_consist_of_whole_buckets(found: Cascade, start: int, hours: i
             assert low <= s.start
             assert s.end <= high
             assert s.interval == interval
-    for one, other in zip(stretches, stretches[1:], strict=False):
+    for one, other in pairwise(stretches):
         assert one.end <= other.start
 
 
 @given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS))
 def test_the_coarsest_that_fits_answers(found: Cascade, start: int, hours: int, step: str) -> None:
-    """No fitting stretch could have been answered from a coarser level that fits; none needlessly from longer buckets."""
+    """A stretch that fits has no coarser level that fits; one of longer buckets has no table that fits."""
     interval, zone = parse_interval(step), found.tzinfo
     low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
     for s in find_stretches(found, found.holdings, low, high, interval):

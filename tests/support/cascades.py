@@ -102,7 +102,7 @@ def make_rows(hours: float, start: str = "2024-03-30T20:00", seed: int = 1, ever
 
 
 def with_increase(source: Source) -> list[RawRow]:
-    """The rows with what the counter grew since the row before of its series, under ``+``; nothing is before the first."""
+    """The rows with what the counter grew since the row before of its series, under ``+``."""
     before: dict[tuple[Value, ...], int] = {}
     rows = []
     for row in sorted(source.rows, key=lambda row: row[source.time]):
@@ -154,7 +154,6 @@ def expected(
     end: str,
     by: Sequence[str] = (),
     where: Callable[[RawRow], bool] = lambda row: True,
-    interval_of: Callable[[int], str] | None = None,
 ) -> dict[Key, dict[str, Any]]:
     """
     Everything that could be asked, from all raw rows: by bucket and group, ``rows``, ``values`` (sorted), and
@@ -198,9 +197,13 @@ def create(db: Database, source: Source, holdings: Mapping[str, tuple[str | None
     return Cascade(table, time, source.columns, source.metrics, source.zone, tuple(found))
 
 
-def holding_all(cascade: Cascade) -> Cascade:
-    """The same tables, said to hold everything."""
-    return replace(cascade, holdings=tuple(replace(h, start=None, end=None) for h in cascade.holdings))
+def chained(cascade: Cascade) -> Cascade:
+    """The same tables, each level computed from the one before it."""
+    found: list[Holding] = []
+    for holding in cascade.holdings:
+        rollup = holding.rollup and replace(holding.rollup, beneath=found[-1].table)
+        found.append(replace(holding, rollup=rollup))
+    return replace(cascade, holdings=tuple(found))
 
 
 def _within(time: int, span: tuple[int | None, int | None]) -> bool:

@@ -112,7 +112,8 @@ def command(
                 metrics=metrics,
                 where=options.read_pairs("--where", where, "station=KJFK"),
                 by=by,
-                fill=Fill(fill),
+                # Where nothing is known, a line is broken rather than drawn straight on.
+                fill=Fill.NULL if plotted and fill == "none" else Fill(fill),
             )
         )
     if plotted:

@@ -151,5 +151,5 @@ def _bind(cascade: Cascade, where: Mapping[str, Value]) -> tuple[tuple[Column, V
         try:
             bound.append((column, value if column.kind is Kind.OTHER else coerce(column, value)))
         except Undecided as error:
-            raise InvalidInput("filter", str(error)) from None
+            raise InvalidInput("filter", str(error).removeprefix("where: ")) from None
     return tuple(bound)
