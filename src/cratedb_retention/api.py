@@ -21,6 +21,7 @@ from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.events import Observer, Report
+from cratedb_retention.execution.fetching import fetch, find_cascade
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
 from cratedb_retention.execution.restoring import (
     Restored,
@@ -33,12 +34,15 @@ from cratedb_retention.execution.restoring import (
 )
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
+from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, make_policy
+from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.journal import JournalFilter
@@ -262,6 +266,37 @@ class Retention:
         """Rows of the audit log, newest first."""
         self.store.require()
         return self.store.journal.read(wanted or JournalFilter())
+
+    # Reading cascades
+
+    def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
+        """
+        A table with its rollups, and what each of them holds.
+
+        :raises NotFound: if the table has none.
+        """
+        schema = table_schema or self.engine.capabilities.default_schema
+        return find_cascade(self.store, self.engine, TableName(schema, table_name))
+
+    def fetch(self, request: FetchRequest) -> Fetched:
+        """
+        Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one
+        that still has it.
+
+        :raises NotFound: if the table has no cascade.
+        :raises InvalidInput: if the request makes no sense.
+        """
+        cascade = self.cascade(request.table_name, request.table_schema)
+        return fetch(self.engine, cascade, request, self.clock.now())
+
+    def verify_rollups(self, table_name: str, table_schema: str | None = None) -> list[Difference]:
+        """
+        Compare each rollup of a table with what is beneath it, for the time that both hold.
+
+        :return: What differs; nothing if all is well.
+        :raises NotFound: if the table has no cascade.
+        """
+        return verify_rollups(self.engine, self.cascade(table_name, table_schema))
 
     # Holds
 

@@ -51,6 +51,8 @@ COMMANDS: Mapping[str, Entry] = {
     "run": Entry("run", _RUNNING, "Do what is due."),
     "status": Entry("status", _RUNNING, "Show what is kept where, and what is due."),
     "jobs": Entry("jobs", _RUNNING, "Show the audit log."),
+    "fetch": Entry("fetch", _RUNNING, "Read a table together with its rollups."),
+    "verify-rollups": Entry("verify_rollups", _RUNNING, "Compare each rollup with what is beneath it."),
     "list-snapshots": Entry("list_snapshots", _ARCHIVE, "List what was archived."),
     "verify-snapshots": Entry("verify_snapshots", _ARCHIVE, "Read snapshots back and compare."),
     "restore": Entry("restore", _ARCHIVE, "Bring archived partitions back."),

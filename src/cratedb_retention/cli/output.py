@@ -45,10 +45,15 @@ def write_data(data: Any, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
         return
+    click.echo(yaml_text(data), nl=False)
+
+
+def yaml_text(data: Any) -> str:
+    """Plain values as YAML."""
     import yaml
 
     plain = json.loads(json.dumps(data, ensure_ascii=False, default=str))
-    click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def write_table(

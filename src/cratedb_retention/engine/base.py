@@ -13,6 +13,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
+from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
 from cratedb_retention.model.rollup import RolledUp
 
 
@@ -81,6 +82,12 @@ class Engine(Protocol):
 
     def perform(self, step: Step, report: Report) -> StepResult:
         """Do a step. Each can be repeated after it was interrupted."""
+
+    def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
+        """What a stretch of a cascade knows of each bucket and group, in one statement."""
+
+    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
+        """The distributions in a stretch of a cascade, in one statement for each metric."""
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""

@@ -28,6 +28,12 @@ def date_trunc(unit: str, *arguments: sa.ColumnElement[Any]) -> sa.ColumnElement
     return sa.sql.functions.Function("date_trunc", sa.literal(unit), *arguments)
 
 
+def is_aware(column: Column) -> bool:
+    """Whether a column's type has a time zone."""
+    kind = column.type.upper()
+    return "WITH TIME ZONE" in kind or kind == "TIMESTAMPTZ"
+
+
 class Expressions(Protocol):
     """How a dialect writes columns and values."""
 
@@ -40,8 +46,12 @@ class Expressions(Protocol):
     def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """A time as milliseconds since the epoch."""
 
-    def instant(self, column: Column) -> sa.ColumnElement[Any]:
-        """A column with times as instants, whatever its type; without a zone they are UTC."""
+    def instant(self, column: Column, expression: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
+        """
+        A column with times as instants, whatever its type; without a zone they are UTC.
+
+        :param expression: What stands for the column, where it has another name.
+        """
 
     def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The start of the interval that an instant lies in, as :meth:`Interval.floor` reckons it."""

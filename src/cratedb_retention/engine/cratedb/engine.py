@@ -22,6 +22,7 @@ from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.measuring import measure
+from cratedb_retention.engine.reading import read_bins, read_stretch
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress
@@ -38,6 +39,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
+from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -124,6 +126,14 @@ class CrateDBEngine:
                 return rolling.perform(self._database, step, report)
             case _:
                 assert_never(step)
+
+    def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
+        """What a stretch of a cascade knows of each bucket and group."""
+        return read_stretch(self._database, SQL, reading, stretch)
+
+    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
+        """The distributions in a stretch of a cascade."""
+        return read_bins(self._database, SQL, reading, stretch)
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""

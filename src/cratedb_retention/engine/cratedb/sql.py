@@ -91,9 +91,9 @@ class CrateExpressions:
         """A timestamp cast to a whole number is its milliseconds."""
         return sa.cast(expression, sa.BigInteger())
 
-    def instant(self, column: Column) -> ColumnElement[Any]:
+    def instant(self, column: Column, expression: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
         """CrateDB takes what has no time zone for UTC."""
-        reference = self.column(column)
+        reference = self.column(column) if expression is None else expression
         return reference if column.type.lower() == "timestamp with time zone" else sa.cast(reference, _INSTANT)
 
     def bucket(self, interval: Interval, zone: str, instant: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -15,14 +15,10 @@ from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.duckdb.buckets import bucket
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import is_aware, table_ref
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.instant import from_ms
-
-
-def _aware(column: Column) -> bool:
-    return "TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
 
 
 class DuckExpressions:
@@ -37,18 +33,17 @@ class DuckExpressions:
         if column.kind is not Kind.TIME or not isinstance(value, int):
             return sa.literal(value)
         moment = from_ms(value)
-        aware = _aware(column)
+        aware = is_aware(column)
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
 
     def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Milliseconds since the epoch; NULL for infinite times."""
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
 
-    def instant(self, column: Column) -> sa.ColumnElement[Any]:
+    def instant(self, column: Column, expression: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
         """What has no time zone is UTC, whatever the session's is."""
-        if _aware(column):
-            return self.column(column)
-        return sa.func.timezone("UTC", sa.cast(self.column(column), sa.TIMESTAMP()))
+        reference = self.column(column) if expression is None else expression
+        return reference if is_aware(column) else sa.func.timezone("UTC", sa.cast(reference, sa.TIMESTAMP()))
 
     def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The start of the interval that an instant lies in."""

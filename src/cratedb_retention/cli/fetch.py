@@ -1,0 +1,210 @@
+"""``fetch``: read a cascade."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, visible, write_table, yaml_text
+
+if TYPE_CHECKING:
+    from cratedb_retention.model.fetched import Fetched
+
+_FORMATS = ("table", "csv", "json", "yaml", "arrow", "parquet")
+_BINARY = ("arrow", "parquet")
+
+
+@click.command("fetch")
+@options.database
+@click.option("--table-name", type=options.TEXT, required=True, help="The table with the raw rows.")
+@click.option("--table-schema", type=options.TEXT, help="Its schema, if not the database's default one.")
+@click.option(
+    "--from",
+    "start",
+    type=options.TEXT,
+    metavar="INSTANT",
+    help="From this instant on, like 2024-06-01, or so long before the end, like -7d. [default: -24h]",
+)
+@click.option(
+    "--to", "end", type=options.TEXT, metavar="INSTANT", help="Until this instant, or so long ago. [default: now]"
+)
+@click.option(
+    "--step", type=options.TEXT, metavar="INTERVAL", help="Length of the buckets: 10s, 5m, 1h, 1d, 1w, 1mo, 1y."
+)
+@click.option("--points", type=int, help="At most so many buckets, where no step is given. [default: 100]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=options.TEXT,
+    metavar="NAME[:AGGREGATE]",
+    help="What to show: avg, min, max, sum, count, first, last, stddev, increase, rate, p50, p95, p99 of a metric, or"
+    " row_count; repeat it for more. [default: the average of each, the increase of counters]",
+)
+@click.option(
+    "--where", multiple=True, metavar="DIMENSION=VALUE", help="Only series with this value; repeat it for more."
+)
+@click.option(
+    "--by", multiple=True, type=options.TEXT, metavar="DIMENSION", help="Tell apart by this; repeat it for more."
+)
+@click.option(
+    "--fill",
+    type=click.Choice(["none", "null", "previous", "linear"]),
+    default="none",
+    show_default=True,
+    help="What stands in buckets without data; none leaves them out.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), help="Output. [default: by the name of --output, or table]"
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--plot", "plotted", is_flag=True, help="Draw a chart in the terminal.")
+def command(
+    dburi: str | None,
+    schema: str,
+    table_name: str,
+    table_schema: str | None,
+    start: str | None,
+    end: str | None,
+    step: str | None,
+    points: int | None,
+    metrics: tuple[str, ...],
+    where: tuple[str, ...],
+    by: tuple[str, ...],
+    fill: str,
+    form: str | None,
+    output: Path | None,
+    plotted: bool,
+) -> None:
+    """
+    Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one that
+    still has it. Which level a row is from stands in its last column.
+
+    \b
+    Examples:
+      cratedb-retention fetch --table-name=weather crate://localhost:4200/
+      cratedb-retention fetch --table-name=weather --from=-30d --metric=temp:p95 --by=origin --plot
+      cratedb-retention fetch --table-name=weather --from=2024-01-01 --step=1d --output=weather.parquet
+    """
+    from cratedb_retention.errors import InvalidInput
+    from cratedb_retention.model.cascade import parse_interval
+    from cratedb_retention.model.reading import DEFAULT_POINTS, FetchRequest, Fill
+
+    form = _form(form, output)
+    if plotted and output:
+        raise InvalidInput("--plot and --output", "both are given", "give one of them")
+    if step and points is not None:
+        raise InvalidInput("--step and --points", "both are given", "give one of them")
+    with options.open_retention(dburi, schema) as retention:
+        to = options.read_moment(end, retention.clock.now())
+        fetched = retention.fetch(
+            FetchRequest(
+                table_name=table_name,
+                table_schema=table_schema,
+                start=options.read_moment(start, to) if start else None,
+                end=to,
+                step=parse_interval(step) if step else None,
+                points=DEFAULT_POINTS if points is None else points,
+                metrics=metrics,
+                where=options.read_pairs("--where", where, "station=KJFK"),
+                by=by,
+                # Where nothing is known, a line is broken rather than drawn straight on.
+                fill=Fill.NULL if plotted and fill == "none" else Fill(fill),
+            )
+        )
+    if plotted:
+        _plot(fetched, table_name)
+    else:
+        _write(fetched, form, output)
+    for note in fetched.notes:
+        click.echo(f"Note: {visible(note)}", err=True)
+
+
+def _form(form: str | None, output: Path | None) -> str:
+    """The format that is asked for, or that the file's name means."""
+    if form:
+        return form
+    ending = output.suffix.lstrip(".").lower() if output else "table"
+    return {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
+
+
+def _plot(fetched: Fetched, table_name: str) -> None:
+    from cratedb_retention.cli.output import console
+    from cratedb_retention.cli.plot import plot
+
+    colours = console().color_system is not None and sys.stdout.isatty()
+    width = console().width if sys.stdout.isatty() else 100
+    title = f"{visible(table_name)}, step {fetched.step}, from {', '.join(fetched.levels) or 'nothing'}"
+    click.echo(plot(fetched, title, width, colours), color=colours)
+
+
+def _write(fetched: Fetched, form: str, output: Path | None) -> None:
+    if form in _BINARY:
+        _write_bytes(_bytes(fetched, form), output)
+    elif output:
+        _write_bytes(_text(fetched, form).encode(), output)
+    elif form == "table":
+        _show(fetched)
+    else:
+        click.echo(_text(fetched, form), nl=False)
+
+
+def _text(fetched: Fetched, form: str) -> str:
+    if form == "json":
+        return f"{fetched.to_json()}\n"
+    return yaml_text(list(fetched.plain_rows())) if form == "yaml" else fetched.to_csv()
+
+
+def _bytes(fetched: Fetched, form: str) -> bytes:
+    table = fetched.to_arrow()
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    sink = pa.BufferOutputStream()
+    if form == "parquet":
+        pyarrow.parquet.write_table(table, sink, compression="zstd")
+    else:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+def _write_bytes(data: bytes, output: Path | None) -> None:
+    from cratedb_retention.errors import InvalidInput
+
+    if output is None:
+        if sys.stdout.isatty():
+            raise InvalidInput("--format", "binary data is nothing for a terminal", "name a file with --output")
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise InvalidInput(f"file {output}", error.strerror or str(error), "name another one") from None
+
+
+def _show(fetched: Fetched) -> None:
+    """A table for people: times without what is the same in all of them, six digits that mean something."""
+    if not fetched.rows:
+        say("nothing is there in this stretch of time")
+        return
+    from cratedb_retention.cli.shown import shown_number, shown_times
+
+    times = shown_times([row[0] for row in fetched.rows])
+    values = slice(1 + fetched.keys, -1)
+    rows = [
+        (
+            time,
+            *("NULL" if v is None else v for v in row[1 : 1 + fetched.keys]),
+            *map(shown_number, row[values]),
+            row[-1],
+        )
+        for time, row in zip(times.texts, fetched.rows, strict=True)
+    ]
+    columns = (f"{fetched.columns[0]} ({times.zone})", *fetched.columns[1:])
+    write_table(tuple(map(visible, columns)), rows, fetched.columns[values])

@@ -1,0 +1,40 @@
+"""``verify-rollups``: compare each rollup with what is beneath it."""
+
+from __future__ import annotations
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.errors import RetentionError
+
+
+@click.command("verify-rollups")
+@options.database
+@click.option("--table-name", type=options.TEXT, required=True, help="The table with the raw rows.")
+@click.option("--table-schema", type=options.TEXT, help="Its schema, if not the database's default one.")
+@options.output_format
+def command(dburi: str | None, schema: str, table_name: str, table_schema: str | None, form: str) -> None:
+    """
+    Compare each rollup of a table with the level beneath it, for the time that both hold: the number of rows, and the
+    sums and counts of each metric. Ends with 1 if anything differs.
+
+    \b
+    Examples:
+      cratedb-retention verify-rollups --table-name=weather crate://localhost:4200/
+    """
+    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.words import plural
+
+    with options.open_retention(dburi, schema) as retention:
+        found = retention.verify_rollups(table_name, table_schema)
+    if form != "table":
+        write_data([difference.to_dict() for difference in found], form)
+    elif found:
+        rows = [(d.level, d.what, show(d.start), show(d.end), d.beneath, d.expected, d.found) for d in found]
+        write_table(("level", "what", "from", "to", "beneath", "expected", "found"), rows, ("expected", "found"))
+    else:
+        say(f"right: each rollup of {table_name} holds what is beneath it", "green")
+    if found:
+        levels = plural(len({difference.level for difference in found}), "level")
+        raise RetentionError("verify-rollups", f"{levels} of {table_name} differ from what is beneath")

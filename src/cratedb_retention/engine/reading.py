@@ -1,0 +1,82 @@
+"""
+Reads one stretch of a cascade: one row for each bucket and group, aggregated by the database, from a level's table or
+from the raw rows. What is read can be merged with what other stretches know of the same bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import Expressions, table_ref
+from cratedb_retention.engine.reading_level import level_query
+from cratedb_retention.engine.reading_parts import Expression, bucket, double, names_in, own_column, within
+from cratedb_retention.engine.reading_raw import raw_query
+from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.rollup import GAMMA, SKETCH_BIN, SKETCH_COUNT, SKETCH_METRIC, SKETCH_SIGN, Metric
+
+_LARGEST = 1.7976931348623157e308
+
+
+def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> list[Partial]:
+    """What a stretch knows, in one statement."""
+    query = level_query if stretch.holding.rollup else raw_query
+    width = len(reading.by)
+    return [
+        Partial(int(row[0]), tuple(row[1 : 1 + width]), int(row[1 + width]), tuple(map(_number, row[2 + width :])))
+        for row in database.rows(query(sql, reading, stretch))
+    ]
+
+
+def read_bins(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> list[Bin]:
+    """The distributions in a stretch, in one statement for each metric."""
+    width = len(reading.by)
+    return [
+        Bin(int(row[0]), tuple(row[1 : 1 + width]), metric.name, int(row[-3]), int(row[-2]), int(row[-1]))
+        for metric in reading.sketched
+        for row in database.rows(bins_query(sql, reading, stretch, metric))
+    ]
+
+
+def _number(value: Any) -> float | None:
+    """Whole numbers stay whole; decimals become floats, and so does what JSON writes as text (NaN, Infinity)."""
+    if value is None or isinstance(value, int | float):
+        return value
+    return float(value)
+
+
+def bins_query(sql: Expressions, reading: Reading, stretch: Stretch, metric: Metric) -> sa.Select[Any]:
+    """The query for the distribution of a metric: bucket, groups, sign, bin, count."""
+    names = names_in(reading, stretch.holding.rollup, sketch=True)
+    conditions: list[Expression] = list(within(sql, reading, names, stretch.start, stretch.end))
+    if stretch.holding.rollup is None:
+        sign, index = _bin_of(sql.column(metric.column))
+        count: Expression = sa.literal_column("1")
+        conditions.append(_finite(sql.column(metric.column)))
+    else:
+        sign, index, count = map(own_column, (SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT))
+        conditions.append(own_column(SKETCH_METRIC) == metric.name)
+    time = bucket(sql, reading, stretch, sql.column(names.time), names.time)
+    groups = (sql.column(names.dimensions[column.name]).label(f"g{i}") for i, column in enumerate(reading.by))
+    columns = [time.label("b"), *groups, sign.label("s"), index.label("i")]
+    inner = sa.select(*columns, count.label("n")).select_from(table_ref(names.table)).where(*conditions).subquery("r")
+    keys = [inner.c[column.name] for column in columns]
+    return sa.select(*keys, sa.func.sum(inner.c.n)).group_by(*keys)
+
+
+def _bin_of(value: Expression) -> Iterator[Expression]:
+    """Sign and number of the bin of a value; zero is bin 0 of sign 0."""
+    number = double(value)
+    yield sa.case((number > 0, 1), (number < 0, -1), else_=0)
+    # ln() of zero is an error, and a condition beside it would not keep it from being computed.
+    size = sa.case((number == 0, 1.0), else_=sa.func.abs(number))
+    yield sa.cast(sa.func.ceil(sa.func.ln(size) / math.log(GAMMA)), sa.Integer())
+
+
+def _finite(value: Expression) -> Expression:
+    """Neither NULL nor infinite nor NaN: these are in no bin."""
+    return double(value).between(-_LARGEST, _LARGEST)

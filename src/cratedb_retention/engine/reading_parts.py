@@ -1,0 +1,112 @@
+"""
+What queries on levels and on raw rows have in common: the names that things have in a table, the keys of a row, and
+expressions that both need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
+
+from cratedb_retention.engine.expressions import Expressions, equals
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.reading import Kept, Reading, Stretch
+from cratedb_retention.model.rollup import Metric, Rollup, label
+
+Expression = sa.ColumnElement[Any]
+LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
+
+
+class Names(NamedTuple):
+    """
+    What the things that are read are called in one table.
+
+    :param dimensions: By the source's name.
+    """
+
+    table: TableName
+    time: Column
+    dimensions: Mapping[str, Column]
+
+
+def names_in(reading: Reading, rollup: Rollup | None, sketch: bool = False) -> Names:
+    """The names in a level, in its distributions, or in the source."""
+    cascade = reading.cascade
+    if rollup is None:
+        return Names(cascade.source, cascade.time, {d.name: d for d in cascade.dimensions})
+    dimensions = {d.name: Column(label(d.name), d.type, d.kind) for d in cascade.dimensions}
+    table = rollup.sketch if sketch else rollup.table
+    return Names(table, Column(rollup.time_name, LEVEL_TIME, Kind.TIME), dimensions)
+
+
+def within(sql: Expressions, reading: Reading, names: Names, start: int, end: int) -> list[sa.ColumnElement[bool]]:
+    """A stretch of time, and the request's filter."""
+    time = sql.column(names.time)
+    return [
+        time >= sql.value(names.time, start),
+        time < sql.value(names.time, end),
+        *(equals(sql, names.dimensions[column.name], value) for column, value in reading.where),
+    ]
+
+
+def bucket(sql: Expressions, reading: Reading, stretch: Stretch, time: Expression, kind: Column) -> Expression:
+    """The start of the answer's bucket that a time lies in, in milliseconds."""
+    return sql.epoch_ms(sql.bucket(stretch.interval, reading.cascade.zone, sql.instant(kind, time)))
+
+
+def own_column(name: str) -> sa.ColumnClause[Any]:
+    """A column that the toolkit made."""
+    return sa.column(quoted_name(name, True))
+
+
+def by_metric(reading: Reading) -> dict[Metric, list[Kept]]:
+    """What is read of each metric."""
+    found: dict[Metric, list[Kept]] = {}
+    for metric, kept in reading.parts:
+        found.setdefault(metric, []).append(kept)
+    return found
+
+
+def at_end(value: Expression, time: Expression, kept: Kept) -> Expression:
+    """The first or last value that is not NULL."""
+    function = sa.func.min_by if kept is Kept.FIRST else sa.func.max_by
+    return function(value, time).filter(value.is_not(None))
+
+
+def double(value: Expression) -> Expression:
+    """So that sums of whole numbers do not overflow."""
+    return sa.cast(value, sa.Double())
+
+
+def ratio(total: Expression, count: Expression) -> Expression:
+    """NULL where there is nothing."""
+    return double(total) / double(sa.func.nullif(count, 0))
+
+
+def total(value: Expression) -> Expression:
+    """
+    A sum of fractions as an aggregate.
+
+    CrateDB's own ``sum`` of doubles carries the rounding of one group into the next, which shows where groups differ
+    much in size; its ``avg`` does not. Whole numbers are not rounded, so ``sum`` is right for these.
+    """
+    return sa.func.avg(value) * sa.func.count(value)
+
+
+def total_of(metric: Metric, value: Expression) -> Expression:
+    """A sum of a metric's values: whole numbers have a whole sum."""
+    return sa.func.sum(value) if "INT" in metric.column.type.upper() else total(value)
+
+
+def squares(distance: Expression, weight: Expression) -> Expression:
+    """
+    The sum of squared distances from the mean, as an aggregate.
+
+    :param distance: From about the mean, for sums of squares lose all digits where values are large and close together.
+    :param weight: How many values a row stands for.
+    """
+    off = total(weight * distance)
+    return total(weight * distance * distance) - off * ratio(off, sa.func.sum(weight))

@@ -1,0 +1,108 @@
+"""
+Reads a cascade: plans which table answers which stretch, lets the database aggregate, and puts the parts together.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.filling import Values, fill
+from cratedb_retention.execution.merging import Merged
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.fetched import LEVEL, Fetched, Row
+from cratedb_retention.model.instant import from_ms, to_ms
+from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Reading, Stretch
+from cratedb_retention.model.rollup import label
+from cratedb_retention.planning.asking import make_reading
+from cratedb_retention.planning.reading import without
+from cratedb_retention.store.store import Store
+
+_Merged = dict[tuple[int, Group], Merged]
+
+
+def find_cascade(store: Store, engine: Engine, table: TableName) -> Cascade:
+    """
+    The cascade of a table, with what each of its tables holds.
+
+    :raises NotFound: if the table has none.
+    """
+    raise NotFound(f"table {table}", "has no cascade", "create a downsample policy for it")
+
+
+def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
+    """
+    Answer a request from the tables of a cascade, in one statement for each stretch, and one more for each metric whose
+    percentiles are asked.
+
+    :param now: The present instant, aware.
+    :raises InvalidInput: if the request makes no sense.
+    """
+    reading = make_reading(cascade, request, now)
+    return _answer(reading, _read(engine, reading, to_ms(now)))
+
+
+def _read(engine: Engine, reading: Reading, now: int) -> _Merged:
+    merged: _Merged = {}
+    for stretch in reading.stretches:
+        for part in engine.read(reading, stretch):
+            bucket = _bucket(merged, reading, stretch, part.bucket, part.group, now)
+            bucket.add(reading.parts, part.values, part.rows, stretch.holding.name)
+        for found in engine.read_bins(reading, stretch) if reading.sketched else []:
+            bucket = _bucket(merged, reading, stretch, found.bucket, found.group, now)
+            bucket.add_bin(found.metric, found.sign, found.index, found.count)
+    return merged
+
+
+def _bucket(merged: _Merged, reading: Reading, stretch: Stretch, start: int, group: Group, now: int) -> Merged:
+    """
+    The bucket that a row of the database belongs to.
+
+    What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
+    """
+    zone = reading.cascade.tzinfo
+    start = stretch.interval.floor(start, zone)
+    if (start, group) not in merged:
+        end = min(stretch.interval.end(start, zone), max(now, start))
+        merged[start, group] = Merged((end - start) / 1000)
+    return merged[start, group]
+
+
+def _answer(reading: Reading, merged: _Merged) -> Fetched:
+    known: dict[tuple[int, Group], Values] = {
+        key: tuple(found.value(want) for want in reading.wanted) for key, found in merged.items()
+    }
+    groups = sorted({group for _, group in merged}, key=_order)
+    rank = {group: i for i, group in enumerate(groups)}
+    filled = fill(known, reading, groups)
+    zone = reading.cascade.tzinfo
+    rows: list[Row] = []
+    for bucket, group in sorted(filled, key=lambda key: (key[0], rank[key[1]])):
+        found = merged.get((bucket, group))
+        level = "+".join(found.levels) if found else None
+        rows.append((from_ms(bucket).astimezone(zone), *group, *filled[bucket, group], level))
+    spans = [(stretch.start, stretch.end) for stretch in reading.stretches]
+    return Fetched(
+        columns=_columns(reading),
+        rows=tuple(rows),
+        keys=len(reading.by),
+        step=reading.step,
+        start=reading.start,
+        end=reading.end,
+        stretches=reading.stretches,
+        gaps=tuple(without([(reading.start, reading.end)], spans)),
+    )
+
+
+def _columns(reading: Reading) -> tuple[str, ...]:
+    dimensions = (label(column.name) for column in reading.by)
+    return (reading.cascade.time_name, *dimensions, *(want.name for want in reading.wanted), LEVEL)
+
+
+def _order(group: Group) -> tuple[tuple[bool, bool, float, str], ...]:
+    """Numbers by value, the rest as text, NULL last."""
+    return tuple(
+        (value is None, isinstance(value, str), value if isinstance(value, int | float) else 0.0, str(value))
+        for value in group
+    )

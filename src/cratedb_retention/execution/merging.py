@@ -1,0 +1,117 @@
+"""
+Puts together what several stretches know of the same bucket: sums are added, means follow from sums and counts, squared
+distances from the mean are combined by Chan's formula, bins of distributions are added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.reading import Kept, Wanted
+from cratedb_retention.model.rollup import Metric, bin_value
+
+Number = float | None
+
+
+@dataclass
+class Merged:
+    """
+    What is known of one bucket and group.
+
+    :param seconds: The length of the bucket, as far as it has passed.
+    :param levels: The names of the tables that it is from.
+    """
+
+    seconds: float
+    rows: int = 0
+    levels: dict[str, None] = field(default_factory=dict)
+    kept: dict[tuple[str, Kept], Number] = field(default_factory=dict)
+    bins: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
+
+    def add(self, parts: Sequence[tuple[Metric, Kept]], values: Sequence[Number], rows: int, level: str) -> None:
+        """Add what a later stretch knows."""
+        self.rows += rows
+        self.levels[level] = None
+        new = {(metric.name, kept): value for (metric, kept), value in zip(parts, values, strict=True)}
+        old, merged = self.kept, dict(self.kept)
+        for (name, kept), value in new.items():
+            before = old.get((name, kept))
+            if value is None or before is None:
+                merged[name, kept] = before if value is None else value
+            elif kept is Kept.M2:
+                merged[name, kept] = before + value + _between(name, old, new)
+            else:
+                merged[name, kept] = _merge(kept, before, value)
+        self.kept = merged
+
+    def add_bin(self, metric: str, sign: int, index: int, count: int) -> None:
+        """Add a bin of a distribution."""
+        self.bins.setdefault(metric, Counter())[sign, index] += count
+
+    def value(self, want: Wanted) -> Number:
+        """One value of the answer; None where nothing is known."""
+        if want.metric is None:
+            return self.rows
+        name = want.metric.name
+        if want.quantile is not None:
+            return percentile(self.bins.get(name, Counter()), want.quantile)
+        values = [self.kept.get((name, kept)) for kept in want.ingredients]
+        first = values[0]
+        if first is None:
+            return None
+        match want.aggregate:
+            case "avg":
+                return _divided(first, values[1])
+            case "stddev":
+                variance = _divided(values[2], values[1])
+                return None if variance is None else math.sqrt(max(variance, 0.0))
+            case "rate":
+                return first / self.seconds if self.seconds > 0 else None
+            case _:
+                return first
+
+
+def _merge(kept: Kept, before: float, value: float) -> float:
+    match kept:
+        case Kept.MIN:
+            return min(before, value)
+        case Kept.MAX:
+            return max(before, value)
+        case Kept.FIRST:
+            return before
+        case Kept.LAST:
+            return value
+        case _:
+            return before + value
+
+
+def _between(name: str, one: dict[tuple[str, Kept], Number], other: dict[tuple[str, Kept], Number]) -> float:
+    """What the distance of two means adds to the squared distances (Chan, Golub, LeVeque 1979)."""
+    counts = [known.get((name, Kept.COUNT)) or 0 for known in (one, other)]
+    if not all(counts):
+        return 0.0
+    means = [(known.get((name, Kept.SUM)) or 0.0) / n for known, n in zip((one, other), counts, strict=True)]
+    return (means[1] - means[0]) ** 2 * counts[0] * counts[1] / (counts[0] + counts[1])
+
+
+def _divided(total: Number, count: Number) -> Number:
+    return total / count if total is not None and count else None
+
+
+def percentile(bins: Counter[tuple[int, int]], quantile: float) -> Number:
+    """
+    The value at a rank of a distribution, at most 1 % away from the true one; None if it is empty.
+
+    :param bins: Counts by sign and number of the bin.
+    """
+    rank = quantile * (bins.total() - 1)
+    passed = 0
+    # Of negative values those with the largest bins are the least.
+    for sign, index in sorted(bins, key=lambda key: (key[0], key[0] * key[1])):
+        passed += bins[sign, index]
+        if passed > rank:
+            return bin_value(sign, index)
+    return None

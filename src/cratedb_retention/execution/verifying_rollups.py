@@ -1,0 +1,193 @@
+"""
+Compares each level of a cascade with the one beneath it (law 5: rows are conserved), for the time that both hold.
+
+Both are summed up by the database in chunks of whole buckets, one statement each; only where chunks differ are they
+read once more bucket by bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.reading import Cascade, Holding, Kept, Reading, Stretch, Wanted
+from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup
+from cratedb_retention.planning.reading import choose_step, whole_part
+
+_CHUNKS = 500
+# So many chunks that differ are looked at bucket by bucket; then it is clear enough that something is wrong.
+_LOOKED_AT = 5
+_TOLERANCE = 1e-9
+_YEAR = Interval(unit="year")
+_EVER = (-62_135_596_800_000, 253_370_764_800_000)
+Values = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """
+    Where a level is not what the one beneath says.
+
+    :param level: The level's interval.
+    :param table: The level's table.
+    :param start: The bucket or buckets [start, end) (ms UTC).
+    :param what: ``row_count``, or ``temperature_sum`` and the like.
+    :param beneath: The name of the level beneath.
+    :param expected: What that says.
+    """
+
+    level: str
+    table: str
+    start: int
+    end: int
+    what: str
+    beneath: str
+    expected: float | None
+    found: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, with instants as ISO 8601."""
+        return {**asdict(self), "start": from_ms(self.start).isoformat(), "end": from_ms(self.end).isoformat()}
+
+
+def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
+    """Compare each level of a cascade with the one beneath, for the time that both hold."""
+    _refresh(engine, cascade)
+    found: list[Difference] = []
+    for beneath, level in _pairs(cascade):
+        span = _common(engine, cascade, beneath, level)
+        if span and level.rollup:
+            found += _Comparison(engine, cascade, beneath, level, level.rollup).differences(*span)
+    return found
+
+
+def _pairs(cascade: Cascade) -> Iterator[tuple[Holding, Holding]]:
+    """Each level with the one that it is computed from."""
+    for level in cascade.holdings:
+        for beneath in cascade.holdings:
+            if level.rollup and level.rollup.beneath == beneath.table:
+                yield beneath, level
+
+
+def _refresh(engine: Engine, cascade: Cascade) -> None:
+    """Otherwise what was written a moment ago would seem to be missing."""
+    database = engine.database
+    for holding in cascade.holdings if database.refreshes else ():
+        database.refresh_name(database.engine.dialect.identifier_preparer.format_table(table_ref(holding.table)))
+
+
+def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) -> tuple[int, int] | None:
+    """The time that both hold, in whole buckets of the level."""
+    starts = [holding.start for holding in (beneath, level) if holding.start is not None]
+    ends = [holding.end for holding in (beneath, level) if holding.end is not None]
+    if not starts or not ends:
+        years = [year for holding in (beneath, level) for year in _years(engine, cascade, holding)]
+        if not years:
+            return None
+        starts = starts or [min(years)]
+        ends = ends or [_YEAR.end(max(years))]
+    span = whole_part(replace(level, start=max(starts), end=min(ends)), *_EVER, cascade.tzinfo)
+    return span if span[0] < span[1] else None
+
+
+def _years(engine: Engine, cascade: Cascade, holding: Holding) -> list[int]:
+    """The years in which a table has rows."""
+    stretch = Stretch(holding, *_EVER, _YEAR)
+    wanted = (Wanted(None, ROW_COUNT),)
+    reading = Reading(replace(cascade, zone="UTC"), *_EVER, _YEAR, wanted, (), (), (stretch,))
+    return [part.bucket for part in engine.read(reading, stretch)]
+
+
+class _Comparison:
+    """One level and the one beneath."""
+
+    def __init__(self, engine: Engine, cascade: Cascade, beneath: Holding, level: Holding, rollup: Rollup) -> None:
+        self.engine, self.cascade, self.beneath, self.level, self.rollup = engine, cascade, beneath, level, rollup
+        self.wanted = tuple(_comparable(rollup.metrics, beneath))
+
+    def differences(self, start: int, end: int) -> Iterator[Difference]:
+        """Chunk by chunk; where chunks differ, bucket by bucket."""
+        chunk = choose_step(self.cascade, start, end, _CHUNKS)
+        if not self.rollup.interval.fits_into(chunk, self.cascade.tzinfo):
+            chunk = self.rollup.interval
+        looked_at = 0
+        for bucket, both in self._read(start, end, chunk):
+            differing = list(self._differing(*both))
+            if not differing:
+                continue
+            low, high = max(bucket, start), min(chunk.end(bucket, self.cascade.tzinfo), end)
+            if chunk != self.rollup.interval and looked_at < _LOOKED_AT:
+                looked_at += 1
+                exact = list(self._exact(low, high))
+                if exact:
+                    yield from exact
+                    continue
+            yield from (self._difference(low, high, *values) for values in differing)
+
+    def _exact(self, start: int, end: int) -> Iterator[Difference]:
+        interval = self.rollup.interval
+        for bucket, both in self._read(start, end, interval):
+            for values in self._differing(*both):
+                yield self._difference(bucket, interval.end(bucket, self.cascade.tzinfo), *values)
+
+    def _difference(self, start: int, end: int, what: str, expected: float | None, found: float | None) -> Difference:
+        level = self.level
+        return Difference(level.name, str(level.table), start, end, what, self.beneath.name, expected, found)
+
+    def _read(self, start: int, end: int, interval: Interval) -> list[tuple[int, tuple[Values, Values]]]:
+        """What both say, by bucket."""
+        both = [self._values(holding, start, end, interval) for holding in (self.beneath, self.level)]
+        nothing: Values = {ROW_COUNT: 0}
+        return [
+            (bucket, (both[0].get(bucket, nothing), both[1].get(bucket, nothing)))
+            for bucket in sorted({*both[0], *both[1]})
+        ]
+
+    def _values(self, holding: Holding, start: int, end: int, interval: Interval) -> dict[int, Values]:
+        stretch = Stretch(holding, start, end, interval)
+        reading = Reading(self.cascade, start, end, interval, self.wanted, (), (), (stretch,))
+        names = [metric.named(kept) for metric, kept in reading.parts]
+        return {
+            interval.floor(part.bucket, self.cascade.tzinfo): {
+                ROW_COUNT: part.rows,
+                **dict(zip(names, part.values, strict=True)),
+            }
+            for part in self.engine.read(reading, stretch)
+        }
+
+    def _differing(self, expected: Values, found: Values) -> Iterator[tuple[str, float | None, float | None]]:
+        for name in (ROW_COUNT, *(want.name for want in self.wanted if want.aggregate in ("sum", "count"))):
+            right, value = expected.get(name), found.get(name)
+            if name.endswith("_sum"):
+                same = _close(right, value, _scale(expected, name.removesuffix("_sum")))
+            else:
+                same = (right or 0) == (value or 0)
+            if not same:
+                yield name, right, value
+
+
+def _comparable(metrics: Sequence[Metric], beneath: Holding) -> Iterator[Wanted]:
+    """What both keep of each metric; least and greatest value say how exact a sum can be."""
+    for metric in metrics:
+        for kept in (Kept.COUNT, Kept.SUM, Kept.MIN, Kept.MAX):
+            want = Wanted(metric, str(kept))
+            if metric.has(Aggregate(str(kept))) and (beneath.rollup is None or want.kept_by(beneath.rollup)):
+                yield want
+
+
+def _scale(values: Values, name: str) -> float:
+    """How large what was added up is, since values of both signs can add up to next to nothing."""
+    reach = max(abs(values.get(f"{name}_{end}") or 0.0) for end in ("min", "max"))
+    return reach * (values.get(f"{name}_count") or 1)
+
+
+def _close(one: float | None, other: float | None, scale: float) -> bool:
+    one, other = one or 0.0, other or 0.0
+    both_nan = math.isnan(one) and math.isnan(other)
+    return both_nan or math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * scale)

@@ -1,0 +1,123 @@
+"""
+The answer of a cascade: columns and rows, and where they came from.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.reading import Stretch
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Cell = dt.datetime | str | int | float | bool | None
+Row = tuple[Cell, ...]
+LEVEL = "level"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """
+    What was read: one row for each bucket and group, in order of time.
+
+    :param columns: The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that
+        tell groups apart, the values, and ``level``: which table the row is from, as ``1h``, ``raw``, or both, joined
+        by ``+``; None in a bucket that was filled.
+    :param keys: How many of the columns are dimensions.
+    :param step: The length of buckets, except in stretches that are coarser.
+    :param start: The range that was asked, extended to whole buckets (ms UTC).
+    :param gaps: Parts [start, end) of the range that no table holds.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    keys: int
+    step: Interval
+    start: int
+    end: int
+    stretches: tuple[Stretch, ...]
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the rows must know, in words: stretches with longer buckets, and those that are gone."""
+        coarser = [
+            f"{show(s.start)} to {show(s.end)}: only {s.interval} is left, so buckets are longer than {self.step}"
+            for s in self.stretches
+            if s.coarser
+        ]
+        return coarser + [f"{show(start)} to {show(end)}: no table holds it any more" for start, end in self.gaps]
+
+    @property
+    def levels(self) -> list[str]:
+        """The names of the tables that answered, oldest stretch first, each once."""
+        return list(dict.fromkeys(stretch.holding.name for stretch in self.stretches))
+
+    def series(self) -> dict[tuple[Cell, ...], list[Row]]:
+        """The rows by group."""
+        found: dict[tuple[Cell, ...], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row[1 : 1 + self.keys], []).append(row)
+        return found
+
+    def to_rows(self) -> list[dict[str, Cell]]:
+        """Each row as a mapping."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def to_csv(self) -> str:
+        """As CSV with a header; times as ISO 8601, nothing for NULL."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([_plain(cell) for cell in row] for row in self.rows)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """As a JSON array of objects; times as ISO 8601, and null for what is no number."""
+        return json.dumps(list(self.plain_rows()), indent=2, ensure_ascii=False)
+
+    def plain_rows(self) -> Iterator[dict[str, Cell]]:
+        """Each row as a mapping of values that JSON and YAML know."""
+        for row in self.rows:
+            yield {name: _plain(cell) for name, cell in zip(self.columns, row, strict=True)}
+
+    def to_arrow(self) -> pyarrow.Table:
+        """
+        As an Arrow table: times with their zone, dimensions by their values, numbers as doubles.
+
+        :raises InvalidInput: if pyarrow is not installed.
+        """
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise InvalidInput(
+                "Arrow and Parquet", "pyarrow is not installed", "pip install 'cratedb-retention[arrow]'"
+            ) from None
+        columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        last = len(self.columns) - 1
+        zone = str(columns[0][0].tzinfo) if self.rows else "UTC"
+        types = [
+            pa.timestamp("ms", tz=zone),
+            *(None for _ in range(self.keys)),
+            *(pa.float64() for _ in range(1 + self.keys, last)),
+            pa.string(),
+        ]
+        arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
+        return pa.Table.from_arrays(arrays, names=list(self.columns))
+
+
+def _plain(cell: Cell) -> Cell:
+    if isinstance(cell, dt.datetime):
+        return cell.isoformat()
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

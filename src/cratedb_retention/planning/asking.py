@@ -1,0 +1,155 @@
+"""
+What a request to read a cascade means: names become columns, defaults are filled in, and each stretch of time gets the
+table that answers it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.instant import show, to_ms
+from cratedb_retention.model.reading import (
+    DEFAULT_RANGE,
+    INGREDIENTS,
+    Cascade,
+    FetchRequest,
+    Holding,
+    Reading,
+    Stretch,
+    Wanted,
+)
+from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, label
+from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets
+from cratedb_retention.planning.targets import Undecided, coerce
+
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+
+
+def make_reading(cascade: Cascade, request: FetchRequest, now: datetime) -> Reading:
+    """
+    Find out everything that a request leaves open.
+
+    :param now: The present instant, aware.
+    :raises InvalidInput: if it names what there is not, its range makes no sense, or what it wants is not kept.
+    """
+    wanted = find_wanted(cascade.metrics, request.metrics)
+    end = to_ms(request.end or now)
+    start = _start(request, end)
+    if start >= end:
+        raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
+    step = request.step or choose_step(cascade, start, end, request.points)
+    start, end = whole_buckets(start, end, step, cascade.tzinfo)
+    able = [holding for holding in cascade.holdings if _answers(holding, wanted)]
+    stretches = find_stretches(cascade, able, start, end, step)
+    if len(able) < len(cascade.holdings):
+        _check_kept(stretches, find_stretches(cascade, cascade.holdings, start, end, step), wanted)
+    return Reading(
+        cascade=cascade,
+        start=start,
+        end=end,
+        step=step,
+        wanted=wanted,
+        by=tuple(_dimension(cascade, name, "by") for name in dict.fromkeys(request.by)),
+        where=_bind(cascade, request.where),
+        stretches=stretches,
+        fill=request.fill,
+    )
+
+
+def _start(request: FetchRequest, end: int) -> int:
+    if request.start:
+        return to_ms(request.start)
+    return end - round(DEFAULT_RANGE.total_seconds() * 1000)
+
+
+def find_wanted(metrics: Sequence[Metric], texts: Iterable[str]) -> tuple[Wanted, ...]:
+    """
+    Read what is asked of metrics: ``temperature:avg``, ``temperature``, ``temperature:p95``, ``row_count``.
+
+    :raises InvalidInput: if there is no such metric or aggregate.
+    """
+    given = tuple(dict.fromkeys(texts))
+    if given:
+        return tuple(dict.fromkeys(_read(metrics, text) for text in given))
+    return tuple(_default(metric) for metric in metrics) or (Wanted(None, ROW_COUNT),)
+
+
+def _read(metrics: Sequence[Metric], text: str) -> Wanted:
+    by_name = {name: metric for metric in metrics for name in (metric.name, metric.column.name)}
+    if text in by_name:  # A column's name may hold a colon.
+        return _default(by_name[text])
+    if text == ROW_COUNT:
+        return Wanted(None, ROW_COUNT)
+    name, colon, aggregate = text.rpartition(":")
+    if not colon or name not in by_name:
+        known = ", ".join(metric.name for metric in metrics) or "none"
+        raise InvalidInput(f"metric {name or text!r}", "there is none of this name", f"there are: {known}, {ROW_COUNT}")
+    percentile = _PERCENTILE.fullmatch(aggregate.lower())
+    if percentile:
+        return Wanted(by_name[name], aggregate.lower(), float(percentile[1]) / 100)
+    if aggregate.lower() not in INGREDIENTS:
+        raise InvalidInput(
+            f"metric {text!r}",
+            f"{aggregate!r} is no aggregate",
+            f"write one of {', '.join(INGREDIENTS)} or p50, p95, p99",
+        )
+    return Wanted(by_name[name], aggregate.lower())
+
+
+def _default(metric: Metric) -> Wanted:
+    """The increase of a counter, the average of everything else, or what else is kept."""
+    if metric.has(Aggregate.INCREASE):
+        return Wanted(metric, "increase")
+    if metric.has(Aggregate.AVG):
+        return Wanted(metric, "avg")
+    kept = next((a for a in metric.aggregates if a is not Aggregate.PERCENTILES), None)
+    return Wanted(metric, str(kept)) if kept else Wanted(metric, "p50", 0.5)
+
+
+def _answers(holding: Holding, wanted: Iterable[Wanted]) -> bool:
+    return holding.rollup is None or all(want.kept_by(holding.rollup) for want in wanted)
+
+
+def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wanted: Iterable[Wanted]) -> None:
+    """
+    Make sure that nothing is left out only because of what is asked.
+
+    :raises InvalidInput: if a level that alone holds a stretch does not keep what is asked.
+    """
+    for stretch in possible:
+        covered = sum(max(0, min(s.end, stretch.end) - max(s.start, stretch.start)) for s in stretches)
+        rollup = stretch.holding.rollup
+        if covered >= stretch.end - stretch.start or rollup is None:
+            continue
+        lacking = [
+            f"{want.metric.name}:{want.aggregate}" for want in wanted if want.metric and not want.kept_by(rollup)
+        ]
+        if lacking:
+            raise InvalidInput(
+                f"metric {', '.join(lacking)}",
+                f"{show(stretch.start)} to {show(stretch.end)} is left only as {rollup.interval}, which lacks it",
+                "choose another aggregate, or another stretch of time",
+            )
+
+
+def _dimension(cascade: Cascade, name: str, role: str) -> Column:
+    for column in cascade.dimensions:
+        if name in (column.name, label(column.name)):
+            return column
+    known = ", ".join(column.name for column in cascade.dimensions) or "none"
+    raise InvalidInput(f"{role} {name!r}", "it is no dimension of the cascade", f"there are: {known}")
+
+
+def _bind(cascade: Cascade, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...]:
+    bound = []
+    for name, value in where.items():
+        column = _dimension(cascade, name, "where")
+        try:
+            bound.append((column, value if column.kind is Kind.OTHER else coerce(column, value)))
+        except Undecided as error:
+            raise InvalidInput("filter", str(error).removeprefix("where: ")) from None
+    return tuple(bound)

@@ -1,0 +1,166 @@
+"""
+Which table of a cascade answers which stretch of time, and how long an answer's buckets are.
+
+Each stretch is answered from the coarsest level whose buckets fit into the step: it is the cheapest, and gives the same
+answer, since all that is kept can be merged. What that level does not hold, the next finer one answers, down to the raw
+rows. What only coarser ones hold, the finest of these answers, in its own longer buckets.
+
+Stretches end where buckets do, so that no row is counted twice or left out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.reading import MOST_POINTS, Cascade, Holding, Stretch
+
+# What people count time in. All of them are cut from midnight.
+_NICE = (
+    *(Interval(seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)),
+    *(Interval(hours * 3600) for hours in (1, 2, 3, 4, 6, 8, 12)),
+    *(Interval(unit=unit) for unit in ("day", "week", "month", "year")),
+)
+Span = tuple[int, int]
+
+
+def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval:
+    """
+    The shortest nice interval that gives at most so many points.
+
+    :raises InvalidInput: if the number of points makes no sense.
+    """
+    if not 1 <= points <= MOST_POINTS:
+        raise InvalidInput("points", f"{points:,}", f"ask for 1 to {MOST_POINTS:,}")
+    least = (end - start) / 1000 / points
+    zone = cascade.tzinfo
+    levels = [holding.rollup.interval for holding in cascade.holdings if holding.rollup]
+    nice = sorted({*_NICE, *levels}, key=lambda interval: interval.approximate_seconds)
+    long_enough = [interval for interval in nice if interval.approximate_seconds >= least] or nice[-1:]
+    fitting = (step for step in long_enough if all(_shorter_fit(level, step, zone) for level in levels))
+    return next(fitting, long_enough[0])
+
+
+def _shorter_fit(level: Interval, step: Interval, zone: dt.tzinfo) -> bool:
+    return level.approximate_seconds > step.approximate_seconds or level.fits_into(step, zone)
+
+
+def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Span:
+    """
+    A range extended to whole buckets.
+
+    :raises InvalidInput: if it is empty, or there are too many buckets.
+    """
+    if start >= end:
+        raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
+    points = (end - start) / 1000 / step.approximate_seconds
+    if points > MOST_POINTS:
+        raise InvalidInput(
+            f"step {step}", f"it gives {points:,.0f} points, more than {MOST_POINTS:,}", "choose a longer one"
+        )
+    try:
+        return step.floor(start, zone), _ceiling(end, step, zone)
+    except OverflowError:
+        raise InvalidInput("range", "it reaches the end of the calendar", "choose another") from None
+
+
+def _ceiling(instant: int, interval: Interval, zone: dt.tzinfo) -> int:
+    """The first bucket's start at or after an instant."""
+    floor = interval.floor(instant, zone)
+    return instant if floor == instant else interval.end(floor, zone)
+
+
+def find_stretches(
+    cascade: Cascade, holdings: Sequence[Holding], start: int, end: int, step: Interval
+) -> tuple[Stretch, ...]:
+    """
+    Divide a range among the tables that hold it.
+
+    :param holdings: Those of the cascade that can answer, finest first.
+    :param start: The range, of whole buckets of the step.
+    :return: In order of time. A bucket longer than the step is taken as a whole, so a stretch of such may reach beyond
+        the range. What no table holds is in no stretch.
+    """
+    zone = cascade.tzinfo
+    fitting = [
+        holding for holding in holdings if holding.rollup is None or holding.rollup.interval.fits_into(step, zone)
+    ]
+    coarser = [holding for holding in holdings if holding not in fitting]
+    fine = [whole_part(holding, start, end, zone) for holding in fitting]
+    found = _coarser_stretches(coarser, without([(start, end)], fine), zone)
+    taken = [(stretch.start, stretch.end) for stretch in found]
+    for holding, span in reversed(list(zip(fitting, fine, strict=True))):
+        for free in without([span], taken):
+            found.append(Stretch(holding, *free, step))
+        taken.append(span)
+    return tuple(sorted(found, key=lambda stretch: stretch.start))
+
+
+def _coarser_stretches(coarser: Sequence[Holding], gaps: list[Span], zone: dt.tzinfo) -> list[Stretch]:
+    """Fill gaps from levels with longer buckets, the finest that holds them; such a bucket is taken as a whole."""
+    parts: list[tuple[Holding, Interval, list[Span]]] = []
+    for holding in coarser:
+        if holding.rollup is None:
+            continue
+        interval = holding.rollup.interval
+        spans = [
+            span for start, end in gaps if (span := whole_part(holding, start, end, zone, outward=True))[0] < span[1]
+        ]
+        gaps = without(gaps, spans)
+        parts.append((holding, interval, spans))
+    found: list[Stretch] = []
+    taken: list[Span] = []
+    for holding, interval, spans in reversed(parts):
+        for span in without(_united(spans), taken):
+            found.append(Stretch(holding, *span, interval, coarser=True))
+            taken.append(span)
+    return found
+
+
+def whole_part(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward: bool = False) -> Span:
+    """
+    The part of a span that a table holds, in whole buckets of that table.
+
+    :param outward: Whether buckets that reach beyond the span are taken; otherwise the span must consist of whole ones.
+    """
+    if holding.rollup is None:
+        return _cut(holding.start, holding.end, start, end)
+    interval = holding.rollup.interval
+    if outward:
+        start, end = interval.floor(start, zone), _ceiling(end, interval, zone)
+    own_start = None if holding.start is None else _ceiling(holding.start, interval, zone)
+    own_end = None if holding.end is None else interval.floor(holding.end, zone)
+    return _cut(own_start, own_end, start, end)
+
+
+def _cut(own_start: int | None, own_end: int | None, start: int, end: int) -> Span:
+    low = start if own_start is None else max(start, own_start)
+    return low, max(low, end if own_end is None else min(end, own_end))
+
+
+def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
+    """What is left of spans without others."""
+    left = [span for span in spans if span[0] < span[1]]
+    for start, end in others:
+        if start < end:
+            left = [
+                part
+                for low, high in left
+                for part in ((low, min(high, start)), (max(low, end), high))
+                if part[0] < part[1]
+            ]
+    return left
+
+
+def _united(spans: Iterable[Span]) -> list[Span]:
+    """Spans that touch or overlap as one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found

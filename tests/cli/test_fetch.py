@@ -1,0 +1,169 @@
+"""``fetch`` and ``verify-rollups``: formats, charts, and one line for each mistake."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cratedb_retention import Retention
+from cratedb_retention.model.reading import Cascade
+from support.benches import DuckBench
+from support.cascades import Source, chained, create, make_rows
+from support.command import Command
+
+pa = pytest.importorskip("pyarrow")
+# DuckDB adds up in any order, so that the last digit of an average varies.
+METRICS = ("--metric=temperature:max", "--metric=row_count")
+RANGE = ("--table-name=weather", "--from=2024-03-31", "--to=2024-03-31T06:00")
+
+
+@pytest.fixture
+def cascade(duck: DuckBench) -> Cascade:
+    """A cascade on a DuckDB file."""
+    holdings = {"raw": ("2024-03-31T04:00", None), "1h": ("2024-03-31", "2024-03-31T05:00"), "1d": (None, "2024-03-31")}
+    found = chained(create(duck, Source(make_rows(36)), holdings))
+    duck.tool.close()
+    duck.close()
+    return found
+
+
+@pytest.fixture
+def command(cascade: Cascade, duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """The command on it."""
+    monkeypatch.setattr(Retention, "cascade", lambda *_: cascade)
+    yield Command(duckdb_uri)
+
+
+def test_table(command: Command) -> None:
+    """A table for people: the zone in the head, each row with its level."""
+    out = command.ok("fetch", *RANGE, "--step=1h")
+    assert "ts (UTC)" in out
+    lines = out.splitlines()
+    assert "2024-03-31 00:00" in lines[3]
+    assert [line.split()[-1] for line in lines[3:9]] == ["1h", "1h", "1h", "1h", "1h", "raw"]
+
+
+def test_formats_say_the_same(command: Command, tmp_path: Path) -> None:
+    """JSON, YAML, CSV, Arrow and Parquet hold the same rows; a file's name says its format."""
+    import pyarrow.parquet
+
+    args = ("fetch", *RANGE, "--step=1h", "--by=station", "--by=outside", *METRICS)
+    rows = command.data(*args)
+    assert list(rows[0]) == ["ts", "station", "outside", "temperature_max", "row_count", "level"]
+    assert rows[0]["ts"] == "2024-03-31T00:00:00+00:00"
+    assert yaml.safe_load(command.ok(*args, "--format=yaml")) == rows
+    text = list(csv.DictReader(io.StringIO(command.ok(*args, "--format=csv"))))
+    assert [row["station"] or None for row in text] == [row["station"] for row in rows]
+    for name in ("x.parquet", "x.arrow"):
+        path = tmp_path / name
+        assert command.ok(*args, f"--output={path}") == ""
+        table = pyarrow.parquet.read_table(path) if name == "x.parquet" else pa.ipc.open_stream(path).read_all()
+        found = table.to_pylist()
+        assert [{**row, "ts": row["ts"].isoformat()} for row in found] == rows
+        assert str(table.schema.field("ts").type) == "timestamp[ms, tz=UTC]"
+    for name in ("x.json", "x.csv", "x.yaml"):
+        command.ok(*args, f"--output={tmp_path / name}")
+    assert json.loads((tmp_path / "x.json").read_text()) == rows
+    assert (tmp_path / "x.csv").read_text() == command.ok(*args, "--format=csv")
+
+
+def test_notes(command: Command) -> None:
+    """Where only longer buckets are left, a line beside the rows says so."""
+    outcome = command(
+        "fetch", "--table-name=weather", "--from=2024-03-30", "--to=2024-04-01", "--step=1h", "--format=csv"
+    )
+    assert outcome.code == 0
+    assert outcome.err == "Note: 2024-03-30 to 2024-03-31: only 1d is left, so buckets are longer than 1h\n"
+
+
+def test_nothing_is_there(command: Command) -> None:
+    """A range without rows is no error."""
+    out = command.ok("fetch", "--table-name=weather", "--from=2025-01-01", "--to=2025-01-02", "--step=1h")
+    assert out == "nothing is there in this stretch of time\n"
+    plotted = command.ok("fetch", "--table-name=weather", "--from=2025-01-01", "--to=2025-01-02", "--step=1h", "--plot")
+    assert plotted == "nothing to plot\n"
+    assert (
+        command.ok("fetch", "--table-name=weather", "--from=2025-01-01", "--to=2025-01-02", "--format=json") == "[]\n"
+    )
+
+
+def test_relative_times(command: Command) -> None:
+    """How long before the end, as Graphite and Grafana have it."""
+    more = ("--to=2024-03-31T06:00", "--step=1h", "--format=csv", *METRICS)
+    one = command.ok("fetch", "--table-name=weather", "--from=-6h", *more)
+    assert one == command.ok("fetch", "--table-name=weather", "--from=2024-03-31", *more)
+    assert one == command.ok("fetch", "--table-name=weather", "--from=now-6h", *more)
+
+
+def test_plot_in_a_pipe(command: Command) -> None:
+    """Without a terminal a chart has no colours; lines differ by letters, and the title says where they are from."""
+    out = command.ok("fetch", *RANGE, "--step=1h", "--by=outside", "--metric=temperature:max", "--plot")
+    lines = out.splitlines()
+    assert lines[0] == "weather, step 1h, from 1h, raw"
+    assert "\x1b" not in out
+    assert max(map(len, lines)) <= 100
+    assert [line for line in lines if line.startswith(("A ", "B ", "C "))] == [
+        "A temperature_max False",
+        "B temperature_max True",
+        "C temperature_max NULL",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--metric=temp"], "metric 'temp': there is none of this name. There are: temperature, bytes, row_count"),
+        (["--metric=temperature:foo"], "'foo' is no aggregate"),
+        (["--by=foo"], "it is no dimension of the cascade. There are: station, outside"),
+        (["--where=foo=1"], "it is no dimension of the cascade"),
+        (["--where=outside=perhaps"], "outside is BOOLEAN, and 'perhaps' is neither true nor false"),
+        (["--where=station"], "not of the form KEY=VALUE"),
+        (["--to=2024-03-01"], "it begins at 2024-03-31 and ends at 2024-03-01. Let it end later"),
+        (["--from=yesterday"], "not an ISO 8601 date and time"),
+        (["--from=-forever"], "it lies before the year 1"),
+        (["--step=1s", "--from=2024-01-01"], "more than 100,000. Choose a longer one"),
+        (["--step=7m"], "does not divide a day"),
+        (["--points=0"], "ask for 1 to 100,000"),
+        (["--points=10", "--step=1h"], "both are given"),
+        (["--fill=foo"], "'foo' is not one of"),
+        (["--format=foo"], "'foo' is not one of"),
+        (["--output=/nowhere/x.csv"], "No such file or directory"),
+        (["--plot", "--output=x.csv"], "both are given"),
+        (["--metric=bytes:p95"], "is left only as 1h, which lacks it"),
+    ],
+)
+def test_bad_input(command: Command, args: list[str], message: str) -> None:
+    """Each mistake is one line that says what to do."""
+    assert message.lower() in command.refused(2, "fetch", *RANGE, *args).lower()
+
+
+def test_without_a_cascade(duck: DuckBench) -> None:
+    """A table without rollups is not found."""
+    duck.tool.close()
+    duck.close()
+    message = Command(duck.uri).refused(1, "fetch", "--table-name=weather")
+    assert message.endswith("has no cascade. Create a downsample policy for it")
+
+
+def test_verify_rollups(command: Command, cascade: Cascade, duckdb_uri: str) -> None:
+    """What is right is said to be; what differs ends with 1 and is named."""
+    assert "right" in command.ok("verify-rollups", "--table-name=weather")
+    assert command.data("verify-rollups", "--table-name=weather") == []
+    import duckdb
+
+    path = duckdb_uri.removeprefix("duckdb:///")
+    with duckdb.connect(path) as connection:
+        connection.execute("UPDATE lab.weather_1h SET row_count = row_count + 1 WHERE ts = '2024-03-31T04:00:00Z'")
+    outcome = command("verify-rollups", "--table-name=weather", "--format=json")
+    assert outcome.code == 1
+    (difference,) = json.loads(outcome.out)
+    assert (difference["level"], difference["what"], difference["beneath"]) == ("1h", "row_count", "raw")
+    assert difference["start"] == "2024-03-31T04:00:00+00:00"
+    assert "1 level of weather differ" in outcome.err
+    assert "row_count" in command("verify-rollups", "--table-name=weather").out

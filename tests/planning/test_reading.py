@@ -1,0 +1,268 @@
+"""Which table of a cascade answers which stretch: by example, and as laws that hold for any holdings."""
+
+from __future__ import annotations
+
+import zoneinfo
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import Interval, parse_interval
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.instant import parse_instant, show, to_ms
+from cratedb_retention.model.reading import Cascade, Holding, Stretch
+from cratedb_retention.model.rollup import GAUGE, Rollup, level_table, make_metric
+from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets, without
+
+SOURCE = TableName("doc", "weather")
+TIME = Column("ts", "timestamp with time zone", Kind.TIME)
+METRIC = make_metric(Column("x", "double precision", Kind.NUMBER), GAUGE)
+VIENNA = zoneinfo.ZoneInfo("Europe/Vienna")
+
+
+def ms(text: str) -> int:
+    """An instant."""
+    return to_ms(parse_instant(text))
+
+
+def holding(name: str, start: int | None, end: int | None, zone: str = "UTC") -> Holding:
+    """What a level holds, or the raw rows."""
+    if name == "raw":
+        return Holding(None, SOURCE, start, end)
+    interval = parse_interval(name)
+    table = level_table(SOURCE, interval)
+    return Holding(Rollup(SOURCE, SOURCE, table, interval, TIME, (), (METRIC,), zone), table, start, end)
+
+
+def cascade(*holdings: Holding, zone: str = "UTC") -> Cascade:
+    """A cascade of these."""
+    return Cascade(SOURCE, TIME, (), (METRIC,), zone, holdings)
+
+
+def plan(found: Cascade, start: str, end: str, step: str) -> list[str]:
+    """The stretches in words."""
+    interval = parse_interval(step)
+    span = whole_buckets(ms(start), ms(end), interval, found.tzinfo)
+    return [words(stretch) for stretch in find_stretches(found, found.holdings, *span, interval)]
+
+
+def words(stretch: Stretch) -> str:
+    """A stretch as text."""
+    more = f" by {stretch.interval}" if stretch.coarser else ""
+    return f"{stretch.holding.name}: {show(stretch.start)} {show(stretch.end)}{more}"
+
+
+USUAL = cascade(
+    holding("raw", ms("2024-06-29"), None),
+    holding("1m", ms("2024-06-24"), ms("2024-07-01T09:59")),
+    holding("1h", ms("2024-04-01"), ms("2024-07-01T09:00")),
+    holding("1d", None, ms("2024-07-01")),
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step", "found"),
+    [
+        ("2024-06-30", "2024-07-01", "1h", ["1h: 2024-06-30 2024-07-01"]),
+        ("2024-06-30", "2024-07-01", "10m", ["1m: 2024-06-30 2024-07-01"]),
+        ("2024-06-30", "2024-07-01", "10s", ["raw: 2024-06-30 2024-07-01"]),
+        (
+            "2024-06-30",
+            "2024-07-01T10:30",
+            "1h",
+            [
+                "1h: 2024-06-30 2024-07-01T09:00Z",
+                "1m: 2024-07-01T09:00Z 2024-07-01T09:59Z",
+                "raw: 2024-07-01T09:59Z 2024-07-01T11:00Z",
+            ],
+        ),
+        (
+            "2024-06-30",
+            "2024-07-01T10:30",
+            "1d",
+            [
+                "1d: 2024-06-30 2024-07-01",
+                "1h: 2024-07-01 2024-07-01T09:00Z",
+                "1m: 2024-07-01T09:00Z 2024-07-01T09:59Z",
+                "raw: 2024-07-01T09:59Z 2024-07-02",
+            ],
+        ),
+        (
+            "2024-06-23T22:30",
+            "2024-06-24T01:00",
+            "10m",
+            ["1h: 2024-06-23T22:00Z 2024-06-24 by 1h", "1m: 2024-06-24 2024-06-24T01:00Z"],
+        ),
+        (
+            "2024-03-30T12:00",
+            "2024-04-01T01:00",
+            "1h",
+            ["1d: 2024-03-30 2024-04-01 by 1d", "1h: 2024-04-01 2024-04-01T01:00Z"],
+        ),
+        ("2024-03-01", "2024-05-01", "1mo", ["1d: 2024-03-01 2024-05-01"]),
+    ],
+)
+def test_examples(start: str, end: str, step: str, found: list[str]) -> None:
+    """A usual cascade: coarse where that is enough, fine where that is asked, coarse where only that is left."""
+    assert plan(USUAL, start, end, step) == found
+
+
+def test_a_bucket_that_is_too_long_is_taken_as_a_whole() -> None:
+    """Where raw rows begin in the middle of an hour that only its level holds, the hour is not counted twice."""
+    found = cascade(holding("raw", ms("2024-01-01T10:20"), None), holding("1h", None, ms("2024-01-01T12:00")))
+    assert plan(found, "2024-01-01T09:00", "2024-01-01T13:00", "1m") == [
+        "1h: 2024-01-01T09:00Z 2024-01-01T11:00Z by 1h",
+        "raw: 2024-01-01T11:00Z 2024-01-01T13:00Z",
+    ]
+
+
+def test_days_of_a_time_zone() -> None:
+    """Days begin at midnight of the zone, also when the clocks change; a week has 167 hours then."""
+    zone = "Europe/Vienna"
+    found = cascade(
+        holding("raw", ms("2024-03-31T10:00"), None, zone),
+        holding("1h", ms("2024-01-01"), ms("2024-03-31T12:00"), zone),
+        holding("1d", ms("2024-01-01"), ms("2024-03-30T23:00"), zone),
+        zone=zone,
+    )
+    assert plan(found, "2024-03-30T00:00+01:00", "2024-04-01T00:00+02:00", "1d") == [
+        "1d: 2024-03-29T23:00Z 2024-03-30T23:00Z",
+        "1h: 2024-03-30T23:00Z 2024-03-31T12:00Z",
+        "raw: 2024-03-31T12:00Z 2024-03-31T22:00Z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "points", "levels", "step"),
+    [
+        (24, 100, ["1m", "1h"], "15m"),
+        (24, 24, ["1m", "1h"], "1h"),
+        (24, 500, ["1m", "1h"], "5m"),
+        (24, 100_000, [], "1s"),
+        (24 * 30, 100, ["1h", "1d"], "8h"),
+        (24 * 365, 100, ["1h", "1d"], "1w"),
+        (24 * 365, 100, ["1h", "1d", "1mo"], "1w"),
+        (24 * 365 * 8, 100, ["1h", "1w"], "1mo"),
+        (24, 40, ["45m"], "45m"),
+        (24, 20, ["45m"], "3h"),
+        (24 * 365 * 9000, 10, [], "1y"),
+    ],
+)
+def test_points(hours: int, points: int, levels: list[str], step: str) -> None:
+    """The step is the shortest nice one with at most so many points, into which the shorter levels fit if one does."""
+    found = cascade(*(holding(name, None, None) for name in levels))
+    assert str(choose_step(found, 0, hours * HOUR, points)) == step
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step"),
+    [
+        ("2024-01-02", "2024-01-01", "1h"),
+        ("2024-01-01", "2024-01-01", "1h"),
+        ("2024-01-01", "2024-06-01", "1s"),
+        ("9998-01-01", "9999-12-31T01:00", "1d"),
+    ],
+)
+def test_ranges_that_make_no_sense(start: str, end: str, step: str) -> None:
+    """Backwards, empty, too fine, beyond the calendar."""
+    with pytest.raises(InvalidInput):
+        whole_buckets(ms(start), ms(end), parse_interval(step), VIENNA)
+
+
+BASE = ms("2024-03-25")
+HOUR = 3_600_000
+STEPS = ("1m", "10m", "1h", "3h", "1d", "1w", "1mo")
+LEVELS = ("10m", "1h", "1d", "1mo")
+instants = st.integers(0, 24 * 6 * 14).map(lambda tens: BASE + tens * 600_000)
+ends = st.one_of(st.none(), instants)
+
+
+@st.composite
+def cascades(draw: st.DrawFn) -> Cascade:
+    """Any levels of a cascade, holding anything."""
+    zone = draw(st.sampled_from(["UTC", "Europe/Vienna"]))
+    names = [name for name in ("raw", *LEVELS) if draw(st.booleans())]
+    return cascade(*(holding(name, draw(ends), draw(ends), zone) for name in names), zone=zone)
+
+
+def held(found: Cascade, table: Holding, instant: int) -> bool:
+    """Whether a table holds all of the bucket of its own that an instant lies in."""
+    low = high = instant
+    if table.rollup:
+        low = table.rollup.interval.floor(instant, found.tzinfo)
+        high = table.rollup.interval.end(low, found.tzinfo) - 1
+    return (table.start is None or table.start <= low) and (table.end is None or high < table.end)
+
+
+@given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS), st.data())
+def test_each_instant_is_in_one_stretch(found: Cascade, start: int, hours: int, step: str, data: st.DataObject) -> None:
+    """Each instant that some table holds is in exactly one stretch, of a table that holds it; others are in none."""
+    interval = parse_interval(step)
+    low, high = whole_buckets(start, start + hours * HOUR, interval, found.tzinfo)
+    stretches = find_stretches(found, found.holdings, low, high, interval)
+    edges = sorted({edge + by for s in stretches for edge in (s.start, s.end) for by in (-1, 0)} | {low, high - 1})
+    more = data.draw(st.lists(st.integers(low, high - 1), max_size=20))
+    for instant in [*(edge for edge in edges if low <= edge < high), *more]:
+        mine = [s for s in stretches if s.start <= instant < s.end]
+        holders = [table for table in found.holdings if held(found, table, instant)]
+        assert len(mine) == bool(holders)
+        for s in mine:
+            assert held(found, s.holding, instant)
+
+
+@given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS))
+def test_stretches_consist_of_whole_buckets(found: Cascade, start: int, hours: int, step: str) -> None:
+    """No bucket of a level is cut; what lies outside of the range belongs to a bucket that reaches into it."""
+    interval, zone = parse_interval(step), found.tzinfo
+    low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
+    stretches = find_stretches(found, found.holdings, low, high, interval)
+    for s in stretches:
+        assert s.start < s.end
+        own: Interval | None = s.holding.rollup.interval if s.holding.rollup else None
+        if own:
+            assert own.floor(s.start, zone) == s.start
+            assert own.floor(s.end, zone) == s.end
+        if s.coarser:
+            assert s.interval == own
+            assert own.end(own.floor(low, zone), zone) > low >= s.start or s.start >= low
+        else:
+            assert low <= s.start
+            assert s.end <= high
+            assert s.interval == interval
+    for one, other in pairwise(stretches):
+        assert one.end <= other.start
+
+
+@given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS))
+def test_the_coarsest_that_fits_answers(found: Cascade, start: int, hours: int, step: str) -> None:
+    """A stretch that fits has no coarser level that fits; one of longer buckets has no table that fits."""
+    interval, zone = parse_interval(step), found.tzinfo
+    low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
+    for s in find_stretches(found, found.holdings, low, high, interval):
+        fitting = [t for t in found.holdings if t.rollup is None or t.rollup.interval.fits_into(interval, zone)]
+        if not s.coarser:
+            better = fitting[fitting.index(s.holding) + 1 :]
+            assert not [t for t in better if held(found, t, s.start) and held(found, t, s.end - 1)]
+            continue
+        bucket = s.start
+        while bucket < s.end:
+            end = s.interval.end(bucket, zone)
+            tens = range(max(bucket, low), min(end, high), 600_000)
+            assert any(not any(held(found, t, instant) for t in fitting) for instant in tens)
+            bucket = end
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20))),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20))),
+)
+def test_without(spans: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+    """Spans without others hold exactly what the one have and the others have not."""
+    left = without(spans, others)
+    for number in range(21):
+        inside = any(low <= number < high for low, high in spans)
+        outside = any(low <= number < high for low, high in others)
+        assert any(low <= number < high for low, high in left) == (inside and not outside)
