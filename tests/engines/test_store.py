@@ -218,6 +218,30 @@ def test_damaged_policy(db: Database) -> None:
     assert db.left("metrics") == ["2024-06-15T00:00:00Z"]
 
 
+def test_damaged_policy_is_mended(db: Database) -> None:
+    """A row that is no policy is listed with the reason, can't be edited, can be deleted, and stays in the journal."""
+    kept = db.policy("delete", "metrics", "30d")
+    db.sql(
+        f"INSERT INTO {db.q('retention_policy', db.own_schema)} (strategy, table_name, retention_period, id, version)"
+        " VALUES ('delete', 'metrics', 'soon', 'damaged-1', 1)"
+    )
+    db.refresh("retention_policy", db.own_schema)
+    (damaged,) = db.tool.damaged_policies()
+    assert (damaged.id, damaged.row["retention_period"]) == ("damaged-1", "soon")
+    with pytest.raises(
+        InvalidInput, match="policy damaged-1: the stored policy is not valid: attribute retention_period"
+    ):
+        db.tool.edit_policy("damaged", {"retention_period": "3d"})
+    assert db.tool.delete_policy("damaged") == damaged
+    assert db.tool.damaged_policies() == []
+    assert [stored.policy for stored in db.tool.policies()] == [kept]
+    (entry,) = db.journal(event="policy-deleted")
+    said = {"strategy": "delete", "table_name": "metrics", "retention_period": "soon"}
+    expected = {**said, "id": "damaged-1", "version": 1}
+    assert (json.loads(entry["before"]), entry["policy_id"]) == (expected, "damaged-1")
+    assert "retention_period" in entry["message"]
+
+
 def test_apply(db: Database) -> None:
     """A file's policies are created, updated and, where wanted, deleted; once more changes nothing."""
     db.policy("delete", "a", "30d")

@@ -31,12 +31,22 @@ class StoredPolicy:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A row of the policy table that is no valid policy."""
+    """
+    A row of the policy table that is no valid policy: somebody wrote it by SQL, or it was taken over so.
+
+    :param row: The row as it is.
+    """
 
     id: str
     target: str
     reason: str
     enabled: bool
+    row: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the row says, and what is wrong with it, as plain values for JSON and YAML."""
+        said = {key: value for key, value in self.row.items() if value is not None}
+        return {**said, "damaged": self.reason}
 
 
 class PolicyStore:
@@ -62,7 +72,7 @@ class PolicyStore:
                 policies.append(StoredPolicy(row_to_policy(row), row["version"]))
             except (InvalidInput, ValueError) as error:
                 target = f"{row['table_schema'] or ''}.{row['table_name']}"
-                damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False))
+                damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False, row))
         return policies, damaged
 
     def get(self, identifier: str) -> StoredPolicy:
@@ -70,14 +80,27 @@ class PolicyStore:
         The policy with this identifier, or with the only one that begins so.
 
         :raises NotFound: if there is none.
+        :raises InvalidInput: if there are several, or its row is no valid policy.
+        """
+        found = self.find(identifier)
+        if isinstance(found, Damaged):
+            remedy = f"delete it (`cratedb-retention delete-policy --id {found.id}`) and create it anew"
+            raise InvalidInput(f"policy {found.id}", f"the stored policy is not valid: {found.reason}", remedy)
+        return found
+
+    def find(self, identifier: str) -> StoredPolicy | Damaged:
+        """
+        The same, also if its row is no valid policy.
+
+        :raises NotFound: if there is none.
         :raises InvalidInput: if there are several.
         """
         if not identifier:
             raise InvalidInput("policy", "no identifier", "`cratedb-retention list-policies` shows them")
-        policies, _ = self.all()
-        found = [stored for stored in policies if stored.policy.id == identifier] or [
-            stored for stored in policies if (stored.policy.id or "").startswith(identifier)
-        ]
+        policies, damaged = self.all()
+        rows: dict[str, StoredPolicy | Damaged] = {stored.policy.id or "": stored for stored in policies}
+        rows.update({row.id: row for row in damaged})
+        found = [rows[identifier]] if identifier in rows else [rows[key] for key in rows if key.startswith(identifier)]
         if not found:
             raise NotFound(f"policy {identifier}", "does not exist", "`cratedb-retention list-policies` shows them")
         if len(found) > 1:
@@ -134,6 +157,27 @@ class PolicyStore:
         before = self._lock(identifier, version)
         self._conditionally(identifier, before, lambda where: sa.delete(self._table).where(*where))
         self._write(Event.POLICY_DELETED, row_to_policy(_own(before)), None)
+
+    def delete_damaged(self, damaged: Damaged) -> None:
+        """
+        Delete a row that is no valid policy; the journal keeps it as it was.
+
+        :raises Conflict: if somebody else changed it since.
+        :raises NotFound: if it is gone.
+        """
+        before = self._lock(damaged.id, damaged.row["version"])
+        self._conditionally(damaged.id, before, lambda where: sa.delete(self._table).where(*where))
+        said = {key: value for key, value in _own(before).items() if value is not None}
+        entry = Entry(
+            Event.POLICY_DELETED,
+            table_schema=before["table_schema"],
+            table_name=before["table_name"],
+            policy_id=damaged.id,
+            strategy=before["strategy"],
+            message=f"not a valid policy: {damaged.reason}",
+            before=json.dumps(said, ensure_ascii=False, default=str),
+        )
+        self._journal.write(entry)
 
     def version_of(self, identifier: str) -> int | None:
         """The version of a policy that is enabled; None if it is not, or gone."""
