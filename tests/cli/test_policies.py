@@ -21,6 +21,14 @@ def _create(command: Command, *args: str) -> dict[str, Any]:
     return dict(policy)
 
 
+def test_exit_codes(command: Command) -> None:
+    """A strategy that DuckDB does not have is wrong input; a version that is not the present one is a conflict."""
+    moves = ("--reallocation-attribute-name=storage", "--reallocation-attribute-value=cold")
+    assert "DuckDB has no nodes" in command.refused(2, "create", "--strategy=reallocate", *MINIMAL[1:], *moves)
+    command.ok("create", *MINIMAL, "--id=mine")
+    assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=7", "--disabled")
+
+
 def test_damaged_row(command: Command, path: Path) -> None:
     """A row that is no valid policy is listed in every format, explained where it is edited, and can be deleted."""
     command.ok("create-policy", *MINIMAL, "--id=good")

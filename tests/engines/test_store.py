@@ -212,6 +212,8 @@ def test_damaged_policy(db: Database) -> None:
     db.refresh("retention_policy", db.own_schema)
     report = db.run()
     assert (report.problems, report.partitions, report.ok) == (4, 1, False)
+    (ended,) = db.journal(event="run-finished")
+    assert (ended["outcome"], ended["message"].split(", ")[-1]) == ("problem", "4 problems")
     assert {row["policy_id"] for row in db.journal(event="held")} == set(damages)
     assert len(db.tool.policies()) == 1
     assert len(db.tool.check()) >= 4
