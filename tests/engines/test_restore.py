@@ -41,6 +41,28 @@ def test_back_into_the_table(db: Database, archived: str) -> None:
     assert [row["outcome"] for row in db.journal(event="restored")] == ["done", "done"]
 
 
+def test_verify_keeps_to_its_own_schema(crate: CrateBench) -> None:
+    """The copy is never in the schema of the users' tables; one that a killed verification left is dropped."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [APRIL, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    assert crate.run().partitions == 1
+    crate.create("retention_verify_0123456789ab", BY_MONTH, schema=crate.own_schema)
+    with crate.statements() as sent:
+        (verified,) = crate.tool.verify_snapshots()
+    assert "counted 1 rows" in (verified.found or "")
+    assert any("schema_rename_replacement" in statement for statement in sent)
+    tables = crate.rows(
+        "SELECT table_schema FROM information_schema.tables WHERE table_name LIKE 'retention_verify%'"
+        " AND table_schema IN (?, ?)",
+        [crate.schema, crate.own_schema],
+    )
+    assert tables == []
+    drops = [statement for statement in sent if statement.startswith("DROP TABLE")]
+    assert drops and all(crate.own_schema in statement for statement in drops)
+    assert crate.left("metrics") == [JUNE]
+
+
 def test_killed_before_the_thaw(crate: CrateBench) -> None:
     """A restore that ends right after RESTORE leaves a partition frozen; the next run thaws it, and keeps its rows."""
     crate.create("metrics", BY_MONTH, by=["month"])

@@ -83,9 +83,10 @@ def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord
 def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> list[Verified]:
     """Read each snapshot that fits; one that is damaged does not stop the others."""
     found = []
+    engine.archive.tidy(store.schema)
     for record in find_snapshots(store, request):
         try:
-            found.append(Verified(record, found=engine.archive.verify(record.archived)))
+            found.append(Verified(record, found=engine.archive.verify(record.archived, store.schema)))
         except RetentionError as error:
             found.append(Verified(record, error=str(error)))
     return found
