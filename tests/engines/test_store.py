@@ -12,6 +12,7 @@ import pytest
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.journal import JournalFilter
 from support.benches import CrateBench
 from support.databases import MONTH, TIME, Database
@@ -258,6 +259,31 @@ def test_apply(db: Database) -> None:
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == shown
     assert {s.policy.table_name: str(s.policy.retention_period) for s in db.tool.policies()} == {"a": "60d", "c": "1y"}
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == [Action.KEEP, Action.KEEP]
+
+
+def test_apply_many(db: Database) -> None:
+    """A thousand new policies cost a fixed number of reads; each is stored, and each is in the journal."""
+
+    def policies(tables: range) -> list[Policy]:
+        return [
+            make_policy(strategy="delete", table_schema=db.schema, table_name=f"t_{i}", retention_period="60d")
+            for i in tables
+        ]
+
+    db.tool.policies()
+    counts = []
+    for tables in (range(1), range(1, 1001)):
+        with db.statements() as sent:
+            db.tool.apply(policies(tables))
+        counts.append(sum(statement.startswith("SELECT") for statement in sent))
+        assert len(sent) < 30
+    assert counts[0] == counts[1]
+    assert {s.policy.table_name for s in db.tool.policies()} == {f"t_{i}" for i in range(1001)}
+    entries = db.tool.journal(JournalFilter(event="policy-created", limit=2000))
+    assert len({entry["policy_id"] for entry in entries}) == len(entries) == 1001
+    with pytest.raises(Conflict, match="does delete there already"):
+        db.tool.store.policies.create_all(policies(range(1000, 1003)))
+    assert len(db.tool.policies()) == 1001
 
 
 def test_policies_survive_the_connection(db: Database) -> None:
