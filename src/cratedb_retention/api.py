@@ -46,7 +46,7 @@ from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.journal import JournalFilter
-from cratedb_retention.store.policies import StoredPolicy
+from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
@@ -110,6 +110,12 @@ class Retention:
         stored, _ = self.store.policies.all()
         return [item for item in stored if (selection or Selection()).fits(item.policy)]
 
+    def damaged_policies(self, selection: Selection | None = None) -> list[Damaged]:
+        """The rows of the policy table that are no valid policies, as far as they are chosen."""
+        self.store.require()
+        _, damaged = self.store.policies.all()
+        return [row for row in damaged if (selection or Selection()).fits_row(row)]
+
     def create_policy(self, **attributes: Any) -> Policy:
         """
         Store a new policy.
@@ -144,16 +150,19 @@ class Retention:
         self._check_supported(policy)
         return self.store.policies.update(policy, stored.version if version is None else version)
 
-    def delete_policy(self, identifier: str, version: int | None = None) -> Policy:
+    def delete_policy(self, identifier: str, version: int | None = None) -> Policy | Damaged:
         """
-        Delete a stored policy.
+        Delete a stored policy, or a row that is no valid policy.
 
         :param identifier: Its identifier, or the beginning of it.
         :raises NotFound: if there is no such policy.
         :raises Conflict: if somebody else changed the policy since.
         """
         self.store.require()
-        stored = self.store.policies.get(identifier)
+        stored = self.store.policies.find(identifier)
+        if isinstance(stored, Damaged):
+            self.store.policies.delete_damaged(stored)
+            return stored
         self.store.policies.delete(stored.policy.id or "", stored.version if version is None else version)
         return stored.policy
 

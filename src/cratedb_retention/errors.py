@@ -50,7 +50,9 @@ class Conflict(RetentionError):
 
 
 class Unsupported(RetentionError):
-    """The operation has no meaning on this kind of database."""
+    """What a person asked for has no meaning on this kind of database."""
+
+    exit_code = EXIT_USAGE
 
 
 class DatabaseError(RetentionError):

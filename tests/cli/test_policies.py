@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from support.command import Command
@@ -17,6 +19,32 @@ def _create(command: Command, *args: str) -> dict[str, Any]:
     identifier = out.removeprefix("created policy ").partition(":")[0]
     (policy,) = command.data("list-policies", f"--policy={identifier}")
     return dict(policy)
+
+
+def test_exit_codes(command: Command) -> None:
+    """A strategy that DuckDB does not have is wrong input; a version that is not the present one is a conflict."""
+    moves = ("--reallocation-attribute-name=storage", "--reallocation-attribute-value=cold")
+    assert "DuckDB has no nodes" in command.refused(2, "create", "--strategy=reallocate", *MINIMAL[1:], *moves)
+    command.ok("create", *MINIMAL, "--id=mine")
+    assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=7", "--disabled")
+
+
+def test_damaged_row(command: Command, path: Path) -> None:
+    """A row that is no valid policy is listed in every format, explained where it is edited, and can be deleted."""
+    command.ok("create-policy", *MINIMAL, "--id=good")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "INSERT INTO ext.retention_policy (strategy, table_name, retention_period, id, version)"
+            " VALUES ('delete', 'metrics', 'soon', 'bad', 1)"
+        )
+    assert "policy bad is damaged: attribute retention_period" in command.ok("list-policies")
+    rows = {row["id"]: row for row in command.data("list-policies")}
+    assert rows["bad"]["retention_period"] == "soon"
+    assert "retention_period" in rows["bad"]["damaged"]
+    assert "damaged" not in rows["good"]
+    assert "Delete it" in command.refused(2, "edit-policy", "--id=bad", "--retention-period=3d")
+    assert command.ok("delete-policy", "--id=bad").startswith("deleted policy bad: a row for ")
+    assert [row["id"] for row in command.data("list-policies")] == ["good"]
 
 
 @pytest.mark.parametrize("name", ["create-policy", "create", "add", "add-policy"])

@@ -5,6 +5,7 @@ Bringing archived partitions back, on both engines: into their table and beside 
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
@@ -38,6 +39,68 @@ def test_back_into_the_table(db: Database, archived: str) -> None:
     db.fill(archived, [MAY])
     assert db.count(archived, f"month = '2024-05-01' AND ts = '{MAY}'") == 3
     assert [row["outcome"] for row in db.journal(event="restored")] == ["done", "done"]
+
+
+def test_verify_keeps_to_its_own_schema(crate: CrateBench) -> None:
+    """The copy is never in the schema of the users' tables; one that a killed verification left is dropped."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [APRIL, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    assert crate.run().partitions == 1
+    crate.create("retention_verify_0123456789ab", BY_MONTH, schema=crate.own_schema)
+    with crate.statements() as sent:
+        (verified,) = crate.tool.verify_snapshots()
+    assert "counted 1 rows" in (verified.found or "")
+    assert any("schema_rename_replacement" in statement for statement in sent)
+    tables = crate.rows(
+        "SELECT table_schema FROM information_schema.tables WHERE table_name LIKE 'retention_verify%'"
+        " AND table_schema IN (?, ?)",
+        [crate.schema, crate.own_schema],
+    )
+    assert tables == []
+    drops = [statement for statement in sent if statement.startswith("DROP TABLE")]
+    assert drops and all(crate.own_schema in statement for statement in drops)
+    assert crate.left("metrics") == [JUNE]
+
+
+def test_killed_before_the_thaw(crate: CrateBench) -> None:
+    """A restore that ends right after RESTORE leaves a partition frozen; the next run thaws it, and keeps its rows."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [APRIL, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    assert crate.run().partitions == 1
+
+    def die(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if statement.startswith("ALTER TABLE"):
+            raise KeyboardInterrupt
+
+    engine = crate.tool.engine.database.engine
+    sa.event.listen(engine, "before_cursor_execute", die)
+    with pytest.raises(KeyboardInterrupt):
+        crate.tool.restore(RestoreRequest(table_name="metrics"))
+    sa.event.remove(engine, "before_cursor_execute", die)
+    assert (crate.frozen("metrics"), crate.left("metrics")) == (1, [APRIL, JUNE])
+
+    report = crate.run()
+    assert (report.ok, report.partitions) == (True, 0)
+    assert (crate.frozen("metrics"), crate.left("metrics")) == (0, [APRIL, JUNE])
+    assert not crate.tool.store.freezes.all()
+    crate.fill("metrics", [APRIL])
+    assert crate.count("metrics") == 3
+
+
+def test_there_already_and_frozen_by_hand(crate: CrateBench) -> None:
+    """A restore that is refused leaves no note, so that nobody thaws what a person froze."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [APRIL, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    assert crate.run().partitions == 1
+    crate.fill("metrics", [APRIL])
+    crate.sql(f"ALTER TABLE {crate.q('metrics')} PARTITION (month = '2024-04-01') SET (\"blocks.write\" = true)")
+    (restored,) = crate.tool.restore(RestoreRequest(table_name="metrics"))
+    assert restored.error
+    assert not crate.tool.store.freezes.all()
+    assert crate.frozen("metrics") == 1
 
 
 def test_on_hold_until_released(db: Database, archived: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.journal import JournalFilter
 from support.benches import CrateBench
 from support.databases import MONTH, TIME, Database
@@ -212,10 +213,36 @@ def test_damaged_policy(db: Database) -> None:
     db.refresh("retention_policy", db.own_schema)
     report = db.run()
     assert (report.problems, report.partitions, report.ok) == (4, 1, False)
+    (ended,) = db.journal(event="run-finished")
+    assert (ended["outcome"], ended["message"].split(", ")[-1]) == ("problem", "4 problems")
     assert {row["policy_id"] for row in db.journal(event="held")} == set(damages)
     assert len(db.tool.policies()) == 1
     assert len(db.tool.check()) >= 4
     assert db.left("metrics") == ["2024-06-15T00:00:00Z"]
+
+
+def test_damaged_policy_is_mended(db: Database) -> None:
+    """A row that is no policy is listed with the reason, can't be edited, can be deleted, and stays in the journal."""
+    kept = db.policy("delete", "metrics", "30d")
+    db.sql(
+        f"INSERT INTO {db.q('retention_policy', db.own_schema)} (strategy, table_name, retention_period, id, version)"
+        " VALUES ('delete', 'metrics', 'soon', 'damaged-1', 1)"
+    )
+    db.refresh("retention_policy", db.own_schema)
+    (damaged,) = db.tool.damaged_policies()
+    assert (damaged.id, damaged.row["retention_period"]) == ("damaged-1", "soon")
+    with pytest.raises(
+        InvalidInput, match="policy damaged-1: the stored policy is not valid: attribute retention_period"
+    ):
+        db.tool.edit_policy("damaged", {"retention_period": "3d"})
+    assert db.tool.delete_policy("damaged") == damaged
+    assert db.tool.damaged_policies() == []
+    assert [stored.policy for stored in db.tool.policies()] == [kept]
+    (entry,) = db.journal(event="policy-deleted")
+    said = {"strategy": "delete", "table_name": "metrics", "retention_period": "soon"}
+    expected = {**said, "id": "damaged-1", "version": 1}
+    assert (json.loads(entry["before"]), entry["policy_id"]) == (expected, "damaged-1")
+    assert "retention_period" in entry["message"]
 
 
 def test_apply(db: Database) -> None:
@@ -232,6 +259,31 @@ def test_apply(db: Database) -> None:
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == shown
     assert {s.policy.table_name: str(s.policy.retention_period) for s in db.tool.policies()} == {"a": "60d", "c": "1y"}
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == [Action.KEEP, Action.KEEP]
+
+
+def test_apply_many(db: Database) -> None:
+    """A thousand new policies cost a fixed number of reads; each is stored, and each is in the journal."""
+
+    def policies(tables: range) -> list[Policy]:
+        return [
+            make_policy(strategy="delete", table_schema=db.schema, table_name=f"t_{i}", retention_period="60d")
+            for i in tables
+        ]
+
+    db.tool.policies()
+    counts = []
+    for tables in (range(1), range(1, 1001)):
+        with db.statements() as sent:
+            db.tool.apply(policies(tables))
+        counts.append(sum(statement.startswith("SELECT") for statement in sent))
+        assert len(sent) < 30
+    assert counts[0] == counts[1]
+    assert {s.policy.table_name for s in db.tool.policies()} == {f"t_{i}" for i in range(1001)}
+    entries = db.tool.journal(JournalFilter(event="policy-created", limit=2000))
+    assert len({entry["policy_id"] for entry in entries}) == len(entries) == 1001
+    with pytest.raises(Conflict, match="does delete there already"):
+        db.tool.store.policies.create_all(policies(range(1000, 1003)))
+    assert len(db.tool.policies()) == 1001
 
 
 def test_policies_survive_the_connection(db: Database) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
 from cratedb_retention.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from cratedb_retention.model.policy import Policy
+    from cratedb_retention.store.policies import Damaged
 
 
 @click.command("delete-policy")
@@ -15,7 +21,8 @@ from cratedb_retention.errors import InvalidInput
 @options.tags
 def command(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...]) -> None:
     """
-    Delete one policy, or all with some tags. Data is not touched, and the journal keeps what they said.
+    Delete one policy, or all with some tags. Data is not touched, and the journal keeps what they said. By its
+    identifier, a row that is no valid policy can be deleted, too.
 
     \b
     Examples:
@@ -29,6 +36,14 @@ def command(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...
     with options.open_retention(dburi, schema) as retention:
         gone = [retention.delete_policy(id)] if id else retention.delete_policies(parse_tag_filter(tags))
         for policy in gone:
-            say(f"deleted policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")
+            say(f"deleted policy {policy.id}: {_describe(policy)}")
         if not gone:
             say(f"no policy has the tags {parse_tag_filter(tags)}")
+
+
+def _describe(gone: Policy | Damaged) -> str:
+    from cratedb_retention.model.policy import Policy
+
+    if isinstance(gone, Policy):
+        return f"{gone.strategy} {gone.target} after {gone.retention_period}"
+    return f"a row for {gone.target} that was no valid policy"

@@ -10,7 +10,7 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, short, write_data, write_table
 
 if TYPE_CHECKING:
-    from cratedb_retention.store.policies import StoredPolicy
+    from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 
 @click.command("list-policies")
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @options.output_format
 def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
     """
-    List the policies.
+    List the policies. Rows of the policy table that are no valid policies are shown with the reason; runs report them,
+    and `delete-policy` removes them.
 
     \b
     Examples:
@@ -27,12 +28,16 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
       cratedb-retention list-policies --tags=acme --format=json
     """
     with options.open_retention(dburi, schema) as retention:
-        found = retention.policies(chosen.read(retention))
+        selection = chosen.read(retention)
+        found, damaged = retention.policies(selection), retention.damaged_policies(selection)
     if form != "table":
-        write_data([{**item.policy.to_dict(), "version": item.version} for item in found], form)
-    elif found:
+        data = [{**item.policy.to_dict(), "version": item.version} for item in found]
+        write_data([*data, *(row.to_dict() for row in damaged)], form)
+    elif found or damaged:
         columns = ("id", "strategy", "table", "retention", "destination", "tags", "enabled", "version")
-        write_table(columns, [_row(item) for item in found], right=("version",))
+        write_table(columns, [*map(_row, found), *map(_damaged_row, damaged)], right=("version",))
+        for row in damaged:
+            say(f"policy {short(row.id)} is damaged: {row.reason}")
     else:
         say("no policies; `cratedb-retention create-policy` makes one")
 
@@ -49,6 +54,12 @@ def _row(item: StoredPolicy) -> tuple[object, ...]:
         policy.enabled,
         item.version,
     )
+
+
+def _damaged_row(damaged: Damaged) -> tuple[object, ...]:
+    row = damaged.row
+    said = (row["strategy"], damaged.target.removeprefix("."), row["retention_period"], None, None)
+    return (short(damaged.id), *said, "damaged", row["version"])
 
 
 def _destination(item: StoredPolicy) -> str | None:

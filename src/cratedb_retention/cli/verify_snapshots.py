@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @options.output_format
 def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) -> None:
     """
-    Read snapshots back and compare them with what was archived. On CrateDB each is restored beside its table, counted
-    and dropped again, so there must be room for the largest. Ends with 1 if any is damaged.
+    Read snapshots back and compare them with what was archived. On CrateDB each is restored into the schema of the
+    toolkit's tables, counted and dropped again, so there must be room for the largest. Ends with 1 if any is damaged.
 
     \b
     Examples:

@@ -50,10 +50,14 @@ class Archive(Protocol):
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
         """The states of snapshots, by repository and name; those that do not exist are missing."""
 
-    def verify(self, snapshot: Archived) -> str:
+    def tidy(self, schema: str) -> None:
+        """Drop the copies that an interrupted verification left in a schema."""
+
+    def verify(self, snapshot: Archived, schema: str) -> str:
         """
         Read a snapshot back and say in words what was found to be right.
 
+        :param schema: Of the toolkit's own tables: where a copy may be for a while.
         :raises RetentionError: if anything about it is not right.
         """
 

@@ -104,14 +104,11 @@ def apply_changes(store: PolicyStore, changes: Iterable[Change]) -> None:
 
     :raises Conflict: if somebody else changed a policy since the comparison.
     """
-    ordered = sorted(changes, key=lambda change: change.action is Action.DELETE)
-    for change in ordered:
-        match change.action:
-            case Action.CREATE:
-                store.create(change.policy)
-            case Action.UPDATE:
-                store.update(change.policy, change.version)
-            case Action.DELETE:
-                store.delete(change.policy.id or "", change.version)
-            case Action.KEEP:
-                continue
+    by_action: dict[Action, list[Change]] = {action: [] for action in Action}
+    for change in changes:
+        by_action[change.action].append(change)
+    for change in by_action[Action.UPDATE]:
+        store.update(change.policy, change.version)
+    store.create_all(change.policy for change in by_action[Action.CREATE])
+    for change in by_action[Action.DELETE]:
+        store.delete(change.policy.id or "", change.version)

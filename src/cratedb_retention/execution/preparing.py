@@ -46,6 +46,14 @@ class Selection:
             and (self.policy_id is None or policy.id == self.policy_id)
         )
 
+    def fits_row(self, row: Damaged) -> bool:
+        """Tell whether a row that is no valid policy is chosen, by what it says."""
+        return (
+            (self.strategy is None or row.row["strategy"] == self.strategy)
+            and self.tags.fits(row.row["tags"] or ())
+            and (self.policy_id is None or row.id == self.policy_id)
+        )
+
 
 @dataclass(frozen=True)
 class Prepared:

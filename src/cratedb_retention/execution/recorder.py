@@ -46,9 +46,9 @@ class Recorder:
             replace(
                 self._run,
                 event=Event.RUN_FINISHED,
-                outcome=Outcome.DONE if report.ok and error is None else Outcome.FAILED,
+                outcome=Outcome.FAILED if error is not None else _outcome(report),
                 message=f"{report.done} done, {report.failed} failed, {report.skipped} skipped, "
-                f"{report.deferred} deferred, {report.held} held",
+                f"{report.deferred} deferred, {report.held} held, {plural(report.problems, 'problem')}",
                 error=None if error is None else f"ended early: {error!r}",
                 partitions=report.partitions,
                 rows=report.rows,
@@ -114,3 +114,10 @@ class Recorder:
         policy = self._prepared.policies.get(policy_id or "")
         strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
         return replace(self._run, policy_id=policy_id, strategy=strategy, tags=tags)
+
+
+def _outcome(report: Report) -> Outcome:
+    """Where nothing failed, and somebody has to look at something nevertheless, that is what the run ended with."""
+    if report.failed or report.skipped:
+        return Outcome.FAILED
+    return Outcome.PROBLEM if report.problems else Outcome.DONE

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import NotFound, RetentionError
+from cratedb_retention.errors import Conflict, NotFound, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.instant import from_ms, show, to_ms
@@ -82,9 +83,10 @@ def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord
 def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> list[Verified]:
     """Read each snapshot that fits; one that is damaged does not stop the others."""
     found = []
+    engine.archive.tidy(store.schema)
     for record in find_snapshots(store, request):
         try:
-            found.append(Verified(record, found=engine.archive.verify(record.archived)))
+            found.append(Verified(record, found=engine.archive.verify(record.archived, store.schema)))
         except RetentionError as error:
             found.append(Verified(record, error=str(error)))
     return found
@@ -131,7 +133,7 @@ def _restore_one(
         # The hold comes first: from the moment that the rows are there, a run may be looking at them.
         store.holds.place(hold)
     try:
-        rows = engine.archive.restore(archived, target)
+        rows = _bring_back(engine, store, archived, target)
     except RetentionError as error:
         if hold is not None and not was_held:
             store.holds.release(hold.id)
@@ -141,6 +143,23 @@ def _restore_one(
         store.snapshots.mark(archived.repository, archived.name, SnapshotStage.RESTORED)
     _note(store, record, target, rows, None)
     return Restored(record, target, rows, hold.id if hold else None)
+
+
+def _bring_back(engine: Engine, store: Store, archived: Archived, target: TableName) -> int | None:
+    """
+    Restore, and note before that it comes back as frozen as it was archived: if this is killed before the thaw, the
+    next run does it.
+    """
+    noted = engine.capabilities.freezes and store.freezes.note(target, archived.columns, archived.values)
+    try:
+        rows = engine.archive.restore(archived, target)
+    except Conflict:  # It is there already, and who froze it is another matter.
+        if noted:
+            store.freezes.remove(target, [archived.values])
+        raise
+    if engine.capabilities.freezes:
+        store.freezes.remove(target, [archived.values])
+    return rows
 
 
 def _hold_for(record: SnapshotRecord, clock: Clock, actor: Actor) -> LegalHold:

@@ -6,14 +6,14 @@ dropped, so that a run that was killed in between leaves a trace, and the next o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.store.codec import partition_to_text, text_to_partition
 
@@ -40,19 +40,29 @@ class FreezeStore:
     def add(self, step: FreezePartitions, run_id: str) -> None:
         """Note that partitions are about to be frozen."""
         for piece in step.pieces:
-            text = partition_to_text(step.columns, piece.partition.values)
-            row = {
-                "id": _key(step.table, piece.partition.values),
-                "table_schema": step.table.schema,
-                "table_name": step.table.name,
-                "partition": text,
-                "run_id": run_id,
-                "frozen_at": self._clock.now(),
-            }
-            try:
-                self._database.execute(sa.insert(self._table).values(**row))
-            except Conflict:  # An interrupted run noted it already.
-                continue
+            self.note(step.table, step.columns, piece.partition.values, run_id)
+
+    def note(
+        self, table: TableName, columns: Sequence[Column], values: tuple[Value, ...], run_id: str | None = None
+    ) -> bool:
+        """
+        Note that one partition is about to be frozen, or to come back frozen.
+
+        :return: Whether it is new; if not, an interrupted run noted it already.
+        """
+        row = {
+            "id": _key(table, values),
+            "table_schema": table.schema,
+            "table_name": table.name,
+            "partition": partition_to_text(columns, values),
+            "run_id": run_id,
+            "frozen_at": self._clock.now(),
+        }
+        try:
+            self._database.execute(sa.insert(self._table).values(**row))
+        except Conflict:
+            return False
+        return True
 
     def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
         """Note that partitions are not frozen any more, or gone."""

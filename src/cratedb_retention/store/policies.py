@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.codec import policy_to_row, row_to_policy
 from cratedb_retention.store.journal import Entry, Event, Journal
 
+# Policies in one INSERT.
+BATCH = 200
+
 
 @dataclass(frozen=True)
 class StoredPolicy:
@@ -31,12 +34,22 @@ class StoredPolicy:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A row of the policy table that is no valid policy."""
+    """
+    A row of the policy table that is no valid policy: somebody wrote it by SQL, or it was taken over so.
+
+    :param row: The row as it is.
+    """
 
     id: str
     target: str
     reason: str
     enabled: bool
+    row: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the row says, and what is wrong with it, as plain values for JSON and YAML."""
+        said = {key: value for key, value in self.row.items() if value is not None}
+        return {**said, "damaged": self.reason}
 
 
 class PolicyStore:
@@ -62,7 +75,7 @@ class PolicyStore:
                 policies.append(StoredPolicy(row_to_policy(row), row["version"]))
             except (InvalidInput, ValueError) as error:
                 target = f"{row['table_schema'] or ''}.{row['table_name']}"
-                damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False))
+                damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False, row))
         return policies, damaged
 
     def get(self, identifier: str) -> StoredPolicy:
@@ -70,14 +83,27 @@ class PolicyStore:
         The policy with this identifier, or with the only one that begins so.
 
         :raises NotFound: if there is none.
+        :raises InvalidInput: if there are several, or its row is no valid policy.
+        """
+        found = self.find(identifier)
+        if isinstance(found, Damaged):
+            remedy = f"delete it (`cratedb-retention delete-policy --id {found.id}`) and create it anew"
+            raise InvalidInput(f"policy {found.id}", f"the stored policy is not valid: {found.reason}", remedy)
+        return found
+
+    def find(self, identifier: str) -> StoredPolicy | Damaged:
+        """
+        The same, also if its row is no valid policy.
+
+        :raises NotFound: if there is none.
         :raises InvalidInput: if there are several.
         """
         if not identifier:
             raise InvalidInput("policy", "no identifier", "`cratedb-retention list-policies` shows them")
-        policies, _ = self.all()
-        found = [stored for stored in policies if stored.policy.id == identifier] or [
-            stored for stored in policies if (stored.policy.id or "").startswith(identifier)
-        ]
+        policies, damaged = self.all()
+        rows: dict[str, StoredPolicy | Damaged] = {stored.policy.id or "": stored for stored in policies}
+        rows.update({row.id: row for row in damaged})
+        found = [rows[identifier]] if identifier in rows else [rows[key] for key in rows if key.startswith(identifier)]
         if not found:
             raise NotFound(f"policy {identifier}", "does not exist", "`cratedb-retention list-policies` shows them")
         if len(found) > 1:
@@ -90,22 +116,44 @@ class PolicyStore:
 
         :raises Conflict: if the identifier is taken, or a policy of the same kind covers the same data already.
         """
-        policy = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
-        same = next((s.policy for s in self.all()[0] if identity(s.policy) == identity(policy)), None)
-        if same is not None:
-            raise Conflict(
-                f"policy for {policy.target}",
-                f"policy {same.id} does {same.strategy} there already, after {same.retention_period}",
-                f"change it: `cratedb-retention edit-policy --id {same.id}`",
-            )
-        row = policy_to_row(policy, 1, self._clock.now(), self._actor.name)
+        return self.create_all([policy])[0]
+
+    def create_all(self, policies: Iterable[Policy]) -> list[Policy]:
+        """
+        Store new policies, some hundred in a statement. If one can't be, none is.
+
+        :raises Conflict: as :meth:`create`.
+        """
+        new = [p if p.id else p.model_copy(update={"id": str(uuid.uuid4())}) for p in policies]
+        if not new:
+            return []
+        stored, damaged = self.all()
+        by_rule = {identity(item.policy): item.policy for item in stored}
+        taken = {item.policy.id for item in stored} | {row.id for row in damaged}
+        for policy in new:
+            _check_new(policy, by_rule, taken)
+            by_rule[identity(policy)] = policy
+            taken.add(policy.id)
+        for start in range(0, len(new), BATCH):
+            self._insert(new[start : start + BATCH])
+        return new
+
+    def _insert(self, policies: Sequence[Policy]) -> None:
+        rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in policies]
+        statement = sa.insert(self._table)
         try:
-            self._database.execute(sa.insert(self._table).values(**row))
+            # Where several rows go in one INSERT, CrateDB may leave out one whose identifier was taken in the meantime.
+            count = (
+                self._database.execute(statement, rows)
+                if len(rows) > 1
+                else self._database.execute(statement.values(**rows[0]))
+            )
+            self._database.refresh(self._table)
         except Conflict:
-            raise Conflict(f"policy {policy.id}", "the identifier is taken", "choose another one") from None
-        self._database.refresh(self._table)
-        self._write(Event.POLICY_CREATED, None, policy)
-        return policy
+            raise _taken(policies) from None
+        if 0 <= count < len(rows):
+            raise _taken(policies)
+        self._journal.write(*(_entry(Event.POLICY_CREATED, None, policy) for policy in policies))
 
     def update(self, policy: Policy, version: int) -> Policy:
         """
@@ -121,7 +169,7 @@ class PolicyStore:
         self._conditionally(
             policy.id or "", before, lambda where: sa.update(self._table).where(*where).values(**changes)
         )
-        self._write(Event.POLICY_CHANGED, row_to_policy(_own(before)), policy)
+        self._journal.write(_entry(Event.POLICY_CHANGED, row_to_policy(_own(before)), policy))
         return policy
 
     def delete(self, identifier: str, version: int) -> None:
@@ -133,7 +181,29 @@ class PolicyStore:
         """
         before = self._lock(identifier, version)
         self._conditionally(identifier, before, lambda where: sa.delete(self._table).where(*where))
-        self._write(Event.POLICY_DELETED, row_to_policy(_own(before)), None)
+        gone = row_to_policy(_own(before))
+        self._journal.write(_entry(Event.POLICY_DELETED, gone, gone))
+
+    def delete_damaged(self, damaged: Damaged) -> None:
+        """
+        Delete a row that is no valid policy; the journal keeps it as it was.
+
+        :raises Conflict: if somebody else changed it since.
+        :raises NotFound: if it is gone.
+        """
+        before = self._lock(damaged.id, damaged.row["version"])
+        self._conditionally(damaged.id, before, lambda where: sa.delete(self._table).where(*where))
+        said = {key: value for key, value in _own(before).items() if value is not None}
+        entry = Entry(
+            Event.POLICY_DELETED,
+            table_schema=before["table_schema"],
+            table_name=before["table_name"],
+            policy_id=damaged.id,
+            strategy=before["strategy"],
+            message=f"not a valid policy: {damaged.reason}",
+            before=json.dumps(said, ensure_ascii=False, default=str),
+        )
+        self._journal.write(entry)
 
     def version_of(self, identifier: str) -> int | None:
         """The version of a policy that is enabled; None if it is not, or gone."""
@@ -165,23 +235,37 @@ class PolicyStore:
         who = by or "somebody else"
         return Conflict(f"policy {identifier}", f"{who} changed it in the meantime", "look at it again, then repeat")
 
-    def _write(self, event: Event, before: Policy | None, after: Policy | None) -> None:
-        policy = after or before
-        if policy is None:
-            return
-        self._journal.write(
-            Entry(
-                event,
-                table_schema=policy.table_schema,
-                table_name=policy.table_name,
-                policy_id=policy.id,
-                strategy=str(policy.strategy),
-                tags=policy.tags,
-                message=f"{policy.strategy} {policy.target} after {policy.retention_period}",
-                before=_as_json(before),
-                after=_as_json(after),
-            )
+
+def _check_new(policy: Policy, by_rule: Mapping[tuple[object, ...], Policy], taken: Collection[str | None]) -> None:
+    same = by_rule.get(identity(policy))
+    if same is not None:
+        raise Conflict(
+            f"policy for {policy.target}",
+            f"policy {same.id} does {same.strategy} there already, after {same.retention_period}",
+            f"change it: `cratedb-retention edit-policy --id {same.id}`",
         )
+    if policy.id in taken:
+        raise _taken([policy])
+
+
+def _taken(policies: Sequence[Policy]) -> Conflict:
+    which = f"policy {policies[0].id}" if len(policies) == 1 else "policies"
+    return Conflict(which, "the identifier is taken", "choose another one")
+
+
+def _entry(event: Event, before: Policy | None, after: Policy) -> Entry:
+    """A change of a policy for the journal; of one that is deleted, ``after`` is what it was."""
+    return Entry(
+        event,
+        table_schema=after.table_schema,
+        table_name=after.table_name,
+        policy_id=after.id,
+        strategy=str(after.strategy),
+        tags=after.tags,
+        message=f"{after.strategy} {after.target} after {after.retention_period}",
+        before=_as_json(before),
+        after=None if event is Event.POLICY_DELETED else _as_json(after),
+    )
 
 
 def identity(policy: Policy) -> tuple[object, ...]:

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.cratedb.freeze import SETTING
 from cratedb_retention.engine.cratedb.snapshot import count_rows, is_complete, state_statement
-from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, table_name
+from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, system_table, table_name
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.model.catalog import TableName
 
+COPY = "retention_verify_"
 _LEFT_HALF = "failed to restore"
 
 
@@ -40,9 +41,18 @@ class CrateArchive:
                 found[repository, row["name"]] = SnapshotState(repository, row["name"], is_complete(row), detail)
         return found
 
-    def verify(self, snapshot: Archived) -> str:
+    def tidy(self, schema: str) -> None:
+        """Drop the copies that an interrupted verification left in a schema."""
+        t = system_table("information_schema", "tables", "table_schema", "table_name").c
+        left = (t.table_schema == schema, t.table_name.startswith(COPY, autoescape=True))
+        for (name,) in self._database.brief().rows(sa.select(t.table_name).where(*left)):
+            self._drop(TableName(schema, name))
+
+    def verify(self, snapshot: Archived, schema: str) -> str:
         """
-        Restore a snapshot beside its table, count its rows, and drop that copy again.
+        Restore a snapshot into a table in a schema, count its rows, and drop that copy again.
+
+        Not beside its table, since policies and other tools may mean each table there.
 
         :raises NotFound: if it does not exist.
         :raises DatabaseError: if it is not complete, or holds another number of rows.
@@ -53,7 +63,7 @@ class CrateArchive:
             raise NotFound(thing, f"is not in repository {snapshot.repository}")
         if not state.complete:
             raise DatabaseError(thing, f"is not complete: {state.detail}")
-        copy = TableName(snapshot.table.schema, f"retention_verify_{snapshot.name[-12:]}")
+        copy = TableName(schema, f"{COPY}{snapshot.name[-12:]}")
         self._drop(copy)
         try:
             rows = self.restore(snapshot, copy)

@@ -48,7 +48,10 @@ class DuckArchive:
                 found[repository, name] = SnapshotState(repository, name, False, error.reason)
         return found
 
-    def verify(self, snapshot: Archived) -> str:
+    def tidy(self, schema: str) -> None:
+        """Nothing: reading a file makes no copy."""
+
+    def verify(self, snapshot: Archived, schema: str) -> str:
         """
         Read a snapshot back.
 
