@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.translate_patterns import overlap, table_patterns
 from cratedb_retention.model.translation import (
     PLACEHOLDER,
@@ -21,6 +20,7 @@ from cratedb_retention.model.translation import (
     Translation,
     Wanted,
     calendar_notes,
+    kept_for,
     length,
     make_cascade,
     named,
@@ -198,8 +198,7 @@ def _archive(part: str, where: str) -> Archive:
     count, unit = _read(points, where, bare=seconds)
     if not seconds or count < seconds:
         raise InvalidInput(where, "keeps no point at all", _REMEDY)
-    years = count // _UNITS["years"]
-    return Archive(seconds, Duration(months=12 * years) if unit == "years" else Duration(seconds=count), where)
+    return Archive(seconds, kept_for(count, count // _UNITS["years"] if unit == "years" else 0), where)
 
 
 def _read(text: str, where: str, bare: int = 1) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from cratedb_retention.model.translation import (
     Translation,
     Wanted,
     calendar_notes,
+    kept_for,
     length,
     make_cascade,
     named,
@@ -68,7 +69,7 @@ def _policy(database: Database, wanted: Wanted) -> Translated:
     coarser = [one for one in database.archives if one.seconds != database.step]
     period = max((one.rows * one.seconds for one in raw), default=0)
     warnings = [] if raw else [f"{where}: has no archive of single steps; raw rows are kept for {_LEAST_RAW}"]
-    cascade = make_cascade(where, Duration(seconds=period) if raw else _LEAST_RAW, _grouped(coarser), wanted.rounding)
+    cascade = make_cascade(where, kept_for(period) if raw else _LEAST_RAW, _grouped(coarser), wanted.rounding)
     table = wanted.table_name or _table(database.file)
     policy: dict[str, Any] = {
         "strategy": cascade.strategy,
@@ -98,7 +99,7 @@ def _grouped(archives: Iterable[RoundRobin]) -> list[Archive]:
     found = []
     for seconds, group in groupby(sorted(archives, key=lambda one: one.seconds), key=lambda one: one.seconds):
         longest = max(group, key=lambda one: one.rows)
-        found.append(Archive(seconds, Duration(seconds=seconds * longest.rows), longest.where))
+        found.append(Archive(seconds, kept_for(seconds * longest.rows), longest.where))
     return found
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import DAY_SECONDS, Interval, Level
-from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.duration import FOREVER, Duration
 
 # A name that no table has; who forgets to fill it in has a policy that does nothing, and `check-policies` says so.
 PLACEHOLDER = "FILL_IN_THE_TABLE"
@@ -29,6 +29,7 @@ _ROUND = (
 )
 # So much longer than what is rounded a bucket may be: 30d count as a month, 365d as a year.
 _TOLERANCE = 1.02
+_LONG_YEARS = 1000
 _LENGTHS = {
     "day": Duration(seconds=86_400),
     "week": Duration(seconds=604_800),
@@ -175,6 +176,13 @@ def calendar_notes(levels: Sequence[Level]) -> list[str]:
         "month": "Months are those of the calendar.",
     }
     return [note for unit, note in notes.items() if unit in units]
+
+
+def kept_for(seconds: int, years: int = 0) -> Duration:
+    """How long something is kept: for so many seconds, or years of the calendar; more than a thousand are forever."""
+    if max(years, seconds // (366 * DAY_SECONDS)) > _LONG_YEARS:
+        return FOREVER
+    return Duration(months=12 * years) if years else Duration(seconds=seconds)
 
 
 def length(seconds: int) -> str:
