@@ -11,7 +11,6 @@ from typing import Any
 
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.plan import (
-    DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
@@ -101,6 +100,7 @@ def policy(strategy: str = "delete", retention: str | int = "30d", **attributes:
     needs: dict[str, Any] = {
         "reallocate": {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"},
         "snapshot": {"target_repository_name": "archive"},
+        "downsample": {"levels": "1h:90d,1d:forever"},
     }.get(strategy, {})
     known = {"id": f"{strategy}-{retention}", "table_name": "metrics", **needs}
     return make_policy(strategy=strategy, retention_period=retention, **{**known, **attributes})
@@ -113,7 +113,7 @@ def pieces_of(step: Step) -> tuple[Piece, ...]:
             return (step.piece,)
         case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions():
             return step.pieces
-        case DeleteRows():
+        case _:
             return ()
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
+from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
 
@@ -20,6 +21,11 @@ Condition = sa.ColumnElement[bool]
 def table_ref(table: TableName) -> sa.TableClause:
     """A table, with its name always quoted."""
     return sa.table(quoted_name(table.name, True), schema=quoted_name(table.schema, True))
+
+
+def date_trunc(unit: str, *arguments: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The function of this name, past ``sa.func``, where CrateDB's dialect registers a class of its own for it."""
+    return sa.sql.functions.Function("date_trunc", sa.literal(unit), *arguments)
 
 
 class Expressions(Protocol):
@@ -33,6 +39,12 @@ class Expressions(Protocol):
 
     def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """A time as milliseconds since the epoch."""
+
+    def instant(self, column: Column) -> sa.ColumnElement[Any]:
+        """A column with times as instants, whatever its type; without a zone they are UTC."""
+
+    def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The start of the interval that an instant lies in, as :meth:`Interval.floor` reckons it."""
 
 
 def equals(sql: Expressions, column: Column, value: Value) -> Condition:

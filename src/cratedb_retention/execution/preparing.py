@@ -6,14 +6,16 @@ so what is shown is what is done (law 10).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
@@ -53,6 +55,7 @@ class Prepared:
     :param versions: Their versions.
     :param holds: Identifiers of the holds in force.
     :param frozen: Partitions that the toolkit has frozen.
+    :param ledger: What was rolled up so far.
     """
 
     plan: Plan
@@ -62,6 +65,7 @@ class Prepared:
     frozen: frozenset[PartitionKey]
     catalog: Catalog
     selection: Selection
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
@@ -74,8 +78,11 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     stored, damaged = store.policies.all()
     holds, frozen = store.holds.active(), store.freezes.all()
     policies = [item.policy for item in stored]
-    catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen})
-    measurements = engine.measure(find_probes(policies, catalog, cutoff, holds))
+    rollups = store.rollups.all()
+    catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
+    downsampling = any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies)
+    ledger = store.rollups.ledger(rollups) if downsampling else Ledger()
+    measurements = engine.measure(find_probes(policies, catalog, cutoff, holds, ledger))
     plan = make_plan(
         policies,
         catalog,
@@ -84,6 +91,7 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         measurements=measurements,
         frozen=frozen,
         chosen=selection.fits,
+        ledger=ledger,
     )
     return Prepared(
         replace(plan, holds=(*_damaged(damaged), *plan.holds)),
@@ -93,17 +101,23 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         frozenset(frozen),
         catalog,
         selection,
+        ledger,
     )
 
 
 def read_catalog(
-    engine: Engine, own_schema: str, policies: Iterable[Policy], others: Iterable[TableName] = ()
+    engine: Engine,
+    own_schema: str,
+    policies: Iterable[Policy],
+    others: Iterable[TableName] = (),
+    rollups: Iterable[TableName] = (),
 ) -> Catalog:
-    """Read the tables that policies name, and some others. A pattern never means the toolkit's own tables."""
-    selectors = {
-        Selector(p.table_schema, p.table_name, p.partition_column, p.strategy is Strategy.SNAPSHOT): None
-        for p in policies
-    }
+    """
+    Read the tables that policies name, and some others. A pattern never means the toolkit's own tables.
+
+    :param rollups: The levels that exist.
+    """
+    selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
     selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
     named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
     catalog = engine.read_catalog(list(selectors))
@@ -112,7 +126,18 @@ def read_catalog(
         for name, table in catalog.tables.items()
         if name.schema != own_schema or (name.schema, name.name) in named
     }
-    return replace(catalog, tables=tables)
+    levels = frozenset(name for table in rollups for name in (table, sketch_table(table)))
+    return replace(catalog, tables=tables, rollups=levels)
+
+
+def _selectors(policy: Policy) -> Iterator[Selector]:
+    """The tables that a policy names, and those of its levels."""
+    schema, name = policy.table_schema, policy.table_name
+    tokens = policy.strategy in (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE)
+    yield Selector(schema, name, policy.partition_column, tokens, keys=policy.strategy is Strategy.DOWNSAMPLE)
+    for level in policy.levels:
+        yield Selector(schema, f"{name}_{level.interval}", tokens=True)
+        yield Selector(schema, f"{name}_{level.interval}_sketch")
 
 
 def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:

@@ -34,6 +34,7 @@ from cratedb_retention.execution.events import (
 from cratedb_retention.execution.guard import Guard
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import Recorder
+from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -47,6 +48,7 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
+from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
 
@@ -64,6 +66,7 @@ class _Run:
     report: Report
     recorder: Recorder
     guard: Guard
+    roller: Roller
     total: int
     number: int = 0
     broken: set[tuple[str | None, TableName]] = field(default_factory=set)
@@ -115,7 +118,8 @@ class Runner:
         self._tell(RunStarted(run_id, plan))
         for hold in plan.holds:
             self._tell(Held(hold))
-        return _Run(prepared, report, recorder, Guard(self._store, prepared), total)
+        roller = Roller(self._engine, self._store, prepared, run_id)
+        return _Run(prepared, report, recorder, Guard(self._store, prepared), roller, total)
 
     def _forget(self, prepared: Prepared) -> None:
         """Tables that are gone took their frozen partitions with them."""
@@ -155,8 +159,8 @@ class Runner:
         run.recorder.step_started(task, step, number)
         self._tell(StepStarted(task, step, number, run.total))
         started = self._clock.now()
-        self._retry(lambda: self._announce(run, step))
-        result = self._retry(lambda: self._engine.perform(step, lambda p: self._tell(StepProgressed(step, p))))
+        self._retry(lambda: self._announce(run, task, step))
+        result = self._retry(lambda: self._perform(run, task, step))
         self._retry(lambda: self._remember(run, task, step, result))
         seconds = (self._clock.now() - started).total_seconds()
         run.recorder.step_finished(task, step, number, result, seconds)
@@ -165,8 +169,15 @@ class Runner:
             run.count(partitions=result.partitions, rows=result.rows or 0, bytes=result.size or 0)
         self._tell(StepFinished(task, step, result, seconds))
 
-    def _announce(self, run: _Run, step: Step) -> None:
+    def _perform(self, run: _Run, task: Task, step: Step) -> StepResult:
+        def perform(step: Step) -> StepResult:
+            return self._engine.perform(step, lambda progress: self._tell(StepProgressed(step, progress)))
+
+        return run.roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
+
+    def _announce(self, run: _Run, task: Task, step: Step) -> None:
         """Note what must be known if the process is killed in the middle of a step."""
+        run.roller.before(task, step)
         if isinstance(step, FreezePartitions):
             self._store.freezes.add(step, run.report.run_id)
         elif isinstance(step, DropArchived):
@@ -174,6 +185,7 @@ class Runner:
 
     def _remember(self, run: _Run, task: Task, step: Step, result: StepResult) -> None:
         """Keep the store's own tables in step with what was done."""
+        run.roller.after(task, step)
         snapshots, freezes = self._store.snapshots, self._store.freezes
         match step:
             case SnapshotPartition():

@@ -88,6 +88,8 @@ class Table:
     :param rows: Rows in it, or None if unknown.
     :param missing_shards: Of the whole table.
     :param closed: Whether it refuses to be read and written.
+    :param primary_key: The columns of its primary key, where a selector asked for them.
+    :param replicas: CrateDB's ``number_of_replicas``.
     """
 
     name: TableName
@@ -98,6 +100,8 @@ class Table:
     size: int | None = None
     missing_shards: int = 0
     closed: bool = False
+    primary_key: tuple[str, ...] = ()
+    replicas: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,14 @@ class Catalog:
 
     :param nodes: Custom attributes of each node, by the node's name.
     :param repositories: Names of the repositories; empty where they are directories.
+    :param rollups: Tables that are levels of cascades, which no pattern means.
     """
 
     capabilities: Capabilities
     tables: Mapping[TableName, Table] = field(default_factory=dict)
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
+    rollups: frozenset[TableName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +150,11 @@ class Selector:
     :param partition_column: The column that a policy names for its partitions; a database without partitions
         of its own groups by it.
     :param tokens: Whether change tokens are needed, where they cost something.
+    :param keys: Whether primary keys are needed.
     """
 
     schema: str | None
     name: str
     partition_column: str | None = None
     tokens: bool = False
+    keys: bool = False

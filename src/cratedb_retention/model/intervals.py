@@ -90,12 +90,36 @@ def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
 @lru_cache(maxsize=4096)
 def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
     """Remembered, since many tables are alike, and each is looked at for every policy that means it."""
-    tokens = _without_cast(_tokens(expression))
+    tokens = _in_zone(_without_cast(_tokens(expression)))
     if len(tokens) < 4 or tokens[1][1] != "(":
         return None
     grid = _read_call(tokens[0][1].lower(), _arguments(tokens[1:]), columns)
     # What is cut to whole days as well must be of whole days anyway, or an interval would seem to end too early.
     return None if grid and _casts_to_date(_tokens(expression)) and grid.fixed_ms % _FIXED_MS["day"] else grid
+
+
+def _in_zone(tokens: list[Token]) -> list[Token]:
+    """
+    DuckDB's ``timezone(zone, date_trunc(unit, timezone(zone, ts)))`` as CrateDB's ``date_trunc(unit, zone, ts)``.
+
+    DuckDB shows the functions with their schema, ``main.timezone``.
+    """
+    bare = [token for token in tokens if token not in (("name", "main"), ("sign", "."))]
+    outer = _call(bare, "timezone")
+    truncated = _call(outer[1], "date_trunc") if len(outer) == 2 else []
+    inner = _call(truncated[1], "timezone") if len(truncated) == 2 else []
+    if len(inner) != 2 or inner[0] != outer[0]:
+        return tokens
+    comma = ("sign", ",")
+    arguments = [*truncated[0], comma, *outer[0], comma, *inner[1]]
+    return [("name", "date_trunc"), ("sign", "("), *arguments, ("sign", ")")]
+
+
+def _call(tokens: list[Token], function: str) -> list[list[Token]]:
+    """The arguments of a call of a function; empty if it is none."""
+    if len(tokens) < 2 or tokens[0] != ("name", function):
+        return []
+    return _arguments(tokens[1:])
 
 
 def _read_call(function: str, arguments: list[list[Token]], columns: Iterable[str]) -> Grid | None:

@@ -4,9 +4,10 @@ Questions that only the rows can answer, and the answers. Planning asks, an engi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
 
@@ -31,7 +32,22 @@ class ExpiredRows:
     spared: tuple[Spared, ...] = ()
 
 
-Probe = PartitionBounds | ExpiredRows
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """
+    How many rows does a table have in each window, and what is their fingerprint?
+
+    :param interval: The length of the windows.
+    :param zone: The time zone of calendar units.
+    """
+
+    table: TableName
+    time_column: Column
+    interval: Interval
+    zone: str
+
+
+Probe = PartitionBounds | ExpiredRows | WindowRows
 Bounds = Mapping[tuple[Value, ...], tuple[int | None, int | None]]
 
 
@@ -42,7 +58,9 @@ class Measurements:
 
     :param bounds: Least and greatest time (ms, UTC) of each partition, by its values.
     :param rows: Counted rows.
+    :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
     """
 
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
+    windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)

@@ -15,8 +15,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
+from cratedb_retention.model.rollup import Aggregate
 
 Scalar = str | int | float | bool | None
 
@@ -27,6 +29,14 @@ class Strategy(enum.StrEnum):
     DELETE = "delete"
     REALLOCATE = "reallocate"
     SNAPSHOT = "snapshot"
+    DOWNSAMPLE = "downsample"
+
+
+class Late(enum.StrEnum):
+    """What becomes of rows that arrive after their window was sealed (law 4)."""
+
+    KEEP = "keep"
+    DROP = "drop"
 
 
 def parse_strategy(value: object) -> Strategy:
@@ -72,6 +82,35 @@ def _zone(value: object) -> str:
     return parse_time_zone(str(value)).key
 
 
+def _names(value: object) -> object:
+    """A list of columns, or text with commas between them."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("must be a list of columns")
+    return tuple(dict.fromkeys(value))
+
+
+def _aggregates(value: object) -> object:
+    """For each metric a list of aggregates, or text with commas between them."""
+    if not isinstance(value, dict):
+        raise ValueError("must be pairs, as `metric: [min, max]`")
+    return {str(metric): tuple(_aggregate(name) for name in _names(names)) for metric, names in value.items()}  # type: ignore[attr-defined]
+
+
+def _aggregate(name: str) -> Aggregate:
+    try:
+        return Aggregate(name.strip().lower())
+    except ValueError:
+        raise ValueError(f"no aggregate {name!r}; use some of: {', '.join(Aggregate)}") from None
+
+
+def _as_text(levels: Levels) -> str:
+    return ",".join(map(str, levels))
+
+
 StrategyField = Annotated[
     Strategy,
     BeforeValidator(_as_value_error(parse_strategy)),
@@ -82,6 +121,18 @@ DurationField = Annotated[
     BeforeValidator(_as_value_error(parse_duration)),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["90d", "36h", "3 months", "P1Y", "forever", 30]}),
+]
+LevelsField = Annotated[
+    Levels,
+    BeforeValidator(_as_value_error(parse_levels)),
+    PlainSerializer(_as_text, return_type=str),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "examples": ["1m:7d,1h:90d,1d:forever"]}),
+]
+NamesField = Annotated[tuple[str, ...], BeforeValidator(_names)]
+AggregatesField = Annotated[
+    dict[str, tuple[Aggregate, ...]],
+    BeforeValidator(_aggregates),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [*Aggregate]}}}),
 ]
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 ZoneField = Annotated[str, BeforeValidator(_as_value_error(_zone))]
@@ -125,7 +176,9 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
-    strategy: StrategyField = Field(description="What happens to expired data: delete, reallocate or snapshot.")
+    strategy: StrategyField = Field(
+        description="What happens to expired data: delete, reallocate, snapshot or downsample."
+    )
     table_schema: Name | None = Field(
         None,
         description="The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
@@ -158,6 +211,29 @@ class Policy(BaseModel):
     target_repository_name: Name | None = Field(
         None, description="`snapshot`: the repository on CrateDB; a directory on DuckDB."
     )
+    levels: LevelsField = Field(
+        (),
+        description="`downsample`: the rollups, finest first, each with how long it is kept: "
+        "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
+    )
+    dimensions: NamesField = Field(
+        (), description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns."
+    )
+    metrics: NamesField = Field((), description="`downsample`: the columns to aggregate. Empty: all other numbers.")
+    exclude: NamesField = Field((), description="`downsample`: columns that are neither dimensions nor metrics.")
+    aggregates: AggregatesField = Field(
+        default_factory=dict,
+        description="`downsample`: what is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
+        "stddev, increase, percentiles. Empty: all but the last three.",
+    )
+    counters: NamesField = Field(
+        (), description="`downsample`: metrics that only grow, and begin anew at a reset; their `increase` is kept."
+    )
+    late: Late = Field(
+        Late.KEEP,
+        description="`downsample`: whether rows that come after their time was rolled up and expired are kept "
+        "or dropped.",
+    )
     expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
     enabled: bool = Field(True, description="Whether runs obey the policy.")
     description: str | None = Field(None, description="For people.")
@@ -171,7 +247,24 @@ class Policy(BaseModel):
             raise ValueError("reallocate needs reallocation_attribute_name and reallocation_attribute_value")
         if self.strategy is Strategy.SNAPSHOT and not self.target_repository_name:
             raise ValueError("snapshot needs target_repository_name")
+        if self.strategy is Strategy.DOWNSAMPLE:
+            self._check_cascade()
         return self
+
+    def _check_cascade(self) -> None:
+        if not self.levels:
+            raise ValueError("downsample needs levels, as 1m:7d,1h:90d,1d:forever")
+        if self.where:
+            raise ValueError("downsample is about whole tables; leave where out")
+        finest = self.levels[0]
+        if self.retention_period.approximate_seconds() > finest.retention_period.approximate_seconds():
+            raise ValueError(
+                f"raw rows are kept for {self.retention_period}, longer than the level {finest}; keep that as long"
+            )
+        try:
+            check_zone(self.levels, self.zone)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:

@@ -118,6 +118,8 @@ class Rollup:
     :param dimensions: The source's columns that tell series apart.
     :param zone: The time zone of calendar units.
     :param partition: How the level's table is partitioned, by the start of buckets; None: not at all.
+    :param window: The length of its windows, once that is decided.
+    :param window_zone: The time zone of these.
     """
 
     source: TableName
@@ -129,6 +131,8 @@ class Rollup:
     metrics: tuple[Metric, ...]
     zone: str = "UTC"
     partition: Interval | None = None
+    window: Interval | None = None
+    window_zone: str = "UTC"
 
     @property
     def from_raw(self) -> bool:

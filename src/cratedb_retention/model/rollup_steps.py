@@ -54,10 +54,24 @@ class SealWindows:
     Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
 
     :param rollup: The level above the data that is about to go.
+    :param idents: The database's names of the partitions that are about to go; empty for rows of a table without.
     """
 
     rollup: Rollup
     windows: tuple[Window, ...]
+    idents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RebaseRollup:
+    """
+    From now on compute a level from another table than before, since a level was added or removed beneath it.
+
+    :param before: What lies before this instant (ms) is not held there any more, and is sealed as it is.
+    """
+
+    rollup: Rollup
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +107,4 @@ class ReplaceView:
     parts: tuple[ViewPart, ...]
 
 
-RollupStep = CreateRollup | AlterRollup | RollUp | SealWindows | ReplaceView
+RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView

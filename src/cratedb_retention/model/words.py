@@ -22,6 +22,16 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
+from cratedb_retention.model.rollup import Window
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
 
 
 def show_value(column: Column, value: Value) -> str:
@@ -55,6 +65,33 @@ def _pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
     return f"{len(pieces):,} partitions, {first} to {last}"
 
 
+def _windows(windows: Sequence[Window]) -> str:
+    return plural(len(windows), "window")
+
+
+def _stretch(windows: Sequence[Window]) -> str:
+    return f"{show(windows[0].since)} to {show(windows[-1].until)}"
+
+
+def _describe_rollup(step: RollupStep) -> str:
+    match step:
+        case CreateRollup(rollup=rollup):
+            return f"create {rollup.table.name}"
+        case AlterRollup(rollup=rollup, columns=names):
+            return f"add {', '.join(names)} to {rollup.table.name}"
+        case RebaseRollup(rollup=rollup, before=before):
+            kept = f", and keep what is before {show(before)} as it is" if before else ""
+            return f"compute {rollup.table.name} from {rollup.beneath.name} from now on{kept}"
+        case RollUp(rollup=rollup, windows=windows):
+            return f"roll up {_windows(windows)} of {rollup.table.name}, {_stretch(windows)}"
+        case SealWindows(rollup=rollup, windows=windows):
+            return f"seal {_windows(windows)} of {rollup.table.name}, {_stretch(windows)}"
+        case ReplaceView(view=view):
+            return f"renew the view {view.name}"
+        case _:
+            assert_never(step)
+
+
 def describe(step: Step) -> str:
     """What a step does, in words, beginning with a verb."""
     match step:
@@ -76,6 +113,8 @@ def describe(step: Step) -> str:
             return f"verify snapshot {name} in {repository}"
         case DropArchived(columns=columns, piece=piece):
             return f"drop archived {_pieces(columns, [piece])}"
+        case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
+            return _describe_rollup(step)
         case _:
             assert_never(step)
 

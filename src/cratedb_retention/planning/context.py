@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.filters import FilterIndex, overlap
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
@@ -29,7 +30,8 @@ class Context:
     :param counted: Rows counted by the engine.
     :param archivers: Targets of the strategy ``snapshot``, by table.
     :param frozen: Partitions that an earlier run froze and did not thaw.
-    :param stalled: Policies that should archive a table and can't, by the table's name.
+    :param stalled: Policies that should archive or downsample a table and can't, by the table's name.
+    :param coverage: What lies above which table of a cascade.
     """
 
     catalog: Catalog
@@ -40,6 +42,7 @@ class Context:
     archivers: Mapping[TableName, list[Target]]
     frozen: frozenset[PartitionKey]
     stalled: Mapping[str, list[Policy]]
+    coverage: Coverage = field(default_factory=Coverage)
     _claimed: set[PartitionKey] = field(default_factory=set)
     _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)
     _archivers: dict[TableName, FilterIndex[Target]] = field(default_factory=dict)
@@ -75,7 +78,8 @@ class Context:
         for policy in self.stalled.get(str(target.table.name), ()):
             wanted = try_bind_where(target.table, policy.where)
             if wanted is None or overlap(wanted, target.where):
-                return f"policy {policy.id} should archive this table and can't; deleting would lose what it wants"
+                verb = "archive" if policy.strategy is Strategy.SNAPSHOT else "downsample"
+                return f"policy {policy.id} should {verb} this table and can't; deleting would lose what it wants"
         return None
 
     def archiver_of(self, target: Target, piece: Piece) -> Target | None:

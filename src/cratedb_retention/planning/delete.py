@@ -14,10 +14,14 @@ from cratedb_retention.model.plan import (
     FreezePartitions,
     Hold,
     Piece,
+    Spared,
     Step,
     Task,
 )
+from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.words import plural
 from cratedb_retention.planning.context import Context
+from cratedb_retention.planning.coverage import LATE, ExpirableRows
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.reasons import missing_shards, total_rows, total_size, why_due
 from cratedb_retention.planning.targets import Target
@@ -45,9 +49,11 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
 def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterator[Step]:
     name, columns = target.table.name, target.columns
     inexact = [piece for piece in batch if not piece.exact]
-    freezing = tuple(piece for piece in inexact if context.needs_freeze(name, piece))
+    guarded = batch if context.coverage.protects(name) else inexact
+    freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))
     if freezing:
         yield FreezePartitions(name, columns, freezing)
+    yield from context.coverage.seal(name, batch)
     limit = target.policy.limit(context.cutoff) or 0
     yield DropPartitions(name, columns, batch, limit, target.time_column if inexact else None)
 
@@ -64,6 +70,10 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     if problem:
         yield Hold(policy.id, str(table.name), problem, problem=True)
         return
+    covered = context.coverage.rows(table.name, limit)
+    if covered is not None:
+        yield from _plan_covered(context, target, covered, holds)
+        return
     probe = rows_probe(target, limit, holds)
     rows = context.counted.get(probe) if probe else None
     if rows == 0 or probe is None:
@@ -72,10 +82,33 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     yield Task(policy.id, table.name, (step,), f"older than {show(limit)}, kept for {policy.retention_period}", rows)
 
 
+def _plan_covered(
+    context: Context, target: Target, covered: ExpirableRows, holds: Sequence[TableHold]
+) -> Iterator[Task | Hold]:
+    """Delete rows that a rollup covers, whole windows of them."""
+    table, policy = target.table.name, target.policy
+    if covered.late:
+        yield Hold(policy.id, str(table), LATE.format(plural(covered.late, "row")))
+    if covered.waiting:
+        yield Hold(policy.id, str(table), covered.waiting)
+    if covered.windows and target.time_column is not None:
+        spared = [hold.spared for hold in holds if hold.spared is not None]
+        spared += [Spared("late", (), start, end) for start, end in covered.spared]
+        seal = SealWindows(context.coverage.above[table].state.level.rollup, covered.windows)
+        step = DeleteRows(table, target.time_column, covered.before, (), tuple(spared), covered.rows)
+        why = f"older than {show(covered.before)}, kept for {policy.retention_period}, and rolled up"
+        yield Task(policy.id, table, (seal, step), why, covered.rows)
+
+
 def _problem_with_rows(context: Context, target: Target) -> str | None:
     """Why no row of a table may be deleted; None if they may."""
     if target.table.missing_shards:
         return missing_shards(target.table.missing_shards)
+    above = context.coverage.above.get(target.table.name)
+    if above is not None and (target.where or not above.state.by_rows):
+        return (
+            "what is left of a window could not be told from rows that come late; delete whole partitions, or all rows"
+        )
     stalled = context.stalled_on(target)
     archivers = context.archivers.get(target.table.name)
     if archivers and not stalled:

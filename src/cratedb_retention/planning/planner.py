@@ -14,28 +14,37 @@ from itertools import groupby
 from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning import delete, limits, reallocate, snapshot, warnings
+from cratedb_retention.planning import delete, downsample, limits, reallocate, snapshot, warnings
+from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
 from cratedb_retention.planning.context import Context, PartitionKey
+from cratedb_retention.planning.coverage import make_coverage
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.reasons import missing_shards, next_due
 from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.view import plan_view
 
 # Archiving comes before deleting, so that what is due for both is archived; moving what is dropped is idle.
-_ORDER = (Strategy.SNAPSHOT, Strategy.DELETE, Strategy.REALLOCATE)
+_ORDER = (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE, Strategy.DELETE, Strategy.REALLOCATE)
 _STRATEGIES: dict[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {
     Strategy.SNAPSHOT: snapshot.plan_partitions,
+    Strategy.DOWNSAMPLE: delete.plan_partitions,
     Strategy.DELETE: delete.plan_partitions,
     Strategy.REALLOCATE: reallocate.plan_partitions,
 }
 
 
 def find_probes(
-    policies: Iterable[Policy], catalog: Catalog, cutoff: dt.datetime, holds: Iterable[LegalHold] = ()
+    policies: Iterable[Policy],
+    catalog: Catalog,
+    cutoff: dt.datetime,
+    holds: Iterable[LegalHold] = (),
+    ledger: Ledger | None = None,
 ) -> list[Probe]:
     """
     What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`.
@@ -43,15 +52,18 @@ def find_probes(
     :param cutoff: An aware instant.
     """
     targets, _ = find_targets(_enabled(policies), catalog)
+    cascades, _ = find_cascades(targets, catalog, ledger or Ledger())
+    downsampled = by_source(cascades)
     by_table = holds_by_table(holds, catalog)
     probes: dict[Probe, None] = {}
     for target in targets:
         if target.bounds_probe:
             probes[target.bounds_probe] = None
         limit = target.policy.limit(cutoff)
-        if target.by_rows and limit is not None:
+        if target.by_rows and limit is not None and target.table.name not in downsampled:
             probe = delete.rows_probe(target, limit, by_table.get(target.table.name, []))
             probes.update({probe: None} if probe else {})
+    probes.update(dict.fromkeys(probe for cascade in cascades for probe in downsample.find_window_probes(cascade)))
     return list(probes)
 
 
@@ -64,6 +76,7 @@ def make_plan(
     measurements: Measurements | None = None,
     frozen: Collection[PartitionKey] = (),
     chosen: Callable[[Policy], bool] = lambda policy: True,
+    ledger: Ledger | None = None,
 ) -> Plan:
     """
     Decide what a run does.
@@ -74,24 +87,41 @@ def make_plan(
     :param measurements: The answers to :func:`find_probes`.
     :param frozen: Partitions that an earlier run froze and did not thaw.
     :param chosen: Which policies the run is about.
+    :param ledger: What was rolled up so far.
     """
+    ledger = ledger or Ledger()
     ordered = sorted(_enabled(policies), key=lambda p: (_ORDER.index(p.strategy), p.id or "", p.target))
     targets, problems = find_targets(ordered, catalog)
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
+    cascades, impossible = find_cascades(targets, catalog, ledger)
+    problems += impossible
+    targets = _with_levels(targets, cascades, catalog)
+    pieces = PieceIndex(measurements)
+    states = {
+        cascade.source: downsample.level_states(cascade, catalog, ledger, pieces, measurements, to_ms(cutoff))
+        for cascade in cascades
+    }
     context = Context(
         catalog=catalog,
         cutoff=cutoff,
         holds=holds_by_table(holds, catalog),
-        pieces=PieceIndex(measurements),
+        pieces=pieces,
         counted=measurements.rows,
         archivers=_archivers(targets, cutoff),
         stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
+        coverage=make_coverage((states[c.source], c.policy.late, c.policy.id in ids) for c in cascades),
     )
     outcome = _Outcome(context)
+    for cascade in cascades:
+        if cascade.policy.id in ids:
+            outcome.take(downsample.plan_levels(cascade, states[cascade.source], catalog, ledger))
     for target in targets:
         outcome.add(target, target.policy.id in ids)
+    for cascade in cascades:
+        if cascade.policy.id in ids:
+            outcome.take(plan_view(cascade, ledger, outcome.tasks))
     return Plan(
         cutoff=to_ms(cutoff),
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
@@ -105,6 +135,18 @@ def _enabled(policies: Iterable[Policy]) -> list[Policy]:
     return [policy for policy in policies if policy.enabled]
 
 
+def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade], catalog: Catalog) -> list[Target]:
+    """All targets in order, with the levels of cascades; without the ones where no cascade is possible."""
+    found = by_source(cascades)
+    ordered: list[Target] = []
+    for target in targets:
+        if target.policy.strategy is not Strategy.DOWNSAMPLE:
+            ordered.append(target)
+        elif target.table.name in found and found[target.table.name].raw is target:
+            ordered += [target, *level_targets(found[target.table.name], catalog)]
+    return ordered
+
+
 def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName, list[Target]]:
     """The targets that archive; what they want must not be deleted before."""
     found: dict[TableName, list[Target]] = {}
@@ -115,8 +157,12 @@ def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName
 
 
 def _stalled(policies: Iterable[Policy], problems: Iterable[Hold], cutoff: dt.datetime) -> dict[str, list[Policy]]:
-    """Policies that should archive a table and can't, by the table's name."""
-    archiving = {p.id: p for p in policies if p.strategy is Strategy.SNAPSHOT and p.limit(cutoff) is not None}
+    """Policies that should archive or downsample a table and can't, by the table's name."""
+    archiving = {
+        p.id: p
+        for p in policies
+        if p.strategy is Strategy.DOWNSAMPLE or (p.strategy is Strategy.SNAPSHOT and p.limit(cutoff) is not None)
+    }
     found: dict[str, list[Policy]] = {}
     for problem in problems:
         if problem.policy_id in archiving:
@@ -139,7 +185,7 @@ class _Outcome:
         limit = target.policy.limit(self.context.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._take(limits.keep_within(target, list(delete.plan_rows(self.context, target, limit))))
+                self.take(limits.keep_within(target, list(delete.plan_rows(self.context, target, limit))))
             return
         pieces = self.context.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)
@@ -149,12 +195,13 @@ class _Outcome:
                 self.reserved.update((target.table.name, piece.partition.values) for piece in due)
             return
         if limit is not None:
-            self._take(self._judge(target, due, pieces.unknown))
+            self.take(self._judge(target, due, pieces.unknown))
         # What nothing tells the time of is held by then, unless it is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         self.kept.append(_kept(target, later, pieces.known[len(due) : len(due) + 1]))
 
-    def _take(self, verdicts: Iterable[Task | Hold]) -> None:
+    def take(self, verdicts: Iterable[Task | Hold]) -> None:
+        """Sort verdicts."""
         for verdict in verdicts:
             if isinstance(verdict, Task):
                 self.tasks.append(verdict)
@@ -187,7 +234,10 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece) -> tuple[str
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
-    if target.policy.strategy is Strategy.DELETE:
+    waiting = context.coverage.why_not(target.table.name, piece)
+    if waiting and target.policy.strategy is not Strategy.REALLOCATE:
+        return waiting, False
+    if target.policy.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE):
         stalled = context.stalled_on(target)
         if stalled:
             return stalled, True

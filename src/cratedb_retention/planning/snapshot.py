@@ -46,5 +46,6 @@ def _steps(context: Context, target: Target, piece: Piece, repository: str, limi
         yield FreezePartitions(table, columns, (piece,))
     yield SnapshotPartition(table, columns, piece, repository, snapshot)
     yield VerifySnapshot(table, columns, piece, repository, snapshot)
+    yield from context.coverage.seal(table, [piece])
     time_column = None if piece.exact else target.time_column
     yield DropArchived(table, columns, piece, repository, snapshot, limit, time_column)

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, Value
+from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, Value
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
-from cratedb_retention.model.patterns import find_tables
+from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Scalar, Strategy
 
@@ -65,16 +65,22 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
     problems: list[Hold] = []
     for policy in policies:
         schema = policy.table_schema or catalog.capabilities.default_schema
-        names = find_tables(schema, policy.table_name, catalog.tables)
+        names = _find_names(schema, policy.table_name, catalog)
         if not names:
             reason = "no such table; create it, or correct or disable the policy"
             problems.append(Hold(policy.id, f"{schema}.{policy.table_name}", reason, problem=True))
         for name in names:
             try:
-                targets.append(_make_target(policy, catalog.tables[name]))
+                targets.append(make_target(policy, catalog.tables[name]))
             except Undecided as error:
                 problems.append(Hold(policy.id, str(name), str(error), problem=True))
     return targets, problems
+
+
+def _find_names(schema: str, name: str, catalog: Catalog) -> list[TableName]:
+    """The tables that a policy means. A pattern never means a rollup, which has a retention period of its own."""
+    found = find_tables(schema, name, catalog.tables)
+    return [table for table in found if table not in catalog.rollups] if is_pattern(schema + name) else found
 
 
 def coerce(column: Column, value: Scalar) -> Value:
@@ -132,7 +138,12 @@ def _column(table: Table, name: str, role: str) -> Column:
     return table.columns[name]
 
 
-def _make_target(policy: Policy, table: Table) -> Target:
+def make_target(policy: Policy, table: Table) -> Target:
+    """
+    Apply a policy to a table.
+
+    :raises Undecided: if it can't be.
+    """
     if table.closed:
         raise Undecided("the table is closed, so nothing can be done with its rows; open it, or disable the policy")
     columns = tuple(table.columns[name] for name in table.partitioned_by if name in table.columns)
@@ -235,7 +246,7 @@ def _row_target(
     named: Column | None,
     where: tuple[tuple[Column, Value], ...],
 ) -> Target:
-    if policy.strategy is not Strategy.DELETE:
+    if policy.strategy not in (Strategy.DELETE, Strategy.DOWNSAMPLE):
         others = sorted(set(policy.where) - set(table.partitioned_by))
         why = f"{', '.join(others)} is not a partition column" if others else "the table is not partitioned by time"
         raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")

@@ -14,7 +14,7 @@ from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.policy import Policy, make_policy
 
-_JSON = ("where", "expected_max")
+_JSON = ("where", "expected_max", "aggregates")
 _OWN = ("version", "changed_at", "changed_by")
 
 

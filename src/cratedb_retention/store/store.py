@@ -10,6 +10,7 @@ from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
 from cratedb_retention.store.journal import Journal
 from cratedb_retention.store.policies import PolicyStore
+from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
@@ -32,6 +33,7 @@ class Store:
         self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
+        self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
         self._is_there = False
 
     def setup(self) -> list[str]:

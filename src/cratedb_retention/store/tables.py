@@ -41,6 +41,8 @@ class Tables:
     hold: sa.Table
     snapshot: sa.Table
     freeze: sa.Table
+    rollup: sa.Table
+    ledger: sa.Table
 
 
 def make_tables(schema: str, dialect: str) -> Tables:
@@ -57,6 +59,8 @@ def make_tables(schema: str, dialect: str) -> Tables:
         _hold(metadata),
         _snapshot(metadata),
         _freeze(metadata),
+        _rollup(metadata),
+        _ledger(metadata),
     )
 
 
@@ -77,6 +81,13 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("reallocation_attribute_name", sa.Text),
         sa.Column("reallocation_attribute_value", sa.Text),
         sa.Column("target_repository_name", sa.Text),
+        sa.Column("levels", sa.Text),
+        sa.Column("dimensions", sa.ARRAY(sa.Text)),
+        sa.Column("metrics", sa.ARRAY(sa.Text)),
+        sa.Column("exclude", sa.ARRAY(sa.Text)),
+        sa.Column("aggregates", sa.Text),
+        sa.Column("counters", sa.ARRAY(sa.Text)),
+        sa.Column("late", sa.Text),
         sa.Column("expected_max", sa.Text),
         sa.Column("enabled", sa.Boolean),
         sa.Column("description", sa.Text),
@@ -187,5 +198,46 @@ def _freeze(metadata: sa.MetaData) -> sa.Table:
         sa.Column("frozen_at", Instant, doc="When."),
         sa.Column("id", sa.Text, primary_key=True, doc="A digest of table and partition."),
         info={"about": "Partitions that the toolkit froze, so that the next run knows what a killed one left."},
+        crate_number_of_shards=1,
+    )
+
+
+def _rollup(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "rollup",
+        metadata,
+        sa.Column("table_schema", sa.Text, primary_key=True, doc="The schema of the level's table."),
+        sa.Column("table_name", sa.Text, primary_key=True, doc="The level's table."),
+        sa.Column("source_schema", sa.Text, nullable=False, doc="The schema of the table with the raw rows."),
+        sa.Column("source_name", sa.Text, nullable=False, doc="The table with the raw rows."),
+        sa.Column("interval", sa.Text, nullable=False, doc="The length of its buckets."),
+        sa.Column("retention_period", sa.Text, doc="How long it is kept."),
+        sa.Column("policy_id", sa.Text, doc="The policy that asked for it."),
+        sa.Column("definition", sa.Text, nullable=False, doc="What it is computed from and how, as JSON."),
+        sa.Column("view", sa.Text, doc="The parts of the view, as JSON; at the finest level."),
+        sa.Column("changed_at", Instant, doc="When this row last changed."),
+        info={"about": "The rollups that exist: one row for each level of a cascade on a table."},
+        crate_number_of_shards=1,
+    )
+
+
+def _ledger(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "rollup_ledger",
+        metadata,
+        sa.Column("table_schema", sa.Text, primary_key=True, doc="The schema of the level's table."),
+        sa.Column("table_name", sa.Text, primary_key=True, doc="The level's table."),
+        sa.Column("start", Instant, primary_key=True, doc="The window: from here on ..."),
+        sa.Column("end", Instant, nullable=False, doc="... and before this instant."),
+        sa.Column("until", Instant, nullable=False, doc="Buckets that end here or before are computed."),
+        sa.Column("whole", sa.Boolean, nullable=False, doc="Whether it was computed as a whole when last computed."),
+        sa.Column("token", sa.Text, nullable=False, doc="The change token of what it was computed from."),
+        sa.Column("rows", sa.BigInteger, doc="Raw rows beneath it."),
+        sa.Column("groups", sa.BigInteger, doc="Rows of the level."),
+        sa.Column("computed_at", Instant, doc="When it was computed."),
+        sa.Column("sealed_at", Instant, doc="When its source was about to go; from then on it is never recomputed."),
+        sa.Column("expired_at", Instant, doc="When its source was deleted by rows."),
+        sa.Column("run_id", sa.Text, doc="The run that computed it."),
+        info={"about": "What each window of each level was computed from, and whether it is sealed."},
         crate_number_of_shards=1,
     )

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Report, StepResult
-from cratedb_retention.engine.cratedb import delete, freeze, reallocate, snapshot
+from cratedb_retention.engine.cratedb import delete, freeze, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog
 from cratedb_retention.engine.cratedb.errors import translate
@@ -35,6 +35,14 @@ from cratedb_retention.model.plan import (
     Step,
     ThawPartitions,
     VerifySnapshot,
+)
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    SealWindows,
 )
 
 
@@ -105,6 +113,8 @@ class CrateDBEngine:
                 return snapshot.verify(self._database, step)
             case DropArchived():
                 return snapshot.drop_archived(self._database, step)
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
+                return rolling.perform(self._database, step, report)
             case _:
                 assert_never(step)
 
@@ -136,5 +146,7 @@ def statements(step: Step) -> list[sa.Executable]:
             return [snapshot.state_statement(step.repository, [step.name])]
         case DropArchived():
             return [delete.drop_statement(step.table, step.columns, [step.piece])]
+        case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
+            return rollup.statements(step)
         case _:
             assert_never(step)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import ClusterUnwell
+from cratedb_retention.errors import ClusterUnwell, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.words import show_partition
@@ -26,12 +26,37 @@ def check_health(
     :param pieces: The partitions concerned; empty: the whole table.
     :raises ClusterUnwell: if shards are missing.
     """
+    sick = _sick(database, table)
+    concerned = [piece for piece in pieces if piece.partition.ident in sick]
+    if concerned or (sick and not pieces):
+        where = f", partition {show_partition(columns, concerned[0].partition.values)}" if concerned else ""
+        raise _unwell(f"table {table}{where}")
+
+
+def check_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
+    """
+    The same for partitions of which only the database's own names are known; none: the whole table.
+
+    :raises ClusterUnwell: if shards are missing.
+    :raises PartitionChanged: if a partition is closed, which hides its rows, so that there seem to be none.
+    """
+    sick = _sick(database, table)
+    if sick.intersection(idents) if idents else sick:
+        raise _unwell(f"table {table}")
+    p = system_table("information_schema", "table_partitions", "table_schema", "table_name", "partition_ident").c
+    mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
+    closed: sa.ColumnElement[bool] = sa.column("closed")
+    if idents and database.rows(sa.select(p.partition_ident).where(*mine, closed).limit(1)):
+        raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
+
+
+def _sick(database: Database, table: TableName) -> set[str]:
     h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
     statement = sa.select(h.partition_ident).where(
         h.table_schema == table.schema, h.table_name == table.name, h.missing_shards > 0
     )
-    sick = {ident or "" for (ident,) in database.rows(statement)}
-    concerned = [piece for piece in pieces if piece.partition.ident in sick]
-    if concerned or (sick and not pieces):
-        where = f", partition {show_partition(columns, concerned[0].partition.values)}" if concerned else ""
-        raise ClusterUnwell(f"table {table}{where}", "shards are missing", "bring the lost nodes back")
+    return {ident or "" for (ident,) in database.rows(statement)}
+
+
+def _unwell(thing: str) -> ClusterUnwell:
+    return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")

@@ -17,10 +17,12 @@ from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import date_trunc, table_ref
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 
+_INSTANT = sa.TIMESTAMP(timezone=True)
 _SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")
 
 
@@ -88,6 +90,18 @@ class CrateExpressions:
     def epoch_ms(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """A timestamp cast to a whole number is its milliseconds."""
         return sa.cast(expression, sa.BigInteger())
+
+    def instant(self, column: Column) -> ColumnElement[Any]:
+        """CrateDB takes what has no time zone for UTC."""
+        reference = self.column(column)
+        return reference if column.type.lower() == "timestamp with time zone" else sa.cast(reference, _INSTANT)
+
+    def bucket(self, interval: Interval, zone: str, instant: ColumnElement[Any]) -> ColumnElement[Any]:
+        """``date_bin`` and ``date_trunc``; where clocks repeat midnight, CrateDB takes the first one, as we do."""
+        if interval.seconds:
+            step: ColumnElement[Any] = sa.literal_column(f"INTERVAL '{interval.seconds} seconds'")
+            return sa.func.date_bin(step, instant, sa.literal_column("0"))
+        return date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
 
 
 SQL = CrateExpressions()

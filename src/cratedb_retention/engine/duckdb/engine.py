@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb import delete, snapshot
+from cratedb_retention.engine.duckdb import delete, rollup, snapshot
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog
 from cratedb_retention.engine.duckdb.errors import translate
@@ -35,6 +35,14 @@ from cratedb_retention.model.plan import (
     Step,
     ThawPartitions,
     VerifySnapshot,
+)
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    SealWindows,
 )
 
 
@@ -113,6 +121,8 @@ class DuckDBEngine:
                 raise Unsupported(
                     "DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze"
                 )
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
+                return rollup.perform(self._database, step, report)
             case _:
                 assert_never(step)
 
@@ -130,6 +140,8 @@ class DuckDBEngine:
             case DropArchived():
                 drop = DropPartitions(step.table, step.columns, (step.piece,), step.before)
                 return [self._database.render(delete.drop_statement(drop))]
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
+                return [self._database.render(statement) for statement in rollup.statements(self._database, step)]
             case _:
                 return []
 

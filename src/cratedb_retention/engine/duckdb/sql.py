@@ -14,9 +14,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
+from cratedb_retention.engine.duckdb.buckets import bucket
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.instant import from_ms
+
+
+def _aware(column: Column) -> bool:
+    return "TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
 
 
 class DuckExpressions:
@@ -31,12 +37,22 @@ class DuckExpressions:
         if column.kind is not Kind.TIME or not isinstance(value, int):
             return sa.literal(value)
         moment = from_ms(value)
-        aware = "TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
+        aware = _aware(column)
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
 
     def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Milliseconds since the epoch; NULL for infinite times."""
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
+
+    def instant(self, column: Column) -> sa.ColumnElement[Any]:
+        """What has no time zone is UTC, whatever the session's is."""
+        if _aware(column):
+            return self.column(column)
+        return sa.func.timezone("UTC", sa.cast(self.column(column), sa.TIMESTAMP()))
+
+    def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The start of the interval that an instant lies in."""
+        return bucket(interval, zone, instant)
 
 
 SQL = DuckExpressions()
@@ -94,6 +110,21 @@ class CreateTableAs(Executable, ClauseElement):
 def _compile_create_as(element: CreateTableAs, compiler: SQLCompiler, **kw: Any) -> str:
     name = compiler.process(table_ref(element.table), asfrom=True, **kw)
     return f"CREATE TABLE IF NOT EXISTS {name} AS {compiler.process(element.select, **kw)}"
+
+
+class AddColumn(Executable, ClauseElement):
+    """``ALTER TABLE ... ADD COLUMN``, with a type in DuckDB's own words."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, name: str, kind: str) -> None:
+        self.table, self.name, self.kind = table, name, kind
+
+
+@compiles(AddColumn)
+def _compile_add(element: AddColumn, compiler: SQLCompiler, **kw: Any) -> str:
+    table = compiler.process(table_ref(element.table), asfrom=True, **kw)
+    return f"ALTER TABLE {table} ADD COLUMN {compiler.preparer.quote_identifier(element.name)} {element.kind}"
 
 
 def _text(compiler: SQLCompiler, value: str) -> str:

@@ -1,0 +1,143 @@
+"""
+Rolling up on CrateDB: an INSERT from a SELECT that replaces rows by their key, counted on both sides, since rows that
+such a statement can't store are skipped without an error; then what it did not replace is deleted.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from cratedb_retention.engine.base import Progress, Report, StepResult
+from cratedb_retention.engine.cratedb import rollup as tables
+from cratedb_retention.engine.cratedb.health import check_health, check_idents
+from cratedb_retention.engine.cratedb.rollup_sql import SQL
+from cratedb_retention.engine.cratedb.sql import refresh
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.rollup import delete_statements, insert_statements, new_version, tables_of
+from cratedb_retention.engine.rollup_check import (
+    Beneath,
+    Stored,
+    count_beneath,
+    count_stored,
+    show_difference,
+    show_window,
+)
+from cratedb_retention.engine.rollup_counters import has_counters, seed_statement
+from cratedb_retention.engine.rollup_runs import Run, make_runs
+from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
+from cratedb_retention.model.rollup import RolledUp, Rollup, Window
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
+
+ATTEMPTS = 5
+# Raw rows in one statement. A window function holds all of them in one node's memory, a GROUP BY only its groups.
+ROWS, ROWS_OF_COUNTERS = 20_000_000, 1_000_000
+
+
+def perform(database: Database, step: RollupStep, report: Report) -> StepResult:
+    """Do a step of a cascade; sealing is a matter of the ledger alone."""
+    match step:
+        case CreateRollup():
+            return tables.create(database, step)
+        case AlterRollup():
+            return tables.alter(database, step)
+        case RollUp():
+            return roll_up(database, step, report)
+        case ReplaceView():
+            return tables.replace_view(database, step)
+        case SealWindows() | RebaseRollup():
+            return StepResult()
+        case _:
+            assert_never(step)
+
+
+def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
+    """
+    Compute windows from the level beneath.
+
+    :raises DatabaseError: if rows are lost again and again (law 5).
+    :raises PartitionChanged: if rows are being written beneath all the time.
+    """
+    rollup = step.rollup
+    _check_health(database, step)
+    _refresh_beneath(database, rollup)
+    beneath = count_beneath(database.rows, SQL, rollup, step.windows)
+    rows = {window: found.rows for window, found in beneath.items()}
+    results: list[RolledUp] = []
+    for run in make_runs(step.windows, rows, ROWS_OF_COUNTERS if has_counters(rollup) else ROWS):
+        results += _roll_up_run(database, rollup, run, {window: beneath[window] for window in run.windows})
+        report(Progress(len(results), len(step.windows), "window"))
+    return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
+
+
+def _roll_up_run(database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath]) -> list[RolledUp]:
+    """Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
+    attempt = 0
+    while True:
+        attempt += 1
+        version = new_version()
+        stored = _compute(database, rollup, run, beneath, version)
+        lost = [window for window in run.windows if stored[window].counted != beneath[window]]
+        if not lost:
+            _delete_stale(database, rollup, run, stored, version)
+            return [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
+        before = beneath
+        _refresh_beneath(database, rollup)
+        beneath = count_beneath(database.rows, SQL, rollup, run.windows)
+        if attempt == ATTEMPTS:
+            raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]].counted, beneath != before)
+
+
+def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Beneath, moving: bool) -> RetentionError:
+    thing = f"table {rollup.table}, {show_window(window)}"
+    if moving:
+        return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
+    return DatabaseError(thing, f"{show_difference(beneath, stored)}, {ATTEMPTS} times")
+
+
+def _compute(
+    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: str
+) -> dict[Window, Stored]:
+    """Write the rows of a run, and count them."""
+    if any(found.rows for found in beneath.values()):
+        from_source = has_counters(rollup) and not database.rows(seed_statement(SQL, rollup, run))
+        for statement in insert_statements(SQL, rollup, run, version, upsert=True, seed_from_source=from_source):
+            database.execute(statement)
+    _refresh_own(database, rollup)
+    return count_stored(database.rows, SQL, rollup, run.windows, version)
+
+
+def _delete_stale(database: Database, rollup: Rollup, run: Run, stored: dict[Window, Stored], version: str) -> None:
+    """Groups whose rows are gone from beneath were not replaced."""
+    if any(found.stale for found in stored.values()):
+        for statement in delete_statements(SQL, rollup, run, version):
+            database.execute(statement)
+        _refresh_own(database, rollup)
+
+
+def _check_health(database: Database, step: RollUp) -> None:
+    """Law 6: of the partitions beneath, and of whatever else is read."""
+    rollup = step.rollup
+    check_idents(database, rollup.beneath, step.idents)
+    if rollup.sketched and not rollup.from_raw:
+        check_health(database, rollup.beneath_sketch)
+    if has_counters(rollup):
+        check_health(database, rollup.table)
+
+
+def _refresh_beneath(database: Database, rollup: Rollup) -> None:
+    refresh(database, rollup.beneath)
+    if rollup.sketched and not rollup.from_raw:
+        refresh(database, rollup.beneath_sketch)
+
+
+def _refresh_own(database: Database, rollup: Rollup) -> None:
+    for table in tables_of(rollup):
+        refresh(database, table)

@@ -1,0 +1,127 @@
+"""
+Rolling up on DuckDB: in one transaction the rows of the windows are deleted, computed and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.base import Progress, Report, StepResult
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb.catalog import read_columns
+from cratedb_retention.engine.duckdb.rollup_sql import SQL
+from cratedb_retention.engine.duckdb.sql import AddColumn
+from cratedb_retention.engine.rollup import SHOWN, delete_statements, insert_statements, missing_names, new_version
+from cratedb_retention.engine.rollup_check import count_beneath, count_stored, show_difference, show_window
+from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
+from cratedb_retention.engine.rollup_counters import has_counters, seed_statement
+from cratedb_retention.engine.rollup_ddl import CreateTable
+from cratedb_retention.engine.rollup_runs import Run, make_runs
+from cratedb_retention.engine.rollup_view import view_statement
+from cratedb_retention.errors import DatabaseError
+from cratedb_retention.model.rollup import RolledUp, Rollup
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    RollupStep,
+    SealWindows,
+)
+
+
+def create_statements(step: CreateRollup) -> list[sa.Executable]:
+    """The level's table, and that with its distributions."""
+    rollup = step.rollup
+    level = CreateTable(rollup.table, level_fields(SQL, rollup))
+    return [level, *([CreateTable(rollup.sketch, sketch_fields(SQL, rollup))] if rollup.sketched else [])]
+
+
+def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executable]:
+    """The columns that are missing, and the table with the distributions, in case that it is."""
+    missing = [field for field in level_fields(SQL, step.rollup) if field.name in names]
+    added = [AddColumn(step.rollup.table, field.name, field.type) for field in missing]
+    return [*added, *create_statements(CreateRollup(step.rollup))[1:]]
+
+
+def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
+    """The statements that change something, for showing a step."""
+    match step:
+        case CreateRollup():
+            return create_statements(step)
+        case AlterRollup():
+            return _alter_statements(database, step)
+        case ReplaceView():
+            return [view_statement(SQL, step)]
+        case RollUp(rollup=rollup):
+            found: list[sa.Executable] = []
+            for run in make_runs(step.windows):
+                found += delete_statements(SQL, rollup, run)
+                found += insert_statements(SQL, rollup, run, SHOWN, upsert=False)
+            return found
+        case SealWindows() | RebaseRollup():
+            return []
+        case _:
+            assert_never(step)
+
+
+def _alter_statements(database: Database, step: AlterRollup) -> list[sa.Executable]:
+    return alter_statements(step, missing_names(step.columns, read_columns(database, step.rollup.table)))
+
+
+def perform(database: Database, step: RollupStep, report: Report) -> StepResult:
+    """Do a step of a cascade; sealing is a matter of the ledger alone."""
+    if isinstance(step, RollUp):
+        return roll_up(database, step, report)
+    return _execute(database, statements(database, step))
+
+
+def _execute(database: Database, found: Sequence[sa.Executable]) -> StepResult:
+    def work(connection: sa.Connection) -> None:
+        for statement in found:
+            connection.execute(statement)
+
+    database.transact(work)
+    return StepResult()
+
+
+def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
+    """
+    Compute windows from the level beneath.
+
+    :raises DatabaseError: if rows are lost (law 5); then nothing is changed.
+    """
+
+    def work(connection: sa.Connection) -> list[RolledUp]:
+        results: list[RolledUp] = []
+        for run in make_runs(step.windows):
+            results += _roll_up_run(connection, step.rollup, run)
+            report(Progress(len(results), len(step.windows), "window"))
+        return results
+
+    results = database.transact(work)
+    return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
+
+
+def _roll_up_run(connection: sa.Connection, rollup: Rollup, run: Run) -> list[RolledUp]:
+    def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
+        return connection.execute(statement).all()
+
+    version = new_version()
+    from_source = has_counters(rollup) and not query(seed_statement(SQL, rollup, run))
+    for statement in (
+        *delete_statements(SQL, rollup, run),
+        *insert_statements(SQL, rollup, run, version, upsert=False, seed_from_source=from_source),
+    ):
+        connection.execute(statement)
+    beneath = count_beneath(query, SQL, rollup, run.windows)
+    found = count_stored(query, SQL, rollup, run.windows, version)
+    for window in run.windows:
+        if found[window].counted != beneath[window]:
+            thing = f"table {rollup.table}, {show_window(window)}"
+            raise DatabaseError(thing, show_difference(beneath[window], found[window].counted))
+    return [RolledUp(window, beneath[window].rows, found[window].groups) for window in run.windows]

@@ -1,0 +1,147 @@
+"""
+Law 5: for each window, the rows beneath are counted, and what arrived in the level must be as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.measuring import chunks, union
+from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, between, number, own_time, ref
+from cratedb_retention.engine.rollup_sketch import countable, of_metrics
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, Rollup, Window
+
+Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
+Element = sa.ColumnElement[Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Beneath:
+    """
+    What a window is computed from.
+
+    :param rows: Raw rows.
+    :param values: Values that have a place in a distribution.
+    """
+
+    rows: int
+    values: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """
+    What a level has of a window.
+
+    :param counted: What its rows were computed from.
+    :param groups: Rows that the present computation wrote.
+    :param stale: Rows that an earlier one wrote and the present one did not replace.
+    """
+
+    counted: Beneath
+    groups: int
+    stale: int
+
+
+def count_beneath(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:
+    """Count what windows are computed from, some hundred in a statement."""
+    if rollup.from_raw:
+        found = _ask(query, windows, lambda window: _of_source(sql, rollup, window))
+        return {window: Beneath(*map(int, row)) for window, row in found.items()}
+    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.beneath, window, _total(ROW_COUNT)))
+    values = _sketched(query, sql, rollup, rollup.beneath_sketch, windows, _total(SKETCH_COUNT))
+    return {window: Beneath(int(rows[window][0]), int(values[window][0])) for window in windows}
+
+
+def count_stored(
+    query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window], version: str
+) -> dict[Window, Stored]:
+    """Count what a level has of windows."""
+    fresh: sa.ColumnElement[bool] = ref(VERSION) == version
+    mine, all_rows = sa.func.count().filter(fresh), sa.func.count()
+
+    def columns(name: str) -> list[Element]:
+        return [_total(name, fresh), mine, all_rows]
+
+    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, *columns(ROW_COUNT)))
+    values = _sketched(query, sql, rollup, rollup.sketch, windows, *columns(SKETCH_COUNT))
+    found = {}
+    for window in windows:
+        counted, groups, there = map(int, rows[window])
+        in_bins, bins, all_bins = map(int, values[window])
+        found[window] = Stored(Beneath(counted, in_bins), groups, there - groups + all_bins - bins)
+    return found
+
+
+def show_window(window: Window) -> str:
+    """A window for people."""
+    return f"window {show(window.since)} to {show(window.until)}"
+
+
+def show_difference(beneath: Beneath, stored: Beneath) -> str:
+    """How a level differs from what it was computed from, in words."""
+    if beneath.rows != stored.rows:
+        return f"{beneath.rows:,} rows beneath it, {stored.rows:,} arrived in the rollup"
+    return f"{beneath.values:,} values beneath it, {stored.values:,} arrived in the distributions"
+
+
+def _ask(
+    query: Query, windows: Sequence[Window], select: Callable[[Window], sa.Select[Any]]
+) -> dict[Window, Sequence[Any]]:
+    found: dict[Window, Sequence[Any]] = {}
+    for chunk in chunks(windows):
+        branches = [select(window) for window in chunk]
+        # CrateDB has no row at all for a stretch whose partitions are closed.
+        found.update(dict.fromkeys(chunk, (0,) * len(branches[0].selected_columns)))
+        for i, *row in query(union(list(_numbered(branches)))):
+            found[chunk[i]] = row
+    return found
+
+
+def _numbered(branches: Sequence[sa.Select[Any]]) -> Iterator[sa.Select[Any]]:
+    for i, branch in enumerate(branches):
+        yield branch.with_only_columns(number(i), *branch.selected_columns)
+
+
+def _total(name: str, condition: sa.ColumnElement[bool] | None = None) -> Element:
+    total: Element = sa.func.sum(ref(name))
+    if condition is not None:
+        total = sa.func.sum(ref(name)).filter(condition)
+    return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
+
+
+def _of_source(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]:
+    columns: list[Element] = [sa.func.count()]
+    values = [sa.func.count().filter(countable(sql, metric)) for metric in rollup.sketched]
+    if values:
+        total: Element = values[0]
+        for value in values[1:]:
+            total = total.op("+")(value)
+        columns.append(total)
+    within = between(sql, rollup.time, window.since, window.until)
+    return sa.select(*columns).select_from(table_ref(rollup.source)).where(within)
+
+
+def _of_level(sql: RollupSQL, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
+    within = between(sql, own_time(rollup), window.since, window.until)
+    return sa.select(*columns).select_from(table_ref(table)).where(within)
+
+
+def _sketched(
+    query: Query, sql: RollupSQL, rollup: Rollup, table: TableName, windows: Sequence[Window], *columns: Element
+) -> dict[Window, Sequence[Any]]:
+    if not rollup.sketched:
+        return dict.fromkeys(windows, (0,) * len(columns))
+    return _ask(
+        query,
+        windows,
+        lambda window: _of_level(sql, rollup, table, window, *columns).where(of_metrics(rollup)),
+    )

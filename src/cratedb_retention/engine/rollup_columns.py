@@ -1,0 +1,226 @@
+"""
+The columns of a rollup's tables: names, types, and what is generated from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
+
+from cratedb_retention.engine.expressions import Expressions
+from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.rollup import (
+    KEY,
+    PARTITION,
+    ROW_COUNT,
+    SKETCH_BIN,
+    SKETCH_COUNT,
+    SKETCH_METRIC,
+    SKETCH_SIGN,
+    VERSION,
+    Aggregate,
+    Metric,
+    Rollup,
+    label,
+)
+
+TIME, DOUBLE, BIGINT, TEXT = "TIMESTAMP WITH TIME ZONE", "DOUBLE PRECISION", "BIGINT", "TEXT"
+_OWN_TYPE = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)
+# Squares of larger numbers leave the range of a double; their standard deviation stays unknown.
+LARGEST = 1e150
+
+
+class RollupSQL(Expressions, Protocol):
+    """What a dialect adds for rollups."""
+
+    def stored_type(self, column: Column) -> str:
+        """The type that holds a source column's values in a rollup, as SQL."""
+
+    def partition(self, rollup: Rollup) -> sa.ColumnElement[Any] | None:
+        """What the partition column is generated from, in a form that the catalog's reader understands."""
+
+    def spread(self, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The sum of squared distances from the mean of raw values: one pass, and no digits lost to large values."""
+
+    def center(
+        self, total: sa.ColumnElement[Any], count: sa.ColumnElement[Any], within: Sequence[sa.ColumnElement[Any]]
+    ) -> sa.ColumnElement[Any] | None:
+        """The mean of all rows of a group, beside each of its rows; None if :meth:`merged_spread` needs none."""
+
+    def merged_spread(
+        self,
+        spread: sa.ColumnElement[Any],
+        count: sa.ColumnElement[Any],
+        total: sa.ColumnElement[Any],
+        center: sa.ColumnElement[Any] | None,
+    ) -> sa.ColumnElement[Any]:
+        """The same as :meth:`spread` from the rows of a finer level."""
+
+
+class Words(sa.types.UserDefinedType[Any]):
+    """A type in the database's own words."""
+
+    cache_ok = True
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def get_col_spec(self, **kw: Any) -> str:
+        """As it is written."""
+        return self.words
+
+
+def as_type(value: sa.ColumnElement[Any], words: str) -> sa.ColumnElement[Any]:
+    """A cast."""
+    return sa.cast(value, Words(words))
+
+
+def ref(name: str) -> sa.ColumnElement[Any]:
+    """A reference to a column of one of our own tables, always quoted."""
+    return sa.column(quoted_name(name, True))
+
+
+def number(value: float) -> sa.ColumnElement[Any]:
+    """A number; whole ones stand in the statement's text."""
+    if isinstance(value, int):
+        return sa.literal_column(str(value))
+    return sa.literal(value, sa.Double())
+
+
+def quotient(dividend: sa.ColumnElement[Any], divisor: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A division as it is, without SQLAlchemy's casts."""
+    return dividend.op("/")(divisor)
+
+
+def own_time(rollup: Rollup) -> Column:
+    """The time column of a level."""
+    return Column(rollup.time_name, TIME, Kind.TIME)
+
+
+def between(sql: Expressions, time: Column, since: int, until: int) -> sa.ColumnElement[bool]:
+    """Rows of a stretch of time; one without a time is in none."""
+    reference = sql.column(time)
+    return sa.and_(reference >= sql.value(time, since), reference < sql.value(time, until))
+
+
+def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
+    """A source column in the type that a rollup keeps it in."""
+    reference, wanted = sql.column(column), sql.stored_type(column)
+    return reference if column.type.upper() == wanted.upper() else as_type(reference, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """
+    A column of a rollup.
+
+    :param type: As SQL.
+    :param generated: What the database generates it from, if it does.
+    :param derived: Whether it follows from other columns, and levels above have no use for it. Such columns are
+        written, not generated: neither database can add a generated column to a table that holds rows.
+    """
+
+    name: str
+    type: str
+    generated: sa.ColumnElement[Any] | None = None
+    derived: bool = False
+
+
+def stored(fields: Sequence[Field]) -> list[str]:
+    """Names of the columns that are written."""
+    return [field.name for field in fields if field.generated is None]
+
+
+def level_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
+    """The columns of a level's table."""
+    metrics = (field for metric in rollup.metrics for field in metric_fields(sql, metric))
+    return [*_head(sql, rollup), *metrics, Field(ROW_COUNT, BIGINT), *_tail(sql, rollup)]
+
+
+def sketch_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
+    """The columns of the table with the distributions."""
+    own = [
+        Field(SKETCH_METRIC, TEXT),
+        Field(SKETCH_SIGN, "SMALLINT"),
+        Field(SKETCH_BIN, "INTEGER"),
+        Field(SKETCH_COUNT, BIGINT),
+    ]
+    return [*_head(sql, rollup), *own, *_tail(sql, rollup)]
+
+
+def level_key(rollup: Rollup) -> list[str]:
+    """The primary key of a level."""
+    return [rollup.time_name, KEY, *([PARTITION] if rollup.partition else [])]
+
+
+def sketch_key(rollup: Rollup) -> list[str]:
+    """The primary key of the distributions."""
+    time, key, *partition = level_key(rollup)
+    return [time, key, SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, *partition]
+
+
+def _head(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
+    yield Field(rollup.time_name, TIME)
+    for column in rollup.dimensions:
+        yield Field(label(column.name), sql.stored_type(column))
+
+
+def _tail(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
+    yield Field(KEY, TEXT)
+    yield Field(VERSION, TEXT)
+    if rollup.partition:
+        yield Field(PARTITION, TIME, sql.partition(rollup))
+
+
+def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
+    """The columns of a metric."""
+    for aggregate in metric.aggregates:
+        name = metric.named(aggregate)
+        if aggregate in _OWN_TYPE:
+            yield Field(name, sql.stored_type(metric.column))
+        elif aggregate is Aggregate.COUNT:
+            yield Field(name, BIGINT)
+        elif aggregate is Aggregate.AVG:
+            yield Field(name, DOUBLE, derived=True)
+        elif aggregate is Aggregate.STDDEV:
+            yield Field(metric.m2, DOUBLE)
+            yield Field(name, DOUBLE, derived=True)
+        elif aggregate in (Aggregate.SUM, Aggregate.INCREASE):
+            yield Field(name, DOUBLE)
+
+
+def mergeable(sql: RollupSQL, metric: Metric) -> list[str]:
+    """The columns of a metric that levels above are computed from."""
+    return [field.name for field in metric_fields(sql, metric) if not field.derived]
+
+
+def derive(metric: Metric, aggregate: Aggregate, columns: Callable[[str], Any]) -> sa.ColumnElement[Any]:
+    """The mean, or the standard deviation of the population, from the columns that are merged."""
+    count = columns(metric.named(Aggregate.COUNT))
+    if aggregate is Aggregate.AVG:
+        return sa.case((count > number(0), quotient(columns(metric.named(Aggregate.SUM)), count)))
+    return sa.case((count > number(0), sa.func.sqrt(quotient(columns(metric.m2), count))))
+
+
+def dimension_key(dimensions: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[Any]:
+    """
+    One value for all dimensions, since a primary key can't hold NULL.
+
+    Each is written with its length before it, so that no two series look the same.
+    """
+    parts = [_key_part(dimension) for dimension in dimensions]
+    text: sa.ColumnElement[Any] = sa.literal_column("''")
+    for part in parts:
+        text = text.concat(part)
+    return sa.func.md5(text)
+
+
+def _key_part(dimension: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    text = as_type(dimension, TEXT)
+    length = as_type(sa.func.length(text), TEXT)
+    named = length.op("||")(sa.literal_column("':'")).op("||")(text)
+    return sa.case((dimension.is_(None), sa.literal_column("'-'")), else_=named)

@@ -1,0 +1,142 @@
+"""
+The query that computes a stretch of a level: from the raw rows, or from the next finer level.
+
+Inside, columns have names of their own (``t``, ``d0``, ``c0``), so that no name of a user meets another. The bucket is
+an expression of an inner query, since one that is written twice has two sets of parameters, and no ``GROUP BY``
+knows them as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.rollup_columns import (
+    DOUBLE,
+    RollupSQL,
+    as_type,
+    between,
+    derive,
+    dimension_key,
+    mergeable,
+    metric_fields,
+    own_time,
+    ref,
+    source_value,
+)
+from cratedb_retention.engine.rollup_counters import has_counters, with_increases
+from cratedb_retention.engine.rollup_runs import Run
+from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, label
+
+Element = sa.ColumnElement[Any]
+
+
+def level_select(
+    sql: RollupSQL, rollup: Rollup, run: Run, version: str, seed_from_source: bool = False
+) -> sa.Select[Any]:
+    """
+    The rows of a level for the buckets of a run, in the order of its stored columns.
+
+    :param seed_from_source: Whether the last sample before the run, which a counter's increase needs, is looked
+        for in the source, rather than in the level itself.
+    """
+    if rollup.from_raw:
+        samples = _raw_samples(sql, rollup, run, seed_from_source)
+    else:
+        samples = _finer_rows(sql, rollup, run)
+    keys = [samples.c.t, *(samples.c[f"d{i}"] for i in range(len(rollup.dimensions)))]
+    found = [
+        aggregated[name].label(f"m{number}_{i}")
+        for number, metric in enumerate(rollup.metrics)
+        for aggregated in [_aggregates(sql, rollup, metric, number, samples)]
+        for i, name in enumerate(mergeable(sql, metric))
+    ]
+    rows = sa.func.count() if rollup.from_raw else sa.func.sum(samples.c.n)
+    grouped = sa.select(*keys, *found, rows.label("n")).group_by(*keys).subquery("g")
+    dimensions = [grouped.c[f"d{i}"] for i in range(len(rollup.dimensions))]
+    metrics = [column for i, metric in enumerate(rollup.metrics) for column in _columns(sql, metric, i, grouped)]
+    return sa.select(grouped.c.t, *dimensions, *metrics, grouped.c.n, dimension_key(dimensions), sa.literal(version))
+
+
+def _columns(sql: RollupSQL, metric: Metric, number: int, grouped: sa.Subquery) -> Iterator[Element]:
+    """A metric's columns in their order, with those that follow from others."""
+    names = {name: grouped.c[f"m{number}_{i}"] for i, name in enumerate(mergeable(sql, metric))}
+    derived = {metric.named(a): a for a in (Aggregate.AVG, Aggregate.STDDEV)}
+    for field in metric_fields(sql, metric):
+        yield derive(metric, derived[field.name], names.__getitem__) if field.derived else names[field.name]
+
+
+def _aggregates(
+    sql: RollupSQL, rollup: Rollup, metric: Metric, number: int, samples: sa.Subquery
+) -> dict[str, Element]:
+    if rollup.from_raw:
+        increase = samples.c.get(f"i{number}")
+        return _of_values(sql, metric, samples.c[f"m{number}"], samples.c.ts, increase)
+    columns: dict[str, Element] = {name: samples.c[f"m{number}_{i}"] for i, name in enumerate(mergeable(sql, metric))}
+    return _of_rows(sql, metric, columns, samples.c.ts, samples.c.get(f"m{number}_center"))
+
+
+def _of_values(sql: RollupSQL, metric: Metric, value: Element, time: Element, increase: Any) -> dict[str, Element]:
+    """Aggregates of raw values."""
+    known = value.is_not(None)
+    return {
+        metric.named(Aggregate.MIN): sa.func.min(value),
+        metric.named(Aggregate.MAX): sa.func.max(value),
+        metric.named(Aggregate.SUM): sa.func.sum(as_type(value, DOUBLE)),
+        metric.named(Aggregate.COUNT): sa.func.count(value),
+        metric.named(Aggregate.FIRST): sa.func.min_by(value, time).filter(known),
+        metric.named(Aggregate.LAST): sa.func.max_by(value, time).filter(known),
+        metric.named(Aggregate.INCREASE): sa.func.sum(increase if increase is not None else sa.null()),
+        metric.m2: sql.spread(as_type(value, DOUBLE)),
+    }
+
+
+def _of_rows(
+    sql: RollupSQL, metric: Metric, columns: dict[str, Element], time: Element, center: Element | None
+) -> dict[str, Element]:
+    """The same from the rows of a finer level; an average is never one of averages."""
+    found: dict[str, Element] = {}
+    for aggregate, function in ((Aggregate.MIN, sa.func.min), (Aggregate.MAX, sa.func.max)):
+        if metric.has(aggregate):
+            found[metric.named(aggregate)] = function(columns[metric.named(aggregate)])
+    for aggregate in (Aggregate.SUM, Aggregate.COUNT, Aggregate.INCREASE):
+        if metric.has(aggregate):
+            found[metric.named(aggregate)] = sa.func.sum(columns[metric.named(aggregate)])
+    for aggregate, picked in ((Aggregate.FIRST, sa.func.min_by), (Aggregate.LAST, sa.func.max_by)):
+        if metric.has(aggregate):
+            value = columns[metric.named(aggregate)]
+            found[metric.named(aggregate)] = picked(value, time).filter(value.is_not(None))
+    if metric.has(Aggregate.STDDEV):
+        count, total = columns[metric.named(Aggregate.COUNT)], columns[metric.named(Aggregate.SUM)]
+        found[metric.m2] = sql.merged_spread(columns[metric.m2], count, total, center)
+    return found
+
+
+def _raw_samples(sql: RollupSQL, rollup: Rollup, run: Run, seed_from_source: bool) -> sa.Subquery:
+    time = sql.instant(rollup.time)
+    values = [source_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
+    dimensions = [source_value(sql, column).label(f"d{i}") for i, column in enumerate(rollup.dimensions)]
+    raw = sa.select(time.label("ts"), *dimensions, *values).select_from(table_ref(rollup.source))
+    if has_counters(rollup):
+        return with_increases(sql, rollup, run, raw, seed_from_source)
+    bucket = sql.bucket(rollup.interval, rollup.zone, time)
+    return raw.add_columns(bucket.label("t")).where(between(sql, rollup.time, run.since, run.until)).subquery("s")
+
+
+def _finer_rows(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
+    time = own_time(rollup)
+    bucket = sql.bucket(rollup.interval, rollup.zone, sql.column(time))
+    dimensions = [ref(label(column.name)) for column in rollup.dimensions]
+    columns: list[Element] = [bucket.label("t"), ref(rollup.time_name).label("ts"), ref(ROW_COUNT).label("n")]
+    columns += [dimension.label(f"d{i}") for i, dimension in enumerate(dimensions)]
+    for number, metric in enumerate(rollup.metrics):
+        columns += [ref(name).label(f"m{number}_{i}") for i, name in enumerate(mergeable(sql, metric))]
+        if metric.has(Aggregate.STDDEV):
+            total, count = ref(metric.named(Aggregate.SUM)), ref(metric.named(Aggregate.COUNT))
+            center = sql.center(total, count, [bucket, *dimensions])
+            columns += [center.label(f"m{number}_center")] if center is not None else []
+    rows = sa.select(*columns).select_from(table_ref(rollup.beneath))
+    return rows.where(between(sql, time, run.since, run.until)).subquery("s")

@@ -1,0 +1,108 @@
+"""
+Distributions: how many values of a metric lie in each bin of a logarithmic scale (DDSketch, VLDB 2019). They are rows,
+so they merge by adding, and any percentile is found from them with a relative error of 1 %.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.rollup_columns import (
+    DOUBLE,
+    TEXT,
+    RollupSQL,
+    as_type,
+    between,
+    dimension_key,
+    number,
+    own_time,
+    ref,
+    source_value,
+)
+from cratedb_retention.engine.rollup_runs import Run
+from cratedb_retention.model.rollup import (
+    GAMMA,
+    SKETCH_BIN,
+    SKETCH_COUNT,
+    SKETCH_METRIC,
+    SKETCH_SIGN,
+    Metric,
+    Rollup,
+    label,
+)
+
+Element = sa.ColumnElement[Any]
+# What is not finite has no bin.
+_LARGEST_DOUBLE = 1.7976931348623157e308
+_ZERO, _ONE, _MINUS_ONE = number(0), number(1), number(-1)
+
+
+def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: str) -> sa.Select[Any]:
+    """The rows of the distributions for the buckets of a run, in the order of their columns."""
+    rows = _raw_bins(sql, rollup, run) if rollup.from_raw else _finer_bins(sql, rollup, run)
+    dimensions = [f"d{i}" for i in range(len(rollup.dimensions))]
+    keys = [rows.c[name] for name in ("t", *dimensions, "metric", "sign", "bin")]
+    count = sa.func.count() if rollup.from_raw else sa.func.sum(rows.c.n)
+    grouped = sa.select(*keys, count.label("n")).group_by(*keys).subquery("g")
+    return sa.select(*grouped.c, dimension_key([grouped.c[name] for name in dimensions]), sa.literal(version))
+
+
+def countable(sql: RollupSQL, metric: Metric) -> sa.ColumnElement[bool]:
+    """Source rows whose value has a bin: neither NULL nor infinite nor NaN."""
+    value = as_type(sql.column(metric.column), DOUBLE)
+    return sa.func.abs(value) <= number(_LARGEST_DOUBLE)
+
+
+def of_metrics(rollup: Rollup) -> sa.ColumnElement[bool]:
+    """Rows of a table with distributions that belong to the metrics of a rollup."""
+    return ref(SKETCH_METRIC).in_([metric.name for metric in rollup.sketched])
+
+
+def _raw_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
+    bucket = sql.bucket(rollup.interval, rollup.zone, sql.instant(rollup.time))
+    dimensions = [source_value(sql, column).label(f"d{i}") for i, column in enumerate(rollup.dimensions)]
+    range_ = between(sql, rollup.time, run.since, run.until)
+
+    def values(metric: Metric) -> sa.Select[Any]:
+        value = as_type(sql.column(metric.column), DOUBLE)
+        sign = sa.case((value > _ZERO, _ONE), (value < _ZERO, _MINUS_ONE), else_=_ZERO)
+        step = number(math.log(GAMMA))
+        # CrateDB reckons both branches of a CASE, and refuses the logarithm of zero.
+        index = sa.func.ceil(sa.func.ln(sa.func.nullif(sa.func.abs(value), number(0))).op("/")(step))
+        return (
+            sa.select(
+                bucket.label("t"),
+                *dimensions,
+                as_type(sa.literal(metric.name), TEXT).label("metric"),
+                as_type(sign, "SMALLINT").label("sign"),
+                sa.case(
+                    (value == _ZERO, as_type(_ZERO, "INTEGER")), else_=as_type(index, "INTEGER")
+                ).label("bin"),
+            )
+            .select_from(table_ref(rollup.source))
+            .where(range_, countable(sql, metric))
+        )  # fmt: skip
+
+    parts = [values(metric) for metric in rollup.sketched]
+    return parts[0].subquery("s") if len(parts) == 1 else sa.union_all(*parts).subquery("s")
+
+
+def _finer_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
+    time = own_time(rollup)
+    return (
+        sa.select(
+            sql.bucket(rollup.interval, rollup.zone, sql.column(time)).label("t"),
+            *(ref(label(column.name)).label(f"d{i}") for i, column in enumerate(rollup.dimensions)),
+            ref(SKETCH_METRIC).label("metric"),
+            ref(SKETCH_SIGN).label("sign"),
+            ref(SKETCH_BIN).label("bin"),
+            ref(SKETCH_COUNT).label("n"),
+        )
+        .select_from(table_ref(rollup.beneath_sketch))
+        .where(between(sql, time, run.since, run.until), of_metrics(rollup))
+        .subquery("s")
+    )

@@ -1,0 +1,148 @@
+"""
+The steps of a cascade as a run does them: reads change tokens before windows are computed and before they are sealed,
+and keeps the ledger in step (laws 3, 4 and 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.errors import DatabaseError, PartitionChanged
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import DeleteRows, Step, Task
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.rollup import RolledUp, Rollup, Window
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    SealWindows,
+)
+from cratedb_retention.planning.cascades import beneath_as_target
+from cratedb_retention.planning.pieces import make_pieces
+from cratedb_retention.planning.windows import (
+    Source,
+    digest,
+    sources_of_rows,
+    sources_of_windows,
+    window_grid,
+    window_probe,
+)
+from cratedb_retention.store.store import Store
+
+Perform = Callable[[Step], StepResult]
+
+
+class Roller:
+    """
+    Does the steps of cascades.
+
+    :param prepared: The plan and its foundation.
+    """
+
+    def __init__(self, engine: Engine, store: Store, prepared: Prepared, run_id: str) -> None:
+        self._engine, self._store, self._prepared, self._run_id = engine, store, prepared, run_id
+        self._registered: dict[TableName, Rollup] = {
+            table: known.rollup for table, known in prepared.ledger.rollups.items()
+        }
+
+    def before(self, task: Task, step: Step) -> None:
+        """
+        What has to be noted or checked before a step.
+
+        :raises PartitionChanged: if windows are to be sealed whose source changed since they were computed.
+        """
+        match step:
+            case CreateRollup(rollup) | AlterRollup(rollup) | RollUp(rollup):
+                self._register(task, rollup)
+            case RebaseRollup(rollup, before):
+                self._store.rollups.rebase(rollup, before)
+                self._register(task, rollup)
+            case SealWindows(rollup, windows, idents):
+                self._check(task, rollup, windows, idents)
+                self._store.rollups.seal(rollup.table, [window.start for window in windows])
+            case _:
+                pass
+
+    def roll_up(self, task: Task, step: RollUp, perform: Perform) -> StepResult:
+        """Compute windows: the change tokens come first, so that what is written meanwhile makes them dirty again."""
+        sources = self._sources(task, step.rollup, step.windows)
+        result = perform(step)
+        tokens = {start: source.token for start, source in sources.items()}
+        done = [item for item in result.windows if item.window.start in tokens or item.source_rows]
+        self._store.rollups.record(step.rollup, done, {**_none(done), **tokens}, self._run_id)
+        return result
+
+    def after(self, task: Task, step: Step) -> None:
+        """What has to be noted after a step."""
+        if isinstance(step, ReplaceView):
+            finest = next(known for known in self._registered.values() if known.source == step.source == known.beneath)
+            self._store.rollups.set_view(finest.table, step.parts)
+        elif isinstance(step, DeleteRows):
+            for seal in (other for other in task.steps if isinstance(other, SealWindows)):
+                self._store.rollups.expire(seal.rollup.table, [window.start for window in seal.windows])
+
+    def _register(self, task: Task, rollup: Rollup) -> None:
+        if self._registered.get(rollup.table) == rollup:
+            return
+        policy = self._policy(task)
+        level = next(level for level in policy.levels if level.interval == rollup.interval)
+        self._store.rollups.register(rollup, str(level.retention_period), policy.id)
+        self._registered[rollup.table] = rollup
+
+    def _policy(self, task: Task) -> Policy:
+        return self._prepared.policies[task.policy_id or ""]
+
+    def _check(self, task: Task, rollup: Rollup, windows: Iterable[Window], idents: Iterable[str]) -> None:
+        """Law 3: what is about to go is what was rolled up."""
+        windows = list(windows)
+        rows = self._store.rollups.windows(rollup.table, [window.start for window in windows])
+        sources = self._sources(task, rollup, windows)
+        going = set(idents)
+        for window in windows:
+            row, source = rows.get(window.start), sources.get(window.start)
+            thing = f"table {rollup.beneath}, from {show(window.start)}"
+            if row is None or not (row.whole or row.sealed):
+                raise PartitionChanged(thing, f"is not rolled up into {rollup.table}", "the next run does it first")
+            if source is None or (row.sealed and not going):
+                continue
+            known = set(row.token.split())
+            present = {digest(piece) for piece in source.pieces if piece.partition.ident in going}
+            if not (present if going else source.digests) <= known:
+                raise PartitionChanged(
+                    thing, f"was written to since it was rolled up into {rollup.table}", "the next run looks again"
+                )
+
+    def _sources(self, task: Task, rollup: Rollup, windows: Iterable[Window]) -> dict[int, Source]:
+        """What lies beneath windows now."""
+        policy = self._source_policy(task, rollup)
+        name = rollup.beneath
+        catalog = self._engine.read_catalog([Selector(name.schema, name.name, policy.partition_column, tokens=True)])
+        if name not in catalog.tables:
+            raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
+        target = beneath_as_target(policy, rollup, catalog.tables[name])
+        if target.grids:
+            return sources_of_windows(windows, make_pieces(target.table, target.grids, {}))
+        grid = window_grid(rollup)
+        probe = window_probe(rollup, grid)
+        found = sources_of_rows(grid, self._engine.measure([probe]).windows.get(probe, ()))
+        wanted = {window.start for window in windows}
+        return {start: source for start, source in found.items() if start in wanted}
+
+    def _source_policy(self, task: Task, rollup: Rollup) -> Policy:
+        """The policy that downsamples, which may be another one than the one that deletes."""
+        own = self._policy(task)
+        known = self._prepared.ledger.rollups.get(rollup.table)
+        if own.levels or known is None:
+            return own
+        return self._prepared.policies.get(known.policy_id or "", own)
+
+
+def _none(done: Iterable[RolledUp]) -> Mapping[int, str]:
+    """The token of windows that nobody wrote to before they were computed: it fits nothing."""
+    return {item.window.start: "" for item in done}

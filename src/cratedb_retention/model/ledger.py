@@ -1,0 +1,90 @@
+"""
+The ledger: what each window of each level was computed from, and whether it is sealed. And the rollups that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.rollup_steps import ViewPart
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """
+    One window, as it was last computed. All instants are ms, UTC.
+
+    :param until: Buckets that end here or before are computed.
+    :param whole: Whether it was computed as a whole, so that the token stands for all of it.
+    :param token: The change token of what it was computed from.
+    :param rows: Raw rows beneath it.
+    :param groups: Rows of the level.
+    :param sealed: Whether its source was about to go, so that it is never computed again (law 4).
+    :param expired: Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
+    """
+
+    start: int
+    end: int
+    until: int
+    whole: bool
+    token: str
+    rows: int
+    groups: int
+    sealed: bool
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRollup:
+    """
+    A rollup that exists, or is about to be created.
+
+    :param policy_id: The policy that asked for it.
+    :param view: The parts of the view over the cascade; only with the finest level.
+    """
+
+    rollup: Rollup
+    retention_period: str
+    policy_id: str | None = None
+    view: tuple[ViewPart, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """
+    All of it.
+
+    :param rollups: By the level's table.
+    :param windows: By the level's table and the window's start.
+    """
+
+    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)
+    windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)
+
+    def of(self, table: TableName) -> Mapping[int, LedgerRow]:
+        """The windows of a level, by start."""
+        return self.windows.get(table, {})
+
+    def gone_until(self, source: TableName, seconds: int) -> int | None:
+        """
+        The instant before which a table of a cascade lacks what it had, or never had it; None: it holds everything.
+
+        It is where the windows of any coarser level were sealed, since finer data is never kept longer.
+
+        :param seconds: The length of the table's buckets; 0 for the source.
+        """
+        ends = [
+            row.end
+            for name, known in self.rollups.items()
+            if known.rollup.source == source and known.rollup.interval.approximate_seconds > seconds
+            for row in self.of(name).values()
+            if row.sealed
+        ]
+        return max(ends, default=None)
+
+    def begins_at(self, table: TableName) -> int | None:
+        """The first instant that a level was computed for; None if it was not yet, or is no level."""
+        return min(self.of(table), default=None)

@@ -1,0 +1,241 @@
+"""
+The interlock of law 3: raw rows and levels expire only when the level above covers them at their present change token.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import Piece
+from cratedb_retention.model.policy import Late
+from cratedb_retention.model.rollup import Window
+from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.words import plural
+from cratedb_retention.planning.downsample import LevelState
+from cratedb_retention.planning.windows import digest
+
+
+@dataclass(frozen=True)
+class Above:
+    """
+    What lies above a table.
+
+    :param state: The level.
+    :param late: What becomes of rows that came too late.
+    :param active: Whether this run rolls up what is due.
+    :param table: The table that it lies above: the one that the level is computed from, or its distributions, whose
+        change tokens nobody keeps, since they are written together.
+    """
+
+    state: LevelState
+    late: Late
+    active: bool
+    table: TableName
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the level's ledger holds the change tokens of the table's partitions."""
+        return self.state.level.rollup.beneath == self.table
+
+
+@dataclass(frozen=True)
+class ExpirableRows:
+    """
+    Rows that may be deleted.
+
+    :param before: Those before this instant (ms, UTC) ...
+    :param windows: ... which are in these windows ...
+    :param spared: ... but for what came too late and is kept.
+    :param rows: How many.
+    :param late: How many came too late and are kept.
+    :param waiting: Why even more is not deleted, though it is expired.
+    """
+
+    before: int
+    windows: tuple[Window, ...]
+    spared: tuple[tuple[int, int], ...]
+    rows: int
+    late: int
+    waiting: str | None
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """
+    What lies above which table.
+
+    :param above: By the table beneath.
+    :param own: The levels, by their own tables.
+    :param sealing: Windows that this plan seals, by the level's table.
+    """
+
+    above: Mapping[TableName, Above] = field(default_factory=dict)
+    own: Mapping[TableName, Above] = field(default_factory=dict)
+    sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def why_not(self, table: TableName, piece: Piece) -> str | None:
+        """Why an expired piece must wait; None if what lies above covers it, or will when it is its turn."""
+        if piece.start is None or piece.end is None:
+            return None
+        above, own = self.above.get(table), self.own.get(table)
+        reasons: list[str | None] = []
+        if above is not None and not above.state.by_rows:
+            spans = above.state.grid.spans(piece.start, piece.end)
+            reasons += [_why_not(above, piece, start, end) for start, end in spans]
+        if own is not None:
+            sealing = self.sealing[own.state.level.rollup.table]
+            spans = own.state.grid.spans(piece.start, piece.end)
+            reasons += [_why_open(own, start) for start, _ in spans if start not in sealing]
+        return next((reason for reason in reasons if reason), None)
+
+    def late_rows(self, table: TableName, piece: Piece) -> bool:
+        """Whether a piece holds what came after its windows were sealed."""
+        above = self.above.get(table)
+        if above is None or piece.start is None or piece.end is None:
+            return False
+        return any(_is_late(above, piece, start) for start, _ in above.state.grid.spans(piece.start, piece.end))
+
+    def protects(self, table: TableName) -> bool:
+        """Whether something lies above a table to which others write."""
+        above = self.above.get(table)
+        return above is not None and above.state.level.rollup.source == table
+
+    def seal(self, table: TableName, pieces: Sequence[Piece]) -> Iterator[SealWindows]:
+        """The steps that come right before pieces go."""
+        own, above = self.own.get(table), self.above.get(table)
+        if own is not None:
+            # What a level loses must never be computed again, or it would come back, too late for the level above.
+            yield from self._seal(own, pieces, ())
+        if above is not None:
+            on_time = [piece for piece in pieces if not self.late_rows(table, piece)]
+            yield from self._seal(above, on_time, [piece.partition.ident for piece in on_time] if above.tracked else ())
+
+    def _seal(self, above: Above, pieces: Iterable[Piece], idents: Sequence[str]) -> Iterator[SealWindows]:
+        state, found = above.state, dict[int, Window]()
+        for piece in pieces:
+            if piece.start is not None and piece.end is not None:
+                for start, end in state.grid.spans(piece.start, piece.end):
+                    found.setdefault(start, Window(start, end, start, end))
+        table = state.level.rollup.table
+        tracked = [start for start in sorted(found) if start in state.rows or start in state.planned]
+        # Partitions are looked at one by one, even if the window is sealed already.
+        windows = [s for s in tracked if idents or not (s in state.rows and state.rows[s].sealed)]
+        self.sealing[table].update(windows)
+        if windows:
+            yield SealWindows(state.level.rollup, tuple(found[start] for start in windows), tuple(idents))
+
+    def rows(self, table: TableName, limit: int) -> ExpirableRows | None:
+        """
+        Which rows of a table without partitions of time may be deleted: those of whole windows.
+
+        :param limit: The instant (ms, UTC) before which they are expired.
+        :return: None if nothing lies above the table.
+        """
+        above = self.above.get(table)
+        return None if above is None else _expirable(above, limit)
+
+
+LATE = "{} came after their time was rolled up and expired; kept, as the policy says (late: keep)"
+
+
+def _why_open(own: Above, start: int) -> str | None:
+    """Why a level's own rows must wait: what they were computed from is still there, and may change."""
+    row, source = own.state.rows.get(start), own.state.sources.get(start)
+    if (row is not None and row.sealed) or (start not in own.state.planned and (source is None or not source.rows)):
+        return None
+    return f"{own.state.level.rollup.beneath} still holds what it was computed from"
+
+
+def _expirable(above: Above, limit: int) -> ExpirableRows:
+    state = above.state
+    before = state.grid.interval.floor(limit, state.grid.zone)
+    windows: list[Window] = []
+    spared: list[tuple[int, int]] = []
+    rows = late = 0
+    for start in sorted(at for at in state.sources if at < before):
+        source, row = state.sources[start], state.rows.get(start)
+        if row is not None and row.expired and above.late is Late.KEEP:
+            spared.append((start, source.end))
+            late += source.rows
+            continue
+        if (row is None or not row.sealed) and not _is_covered(above, start):
+            return ExpirableRows(start, tuple(windows), tuple(spared), rows, late, _not_yet(above, start, source.end))
+        windows.append(Window(start, source.end, start, source.end))
+        rows += source.rows
+    return ExpirableRows(before, tuple(windows), tuple(spared), rows, late, None)
+
+
+def _is_covered(above: Above, start: int) -> bool:
+    """Whether a window covers all rows beneath it, or will when it is its turn."""
+    state, row = above.state, above.state.rows.get(start)
+    if start in state.planned:
+        return above.active and state.planned[start][0].whole
+    return row is not None and row.whole and row.token == state.sources[start].token
+
+
+def _why_not(above: Above, piece: Piece, start: int, end: int) -> str | None:
+    row = above.state.rows.get(start)
+    if _is_late(above, piece, start):
+        rows = plural(piece.partition.rows or 0, "row")
+        return LATE.format(rows) if above.late is Late.KEEP else None
+    if row is not None and (row.sealed or _is_clean(above, piece, start)):
+        return None
+    planned = above.state.planned.get(start)
+    if planned is not None and planned[0].whole and above.active:
+        return None
+    if row is None and not piece.partition.rows:
+        return None
+    return _not_yet(above, start, end)
+
+
+def _is_clean(above: Above, piece: Piece, start: int) -> bool:
+    row, state = above.state.rows.get(start), above.state
+    if row is None or not row.whole or start in state.planned:
+        return False
+    if above.tracked:
+        return digest(piece) in row.token.split()
+    return start in state.sources and state.sources[start].token == row.token
+
+
+def _is_late(above: Above, piece: Piece, start: int) -> bool:
+    row = above.state.rows.get(start)
+    return bool(
+        above.tracked
+        and row is not None
+        and row.sealed
+        and piece.partition.rows
+        and digest(piece) not in row.token.split()
+    )
+
+
+def _not_yet(above: Above, start: int, end: int) -> str:
+    table = above.state.level.rollup.table
+    held = above.state.held.get(start)
+    why = f" ({held[0]})" if held else ""
+    if held is None and start in above.state.planned and not above.active:
+        why = "; the policy that does it is not part of this run"
+    elif held is None:
+        why = f"; its window lasts until {show(end)}"
+    return f"not rolled up into {table} yet{why}"
+
+
+def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Late, bool]]) -> Coverage:
+    """
+    What lies above which table.
+
+    :param cascades: Of each the levels, what becomes of late rows, and whether this run rolls up.
+    """
+    above: dict[TableName, Above] = {}
+    own: dict[TableName, Above] = {}
+    for states, late, active in cascades:
+        for state in states:
+            rollup = state.level.rollup
+            for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
+                above[table] = Above(state, late, active, table)
+            for table in (rollup.table, rollup.sketch):
+                own[table] = Above(state, late, active, table)
+    return Coverage(above, own)

@@ -1,0 +1,50 @@
+"""
+The view over the raw rows and all levels of a cascade: each stretch of time from the finest table that holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.ledger import Ledger
+from cratedb_retention.model.plan import Task
+from cratedb_retention.model.rollup import view_name
+from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
+from cratedb_retention.planning.cascades import Cascade
+
+
+def plan_view(cascade: Cascade, ledger: Ledger, tasks: Iterable[Task]) -> Iterator[Task]:
+    """Create the view, or renew it where this run changes what it consists of."""
+    levels = {level.rollup.table for level in cascade.levels}
+    steps = [step for task in tasks for step in task.steps]
+    parts = view_parts(cascade, ledger, [s for s in steps if isinstance(s, SealWindows) and s.rollup.table in levels])
+    finest = cascade.levels[0].rollup
+    known = ledger.rollups.get(finest.table)
+    altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
+    if altered or known is None or known.view != parts:
+        view = ReplaceView(
+            view_name(cascade.source), cascade.source, finest.time, finest.dimensions, finest.metrics, parts
+        )
+        yield Task(cascade.policy.id, cascade.source, (view,), "it shows each stretch of time from the finest level")
+
+
+def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -> tuple[ViewPart, ...]:
+    """Which table the view shows for which stretch of time, oldest first."""
+    parts: list[ViewPart] = []
+    end: int | None = None
+    tables: list[tuple[TableName, str, int]] = [(cascade.source, "", 0)]
+    for level in cascade.levels:
+        interval = level.rollup.interval
+        tables.append((level.rollup.table, str(interval), interval.approximate_seconds))
+    for table, interval_text, length in tables:
+        about_to = [w.end for s in seals if s.rollup.interval.approximate_seconds > length for w in s.windows]
+        gone = ledger.gone_until(cascade.source, length)
+        start = max([*about_to, *([] if gone is None else [gone])], default=None)
+        if end is not None and start is not None and start >= end:
+            continue
+        parts.append(ViewPart(table, interval_text, start, end))
+        if start is None:
+            break
+        end = start
+    return tuple(reversed(parts))

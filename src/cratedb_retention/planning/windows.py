@@ -1,0 +1,152 @@
+"""
+Windows: the stretches of time in which a level is computed, and the change tokens of what lies beneath them.
+
+Where the table beneath has partitions of time, a window's token is made from theirs, which costs no look at the rows.
+It is a set of digests, one for each partition, so that what belongs to it can be told from what came later. Where it
+has none, the engine is asked for a fingerprint of each window's rows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import zoneinfo
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.measurements import WindowRows
+from cratedb_retention.model.plan import Piece
+from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.planning.cascades import UNITS
+
+_DIGITS = 12
+_HOUR = 3600
+_LENGTHS = (Interval(_HOUR), *UNITS)
+
+
+@dataclass
+class Source:
+    """
+    What lies beneath one window.
+
+    :param end: The window's end (ms, UTC).
+    :param digests: The change token, in parts.
+    :param rows: How many rows, if known; of partitions that reach beyond the window all.
+    :param pieces: The partitions; empty where there are none of time.
+    """
+
+    end: int
+    digests: set[str] = field(default_factory=set)
+    rows: int = 0
+    pieces: list[Piece] = field(default_factory=list)
+
+    @property
+    def token(self) -> str:
+        """The change token as it is in the ledger."""
+        return " ".join(sorted(self.digests))
+
+
+Sources = Mapping[int, Source]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGrid:
+    """How a level is cut into windows."""
+
+    interval: Interval
+    zone_name: str
+
+    @property
+    def zone(self) -> dt.tzinfo:
+        """The time zone as an object."""
+        return dt.UTC if self.zone_name == "UTC" else zoneinfo.ZoneInfo(self.zone_name)
+
+    def spans(self, start: int, end: int) -> Iterable[tuple[int, int]]:
+        """The windows that a stretch of time touches."""
+        zone = self.zone
+        at = self.interval.floor(start, zone)
+        while at < end:
+            following = self.interval.end(at, zone)
+            yield at, following
+            at = following
+
+
+def window_grid(rollup: Rollup, partition_ms: int | None = None, partition_zone: str | None = None) -> WindowGrid:
+    """
+    A level's windows: once decided they stay, or what the ledger knows would be of no use.
+
+    They are the shortest that hold whole buckets and whole partitions beneath.
+
+    :param partition_ms: Length of the partitions beneath; None where there are none of time.
+    :param partition_zone: Their time zone, which a fixed interval fits as well as its own.
+    """
+    if rollup.window is not None:
+        return WindowGrid(rollup.window, rollup.window_zone)
+    name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
+    zone = zoneinfo.ZoneInfo(name)
+    length = partition_ms / 1000 if partition_ms else _default_seconds(rollup.interval)
+    fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, zone)]
+    # Months and years differ in length: the shortest month is nine tenths of the mean.
+    chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
+    return WindowGrid(chosen, name)
+
+
+def _default_seconds(interval: Interval) -> int:
+    """A day for minutes and less, a month for the rest, so that there are neither too many nor too large ones."""
+    return UNITS[0].approximate_seconds if interval.approximate_seconds < _HOUR else UNITS[2].approximate_seconds
+
+
+def digest(piece: Piece) -> str:
+    """A partition at its present change token, in few characters."""
+    text = f"{piece.partition.ident}\0{piece.partition.token}"
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def sources_of_pieces(grid: WindowGrid, pieces: Iterable[Piece]) -> dict[int, Source]:
+    """What lies beneath each window, from partitions of known time."""
+    found: dict[int, Source] = {}
+    for piece in pieces:
+        if piece.start is None or piece.end is None:
+            continue
+        own = digest(piece)
+        for start, end in grid.spans(piece.start, piece.end):
+            source = found.setdefault(start, Source(end))
+            source.digests.add(own)
+            source.rows += piece.partition.rows or 0
+            source.pieces.append(piece)
+    return found
+
+
+def sources_of_windows(windows: Iterable[Window], pieces: Sequence[Piece]) -> dict[int, Source]:
+    """The same for some windows that are known."""
+    found: dict[int, Source] = {}
+    for window in windows:
+        for piece in pieces:
+            if piece.start is None or piece.end is None or piece.start >= window.end or piece.end <= window.start:
+                continue
+            source = found.setdefault(window.start, Source(window.end))
+            source.digests.add(digest(piece))
+            source.rows += piece.partition.rows or 0
+            source.pieces.append(piece)
+    return found
+
+
+def sources_of_rows(grid: WindowGrid, measured: Sequence[tuple[int, int, str]]) -> dict[int, Source]:
+    """The same from the engine's answer to :class:`WindowRows`."""
+    return {
+        start: Source(grid.interval.end(start, grid.zone), {token.replace(" ", "")}, rows)
+        for start, rows, token in measured
+    }
+
+
+def window_probe(rollup: Rollup, grid: WindowGrid) -> WindowRows:
+    """The question for the rows of each window."""
+    time = rollup.time if rollup.from_raw else replace(rollup.time, name=rollup.time_name, expression=None)
+    return WindowRows(rollup.beneath, time, grid.interval, grid.zone_name)
+
+
+def partition_length(pieces: Sequence[Piece]) -> int | None:
+    """How long the partitions of a table are (ms); None if there are none of known time."""
+    lengths = [piece.end - piece.start for piece in pieces if piece.start is not None and piece.end is not None]
+    return max(lengths[:3], default=None)

@@ -1,0 +1,90 @@
+"""
+Rollups, views and windows as rows of the toolkit's tables, and back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.ledger import LedgerRow
+from cratedb_retention.model.rollup import Aggregate, Metric, Rollup
+from cratedb_retention.model.rollup_steps import ViewPart
+
+
+def rollup_to_text(rollup: Rollup) -> str:
+    """A rollup as JSON."""
+    return json.dumps(
+        {
+            "beneath": list(rollup.beneath),
+            "time": _column(rollup.time),
+            "dimensions": [_column(column) for column in rollup.dimensions],
+            "metrics": [[*_column(metric.column), list(map(str, metric.aggregates))] for metric in rollup.metrics],
+            "interval": _interval(rollup.interval),
+            "zone": rollup.zone,
+            "partition": _interval(rollup.partition) if rollup.partition else None,
+            "window": _interval(rollup.window) if rollup.window else None,
+            "window_zone": rollup.window_zone,
+        },
+        ensure_ascii=False,
+    )
+
+
+def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
+    """The rollup of a row of the table ``rollup``."""
+    data = json.loads(row["definition"])
+    return Rollup(
+        source=TableName(row["source_schema"], row["source_name"]),
+        beneath=TableName(*data["beneath"]),
+        table=TableName(row["table_schema"], row["table_name"]),
+        interval=Interval(*data["interval"]),
+        time=_to_column(data["time"]),
+        dimensions=tuple(map(_to_column, data["dimensions"])),
+        metrics=tuple(Metric(_to_column(item[:4]), tuple(map(Aggregate, item[4]))) for item in data["metrics"]),
+        zone=data["zone"],
+        partition=Interval(*data["partition"]) if data["partition"] else None,
+        window=Interval(*data["window"]) if data["window"] else None,
+        window_zone=data["window_zone"],
+    )
+
+
+def view_to_text(parts: Sequence[ViewPart]) -> str | None:
+    """The parts of a view as JSON."""
+    return json.dumps([[*part.table, part.interval, part.start, part.end] for part in parts]) if parts else None
+
+
+def text_to_view(text: str | None) -> tuple[ViewPart, ...]:
+    """The parts of a view."""
+    return tuple(ViewPart(TableName(s, n), interval, a, b) for s, n, interval, a, b in json.loads(text or "[]"))
+
+
+def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
+    """A row of the ledger."""
+    return LedgerRow(
+        start=to_ms(row["start"]),
+        end=to_ms(row["end"]),
+        until=to_ms(row["until"]),
+        whole=bool(row["whole"]),
+        token=row["token"],
+        rows=row["rows"] or 0,
+        groups=row["groups"] or 0,
+        sealed=row["sealed_at"] is not None,
+        expired=row["expired_at"] is not None,
+    )
+
+
+def _interval(interval: Interval) -> list[int | str]:
+    return [interval.seconds, interval.unit]
+
+
+def _column(column: Column) -> list[str | None]:
+    return [column.name, column.type, str(column.kind), column.expression]
+
+
+def _to_column(parts: Sequence[Any]) -> Column:
+    name, data_type, kind, expression = parts
+    return Column(name, data_type, Kind(kind), expression)

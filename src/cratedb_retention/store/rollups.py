@@ -1,0 +1,160 @@
+"""
+Which rollups exist, and the ledger of their windows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import Conflict
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
+from cratedb_retention.model.rollup import RolledUp, Rollup
+from cratedb_retention.model.rollup_steps import ViewPart
+from cratedb_retention.store.rollup_codec import (
+    rollup_to_text,
+    row_to_rollup,
+    row_to_window,
+    text_to_view,
+    view_to_text,
+)
+
+
+class RollupStore:
+    """Remembers rollups and their windows."""
+
+    def __init__(self, database: Database, rollup: sa.Table, ledger: sa.Table, clock: Clock) -> None:
+        self._database, self._rollup, self._ledger, self._clock = database, rollup, ledger, clock
+
+    def all(self) -> dict[TableName, KnownRollup]:
+        """The rollups, by the level's table."""
+        self._database.refresh(self._rollup)
+        found = {}
+        for row in self._database.query(sa.select(self._rollup)):
+            rollup = row_to_rollup(row)
+            known = KnownRollup(rollup, row["retention_period"], row["policy_id"], text_to_view(row["view"]))
+            found[rollup.table] = known
+        return found
+
+    def ledger(self, rollups: Mapping[TableName, KnownRollup]) -> Ledger:
+        """The rollups together with their windows."""
+        if not rollups:
+            return Ledger()
+        self._database.refresh(self._ledger)
+        windows: dict[TableName, dict[int, LedgerRow]] = defaultdict(dict)
+        for row in self._database.query(sa.select(self._ledger)):
+            window = row_to_window(row)
+            windows[TableName(row["table_schema"], row["table_name"])][window.start] = window
+        return Ledger(rollups, windows)
+
+    def register(self, rollup: Rollup, retention_period: str, policy_id: str | None) -> None:
+        """Note a rollup that is about to be created, or whose definition changed."""
+        values = {
+            "source_schema": rollup.source.schema,
+            "source_name": rollup.source.name,
+            "interval": str(rollup.interval),
+            "retention_period": retention_period,
+            "policy_id": policy_id,
+            "definition": rollup_to_text(rollup),
+            "changed_at": self._clock.now(),
+        }
+        self._put(self._rollup, _key(rollup.table), values)
+
+    def set_view(self, finest: TableName, parts: Sequence[ViewPart]) -> None:
+        """Note what the view consists of."""
+        self._put(self._rollup, _key(finest), {"view": view_to_text(parts), "changed_at": self._clock.now()})
+
+    def record(self, rollup: Rollup, results: Iterable[RolledUp], tokens: Mapping[int, str], run_id: str) -> None:
+        """
+        Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
+
+        :param tokens: The change tokens that were read before, by the window's start.
+        """
+        results = list(results)
+        before = self.windows(rollup.table, [result.window.start for result in results])
+        rows = [
+            self._row(rollup, result, tokens[result.window.start], before.get(result.window.start), run_id)
+            for result in results
+        ]
+        if before:
+            self._database.execute(sa.delete(self._ledger).where(*self._within(rollup.table, before)))
+        if rows:
+            self._database.execute(sa.insert(self._ledger), rows)
+
+    def _row(
+        self, rollup: Rollup, result: RolledUp, token: str, before: LedgerRow | None, run_id: str
+    ) -> dict[str, Any]:
+        window = result.window
+        extended = before if window.since > window.start else None
+        return {
+            **_key(rollup.table),
+            "start": from_ms(window.start),
+            "end": from_ms(window.end),
+            "until": from_ms(window.until),
+            "whole": window.whole,
+            "token": token,
+            "rows": result.source_rows + (extended.rows if extended else 0),
+            "groups": result.groups + (extended.groups if extended else 0),
+            "computed_at": self._clock.now(),
+            "run_id": run_id,
+        }
+
+    def seal(self, table: TableName, starts: Iterable[int]) -> None:
+        """Note that the source of windows is about to go (law 4)."""
+        self._mark(table, starts, self._ledger.c.sealed_at)
+
+    def expire(self, table: TableName, starts: Iterable[int]) -> None:
+        """Note that the rows beneath windows were deleted."""
+        self._mark(table, starts, self._ledger.c.expired_at)
+
+    def rebase(self, rollup: Rollup, before: int) -> None:
+        """
+        Seal the windows of a level that begin before an instant, and forget the others, which are computed anew.
+
+        :param before: ms, UTC.
+        """
+        c, limit = self._ledger.c, from_ms(before)
+        self._database.refresh(self._ledger)
+        mine = (c.table_schema == rollup.table.schema, c.table_name == rollup.table.name)
+        sealing = sa.update(self._ledger).where(*mine, c.start < limit, c.sealed_at.is_(None))
+        self._database.execute(sealing.values(sealed_at=self._clock.now()))
+        self._database.execute(sa.delete(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None)))
+
+    def _mark(self, table: TableName, starts: Iterable[int], column: sa.Column[Any]) -> None:
+        starts = list(starts)
+        if starts:
+            self._database.refresh(self._ledger)
+            statement = sa.update(self._ledger).where(*self._within(table, starts), column.is_(None))
+            self._database.execute(statement.values({column.name: self._clock.now()}))
+
+    def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
+        """Some windows of a level as they are now, by start."""
+        self._database.refresh(self._ledger)
+        rows = self._database.query(sa.select(self._ledger).where(*self._within(table, starts)))
+        return {window.start: window for window in map(row_to_window, rows)}
+
+    def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
+        c = self._ledger.c
+        instants = [from_ms(start) for start in starts]
+        return [c.table_schema == table.schema, c.table_name == table.name, c.start.in_(instants)]
+
+    def _put(self, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Change a row, or add it if there is none."""
+        where = [table.c[name] == value for name, value in key.items()]
+        if self._database.execute(sa.update(table).where(*where).values(**values)) == 1:
+            return
+        try:
+            self._database.execute(sa.insert(table).values(**key, **values))
+        except Conflict:  # It was there, and not yet visible.
+            self._database.execute(sa.update(table).where(*where).values(**values))
+
+
+def _key(table: TableName) -> dict[str, str]:
+    return {"table_schema": table.schema, "table_name": table.name}

@@ -1,0 +1,103 @@
+"""Laws 1, 3, 4, 5 and 7 of cascades, on years of made-up writing and running without a database."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from support.catalogs import policy
+from support.worlds import HOUR, World, instant
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+START = instant("2023-11-20T00:00")
+CASCADES = st.sampled_from(
+    [
+        ("2d", "1h:30d,1d:forever"),
+        ("7d", "1h:10d,1d:60d,1mo:forever"),
+        ("2d", "6h:20d,1w:forever"),
+        ("40d", "1d:90d,1mo:2y,1y:forever"),
+        ("7d", "1h:forever"),
+        ("forever", "1h:forever,1d:forever"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """
+    What happens between two runs.
+
+    :param hours: How much time goes by.
+    :param writes: For each row when it is of, in hours before now, and of which tenant.
+    :param kill_at: Before which step the run is killed, and begun again.
+    """
+
+    hours: int
+    writes: tuple[tuple[int, str], ...]
+    kill_at: int | None
+
+
+AGE = st.integers(0, 48) | st.integers(0, 90 * 24)
+TURNS = st.lists(
+    st.builds(
+        Turn,
+        st.integers(1, 72) | st.integers(1, 40 * 24),
+        st.lists(st.tuples(AGE, st.sampled_from("ab")), max_size=6).map(tuple),
+        st.none() | st.integers(1, 8),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, phases=PHASES)
+@given(
+    CASCADES,
+    st.sampled_from(["hour", "day", "month", ""]),
+    st.booleans(),
+    st.sampled_from(["UTC", "Europe/Vienna"]),
+    TURNS,
+)
+def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone: str, turns: list[Turn]) -> None:
+    """
+    Whatever is written when, and wherever runs are killed: each row is in the raw table or in one level, as the view
+    shows them, and nothing is left to do after some runs.
+    """
+    raw, levels = cascade[0], cascade[1].replace("6h", "6h" if zone == "UTC" else "1h")
+    world = World([policy("downsample", raw, levels=levels, time_zone=zone)], unit, tenants and bool(unit))
+    now = START
+    for turn in turns:
+        now += turn.hours * HOUR
+        for age, tenant in turn.writes:
+            world.write(now - age * HOUR, 3, tenant)
+        cutoff = dt.datetime.fromtimestamp(now / 1000, dt.UTC)
+        if turn.kill_at is not None:
+            world.run(cutoff, turn.kill_at)
+        world.run(cutoff)
+        assert world.seen() == world.written
+    for _ in range(3):
+        world.run(cutoff)
+    assert world.plan(cutoff).tasks == ()
+
+
+@settings(max_examples=30, phases=PHASES)
+@given(TURNS)
+def test_levels_come_and_go(turns: list[Turn]) -> None:
+    """Levels that are added and removed between runs lose no row that another table does not hold."""
+    cascades = ["1h:10d,1d:forever", "1d:forever", "1h:20d,6h:60d,1d:forever", "6h:60d,1d:forever"]
+    world, now = World([policy("downsample", "4d", levels=cascades[0])]), START
+    for number, turn in enumerate(turns):
+        now += turn.hours * HOUR
+        for age, tenant in turn.writes:
+            world.write(now - age * HOUR, 3, tenant)
+        world.policies = [policy("downsample", "4d", levels=cascades[number % len(cascades)])]
+        cutoff = dt.datetime.fromtimestamp(now / 1000, dt.UTC)
+        if turn.kill_at is not None:
+            world.run(cutoff, turn.kill_at)
+        world.run(cutoff)
+        world.run(cutoff)
+        # A level that is new beneath a sealed one may hold rows that this one has too.
+        assert world.seen() >= world.written

@@ -1,0 +1,220 @@
+"""
+Rollups made by hand, computed by an engine, and the same reckoned in Python, which is how tests tell right from wrong.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.model.cascade import Interval, parse_interval
+from cratedb_retention.model.catalog import Column, Selector, TableName
+from cratedb_retention.model.plan import Step
+from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, Window, level_table, make_metric
+from cratedb_retention.model.rollup_steps import CreateRollup, RollUp
+from support.databases import NUMBER, TIME, Database
+from support.sql import quoted
+
+Row = dict[str, Any]
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+# 2024-01-01, a Monday.
+START = 1_704_067_200_000
+EVERYTHING = tuple(Aggregate)
+PLAIN = (Aggregate.MIN, Aggregate.MAX, Aggregate.SUM, Aggregate.COUNT, Aggregate.FIRST, Aggregate.LAST, Aggregate.AVG)
+
+
+def text(ms: int | None) -> str | None:
+    """An instant as both databases read it."""
+    return None if ms is None else (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=ms)).isoformat()
+
+
+def to_ms(value: Any) -> int | None:
+    """An instant as either database gives it."""
+    if isinstance(value, dt.datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+    return value if value is None else int(value)
+
+
+@dataclass
+class Lab:
+    """
+    A table with raw rows on a database, and an engine.
+
+    :param metrics: What is kept of each metric.
+    """
+
+    db: Database
+    engine: Engine
+    name: str = "raw"
+    time: str = "ts"
+    dimensions: Sequence[str] = ("host",)
+    metrics: Mapping[str, Sequence[Aggregate]] = field(default_factory=lambda: {"x": PLAIN})
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> TableName:
+        """The table with the raw rows."""
+        return self.db.table(self.name)
+
+    def create(self, rows: Iterable[Row] = ()) -> None:
+        """Create the raw table and fill it."""
+        columns = {self.time: TIME} | dict.fromkeys(self.dimensions, "TEXT") | dict.fromkeys(self.metrics, NUMBER)
+        self.db.create(self.name, columns | dict(self.types))
+        self.insert(rows)
+
+    def insert(self, rows: Iterable[Row]) -> None:
+        """Add raw rows, with times in milliseconds."""
+        made = [{**row, self.time: text(row[self.time])} for row in rows]
+        if made:
+            self.db.insert(self.name, made)
+
+    def columns(self) -> Mapping[str, Column]:
+        """The raw table's columns as the engine sees them."""
+        found = self.engine.read_catalog([Selector(self.source.schema, self.source.name)])
+        return found.tables[self.source].columns
+
+    def rollup(self, interval: str, beneath: Rollup | None = None, **more: Any) -> Rollup:
+        """A level."""
+        columns = self.columns()
+        return Rollup(
+            source=self.source,
+            beneath=beneath.table if beneath else self.source,
+            table=more.pop("table", level_table(self.source, parse_interval(interval))),
+            interval=parse_interval(interval),
+            time=columns[self.time],
+            dimensions=tuple(columns[name] for name in self.dimensions),
+            metrics=tuple(make_metric(columns[name], tuple(kept)) for name, kept in self.metrics.items()),
+            **more,
+        )
+
+    def level(self, interval: str, beneath: Rollup | None = None, **more: Any) -> Rollup:
+        """A level whose tables are there."""
+        rollup = self.rollup(interval, beneath, **more)
+        self.do(CreateRollup(rollup, replicas="0"))
+        return rollup
+
+    def do(self, step: Step) -> StepResult:
+        """Perform a step."""
+        return self.engine.perform(step, lambda progress: None)
+
+    def roll_up(self, rollup: Rollup, *windows: Window) -> StepResult:
+        """Compute windows."""
+        return self.do(RollUp(rollup, windows))
+
+    def read(self, table: TableName) -> list[Row]:
+        """All rows of a table, with times in milliseconds, read without the toolkit."""
+        names = self.names(table)
+        self.db.refresh(table.name, table.schema)
+        listed = ", ".join(map(quoted, names))
+        found = self.db.rows(f"SELECT {listed} FROM {quoted(*table)}")
+        times = {label_of(self.time), "rollup_partition"}
+        return [
+            {name: to_ms(value) if name in times else value for name, value in zip(names, row, strict=True)}
+            for row in found
+        ]
+
+    def names(self, table: TableName) -> list[str]:
+        """The columns of a table or view."""
+        query = (
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?"
+            " ORDER BY ordinal_position"
+        )
+        return [row[0] for row in self.db.rows(query, table)]
+
+
+def label_of(name: str) -> str:
+    """A sub-column's name in a rollup."""
+    return name.replace("['", "_").replace("']", "")
+
+
+def windows(start: int, length: int, count: int) -> list[Window]:
+    """Whole windows of equal length."""
+    starts = [start + i * length for i in range(count)]
+    return [Window(at, at + length, at, at + length) for at in starts]
+
+
+def expected(rows: Iterable[Row], rollup: Rollup, since: int, until: int) -> dict[tuple[Any, ...], Row]:
+    """What a level must have of a stretch of time, by bucket and dimensions."""
+    time, dimensions = rollup.time.name, [column.name for column in rollup.dimensions]
+    ordered = sorted((row for row in rows if row[time] is not None), key=lambda row: row[time])
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    increases = _increases(ordered, rollup)
+    for number, row in enumerate(ordered):
+        if since <= row[time] < until:
+            bucket = rollup.interval.floor(row[time], rollup.tzinfo)
+            groups[bucket, *(row[name] for name in dimensions)].append({**row, "#": number})
+    return {key: _aggregated(group, rollup.metrics, increases) for key, group in groups.items()}
+
+
+def _increases(ordered: Sequence[Row], rollup: Rollup) -> dict[tuple[int, str], float]:
+    found: dict[tuple[int, str], float] = {}
+    last: dict[tuple[Any, ...], float] = {}
+    for number, row in enumerate(ordered):
+        for metric in rollup.metrics:
+            value = row[metric.column.name]
+            if value is not None:
+                series = (metric.name, *(row[column.name] for column in rollup.dimensions))
+                before = last.get(series)
+                found[number, metric.name] = (
+                    0 if before is None else value - before if value >= before else value
+                )  # fmt: skip
+                last[series] = value
+    return found
+
+
+def _aggregated(group: Sequence[Row], metrics: Iterable[Metric], increases: Mapping[tuple[int, str], float]) -> Row:
+    found: Row = {"row_count": len(group)}
+    for metric in metrics:
+        values = [row[metric.column.name] for row in group if row[metric.column.name] is not None]
+        parts = [increases[row["#"], metric.name] for row in group if (row["#"], metric.name) in increases]
+        known = bool(values)
+        every = {
+            Aggregate.MIN: min(values, default=None),
+            Aggregate.MAX: max(values, default=None),
+            Aggregate.SUM: math.fsum(values) if known else None,
+            Aggregate.COUNT: len(values),
+            Aggregate.FIRST: values[0] if known else None,
+            Aggregate.LAST: values[-1] if known else None,
+            Aggregate.AVG: math.fsum(values) / len(values) if known else None,
+            Aggregate.STDDEV: statistics.pstdev(values) if known else None,
+            Aggregate.INCREASE: math.fsum(parts) if parts else None,
+        }
+        found.update({metric.named(a): value for a, value in every.items() if metric.has(a)})
+    return found
+
+
+def check_level(lab: Lab, rollup: Rollup, rows: Iterable[Row], since: int, until: int, tolerance: float = 1e-7) -> None:
+    """A level has exactly the rows of a stretch of time that Python finds."""
+    dimensions = [label_of(column.name) for column in rollup.dimensions]
+    found = [row for row in lab.read(rollup.table) if since <= row[rollup.time_name] < until]
+    keyed = {(row[rollup.time_name], *(row[name] for name in dimensions)): row for row in found}
+    assert len(keyed) == len(found)
+    wanted = expected(rows, rollup, since, until)
+    assert keyed.keys() == wanted.keys()
+    for key, row in wanted.items():
+        for name, value in row.items():
+            assert _same(keyed[key][name], value, tolerance), (key, name, keyed[key][name], value)
+
+
+def _same(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=tolerance)
+    return bool(one == other)
+
+
+def stretch(interval: Interval, start: int, count: int, zone: dt.tzinfo = dt.UTC) -> list[Window]:
+    """Windows of one interval each, in a time zone."""
+    found: list[Window] = []
+    at = interval.floor(start, zone)
+    for _ in range(count):
+        end = interval.end(at, zone)
+        found.append(Window(at, end, at, end))
+        at = end
+    return found

@@ -1,0 +1,299 @@
+"""
+A world without a database: tables as counts of rows in days, in which plans of cascades are carried out as the runner
+and an engine would, so that years of runs can be looked at in a moment.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import Catalog, Column, Kind, Partition, Table, TableName
+from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
+from cratedb_retention.model.measurements import Measurements, Probe, WindowRows
+from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece, Plan, Task
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.rollup import PARTITION, Rollup, Window, level_table
+from cratedb_retention.model.rollup_steps import CreateRollup, RebaseRollup, ReplaceView, RollUp, SealWindows, ViewPart
+from cratedb_retention.planning.layout import expected_columns
+from cratedb_retention.planning.planner import find_probes, make_plan
+from cratedb_retention.planning.windows import digest, sources_of_windows, window_grid
+from cratedb_retention.planning.pieces import make_pieces
+from cratedb_retention.planning.cascades import beneath_as_target
+from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
+
+HOUR, DAY = 3_600_000, 86_400_000
+
+
+class Lost(AssertionError):
+    """A law was broken."""
+
+
+class Deferred(Exception):
+    """What is about to go is not what was rolled up, as a run would find out as well."""
+
+
+@dataclass
+class World:
+    """
+    A table of raw rows, the rollups of it, and the ledger.
+
+    :param raw: How many rows each tenant has in each hour (ms, UTC).
+    :param unit: How the raw table is partitioned: ``hour``, ``day``, ``month``; empty: not at all.
+    """
+
+    policies: list[Policy]
+    unit: str = "day"
+    tenants: bool = False
+    raw: dict[tuple[str, int], int] = field(default_factory=dict)
+    levels: dict[TableName, dict[tuple[str, int], int]] = field(default_factory=dict)
+    known: dict[TableName, KnownRollup] = field(default_factory=dict)
+    windows: dict[TableName, dict[int, LedgerRow]] = field(default_factory=dict)
+    versions: dict[tuple[TableName, object], int] = field(default_factory=dict)
+    written: int = 0
+
+    def write(self, at: int, rows: int = 1, tenant: str = "a") -> None:
+        """Add rows at an instant (ms)."""
+        hour = at - at % HOUR
+        self.raw[tenant, hour] = self.raw.get((tenant, hour), 0) + rows
+        self.written += rows
+        self._touch(METRICS, tenant, hour)
+
+    def plan(self, cutoff: dt.datetime) -> Plan:
+        """What a run would do."""
+        return make_plan(self.policies, self.catalog, cutoff, measurements=self.measure(cutoff), ledger=self.ledger)
+
+    def run(self, cutoff: dt.datetime, kill_at: int | None = None) -> Plan:
+        """Plan, and carry it out; killed before a step, if that is said."""
+        plan, number = self.plan(cutoff), 0
+        for task in plan.tasks:
+            for step in task.steps:
+                number += 1
+                if number == kill_at:
+                    return plan
+                try:
+                    self._perform(task, step)
+                except Deferred:
+                    break
+        return plan
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was rolled up so far."""
+        return Ledger(dict(self.known), {table: dict(rows) for table, rows in self.windows.items()})
+
+    def measure(self, cutoff: dt.datetime) -> Measurements:
+        """Answer what the planner asks of the rows."""
+        probes = find_probes(self.policies, self.catalog, cutoff, (), self.ledger)
+        return Measurements(windows={p: self._window_rows(p) for p in probes if isinstance(p, WindowRows)})
+
+    def seen(self) -> int:
+        """The rows that the view shows, and those that came too late for the level above and are kept."""
+        view = next((k.view for k in self.known.values() if k.view), (ViewPart(METRICS, "", None, None),))
+        parts = {part.table: part for part in view}
+        current = {level_table(METRICS, level.interval) for policy in self.policies for level in policy.levels}
+        return sum(
+            count
+            for table in (METRICS, *(set(self.levels) & current))
+            for (tenant, hour), count in self._rows(table).items()
+            if (table in parts and _is_within(parts[table], hour)) or self._is_late(table, tenant, hour)
+        )
+
+    def _rows(self, table: TableName) -> dict[tuple[str, int], int]:
+        return self.raw if table == METRICS else self.levels[table]
+
+    def _is_late(self, table: TableName, tenant: str, hour: int) -> bool:
+        rollup = self.known[table].rollup if table in self.known else None
+        digests = {piece.values: digest(Piece(piece, None, None)) for piece in self._parts_of(table, rollup)}
+        own = digests.get(self._values(tenant, hour, self.tenants and rollup is None, rollup))  # type: ignore[arg-type]
+        above = [name for name, known in self.known.items() if known.rollup.beneath == table]
+        rows = (row for name in above for row in self.windows.get(name, {}).values() if row.start <= hour < row.end)
+        return any(row.expired or (row.sealed and own is not None and own not in row.token.split()) for row in rows)
+
+    def _parts_of(self, table: TableName, rollup: Rollup | None) -> tuple[Partition, ...]:
+        return (self._raw_table() if rollup is None else self._level_table(rollup)).partitions
+
+    @property
+    def catalog(self) -> Catalog:
+        """What a database would report."""
+        tables = [self._raw_table(), *(self._level_table(rollup) for rollup in self._rollups())]
+        found = catalog(*tables)
+        return replace(found, rollups=frozenset(self.known))
+
+    def _rollups(self) -> Iterator[Rollup]:
+        for table in self.levels:
+            yield self.known[table].rollup
+
+    def _raw_table(self) -> Table:
+        if not self.unit:
+            return Table(METRICS, {c.name: c for c in (TS, TENANT, VALUE)}, rows=sum(self.raw.values()))
+        part = column("part", expression=f"date_trunc('{self.unit}', ts)")
+        by = ("tenant", "part") if self.tenants else ("part",)
+        columns = {c.name: c for c in (TS, TENANT, VALUE, part)}
+        return Table(METRICS, columns, by, tuple(self._partitions(METRICS, self.raw, self.tenants)))
+
+    def _level_table(self, rollup: Rollup) -> Table:
+        columns = {name: column(name, Kind.NUMBER) for name in expected_columns(rollup)}
+        columns[rollup.time_name] = TS
+        if rollup.partition is None:
+            return Table(rollup.table, columns, rows=len(self.levels[rollup.table]))
+        unit = rollup.partition.unit
+        columns[PARTITION] = column(PARTITION, expression=f"date_trunc('{unit}', '{rollup.zone}', ts)")
+        parts = tuple(self._partitions(rollup.table, self.levels[rollup.table], False, rollup))
+        return Table(rollup.table, columns, (PARTITION,), parts)
+
+    def _partitions(
+        self, table: TableName, rows: Mapping[tuple[str, int], int], tenants: bool, rollup: Rollup | None = None
+    ) -> Iterator[Partition]:
+        groups: dict[tuple[object, ...], int] = {}
+        for (tenant, hour), count in rows.items():
+            values = self._values(tenant, hour, tenants, rollup)
+            groups[values] = groups.get(values, 0) + count
+        for values, count in sorted(groups.items(), key=str):
+            token = f"v{self.versions.get((table, values), 0)}"
+            yield Partition(values, f"{table.name}{values}", count, 10 * count, token)  # type: ignore[arg-type]
+
+    def _values(self, tenant: str, hour: int, tenants: bool, rollup: Rollup | None) -> tuple[object, ...]:
+        if rollup is not None and rollup.partition is not None:
+            return (rollup.partition.floor(hour, rollup.tzinfo),)
+        start = hour if self.unit == "hour" else Interval(unit=self.unit).floor(hour)
+        return (tenant, start) if tenants else (start,)
+
+    def _touch(self, table: TableName, tenant: str, hour: int, rollup: Rollup | None = None) -> None:
+        if rollup is None and not self.unit:
+            return
+        if rollup is not None and rollup.partition is None:
+            return
+        key = (table, self._values(tenant, hour, self.tenants and rollup is None, rollup))
+        self.versions[key] = self.versions.get(key, 0) + 1
+
+    def _perform(self, task: Task, step: object) -> None:
+        match step:
+            case CreateRollup(rollup):
+                self._register(task, rollup)
+                self.levels.setdefault(rollup.table, {})
+            case RebaseRollup(rollup, before):
+                rows = self.windows.get(rollup.table, {})
+                kept = {s: replace(r, sealed=True) for s, r in rows.items() if s < before or r.sealed}
+                self.windows[rollup.table] = kept
+                self._register(task, rollup)
+            case RollUp(rollup, windows):
+                self._register(task, rollup)
+                for window in windows:
+                    self._roll_up(rollup, window)
+            case SealWindows(rollup, windows, idents):
+                self._seal(rollup, windows, set(idents))
+            case DropPartitions():
+                self._drop(step)
+            case DeleteRows():
+                self._delete(task, step)
+            case ReplaceView():
+                finest = next(t for t, k in self.known.items() if k.rollup.beneath == k.rollup.source == step.source)
+                self.known[finest] = replace(self.known[finest], view=step.parts)
+
+    def _register(self, task: Task, rollup: Rollup) -> None:
+        before = self.known.get(rollup.table)
+        self.known[rollup.table] = KnownRollup(rollup, "", task.policy_id, before.view if before else ())
+
+    def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:
+        return self.raw if rollup.from_raw else self.levels.get(rollup.beneath, {})
+
+    def _roll_up(self, rollup: Rollup, window: Window) -> None:
+        token = self._token(rollup, window)
+        own = self.levels[rollup.table]
+        found: dict[tuple[str, int], int] = {}
+        for (tenant, hour), count in self._beneath(rollup).items():
+            if window.since <= hour < window.until:
+                bucket = rollup.interval.floor(hour, rollup.tzinfo)
+                found[tenant, bucket] = found.get((tenant, bucket), 0) + count
+        for key in [k for k in own if window.since <= k[1] < window.until and k not in found]:
+            self._touch(rollup.table, *key, rollup)
+            del own[key]
+        for key, count in found.items():
+            own[key] = count
+            self._touch(rollup.table, *key, rollup)
+        rows = self.windows.setdefault(rollup.table, {})
+        before = rows.get(window.start)
+        if before is not None and before.sealed:
+            raise Lost(f"a sealed window of {rollup.table} was computed again")
+        total = sum(found.values()) + (before.rows if before and window.since > window.start else 0)
+        rows[window.start] = LedgerRow(
+            window.start, window.end, window.until, window.whole, token, total, len(found), False
+        )
+
+    def _sources(self, rollup: Rollup, windows: tuple[Window, ...]) -> dict[int, object]:
+        table = self._raw_table() if rollup.from_raw else self._level_table(self.known[rollup.beneath].rollup)
+        policy = next(p for p in self.policies if p.levels)
+        target = beneath_as_target(policy, rollup, table)
+        return dict(sources_of_windows(windows, make_pieces(table, target.grids, {})))
+
+    def _token(self, rollup: Rollup, window: Window) -> str:
+        if self._by_rows(rollup):
+            return next((t for s, _, t in self._rows_between(rollup) if s == window.start), "")
+        source = self._sources(rollup, (window,)).get(window.start)
+        return source.token if source else ""  # type: ignore[attr-defined]
+
+    def _by_rows(self, rollup: Rollup) -> bool:
+        if rollup.from_raw:
+            return not self.unit
+        return self.known[rollup.beneath].rollup.partition is None
+
+    def _rows_between(self, rollup: Rollup) -> list[tuple[int, int, str]]:
+        grid = window_grid(rollup)
+        found: dict[int, list[tuple[str, int, int]]] = {}
+        for (tenant, hour), count in sorted(self._beneath(rollup).items()):
+            found.setdefault(grid.interval.floor(hour, grid.zone), []).append((tenant, hour, count))
+        return [(start, sum(c for _, _, c in rows), str(hash(tuple(rows)))) for start, rows in sorted(found.items())]
+
+    def _window_rows(self, probe: WindowRows) -> list[tuple[int, int, str]]:
+        rows = self.raw if probe.table == METRICS else self.levels[probe.table]
+        found: dict[int, list[tuple[str, int, int]]] = {}
+        for (tenant, hour), count in sorted(rows.items()):
+            found.setdefault(probe.interval.floor(hour, zoneinfo.ZoneInfo(probe.zone)), []).append(
+                (tenant, hour, count)
+            )
+        return [(s, sum(c for _, _, c in r), str(hash(tuple(r)))) for s, r in sorted(found.items())]
+
+    def _seal(self, rollup: Rollup, windows: tuple[Window, ...], idents: set[str]) -> None:
+        rows = self.windows.get(rollup.table, {})
+        sources = {} if self._by_rows(rollup) else self._sources(rollup, windows)
+        for window in windows:
+            row = rows.get(window.start)
+            if row is None or not (row.whole or row.sealed):
+                raise Lost(f"{rollup.table} does not cover {window} when its source is about to go")
+            source = sources.get(window.start)
+            for piece in source.pieces if source else ():  # type: ignore[attr-defined]
+                if piece.partition.ident in idents and digest(piece) not in row.token.split():
+                    raise Deferred
+            rows[window.start] = replace(row, sealed=True)
+
+    def _drop(self, step: DropPartitions) -> None:
+        rows = self.raw if step.table == METRICS else self.levels[step.table]
+        rollup = None if step.table == METRICS else self.known[step.table].rollup
+        going = {piece.partition.values for piece in step.pieces}
+        for key in [k for k in rows if self._values(*k, self.tenants and rollup is None, rollup) in going]:
+            if key[1] + HOUR > step.before:
+                raise Lost(f"{key} is younger than {step.before}")
+            del rows[key]
+
+    def _delete(self, task: Task, step: DeleteRows) -> None:
+        for key in [k for k in self.raw if k[1] < step.before]:
+            if not any(s.start <= key[1] < s.end for s in step.spared):  # type: ignore[operator]
+                del self.raw[key]
+        for seal in (s for s in task.steps if isinstance(s, SealWindows)):
+            rows = self.windows[seal.rollup.table]
+            for window in seal.windows:
+                rows[window.start] = replace(rows[window.start], expired=True)
+
+
+def _is_within(part: ViewPart, hour: int) -> bool:
+    return (part.start is None or hour >= part.start) and (part.end is None or hour < part.end)
+
+
+def instant(text: str) -> int:
+    """Milliseconds of ISO 8601 text in UTC."""
+    return to_ms(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC))
