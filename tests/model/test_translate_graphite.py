@@ -68,8 +68,10 @@ def translate(schemas: str, aggregation: str | None = None, **wanted: Any) -> Tr
 
 
 def policies(translation: Translation) -> list[dict[str, Any]]:
-    """The policies as the file has them, without descriptions."""
-    found = yaml.safe_load(write_policies(translation, "Title"))["policies"]
+    """The policies as the file has them, without descriptions; `apply` can read them."""
+    text = write_policies(translation, "Title")
+    found = yaml.safe_load(text)["policies"]
+    assert len(parse_policies(text, "policies.yaml")) == len(found)
     for policy in found:
         assert policy.pop("description").startswith("Graphite [")
     return list(found)
@@ -90,7 +92,6 @@ def test_what_carbon_comes_with() -> None:
         {"strategy": "delete", "table_name": "*", "retention_period": "1d", "enabled": False},
     ]
     assert [text for text in found.all_warnings if "disabled, since tables of [carbon] fit it too" in text]
-    assert len(parse_policies(write_policies(found, "Title"), "policies.yaml")) == 2
 
 
 def test_what_graphite_documents() -> None:
@@ -196,7 +197,6 @@ def test_a_pattern_that_is_none() -> None:
     assert first["table_name"] == "FILL_IN_THE_TABLE"
     assert second["enabled"] is False
     assert r"section [a]: the pattern ^a\d+$ is no table pattern; write the table's name" in found.all_warnings
-    assert parse_policies(write_policies(found, "Title"), "policies.yaml")
 
 
 def test_alternatives_are_policies() -> None:
@@ -225,34 +225,37 @@ def test_choosing_badly() -> None:
 
 
 def test_aggregates() -> None:
-    """What Graphite makes of names that end in a word is kept of the column of that name; the rest by default."""
+    """What is for all names of a section is kept of all metrics; what is for some is said."""
     found = translate("[a]\npattern = ^a$\nretentions = 10s:1d,1m:1y\n", AGGREGATION)
-    assert policies(found)[0]["aggregates"] == {
-        "min": ["min"],
-        "max": ["max"],
-        "upper": ["max"],
-        "count": ["sum"],
-        "*": ["avg"],
-    }
+    assert policies(found)[0]["aggregates"] == {"*": ["avg"]}
     assert "xFilesFactor (0.1, 0, 0.5) has no counterpart" in write_policies(found, "Title")
-    assert found.all_warnings == ()
+    assert found.all_warnings == (
+        r"aggregation section [min] is for names that fit \.min$; add min: [min] to the aggregates of policies whose "
+        "tables have such columns",
+        r"aggregation section [max] is for names that fit \.(max|upper)$; add max: [max], upper: [max] to the "
+        "aggregates of policies whose tables have such columns",
+        r"aggregation section [sum] is for names that fit \.count$; add count: [sum] to the aggregates of policies "
+        "whose tables have such columns",
+    )
 
 
 @pytest.mark.parametrize(
     ("rules", "aggregates", "warning"),
     [
-        ("[x]\npattern = ^a$\naggregationMethod = last", {"*": ["last"]}, ""),
-        ("[x]\npattern = .*", {"*": ["avg"]}, ""),
-        ("[x]\npattern = ^b", {"*": ["avg"]}, "add [avg] to the aggregates of the policies that it is for"),
-        ("[x]\npattern = .*\naggregationMethod = avg_zero", {"*": ["sum", "count"]}, "takes missing values for 0"),
-        ("[x]\npattern = .*\naggregationMethod = absmax", {"*": ["min", "max"]}, "the greater one of abs(min)"),
-        ("[x]\npattern = .*\naggregationMethod = max\n[y]\npattern = \\.min$", {"*": ["max"]}, ""),
+        ("[x]\npattern = ^a\\.count$\naggregationMethod = last", ["last"], ""),
+        ("[x]\npattern = \\.count$\naggregationMethod = sum", ["sum"], ""),
+        ("[x]\npattern = \\.(sum|count)$\naggregationMethod = sum", ["sum"], ""),
+        ("[x]\npattern = .*", ["avg"], ""),
+        ("[x]\npattern = ^b", ["avg"], "is for names that fit ^b; add [avg] to the aggregates"),
+        ("[x]\npattern = .*\naggregationMethod = avg_zero", ["sum", "count"], "takes missing values for 0"),
+        ("[x]\npattern = .*\naggregationMethod = absmax", ["min", "max"], "the greater one of abs(min)"),
+        ("[x]\npattern = .*\naggregationMethod = max\n[y]\npattern = \\.count$", ["max"], ""),
     ],
 )
-def test_rules_of_aggregation(rules: str, aggregates: dict[str, list[str]], warning: str) -> None:
+def test_rules_of_aggregation(rules: str, aggregates: list[str], warning: str) -> None:
     """The first rule that fits wins; what has no exact counterpart is said."""
-    found = translate("[a]\npattern = ^a$\nretentions = 10s:1d,1m:1y\n", rules)
-    assert policies(found)[0]["aggregates"] == aggregates
+    found = translate("[a]\npattern = ^a\\.count$\nretentions = 10s:1d,1m:1y\n", rules)
+    assert policies(found)[0]["aggregates"] == {"*": aggregates}
     assert bool(found.warnings) == bool(warning)
     assert warning in "".join(found.warnings)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import parse_levels
 from cratedb_retention.model.duration import parse_duration
+from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.translate_rrdtool import translate_rrdtool
 from cratedb_retention.model.translation import Translation, Wanted, write_policies
 
@@ -78,8 +79,10 @@ def translate(text: str, step: str | None = None, **wanted: Any) -> Translation:
 
 
 def policies(translation: Translation) -> list[dict[str, Any]]:
-    """The policies as the file has them, without descriptions."""
-    found = yaml.safe_load(write_policies(translation, "Title"))["policies"]
+    """The policies as the file has them, without descriptions; `apply` can read them."""
+    text = write_policies(translation, "Title")
+    found = yaml.safe_load(text)["policies"]
+    assert len(parse_policies(text, "policies.yaml")) == len(found)
     for policy in found:
         assert policy.pop("description").startswith("RRDtool ")
     return list(found)

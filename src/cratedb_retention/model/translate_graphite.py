@@ -244,25 +244,29 @@ def _rules(sections: Sequence[Section]) -> list[Rule]:
 
 
 def _aggregates(rules: Sequence[Rule], section: Section) -> dict[str, list[str]]:
-    """What is kept of each metric of a section: the first rule wins, and the last resort is the average."""
-    found: dict[str, list[str]] = {}
-    for rule in rules:
-        for metric in ("*",) if rule.section.pattern == section.pattern else rule.metrics:
-            found.setdefault(metric, list(rule.aggregates))
-        if "*" in found:
-            break
-    return {**found, "*": found.get("*", ["avg"])}
+    """What is kept of all metrics of a section: the first rule that is for all its names wins; else the average."""
+    kept = next((rule.aggregates for rule in rules if _is_for(rule, section)), ("avg",))
+    return {"*": list(kept)}
+
+
+def _is_for(rule: Rule, section: Section) -> bool:
+    """Whether a rule is for all names of a section."""
+    endings = tuple(rf"\.{name}$" for name in rule.metrics)
+    return "*" in rule.metrics or rule.section.pattern == section.pattern or section.pattern.endswith(endings)
 
 
 def _unapplied(rules: Sequence[Rule] | None, sections: Sequence[Section]) -> Iterator[str]:
-    """Rules that say more than which metrics they are for, and methods that have no exact counterpart."""
-    patterns = {section.pattern for section in sections}
+    """
+    Rules for some names of a section, and methods that have no exact counterpart. A policy may only name columns that
+    each of its tables has, and which names became columns, only the user knows.
+    """
     for rule in rules or ():
-        if not rule.metrics and rule.section.pattern not in patterns:
-            kept = ", ".join(rule.aggregates)
+        kept = ", ".join(rule.aggregates)
+        if not any(_is_for(rule, section) for section in sections):
+            names = ", ".join(f"{name}: [{kept}]" for name in rule.metrics) or f"[{kept}]"
             yield (
-                f"aggregation {rule.section}: not taken over, its pattern {rule.section.pattern} is on whole names; "
-                + (f"add [{kept}] to the aggregates of the policies that it is for")
+                f"aggregation {rule.section} is for names that fit {rule.section.pattern}; add {names} to the "
+                "aggregates of policies whose tables have such columns"
             )
         if rule.method in _CHANGED:
             yield f"aggregation {rule.section}: {rule.method} {_CHANGED[rule.method]}"
@@ -270,8 +274,6 @@ def _unapplied(rules: Sequence[Rule] | None, sections: Sequence[Section]) -> Ite
 
 def _notes(rules: Sequence[Rule] | None) -> tuple[str, ...]:
     notes = ["A dot of Graphite's names is taken for an underscore of tables' names."]
-    if rules is not None:
-        notes.append("Metrics are taken for columns that are named like the last part of Graphite's names.")
     factors = dict.fromkeys(rule.section.values.get("xfilesfactor", "0.5") for rule in rules or ())
     given = f" ({', '.join(factors)})" if factors else ""
     notes.append(

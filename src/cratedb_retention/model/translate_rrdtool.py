@@ -59,6 +59,7 @@ def _notes(factors: Sequence[str]) -> tuple[str, ...]:
     return (
         f"xff{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how many; ask "
         "for enough of them when you read.",
+        "Columns are taken to be named like the data sources.",
         "RRDtool spreads values over its steps; here the rows stay as they came in, and are counted where they lie.",
     )
 

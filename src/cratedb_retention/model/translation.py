@@ -257,13 +257,32 @@ def write_policies(translation: Translation, title: str) -> str:
     lines = [*_comments([title, *translation.notes]), *_comments(_marked(translation.warnings)), "policies:"]
     for one in translation.policies:
         lines += ["", *_comments([*one.notes, *_marked(one.warnings)])]
-        lines.append(_yaml(dict(one.policy)))
+        lines.append(_yaml(one.policy))
     return "\n".join(lines) + "\n"
 
 
-def _yaml(policy: dict[str, Any]) -> str:
-    text: str = yaml.safe_dump([policy], sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000)
+class _Inline(list[Any]):
+    """A list that is written on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes mappings as blocks, and lists on one line."""
+
+
+_Dumper.add_representer(
+    _Inline, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)
+
+
+def _yaml(policy: Mapping[str, Any]) -> str:
+    text: str = yaml.dump([_inline(policy)], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
     return text.rstrip()
+
+
+def _inline(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _inline(each) for key, each in value.items()}
+    return _Inline(value) if isinstance(value, list) else value
 
 
 def _marked(warnings: Sequence[str]) -> list[str]:
