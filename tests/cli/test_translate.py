@@ -34,7 +34,7 @@ def test_a_file(schemas: str) -> None:
 def test_the_standard_input() -> None:
     """A dash reads the standard input."""
     command = argv("translate", "--from=rrdtool", "-", "--table-name=power")
-    done = subprocess.run(command, input="RRA:MAX:0.5:1:288", capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input="--step 300 RRA:MAX:0.5:1:288", capture_output=True, text=True, check=True)
     (policy,) = parse_policies(done.stdout, "out")
     assert (policy.table_name, str(policy.retention_period), done.stderr) == ("power", "1d", "")
 

@@ -175,6 +175,14 @@ def test_lists_of_archives() -> None:
     assert one(text, "1m", table_name="t")["levels"] == "6m:2d2h"
 
 
+def test_a_step_that_nothing_says() -> None:
+    """A list of archives alone does not say how long they are; the default is taken, and that is said."""
+    (warning,) = translate("RRA:MAX:0.5:1:9", table_name="x").all_warnings
+    assert warning == "the database: nothing says its step; 5m is RRDtool's default, --step says another one"
+    for text, step in (("RRA:MAX:0.5:1:9", "5m"), ("--step 300\nRRA:MAX:0.5:1:9", None)):
+        assert translate(text, step, table_name="x").all_warnings == ()
+
+
 def test_without_levels() -> None:
     """Where only single steps are kept, nothing is downsampled."""
     assert one(create("1:115200", functions=ALL)) == {
@@ -240,6 +248,7 @@ def test_forecasts_and_templates() -> None:
         ('"quoted.rrd"', "quoted"),
         ("$HOST.rrd", "FILL_IN_THE_TABLE"),
         ("-b now -O x", "x"),
+        ("x.rrd --daemon unix:/x.sock", "x"),
     ],
 )
 def test_names(file: str, table: str) -> None:

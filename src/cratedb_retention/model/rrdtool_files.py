@@ -23,7 +23,7 @@ _REMEDY = "write it like RRA:AVERAGE:0.5:6:700, or give the output of `rrdtool i
 # Arguments as they stand in a shell's script, and between quotes in one of Perl or Python.
 _ARGUMENT = re.compile(r"(?<![\w:])(?P<kind>DS|RRA):(?P<rest>[^\s\"'`;)\\]+)")
 _STEP = re.compile(r"(?<!\S)[\"']?(?:--step|-s)[\"']?(?:\s*[=,\s]\s*|)[\"']?(?P<step>[0-9][^\s\"',;)\\]*)")
-_CREATE = re.compile(r"(?:^|[\s/;|&(])rrdtool\s+create\s+(?P<tail>.*)")
+_CREATE = re.compile(r"(?:^|[\s/;|&(\"'`])rrdtool\s+create\s+(?P<tail>.*)")
 _VALUED = ("--start", "-b", "--step", "-s", "--template", "-t", "--source", "-r", "--daemon", "-d")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _SETTING = re.compile(r"\s*(?P<key>[a-z_]+(?:\[(?P<index>[^\]]*)\]\.(?P<name>\w+))?) = (?P<value>.*?)\s*")
@@ -74,6 +74,7 @@ class Database:
 
     :param file: Its name; empty if it is not known.
     :param others: Archives of forecasts, which consolidate nothing.
+    :param assumed: Whether nothing says the step, not even a command that leaves it to RRDtool's default.
     """
 
     file: str = ""
@@ -82,6 +83,7 @@ class Database:
     archives: list[RoundRobin] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     template: bool = False
+    assumed: bool = False
 
 
 def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Database]:
@@ -99,7 +101,7 @@ def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Databas
         parts = re.split(r"^(?=\s*filename = )", text, flags=re.MULTILINE)
         found = [_info(part, name) for part in parts if "rra[" in part]
     else:
-        found = list(_commands(text, name, default))
+        found = list(_commands(text, name, Database(step=default, assumed=step is None)))
     if not any(database.archives for database in found):
         raise InvalidInput(name, "has no round robin archive", _REMEDY)
     return found
@@ -128,9 +130,9 @@ def scaled(text: str, divisor: int, where: str) -> int:
 # The command `rrdtool create`
 
 
-def _commands(text: str, name: str, step: int) -> Iterator[Database]:
-    """One database for each command; arguments that stand before any command are one of their own."""
-    database = Database(step=step)
+def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
+    """One database for each command; arguments that stand before any command are one of their own, the given one."""
+    step = database.step
     for number, line in _lines(text):
         if create := _CREATE.search(line):
             if database.archives or database.others:
@@ -139,6 +141,7 @@ def _commands(text: str, name: str, step: int) -> Iterator[Database]:
             database.template = bool(re.search(r"\s(--template|-t)\b", line))
         given = _STEP.search(line) if create or "--step" in line or _ARGUMENT.search(line) else None
         if given:
+            database.assumed = False
             database.step = scaled(given["step"], 1, f"{name}, line {number}, --step")
         for argument in _ARGUMENT.finditer(line):
             _add(database, argument["kind"], argument["rest"].rstrip(","), f"{name}, line {number}")

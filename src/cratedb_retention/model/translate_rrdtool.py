@@ -154,4 +154,6 @@ def _source_warnings(sources: Sequence[Source], where: str) -> list[str]:
 def _left_out(database: Database, where: str) -> list[str]:
     others = ", ".join(dict.fromkeys(database.others))
     found = [f"{where}: {others} left out, there are no forecasts here"] if others else []
-    return found + ([f"{where}: what its --template says was not read"] if database.template else [])
+    found += [f"{where}: what its --template says was not read"] if database.template else []
+    assumed = f"{where}: nothing says its step; {length(database.step)} is RRDtool's default, --step says another one"
+    return found + ([assumed] if database.assumed else [])
