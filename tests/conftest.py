@@ -34,6 +34,8 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 MARKED_BY_FIXTURE = {"cratedb": "cratedb", "cratedb_cluster": "cluster"}
+# Seconds. CrateDB takes a minute for each statement that waits for a lost shard, and nodes are killed and started.
+CLUSTER_TIMEOUT = 600
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +120,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, mark in MARKED_BY_FIXTURE.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
 
 
 def pytest_report_header() -> str:

@@ -31,6 +31,7 @@ from cratedb_retention.execution.restoring import (
     restore,
     verify_snapshots,
 )
+from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -254,7 +255,7 @@ class Retention:
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
         :return: What was done; ``report.ok`` says whether all of it went well.
         """
-        prepared = prepared or self.prepare(cutoff, selection)
+        prepared = prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
         return Runner(self.engine, self.store, self.clock, observers).run(prepared)
 
     def journal(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:

@@ -65,6 +65,10 @@ class ConnectionLost(DatabaseError):
     """The database can't be reached, or went away; the same statement may work later."""
 
 
+class NoAnswer(ConnectionLost):
+    """The database was reached and says nothing, until waiting for it was given up; each try takes minutes."""
+
+
 class ClusterUnwell(DatabaseError):
     """A table or partition has missing shards (law 6)."""
 

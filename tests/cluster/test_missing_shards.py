@@ -4,6 +4,8 @@ Law 6, no sick source: where shards are missing, counting gives fewer rows and n
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cratedb_retention.errors import ClusterUnwell
@@ -39,20 +41,32 @@ def tables(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> dict[str, Poli
     }
 
 
-def lose(cluster: CrateDBCluster, bench: CrateBench) -> None:
-    """Kill the node, and wait until the cluster knows that its shards are missing."""
+def lose(cluster: CrateDBCluster, bench: CrateBench, shards: int = 3) -> None:
+    """Kill the node, and wait until the cluster knows that so many shards are missing."""
+    await_whole(cluster, bench)
     cluster.kill(LOST)
-    cluster.wait_for(_missing(bench), 3)
+    schemas = f"('{bench.schema}', '{bench.own_schema}')"
+    cluster.wait_for(f"SELECT sum(missing_shards) FROM sys.health WHERE table_schema IN {schemas}", shards)
 
 
 def bring_back(cluster: CrateDBCluster, bench: CrateBench) -> None:
     """Start the node, and wait until all shards are there."""
     cluster.start(LOST)
-    cluster.wait_for(_missing(bench), 0)
+    await_whole(cluster, bench)
 
 
-def _missing(bench: CrateBench) -> str:
-    return f"SELECT sum(missing_shards) FROM sys.health WHERE table_schema = '{bench.schema}'"
+def await_whole(cluster: CrateDBCluster, bench: CrateBench) -> None:
+    """Wait until all shards are there, and their replicas: those of the toolkit's own tables as well."""
+    schemas = f"('{bench.schema}', '{bench.own_schema}')"
+    cluster.wait_for(f"SELECT count(*) FROM sys.health WHERE table_schema IN {schemas} AND health <> 'GREEN'", 0)
+
+
+def only_on_the_lost_node(cluster: CrateDBCluster, bench: CrateBench, name: str) -> None:
+    """Let the node that will be lost have the only copy of one of the toolkit's own tables."""
+    options = "number_of_replicas = 0, \"routing.allocation.require.storage\" = 'cold'"
+    bench.sql(f"ALTER TABLE {bench.q(name, bench.own_schema)} SET ({options})")
+    shards = f"FROM sys.shards WHERE schema_name = '{bench.own_schema}' AND table_name = '{name}'"
+    cluster.wait_for(f"SELECT count(*) {shards} AND (node['name'] <> '{LOST}' OR routing_state <> 'STARTED')", 0)
 
 
 def months(bench: CrateBench, name: str) -> int:
@@ -112,6 +126,56 @@ def test_shards_lost_after_planning(
     bring_back(cratedb_cluster, bench)
     assert bench.left("dropped") == bench.left("rows") == DAYS
     assert set(bench.left("archived")) >= set(DAYS[1:])
+    assert_completes(bench)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", ["retention_hold", "retention_policy", "retention_freeze"])
+def test_own_table_is_lost(
+    cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy], own: str
+) -> None:
+    """Where a hold could be on a lost shard, nothing is done at all, and the table is named; all is well afterwards."""
+    hold = bench.tool.hold("dropped", bench.schema, reason="audit")
+    only_on_the_lost_node(cratedb_cluster, bench, own)
+    lose(cratedb_cluster, bench, 4)
+    before = len(bench.journal())
+
+    started = time.monotonic()
+    for work in (bench.tool.plan, bench.run):
+        with pytest.raises(ClusterUnwell, match=f"{bench.own_schema}.{own}: shards are missing.* Bring the lost nodes"):
+            work()
+    assert time.monotonic() - started < 30  # CrateDB takes a minute to read what is not there.
+    assert (months(bench, "dropped"), months(bench, "archived")) == (4, 4)
+    assert len(bench.journal()) == before
+
+    bring_back(cratedb_cluster, bench)
+    assert bench.left("dropped") == bench.left("archived") == bench.left("rows") == DAYS
+    report = bench.run()
+    assert (report.ok, report.held) == (True, 1)
+    assert bench.left("dropped") == DAYS
+    bench.tool.release(hold.id)
+    assert_completes(bench)
+
+
+@pytest.mark.slow
+def test_journal_is_lost(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
+    """What can't be written down is not done: neither a new run nor one that was planned before; none of them hangs."""
+    prepared = bench.tool.prepare()
+    assert prepared.plan.tasks
+    only_on_the_lost_node(cratedb_cluster, bench, "jobs_log")
+    lose(cratedb_cluster, bench, 4)
+
+    started = time.monotonic()
+    with pytest.raises(ClusterUnwell, match="jobs_log"):
+        bench.run()
+    assert time.monotonic() - started < 30
+    with pytest.raises(ClusterUnwell):
+        bench.tool.run(prepared)
+    # The entries of the step, of its failure and of the end, each of which CrateDB refuses after a minute.
+    assert time.monotonic() - started < 250
+    assert (months(bench, "dropped"), months(bench, "archived")) == (4, 4)
+
+    bring_back(cratedb_cluster, bench)
     assert_completes(bench)
 
 

@@ -4,6 +4,9 @@ What the engines read of tables and partitions: enough to plan by, and nothing t
 
 from __future__ import annotations
 
+import pytest
+
+from cratedb_retention.engine.cratedb import catalog
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
 from support.benches import CrateBench, DuckBench
 from support.databases import MONTH, NUMBER, TIME, Database
@@ -139,11 +142,27 @@ def test_object_columns(crate: CrateBench) -> None:
     assert found.partitions[0].values == (1704844800000,)
 
 
+def test_many_names(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that are named are read alone, and where there are too many of them, their schema as a whole."""
+    for name in ("a", "b", "c"):
+        crate.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        crate.fill(name, [JAN])
+    selectors = [Selector(crate.schema, "a"), Selector(crate.schema, "b"), Selector("other", "c")]
+    few = crate.tool.engine.read_catalog(selectors)
+    monkeypatch.setattr(catalog, "NAMES", 2)
+    with crate.statements() as sent:
+        assert crate.tool.engine.read_catalog(selectors) == few
+    assert {name.name for name in few.tables} == {"a", "b"}
+    assert all(found.partitions[0].rows == 1 for found in few.tables.values())
+    assert not any("table_name IN" in statement for statement in sent)
+
+
 def test_repositories_and_nodes(crate: CrateBench) -> None:
-    """The repositories that policies may name, and the nodes."""
-    catalog = read(crate)
-    assert crate.repository in catalog.repositories
-    assert len(catalog.nodes) == 1
+    """The repositories that policies may name, and the nodes; read only for policies that need them."""
+    assert (read(crate).nodes, read(crate).repositories) == ({}, frozenset())
+    found = read(crate, tokens=True, moves=True)
+    assert crate.repository in found.repositories
+    assert len(found.nodes) == 1
 
 
 def test_partition_columns_of_duckdb(duck: DuckBench) -> None:

@@ -15,11 +15,11 @@ from cratedb_retention.engine.duckdb.buckets import repeated_midnights
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.cascade import Interval, parse_interval
-from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.catalog import Column, Kind, Selector
 from cratedb_retention.model.intervals import read_grid
 from support.benches import DuckBench
 from support.databases import TIME, Database
-from support.rollups import DAY, HOUR, Lab, check_level, stretch
+from support.rollups import DAY, HOUR, Lab, Row, check_level, stretch
 
 # The last three set their clocks at midnight: forward, so that it is missing, and back, so that it comes twice.
 ZONES = (
@@ -87,7 +87,9 @@ def test_days_of_other_lengths(db: Database) -> None:
     lab = Lab(db, db.retention().engine)
     zone = zoneinfo.ZoneInfo("Europe/Vienna")
     spring, autumn = (round(dt.datetime(2024, *day, tzinfo=zone).timestamp()) * 1000 for day in ((3, 30), (10, 26)))
-    rows = [{"ts": at + i * HOUR // 2, "host": "a", "x": float(i)} for at in (spring, autumn) for i in range(150)]
+    rows: list[Row] = [
+        {"ts": at + i * HOUR // 2, "host": "a", "x": float(i)} for at in (spring, autumn) for i in range(150)
+    ]
     lab.create(rows)
     hours = lab.level("1h", partition=parse_interval("1mo"), zone=zone.key)
     days = lab.level("1d", beneath=hours, partition=parse_interval("1y"), zone=zone.key)
@@ -111,8 +113,6 @@ def test_partitions_are_understood(db: Database, text: str, zone: str) -> None:
     rollup = lab.level("1h", partition=interval, zone=zone)
     lab.roll_up(rollup, *stretch(parse_interval("1d"), 1_719_000_000_000, 3, rollup.tzinfo))
     lab.name = rollup.table.name
-    from cratedb_retention.model.catalog import Selector
-
     table = lab.engine.read_catalog([Selector(db.schema, lab.name)]).tables[rollup.table]
     assert table.partitioned_by == ("rollup_partition",)
     grid = read_grid(table.columns["rollup_partition"].expression or "", table.columns)

@@ -34,6 +34,21 @@ def test_many_partitions_on_duckdb(duck: DuckBench) -> None:
     assert deletes(sent) == 2
 
 
+def test_one_table_in_few_statements(crate: CrateBench) -> None:
+    """Dropping partitions of one table costs little beyond the DELETE: each statement is a round trip."""
+    crate.create("months", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    crate.fill("months", [OLD, YOUNG])
+    crate.policy("delete", "months", "30d")
+    crate.tool.plan()
+    with crate.statements() as sent:
+        assert crate.run().partitions == 1
+    assert len(sent) == 16
+    assert sum(statement.startswith("REFRESH") for statement in sent) == 1
+    assert sum(statement.startswith("INSERT") for statement in sent) == 2
+    events = [row["event"] for row in crate.journal(policy_id=crate.tool.policies()[0].policy.id)]
+    assert sorted(events) == ["policy-created", "step-finished", "step-started"]
+
+
 @pytest.mark.slow
 def test_many_partitions_on_cratedb(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""

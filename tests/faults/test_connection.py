@@ -14,7 +14,7 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import ConnectionLost
-from cratedb_retention.execution.runner import ATTEMPTS
+from cratedb_retention.execution.retrying import ATTEMPTS
 from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
 from support.benches import CrateBench
 from support.killing import READS
@@ -88,6 +88,20 @@ def test_database_gone_for_good(crate: CrateBench, line: Line) -> None:
     with pytest.raises(ConnectionLost, match="no answer"):
         line.retention.run(prepared)
     assert line.pauses == PAUSES
+
+
+def test_lost_while_preparing(crate: CrateBench, line: Line) -> None:
+    """A run tries again what is lost while it prepares, too; a plan is for somebody who waits, and says it at once."""
+    arena = CrateArena(DELETE, crate)
+    arena.reset()
+    line.proxy.decide = lose(Fate.LOSE_REQUEST, "SELECT", 1)
+    with pytest.raises(ConnectionLost):
+        line.retention.plan()
+    assert line.pauses == []
+    line.proxy.decide = lose(Fate.LOSE_REQUEST, "SELECT", 2)
+    report = line.retention.run()
+    assert (report.ok, report.done, line.pauses) == (True, 1, PAUSES[:2])
+    assert arena.see(line.retention).rows == DELETE.kept
 
 
 def test_gone_in_the_middle(crate: CrateBench, line: Line) -> None:

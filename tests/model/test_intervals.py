@@ -34,6 +34,15 @@ HOUR = 3_600_000
         ("date_trunc('week', 'Europe/Vienna', ts)", Grid("ts", days=7, zone=VIENNA)),
         ("date_trunc('month', 'Europe/Vienna', ts)", Grid("ts", months=1, zone=VIENNA)),
         ("date_trunc('hour', 'Europe/Vienna', ts)", Grid("ts", fixed_ms=HOUR, zone=VIENNA)),
+        (
+            "CAST(main.timezone('Europe/Vienna', date_trunc('day', main.timezone('Europe/Vienna', \"we\"\"ird (\")))"
+            ' AS "TIMESTAMP WITH TIME ZONE")',
+            Grid('we"ird (', days=1, zone=VIENNA),
+        ),
+        (
+            "timezone('UTC', date_trunc('month', timezone('UTC', ts)))",
+            Grid("ts", months=1, zone=zoneinfo.ZoneInfo("UTC")),
+        ),
         ("date_trunc('month', ts)::timestamp with time zone", Grid("ts", months=1)),
         ("date_trunc('month', ts::timestamp)::timestamp without time zone", Grid("ts", months=1)),
         ("date_trunc('month', CAST(ts AS timestamp with time zone))", Grid("ts", months=1)),

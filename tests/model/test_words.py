@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -19,13 +20,17 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.plan import SnapshotPartition as Archive
+from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, SealWindows
 from cratedb_retention.model.words import describe, kind_of, plural, show_partition, show_value, show_where, summarize
-from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, ms, part
+from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 
 MAY, JUNE = ms("2024-05-01"), ms("2024-06-01")
 ONE = (Piece(part(MAY), MAY, JUNE),)
 MANY = tuple(Piece(part(MAY + i), MAY, JUNE) for i in range(1200))
 BY_MONTH = (MONTH,)
+LEVEL = Rollup(METRICS, METRICS, TableName("doc", "metrics_1h"), Interval(3600), TS, (), ())
+DAYS = tuple(Window(MAY + i * DAY, MAY + (i + 1) * DAY, MAY + i * DAY, MAY + (i + 1) * DAY) for i in range(31))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,15 @@ BY_MONTH = (MONTH,)
             DropArchived(METRICS, BY_MONTH, ONE[0], "archive", "s1", JUNE),
             "drop archived partition month=2024-05-01",
             "drop_archived",
+        ),
+        (CreateRollup(LEVEL), "create metrics_1h", "create_rollup"),
+        (AlterRollup(LEVEL, ("x_min", "x_max")), "add x_min, x_max to metrics_1h", "alter_rollup"),
+        (RollUp(LEVEL, DAYS), "roll up 31 windows of metrics_1h, 2024-05-01 to 2024-06-01", "roll_up"),
+        (SealWindows(LEVEL, DAYS[:1]), "seal 1 window of metrics_1h, 2024-05-01 to 2024-05-02", "seal_windows"),
+        (
+            ReplaceView(TableName("doc", "metrics_all"), METRICS, TS, (), (), ()),
+            "renew the view metrics_all",
+            "replace_view",
         ),
     ],
 )

@@ -32,12 +32,13 @@ def command(
       cratedb-retention run --dry-run
     """
     from cratedb_retention.cli.progress import observer, summary
+    from cratedb_retention.execution.retrying import retry
 
     with options.open_retention(dburi, schema) as retention:
-        prepared = when.prepare(retention, chosen)
         if dry_run:
-            write_plan(prepared, retention, form, sql=True)
+            write_plan(when.prepare(retention, chosen), retention, form, sql=True)
             return
+        prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
         with observer(prepared, quiet=form != "table") as observe:
             report = retention.run(prepared, observers=[observe])
     if form != "table":

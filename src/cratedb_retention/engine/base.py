@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.rollup import RolledUp
@@ -66,8 +66,15 @@ class Engine(Protocol):
     def archive(self) -> Archive:
         """Snapshots in its repositories."""
 
-    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
-        """Read what planning needs, in a fixed number of statements."""
+    def unwell(self, schema: str) -> frozenset[TableName]:
+        """The tables of a schema that lack shards, so that they do not tell all that is in them."""
+
+    def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
+        """
+        Read what planning needs, in a fixed number of statements.
+
+        :param own_schema: Of the toolkit's tables: that they are whole is looked at as well.
+        """
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows, some hundred in each statement."""

@@ -4,6 +4,7 @@ One connection to a database through SQLAlchemy: executes statements, counts the
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from cratedb_retention.errors import RetentionError
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+BRIEF = "brief"  # The execution option of statements that must be answered soon.
 Translate = Callable[[Exception, str], RetentionError]
 
 
@@ -43,10 +45,21 @@ class Database:
         self.row_version = tuple(row_version)
         self.statements = 0
         self._translate = translate
+        self._options: dict[str, Any] = {}
         sa.event.listen(engine, "before_cursor_execute", self._count)
 
     def _count(self, *args: Any) -> None:
         self.statements += 1
+
+    def brief(self) -> Database:
+        """
+        The same database for small statements, such as those on the toolkit's own tables.
+
+        An engine may give up waiting for their answer; others may take hours.
+        """
+        found = copy.copy(self)
+        found._options = {BRIEF: True}
+        return found
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """
@@ -88,19 +101,19 @@ class Database:
         """
         try:
             with self.engine.begin() as connection, _interruptible(connection):
-                return work(connection)
+                return work(connection.execution_options(**self._options))
         except SQLAlchemyError as error:
             text = self.render(statement) if statement is not None else ""
             logger.debug("failed: %s", text, exc_info=True)
             raise self._translate(error, text) from error
 
-    def refresh(self, table: sa.Table) -> None:
-        """Make what was written to a table visible to the next query."""
+    def refresh(self, *tables: sa.Table) -> None:
+        """Make what was written to tables visible to the next query, all in one statement."""
         if self.refreshes:
-            self.refresh_name(self.engine.dialect.identifier_preparer.format_table(table))
+            self.refresh_name(", ".join(map(self.engine.dialect.identifier_preparer.format_table, tables)))
 
     def refresh_name(self, name: str) -> None:
-        """The same for a table whose full name is quoted already."""
+        """The same for tables whose full names are quoted already, with commas between them."""
         self.execute_text(f"REFRESH TABLE {name}")
 
     def execute_text(self, statement: str) -> None:

@@ -46,6 +46,9 @@ class Expressions(Protocol):
     def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The start of the interval that an instant lies in, as :meth:`Interval.floor` reckons it."""
 
+    def row_version(self, alias: str) -> sa.ColumnElement[Any]:
+        """A number that changes when a row of the table of this alias changes; their sum is a fingerprint of rows."""
+
 
 def equals(sql: Expressions, column: Column, value: Value) -> Condition:
     """``column = value``, or ``column IS NULL``."""

@@ -15,10 +15,11 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions, expired_rows, table_ref
 from cratedb_retention.errors import ConnectionLost, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, Value
-from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
+from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe, WindowRows
 
 # CrateDB's parser runs out of stack between 1,000 and 3,000 branches of a UNION.
 CHUNK = 300
+ALIAS = "r"
 T = TypeVar("T")
 
 
@@ -26,7 +27,12 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     """Answer questions about rows."""
     counts = [probe for probe in probes if isinstance(probe, ExpiredRows)]
     bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
-    return Measurements(_measure_bounds(database, sql, bounds), _measure_rows(database, sql, counts))
+    windows = [probe for probe in probes if isinstance(probe, WindowRows)]
+    return Measurements(
+        _measure_bounds(database, sql, bounds),
+        _measure_rows(database, sql, counts),
+        _measure_windows(database, sql, windows),
+    )
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -68,6 +74,31 @@ def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
     condition = expired_rows(sql, probe.time_column, probe.before, probe.where, probe.spared)
     columns: list[sa.ColumnElement[Any]] = [sa.literal_column(str(number)), sa.func.count()]
     return sa.select(*columns).select_from(table_ref(probe.table)).where(condition)
+
+
+def _measure_windows(
+    database: Database, sql: Expressions, probes: Sequence[WindowRows]
+) -> dict[WindowRows, list[tuple[int, int, str]]]:
+    """Of each window that has rows its start, how many, and their fingerprint."""
+    found: dict[WindowRows, list[tuple[int, int, str]]] = {probe: [] for probe in probes}
+    for chunk in chunks(probes):
+        for number, start, rows, token in _ask(database, [_windows(sql, i, probe) for i, probe in enumerate(chunk)]):
+            found[chunk[number]].append((start, rows, token))
+    return found
+
+
+def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]:
+    """The window is computed in a subquery: written twice, its parameters would be different ones."""
+    start = sql.epoch_ms(sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column)))
+    rows = (
+        sa.select(start.label("w"), sql.row_version(ALIAS).label("v"))
+        .select_from(table_ref(probe.table).alias(ALIAS))
+        .where(sql.column(probe.time_column).is_not(None))
+        .subquery("s")
+    )
+    total = sa.cast(sa.func.sum(rows.c.v), sa.Text())
+    token = sa.cast(sa.func.count(), sa.Text()).concat(":").concat(total)
+    return sa.select(sa.literal_column(str(number)), rows.c.w, sa.func.count(), token).group_by(rows.c.w)
 
 
 def _measure_bounds(

@@ -38,7 +38,6 @@ from cratedb_retention.model.rollup import (
 Element = sa.ColumnElement[Any]
 # What is not finite has no bin.
 _LARGEST_DOUBLE = 1.7976931348623157e308
-_ZERO, _ONE, _MINUS_ONE = number(0), number(1), number(-1)
 
 
 def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: str) -> sa.Select[Any]:
@@ -69,19 +68,18 @@ def _raw_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
 
     def values(metric: Metric) -> sa.Select[Any]:
         value = as_type(sql.column(metric.column), DOUBLE)
-        sign = sa.case((value > _ZERO, _ONE), (value < _ZERO, _MINUS_ONE), else_=_ZERO)
-        step = number(math.log(GAMMA))
-        # CrateDB reckons both branches of a CASE, and refuses the logarithm of zero.
-        index = sa.func.ceil(sa.func.ln(sa.func.nullif(sa.func.abs(value), number(0))).op("/")(step))
+        size = sa.func.abs(value)
+        # By its size: to CrateDB, minus zero is less than zero.
+        sign = sa.case((size == number(0), number(0)), (value > number(0), number(1)), else_=number(-1))
+        # CrateDB reckons all branches of a CASE, and refuses the logarithm of zero.
+        index = sa.func.ceil(sa.func.ln(sa.func.nullif(size, number(0))).op("/")(number(math.log(GAMMA))))
         return (
             sa.select(
                 bucket.label("t"),
                 *dimensions,
                 as_type(sa.literal(metric.name), TEXT).label("metric"),
                 as_type(sign, "SMALLINT").label("sign"),
-                sa.case(
-                    (value == _ZERO, as_type(_ZERO, "INTEGER")), else_=as_type(index, "INTEGER")
-                ).label("bin"),
+                sa.func.coalesce(as_type(index, "INTEGER"), as_type(number(0), "INTEGER")).label("bin"),
             )
             .select_from(table_ref(rollup.source))
             .where(range_, countable(sql, metric))

@@ -33,7 +33,8 @@ class Guard:
                 thing = f"policy {task.policy_id}"
                 raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
         default = self._prepared.catalog.capabilities.default_schema
-        for hold in self._store.holds.active():
+        # Not refreshed: whoever places a hold by the toolkit makes it visible himself.
+        for hold in self._store.holds.active(refresh=False):
             if hold.id in self._prepared.holds:
                 continue
             if find_tables(hold.table_schema or default, hold.table_name, [task.table]):

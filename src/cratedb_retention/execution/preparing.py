@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.patterns import is_pattern
@@ -75,13 +76,16 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     :param cutoff: An aware instant.
     """
     selection = selection or Selection()
-    stored, damaged = store.policies.all()
-    holds, frozen = store.holds.active(), store.freezes.all()
+    _require_whole(store, engine.unwell(store.schema))
+    store.refresh()
+    stored, damaged = store.policies.all(refresh=False)
+    holds, frozen = store.holds.active(refresh=False), store.freezes.all(refresh=False)
     policies = [item.policy for item in stored]
-    rollups = store.rollups.all()
+    rollups = store.rollups.all(refresh=False)
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
+    _require_whole(store, catalog.unwell)
     downsampling = any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies)
-    ledger = store.rollups.ledger(rollups) if downsampling else Ledger()
+    ledger = store.rollups.ledger(rollups, refresh=False) if downsampling else Ledger()
     measurements = engine.measure(find_probes(policies, catalog, cutoff, holds, ledger))
     plan = make_plan(
         policies,
@@ -105,6 +109,22 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     )
 
 
+def _require_whole(store: Store, unwell: frozenset[TableName]) -> None:
+    """
+    Make sure that the toolkit's own tables tell everything: a hold that is not seen would not protect anything.
+
+    Looked at before they are read, since CrateDB takes minutes to read what is not there; and with the health of
+    everything else after that, so that no shard can have been lost in between unnoticed.
+
+    :raises ClusterUnwell: if shards are missing.
+    """
+    own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
+    for table in sorted(own & unwell):
+        raise ClusterUnwell(
+            f"table {table}", "shards are missing, and with them perhaps policies or holds", "bring the lost nodes back"
+        )
+
+
 def read_catalog(
     engine: Engine,
     own_schema: str,
@@ -120,7 +140,7 @@ def read_catalog(
     selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
     selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
     named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
-    catalog = engine.read_catalog(list(selectors))
+    catalog = engine.read_catalog(list(selectors), own_schema)
     tables = {
         name: table
         for name, table in catalog.tables.items()
@@ -134,7 +154,8 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
     """The tables that a policy names, and those of its levels."""
     schema, name = policy.table_schema, policy.table_name
     tokens = policy.strategy in (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE)
-    yield Selector(schema, name, policy.partition_column, tokens, keys=policy.strategy is Strategy.DOWNSAMPLE)
+    downsampled, moved = policy.strategy is Strategy.DOWNSAMPLE, policy.strategy is Strategy.REALLOCATE
+    yield Selector(schema, name, policy.partition_column, tokens, moves=moved, keys=downsampled)
     for level in policy.levels:
         yield Selector(schema, f"{name}_{level.interval}", tokens=True)
         yield Selector(schema, f"{name}_{level.interval}_sketch")

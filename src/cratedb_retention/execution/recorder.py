@@ -22,10 +22,12 @@ class Recorder:
     The journal of one run.
 
     :param write: Writes entries, again if the connection is lost.
+    :param note: Keeps entries until the next are written, which is at once: the end of a step is written with the
+        start of the next, since each statement costs as much as many rows.
     """
 
-    def __init__(self, write: Callable[..., None], run_id: str, prepared: Prepared) -> None:
-        self._write, self._prepared = write, prepared
+    def __init__(self, write: Callable[..., None], note: Callable[..., None], run_id: str, prepared: Prepared) -> None:
+        self._write, self._note, self._prepared = write, note, prepared
         self._run = Entry(Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
 
     def run_started(self) -> None:
@@ -36,7 +38,7 @@ class Recorder:
         chosen += [f"policy {selection.policy_id}"] if selection.policy_id else []
         message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
         message += f" ({', '.join(chosen)})" if chosen else ""
-        self._write(replace(self._run, message=message), *(self._held(hold) for hold in plan.holds))
+        self._note(replace(self._run, message=message), *(self._held(hold) for hold in plan.holds))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         """The run ends; an error is one that ended it early."""
@@ -60,7 +62,7 @@ class Recorder:
 
     def step_finished(self, task: Task, step: Step, number: int, result: StepResult, seconds: float) -> None:
         """A step is done."""
-        self._write(
+        self._note(
             replace(
                 self._step(Event.STEP_FINISHED, task, step, number),
                 outcome=Outcome.DONE,

@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import tenacity
-
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine, StepResult
-from cratedb_retention.errors import ConnectionLost, PartitionChanged, RetentionError
+from cratedb_retention.errors import PartitionChanged, RetentionError
 from cratedb_retention.execution.events import (
     Held,
     Observer,
@@ -34,6 +32,7 @@ from cratedb_retention.execution.events import (
 from cratedb_retention.execution.guard import Guard
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import Recorder
+from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
@@ -53,8 +52,6 @@ from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
 
 T = TypeVar("T")
-# Waits of 0.5, 1, 2, 4 and 8 seconds between them: as long as a node takes to restart its HTTP endpoint.
-ATTEMPTS = 6
 _REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 
 
@@ -111,7 +108,8 @@ class Runner:
 
     def _begin(self, prepared: Prepared) -> _Run:
         run_id, plan = str(uuid.uuid4()), prepared.plan
-        recorder = Recorder(lambda *entries: self._retry(lambda: self._store.journal.write(*entries)), run_id, prepared)
+        journal = self._store.journal
+        recorder = Recorder(lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared)
         report = Report(run_id, held=len(plan.holds), problems=len(plan.problems))
         total = sum(len(task.steps) for task in plan.tasks)
         recorder.run_started()
@@ -240,12 +238,4 @@ class Runner:
             observer(event)
 
     def _retry(self, work: Callable[[], T]) -> T:
-        """Do something again while the connection is lost."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(ConnectionLost),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=8),
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        return retrying(work)
+        return retry(work, self._clock.sleep)

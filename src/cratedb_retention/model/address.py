@@ -70,6 +70,11 @@ class DatabaseAddress:
             url = url._replace(query=urlencode([(k, _hide(k, v)) for k, v in parse_qsl(url.query)]))
         return _join(url)
 
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names of the parameters that follow the ``?``."""
+        return frozenset(name for name, _ in parse_qsl(urlsplit(self.uri).query, keep_blank_values=True))
+
     def __str__(self) -> str:
         return self.safe
 

@@ -131,6 +131,7 @@ class Catalog:
     :param nodes: Custom attributes of each node, by the node's name.
     :param repositories: Names of the repositories; empty where they are directories.
     :param rollups: Tables that are levels of cascades, which no pattern means.
+    :param unwell: Tables with missing shards, those of the toolkit among them.
     """
 
     capabilities: Capabilities
@@ -138,6 +139,7 @@ class Catalog:
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
     rollups: frozenset[TableName] = frozenset()
+    unwell: frozenset[TableName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class Selector:
         of its own groups by it.
     :param tokens: Whether change tokens are needed, where they cost something.
     :param keys: Whether primary keys are needed.
+    :param tokens: Whether it is archived: change tokens are needed, where they cost something, and repositories.
+    :param moves: Whether it is moved: nodes are needed, and on which of them partitions are.
     """
 
     schema: str | None
@@ -158,3 +162,4 @@ class Selector:
     partition_column: str | None = None
     tokens: bool = False
     keys: bool = False
+    moves: bool = False

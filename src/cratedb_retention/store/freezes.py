@@ -24,9 +24,14 @@ class FreezeStore:
     def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
         self._database, self._table, self._clock = database, table, clock
 
-    def all(self) -> set[tuple[TableName, tuple[Value, ...]]]:
-        """The partitions that were frozen and not thawed."""
-        self._database.refresh(self._table)
+    def all(self, refresh: bool = True) -> set[tuple[TableName, tuple[Value, ...]]]:
+        """
+        The partitions that were frozen and not thawed.
+
+        :param refresh: Whether what others wrote may not be visible yet.
+        """
+        if refresh:
+            self._database.refresh(self._table)
         rows = self._database.query(sa.select(self._table))
         return {
             (TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])[1]) for row in rows

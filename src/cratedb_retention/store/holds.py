@@ -21,9 +21,14 @@ class HoldStore:
         self._database, self._table, self._journal = database, table, journal
         self._clock, self._actor = clock, actor
 
-    def active(self) -> list[LegalHold]:
-        """The holds in force, oldest first."""
-        self._database.refresh(self._table)
+    def active(self, refresh: bool = True) -> list[LegalHold]:
+        """
+        The holds in force, oldest first.
+
+        :param refresh: Whether what others wrote may not be visible yet; what this class wrote is.
+        """
+        if refresh:
+            self._database.refresh(self._table)
         c = self._table.c
         statement = sa.select(self._table).where(c.released_at.is_(None)).order_by(c.placed_at, c.id)
         return [row_to_hold(row) for row in self._database.query(statement)]

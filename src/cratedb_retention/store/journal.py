@@ -85,11 +85,18 @@ class Journal:
 
     def __init__(self, database: Database, table: sa.Table, clock: Clock, actor: Actor) -> None:
         self._database, self._table, self._clock, self._actor = database, table, clock, actor
+        self._noted: list[dict[str, Any]] = []
+
+    def note(self, *entries: Entry) -> None:
+        """Add rows with the next that are written, in one statement, with the present time."""
+        self._noted += map(self._row, entries)
 
     def write(self, *entries: Entry) -> None:
-        """Add rows."""
-        if entries:
-            self._database.execute(sa.insert(self._table), [self._row(entry) for entry in entries])
+        """Add rows, and those that were noted before."""
+        rows = [*self._noted, *map(self._row, entries)]
+        if rows:
+            self._database.execute(sa.insert(self._table), rows)
+            self._noted.clear()
 
     def _row(self, entry: Entry) -> dict[str, Any]:
         row = {key: str(value) if isinstance(value, StrEnum) else value for key, value in asdict(entry).items()}

@@ -46,9 +46,14 @@ class PolicyStore:
         self._database, self._table, self._journal = database, table, journal
         self._clock, self._actor = clock, actor
 
-    def all(self) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """All policies in the order of their tables, and the rows that are none."""
-        self._database.refresh(self._table)
+    def all(self, refresh: bool = True) -> tuple[list[StoredPolicy], list[Damaged]]:
+        """
+        All policies in the order of their tables, and the rows that are none.
+
+        :param refresh: Whether what others wrote may not be visible yet.
+        """
+        if refresh:
+            self._database.refresh(self._table)
         c = self._table.c
         rows = self._database.query(sa.select(self._table).order_by(c.table_schema, c.table_name, c.strategy, c.id))
         policies, damaged = [], []

@@ -33,9 +33,10 @@ class RollupStore:
     def __init__(self, database: Database, rollup: sa.Table, ledger: sa.Table, clock: Clock) -> None:
         self._database, self._rollup, self._ledger, self._clock = database, rollup, ledger, clock
 
-    def all(self) -> dict[TableName, KnownRollup]:
-        """The rollups, by the level's table."""
-        self._database.refresh(self._rollup)
+    def all(self, refresh: bool = True) -> dict[TableName, KnownRollup]:
+        """The rollups, by the level's table; see :meth:`Store.refresh` for doing without."""
+        if refresh:
+            self._database.refresh(self._rollup)
         found = {}
         for row in self._database.query(sa.select(self._rollup)):
             rollup = row_to_rollup(row)
@@ -43,11 +44,12 @@ class RollupStore:
             found[rollup.table] = known
         return found
 
-    def ledger(self, rollups: Mapping[TableName, KnownRollup]) -> Ledger:
+    def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
         """The rollups together with their windows."""
         if not rollups:
             return Ledger()
-        self._database.refresh(self._ledger)
+        if refresh:
+            self._database.refresh(self._ledger)
         windows: dict[TableName, dict[int, LedgerRow]] = defaultdict(dict)
         for row in self._database.query(sa.select(self._ledger)):
             window = row_to_window(row)

@@ -25,9 +25,9 @@ class Store:
 
     def __init__(self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA) -> None:
         self.schema = schema
-        self._database, self._clock = engine.database, clock
+        self._database, self._clock = engine.database.brief(), clock
         self.tables = make_tables(schema, engine.database.engine.dialect.name)
-        tables, database = self.tables, engine.database
+        tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor)
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
         self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
@@ -39,6 +39,11 @@ class Store:
     def setup(self) -> list[str]:
         """Create the tables, or upgrade them; says in words what was done."""
         return setup(self._database, self.tables, self._clock.now())
+
+    def refresh(self) -> None:
+        """Make all that a plan rests on visible: policies, holds, what is frozen, and what was rolled up."""
+        t = self.tables
+        self._database.refresh(t.policy, t.hold, t.freeze, t.rollup, t.ledger)
 
     def require(self) -> None:
         """

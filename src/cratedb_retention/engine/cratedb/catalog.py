@@ -1,5 +1,5 @@
 """
-Reads CrateDB's catalog: seven statements, however many tables and policies there are.
+Reads CrateDB's catalog: at most seven statements, nine for downsampling, however many tables and policies there are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine.cratedb.keys import with_keys
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
@@ -36,32 +37,45 @@ CAPABILITIES = Capabilities(
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
-_Within = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+_Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+# Names in one statement; where more are wanted, whole schemas are read.
+NAMES = 500
 
 
-def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
-    """Read tables, partitions, shards, health, nodes and repositories."""
+def read_catalog(database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
+    """Read tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     partitioned_by, closed = _read_tables(database, within, wanted)
     columns = _read_columns(database, within, partitioned_by)
-    facts = _read_shards(database, within)
-    _add_health(database, within, facts)
+    moves, archives = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens"))
+    facts = _read_shards(database, within, moves)
+    unwell = _add_health(database, within, own_schema, facts)
     partitions = _read_partitions(database, within, partitioned_by, facts)
     tables = {
         name: _make_table(name, columns[name], by, partitions[name], facts, name in closed)
         for name, by in partitioned_by.items()
     }
-    return Catalog(CAPABILITIES, tables, _read_nodes(database), _read_repositories(database))
+    if any(selector.keys for selector in selectors):
+        tables = with_keys(database, tables)
+    nodes = _read_nodes(database) if moves else {}
+    repositories = _read_repositories(database) if archives else frozenset()
+    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell)
 
 
 def _within(selectors: Iterable[Selector]) -> _Within:
-    """Restrict statements to the schemas that are wanted, as far as they are named without wildcards."""
-    schemas = {selector.schema or CAPABILITIES.default_schema for selector in selectors}
-    if any(is_pattern(schema) for schema in schemas):
-        return lambda column: column.not_in(_SYSTEM)
-    return lambda column: column.in_(sorted(schemas))
+    """Restrict statements to the schemas and tables that are wanted, as far as they are named without wildcards."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for selector in selectors:
+        names[selector.schema or CAPABILITIES.default_schema].add(selector.name)
+    if any(is_pattern(schema) for schema in names):
+        return lambda schema, name: schema.not_in(_SYSTEM)
+    if any(map(is_pattern, set().union(*names.values()))) or sum(map(len, names.values())) > NAMES:
+        return lambda schema, name: schema.in_(sorted(names))
+    return lambda schema, name: sa.or_(
+        sa.false(), *(sa.and_(schema == key, name.in_(sorted(names[key]))) for key in sorted(names))
+    )
 
 
 def _read_tables(
@@ -70,7 +84,9 @@ def _read_tables(
     """The tables that are wanted, with their partition columns; and those of them that are closed."""
     names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
     t = system_table("information_schema", "tables", *names).c
-    statement = sa.select(*(t[name] for name in names[:4])).where(within(t.table_schema), t.table_type == "BASE TABLE")
+    statement = sa.select(*(t[name] for name in names[:4])).where(
+        within(t.table_schema, t.table_name), t.table_type == "BASE TABLE"
+    )
     rows = [row for row in database.rows(statement) if wanted(TableName(row[0], row[1]))]
     return (
         {TableName(schema, name): tuple(by or ()) for schema, name, by, _ in rows},
@@ -83,7 +99,11 @@ def _read_columns(
 ) -> dict[TableName, dict[str, Column]]:
     names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression", "ordinal_position")
     c = system_table("information_schema", "columns", *names).c
-    statement = sa.select(*(c[name] for name in names[:5])).where(within(c.table_schema)).order_by(c.ordinal_position)
+    statement = (
+        sa.select(*(c[name] for name in names[:5]))
+        .where(within(c.table_schema, c.table_name))
+        .order_by(c.ordinal_position)
+    )
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
     for schema, name, column, data_type, expression in database.rows(statement):
         table = TableName(schema, name)
@@ -119,43 +139,51 @@ class _ShardFacts:
 _NO_SHARDS = _ShardFacts(settled=False)
 
 
-def _read_shards(database: Database, within: _Within) -> dict[_PartitionId, _ShardFacts]:
+def _read_shards(database: Database, within: _Within, moves: bool) -> dict[_PartitionId, _ShardFacts]:
+    """
+    What the shards say.
+
+    :param moves: Whether it matters where they are, so that replicas count too.
+    """
     names = ("schema_name", "table_name", "partition_ident", "partition_uuid", "primary", "num_docs", "size")
     s = system_table("sys", "shards", *names, "routing_state").c
-    node: sa.ColumnElement[Any] = sa.literal_column("node['name']")
     writes: sa.ColumnElement[Any] = sa.literal_column("seq_no_stats['max_seq_no']") + 1
-    key = (s.schema_name, s.table_name, s.partition_ident)
-    rows = (s.num_docs, s.size, writes)
-    primary = [sa.func.sum(sa.case((s.primary, value), else_=0)) for value in rows]
-    unsettled = sa.func.sum(sa.case((s.routing_state == "STARTED", 0), else_=1))
-    statement = (
-        sa.select(*key, s.partition_uuid, node, *primary, unsettled)
-        .where(within(s.schema_name))
-        .group_by(*key, s.partition_uuid, node)
-    )
+    key = (s.schema_name, s.table_name, s.partition_ident, s.partition_uuid)
+    sums = [sa.func.sum(sa.case((s.primary, value), else_=0)) for value in (s.num_docs, s.size, writes)]
+    wanted = within(s.schema_name, s.table_name)
+    statement = sa.select(*key, *sums).where(wanted, s.primary).group_by(*key)
+    if moves:
+        node: sa.ColumnElement[Any] = sa.literal_column("node['name']")
+        unsettled = sa.func.sum(sa.case((s.routing_state == "STARTED", 0), else_=1))
+        statement = sa.select(*key, *sums, node, unsettled).where(wanted).group_by(*key, node)
     found: dict[_PartitionId, _ShardFacts] = defaultdict(_ShardFacts)
     writes_of: dict[_PartitionId, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for schema, table, ident, uuid, node_name, docs, size, seq, waiting in database.rows(statement):
+    for schema, table, ident, uuid, docs, size, seq, *place in database.rows(statement):
         partition = (schema, table, ident or "")
         facts = found[partition]
         facts.rows += docs or 0
         facts.size += size or 0
-        facts.settled = facts.settled and not waiting
         writes_of[partition][uuid] += seq or 0
-        if node_name:
-            facts.nodes.add(node_name)
+        if place:
+            facts.nodes.update(name for name in place[:1] if name)
+            facts.settled = facts.settled and not place[1]
     for partition, by_uuid in writes_of.items():
         found[partition].token = format_token(by_uuid)
     return found
 
 
-def _add_health(database: Database, within: _Within, facts: dict[_PartitionId, _ShardFacts]) -> None:
+def _add_health(
+    database: Database, within: _Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
+) -> frozenset[TableName]:
     h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
     statement = sa.select(h.table_schema, h.table_name, h.partition_ident, h.missing_shards).where(
-        within(h.table_schema), h.missing_shards > 0
+        sa.or_(within(h.table_schema, h.table_name), h.table_schema == own_schema), h.missing_shards > 0
     )
+    unwell = set()
     for schema, table, ident, missing in database.rows(statement):
         facts[schema, table, ident or ""].missing = missing
+        unwell.add(TableName(schema, table))
+    return frozenset(unwell)
 
 
 def _read_partitions(
@@ -171,7 +199,7 @@ def _read_partitions(
     requires: sa.ColumnElement[Any] = sa.literal_column("settings['routing']['allocation']['require']")
     statement = sa.select(
         p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires
-    ).where(within(p.table_schema))
+    ).where(within(p.table_schema, p.table_name))
     found: dict[TableName, list[Partition]] = defaultdict(list)
     for schema, name, ident, by_column, closed, is_frozen, required in database.rows(statement):
         table = TableName(schema, name)

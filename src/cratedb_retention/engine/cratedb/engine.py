@@ -17,13 +17,15 @@ from cratedb_retention.engine.cratedb import delete, freeze, reallocate, rolling
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog
 from cratedb_retention.engine.cratedb.errors import translate
+from cratedb_retention.engine.cratedb.health import find_unwell
+from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -59,9 +61,10 @@ class CrateDBEngine:
         try:
             # Parameters as $1: the driver's own %(name)s is confused by percent signs in names, and CrateDB counts
             # the ? of PARTITION and WITH in RESTORE SNAPSHOT in another order than they stand.
-            engine = sa.create_engine(address.dburi, paramstyle="numeric_dollar")
+            engine = sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=connect_args(address))
         except SQLAlchemyError as error:
             raise InvalidInput(f"database address {address.safe}", str(error)) from None
+        watch(engine, address)
         self._database = Database(
             engine, partial(translate, address), refreshes=True, row_version=("_seq_no", "_primary_term")
         )
@@ -82,9 +85,13 @@ class CrateDBEngine:
         """Snapshots in its repositories."""
         return CrateArchive(self._database)
 
-    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
-        """Read what planning needs, in seven statements."""
-        return read_catalog(self._database, selectors)
+    def unwell(self, schema: str) -> frozenset[TableName]:
+        """The tables of a schema that lack shards."""
+        return find_unwell(self._database, schema)
+
+    def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
+        """Read what planning needs, in at most seven statements."""
+        return read_catalog(self._database.brief(), selectors, own_schema)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows."""
@@ -102,11 +109,11 @@ class CrateDBEngine:
             case DeleteRows():
                 return delete.delete_rows(self._database, step, report)
             case MovePartitions():
-                return reallocate.move(self._database, step, report, self.clock)
+                return reallocate.move(self._database.brief(), step, report, self.clock)
             case FreezePartitions():
-                return freeze.set_blocked(self._database, step, True, report)
+                return freeze.set_blocked(self._database.brief(), step, True, report)
             case ThawPartitions():
-                return freeze.set_blocked(self._database, step, False, report)
+                return freeze.set_blocked(self._database.brief(), step, False, report)
             case SnapshotPartition():
                 return snapshot.create(self._database, step, self.clock)
             case VerifySnapshot():

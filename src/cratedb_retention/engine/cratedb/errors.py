@@ -12,6 +12,7 @@ from cratedb_retention.errors import (
     Conflict,
     ConnectionLost,
     DatabaseError,
+    NoAnswer,
     NotFound,
     RetentionError,
 )
@@ -40,14 +41,16 @@ _KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
     ("NodeNotConnectedException", ConnectionLost, "try again"),
     ("ConcurrentSnapshotExecutionException", ConnectionLost, "wait for the other snapshot"),
 )
-_LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", "Read timed out")
+_SILENT = "Read timed out"
+_LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", _SILENT)
 
 
 def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
     """Make one of our errors from one of the driver's."""
     message = str(getattr(error, "orig", None) or error)
     if any(text in message for text in _LOST):
-        return ConnectionLost(f"database {address.safe}", _why_lost(message), "is CrateDB running there?")
+        lost = NoAnswer if _SILENT in message else ConnectionLost
+        return lost(f"database {address.safe}", _why_lost(message), "is CrateDB running there?")
     known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
     name = known[1] if known else ""
     text = known[2].strip().removesuffix("]") if known else message
@@ -68,7 +71,7 @@ def _thing(address: DatabaseAddress, error_class: type[RetentionError]) -> str:
 
 def _why_lost(message: str) -> str:
     cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)", message) or re.search(
-        r"(Read timed out|Connection aborted)", message
+        r"(Read timed out|Connection aborted|Connection to \S+ timed out)", message
     )
     return f"no answer ({cause[1]})" if cause else "no answer"
 

@@ -17,6 +17,13 @@ from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.words import show_partition
 
 
+def find_unwell(database: Database, schema: str) -> frozenset[TableName]:
+    """The tables of a schema that lack shards."""
+    h = system_table("sys", "health", "table_schema", "table_name", "missing_shards").c
+    statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
+    return frozenset(TableName(schema, name) for (name,) in database.brief().rows(statement))
+
+
 def check_health(
     database: Database, table: TableName, columns: Sequence[Column] = (), pieces: Sequence[Piece] = ()
 ) -> None:
@@ -55,7 +62,7 @@ def _sick(database: Database, table: TableName) -> set[str]:
     statement = sa.select(h.partition_ident).where(
         h.table_schema == table.schema, h.table_name == table.name, h.missing_shards > 0
     )
-    return {ident or "" for (ident,) in database.rows(statement)}
+    return {ident or "" for (ident,) in database.brief().rows(statement)}
 
 
 def _unwell(thing: str) -> ClusterUnwell:

@@ -103,6 +103,10 @@ class CrateExpressions:
             return sa.func.date_bin(step, instant, sa.literal_column("0"))
         return date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
 
+    def row_version(self, alias: str) -> ColumnElement[Any]:
+        """Each change of a row gives it the next number of its shard."""
+        return sa.literal_column("_seq_no")
+
 
 SQL = CrateExpressions()
 

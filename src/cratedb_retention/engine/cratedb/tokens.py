@@ -29,7 +29,7 @@ def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> 
         .group_by(s.partition_ident, s.partition_uuid)
     )
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for ident, uuid, count in database.rows(statement):
+    for ident, uuid, count in database.brief().rows(statement):
         found[ident][uuid] = count or 0
     return {ident: format_token(counts) for ident, counts in found.items()}
 
@@ -44,5 +44,5 @@ def is_protected(database: Database, table: TableName, ident: str) -> bool | Non
     p = system_table("information_schema", "table_partitions", *_KEY, "closed").c
     frozen: sa.ColumnElement[bool] = sa.literal_column("settings['blocks']['write']")
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident == ident)
-    rows = database.rows(sa.select(p.closed, frozen).where(*mine))
+    rows = database.brief().rows(sa.select(p.closed, frozen).where(*mine))
     return bool(rows[0][0] or rows[0][1]) if rows else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -50,7 +51,19 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     }
     groups = _read_groups(database, list(bare.values()), tokens)
     tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
+    if any(selector.keys for selector in selectors):
+        keys = _read_keys(database)
+        tables = {name: replace(table, primary_key=keys.get(name, ())) for name, table in tables.items()}
     return Catalog(CAPABILITIES, tables)
+
+
+def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
+    """The primary keys of all tables."""
+    names = ("schema_name", "table_name", "constraint_type", "constraint_column_names", "database_name")
+    k = _system("duckdb_constraints", *names).c
+    mine = (k.database_name == sa.func.current_database(), k.constraint_type == "PRIMARY KEY")
+    rows = database.rows(sa.select(k.schema_name, k.table_name, k.constraint_column_names).where(*mine))
+    return {TableName(schema, name): tuple(columns) for schema, name, columns in rows}
 
 
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:

@@ -23,7 +23,7 @@ from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -92,7 +92,11 @@ class DuckDBEngine:
         """A repository's directory; one that is not absolute lies beside the database's file."""
         return (self.path.absolute().parent / name).resolve()
 
-    def read_catalog(self, selectors: Iterable[Selector]) -> Catalog:
+    def unwell(self, schema: str) -> frozenset[TableName]:
+        """None: a file is there or not."""
+        return frozenset()
+
+    def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs."""
         return read_catalog(self._database, selectors)
 

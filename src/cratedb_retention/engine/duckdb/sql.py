@@ -54,6 +54,10 @@ class DuckExpressions:
         """The start of the interval that an instant lies in."""
         return bucket(interval, zone, instant)
 
+    def row_version(self, alias: str) -> sa.ColumnElement[Any]:
+        """The hash of all columns."""
+        return sa.cast(sa.func.hash(sa.literal_column(alias)), _HugeInt())
+
 
 SQL = DuckExpressions()
 

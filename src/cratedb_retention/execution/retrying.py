@@ -1,0 +1,39 @@
+"""
+Tries again while the connection is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from cratedb_retention.errors import ConnectionLost, NoAnswer
+
+T = TypeVar("T")
+# Waits of 0.5, 1, 2, 4 and 8 seconds between them: as long as a node takes to restart its HTTP endpoint.
+ATTEMPTS = 6
+# Each of these takes minutes itself.
+ATTEMPTS_WITHOUT_ANSWER = 2
+
+
+def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
+    """
+    Do something, again while the connection is lost.
+
+    :raises ConnectionLost: if it is lost for good.
+    """
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(ConnectionLost),
+        stop=_enough,
+        wait=tenacity.wait_exponential(multiplier=0.5, max=8),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(work)
+
+
+def _enough(state: tenacity.RetryCallState) -> bool:
+    silent = state.outcome is not None and isinstance(state.outcome.exception(), NoAnswer)
+    return state.attempt_number >= (ATTEMPTS_WITHOUT_ANSWER if silent else ATTEMPTS)
