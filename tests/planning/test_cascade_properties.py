@@ -12,6 +12,7 @@ from support.catalogs import policy
 from support.worlds import HOUR, World, instant
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+START_TIME = dt.datetime(2023, 11, 20, tzinfo=dt.UTC)
 START = instant("2023-11-20T00:00")
 CASCADES = st.sampled_from(
     [
@@ -68,7 +69,7 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
     """
     raw, levels = cascade[0], cascade[1].replace("6h", "6h" if zone == "UTC" else "1h")
     world = World([policy("downsample", raw, levels=levels, time_zone=zone)], unit, tenants and bool(unit))
-    now = START
+    now, cutoff = START, START_TIME
     for turn in turns:
         now += turn.hours * HOUR
         for age, tenant in turn.writes:

@@ -194,6 +194,8 @@ class World:
             case ReplaceView():
                 finest = next(t for t, k in self.known.items() if k.rollup.beneath == k.rollup.source == step.source)
                 self.known[finest] = replace(self.known[finest], view=step.parts)
+            case _:
+                pass  # Freezing has no meaning here.
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         before = self.known.get(rollup.table)

@@ -30,7 +30,7 @@ from cratedb_retention.planning.targets import Target, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 # A level has about so many partitions, so that what expires is a small part of it.
-_PARTITIONS = 8
+_PARTITIONS = 4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""
+Law 7 for cascades: a run that rolls up and expires is killed at any instant, and the next one ends in the same state as
+one that was never killed. No row is lost, none is counted twice, no window is left behind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cratedb_retention import Retention
+from support.arena import CUTOFF
+from support.benches import CrateBench, DuckBench
+from support.databases import NOW, TIME, Database
+from support.killing import Executioner, Order, executioner
+
+DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
+COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
+# It is 2 July: of the raw rows those of 20 June are expired, and of the hours too.
+TIMES = ["2024-06-20T10:10", "2024-06-20T10:50", "2024-06-20T11:30", "2024-06-25T00:00", "2024-07-01T10:00"]
+QUERIES = (
+    'SELECT count(*), sum(x) FROM "{schema}".readings',
+    'SELECT count(*), sum(row_count), sum(x_sum) FROM "{schema}".readings_1h',
+    'SELECT count(*), sum(row_count), sum(x_sum) FROM "{schema}".readings_1d',
+    'SELECT sum(row_count), sum(x_sum) FROM "{schema}".readings_all',
+    'SELECT table_name, "start", "end", whole, sealed_at IS NULL, "rows" FROM "{own}".rollup_ledger ORDER BY 1, 2',
+    'SELECT table_name FROM "{own}".rollup ORDER BY 1',
+    'SELECT count(*) FROM "{own}".retention_freeze',
+)
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Executioner]:
+    """The process that forks those who die."""
+    with executioner() as found:
+        yield found
+
+
+def fill(db: Database) -> None:
+    """The table with its rows, and the policy."""
+    db.create("readings", COLUMNS, by=["day"])
+    db.insert("readings", [{"ts": at, "n": None if i == 1 else "a", "x": 2.0**i} for i, at in enumerate(TIMES)])
+    db.policy("downsample", "readings", "7d", levels="1h:8d,1d:forever")
+
+
+def see(retention: Retention, db: Database, queries: Sequence[str] = QUERIES) -> list[list[tuple[Any, ...]]]:
+    """What there is, and how much is still due."""
+    due = len(retention.plan(CUTOFF).tasks)
+    schema, own = db.schema, db.own_schema
+    database = retention.engine.database
+    if database.refreshes:
+        for name in ("readings", "readings_1h", "readings_1d"):
+            database.refresh_name(f'"{schema}".{name}')
+
+    def ask(query: str) -> list[tuple[Any, ...]]:
+        statement = query.format(schema=schema, own=own)
+        return [tuple(row) for row in database.transact(lambda c: c.exec_driver_sql(statement).all())]
+
+    rows = [ask(query) for query in queries]
+    return [*rows, [(due,)]]
+
+
+def finish(uri: str, db: Database) -> list[list[tuple[Any, ...]]]:
+    """Run to the end, and look."""
+    with Retention(uri, db.own_schema) as retention:
+        for _ in range(2):
+            report = retention.run(cutoff=CUTOFF)
+            assert report.ok, retention.journal()
+        return see(retention, db)
+
+
+def assert_right(state: list[list[tuple[Any, ...]]]) -> None:
+    """The state that all others are compared with."""
+    raw, hours, days, view, ledger, rollups, frozen, due = state
+    assert [raw, hours, days, view] == [[(2, 24.0)], [(2, 2, 24.0)], [(4, 5, 31.0)], [(5, 31.0)]]
+    assert [row[0] for row in rollups] == ["readings_1d", "readings_1h"]
+    assert [row[3:5] for row in ledger] == 2 * [(True, False), (True, True), (True, True)]
+    assert (frozen, due) == ([(0,)], [(0,)])
+
+
+@pytest.mark.slow
+def test_duckdb_converges(killer: Executioner, tmp_path: Path) -> None:
+    """Killed around any change and at any event, a run on DuckDB is made good."""
+    template, file = tmp_path / "template.duckdb", tmp_path / "test.duckdb"
+    db = DuckBench(f"duckdb:///{template}", tmp_path / "archive")
+    fill(db)
+    db.close()
+
+    def reset() -> None:
+        for path in tmp_path.glob("test.duckdb*"):
+            path.unlink()
+        shutil.copy(template, file)
+
+    reset()
+    undisturbed = finish(f"duckdb:///{file}", db)
+    assert_right(undisturbed)
+    for instant in itertools.count(1):
+        reset()
+        killed = killer.execute(Order(f"duckdb:///{file}", db.own_schema, NOW, instant, 1000, str(tmp_path / "no")))
+        assert finish(f"duckdb:///{file}", db) == undisturbed, f"killed {killed or 'never'} (instant {instant})"
+        if killed is None:
+            assert instant > 30, "there must have been more to kill"
+            return
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_cratedb_converges(killer: Executioner, crate: CrateBench) -> None:
+    """Killed while CrateDB carries out any change, or right after it, a run on CrateDB is made good."""
+    fill(crate)
+    undisturbed = finish(crate.uri, crate)
+    assert_right(undisturbed)
+    for instant in itertools.count(1):
+        reset_crate(crate)
+        killed = killer.execute(Order(crate.uri, crate.own_schema, NOW, instant, 1000))
+        assert finish(crate.uri, crate) == undisturbed, f"killed {killed or 'never'} (instant {instant})"
+        if killed is None:
+            assert instant > 30, "there must have been more to kill"
+            return
+
+
+def reset_crate(crate: CrateBench) -> None:
+    """As it was before any run, but for the journal."""
+    crate.sql(f"DROP VIEW IF EXISTS {crate.q('readings_all')}")
+    for name in ("readings", "readings_1h", "readings_1d"):
+        crate.sql(f"DROP TABLE IF EXISTS {crate.q(name)}")
+    for name in ("rollup", "rollup_ledger", "retention_freeze", "retention_policy"):
+        crate.sql(f"DELETE FROM {crate.q(name, crate.own_schema)}")
+        crate.refresh(name, crate.own_schema)
+    fill(crate)
