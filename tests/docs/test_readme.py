@@ -39,7 +39,9 @@ def run_script(text: str, folder: Path, **variables: str) -> subprocess.Complete
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/holds-and-archive.md", "docs/duckdb.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/holds-and-archive.md", "docs/duckdb.md", "docs/migrate-from-rrdtool-and-graphite.md"]
+)
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
     result = run_script(script(read(page)), tmp_path)

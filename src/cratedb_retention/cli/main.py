@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Entry] = {
     "check-policies": Entry("check_policies", _POLICIES, "Look for mistakes and contradictions.", ("check",)),
     "apply": Entry("apply", _POLICIES, "Make the stored policies what a file says."),
     "export": Entry("export", _POLICIES, "Write the policies as a file."),
+    "translate": Entry("translate", _POLICIES, "Take over rules of Graphite, RRDtool."),
     "plan": Entry("plan", _RUNNING, "Show what a run would do, and why."),
     "run": Entry("run", _RUNNING, "Do what is due."),
     "status": Entry("status", _RUNNING, "Show what is kept where, and what is due."),

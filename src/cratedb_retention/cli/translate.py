@@ -1,0 +1,90 @@
+"""``translate``: another tool's configuration as a policy file."""
+
+from __future__ import annotations
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import visible
+from cratedb_retention.errors import InvalidInput
+
+
+@click.command("translate")
+@click.argument("file", type=options.TEXT)
+@click.option(
+    "--from",
+    "tool",
+    type=click.Choice(["graphite", "rrdtool"]),
+    required=True,
+    help="The tool: graphite reads storage-schemas.conf; rrdtool reads `rrdtool create` commands, lists of RRA:..., "
+    "and what `rrdtool info` and `rrdtool dump` write.",
+)
+@click.option(
+    "--aggregation", type=options.TEXT, metavar="FILE", help="graphite: storage-aggregation.conf, for the aggregates."
+)
+@click.option("--section", "sections", type=options.TEXT, multiple=True, help="graphite: only this section.")
+@click.option("--step", type=options.TEXT, help="rrdtool: the step of lists of RRA:..., like 300 or 5m.")
+@click.option("--table-name", type=options.TEXT, help="The table of the only section or database.")
+@click.option("--table-schema", type=options.TEXT, help="The schema of all tables.")
+@click.option("--round", "rounding", is_flag=True, help="Round intervals that have no counterpart to finer ones.")
+def command(
+    file: str,
+    tool: str,
+    aggregation: str | None,
+    sections: tuple[str, ...],
+    step: str | None,
+    table_name: str | None,
+    table_schema: str | None,
+    rounding: bool,
+) -> None:
+    """
+    Write another tool's configuration as a policy file for `apply`; FILE may be - for input. Needs no database. What
+    can't be taken over exactly is a warning, and a comment in the file; look at the file before you apply it.
+
+    \b
+    Examples:
+      cratedb-retention translate --from=graphite storage-schemas.conf > policies.yaml
+      cratedb-retention translate --from=graphite storage-schemas.conf --aggregation=storage-aggregation.conf
+      rrdtool info power.rrd | cratedb-retention translate --from=rrdtool - --table-name=power
+    """
+    from cratedb_retention.model.translate_graphite import translate_graphite
+    from cratedb_retention.model.translate_rrdtool import translate_rrdtool
+    from cratedb_retention.model.translation import Wanted, write_policies
+
+    wanted = Wanted(sections, table_name, table_schema, rounding)
+    _fit(tool, {"--aggregation": aggregation, "--section": sections}, {"--step": step})
+    if tool == "graphite":
+        rules = _read(aggregation) if aggregation else None
+        found = translate_graphite(_read(file), rules, wanted, (_name(file), _name(aggregation or "")))
+    else:
+        found = translate_rrdtool(_read(file), wanted, _name(file), step)
+    for warning in found.all_warnings:
+        click.echo(visible(f"Warning: {warning}"), err=True)
+    click.echo(write_policies(found, f"Translated by cratedb-retention from {_name(file)} of {tool}."), nl=False)
+
+
+def _fit(tool: str, of_graphite: dict[str, object], of_rrdtool: dict[str, object]) -> None:
+    """Refuse options that the tool has no use for."""
+    for option, value in (of_rrdtool if tool == "graphite" else of_graphite).items():
+        if value:
+            raise InvalidInput(option, f"not for {tool}", "leave it out")
+
+
+def _name(file: str) -> str:
+    return "input" if file == "-" else file
+
+
+def _read(file: str) -> str:
+    """
+    A file's text, or that of the standard input.
+
+    :raises InvalidInput: if it can't be read.
+    """
+    try:
+        with click.open_file(file, encoding="utf-8") as stream:
+            return str(stream.read())
+    except UnicodeDecodeError as error:
+        remedy = "give the output of `rrdtool info FILE`, not the RRD itself" if file.endswith(".rrd") else ""
+        raise InvalidInput(_name(file), f"not UTF-8 text ({error.reason})", remedy) from None
+    except OSError as error:
+        raise InvalidInput(_name(file), f"can't be read ({error.strerror})") from None
