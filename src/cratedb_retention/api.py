@@ -20,8 +20,10 @@ from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
+from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.events import Observer, Report
-from cratedb_retention.execution.fetching import fetch, find_cascade
+from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.execution.holdings import find_cascade
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
 from cratedb_retention.execution.restoring import (
     Restored,
@@ -44,6 +46,7 @@ from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
@@ -253,6 +256,10 @@ class Retention:
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
         return problems + find_contradictions(chosen, prepared.catalog)
 
+    def planned_cascades(self, selection: Selection | None = None) -> list[PlannedCascade]:
+        """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""
+        return planned_cascades(self.prepare(selection=selection))
+
     def run(
         self,
         prepared: Prepared | None = None,
@@ -278,14 +285,16 @@ class Retention:
 
     # Reading cascades
 
-    def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
+    def cascade(self, table_name: str, table_schema: str | None = None, whole: bool = False) -> Cascade:
         """
         A table with its rollups, and what each of them holds.
 
+        :param whole: Whether only windows count that were computed as a whole.
         :raises NotFound: if the table has none.
         """
+        self.store.require()
         schema = table_schema or self.engine.capabilities.default_schema
-        return find_cascade(self.store, self.engine, TableName(schema, table_name))
+        return find_cascade(self.store, TableName(schema, table_name), whole)
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
@@ -305,7 +314,7 @@ class Retention:
         :return: What differs; nothing if all is well.
         :raises NotFound: if the table has no cascade.
         """
-        return verify_rollups(self.engine, self.cascade(table_name, table_schema))
+        return verify_rollups(self.engine, self.cascade(table_name, table_schema, whole=True))
 
     # Holds
 

@@ -192,7 +192,8 @@ class World:
             case DeleteRows():
                 self._delete(task, step)
             case ReplaceView():
-                finest = next(t for t, k in self.known.items() if k.rollup.beneath == k.rollup.source == step.source)
+                levels = next(p.levels for p in self.policies if p.id == task.policy_id)
+                finest = level_table(METRICS, levels[0].interval)
                 self.known[finest] = replace(self.known[finest], view=step.parts)
             case _:
                 pass  # Freezing has no meaning here.

@@ -8,6 +8,7 @@ import sys
 import click
 
 from cratedb_retention.cli import options
+from cratedb_retention.cli.cascadeview import write_cascades
 from cratedb_retention.cli.output import say, short, write_data, write_table
 from cratedb_retention.errors import EXIT_FINDINGS
 
@@ -29,6 +30,8 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
         wanted = chosen.read(retention)
         findings = retention.check(wanted)
         count = len(retention.policies(wanted))
+        cascades = retention.planned_cascades(wanted) if form == "table" else []
+    write_cascades(cascades)
     if form != "table":
         write_data([dataclasses.asdict(finding) for finding in findings], form)
     elif findings:

@@ -27,6 +27,8 @@ def command(dburi: str | None, schema: str, **values: Any) -> None:
       cratedb-retention create-policy --strategy=reallocate --table-name=raw_metrics --retention-period=30d \\
         --reallocation-attribute-name=storage --reallocation-attribute-value=cold
       cratedb-retention create-policy --strategy=delete --table-name=events --where tenant=acme --retention-period=1y
+      cratedb-retention create-policy --strategy=downsample --table-name='sensor_*' --retention-period=7d \\
+        --levels=1m:30d,1h:1y,1d:forever
     """
     attributes = read_attributes(values)
     refuse_missing(attributes)

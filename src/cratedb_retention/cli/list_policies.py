@@ -66,4 +66,4 @@ def _destination(item: StoredPolicy) -> str | None:
     policy = item.policy
     if policy.reallocation_attribute_name:
         return f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
-    return policy.target_repository_name
+    return policy.target_repository_name or ", ".join(map(str, policy.levels)) or None

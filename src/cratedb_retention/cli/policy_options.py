@@ -17,9 +17,20 @@ from cratedb_retention.model.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OWN_OPTION = {"id", "enabled"}
-_MAY_BE_EMPTY = {"description", "tags", "where", "expected_max"}
-_PAIRS = {"where": "COLUMN=VALUE", "expected_max": "LIMIT=N"}
-_SHORT = {"target_repository_name": "REPOSITORY", "retention_period": "DURATION", "time_zone": "ZONE", "tags": "A,B"}
+_MAY_BE_EMPTY = {"description", "tags", "where", "expected_max", "aggregates"}
+_PAIRS = {"where": "COLUMN=VALUE", "expected_max": "LIMIT=N", "aggregates": "METRIC=A,B"}
+_SHORT = {
+    "target_repository_name": "REPOSITORY",
+    "retention_period": "DURATION",
+    "time_zone": "ZONE",
+    "tags": "A,B",
+    "levels": "INTERVAL:DURATION,...",
+    "dimensions": "COLUMN,...",
+    "metrics": "COLUMN,...",
+    "exclude": "COLUMN,...",
+    "counters": "METRIC,...",
+    "late": "keep|drop",
+}
 
 
 def policy_options(function: F) -> F:
@@ -49,6 +60,9 @@ def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
         given["tags"] = [tag for text in given["tags"] for tag in text.split(",")]
     if "where" in given:
         given["where"] = read_pairs("--where", given["where"])
+    if "aggregates" in given:
+        pairs = read_pairs("--aggregates", given["aggregates"], "temperature=min,max")
+        given["aggregates"] = {metric: names or "" for metric, names in pairs.items()}
     if "expected_max" in given:
         given["expected_max"] = {
             k: _number(k, v) for k, v in read_pairs("--expected-max", given["expected_max"], "rows=1000").items()

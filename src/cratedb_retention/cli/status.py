@@ -41,7 +41,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
             line.state,
             line.table,
             f"{line.policy.strategy} {short(line.policy.id)}",
-            line.policy.retention_period,
+            line.retention_period,
             line.rows,
             show_size(line.size),
             _due(line),

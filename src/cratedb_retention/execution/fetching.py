@@ -7,28 +7,16 @@ from __future__ import annotations
 import datetime as dt
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.filling import Values, fill
 from cratedb_retention.execution.merging import Merged
-from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.fetched import LEVEL, Fetched, Row
 from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Reading, Stretch
 from cratedb_retention.model.rollup import label
 from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import without
-from cratedb_retention.store.store import Store
 
 _Merged = dict[tuple[int, Group], Merged]
-
-
-def find_cascade(store: Store, engine: Engine, table: TableName) -> Cascade:
-    """
-    The cascade of a table, with what each of its tables holds.
-
-    :raises NotFound: if the table has none.
-    """
-    raise NotFound(f"table {table}", "has no cascade", "create a downsample policy for it")
 
 
 def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:

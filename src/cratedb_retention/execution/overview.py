@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Table
+from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.policy import Policy
 
@@ -24,10 +26,12 @@ class Line:
     :param due_rows: Rows that the next run takes, if known.
     :param held: Why something due is held.
     :param next_due: When more is due (ms, UTC), if known.
+    :param retention_period: How long data is kept: the policy's, or that of its level.
     """
 
     table: str
     policy: Policy
+    retention_period: Duration
     rows: int | None
     size: int | None
     due_partitions: int
@@ -61,8 +65,9 @@ def overview(prepared: Prepared) -> list[Line]:
     for hold in plan.holds:
         found[hold.policy_id or ""][hold.table].holds.append(hold)
     tables = {str(name): table for name, table in prepared.catalog.tables.items()}
+    levels = _level_periods(prepared)
     lines = [
-        _line(policy, table, of_table, tables.get(table))
+        _line(policy, levels.get(table, policy.retention_period), table, of_table, tables.get(table))
         for policy_id, policy in prepared.policies.items()
         if prepared.selection.fits(policy)
         for table, of_table in (found.get(policy_id) or {policy.target: _Found()}).items()
@@ -79,11 +84,22 @@ class _Found:
     next_due: int | None = None
 
 
-def _line(policy: Policy, table: str, found: _Found, facts: Table | None) -> Line:
+def _level_periods(prepared: Prepared) -> dict[str, Duration]:
+    """How long each level is kept, by its table."""
+    return {
+        str(table): level.retention_period
+        for cascade in planned_cascades(prepared)
+        for level in cascade.levels
+        for table in (level.rollup.table, level.rollup.sketch)
+    }
+
+
+def _line(policy: Policy, period: Duration, table: str, found: _Found, facts: Table | None) -> Line:
     rows = [task.rows for task in found.tasks]
     return Line(
         table=table,
         policy=policy,
+        retention_period=period,
         rows=facts.rows if facts else None,
         size=facts.size if facts else None,
         due_partitions=sum(task.partitions for task in found.tasks),

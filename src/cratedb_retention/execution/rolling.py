@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window
+from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -81,8 +81,8 @@ class Roller:
     def after(self, task: Task, step: Step) -> None:
         """What has to be noted after a step."""
         if isinstance(step, ReplaceView):
-            finest = next(known for known in self._registered.values() if known.source == step.source == known.beneath)
-            self._store.rollups.set_view(finest.table, step.parts)
+            finest = level_table(step.source, self._policy(task).levels[0].interval)
+            self._store.rollups.set_view(finest, step.parts)
         elif isinstance(step, DeleteRows):
             for seal in (other for other in task.steps if isinstance(other, SealWindows)):
                 self._store.rollups.expire(seal.rollup.table, [window.start for window in seal.windows])

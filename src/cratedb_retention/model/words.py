@@ -22,7 +22,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup import Window
+from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -73,10 +73,16 @@ def _stretch(windows: Sequence[Window]) -> str:
     return f"{show(windows[0].since)} to {show(windows[-1].until)}"
 
 
+def _columns(rollup: Rollup) -> str:
+    dimensions = ", ".join(column.name for column in rollup.dimensions) or "none"
+    metrics = ", ".join(metric.column.name for metric in rollup.metrics) or "none"
+    return f"dimensions: {dimensions}; metrics: {metrics}"
+
+
 def _describe_rollup(step: RollupStep) -> str:
     match step:
         case CreateRollup(rollup=rollup):
-            return f"create {rollup.table.name}"
+            return f"create {rollup.table.name} ({_columns(rollup)})"
         case AlterRollup(rollup=rollup, columns=names):
             return f"add {', '.join(names)} to {rollup.table.name}"
         case RebaseRollup(rollup=rollup, before=before):

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.keys import with_keys
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
@@ -40,9 +41,13 @@ _PartitionId = tuple[str, str, str]
 _Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 # Names in one statement; where more are wanted, whole schemas are read.
 NAMES = 500
+# How often, and after which pause, missing shards are looked for again.
+HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
 
 
-def read_catalog(database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
+def read_catalog(
+    database: Database, clock: Clock, selectors: Iterable[Selector], own_schema: str | None = None
+) -> Catalog:
     """Read tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
@@ -51,7 +56,7 @@ def read_catalog(database: Database, selectors: Iterable[Selector], own_schema: 
     columns = _read_columns(database, within, partitioned_by)
     moves, archives = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens"))
     facts = _read_shards(database, within, moves)
-    unwell = _add_health(database, within, own_schema, facts)
+    unwell = _add_health(database, clock, within, own_schema, facts)
     partitions = _read_partitions(database, within, partitioned_by, facts)
     tables = {
         name: _make_table(name, columns[name], by, partitions[name], facts, name in closed)
@@ -173,17 +178,22 @@ def _read_shards(database: Database, within: _Within, moves: bool) -> dict[_Part
 
 
 def _add_health(
-    database: Database, within: _Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
+    database: Database, clock: Clock, within: _Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
 ) -> frozenset[TableName]:
+    """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
     h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
     statement = sa.select(h.table_schema, h.table_name, h.partition_ident, h.missing_shards).where(
         sa.or_(within(h.table_schema, h.table_name), h.table_schema == own_schema), h.missing_shards > 0
     )
-    unwell = set()
-    for schema, table, ident, missing in database.rows(statement):
+    rows = database.rows(statement)
+    for _ in range(HEALTH_RETRIES):
+        if not rows:
+            break
+        clock.sleep(HEALTH_SECONDS)
+        rows = database.rows(statement)
+    for schema, table, ident, missing in rows:
         facts[schema, table, ident or ""].missing = missing
-        unwell.add(TableName(schema, table))
-    return frozenset(unwell)
+    return frozenset(TableName(schema, table) for schema, table, _, _ in rows)
 
 
 def _read_partitions(

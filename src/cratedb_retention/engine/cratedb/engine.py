@@ -93,7 +93,7 @@ class CrateDBEngine:
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs, in at most seven statements."""
-        return read_catalog(self._database.brief(), selectors, own_schema)
+        return read_catalog(self._database.brief(), self.clock, selectors, own_schema)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows."""

@@ -1,0 +1,306 @@
+"""
+The strategy ``downsample`` from policy to rows, on both engines: what is rolled up, what expires, and what waits
+(laws 3 to 6).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.events import Report
+from support.databases import MONTH, TIME, Database
+
+DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
+COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
+LEVELS = "1h:30d,1d:forever"
+# The clock says 2 July 2024, 00:00.
+TODAY = "2024-07-02T00:00:00+00:00"
+
+
+def fill(db: Database, times: list[str], name: str = "readings", first: int = 0) -> None:
+    """One row for each time; the values are powers of two, so that each sum says which rows are in it."""
+    rows = [{"ts": at, "n": None if i % 3 == 1 else "a", "x": 2.0 ** (first + i)} for i, at in enumerate(times)]
+    db.insert(name, rows)
+
+
+def total(db: Database, name: str, what: str = "sum(x_sum)") -> float:
+    """A sum over a level or the view."""
+    if not name.endswith("_all"):
+        db.refresh(name)
+    return float(db.rows(f"SELECT {what} FROM {db.q(name)}")[0][0] or 0)
+
+
+def steps(db: Database) -> list[str]:
+    """The kinds of steps that a run would do."""
+    return [type(step).__name__ for task in db.tool.plan().tasks for step in task.steps]
+
+
+def holds(db: Database) -> list[str]:
+    """Why something waits."""
+    return [hold.reason for hold in db.tool.plan().holds]
+
+
+@pytest.fixture
+def readings(db: Database) -> Database:
+    """Rows of a day in May, three in June, and of yesterday; May is older than the hours are kept."""
+    db.create("readings", COLUMNS, by=["day"])
+    days = ["2024-05-10T10:10", "2024-05-10T10:50", "2024-06-10T11:00", "2024-06-24T23:59", "2024-06-25T00:00"]
+    fill(db, [*days, "2024-07-01T09:00"])
+    return db
+
+
+def run(db: Database, times: int = 1) -> Report:
+    """Run, all of which must go well."""
+    reports = [db.run() for _ in range(times)]
+    assert all(report.ok for report in reports), [row["error"] for row in db.journal() if row["error"]]
+    return reports[-1]
+
+
+def test_rolls_up_and_expires(readings: Database) -> None:
+    """Rows are rolled up into each level, and each table keeps what its own period says; the view shows all of it."""
+    readings.policy("downsample", "readings", "7d", levels=LEVELS)
+    run(readings)
+    assert (total(readings, "readings_1h"), total(readings, "readings_1d")) == (63, 63)
+    run(readings)
+    assert readings.rows(f"SELECT count(*), sum(x) FROM {readings.q('readings')}")[0] in ([2, 48.0], (2, 48.0))
+    assert total(readings, "readings_1h") == 63 - 3
+    assert total(readings, "readings_1d") == 63
+    assert total(readings, "readings_all") == 63
+    assert total(readings, "readings_all", "sum(row_count)") == 6
+    assert steps(readings) == []
+    assert readings.run().done == 0
+
+
+def test_late_rows_before_expiry(readings: Database) -> None:
+    """A row that comes late, a change and a deletion are followed, as long as the day is there."""
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    run(readings)
+    fill(readings, ["2024-06-10T12:00"], first=10)
+    readings.sql(f"UPDATE {readings.q('readings')} SET x = 100 WHERE x = 8")
+    readings.refresh("readings")
+    readings.sql(f"DELETE FROM {readings.q('readings')} WHERE x = 2")
+    readings.refresh("readings")
+    run(readings)
+    expected = 63 + 1024 - 8 + 100 - 2
+    assert [total(readings, name) for name in ("readings_1h", "readings_1d", "readings_all")] == [expected] * 3
+    assert total(readings, "readings_1d", "count(*)") == 4
+    assert steps(readings) == []
+
+
+def test_late_rows_after_expiry_stay(readings: Database) -> None:
+    """What comes after its day was rolled up and expired changes no rollup; it stays in the table, and is reported."""
+    readings.policy("downsample", "readings", "7d", levels=LEVELS)
+    run(readings, 2)
+    fill(readings, ["2024-06-10T12:00"], first=10)
+    run(readings)
+    assert total(readings, "readings_1d") == 63
+    assert readings.count("readings") == 3
+    (reason,) = holds(readings)
+    assert reason == "1 row came after their time was rolled up and expired; kept, as the policy says (late: keep)"
+
+
+def test_late_rows_after_expiry_go(readings: Database) -> None:
+    """Where the policy says so, they are dropped; the journal tells how many."""
+    readings.policy("downsample", "readings", "7d", levels=LEVELS, late="drop")
+    run(readings, 2)
+    fill(readings, ["2024-06-10T12:00"], first=10)
+    report = run(readings)
+    assert (report.partitions, report.rows, readings.count("readings")) == (1, 1, 2)
+    assert total(readings, "readings_1d") == 63
+    assert steps(readings) == []
+
+
+def test_delete_waits_for_the_rollup(readings: Database) -> None:
+    """Another policy's expiry waits until the rows are rolled up, whoever is due first (law 3)."""
+    down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    delete = readings.policy("delete", "readings", "7d")
+    from cratedb_retention.execution.preparing import Selection
+
+    alone = readings.tool.run(selection=Selection(policy_id=delete.id))
+    assert (alone.ok, alone.partitions, readings.count("readings")) == (True, 0, 6)
+    assert any("not rolled up into" in row["error"] for row in readings.journal(event="held"))
+    report = run(readings)
+    assert (report.partitions, readings.count("readings")) == (3, 2)
+    assert down.id != delete.id
+    assert total(readings, "readings_1d") == 63
+
+
+def test_archive_waits_for_the_rollup(readings: Database) -> None:
+    """A snapshot's partition is dropped after it is archived and rolled up."""
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    readings.policy("snapshot", "readings", "7d", target_repository_name=readings.repository)
+    report = run(readings)
+    assert (report.partitions, readings.count("readings")) == (3, 2)
+    assert total(readings, "readings_1d") == 63
+    assert [v.error for v in readings.tool.verify_snapshots()] == [None] * 3
+
+
+def test_what_is_restored_is_not_counted_twice(readings: Database) -> None:
+    """A restored day is on hold; once released it counts as late, and never goes into the rollups again."""
+    from cratedb_retention.execution.restoring import RestoreRequest
+
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    readings.policy("snapshot", "readings", "7d", target_repository_name=readings.repository)
+    run(readings, 2)
+    (*_, restored) = readings.tool.restore(RestoreRequest(table_name="readings"))
+    assert restored.error is None
+    run(readings)
+    assert total(readings, "readings_1d") == 63
+    for hold in readings.tool.holds():
+        readings.tool.release(hold.id)
+    run(readings)
+    assert total(readings, "readings_1d") == 63
+
+
+def test_table_without_partitions(db: Database) -> None:
+    """Rows of a plain table are rolled up by windows and deleted by whole ones."""
+    db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
+    fill(
+        db,
+        ["2024-05-10T10:10", "2024-05-10T10:50", "2024-06-24T23:59", "2024-06-25T00:00", "2024-07-01T09:00"],
+        "plain",
+    )
+    db.policy("downsample", "plain", "7d", levels="1m:30d,1h:forever")
+    run(db, 2)
+    assert db.count("plain") == 2
+    assert [total(db, name) for name in ("plain_1h", "plain_all")] == [31, 31]
+    assert total(db, "plain_1m") == 31 - 3
+    assert steps(db) == []
+    fill(db, ["2024-06-24T10:00"], "plain", first=10)
+    run(db)
+    assert (db.count("plain"), total(db, "plain_1h")) == (3, 31)
+    assert "came after their time" in holds(db)[0]
+    fill(db, ["2024-07-01T10:00"], "plain", first=11)
+    run(db)
+    assert total(db, "plain_1h") == 31 + 2048
+
+
+def test_months_and_a_time_zone(db: Database) -> None:
+    """Monthly partitions and days of Vienna: each row is in the day that a clock there shows."""
+    db.create("monthly", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "month": MONTH}, by=["month"])
+    fill(
+        db,
+        ["2024-03-30T22:59", "2024-03-30T23:00", "2024-03-31T21:59", "2024-03-31T22:00", "2024-06-30T22:30"],
+        "monthly",
+    )
+    db.policy("downsample", "monthly", "7d", levels="1h:1y,1d:forever", time_zone="Europe/Vienna")
+    run(db, 2)
+    query = f"SELECT x_sum FROM {db.q('monthly_1d')} WHERE n IS NOT NULL OR n IS NULL ORDER BY ts, x_sum"
+    db.refresh("monthly_1d")
+    # 31 March has 23 hours, and holds the second and the third row.
+    assert sorted(float(row[0]) for row in db.rows(query)) == [1, 2, 4, 8, 16]
+    days = db.rows(f"SELECT ts, sum(row_count) FROM {db.q('monthly_1d')} GROUP BY ts ORDER BY ts")
+    assert [int(row[1]) for row in days] == [1, 2, 1, 1]
+    assert total(db, "monthly_all") == 31
+    assert steps(db) == []
+
+
+def test_new_metric_from_then_on(readings: Database) -> None:
+    """A column that the table gets later is in the rollups from then on."""
+    if readings.product == "CrateDB":
+        readings.sql(f"ALTER TABLE {readings.q('readings')} ADD COLUMN y BIGINT")
+        readings.policy("downsample", "readings", "60d", levels=LEVELS.replace("30d", "60d"), metrics=["x"])
+        run(readings)
+        (stored,) = readings.tool.policies()
+        readings.tool.edit_policy(stored.policy.id or "", {"metrics": ["x", "y"]})
+    else:
+        readings.policy("downsample", "readings", "60d", levels=LEVELS.replace("30d", "60d"), metrics=["x"])
+        run(readings)
+        # A generated column keeps DuckDB from adding another one: the table is made anew.
+        readings.sql(
+            f"CREATE TABLE lab.other AS SELECT ts, n, x, CAST(NULL AS BIGINT) AS y FROM {readings.q('readings')}"
+        )
+        readings.sql(f"DROP VIEW {readings.q('readings_all')}")
+        readings.sql(f"DROP TABLE {readings.q('readings')}")
+        readings.create("readings", {**COLUMNS, "y": "BIGINT"}, by=["day"])
+        readings.sql(f"INSERT INTO {readings.q('readings')} (ts, n, x, y) SELECT ts, n, x, y FROM lab.other")
+        (stored,) = readings.tool.policies()
+        readings.tool.edit_policy(stored.policy.id or "", {"metrics": ["x", "y"]})
+    readings.insert("readings", [{"ts": "2024-07-01T10:00", "n": "a", "x": 64.0, "y": 5}])
+    run(readings, 2)
+    assert total(readings, "readings_1d") == 127
+    assert total(readings, "readings_1d", "sum(y_sum)") == 5
+    assert total(readings, "readings_1h", "max(y_max)") == 5
+    assert steps(readings) == []
+
+
+def test_added_and_removed_levels(readings: Database) -> None:
+    """A level that is added is filled from what is there; one that is removed stays as a table, and nothing is lost."""
+    readings.policy("downsample", "readings", "7d", levels="1h:30d,1d:forever")
+    run(readings, 2)
+    (stored,) = readings.tool.policies()
+    readings.tool.edit_policy(stored.policy.id or "", {"levels": "1h:30d,6h:60d,1d:forever"})
+    run(readings, 2)
+    # The day in May is gone from the hours, so that only the days have it.
+    assert total(readings, "readings_6h") == 60
+    assert total(readings, "readings_1d") == 63
+    readings.tool.edit_policy(stored.policy.id or "", {"levels": "1d:forever"})
+    fill(readings, ["2024-07-01T10:00"], first=6)
+    run(readings, 2)
+    assert total(readings, "readings_1d") == 127
+    assert readings.exists("readings_6h")
+    assert steps(readings) == []
+
+
+def test_pattern_leaves_rollups_alone(readings: Database) -> None:
+    """A pattern means tables of raw rows, never the rollups of them, be it to downsample or to delete."""
+    readings.policy("downsample", "*", "7d", levels=LEVELS)
+    run(readings, 2)
+    assert not readings.exists("readings_1h_1h")
+    readings.policy("delete", "readings*", "1d")
+    run(readings)
+    assert total(readings, "readings_1d") == 63
+
+
+def test_own_table_is_not_taken(readings: Database) -> None:
+    """A table that has a rollup's name and is none is a problem, and stays as it is; nothing expires meanwhile."""
+    readings.create("readings_1h", {"ts": TIME, "n": "TEXT"})
+    readings.policy("downsample", "readings", "7d", levels=LEVELS)
+    readings.policy("delete", "readings", "7d")
+    report = readings.run()
+    assert (report.ok, report.problems, readings.count("readings")) == (False, 2, 6)
+    assert any("exists already and is no rollup" in reason for reason in holds(readings))
+
+
+def test_policy_that_makes_no_sense(readings: Database) -> None:
+    """What can't be is refused when it is written, with the reason."""
+    for more, message in (
+        ({"levels": "1h:30d", "where": {"n": "a"}}, "whole tables"),
+        ({"levels": "7m:30d"}, "does not divide a day"),
+        ({"levels": "1h:3d"}, "longer than the level"),
+        ({"levels": ""}, "needs levels"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            readings.policy("downsample", "readings", "7d", **more)
+    readings.policy("downsample", "readings", "7d", levels=LEVELS, metrics=["n"])
+    assert "not a number" in holds(readings)[0]
+
+
+def test_held_rows_are_rolled_up_and_stay(readings: Database) -> None:
+    """A legal hold keeps the raw rows; they are in the rollups nevertheless, once."""
+    readings.policy("downsample", "readings", "7d", levels=LEVELS)
+    readings.tool.hold("readings", readings.schema, reason="case 4711")
+    run(readings, 2)
+    assert (readings.count("readings"), total(readings, "readings_1d"), total(readings, "readings_all")) == (6, 63, 63)
+
+
+def test_verify_and_fetch(readings: Database) -> None:
+    """Each level is what is beneath it, and a row that is lost is found; an answer is stitched from all levels."""
+    import datetime as dt
+
+    from cratedb_retention.model.cascade import parse_interval
+    from cratedb_retention.model.reading import FetchRequest
+
+    readings.policy("downsample", "readings", "7d", levels=LEVELS)
+    run(readings, 2)
+    assert readings.tool.verify_rollups("readings", readings.schema) == []
+    start, end = dt.datetime(2024, 5, 1, tzinfo=dt.UTC), dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
+    request = FetchRequest(
+        "readings", readings.schema, start, end, step=parse_interval("1mo"), metrics=("x:sum", "row_count")
+    )
+    assert [row[1:3] for row in readings.tool.fetch(request).rows] == [(3.0, 2), (28.0, 3), (32.0, 1)]
+    readings.sql(f"DELETE FROM {readings.q('readings_1h')} WHERE x_sum = 4")
+    readings.refresh("readings_1h")
+    differences = readings.tool.verify_rollups("readings", readings.schema)
+    assert {d.what for d in differences} >= {"row_count", "x_sum"}
