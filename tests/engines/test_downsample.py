@@ -84,7 +84,7 @@ def test_late_rows_before_expiry(readings: Database) -> None:
     run(readings)
     expected = 63 + 1024 - 8 + 100 - 2
     assert [total(readings, name) for name in ("readings_1h", "readings_1d", "readings_all")] == [expected] * 3
-    assert total(readings, "readings_1d", "count(*)") == 4
+    assert total(readings, "readings_1d", "count(*)") == 5
     assert steps(readings) == []
 
 

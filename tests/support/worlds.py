@@ -93,7 +93,8 @@ class World:
 
     def seen(self) -> int:
         """The rows that the view shows, and those that came too late for the level above and are kept."""
-        view = next((k.view for k in self.known.values() if k.view), (ViewPart(METRICS, "", None, None),))
+        finest = self.known.get(level_table(METRICS, self.policies[0].levels[0].interval))
+        view = (finest.view if finest else ()) or (ViewPart(METRICS, "", None, None),)
         parts = {part.table: part for part in view}
         current = {level_table(METRICS, level.interval) for policy in self.policies for level in policy.levels}
         return sum(

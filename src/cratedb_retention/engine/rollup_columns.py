@@ -43,6 +43,9 @@ class RollupSQL(Expressions, Protocol):
     def partition(self, rollup: Rollup) -> sa.ColumnElement[Any] | None:
         """What the partition column is generated from, in a form that the catalog's reader understands."""
 
+    def total(self, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The sum of doubles as an aggregate, each group for itself."""
+
     def spread(self, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The sum of squared distances from the mean of raw values: one pass, and no digits lost to large values."""
 

@@ -85,11 +85,11 @@ def _of_values(sql: RollupSQL, metric: Metric, value: Element, time: Element, in
     return {
         metric.named(Aggregate.MIN): sa.func.min(value),
         metric.named(Aggregate.MAX): sa.func.max(value),
-        metric.named(Aggregate.SUM): sa.func.sum(as_type(value, DOUBLE)),
+        metric.named(Aggregate.SUM): sql.total(as_type(value, DOUBLE)),
         metric.named(Aggregate.COUNT): sa.func.count(value),
         metric.named(Aggregate.FIRST): sa.func.min_by(value, time).filter(known),
         metric.named(Aggregate.LAST): sa.func.max_by(value, time).filter(known),
-        metric.named(Aggregate.INCREASE): sa.func.sum(increase if increase is not None else sa.null()),
+        metric.named(Aggregate.INCREASE): sa.null() if increase is None else sql.total(increase),
         metric.m2: sql.spread(as_type(value, DOUBLE)),
     }
 
@@ -102,9 +102,10 @@ def _of_rows(
     for aggregate, function in ((Aggregate.MIN, sa.func.min), (Aggregate.MAX, sa.func.max)):
         if metric.has(aggregate):
             found[metric.named(aggregate)] = function(columns[metric.named(aggregate)])
-    for aggregate in (Aggregate.SUM, Aggregate.COUNT, Aggregate.INCREASE):
+    sums = ((Aggregate.SUM, sql.total), (Aggregate.COUNT, sa.func.sum), (Aggregate.INCREASE, sql.total))
+    for aggregate, adding in sums:
         if metric.has(aggregate):
-            found[metric.named(aggregate)] = sa.func.sum(columns[metric.named(aggregate)])
+            found[metric.named(aggregate)] = adding(columns[metric.named(aggregate)])
     for aggregate, picked in ((Aggregate.FIRST, sa.func.min_by), (Aggregate.LAST, sa.func.max_by)):
         if metric.has(aggregate):
             value = columns[metric.named(aggregate)]

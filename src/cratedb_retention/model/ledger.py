@@ -85,6 +85,27 @@ class Ledger:
         ]
         return max(ends, default=None)
 
+    def sealed_by_others(self, table: TableName) -> int | None:
+        """
+        Until when another level, computed from the same table, sealed what this one did not; None: nowhere.
+
+        That happens while a level is no part of its cascade.
+        """
+        beneath, open_rows = (
+            self.rollups[table].rollup.beneath,
+            [row for row in self.of(table).values() if not row.sealed],
+        )
+        if not open_rows:
+            return None
+        ends = [
+            row.end
+            for name, known in self.rollups.items()
+            if name != table and known.rollup.beneath == beneath
+            for row in self.of(name).values()
+            if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
+        ]
+        return max(ends, default=None)
+
     def begins_at(self, table: TableName) -> int | None:
         """The first instant that a level was computed for; None if it was not yet, or is no level."""
         return min(self.of(table), default=None)

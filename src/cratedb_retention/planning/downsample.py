@@ -87,8 +87,8 @@ def _make_state(
     known = pieces.of(target).known if target is not None and target.grids else ()
     if below is None:
         by_rows = not cascade.raw.grids
-        zone = str(cascade.raw.grids[0][1].zone) if cascade.raw.grids else None
-        grid = window_grid(rollup, None if by_rows else partition_length(known), zone)
+        grids = [grid for _, grid in cascade.raw.grids]
+        grid = window_grid(rollup, partition_length(grids), str(grids[0].zone) if grids else None)
     else:
         partition = below.level.rollup.partition
         grid = window_grid(rollup, partition.approximate_seconds * 1000 if partition else None)
@@ -109,13 +109,21 @@ def _make_state(
 
 
 def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> int | None:
-    """From where on a level can be computed from another table than before; None if it is the same table."""
-    known, beneath = ledger.rollups.get(level.rollup.table), level.rollup.beneath
-    if known is None or known.rollup.beneath == beneath or not ledger.of(level.rollup.table):
+    """
+    Before which instant a level can't be computed any more, though its windows are not sealed: it was computed from
+    another table, or was no part of the cascade when another level sealed what lies beneath. None if neither is so.
+    """
+    rollup, known = level.rollup, ledger.rollups.get(level.rollup.table)
+    if known is None or not ledger.of(rollup.table):
         return None
-    begins = [start for start in (ledger.begins_at(beneath), *(below.planned if below else ())) if start is not None]
-    length = below.level.rollup.interval.approximate_seconds if below else 0
-    return max(ledger.gone_until(level.rollup.source, length) or 0, min(begins, default=0))
+    if known.rollup.beneath == rollup.beneath:
+        return ledger.sealed_by_others(rollup.table)
+    if below is None:
+        return ledger.gone_until(rollup.source, 0) or 0
+    begins = [start for start in (ledger.begins_at(rollup.beneath), *below.planned) if start is not None]
+    gone = ledger.gone_until(rollup.source, below.level.rollup.interval.approximate_seconds) or 0
+    # A level that is new, and finds nothing to begin with, can give nothing of what this one has.
+    return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 
 
 def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:

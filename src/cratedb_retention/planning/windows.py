@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import WindowRows
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.rollup import Rollup, Window
@@ -22,6 +23,7 @@ from cratedb_retention.planning.cascades import UNITS
 
 _DIGITS = 12
 _HOUR = 3600
+_DAY_MS, _MONTH_MS = 86_400_000, 2_629_746_000
 _LENGTHS = (Interval(_HOUR), *UNITS)
 
 
@@ -146,7 +148,6 @@ def window_probe(rollup: Rollup, grid: WindowGrid) -> WindowRows:
     return WindowRows(rollup.beneath, time, grid.interval, grid.zone_name)
 
 
-def partition_length(pieces: Sequence[Piece]) -> int | None:
-    """How long the partitions of a table are (ms); None if there are none of known time."""
-    lengths = [piece.end - piece.start for piece in pieces if piece.start is not None and piece.end is not None]
-    return max(lengths[:3], default=None)
+def partition_length(grids: Iterable[Grid]) -> int | None:
+    """How long the partitions of a table are (ms), a month as the mean one; None if they are not of time."""
+    return min((g.fixed_ms or g.days * _DAY_MS or g.months * _MONTH_MS for g in grids), default=None)

@@ -39,6 +39,13 @@ class CrateRollupSQL(CrateExpressions):
             return None
         return self.bucket(rollup.partition, rollup.zone, self.column(own_time(rollup)))
 
+    def total(self, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """
+        CrateDB's ``sum`` of doubles carries the rounding of one group into the next, which shows where groups differ
+        much in size; its ``avg`` does not.
+        """
+        return sa.func.avg(value).op("*")(sa.func.count(value))
+
     def spread(self, value: Element) -> Element:
         """In exact decimal numbers, since CrateDB's own ``variance`` cancels the digits of large values out."""
         small = sa.case((sa.func.abs(value) <= number(LARGEST), value))

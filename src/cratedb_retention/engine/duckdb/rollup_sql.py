@@ -38,6 +38,10 @@ class DuckRollupSQL(DuckExpressions):
         zone = sa.literal(rollup.zone)
         return sa.func.timezone(zone, date_trunc(rollup.partition.unit, sa.func.timezone(zone, time)))
 
+    def total(self, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A plain sum."""
+        return sa.func.sum(value)
+
     def spread(self, value: Element) -> Element:
         """DuckDB's variance is computed in Welford's way, which keeps the digits of large values."""
         small = sa.case((sa.func.abs(value) <= number(LARGEST), value))
