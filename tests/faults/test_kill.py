@@ -83,7 +83,8 @@ def assert_converges(killer: Executioner, arena: Arena) -> None:
         killed = killer.execute(arena.order(instant))
         assert arena.finish() == undisturbed, f"killed {killed or 'never'} (instant {instant})"
         if killed is None:
-            assert instant > 6, "there must have been more to kill"
+            # Three writes to the journal and one DELETE, which has two instants, are the least.
+            assert instant > 5, "there must have been more to kill"
             return
 
 

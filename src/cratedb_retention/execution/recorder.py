@@ -31,14 +31,17 @@ class Recorder:
         self._run = Entry(Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
 
     def run_started(self) -> None:
-        """The run begins; everything that it holds is written with its reason."""
+        """
+        The run begins; everything that it holds is written with its reason. That is not put off until the first step:
+        where the journal can't be written, nothing begins.
+        """
         plan, selection = self._prepared.plan, self._prepared.selection
         chosen = [f"strategy {selection.strategy}"] if selection.strategy else []
         chosen += [f"tags {selection.tags}"] if selection.tags else []
         chosen += [f"policy {selection.policy_id}"] if selection.policy_id else []
         message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
         message += f" ({', '.join(chosen)})" if chosen else ""
-        self._note(replace(self._run, message=message), *(self._held(hold) for hold in plan.holds))
+        self._write(replace(self._run, message=message), *(self._held(hold) for hold in plan.holds))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         """The run ends; an error is one that ended it early."""
