@@ -41,17 +41,16 @@ class Turn:
     kill_at: int | None
 
 
-AGE = st.integers(0, 48) | st.integers(0, 90 * 24)
-TURNS = st.lists(
-    st.builds(
-        Turn,
-        st.integers(1, 72) | st.integers(1, 40 * 24),
-        st.lists(st.tuples(AGE, st.sampled_from("ab")), max_size=6).map(tuple),
-        st.none() | st.integers(1, 8),
-    ),
-    min_size=1,
-    max_size=8,
-)
+def turns_with(age: st.SearchStrategy[int]) -> st.SearchStrategy[list[Turn]]:
+    """Some turns, with rows of such ages in hours."""
+    writes = st.lists(st.tuples(age, st.sampled_from("ab")), max_size=6).map(tuple)
+    hours = st.integers(1, 72) | st.integers(1, 40 * 24)
+    return st.lists(st.builds(Turn, hours, writes, st.none() | st.integers(1, 8)), min_size=1, max_size=8)
+
+
+TURNS = turns_with(st.integers(0, 48) | st.integers(0, 90 * 24))
+# In time for raw rows that are kept for four days.
+IN_TIME = turns_with(st.integers(0, 72))
 
 
 @settings(max_examples=60, phases=PHASES)
@@ -86,7 +85,9 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
 
 @settings(max_examples=60, phases=PHASES)
 @given(
-    st.permutations(["1h:10d,1d:forever", "1d:forever", "1h:20d,6h:60d,1d:forever", "6h:60d,1d:forever"]), TURNS, TURNS
+    st.permutations(["1h:10d,1d:forever", "1d:forever", "1h:20d,6h:60d,1d:forever", "6h:60d,1d:forever"]),
+    IN_TIME,
+    IN_TIME,
 )
 def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: list[Turn]) -> None:
     """A level that is added or removed between runs loses no row that another table does not hold."""

@@ -226,7 +226,7 @@ class World:
             raise Lost(f"a sealed window of {rollup.table} was computed again")
         total = sum(found.values()) + (before.rows if before and window.since > window.start else 0)
         rows[window.start] = LedgerRow(
-            window.start, window.end, window.until, window.whole, token, total, len(found), False
+            window.start, window.end, window.until, window.whole, rollup.beneath, token, total, len(found), False
         )
 
     def _sources(self, rollup: Rollup, windows: tuple[Window, ...]) -> dict[int, object]:

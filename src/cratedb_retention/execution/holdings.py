@@ -28,7 +28,7 @@ def find_cascade(store: Store, table: TableName, whole: bool = False) -> Cascade
         raise NotFound(f"table {table}", "has no rollups", "create a downsample policy for it, and run that")
     levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
-    raw = Holding(None, table, ledger.gone_until(table, 0), None)
+    raw = Holding(None, table, ledger.held_from(table, table), None)
     held = [_holding(ledger, known, whole) for known in levels]
     finest = levels[0].rollup
     # The zone of the coarsest level, since a finer one may have to do without.
@@ -54,6 +54,6 @@ def _holding(ledger: Ledger, known: KnownRollup, whole: bool) -> Holding | None:
     end = max(row.until for row in rows)
     if whole:
         end = min((row.start for row in rows if not (row.whole or row.sealed)), default=end)
-    start = ledger.gone_until(known.rollup.source, known.rollup.interval.approximate_seconds)
+    start = ledger.held_from(known.rollup.source, known.rollup.table)
     begin = max(start if start is not None else min(row.start for row in rows), min(row.start for row in rows))
     return Holding(known.rollup, known.rollup.table, begin, end) if begin < end else None

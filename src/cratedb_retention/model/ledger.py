@@ -19,6 +19,7 @@ class LedgerRow:
 
     :param until: Buckets that end here or before are computed.
     :param whole: Whether it was computed as a whole, so that the token stands for all of it.
+    :param beneath: The table that it was computed from.
     :param token: The change token of what it was computed from.
     :param rows: Raw rows beneath it.
     :param groups: Rows of the level.
@@ -30,6 +31,7 @@ class LedgerRow:
     end: int
     until: int
     whole: bool
+    beneath: TableName
     token: str
     rows: int
     groups: int
@@ -68,21 +70,25 @@ class Ledger:
         """The windows of a level, by start."""
         return self.windows.get(table, {})
 
-    def gone_until(self, source: TableName, seconds: int) -> int | None:
+    def held_from(self, source: TableName, table: TableName) -> int | None:
         """
-        The instant before which a table of a cascade lacks what it had, or never had it; None: it holds everything.
+        The instant from which a table of a cascade holds all that it ever had; None: from the beginning.
 
-        It is where the windows of any coarser level were sealed, since finer data is never kept longer.
+        What lies beneath a sealed window is gone. And a level that was added later never had what coarser levels had
+        sealed by then.
 
-        :param seconds: The length of the table's buckets; 0 for the source.
+        :param source: The cascade's table with the raw rows.
         """
-        ends = [
-            row.end
-            for name, known in self.rollups.items()
-            if known.rollup.source == source and known.rollup.interval.approximate_seconds > seconds
-            for row in self.of(name).values()
-            if row.sealed
-        ]
+        own = self.rollups.get(table)
+        length = own.rollup.interval.approximate_seconds if own else 0
+        begins = self.begins_at(table) if table != source else None
+        ends = []
+        for name, known in self.rollups.items():
+            coarser = known.rollup.source == source and known.rollup.interval.approximate_seconds > length
+            for row in self.of(name).values() if coarser else ():
+                never_had = table != source and (begins is None or row.end <= begins)
+                if row.sealed and (row.beneath == table or never_had):
+                    ends.append(row.end)
         return max(ends, default=None)
 
     def sealed_by_others(self, table: TableName) -> int | None:

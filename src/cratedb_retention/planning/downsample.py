@@ -119,9 +119,9 @@ def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> in
     if known.rollup.beneath == rollup.beneath:
         return ledger.sealed_by_others(rollup.table)
     if below is None:
-        return ledger.gone_until(rollup.source, 0) or 0
+        return ledger.held_from(rollup.source, rollup.source) or 0
     begins = [start for start in (ledger.begins_at(rollup.beneath), *below.planned) if start is not None]
-    gone = ledger.gone_until(rollup.source, below.level.rollup.interval.approximate_seconds) or 0
+    gone = ledger.held_from(rollup.source, rollup.beneath) or 0
     # A level that is new, and finds nothing to begin with, can give nothing of what this one has.
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 

@@ -33,13 +33,11 @@ def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -
     """Which table the view shows for which stretch of time, oldest first."""
     parts: list[ViewPart] = []
     end: int | None = None
-    tables: list[tuple[TableName, str, int]] = [(cascade.source, "", 0)]
-    for level in cascade.levels:
-        interval = level.rollup.interval
-        tables.append((level.rollup.table, str(interval), interval.approximate_seconds))
-    for table, interval_text, length in tables:
-        about_to = [w.end for s in seals if s.rollup.interval.approximate_seconds > length for w in s.windows]
-        gone = ledger.gone_until(cascade.source, length)
+    tables: list[tuple[TableName, str]] = [(cascade.source, "")]
+    tables += [(level.rollup.table, str(level.rollup.interval)) for level in cascade.levels]
+    for table, interval_text in tables:
+        about_to = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
+        gone = ledger.held_from(cascade.source, table)
         start = max([*about_to, *([] if gone is None else [gone])], default=None)
         if end is not None and start is not None and start >= end:
             continue

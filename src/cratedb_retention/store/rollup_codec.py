@@ -69,6 +69,7 @@ def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
         end=to_ms(row["end"]),
         until=to_ms(row["until"]),
         whole=bool(row["whole"]),
+        beneath=TableName(row["beneath_schema"], row["beneath_name"]),
         token=row["token"],
         rows=row["rows"] or 0,
         groups=row["groups"] or 0,

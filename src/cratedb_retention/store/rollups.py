@@ -101,6 +101,8 @@ class RollupStore:
             "end": from_ms(window.end),
             "until": from_ms(window.until),
             "whole": window.whole,
+            "beneath_schema": rollup.beneath.schema,
+            "beneath_name": rollup.beneath.name,
             "token": token,
             "rows": result.source_rows + (extended.rows if extended else 0),
             "groups": result.groups + (extended.groups if extended else 0),

@@ -231,6 +231,8 @@ def _ledger(metadata: sa.MetaData) -> sa.Table:
         sa.Column("end", Instant, nullable=False, doc="... and before this instant."),
         sa.Column("until", Instant, nullable=False, doc="Buckets that end here or before are computed."),
         sa.Column("whole", sa.Boolean, nullable=False, doc="Whether it was computed as a whole when last computed."),
+        sa.Column("beneath_schema", sa.Text, nullable=False, doc="The schema of the table that it was computed from."),
+        sa.Column("beneath_name", sa.Text, nullable=False, doc="The table that it was computed from."),
         sa.Column("token", sa.Text, nullable=False, doc="The change token of what it was computed from."),
         sa.Column("rows", sa.BigInteger, doc="Raw rows beneath it."),
         sa.Column("groups", sa.BigInteger, doc="Rows of the level."),
