@@ -85,6 +85,9 @@ def window_grid(rollup: Rollup, partition_ms: int | None = None, partition_zone:
     """
     if rollup.window is not None:
         return WindowGrid(rollup.window, rollup.window_zone)
+    if partition_zone not in (None, rollup.zone) and rollup.interval.unit:
+        # Days of another zone than the partitions' lie across their borders: the fewer of them in a window, the better.
+        return WindowGrid(rollup.interval, rollup.zone)
     name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
     zone = zoneinfo.ZoneInfo(name)
     length = partition_ms / 1000 if partition_ms else _default_seconds(rollup.interval)
