@@ -11,9 +11,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from cratedb_retention import Retention, parse_tag_filter
+from cratedb_retention import NotFound, Retention, parse_tag_filter
 
 SCHEMA, OWN_SCHEMA, TAG = "retention_example", "retention_example_ext", "example"
 NEW_YEAR = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
@@ -32,6 +32,8 @@ def open_retention() -> Iterator[Retention]:
             retention.delete_policies(parse_tag_filter([TAG]))
             for hold in retention.holds():
                 retention.release(hold.id)
+            with suppress(NotFound):
+                retention.drop_rollups("sensors", SCHEMA)
             print("database:", retention.address)
             yield retention
 

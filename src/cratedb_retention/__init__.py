@@ -1,5 +1,5 @@
 """
-cratedb-retention: expires, moves and archives time-series data by policies stored in the database.
+cratedb-retention: expires, moves, archives and downsamples time-series data by policies stored in the database.
 
 The names below are the public ones; they are imported when they are first used, since a command that prints its help
 needs none of them.
@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.errors import RetentionError
+    from cratedb_retention.errors import NotFound, RetentionError
     from cratedb_retention.execution.events import Report
     from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.model.address import DatabaseAddress
+    from cratedb_retention.model.cascade import Interval, parse_interval
     from cratedb_retention.model.catalog import TableName
     from cratedb_retention.model.duration import Duration, parse_duration
     from cratedb_retention.model.plan import Plan
     from cratedb_retention.model.policy import Policy, Strategy, make_policy
     from cratedb_retention.model.policyfile import dump_policies, parse_policies
+    from cratedb_retention.model.reading import FetchRequest
     from cratedb_retention.model.tags import TagFilter, parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter
 
@@ -30,6 +32,10 @@ __version__ = "0.1.0"
 _WHERE = {
     "Retention": "api",
     "RetentionError": "errors",
+    "NotFound": "errors",
+    "FetchRequest": "model.reading",
+    "Interval": "model.cascade",
+    "parse_interval": "model.cascade",
     "Report": "execution.events",
     "Selection": "execution.preparing",
     "RestoreRequest": "execution.restoring",
@@ -51,7 +57,10 @@ _WHERE = {
 __all__ = [
     "DatabaseAddress",
     "Duration",
+    "FetchRequest",
+    "Interval",
     "JournalFilter",
+    "NotFound",
     "Plan",
     "Policy",
     "Report",
@@ -65,6 +74,7 @@ __all__ = [
     "dump_policies",
     "make_policy",
     "parse_duration",
+    "parse_interval",
     "parse_policies",
     "parse_tag_filter",
 ]

@@ -23,6 +23,7 @@ from cratedb_retention.execution.applying import Change, apply_changes, find_cha
 from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
 from cratedb_retention.execution.restoring import (
@@ -315,6 +316,16 @@ class Retention:
         :raises NotFound: if the table has no cascade.
         """
         return verify_rollups(self.engine, self.cascade(table_name, table_schema, whole=True))
+
+    def drop_rollups(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
+        """
+        Drop all rollups of a table; a policy that is still there makes them anew, from the raw rows that are left.
+
+        :raises NotFound: if the table has none.
+        """
+        self.store.require()
+        schema = table_schema or self.engine.capabilities.default_schema
+        return drop_rollups(self.engine, self.store, TableName(schema, table_name))
 
     # Holds
 

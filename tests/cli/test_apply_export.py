@@ -155,7 +155,7 @@ def test_the_schema_of_policy_files() -> None:
     assert set(policy["properties"]) == set(Policy.model_fields)
     assert set(policy["required"]) == {"strategy", "table_name", "retention_period"}
     assert policy["additionalProperties"] is False
-    assert policy["properties"]["strategy"]["enum"] == ["delete", "reallocate", "snapshot"]
+    assert policy["properties"]["strategy"]["enum"] == ["delete", "reallocate", "snapshot", "downsample"]
     assert schema["required"] == ["policies"]
 
 

@@ -17,6 +17,9 @@ def _right(outcome: Outcome) -> None:
     assert LEFT in outcome.out
     assert "NOT" not in outcome.out
     assert "restored 2,010 rows from " in outcome.out
+    assert "364 days stand for 26,115 hourly rows" in outcome.out
+    assert "12 months stand for 26,115 hourly rows" in outcome.out
+    assert "Each resolution stands for the same rows: it adds up" in outcome.out
 
 
 def test_without_a_server_twice(tmp_path: Path) -> None:
@@ -34,7 +37,7 @@ def _shown_commands_work(out: str, folder: Path) -> None:
     uri, schema = f"duckdb:///{folder / 'cratedb-retention-demo' / 'demo.duckdb'}", "retention_demo_ext"
     assert f"CRATEDB_EXT_SCHEMA={schema}" in out
     assert out.rstrip().endswith("$ cratedb-retention jobs")
-    assert len(Command(uri, schema).data("list")) == 2
+    assert len(Command(uri, schema).data("list")) == 3
     assert Command(uri, schema).data("jobs")
 
 

@@ -38,6 +38,14 @@ EXPECTED = {
         "left: 5,160 rows",
         "policies:\n- strategy: delete\n",
     ],
+    "downsample": [
+        "14,640 raw rows expired; all went well: True",
+        "sensors: 2,928 rows",
+        "sensors_1d: 732 rows",
+        "sensors_1mo: 24 rows",
+        "'value_avg': 20.5, 'row_count': 1392, 'level': '1mo'",
+        "what differs between the levels: []",
+    ],
     "audit_log": [
         "policy-created by",
         "policy-changed by",

@@ -22,8 +22,8 @@ FOLDER = "cratedb-retention-demo"
 def command(dburi: str | None, repository: str | None) -> None:
     """
     See it work on real data: 336,776 flights and 26,115 hours of weather of New York in 2013. Policies, plan, run,
-    what is left, what was archived, verified and restored. Uses an embedded file in the folder cratedb-retention-demo,
-    or the schema retention_demo of the CrateDB that is named.
+    what is left, what was archived, verified and restored, and a year's weather in days and months. Uses an embedded
+    file in the folder cratedb-retention-demo, or the schema retention_demo of the CrateDB that is named.
 
     \b
     Examples:
@@ -45,6 +45,7 @@ def command(dburi: str | None, repository: str | None) -> None:
         _decide(retention, name)
         _run(retention)
         _restore(retention)
+        _resolutions(retention)
         _farewell(retention)
 
 
@@ -72,12 +73,17 @@ def _decide(retention: Retention, repository: str) -> None:
 
     options = f"--table-schema={tour.SCHEMA} --tags={tour.TAG}"
     _heading(
-        "2. Two policies: flights are deleted after 90 days, weather is archived after 6 months",
+        "2. Three policies: flights are deleted after 90 days, weather is archived after 6 months, and rolled up",
         f"create-policy --strategy=delete --table-name=flights --retention-period=90d {options}",
     )
     say(
         f"$ cratedb-retention create-policy --strategy=snapshot --table-name=weather --retention-period='6 months' "
         f"--target-repository-name={repository} {options}",
+        "cyan",
+    )
+    say(
+        f"$ cratedb-retention create-policy --strategy=downsample --table-name=weather --retention-period='6 months' "
+        f"--levels={tour.LEVELS} {options}",
         "cyan",
     )
     tour.create_policies(retention, repository)
@@ -130,6 +136,27 @@ def _restore(retention: Retention) -> None:
     name, count = tour.restore_one(retention)
     say(f"restored {count:,} rows from {name}")
     write_plan(retention.prepare(tour.CUTOFF, tour.CHOSEN), retention, "table", sql=False)
+
+
+def _resolutions(retention: Retention) -> None:
+    from dataclasses import replace
+
+    from cratedb_retention.cli.plot import draw
+    from cratedb_retention.demo import tour
+
+    common = f"--table-schema={tour.SCHEMA} --table-name=weather --from=2013-01-01 --to=2014-01-01"
+    names = {"1h": "hours", "1d": "days", "1mo": "months"}
+    totals = []
+    _heading("7. A year of weather at three resolutions: hours as far as they are kept, days, and months")
+    for step, name in names.items():
+        say(f"$ cratedb-retention fetch {common} --step={step} --metric=temp --plot", "cyan")
+        fetched = tour.temperatures(retention, step)
+        chosen = [fetched.columns.index(column) for column in (fetched.columns[0], "temp_avg", "level")]
+        rows = tuple(tuple(row[i] for i in chosen) for row in fetched.rows)
+        draw(replace(fetched, columns=tuple(fetched.columns[i] for i in chosen), rows=rows), "weather")
+        totals.append(tour.counted(fetched))
+        say(f"{len(fetched.rows):,} {name} stand for {totals[-1]:,} hourly rows")
+    say(f"Each resolution stands for the same rows: {_verdict(len(set(totals)) == 1)}")
 
 
 def _farewell(retention: Retention) -> None:

@@ -117,7 +117,9 @@ def command(
             )
         )
     if plotted:
-        _plot(fetched, table_name)
+        from cratedb_retention.cli.plot import draw
+
+        draw(fetched, table_name)
     else:
         _write(fetched, form, output)
     for note in fetched.notes:
@@ -130,16 +132,6 @@ def _form(form: str | None, output: Path | None) -> str:
         return form
     ending = output.suffix.lstrip(".").lower() if output else "table"
     return {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
-
-
-def _plot(fetched: Fetched, table_name: str) -> None:
-    from cratedb_retention.cli.output import console
-    from cratedb_retention.cli.plot import plot
-
-    colours = console().color_system is not None and sys.stdout.isatty()
-    width = console().width if sys.stdout.isatty() else 100
-    title = f"{visible(table_name)}, step {fetched.step}, from {', '.join(fetched.levels) or 'nothing'}"
-    click.echo(plot(fetched, title, width, colours), color=colours)
 
 
 def _write(fetched: Fetched, form: str, output: Path | None) -> None:

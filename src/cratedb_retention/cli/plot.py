@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import click
+
+from cratedb_retention.cli.output import console, visible
 from cratedb_retention.model.fetched import Fetched
 
 if TYPE_CHECKING:
@@ -148,3 +152,11 @@ def _time_axis(fetched: Fetched, width: int) -> tuple[str, str]:
         marks[column] = "┬"
         text[column : column + room - 4] = moment.strftime(form)
     return "".join(marks), "".join(text).rstrip()
+
+
+def draw(fetched: Fetched, table_name: str) -> None:
+    """Write a chart as wide as the terminal, with its step and the levels that it is from."""
+    colours = console().color_system is not None and sys.stdout.isatty()
+    width = console().width if sys.stdout.isatty() else 100
+    title = f"{visible(table_name)}, step {fetched.step}, from {', '.join(fetched.levels) or 'nothing'}"
+    click.echo(plot(fetched, title, width, colours), color=colours)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,13 +17,17 @@ import sqlalchemy as sa
 from cratedb_retention.api import Retention
 from cratedb_retention.demo.data import TABLES, open_csv, read_rows
 from cratedb_retention.demo.loading import count_rows, create_repository, create_table, load_csv, load_rows
-from cratedb_retention.errors import DatabaseError, RetentionError
+from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.instant import UTC
+from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.tags import TagFilter
 
 SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
+LEVELS = "1d:2y,1mo:forever"
 CUTOFF = dt.datetime(2014, 1, 1, tzinfo=UTC)
 CHOSEN = Selection(tags=TagFilter((frozenset({TAG}),)))
 
@@ -41,11 +46,13 @@ def load(retention: Retention, table: str) -> int:
 
 
 def begin(retention: Retention) -> None:
-    """Set up, and forget what an earlier demonstration left: its policies and holds."""
+    """Set up, and forget what an earlier demonstration left: its policies, holds and rollups."""
     retention.setup()
     retention.delete_policies(CHOSEN.tags)
     for hold in retention.holds():
         retention.release(hold.id)
+    with suppress(NotFound):
+        retention.drop_rollups("weather", SCHEMA)
 
 
 def prepare_repository(retention: Retention, name: str | None) -> str:
@@ -69,7 +76,7 @@ def prepare_repository(retention: Retention, name: str | None) -> str:
 
 
 def create_policies(retention: Retention, repository: str) -> None:
-    """One policy for each table: delete flights, archive weather."""
+    """Delete flights; archive weather, and keep days and months of it."""
     common = {"table_schema": SCHEMA, "tags": [TAG]}
     retention.create_policy(
         **common,
@@ -85,6 +92,14 @@ def create_policies(retention: Retention, repository: str) -> None:
         retention_period="6 months",
         target_repository_name=repository,
         description="Old weather goes to the archive.",
+    )
+    retention.create_policy(
+        **common,
+        strategy="downsample",
+        table_name="weather",
+        retention_period="6 months",
+        levels=LEVELS,
+        description="Days of weather are kept for two years, months for ever.",
     )
 
 
@@ -108,6 +123,25 @@ def restore_one(retention: Retention) -> tuple[str, int]:
     if restored.error:
         raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
     return restored.record.archived.name, restored.rows or 0
+
+
+def temperatures(retention: Retention, step: str) -> Fetched:
+    """The year's temperatures at a resolution, hours of it only as far as there are any."""
+    request = FetchRequest(
+        table_name="weather",
+        table_schema=SCHEMA,
+        start=_month(1),
+        end=CUTOFF,
+        step=parse_interval(step),
+        metrics=("temp:min", "temp:avg", "temp:max", "row_count"),
+    )
+    return retention.fetch(request)
+
+
+def counted(fetched: Fetched) -> int:
+    """The raw rows that an answer stands for."""
+    position = fetched.columns.index("row_count")
+    return sum(int(str(row[position])) for row in fetched.rows if row[position] is not None)
 
 
 def _month(month: int) -> dt.datetime:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
+from cratedb_retention.model.catalog import TableName
 
 
 def add_column(database: Database, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -29,3 +30,13 @@ def rename_table(database: Database, table: sa.Table, name: str) -> None:
 
 def _name(database: Database, table: sa.Table) -> str:
     return database.engine.dialect.identifier_preparer.format_table(table)
+
+
+def drop_table(database: Database, table: TableName) -> None:
+    """``DROP TABLE``, if it is there."""
+    database.execute_text(f"DROP TABLE IF EXISTS {database.quote(table.schema)}.{database.quote(table.name)}")
+
+
+def drop_view(database: Database, view: TableName) -> None:
+    """``DROP VIEW``, if it is there."""
+    database.execute_text(f"DROP VIEW IF EXISTS {database.quote(view.schema)}.{database.quote(view.name)}")

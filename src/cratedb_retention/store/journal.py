@@ -25,6 +25,7 @@ class Event(StrEnum):
     HOLD_PLACED = "hold-placed"
     HOLD_RELEASED = "hold-released"
     RESTORED = "restored"
+    ROLLUPS_DROPPED = "rollups-dropped"
     RUN_STARTED = "run-started"
     RUN_FINISHED = "run-finished"
     STEP_STARTED = "step-started"

@@ -131,6 +131,13 @@ class RollupStore:
         self._database.execute(sealing.values(sealed_at=self._clock.now()))
         self._database.execute(sa.delete(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None)))
 
+    def forget(self, table: TableName) -> None:
+        """Forget a level and its windows."""
+        self._database.refresh(self._rollup, self._ledger)
+        for own in (self._ledger, self._rollup):
+            mine = (own.c.table_schema == table.schema, own.c.table_name == table.name)
+            self._database.execute(sa.delete(own).where(*mine))
+
     def _mark(self, table: TableName, starts: Iterable[int], column: sa.Column[Any]) -> None:
         starts = list(starts)
         if starts:
