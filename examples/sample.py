@@ -1,7 +1,6 @@
 """
-What the examples have in common: the address, and a table with the made-up measurements of a year.
-
-Everything they make is in the schemas ``retention_example`` and ``retention_example_ext``.
+What the examples have in common: the address, and a table with made-up measurements of a year, all in the schemas
+``retention_example`` and ``retention_example_ext``.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ def open_retention() -> Iterator[Retention]:
                 retention.release(hold.id)
             with suppress(NotFound):
                 retention.drop_rollups("sensors", SCHEMA)
-            print("database:", retention.address)
             yield retention
 
 

@@ -9,6 +9,10 @@ from support.command import Command, Contents
 CREATE = ("create-policy", "--strategy=delete", "--table-name=x", "--retention-period=1d")
 REQUIRED = "--table-name, --retention-period missing"
 CASES: list[tuple[tuple[str, ...], str]] = [
+    (
+        (*CREATE, "--strategy=reallocate", "--reallocation-attribute-name=a", "--reallocation-attribute-value=b"),
+        "strategy reallocate: DuckDB has no nodes to move data between. Use CrateDB",
+    ),
     # Commands and options that there are not.
     (("lst",), "No such command 'lst'. Did you mean 'list'? Try `cratedb-retention --help`."),
     (("list-policy",), "Did you mean 'list-policies'?"),
@@ -110,10 +114,6 @@ ABSENT: list[tuple[tuple[str, ...], str]] = [
     (("rm", "--id=nope"), "policy nope: does not exist"),
     ((*CREATE[:2], "--table-name=metrics", "--retention-period=1d"), "policy p1 does delete there already, after 60d"),
     ((*CREATE, "--id=p1"), "policy p1: the identifier is taken. Choose another one"),
-    (
-        (*CREATE, "--strategy=reallocate", "--reallocation-attribute-name=a", "--reallocation-attribute-value=b"),
-        "strategy reallocate: DuckDB has no nodes to move data between. Use CrateDB",
-    ),
     (("restore", "--all"), "snapshots: none fits. `cratedb-retention list-snapshots` shows what there is"),
     (("restore", "--name=nope", "--dry-run"), "snapshots: none fits"),
     (("release", "nope"), "hold nope: is not in force. `cratedb-retention list-holds` shows them"),

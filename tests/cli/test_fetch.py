@@ -36,7 +36,7 @@ def cascade(duck: DuckBench) -> Cascade:
 @pytest.fixture
 def command(cascade: Cascade, duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """The command on it."""
-    monkeypatch.setattr(Retention, "cascade", lambda *_: cascade)
+    monkeypatch.setattr(Retention, "cascade", lambda *_, **__: cascade)
     yield Command(duckdb_uri)
 
 
@@ -148,7 +148,7 @@ def test_without_a_cascade(duck: DuckBench) -> None:
     duck.tool.close()
     duck.close()
     message = Command(duck.uri).refused(1, "fetch", "--table-name=weather")
-    assert message.endswith("has no cascade. Create a downsample policy for it")
+    assert message.endswith("has no rollups. Create a downsample policy for it, and run that")
 
 
 def test_verify_rollups(command: Command, cascade: Cascade, duckdb_uri: str) -> None:

@@ -76,7 +76,8 @@ def test_limits_stop_a_run(command: Command) -> None:
     ran = command("run", CUTOFF)
     assert ran.code == 1
     assert "problem: main.metrics: 4 partitions: " in ran.out
-    assert command.data("jobs", "--outcome=problem")[0]["partitions"] == 4
+    ended, held = command.data("jobs", "--outcome=problem")
+    assert (ended["event"], held["event"], held["partitions"]) == ("run-finished", "held", 4)
 
 
 def test_a_repository_that_can_not_be_written(command: Command, tmp_path: Path) -> None:
