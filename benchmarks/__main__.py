@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import expiring, planning, preparing, rows, server_rows, start
+from benchmarks import expiring, planning, preparing, rollups, rows, server_rows, start
 from benchmarks.line import Line
 from benchmarks.surroundings import NoServer, Surroundings
 
@@ -23,6 +23,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "server-rows": server_rows.measure,
     "prepare": preparing.measure,
     "expire": expiring.measure,
+    "rollups": rollups.measure,
 }
 # Where no terminal says how wide it is.
 WIDTH = 180
