@@ -21,7 +21,7 @@ DAYS, PER_DAY, HOSTS = 30, 20_000, 20
 CUTOFF = dt.datetime(2020, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=DAYS)
 TIME = "TIMESTAMP WITH TIME ZONE"
 SCHEMA, EXT = "bench_rollups", "bench_rollups_ext"
-GOAL = Goal(ratio=2)
+GOAL = Goal(ratio=1.2)
 VALUES = "min(x), max(x), sum(x), count(x), min_by(x, ts), max_by(x, ts), count(*)"
 OURS, BY_HAND = "ours", "by hand"
 
