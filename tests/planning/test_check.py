@@ -63,3 +63,10 @@ def test_archive_and_delete_at_once() -> None:
     for rules in ([policy(), policy("snapshot")], [policy("snapshot"), policy()]):
         [finding] = find_contradictions(rules, FOUND)
         assert finding.message.startswith("snapshot after 30d (snapshot) takes the data before delete after 30d")
+
+
+def test_downsampling_contradicts_nothing() -> None:
+    """Whoever removes raw rows waits until they are rolled up, whatever the periods are."""
+    down = policy("downsample", "60d", levels="1h:90d,1d:forever")
+    for other in (policy("delete", "7d"), policy("delete", "90d"), policy("snapshot", "7d")):
+        assert find_contradictions([down, other], catalog(monthly("2024-01"))) == []

@@ -54,6 +54,8 @@ def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
 def _contradiction(one: Target, other: Target) -> str | None:
     if one.policy.retention_period.forever or other.policy.retention_period.forever:
         return None
+    if Strategy.DOWNSAMPLE in (one.policy.strategy, other.policy.strategy):
+        return None  # Whoever removes raw rows waits until they are rolled up.
     sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     same = first.retention_period == second.retention_period
