@@ -1,6 +1,6 @@
 """
-Law 6 for cascades: a table that lacks shards gives fewer rows and no error, so what lies beneath is neither rolled up nor
-dropped, and it goes on when the node is back.
+Law 6 for cascades: a table that lacks shards gives fewer rows and no error, so it is neither rolled up nor dropped, and
+the work goes on when the node is back.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.events import Report
+from cratedb_retention.execution.events import Report, RunEvent, StepFinished
+from cratedb_retention.model.rollup_steps import RollUp
 from support.databases import MONTH, TIME, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -109,6 +110,25 @@ def test_late_rows_after_expiry_go(readings: Database) -> None:
     assert (report.partitions, report.rows, readings.count("readings")) == (1, 1, 2)
     assert total(readings, "readings_1d") == 63
     assert steps(readings) == []
+
+
+def test_written_after_it_was_rolled_up(readings: Database) -> None:
+    """A row that is written between rolling up and expiring is not lost: its day stays, and the next run takes it."""
+    readings.policy("downsample", "readings", "7d", levels=LEVELS)
+
+    written: list[RunEvent] = []
+
+    def once(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, RollUp) and event.step.rollup.interval.unit:
+            written.append(event)
+            fill(readings, ["2024-06-10T12:00"], first=10)
+
+    report = readings.tool.run(observers=[once])
+    assert (report.ok, report.deferred, len(written)) == (True, 1, 1)
+    assert readings.count("readings", "x = 1024") == 1
+    run(readings, 2)
+    assert total(readings, "readings_1d") == 63 + 1024
+    assert readings.count("readings") == 2
 
 
 def test_delete_waits_for_the_rollup(readings: Database) -> None:
