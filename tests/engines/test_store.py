@@ -28,6 +28,13 @@ EVERYTHING: dict[str, Any] = {
     "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
     "tags": ["ünï", "b", "a b"],
     "target_repository_name": "repo",
+    "levels": "1m:1y,1h:forever",
+    "dimensions": ["ho'st"],
+    "metrics": ["x", "y"],
+    "exclude": ["z"],
+    "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
+    "counters": ["y"],
+    "late": "drop",
     "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
     "enabled": False,
     "description": "Line one\nline two: 100 % \\ 'quoted'",
@@ -44,7 +51,7 @@ def test_setup_is_needed(db: Database) -> None:
 def test_setup_twice(db: Database) -> None:
     """Setting up again changes nothing and loses nothing."""
     tool = db.retention()
-    assert len(tool.setup()) == 5
+    assert len(tool.setup()) == 7
     policy = db.policy("delete", "metrics", "30d")
     assert tool.setup() == []
     assert [stored.policy for stored in tool.policies()] == [policy]

@@ -16,6 +16,13 @@ from cratedb_retention.model.policy import ExpectedMax, Policy, Strategy, make_p
 from support.catalogs import at, ms
 
 FULL: dict[str, Any] = {
+    "levels": "1m:1y,1h:forever",
+    "dimensions": ["host"],
+    "metrics": ["x", "y"],
+    "exclude": ["z"],
+    "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
+    "counters": ["y"],
+    "late": "drop",
     "strategy": "reallocate",
     "table_schema": "iot",
     "table_name": "metrics_*",
@@ -177,7 +184,11 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 policies = st.builds(
     Policy,
-    strategy=st.sampled_from(Strategy),
+    strategy=st.sampled_from([Strategy.DELETE, Strategy.REALLOCATE, Strategy.SNAPSHOT]),
+    levels=st.sampled_from(["", "1m:7d,1h:90d,1d:forever", "1w:1y"]),
+    dimensions=st.lists(names, max_size=2),
+    counters=st.lists(names, max_size=2),
+    late=st.sampled_from(["keep", "drop"]),
     table_schema=st.none() | names,
     table_name=names,
     retention_period=st.builds(Duration, st.integers(0, 1000), st.integers(0, 10**9)) | st.just(FOREVER),
@@ -216,7 +227,7 @@ def test_json_schema() -> None:
     assert set(properties) == set(Policy.model_fields)
     assert sorted(schema["required"]) == ["retention_period", "strategy", "table_name"]
     assert schema["additionalProperties"] is False
-    assert properties["strategy"]["enum"] == ["delete", "reallocate", "snapshot"]
+    assert properties["strategy"]["enum"] == ["delete", "reallocate", "snapshot", "downsample"]
     assert properties["retention_period"]["type"] == ["string", "integer"]
     assert properties["time_zone"]["default"] == "UTC"
     assert schema["$defs"]["ExpectedMax"]["additionalProperties"] is False

@@ -106,6 +106,7 @@ def test_whatever_is_rounded_is_a_cascade(raw: int, found: list[tuple[int, int]]
 
 @given(st.lists(st.text(), max_size=3), st.text(min_size=1))
 @example(["a\nstrategy: delete", "b\u2028c", "d\x85- e"], "x: y")
+@example([], "\x85")
 def test_comments_stay_comments(notes: list[str], table: str) -> None:
     """No text of a foreign file ends a comment, or changes the policies."""
     policy = {"strategy": "delete", "table_name": table, "retention_period": "7d"}

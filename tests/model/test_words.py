@@ -70,7 +70,7 @@ DAYS = tuple(Window(MAY + i * DAY, MAY + (i + 1) * DAY, MAY + i * DAY, MAY + (i 
             "drop archived partition month=2024-05-01",
             "drop_archived",
         ),
-        (CreateRollup(LEVEL), "create metrics_1h", "create_rollup"),
+        (CreateRollup(LEVEL), "create metrics_1h (dimensions: none; metrics: none)", "create_rollup"),
         (AlterRollup(LEVEL, ("x_min", "x_max")), "add x_min, x_max to metrics_1h", "alter_rollup"),
         (RollUp(LEVEL, DAYS), "roll up 31 windows of metrics_1h, 2024-05-01 to 2024-06-01", "roll_up"),
         (SealWindows(LEVEL, DAYS[:1]), "seal 1 window of metrics_1h, 2024-05-01 to 2024-05-02", "seal_windows"),

@@ -52,8 +52,10 @@ def yaml_text(data: Any) -> str:
     """Plain values as YAML."""
     import yaml
 
+    from cratedb_retention.model.policyfile import can_be_plain
+
     plain = json.loads(json.dumps(data, ensure_ascii=False, default=str))
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=can_be_plain(plain)))
 
 
 def write_table(

@@ -5,6 +5,7 @@ Policies as code: YAML with a list of policies, in the words of :class:`Policy`.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -137,7 +138,13 @@ def _at(name: str, mark: yaml.Mark | None) -> str:
 
 def dump_policies(policies: Iterable[Policy]) -> str:
     """Write policies as YAML that :func:`parse_policies` reads, strategy first."""
-    return str(yaml.safe_dump({"policies": [p.to_dict() for p in policies]}, sort_keys=False, allow_unicode=True))
+    data = {"policies": [p.to_dict() for p in policies]}
+    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=can_be_plain(data)))
+
+
+def can_be_plain(data: Any) -> bool:
+    """Whether YAML may write texts as they are: it takes three signs for ends of lines, and reads them as blanks."""
+    return not any(sign in json.dumps(data, ensure_ascii=False, default=str) for sign in "\x85\u2028\u2029")
 
 
 def policy_file_schema() -> dict[str, Any]:

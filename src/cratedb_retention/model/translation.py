@@ -16,6 +16,7 @@ import yaml
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import DAY_SECONDS, Interval, Level
 from cratedb_retention.model.duration import FOREVER, Duration
+from cratedb_retention.model.policyfile import can_be_plain
 
 # A name that no table has; who forgets to fill it in has a policy that does nothing, and `check-policies` says so.
 PLACEHOLDER = "FILL_IN_THE_TABLE"
@@ -275,7 +276,8 @@ _Dumper.add_representer(
 
 
 def _yaml(policy: Mapping[str, Any]) -> str:
-    text: str = yaml.dump([_inline(policy)], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+    plain = can_be_plain(policy)
+    text: str = yaml.dump([_inline(policy)], Dumper=_Dumper, sort_keys=False, allow_unicode=plain, width=10_000)
     return text.rstrip()
 
 
