@@ -18,12 +18,20 @@ from hypothesis import HealthCheck, settings
 from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
+from support.rrdtool import find_rrdtool
 from support.sql import quoted
 
 NO_CRATEDB = "no CrateDB to run this on"
 REMEDY = (
     "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
     " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME."
+)
+NO_RRDTOOL = "no RRDtool to compare with"
+RRDTOOL_REMEDY = "Install the command rrdtool, e.g. by apt-get install rrdtool."
+# What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
+NOT_TESTED = (
+    ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
+    ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -113,6 +121,15 @@ def db(request: pytest.FixtureRequest) -> Database:
     return bench
 
 
+@pytest.fixture(scope="session")
+def rrdtool() -> str:
+    """The command `rrdtool`."""
+    command = find_rrdtool()
+    if command is None:
+        pytest.skip(NO_RRDTOOL)
+    return command
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the fixtures that they ask for, before ``-m`` selects by marks."""
@@ -132,10 +149,12 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not tested."""
-    skipped = sum(NO_CRATEDB in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
-    if skipped:
-        terminalreporter.section("NOT TESTED ON CRATEDB", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{skipped} skipped: {NO_CRATEDB}. {REMEDY}", red=True)
+    skips = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    for title, reason, remedy in NOT_TESTED:
+        skipped = sum(reason in skip for skip in skips)
+        if skipped:
+            terminalreporter.section(title, sep="!", red=True, bold=True)
+            terminalreporter.line(f"{skipped} skipped: {reason}. {remedy}", red=True)
 
 
 def _unique(prefix: str) -> str:

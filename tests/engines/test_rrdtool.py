@@ -1,0 +1,142 @@
+"""
+The strategy `downsample` says what RRDtool says, to the digits that this one prints, where both mean the same: one
+reading for each step, and intervals that begin in UTC. Where they do not mean the same, how they differ.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+from support.databases import Database
+from support.peers import (
+    CLOSE,
+    DAY,
+    END,
+    HOUR,
+    START,
+    STEP,
+    TABLE,
+    Reading,
+    fetch,
+    keep,
+    make_readings,
+    read_level,
+    same,
+    times,
+    within,
+)
+from support.rrdtool import RRDFile
+
+# Seconds of an interval, by the name of the level.
+SECONDS = {"1m": STEP, "5m": 300, "1h": HOUR, "1d": DAY}
+FUNCTIONS = {"AVERAGE": "avg", "MIN": "min", "MAX": "max", "LAST": "last"}
+# A reading is known for one step. A counter may be read twice, as a rate that may fall and as one that may not.
+SOURCES = {"gauge": "GAUGE:60:U:U", "counter": "COUNTER:60:0:U", "derive": "DERIVE:60:0:U"}
+# For how many seconds each archive and each level is kept.
+KEPT = {"1m": 2 * DAY, "5m": 3 * DAY, "1h": 6 * DAY, "1d": 7 * DAY}
+
+
+def write(command: str, path: Path, readings: list[Reading], kept: dict[str, int]) -> RRDFile:
+    """The readings in a file of RRDtool."""
+    archives = {seconds // STEP: kept[level] // seconds for level, seconds in SECONDS.items()}
+    file = RRDFile(command, path / "peer.rrd", START - STEP, SOURCES, archives, xff=0.5)
+    file.write((reading.at, (reading.gauge, reading.counter, reading.counter)) for reading in readings)
+    return file
+
+
+def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
+    """
+    Average, least, greatest and last of a gauge in each archive; what a counter grew by is its average rate, times the
+    seconds. Each level is kept as long as the archive, and what is finer is gone by then.
+    """
+    readings = make_readings(seed=1)
+    file = write(rrdtool, tmp_path, readings, KEPT)
+    keep(db, readings, "1d", "1m:2d,5m:3d,1h:6d,1d:forever")
+    assert db.count(TABLE) == DAY // STEP
+    for level, seconds in SECONDS.items():
+        since = END - KEPT[level]
+        metrics = [*(f"gauge:{name}" for name in FUNCTIONS.values()), "counter:increase", "counter:rate"]
+        ours = fetch(db, level, since, *metrics)
+        assert len(ours["gauge:avg"]) == KEPT[level] // seconds
+        for function, name in FUNCTIONS.items():
+            theirs = file.read(function, seconds, since, END)
+            same(theirs["gauge"], ours[f"gauge:{name}"], CLOSE if function == "AVERAGE" else 0)
+            if function == "AVERAGE":
+                for source in ("counter", "derive"):
+                    same(times(theirs[source], seconds), ours["counter:increase"])
+                    same(theirs[source], ours["counter:rate"])
+
+
+def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
+    """
+    An archive with `xff` 0.5 has a value where a level has half of the values, and it is the same one. The last value
+    is the last known one here; RRDtool's is unknown where that of the last step is.
+    """
+    readings = make_readings(seed=2, lost=0.25)
+    file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
+    keep(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
+    known = file.read("AVERAGE", STEP, START, END)["gauge"]
+    for level, seconds in SECONDS.items():
+        enough = f"gauge_count >= 0.5 * {seconds // STEP}"
+        for function, name in FUNCTIONS.items():
+            theirs, ours = (
+                file.read(function, seconds, START, END)["gauge"],
+                read_level(db, level, f"gauge_{name}", enough),
+            )
+            if function == "LAST":
+                ours = {at: value for at, value in ours.items() if known[at + seconds - STEP] is not None}
+            assert len(ours) > 0.7 * len(theirs)
+            same(theirs, ours, CLOSE if function == "AVERAGE" else 0)
+
+
+def test_a_counter_with_gaps_and_resets(db: Database, rrdtool: str, tmp_path: Path) -> None:
+    """
+    Where RRDtool knows each step, the increase is the same. It knows neither the step of a missing reading nor the one
+    after it, nor one in which a counter began anew; here what came in these steps is counted.
+    """
+    readings = make_readings(seed=3, lost=0.02, resets=0.002)
+    file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
+    keep(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
+    steps = file.read("AVERAGE", STEP, START, END)["derive"]
+    for level, seconds in SECONDS.items():
+        theirs, ours = file.read("AVERAGE", seconds, START, END)["derive"], read_level(db, level, "counter_increase")
+        known = within(steps, seconds)
+        whole = [at for at, rates in known.items() if len(rates) * STEP == seconds]
+        assert len(whole) >= 0.4 * len(theirs)
+        same(times({at: theirs[at] for at in whole}, seconds), {at: ours[at] for at in whole})
+        for at in known.keys() - whole:
+            assert (ours[at] or 0) >= sum(known[at]) * STEP * (1 - CLOSE)
+    grown = read_level(db, "1d", "counter_increase").values()
+    assert sum(value or 0 for value in grown) == _growth(readings)
+
+
+def _growth(readings: Iterable[Reading]) -> int:
+    """How much a counter grew; where it fell it had begun anew."""
+    known = [reading.counter for reading in readings if reading.counter is not None]
+    return sum(after - before if after >= before else after for before, after in itertools.pairwise(known))
+
+
+def test_several_readings_in_a_step(db: Database, rrdtool: str, tmp_path: Path) -> None:
+    """
+    By design not the same: RRDtool makes one value of a step, the average over its time, and compares these. Here each
+    reading counts as one.
+    """
+    readings = [
+        Reading(minute, gauge * (1 + minute % 3), None, seconds)
+        for minute in range(-1, 120)
+        for seconds, gauge in ((15, 10.0), (30, 0.0), (60, 40.0))
+    ]
+    file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
+    keep(db, readings, "7d", "1h:forever")
+    in_a_step, hours = 15 / 60 * 10 + 30 / 60 * 40, [START, START + HOUR]
+    right = {
+        # Their value, ours. The factors are 1, 2 and 3, in equal parts.
+        "AVERAGE": (2 * in_a_step, 2 * (10 + 0 + 40) / 3),
+        "MIN": (in_a_step, 0),
+        "MAX": (3 * in_a_step, 120),
+    }
+    for function, (theirs, ours) in right.items():
+        same(file.read(function, HOUR, START, START + 2 * HOUR)["gauge"], dict.fromkeys(hours, theirs))
+        same(read_level(db, "1h", f"gauge_{FUNCTIONS[function]}"), dict.fromkeys(hours, ours))
