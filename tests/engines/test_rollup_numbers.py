@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -162,9 +163,9 @@ def deviations(db: Database, values: Sequence[float], step: int) -> None:
 
 
 def distribution(count: int) -> list[Row]:
-    """Values of all sizes and both signs, zero among them, in two series."""
+    """Values of all sizes and both signs, zero and the largest that there are among them, in two series."""
     chance = random.Random(6)
-    rows = []
+    rows = [{"ts": START, "host": host, "x": x} for host in ("a", None) for x in (sys.float_info.max, -1e308)]
     for i in range(count):
         kinds = [chance.gauss(0, 10), chance.lognormvariate(0, 5), -chance.random() * 1e-9, 0.0, 1e-300, 1e200, None]
         for host in ("a", None):

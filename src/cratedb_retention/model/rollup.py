@@ -216,5 +216,9 @@ class RolledUp:
 
 
 def bin_value(sign: int, index: int) -> float:
-    """The value that a bin of a distribution stands for, at most 1 % away from each value in it."""
-    return sign * 2 * math.pow(GAMMA, index) / (GAMMA + 1)
+    """
+    The value that a bin of a distribution stands for, at most 1 % away from each value in it.
+
+    It is in the middle of the bin. By way of logarithms, for the end of the last bin is more than a double can hold.
+    """
+    return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))
