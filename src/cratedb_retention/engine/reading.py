@@ -16,13 +16,14 @@ from cratedb_retention.engine.expressions import Expressions, table_ref
 from cratedb_retention.engine.reading_level import level_query
 from cratedb_retention.engine.reading_parts import Expression, bucket, double, names_in, own_column, within
 from cratedb_retention.engine.reading_raw import raw_query
+from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
 from cratedb_retention.model.rollup import GAMMA, SKETCH_BIN, SKETCH_COUNT, SKETCH_METRIC, SKETCH_SIGN, Metric
 
 _LARGEST = 1.7976931348623157e308
 
 
-def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> list[Partial]:
+def read_stretch(database: Database, sql: RollupSQL, reading: Reading, stretch: Stretch) -> list[Partial]:
     """What a stretch knows, in one statement."""
     query = level_query if stretch.holding.rollup else raw_query
     width = len(reading.by)

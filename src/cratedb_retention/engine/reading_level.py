@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import Expressions, table_ref
+from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.reading_parts import (
     Expression,
     at_end,
@@ -19,17 +19,17 @@ from cratedb_retention.engine.reading_parts import (
     own_column,
     ratio,
     squares,
-    total,
     total_of,
     within,
 )
+from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import ROW_COUNT, Metric
 
 _MEAN = (Kept.SUM, Kept.COUNT)
 
 
-def level_query(sql: Expressions, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
+def level_query(sql: RollupSQL, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
     """
     Bucket, groups, number of raw rows, partial aggregates.
 
@@ -56,7 +56,7 @@ def level_query(sql: Expressions, reading: Reading, stretch: Stretch) -> sa.Sele
     means = [_mean(rows.c, f"m{i}", keys) for i, kept in enumerate(metrics.values()) if Kept.M2 in kept]
     inner = sa.select(*rows.c, *means).subquery("r") if means else rows
     numbers = {metric: i for i, metric in enumerate(metrics)}
-    aggregates = [_aggregate(inner.c, f"m{numbers[metric]}", metric, kept) for metric, kept in reading.parts]
+    aggregates = [_aggregate(sql, inner.c, f"m{numbers[metric]}", metric, kept) for metric, kept in reading.parts]
     named = [inner.c[name] for name in keys]
     return sa.select(*named, sa.func.sum(inner.c.n), *aggregates).group_by(*named)
 
@@ -67,7 +67,7 @@ def _mean(c: Any, name: str, keys: list[str]) -> sa.Label[Any]:
     return ratio(total, count).label(f"{name}_mean")
 
 
-def _aggregate(c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
+def _aggregate(sql: RollupSQL, c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
     value = c[f"{name}_{kept}"]
     match kept:
         case Kept.FIRST | Kept.LAST:
@@ -79,8 +79,8 @@ def _aggregate(c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
         case Kept.M2:
             count = c[f"{name}_count"]
             distance = ratio(c[f"{name}_sum"], count) - c[f"{name}_mean"]
-            return total(value) + squares(distance, double(count))
+            return sql.total(value) + squares(sql, distance, double(count))
         case Kept.SUM:
-            return total_of(metric, value)
+            return total_of(sql, metric, value)
         case _:
             return sa.func.sum(value)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.expressions import Expressions, equals
+from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Metric, Rollup, label
@@ -86,27 +87,17 @@ def ratio(total: Expression, count: Expression) -> Expression:
     return double(total) / double(sa.func.nullif(count, 0))
 
 
-def total(value: Expression) -> Expression:
-    """
-    A sum of fractions as an aggregate.
-
-    CrateDB's own ``sum`` of doubles carries the rounding of one group into the next, which shows where groups differ
-    much in size; its ``avg`` does not. Whole numbers are not rounded, so ``sum`` is right for these.
-    """
-    return sa.func.avg(value) * sa.func.count(value)
+def total_of(sql: RollupSQL, metric: Metric, value: Expression) -> Expression:
+    """A sum of a metric's values. Whole numbers are not rounded, so a plain one is right for these, and stays whole."""
+    return sa.func.sum(value) if "INT" in metric.column.type.upper() else sql.total(value)
 
 
-def total_of(metric: Metric, value: Expression) -> Expression:
-    """A sum of a metric's values: whole numbers have a whole sum."""
-    return sa.func.sum(value) if "INT" in metric.column.type.upper() else total(value)
-
-
-def squares(distance: Expression, weight: Expression) -> Expression:
+def squares(sql: RollupSQL, distance: Expression, weight: Expression) -> Expression:
     """
     The sum of squared distances from the mean, as an aggregate.
 
     :param distance: From about the mean, for sums of squares lose all digits where values are large and close together.
     :param weight: How many values a row stands for.
     """
-    off = total(weight * distance)
-    return total(weight * distance * distance) - off * ratio(off, sa.func.sum(weight))
+    off = sql.total(weight * distance)
+    return sql.total(weight * distance * distance) - off * ratio(off, sa.func.sum(weight))

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import Expressions, is_aware, table_ref
+from cratedb_retention.engine.expressions import is_aware, table_ref
 from cratedb_retention.engine.reading_parts import (
     Expression,
     at_end,
@@ -26,6 +26,7 @@ from cratedb_retention.engine.reading_parts import (
     total_of,
     within,
 )
+from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Metric, Rollup
 
@@ -33,7 +34,7 @@ from cratedb_retention.model.rollup import Metric, Rollup
 _LOOKBACK_MS = 86_400_000
 
 
-def raw_query(sql: Expressions, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
+def raw_query(sql: RollupSQL, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
     """Bucket, groups, number of rows, partial aggregates."""
     return _RawQuery(sql, reading, stretch).select()
 
@@ -59,7 +60,7 @@ class _RawQuery:
     of its bucket or series; and what is aggregated of these.
     """
 
-    def __init__(self, sql: Expressions, reading: Reading, stretch: Stretch) -> None:
+    def __init__(self, sql: RollupSQL, reading: Reading, stretch: Stretch) -> None:
         self.sql, self.reading, self.stretch = sql, reading, stretch
         self.names = names_in(reading, None)
         self.metrics = by_metric(reading)
@@ -166,10 +167,10 @@ class _RawQuery:
             case Kept.COUNT:
                 return sa.func.count(value)
             case Kept.SUM:
-                return total_of(metric, double(value))
+                return total_of(self.sql, metric, double(value))
             case Kept.M2:
                 weight = sa.case((value.is_not(None), 1.0), else_=0.0)
-                return squares(double(value) - c[f"{name}_mean"], weight)
+                return squares(self.sql, double(value) - c[f"{name}_mean"], weight)
             case Kept.INCREASE:
                 # A counter that has values grew by 0 where nothing stands before them.
                 grown = sa.func.coalesce(sa.func.sum(c[f"{name}_increase"]), 0.0)

@@ -19,7 +19,7 @@ from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog
 from cratedb_retention.engine.cratedb.errors import translate
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
-from cratedb_retention.engine.cratedb.sql import SQL
+from cratedb_retention.engine.cratedb.rollup_sql import SQL
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch

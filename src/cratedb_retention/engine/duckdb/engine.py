@@ -18,7 +18,7 @@ from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog
 from cratedb_retention.engine.duckdb.errors import translate
 from cratedb_retention.engine.duckdb.manifest import DATA
-from cratedb_retention.engine.duckdb.sql import SQL
+from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch
 from cratedb_retention.engine.rows import rows_statement
