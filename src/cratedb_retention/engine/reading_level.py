@@ -11,15 +11,14 @@ import sqlalchemy as sa
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.reading_parts import (
     Expression,
-    at_end,
     bucket,
     by_metric,
     double,
+    merged,
     names_in,
     own_column,
     ratio,
     squares,
-    total_of,
     within,
 )
 from cratedb_retention.engine.rollup_columns import RollupSQL
@@ -69,18 +68,8 @@ def _mean(c: Any, name: str, keys: list[str]) -> sa.Label[Any]:
 
 def _aggregate(sql: RollupSQL, c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
     value = c[f"{name}_{kept}"]
-    match kept:
-        case Kept.FIRST | Kept.LAST:
-            return at_end(value, c.t, kept)
-        case Kept.MIN:
-            return sa.func.min(value)
-        case Kept.MAX:
-            return sa.func.max(value)
-        case Kept.M2:
-            count = c[f"{name}_count"]
-            distance = ratio(c[f"{name}_sum"], count) - c[f"{name}_mean"]
-            return sql.total(value) + squares(sql, distance, double(count))
-        case Kept.SUM:
-            return total_of(sql, metric, value)
-        case _:
-            return sa.func.sum(value)
+    if kept is not Kept.M2:
+        return merged(sql, metric, value, c.t, kept)
+    count = c[f"{name}_count"]
+    distance = ratio(c[f"{name}_sum"], count) - c[f"{name}_mean"]
+    return sql.total(value) + squares(sql, distance, double(count))

@@ -87,7 +87,24 @@ def ratio(total: Expression, count: Expression) -> Expression:
     return double(total) / double(sa.func.nullif(count, 0))
 
 
-def total_of(sql: RollupSQL, metric: Metric, value: Expression) -> Expression:
+def merged(sql: RollupSQL, metric: Metric, value: Expression, time: Expression, kept: Kept) -> Expression:
+    """A part of a whole bucket from those of its rows. The value of a raw row is its least, its last, its sum."""
+    match kept:
+        case Kept.FIRST | Kept.LAST:
+            return at_end(value, time, kept)
+        case Kept.MIN:
+            return sa.func.min(value)
+        case Kept.MAX:
+            return sa.func.max(value)
+        case Kept.SUM:
+            return _sum(sql, metric, double(value))
+        case Kept.COUNT | Kept.INCREASE:
+            return sa.func.sum(value)
+        case Kept.M2:
+            raise ValueError("squared distances need the means of both")
+
+
+def _sum(sql: RollupSQL, metric: Metric, value: Expression) -> Expression:
     """A sum of a metric's values. Whole numbers are not rounded, so a plain one is right for these, and stays whole."""
     return sa.func.sum(value) if "INT" in metric.column.type.upper() else sql.total(value)
 

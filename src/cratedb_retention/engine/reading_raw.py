@@ -20,10 +20,10 @@ from cratedb_retention.engine.reading_parts import (
     bucket,
     by_metric,
     double,
+    merged,
     names_in,
     own_column,
     squares,
-    total_of,
     within,
 )
 from cratedb_retention.engine.rollup_columns import RollupSQL
@@ -158,16 +158,8 @@ class _RawQuery:
     def _aggregate(self, c: Any, name: str, metric: Metric, kept: Kept) -> Expression:
         value = c[name]
         match kept:
-            case Kept.FIRST | Kept.LAST:
-                return at_end(value, c.t, kept)
-            case Kept.MIN:
-                return sa.func.min(value)
-            case Kept.MAX:
-                return sa.func.max(value)
             case Kept.COUNT:
                 return sa.func.count(value)
-            case Kept.SUM:
-                return total_of(self.sql, metric, double(value))
             case Kept.M2:
                 weight = sa.case((value.is_not(None), 1.0), else_=0.0)
                 return squares(self.sql, double(value) - c[f"{name}_mean"], weight)
@@ -175,6 +167,8 @@ class _RawQuery:
                 # A counter that has values grew by 0 where nothing stands before them.
                 grown = sa.func.coalesce(sa.func.sum(c[f"{name}_increase"]), 0.0)
                 return sa.case((sa.func.count(value) > 0, grown))
+            case _:
+                return merged(self.sql, metric, value, c.t, kept)
 
 
 def _nothing() -> Expression:
