@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cratedb_retention.model.instant import to_ms
 from support.catalogs import policy
-from support.worlds import HOUR, World, instant
+from support.worlds import HOUR, World
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
-START_TIME = dt.datetime(2023, 11, 20, tzinfo=dt.UTC)
-START = instant("2023-11-20T00:00")
+START = dt.datetime(2023, 11, 20, tzinfo=dt.UTC)
 CASCADES = st.sampled_from(
     [
         ("2d", "1h:30d,1d:forever"),
@@ -48,6 +48,17 @@ def turns_with(age: st.SearchStrategy[int]) -> st.SearchStrategy[list[Turn]]:
     return st.lists(st.builds(Turn, hours, writes, st.none() | st.integers(1, 8)), min_size=1, max_size=8)
 
 
+def take(turn: Turn, world: World, now: dt.datetime) -> dt.datetime:
+    """Let time go by, write, and run. What time it is then."""
+    now += dt.timedelta(hours=turn.hours)
+    for age, tenant in turn.writes:
+        world.write(to_ms(now) - age * HOUR, 3, tenant)
+    if turn.kill_at is not None:
+        world.run(now, turn.kill_at)
+    world.run(now)
+    return now
+
+
 TURNS = turns_with(st.integers(0, 48) | st.integers(0, 90 * 24))
 # In time for raw rows that are kept for four days.
 IN_TIME = turns_with(st.integers(0, 72))
@@ -68,20 +79,14 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
     """
     raw, levels = cascade[0], cascade[1].replace("6h", "6h" if zone == "UTC" else "1h")
     world = World([policy("downsample", raw, levels=levels, time_zone=zone)], unit, tenants and bool(unit))
-    now, cutoff = START, START_TIME
+    now = START
     for turn in turns:
-        now += turn.hours * HOUR
-        for age, tenant in turn.writes:
-            world.write(now - age * HOUR, 3, tenant)
-        cutoff = dt.datetime.fromtimestamp(now / 1000, dt.UTC)
-        if turn.kill_at is not None:
-            world.run(cutoff, turn.kill_at)
-        world.run(cutoff)
+        now = take(turn, world, now)
         # Where days lie across borders of partitions, one late row makes all of its partition seem to be late.
         assert world.seen() == world.written or (zone != "UTC" and world.seen() > world.written)
     for _ in range(3):
-        world.run(cutoff)
-    assert world.plan(cutoff).tasks == ()
+        world.run(now)
+    assert world.plan(now).tasks == ()
 
 
 @settings(max_examples=60, phases=PHASES)
@@ -96,13 +101,7 @@ def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: l
     for levels, turns in ((cascades[0], before), (cascades[1], after)):
         world.policies = [policy("downsample", "4d", levels=levels)]
         for turn in turns:
-            now += turn.hours * HOUR
-            for age, tenant in turn.writes:
-                world.write(now - age * HOUR, 3, tenant)
-            cutoff = dt.datetime.fromtimestamp(now / 1000, dt.UTC)
-            if turn.kill_at is not None:
-                world.run(cutoff, turn.kill_at)
-            world.run(cutoff)
-            world.run(cutoff)
+            now = take(turn, world, now)
+            world.run(now)
             # A level that is new beneath a sealed one may hold rows that this one has too.
             assert world.seen() >= world.written
