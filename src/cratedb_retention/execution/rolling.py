@@ -36,6 +36,7 @@ from cratedb_retention.planning.windows import (
 from cratedb_retention.store.store import Store
 
 Perform = Callable[[Step], StepResult]
+FindSources = Callable[[Iterable[Window]], Mapping[int, Source]]
 
 
 class Roller:
@@ -50,6 +51,7 @@ class Roller:
         self._registered: dict[TableName, Rollup] = {
             table: known.rollup for table, known in prepared.ledger.rollups.items()
         }
+        self._beneath: dict[TableName, FindSources] = {}
 
     def before(self, task: Task, step: Step) -> None:
         """
@@ -70,13 +72,23 @@ class Roller:
                 pass
 
     def roll_up(self, task: Task, step: RollUp, perform: Perform) -> StepResult:
-        """Compute windows: the change tokens come first, so that what is written meanwhile makes them dirty again."""
-        sources = self._sources(task, step.rollup, step.windows)
+        """
+        Compute windows: the change tokens are older than what is read, so that what is written meanwhile makes the
+        windows dirty again. Those of the plan will do, unless the plan itself changed what lies beneath.
+        """
+        tokens = self._tokens(task, step)
         result = perform(step)
-        tokens = {start: source.token for start, source in sources.items()}
         done = [item for item in result.windows if item.window.start in tokens or item.source_rows]
         self._store.rollups.record(step.rollup, done, {**_none(done), **tokens}, self._run_id)
         return result
+
+    def _tokens(self, task: Task, step: RollUp) -> dict[int, str]:
+        """Read once for all steps of a level: when its first begins, the level beneath is done."""
+        if step.tokens:
+            return {window.start: token for window, token in zip(step.windows, step.tokens, strict=True)}
+        find = self._beneath.get(step.rollup.table) or self._look_beneath(task, step.rollup)
+        self._beneath[step.rollup.table] = find
+        return {start: source.token for start, source in find(step.windows).items()}
 
     def after(self, task: Task, step: Step) -> None:
         """What has to be noted after a step."""
@@ -102,7 +114,7 @@ class Roller:
         """Law 3: what is about to go is what was rolled up."""
         windows = list(windows)
         rows = self._store.rollups.windows(rollup.table, [window.start for window in windows])
-        sources = self._sources(task, rollup, windows)
+        sources = self._look_beneath(task, rollup)(windows)
         going = set(idents)
         for window in windows:
             row, source = rows.get(window.start), sources.get(window.start)
@@ -118,8 +130,8 @@ class Roller:
                     thing, f"was written to since it was rolled up into {rollup.table}", "the next run looks again"
                 )
 
-    def _sources(self, task: Task, rollup: Rollup, windows: Iterable[Window]) -> dict[int, Source]:
-        """What lies beneath windows now."""
+    def _look_beneath(self, task: Task, rollup: Rollup) -> FindSources:
+        """What lies beneath a level now, for any of its windows."""
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
         catalog = self._engine.read_catalog([Selector(name.schema, name.name, policy.partition_column, tokens=True)])
@@ -127,12 +139,12 @@ class Roller:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
         target = beneath_as_target(policy, rollup, catalog.tables[name])
         if target.grids:
-            return sources_of_windows(windows, make_pieces(target.table, target.grids, {}))
+            pieces = make_pieces(target.table, target.grids, {})
+            return lambda windows: sources_of_windows(windows, pieces)
         grid = window_grid(rollup)
         probe = window_probe(rollup, grid)
         found = sources_of_rows(grid, self._engine.measure([probe]).windows.get(probe, ()))
-        wanted = {window.start for window in windows}
-        return {start: source for start, source in found.items() if start in wanted}
+        return lambda windows: {w.start: found[w.start] for w in windows if w.start in found}
 
     def _source_policy(self, task: Task, rollup: Rollup) -> Policy:
         """The policy that downsamples, which may be another one than the one that deletes."""

@@ -41,11 +41,14 @@ class RollUp:
 
     :param windows: In order of time, without gaps and overlaps that matter: each is computed for itself.
     :param idents: The database's names of the partitions beneath, for a last look at their health.
+    :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
+        the plan itself changes that, so that it has to be read when that is done.
     """
 
     rollup: Rollup
     windows: tuple[Window, ...]
     idents: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

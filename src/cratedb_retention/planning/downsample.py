@@ -33,7 +33,7 @@ from cratedb_retention.planning.windows import (
 )
 
 # Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
-WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 5_000_000
+WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
 _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 
@@ -214,7 +214,7 @@ def plan_levels(
     below: LevelState | None = None
     for state in states:
         yield from _prepare(cascade, state, below, catalog, ledger)
-        yield from _roll_up(cascade, state)
+        yield from _roll_up(cascade, state, settled=below is None or not below.planned)
         yield from _holds(cascade, state)
         below = state
 
@@ -234,14 +234,20 @@ def _prepare(
         yield _task(cascade, RebaseRollup(rollup, before), "a level was added or removed beneath it")
 
 
-def _roll_up(cascade: Cascade, state: LevelState) -> Iterator[Task]:
+def _roll_up(cascade: Cascade, state: LevelState, settled: bool) -> Iterator[Task]:
+    """
+    The steps that compute windows.
+
+    :param settled: Whether the plan leaves what lies beneath as it is, so that its change tokens are known.
+    """
     for batch in _batches(state):
         windows = tuple(state.planned[start][0] for start in batch)
         reasons = [state.planned[start][1] for start in batch]
         words = ", ".join(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
         rows = sum(state.sources[start].rows for start in batch) or None
-        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)))
+        tokens = tuple(state.sources[start].token for start in batch) if settled else ()
+        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens)
         stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
         yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows)
 

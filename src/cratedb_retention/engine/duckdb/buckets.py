@@ -39,11 +39,10 @@ def bucket(interval: Interval, zone: str, instant: Element) -> Element:
 
 def _fixed(instant: Element, seconds: int, offset: int) -> Element:
     """``%`` has the sign of the dividend, so before 1970 it takes a second step."""
-    micros = sa.func.epoch_us(instant)
-    step, shift = _number(seconds * _SECOND), _number(offset * _SECOND)
-    rest = micros.op("-")(shift).self_group().op("%")(step).op("+")(step).self_group().op("%")(step)
-    start = micros.op("-")(rest.self_group()).self_group().op("//")(_number(_SECOND))
-    return sa.func.to_timestamp(start)
+    micros, step = sa.func.epoch_us(instant), _number(seconds * _SECOND)
+    shifted = micros.op("-")(_number(offset * _SECOND)).self_group() if offset else micros
+    rest = shifted.op("%")(step).op("+")(step).self_group().op("%")(step)
+    return sa.func.make_timestamptz(micros.op("-")(rest.self_group()))
 
 
 def _calendar(instant: Element, unit: str, zone: str) -> Element:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.sql import SQL, fingerprint
+from cratedb_retention.engine.duckdb.partition_keys import partition_key
+from cratedb_retention.engine.duckdb.sql import SQL, fingerprint, row_hash
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.measuring import chunks, from_text, union, value_texts
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Selector, Table, TableName
@@ -186,13 +187,17 @@ def _read_groups(
 
 
 def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:
+    """The partition columns are computed in a subquery, where a cheaper expression may stand for one."""
     columns = [table.columns[name] for name in table.partitioned_by]
-    with_token = with_token and bool(columns)
-    token = fingerprint(stored(table.columns)) if with_token else sa.cast(sa.null(), sa.Text())
+    keys = [replace(column, name=f"k{i}") for i, column in enumerate(columns)]
+    hashed = row_hash(stored(table.columns)) if with_token and columns else sa.null()
+    computed = [partition_key(column, table.columns).label(key.name) for column, key in zip(columns, keys, strict=True)]
+    rows = sa.select(*computed, hashed.label("h")).select_from(table_ref(table.name)).subquery("r")
+    token = fingerprint(rows.c.h) if with_token and columns else sa.cast(sa.null(), sa.Text())
     return (
-        sa.select(sa.literal_column(str(number)), *value_texts(SQL, columns, width), sa.func.count(), token)
-        .select_from(table_ref(table.name))
-        .group_by(*(SQL.column(column) for column in columns))
+        sa.select(sa.literal_column(str(number)), *value_texts(SQL, keys, width), sa.func.count(), token)
+        .select_from(rows)
+        .group_by(*(SQL.column(key) for key in keys))
     )
 
 

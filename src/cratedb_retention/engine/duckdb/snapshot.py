@@ -24,7 +24,7 @@ from cratedb_retention.engine.duckdb.manifest import (
     read_manifest,
     scratch,
 )
-from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet
+from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet, row_hash
 from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
@@ -111,7 +111,7 @@ def _of_partition(step: SnapshotPartition | DropArchived, *columns: sa.ColumnEle
 
 
 def _check_token(connection: sa.Connection, step: SnapshotPartition | DropArchived, columns: Sequence[Column]) -> None:
-    if connection.execute(_of_partition(step, fingerprint(columns))).scalar_one() != step.piece.partition.token:
+    if connection.execute(_of_partition(step, fingerprint(row_hash(columns)))).scalar_one() != step.piece.partition.token:
         label = show_partition(step.columns, step.piece.partition.values)
         raise PartitionChanged(
             f"table {step.table}, partition {label}",
@@ -144,7 +144,7 @@ def verify_file(database: Database, repository: Path, name: str) -> Manifest:
     manifest = read_manifest(repository, name)
     path = check_file(repository, name, manifest)
     columns = [Column(column, data_type, kind_of(data_type)) for column, data_type in manifest.columns]
-    statement = sa.select(sa.func.count(), fingerprint(columns)).select_from(read_parquet(path))
+    statement = sa.select(sa.func.count(), fingerprint(row_hash(columns))).select_from(read_parquet(path))
     rows, token = database.rows(statement)[0]
     if rows != manifest.rows or token != manifest.token:
         raise DatabaseError(f"snapshot {name}", f"holds {rows:,} rows that differ from the {manifest.rows:,} archived")

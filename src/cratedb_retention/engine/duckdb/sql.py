@@ -57,14 +57,22 @@ class DuckExpressions:
 SQL = DuckExpressions()
 
 
-def fingerprint(columns: Iterable[Column]) -> sa.ColumnElement[str]:
+def row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
     """
-    A value that changes when any row changes, and does not depend on the order of rows: number and sum of hashes.
+    A number that changes when a row changes.
 
     :param columns: The stored columns.
     """
-    row_hash = sa.func.hash(*(SQL.column(column) for column in columns))
-    total = sa.func.sum(sa.cast(row_hash, _HugeInt()), type_=_HugeInt())
+    return sa.cast(sa.func.hash(*(SQL.column(column) for column in columns)), _HugeInt())
+
+
+def fingerprint(hashed: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
+    """
+    A value that changes when any row changes, and does not depend on the order of rows: number and sum of hashes.
+
+    :param hashed: See :func:`row_hash`.
+    """
+    total = sa.func.sum(hashed, type_=_HugeInt())
     texts = (sa.cast(sa.func.count(), sa.Text()), sa.cast(sa.func.coalesce(total, 0), sa.Text()))
     return texts[0].concat(":").concat(texts[1])
 
