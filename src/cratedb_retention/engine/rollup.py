@@ -10,23 +10,23 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.measuring import union
 from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     between,
     level_fields,
-    level_key,
+    number,
     own_time,
-    ref,
     sketch_fields,
-    sketch_key,
     stored,
 )
 from cratedb_retention.engine.rollup_ddl import InsertRows
-from cratedb_retention.engine.rollup_runs import Run
+from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_select import level_select
 from cratedb_retention.engine.rollup_sketch import sketch_select
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import VERSION, Rollup
+from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.rollup_steps import RollUp
 
 # What stands for the version of a computation where it is only shown.
 SHOWN = "this computation"
@@ -42,36 +42,38 @@ def tables_of(rollup: Rollup) -> list[TableName]:
     return [rollup.table, *([rollup.sketch] if rollup.sketched else [])]
 
 
-def insert_statements(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: str, upsert: bool, seed_from_source: bool = False
+def compute_statements(
+    sql: RollupSQL, rollup: Rollup, run: Run, version: str, seed_from_source: bool = False
 ) -> list[sa.Executable]:
-    """
-    Compute a run of windows.
-
-    :param upsert: Whether rows that are there are replaced; otherwise they are gone already.
-    """
+    """Compute a run of windows, of which nothing is there."""
     query = level_select(sql, rollup, run, version, seed_from_source)
-    names, key = stored(level_fields(sql, rollup)), level_key(rollup) if upsert else ()
-    found: list[sa.Executable] = [InsertRows(rollup.table, names, query, key)]
+    found: list[sa.Executable] = [InsertRows(rollup.table, stored(level_fields(sql, rollup)), query)]
     if rollup.sketched:
         bins = sketch_select(sql, rollup, run, version)
-        key = sketch_key(rollup) if upsert else ()
-        found.append(InsertRows(rollup.sketch, stored(sketch_fields(sql, rollup)), bins, key))
+        found.append(InsertRows(rollup.sketch, stored(sketch_fields(sql, rollup)), bins))
     return found
 
 
-def delete_statements(sql: RollupSQL, rollup: Rollup, run: Run, version: str | None = None) -> list[sa.Executable]:
-    """
-    Delete what is there of a run of windows.
+def delete_statements(sql: RollupSQL, rollup: Rollup, run: Run) -> list[sa.Executable]:
+    """Delete what is there of a run of windows."""
+    within = between(sql, own_time(rollup), run.since, run.until)
+    return [sa.delete(table_ref(table)).where(within) for table in tables_of(rollup)]
 
-    :param version: Spare the rows of this computation.
-    """
 
-    def of(table: TableName) -> sa.Delete:
-        statement = sa.delete(table_ref(table)).where(between(sql, own_time(rollup), run.since, run.until))
-        return statement if version is None else statement.where(ref(VERSION) != version)
+def replace_statements(sql: RollupSQL, step: RollUp) -> list[sa.Executable]:
+    """All statements of a step that change something, for showing."""
+    found: list[sa.Executable] = []
+    for run in make_runs(step.windows):
+        found += delete_statements(sql, step.rollup, run)
+        found += compute_statements(sql, step.rollup, run, SHOWN)
+    return found
 
-    return [of(table) for table in tables_of(rollup)]
+
+def any_statement(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Executable:
+    """A row or two if anything is there of a run of windows."""
+    within = between(sql, own_time(rollup), run.since, run.until)
+    row = sa.select(number(1).label("there")).where(within).limit(1)
+    return union([row.select_from(table_ref(table)).subquery().select() for table in tables_of(rollup)])
 
 
 def missing_names(columns: tuple[str, ...], there: Any) -> list[str]:

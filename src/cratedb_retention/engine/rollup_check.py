@@ -43,12 +43,12 @@ class Stored:
 
     :param counted: What its rows were computed from.
     :param groups: Rows that the present computation wrote.
-    :param stale: Rows that an earlier one wrote and the present one did not replace.
+    :param alien: Rows that another one wrote; there should be none.
     """
 
     counted: Beneath
     groups: int
-    stale: int
+    alien: int
 
 
 def count_beneath(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:

@@ -14,7 +14,6 @@ from sqlalchemy.sql.elements import quoted_name
 from cratedb_retention.engine.expressions import Expressions
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.rollup import (
-    KEY,
     PARTITION,
     ROW_COUNT,
     SKETCH_BIN,
@@ -155,17 +154,6 @@ def sketch_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
     return [*_head(sql, rollup), *own, *_tail(sql, rollup)]
 
 
-def level_key(rollup: Rollup) -> list[str]:
-    """The primary key of a level."""
-    return [rollup.time_name, KEY, *([PARTITION] if rollup.partition else [])]
-
-
-def sketch_key(rollup: Rollup) -> list[str]:
-    """The primary key of the distributions."""
-    time, key, *partition = level_key(rollup)
-    return [time, key, SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, *partition]
-
-
 def _head(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
     yield Field(rollup.time_name, TIME)
     for column in rollup.dimensions:
@@ -173,7 +161,6 @@ def _head(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
 
 
 def _tail(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
-    yield Field(KEY, TEXT)
     yield Field(VERSION, TEXT)
     if rollup.partition:
         yield Field(PARTITION, TIME, sql.partition(rollup))
@@ -207,23 +194,3 @@ def derive(metric: Metric, aggregate: Aggregate, columns: Callable[[str], Any]) 
     if aggregate is Aggregate.AVG:
         return sa.case((count > number(0), quotient(columns(metric.named(Aggregate.SUM)), count)))
     return sa.case((count > number(0), sa.func.sqrt(quotient(columns(metric.m2), count))))
-
-
-def dimension_key(dimensions: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[Any]:
-    """
-    One value for all dimensions, since a primary key can't hold NULL.
-
-    Each is written with its length before it, so that no two series look the same.
-    """
-    parts = [_key_part(dimension) for dimension in dimensions]
-    text: sa.ColumnElement[Any] = sa.literal_column("''")
-    for part in parts:
-        text = text.concat(part)
-    return sa.func.md5(text)
-
-
-def _key_part(dimension: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    text = as_type(dimension, TEXT)
-    length = as_type(sa.func.length(text), TEXT)
-    named = length.op("||")(sa.literal_column("':'")).op("||")(text)
-    return sa.case((dimension.is_(None), sa.literal_column("'-'")), else_=named)

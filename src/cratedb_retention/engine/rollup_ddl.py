@@ -52,24 +52,19 @@ def _compile_create(element: CreateTable, compiler: SQLCompiler, **kw: Any) -> s
 
 
 class InsertRows(Executable, ClauseElement):
-    """``INSERT INTO ... (SELECT ...)``; with a key, rows that are there are replaced."""
+    """``INSERT INTO ... (SELECT ...)``."""
 
     inherit_cache = False
 
-    def __init__(self, table: TableName, names: Sequence[str], select: sa.Select[Any], key: Sequence[str] = ()) -> None:
-        self.table, self.names, self.select, self.key = table, tuple(names), select, tuple(key)
+    def __init__(self, table: TableName, names: Sequence[str], select: sa.Select[Any]) -> None:
+        self.table, self.names, self.select = table, tuple(names), select
 
 
 @compiles(InsertRows)
 def _compile_insert(element: InsertRows, compiler: SQLCompiler, **kw: Any) -> str:
     query = compiler.process(element.select, **kw)
     into = f"{table_sql(compiler, element.table)} ({names_sql(compiler, element.names)})"
-    text = f"INSERT INTO {into} ({query})"
-    if not element.key:
-        return text
-    quoted = (compiler.preparer.quote_identifier(name) for name in element.names if name not in element.key)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in quoted)
-    return f"{text} ON CONFLICT ({names_sql(compiler, element.key)}) DO UPDATE SET {updates}"
+    return f"INSERT INTO {into} ({query})"
 
 
 class CreateView(Executable, ClauseElement):

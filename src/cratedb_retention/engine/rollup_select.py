@@ -20,7 +20,6 @@ from cratedb_retention.engine.rollup_columns import (
     as_type,
     between,
     derive,
-    dimension_key,
     mergeable,
     metric_fields,
     own_time,
@@ -58,7 +57,7 @@ def level_select(
     grouped = sa.select(*keys, *found, rows.label("n")).group_by(*keys).subquery("g")
     dimensions = [grouped.c[f"d{i}"] for i in range(len(rollup.dimensions))]
     metrics = [column for i, metric in enumerate(rollup.metrics) for column in _columns(sql, metric, i, grouped)]
-    return sa.select(grouped.c.t, *dimensions, *metrics, grouped.c.n, dimension_key(dimensions), sa.literal(version))
+    return sa.select(grouped.c.t, *dimensions, *metrics, grouped.c.n, sa.literal(version))
 
 
 def _columns(sql: RollupSQL, metric: Metric, number: int, grouped: sa.Subquery) -> Iterator[Element]:

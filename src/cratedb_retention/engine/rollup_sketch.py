@@ -17,7 +17,6 @@ from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     as_type,
     between,
-    dimension_key,
     number,
     own_time,
     ref,
@@ -43,11 +42,11 @@ _LARGEST_DOUBLE = 1.7976931348623157e308
 def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: str) -> sa.Select[Any]:
     """The rows of the distributions for the buckets of a run, in the order of their columns."""
     rows = _raw_bins(sql, rollup, run) if rollup.from_raw else _finer_bins(sql, rollup, run)
-    dimensions = [f"d{i}" for i in range(len(rollup.dimensions))]
+    dimensions = (f"d{i}" for i in range(len(rollup.dimensions)))
     keys = [rows.c[name] for name in ("t", *dimensions, "metric", "sign", "bin")]
     count = sa.func.count() if rollup.from_raw else sa.func.sum(rows.c.n)
     grouped = sa.select(*keys, count.label("n")).group_by(*keys).subquery("g")
-    return sa.select(*grouped.c, dimension_key([grouped.c[name] for name in dimensions]), sa.literal(version))
+    return sa.select(*grouped.c, sa.literal(version))
 
 
 def countable(sql: RollupSQL, metric: Metric) -> sa.ColumnElement[bool]:

@@ -18,8 +18,8 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName
 
 # Columns of a rollup that the source does not have.
-ROW_COUNT, KEY, VERSION, PARTITION = "row_count", "dimension_key", "rollup_version", "rollup_partition"
-OWN_COLUMNS = (ROW_COUNT, KEY, VERSION, PARTITION)
+ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition"
+OWN_COLUMNS = (ROW_COUNT, VERSION, PARTITION)
 # Columns of the table with the distributions, beside time, dimensions and those above.
 SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
 # A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).

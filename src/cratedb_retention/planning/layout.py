@@ -4,7 +4,7 @@ Which columns a level's table has.
 
 from __future__ import annotations
 
-from cratedb_retention.model.rollup import KEY, ROW_COUNT, VERSION, Aggregate, Rollup, label
+from cratedb_retention.model.rollup import ROW_COUNT, VERSION, Aggregate, Rollup, label
 
 
 def expected_columns(rollup: Rollup) -> list[str]:
@@ -13,4 +13,4 @@ def expected_columns(rollup: Rollup) -> list[str]:
     for metric in rollup.metrics:
         names += [metric.named(a) for a in metric.aggregates if a is not Aggregate.PERCENTILES]
         names += [metric.m2] if metric.has(Aggregate.STDDEV) else []
-    return [*names, ROW_COUNT, KEY, VERSION]
+    return [*names, ROW_COUNT, VERSION]

@@ -1,6 +1,7 @@
 """
-Rolling up on CrateDB: an INSERT from a SELECT that replaces rows by their key, counted on both sides, since rows that
-such a statement can't store are skipped without an error; then what it did not replace is deleted.
+Rolling up on CrateDB: what is there is deleted, an INSERT from a SELECT computes it anew, and both sides are counted,
+since rows that such a statement can't store are skipped without an error. Readers see all of it with the refresh that
+comes before the counting, and nothing before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from cratedb_retention.engine.cratedb.health import check_health, check_idents
 from cratedb_retention.engine.cratedb.rollup_sql import SQL
 from cratedb_retention.engine.cratedb.sql import refresh
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.rollup import delete_statements, insert_statements, new_version, tables_of
+from cratedb_retention.engine.rollup import (
+    any_statement,
+    compute_statements,
+    delete_statements,
+    new_version,
+    tables_of,
+)
 from cratedb_retention.engine.rollup_check import (
     Beneath,
     Stored,
@@ -84,42 +91,39 @@ def _roll_up_run(database: Database, rollup: Rollup, run: Run, beneath: dict[Win
         attempt += 1
         version = new_version()
         stored = _compute(database, rollup, run, beneath, version)
-        lost = [window for window in run.windows if stored[window].counted != beneath[window]]
+        lost = [window for window in run.windows if stored[window].counted != beneath[window] or stored[window].alien]
         if not lost:
-            _delete_stale(database, rollup, run, stored, version)
             return [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
         before = beneath
         _refresh_beneath(database, rollup)
         beneath = count_beneath(database.rows, SQL, rollup, run.windows)
         if attempt == ATTEMPTS:
-            raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]].counted, beneath != before)
+            raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
 
 
-def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Beneath, moving: bool) -> RetentionError:
+def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, moving: bool) -> RetentionError:
     thing = f"table {rollup.table}, {show_window(window)}"
+    if stored.alien:
+        return PartitionChanged(thing, "somebody else writes to it", "the next run computes it again")
     if moving:
         return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
-    return DatabaseError(thing, f"{show_difference(beneath, stored)}, {ATTEMPTS} times")
+    return DatabaseError(thing, f"{show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
 
 
 def _compute(
     database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: str
 ) -> dict[Window, Stored]:
-    """Write the rows of a run, and count them."""
+    """Replace the rows of a run, and count them."""
+    _refresh_own(database, rollup)
+    if database.rows(any_statement(SQL, rollup, run)):
+        for statement in delete_statements(SQL, rollup, run):
+            database.execute(statement)
     if any(found.rows for found in beneath.values()):
         from_source = has_counters(rollup) and not database.rows(seed_statement(SQL, rollup, run))
-        for statement in insert_statements(SQL, rollup, run, version, upsert=True, seed_from_source=from_source):
+        for statement in compute_statements(SQL, rollup, run, version, from_source):
             database.execute(statement)
     _refresh_own(database, rollup)
     return count_stored(database.rows, SQL, rollup, run.windows, version)
-
-
-def _delete_stale(database: Database, rollup: Rollup, run: Run, stored: dict[Window, Stored], version: str) -> None:
-    """Groups whose rows are gone from beneath were not replaced."""
-    if any(found.stale for found in stored.values()):
-        for statement in delete_statements(SQL, rollup, run, version):
-            database.execute(statement)
-        _refresh_own(database, rollup)
 
 
 def _check_health(database: Database, step: RollUp) -> None:

@@ -13,9 +13,8 @@ from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb.rollup_sql import SQL, AddColumns, CreateCrateTable
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.rollup import SHOWN, delete_statements, insert_statements, missing_names
-from cratedb_retention.engine.rollup_columns import level_fields, level_key, sketch_fields, sketch_key
-from cratedb_retention.engine.rollup_runs import make_runs
+from cratedb_retention.engine.rollup import missing_names, replace_statements
+from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
@@ -31,10 +30,10 @@ from cratedb_retention.model.rollup_steps import (
 def create_statements(step: CreateRollup) -> list[sa.Executable]:
     """The level's table, and that with its distributions."""
     rollup = step.rollup
-    level = CreateCrateTable(rollup.table, level_fields(SQL, rollup), level_key(rollup), step.replicas)
+    level = CreateCrateTable(rollup.table, level_fields(SQL, rollup), step.replicas)
     if not rollup.sketched:
         return [level]
-    return [level, CreateCrateTable(rollup.sketch, sketch_fields(SQL, rollup), sketch_key(rollup), step.replicas)]
+    return [level, CreateCrateTable(rollup.sketch, sketch_fields(SQL, rollup), step.replicas)]
 
 
 def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executable]:
@@ -53,12 +52,8 @@ def statements(step: RollupStep) -> list[sa.Executable]:
             return alter_statements(step, step.columns)
         case ReplaceView():
             return [view_statement(SQL, step)]
-        case RollUp(rollup=rollup):
-            found: list[sa.Executable] = []
-            for run in make_runs(step.windows):
-                found += insert_statements(SQL, rollup, run, SHOWN, upsert=True)
-                found += delete_statements(SQL, rollup, run, SHOWN)
-            return found
+        case RollUp():
+            return replace_statements(SQL, step)
         case SealWindows() | RebaseRollup():
             return []
         case _:

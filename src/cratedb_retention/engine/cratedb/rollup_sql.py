@@ -77,23 +77,28 @@ SQL = CrateRollupSQL()
 
 
 class CreateCrateTable(CreateTable):
-    """``CREATE TABLE IF NOT EXISTS`` with a key, and perhaps partitions."""
+    """
+    ``CREATE TABLE IF NOT EXISTS``, perhaps with partitions.
+
+    Nothing is seen of what is written before the toolkit refreshes the table, so that readers never meet a window
+    whose rows are deleted and not yet computed anew. No primary key: one costs more than all the rest of an INSERT,
+    and can't hold NULL.
+    """
 
     inherit_cache = False
 
-    def __init__(self, table: TableName, fields: Sequence[Field], key: Sequence[str], replicas: str | None) -> None:
+    def __init__(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> None:
         super().__init__(table, fields)
-        self.key, self.replicas = tuple(key), replicas
+        self.replicas = replicas
 
 
 @compiles(CreateCrateTable)
 def _compile_create(element: CreateCrateTable, compiler: SQLCompiler, **kw: Any) -> str:
     columns = ", ".join(field_sql(compiler, field) for field in element.fields)
-    text = f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns}"
-    text += f", PRIMARY KEY ({names_sql(compiler, element.key)}))"
-    if PARTITION in element.key:
+    text = f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns})"
+    if any(field.name == PARTITION for field in element.fields):
         text += f" CLUSTERED INTO 1 SHARDS PARTITIONED BY ({names_sql(compiler, [PARTITION])})"
-    options = "column_policy = 'strict'"
+    options = "column_policy = 'strict', refresh_interval = 0"
     if element.replicas is not None:
         value = compiler.render_literal_value(element.replicas, sa.String())
         options += f", number_of_replicas = {value}"

@@ -14,7 +14,13 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.catalog import read_columns
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.duckdb.sql import AddColumn
-from cratedb_retention.engine.rollup import SHOWN, delete_statements, insert_statements, missing_names, new_version
+from cratedb_retention.engine.rollup import (
+    compute_statements,
+    delete_statements,
+    missing_names,
+    new_version,
+    replace_statements,
+)
 from cratedb_retention.engine.rollup_check import count_beneath, count_stored, show_difference, show_window
 from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
 from cratedb_retention.engine.rollup_counters import has_counters, seed_statement
@@ -57,12 +63,8 @@ def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
             return _alter_statements(database, step)
         case ReplaceView():
             return [view_statement(SQL, step)]
-        case RollUp(rollup=rollup):
-            found: list[sa.Executable] = []
-            for run in make_runs(step.windows):
-                found += delete_statements(SQL, rollup, run)
-                found += insert_statements(SQL, rollup, run, SHOWN, upsert=False)
-            return found
+        case RollUp():
+            return replace_statements(SQL, step)
         case SealWindows() | RebaseRollup():
             return []
         case _:
@@ -115,7 +117,7 @@ def _roll_up_run(connection: sa.Connection, rollup: Rollup, run: Run) -> list[Ro
     from_source = has_counters(rollup) and not query(seed_statement(SQL, rollup, run))
     for statement in (
         *delete_statements(SQL, rollup, run),
-        *insert_statements(SQL, rollup, run, version, upsert=False, seed_from_source=from_source),
+        *compute_statements(SQL, rollup, run, version, from_source),
     ):
         connection.execute(statement)
     beneath = count_beneath(query, SQL, rollup, run.windows)

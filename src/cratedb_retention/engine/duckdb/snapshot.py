@@ -111,7 +111,8 @@ def _of_partition(step: SnapshotPartition | DropArchived, *columns: sa.ColumnEle
 
 
 def _check_token(connection: sa.Connection, step: SnapshotPartition | DropArchived, columns: Sequence[Column]) -> None:
-    if connection.execute(_of_partition(step, fingerprint(row_hash(columns)))).scalar_one() != step.piece.partition.token:
+    token = connection.execute(_of_partition(step, fingerprint(row_hash(columns)))).scalar_one()
+    if token != step.piece.partition.token:
         label = show_partition(step.columns, step.piece.partition.values)
         raise PartitionChanged(
             f"table {step.table}, partition {label}",
