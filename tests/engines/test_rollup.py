@@ -63,7 +63,7 @@ def test_dimensions_do_not_run_together(lab: Lab) -> None:
     rollup = lab.level("1h", partition=None)
     lab.roll_up(rollup, *windows(START, DAY, 1))
     check_level(lab, rollup, rows, START, START + DAY)
-    assert len({row["dimension_key"] for row in lab.read(rollup.table)}) == len(names)
+    assert len(lab.read(rollup.table)) == len(names)
 
 
 def test_rows_without_time(lab: Lab) -> None:
@@ -110,7 +110,7 @@ def test_twice_is_once(lab: Lab) -> None:
     for _ in range(2):
         results.append(lab.roll_up(rollup, *windows(START, DAY, 3)))
         found = [{**row, "rollup_version": ""} for row in lab.read(rollup.table)]
-        tables.append(sorted(found, key=lambda row: (row["ts"], row["dimension_key"])))
+        tables.append(sorted(found, key=lambda row: (row["ts"], str(row["host"]))))
     assert results[0] == results[1]
     assert tables[0] == tables[1]
 

@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Tab
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
-from cratedb_retention.model.rollup import RolledUp
+from cratedb_retention.model.rollup import RolledUp, Rollup, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,9 @@ class Engine(Protocol):
 
     def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
         """The distributions in a stretch of a cascade, in one statement for each metric."""
+
+    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+        """How many raw rows the rows of a level stand for, window by window, some hundred in a statement."""
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""

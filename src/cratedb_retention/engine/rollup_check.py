@@ -81,6 +81,12 @@ def count_stored(
     return found
 
 
+def count_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+    """How many raw rows the rows of a level stand for."""
+    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, _total(ROW_COUNT)))
+    return {window: int(count) for window, (count,) in rows.items()}
+
+
 def show_window(window: Window) -> str:
     """A window for people."""
     return f"window {show(window.since)} to {show(window.until)}"

@@ -5,13 +5,14 @@ and keeps the ledger in step (laws 3, 4 and 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.instant import show
+from cratedb_retention.model.instant import from_ms, show, to_ms
+from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table
@@ -111,7 +112,7 @@ class Roller:
         return self._prepared.policies[task.policy_id or ""]
 
     def _check(self, task: Task, rollup: Rollup, windows: Iterable[Window], idents: Iterable[str]) -> None:
-        """Law 3: what is about to go is what was rolled up."""
+        """Law 3: what is about to go is what was rolled up, and the level still has it."""
         windows = list(windows)
         rows = self._store.rollups.windows(rollup.table, [window.start for window in windows])
         sources = self._look_beneath(task, rollup)(windows)
@@ -129,6 +130,31 @@ class Roller:
                 raise PartitionChanged(
                     thing, f"was written to since it was rolled up into {rollup.table}", "the next run looks again"
                 )
+
+        self._check_level(task, rollup, [w for w in windows if w.start in rows and not rows[w.start].sealed], rows)
+
+    def _check_level(
+        self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]
+    ) -> None:
+        """
+        Make sure that nobody deleted from the level what was computed: here is the last chance to do it again.
+
+        Windows that are so old that the level itself gives them up are not looked at.
+        """
+        policy = self._source_policy(task, rollup)
+        level = next((level for level in policy.levels if level.interval == rollup.interval), None)
+        limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
+        kept = [window for window in windows if limit is None or window.start >= to_ms(limit)]
+        found = self._engine.count_windows(rollup, kept)
+        lost = [window for window in kept if found[window] != rows[window.start].rows]
+        if lost:
+            self._store.rollups.doubt(rollup.table, [window.start for window in lost])
+            rolled, there = rows[lost[0].start].rows, found[lost[0]]
+            raise PartitionChanged(
+                f"table {rollup.table}, from {show(lost[0].start)}",
+                f"stands for {there:,} rows, and {rolled:,} were rolled up",
+                "the next run computes it again",
+            )
 
     def _look_beneath(self, task: Task, rollup: Rollup) -> FindSources:
         """What lies beneath a level now, for any of its windows."""

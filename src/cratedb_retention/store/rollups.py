@@ -118,6 +118,12 @@ class RollupStore:
         """Note that the rows beneath windows were deleted."""
         self._mark(table, starts, self._ledger.c.expired_at)
 
+    def doubt(self, table: TableName, starts: Iterable[int]) -> None:
+        """Note that windows are not what they were computed to be, so that the next run computes them again."""
+        self._database.refresh(self._ledger)
+        doubtful = sa.update(self._ledger).where(*self._within(table, starts))
+        self._database.execute(doubtful.values(token=""))
+
     def rebase(self, rollup: Rollup, before: int) -> None:
         """
         Seal the windows of a level that begin before an instant, and forget the others, which are computed anew.

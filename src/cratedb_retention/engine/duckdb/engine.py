@@ -21,6 +21,7 @@ from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch
+from cratedb_retention.engine.rollup_check import count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
@@ -38,6 +39,7 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -139,6 +141,10 @@ class DuckDBEngine:
     def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
         """The distributions in a stretch of a cascade."""
         return read_bins(self._database, SQL, reading, stretch)
+
+    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+        """How many raw rows the rows of a level stand for, window by window."""
+        return count_windows(self._database.rows, SQL, rollup, windows)
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""
