@@ -147,7 +147,9 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
             continue
         # A counter's first increase in a window is from the last value of the one before.
         touched = start if counts and row is not None and redone_until == start else touched
-        due = _due(start, source, row, touched, min(source.end, complete), interval.floor, zone)
+        until = min(source.end, complete)
+        more = row is not None and _has_more(below, source, row, until)
+        due = _due(start, source, row, touched, until, more, interval.floor, zone)
         if due is not None:
             state.planned[start] = due
             redone_until = source.end if due[1] == _CHANGED else None
@@ -159,6 +161,7 @@ def _due(
     row: LedgerRow | None,
     touched: int | None,
     until: int,
+    more: bool,
     floor: Callable[[int, dt.tzinfo], int],
     zone: dt.tzinfo,
 ) -> tuple[Window, str] | None:
@@ -167,6 +170,7 @@ def _due(
 
     :param touched: From where on the level beneath is about to change.
     :param until: The end of the last complete bucket.
+    :param more: Whether buckets that were not complete when it was computed may hold rows.
     """
     if until <= start:
         return None
@@ -177,10 +181,20 @@ def _due(
         stale = changed or not row.whole
         return (Window(start, source.end, start, until), _CHANGED if row.whole else _GROWN) if stale else None
     again = touched is not None and touched < row.until
-    if not changed or (until <= row.until and not again):
+    if not (changed or more) or (until <= row.until and not again):
         return None
     since = floor(max(touched or start, start), zone) if again else row.until
     return Window(start, source.end, max(start, since), until), _GROWN
+
+
+def _has_more(below: LevelState | None, source: Source, row: LedgerRow, until: int) -> bool:
+    """
+    Whether there may be rows beneath an open window that it was not computed from, though nothing was written since:
+    the change token was read while their buckets were not complete.
+    """
+    if below is None:
+        return source.rows != row.rows
+    return any(other.rows and other.start < until and row.until < other.until for other in below.rows.values())
 
 
 class _Ranges:
