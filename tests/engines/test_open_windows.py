@@ -34,3 +34,17 @@ def test_grows_when_nothing_is_written(db: Database, partitioned: bool) -> None:
     assert rolled_up(db, "2024-07-02T13:00") == (3, 0)
     assert rolled_up(db, "2024-07-03T05:00") == (4, 4)
     assert rolled_up(db, "2024-07-04T05:00") == (4, 4)
+
+
+def test_what_is_empty_by_now(db: Database) -> None:
+    """A window whose rows were deleted while the one beneath it was open is known to hold none, once that is over."""
+    db.create("readings", {"ts": TIME, "x": "DOUBLE PRECISION", "month": MONTH}, by=["month"])
+    db.insert("readings", [{"ts": at, "x": 1.0} for at in ("2024-07-01T10:00", "2024-07-03T10:00")])
+    db.policy("downsample", "readings", "2d", levels="1h:20d,1d:forever")
+    assert rolled_up(db, "2024-07-04T10:00") == (2, 2)
+    db.sql(f"DELETE FROM {db.q('readings')} WHERE ts < '2024-07-02'")
+    db.refresh("readings")
+    assert rolled_up(db, "2024-08-02T10:00") == (1, 1)
+    rollups = db.tool.store.rollups
+    windows = rollups.ledger(rollups.all()).of(db.table("readings_1d"))
+    assert sum(window.rows for window in windows.values()) == 1

@@ -15,7 +15,7 @@ from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table
+from cratedb_retention.model.rollup import Rollup, Window, level_table
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -79,8 +79,7 @@ class Roller:
         """
         tokens = self._tokens(task, step)
         result = perform(step)
-        done = [item for item in result.windows if item.window.start in tokens or item.source_rows]
-        self._store.rollups.record(step.rollup, done, {**_none(done), **tokens}, self._run_id)
+        self._store.rollups.record(step.rollup, result.windows, tokens, self._run_id)
         return result
 
     def _tokens(self, task: Task, step: RollUp) -> dict[int, str]:
@@ -179,8 +178,3 @@ class Roller:
         if own.levels or known is None:
             return own
         return self._prepared.policies.get(known.policy_id or "", own)
-
-
-def _none(done: Iterable[RolledUp]) -> Mapping[int, str]:
-    """The token of windows that nobody wrote to before they were computed: it fits nothing."""
-    return {item.window.start: "" for item in done}

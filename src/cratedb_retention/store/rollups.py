@@ -77,13 +77,19 @@ class RollupStore:
         """
         Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
 
-        :param tokens: The change tokens that were read before, by the window's start.
+        A window with nothing beneath it is noted only if it is known, so that what is known of it is not what was there
+        once.
+
+        :param tokens: The change tokens that were read before, by the window's start. One that was written to only
+            later has none; it gets one that fits nothing.
         """
         results = list(results)
         before = self.windows(rollup.table, [result.window.start for result in results])
         rows = [
-            self._row(rollup, result, tokens[result.window.start], before.get(result.window.start), run_id)
+            self._row(rollup, result, tokens.get(start, ""), before.get(start), run_id)
             for result in results
+            for start in [result.window.start]
+            if start in tokens or start in before or result.source_rows
         ]
         if before:
             self._database.execute(sa.delete(self._ledger).where(*self._within(rollup.table, before)))
