@@ -152,7 +152,7 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
         due = _due(start, source, row, touched, until, more, interval.floor, zone)
         if due is not None:
             state.planned[start] = due
-            redone_until = source.end if due[1] == _CHANGED else None
+            redone_until = source.end
 
 
 def _due(
