@@ -1,0 +1,81 @@
+"""
+Exactness of downsampling from end to end (laws 1, 3, 4, 5 and 7): whatever is written, changed and deleted, in any
+order of time, and wherever runs die, each level is what plain Python finds from all rows that were ever written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from support.benches import CrateBench, DuckBench
+from support.databases import TIME, Database
+from support.histories import History, NewRow, Shape, Turn, histories
+from support.oracle import Number
+from support.playing import play
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+# One database serves all examples; each has a table of its own.
+SHARED = settings(phases=PHASES, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.slow
+@settings(SHARED, max_examples=50)
+@given(histories(most_turns=3, most_rows=6, last_statement=120))
+def test_levels_are_exact_on_duckdb(duck: DuckBench, history: History) -> None:
+    """Each level on DuckDB is right after each run, and holds every row in the end."""
+    play(duck, history)
+
+
+@pytest.mark.slow
+@settings(SHARED, max_examples=12)
+@given(histories(most_turns=2, most_rows=6, last_statement=150))
+def test_levels_are_exact_on_cratedb(crate: CrateBench, history: History) -> None:
+    """The same on CrateDB."""
+    play(crate, history)
+
+
+@pytest.mark.parametrize("unit", ["day", ""])
+def test_increase_after_a_window_that_is_new(db: Database, unit: str) -> None:
+    """What a counter grew since a day that came late, and was empty before, is in the day after it."""
+    levels = (("1m", 30), ("1d", None))
+    counter = Number("c", "BIGINT", counter=True)
+    shape = Shape(unit, False, False, 20, levels, "UTC", ("TEXT",), (counter,), "keep")
+    turns = (Turn(1, (NewRow(26, 0, ("a", 10)),)), Turn(1, (NewRow(50, 0, ("a", 4)),)))
+    play(db, History(shape, "2024-05-10T12:00", turns))
+
+
+KINDS = {"host": "TEXT", "inside": "BOOLEAN", "floor": "INTEGER"}
+SERIES: list[dict[str, Any]] = [
+    {"host": None, "inside": None, "floor": None},
+    {"host": "a", "inside": None, "floor": None},
+    {"host": None, "inside": True, "floor": None},
+    {"host": None, "inside": None, "floor": 0},
+    {"host": "", "inside": False, "floor": 1},
+]
+
+
+@pytest.mark.parametrize("by", [["day"], ["host", "day"]])
+def test_null_dimensions_are_at_each_level(crate: CrateBench, by: list[str]) -> None:
+    """
+    Rows whose dimensions, partition columns among them, are NULL are in each level, as groups of their own. CrateDB
+    drops a row of an ``INSERT ... SELECT`` without a word if a column of its key is NULL.
+    """
+    day = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
+    crate.create("readings", {"ts": TIME, **KINDS, "x": "BIGINT", "day": day}, by=by)
+    times = ("2024-05-10T10:10:10", "2024-05-10T10:10:20", "2024-05-10T11:00:00")
+    crate.insert("readings", [{"ts": at, **one, "x": number} for number, one in enumerate(SERIES) for at in times])
+    crate.policy(
+        "downsample", "readings", "7d", levels="1m:100d,1h:200d,1d:forever", dimensions=list(KINDS), metrics=["x"]
+    )
+    assert crate.run().ok
+    assert crate.count("readings") == 0
+    for level, buckets in (("1m", [2, 1]), ("1h", [2, 1]), ("1d", [3])):
+        crate.refresh(f"readings_{level}")
+        found = crate.rows(
+            f"SELECT host, inside, floor, row_count, x_sum FROM {crate.q(f'readings_{level}')} ORDER BY x_sum, ts"
+        )
+        wanted = [[*one.values(), rows, number * rows] for number, one in enumerate(SERIES) for rows in sorted(buckets)]
+        assert sorted(found, key=str) == sorted(wanted, key=str), level

@@ -1,0 +1,235 @@
+"""
+Plays a history on a database, and looks after each run whether everything is right.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
+from cratedb_retention.model.rollup_steps import RollUp
+from support.benches import CrateBench
+from support.crashes import dying
+from support.databases import TIME, Database
+from support.exactness import Inspector
+from support.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
+from support.oracle import Buckets, moment_of, ms_of
+from support.remembered import Remembered
+from support.rollups import Row, text
+from support.sql import quoted
+
+# Longer than anything but the last level is kept, and at last than its buckets are.
+_LATER = (90 * DAY, 400 * DAY)
+_PARTITIONS = {"hour": "1h", "day": "1d", "month": "1mo"}
+
+
+def play(db: Database, history: History) -> None:
+    """Let everything happen; in the end all has expired that can, and the coarsest level still has everything."""
+    player = Player(db, history)
+    player.create()
+    try:
+        for turn in history.turns:
+            player.take(turn)
+        player.end()
+    finally:
+        player.drop()
+
+
+class Player:
+    """
+    Does what a history says, on a table of its own, and remembers it.
+
+    Attributes: ``now`` is the time in ms, UTC.
+    """
+
+    def __init__(self, db: Database, history: History) -> None:
+        self.db, self.shape = db, history.shape
+        self.now = ms_of(dt.datetime.fromisoformat(f"{history.start}+00:00"))
+        self.name = f"t{uuid.uuid4().hex[:12]}"
+        self.memory = Remembered([{} for _ in self.shape.days_kept])
+        self.look = Inspector(db, self.shape, self.name, self.memory)
+        self._written = 0
+
+    # The table
+
+    def create(self) -> None:
+        """The table and its policy."""
+        shape, numbers = self.shape, self.shape.numbers
+        by = ["d0"] * shape.by_dimension + ["part"] * bool(shape.unit)
+        part = {"part": self._partition()} if shape.unit else {}
+        self.db.create(self.name, {"id": "BIGINT", "ts": TIME, **shape.columns, **part}, by=by)
+        self.db.policy(
+            "downsample",
+            self.name,
+            _period(shape.raw),
+            levels=",".join(f"{interval}:{_period(days)}" for interval, days in shape.levels),
+            time_zone=shape.zone,
+            dimensions=[f"d{i}" for i in range(len(shape.dimensions))],
+            metrics=[number.name for number in numbers],
+            counters=[number.name for number in numbers if number.counter],
+            exclude=["id"],
+            late=shape.late,
+        )
+
+    def _partition(self) -> str:
+        """The partition column, as each database writes it."""
+        unit, zone = self.shape.unit, self._partition_zone
+        if zone == "UTC":
+            expression = f"date_trunc('{unit}', ts)"
+        elif isinstance(self.db, CrateBench):
+            expression = f"date_trunc('{unit}', '{zone}', ts)"
+        else:
+            expression = f"timezone('{zone}', date_trunc('{unit}', timezone('{zone}', ts)))"
+        return f"{TIME} GENERATED ALWAYS AS ({expression})"
+
+    @property
+    def _partition_zone(self) -> str:
+        return self.shape.zone if self.shape.local else "UTC"
+
+    def drop(self) -> None:
+        """All there is, so that the next one begins with nothing."""
+        for stored in self.db.tool.policies():
+            self.db.tool.delete_policy(stored.policy.id or "")
+        if any(known.rollup.source.name == self.name for known in self.look.ledger().rollups.values()):
+            self.db.tool.drop_rollups(self.name, self.db.schema)
+        self.db.sql(f"DROP TABLE {self.db.q(self.name)}")
+
+    # Turns
+
+    def take(self, turn: Turn) -> None:
+        """A turn, and a look at what there is then."""
+        self.now += turn.hours * HOUR
+        self.write(turn.rows)
+        for edit in turn.edits:
+            self.edit(edit)
+        if turn.crash is not None:
+            self.crash(turn.crash)
+            self.look.check_sealed(self.now)
+            self.write(turn.afterwards)
+        self.run(turn.amid)
+        self.check()
+
+    def end(self) -> None:
+        """Much later."""
+        for later in _LATER:
+            self.now += later
+            self.run()
+            self.check()
+        for level, days in enumerate(self.shape.days_kept):
+            if level and days is None:
+                assert self.look.total(level) == len(self.memory.reached[level])
+        if self.shape.late == "drop" and self.shape.raw is not None:
+            assert self.look.raw() == []
+
+    def check(self) -> None:
+        """Everything."""
+        self.look.check_raw(self.now)
+        self.look.check_sealed(self.now)
+        self.look.check(self.now)
+
+    def run(self, amid: Sequence[NewRow] = ()) -> None:
+        """A run that goes well. If somebody writes in the middle of it, another one follows."""
+        if amid:
+            self._run_disturbed(amid)
+        self._run()
+
+    def _run(self, observers: Sequence[Observer] = ()) -> None:
+        self.db.time.set(moment_of(self.now).isoformat())
+        report = self.db.tool.run(observers=observers)
+        assert report.ok, [row["error"] for row in self.db.journal() if row["error"]]
+
+    def _run_disturbed(self, rows: Sequence[NewRow]) -> None:
+        """
+        Rows are written after the first windows were computed. What this run has sealed by its end they can't reach.
+        """
+        made: list[Row] = []
+
+        def write(event: RunEvent) -> None:
+            if not made and isinstance(event, StepFinished) and isinstance(event.step, RollUp):
+                made.extend(self._insert(rows))
+
+        self._run([write])
+        self._remember(made)
+
+    def crash(self, after: int) -> None:
+        """A run that dies after so many statements."""
+        self.db.time.set(moment_of(self.now).isoformat())
+        retention = self.db.retention()
+        with dying(retention.engine.database.engine, after):
+            retention.run()
+        retention.close()
+
+    # Rows
+
+    def write(self, rows: Iterable[NewRow]) -> None:
+        """New rows; none while partitions are frozen, since CrateDB refuses them then, and the writer knows."""
+        self._remember(self._insert(rows))
+
+    def _insert(self, rows: Iterable[NewRow]) -> list[Row]:
+        made = [self._made(row) for row in rows]
+        if not made or self._is_frozen():
+            return []
+        self.db.insert(self.name, [{**_sent(row), "ts": text(row["ts"])} for row in made])
+        return made
+
+    def _remember(self, rows: Iterable[Row]) -> None:
+        windows = self.look.windows(self.look.ledger())
+        for row in rows:
+            self.memory.change(row, row, windows)
+
+    def _made(self, row: NewRow) -> Row:
+        self._written += 1
+        ts = self.now - row.hours * HOUR
+        return {"id": self._written, "ts": ts - ts % HOUR + row.shift, **self._named(row.values)}
+
+    def _named(self, values: Values) -> Row:
+        return dict(zip(self.shape.columns, values, strict=True))
+
+    def edit(self, edit: Edit) -> None:
+        """
+        Change or delete a row that is there.
+
+        The last row of a partition, or of a bucket of a plain table, stays: where all rows are gone the rollup is kept,
+        since most likely they were expired.
+        """
+        there = [self.memory.reached[0][number] for number in sorted(self.look.raw())]
+        if not there or self._is_frozen():
+            return
+        row = there[edit.which % len(there)]
+        windows = self.look.windows(self.look.ledger())
+        if edit.values is not None:
+            self._update(row, self._named(edit.values), windows)
+        elif sum(self._place(other) == self._place(row) for other in there) > 1:
+            self.db.sql(f"DELETE FROM {self.db.q(self.name)} WHERE id = ?", [row["id"]])
+            self.memory.change(row, None, windows)
+        self.db.refresh(self.name)
+
+    def _update(self, row: Row, values: Row, windows: Any) -> None:
+        if self.shape.by_dimension:
+            del values["d0"]  # A partition column can't be changed.
+        setting = ", ".join(f"{quoted(name)} = ?" for name in values)
+        sent = [*_sent(values).values(), row["id"]]
+        self.db.sql(f"UPDATE {self.db.q(self.name)} SET {setting} WHERE id = ?", sent)
+        self.memory.change(row, {**row, **values}, windows)
+
+    def _place(self, row: Row) -> tuple[Any, ...]:
+        """The partition that a row lies in, or its bucket."""
+        if not self.shape.unit:
+            return Buckets(self.shape.levels[0][0], self.shape.zone)(row["ts"])
+        start, _ = Buckets(_PARTITIONS[self.shape.unit], self._partition_zone)(row["ts"])
+        return (start, row["d0"]) if self.shape.by_dimension else (start,)
+
+    def _is_frozen(self) -> bool:
+        return isinstance(self.db, CrateBench) and self.db.frozen(self.name) > 0
+
+
+def _period(days: int | None) -> str:
+    return "forever" if days is None else f"{days}d"
+
+
+def _sent(row: Row) -> Row:
+    """Values as both databases take them: JSON has no NaN."""
+    return {name: "NaN" if value != value else value for name, value in row.items()}  # noqa: PLR0124
