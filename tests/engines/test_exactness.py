@@ -47,6 +47,14 @@ def test_increase_after_a_window_that_is_new(db: Database, unit: str) -> None:
     play(db, History(shape, "2024-05-10T12:00", turns))
 
 
+def test_view_shows_a_week_across_months_once(db: Database) -> None:
+    """A week that lasts into a month whose raw rows are there is shown as a week, and not these rows as well."""
+    levels = (("6h", 20), ("1w", None))
+    shape = Shape("month", False, False, 2, levels, "UTC", (), (Number("m0", "BIGINT"),), "keep")
+    rows = (NewRow(360, 0, (1,)), NewRow(480, 0, (2,)))
+    play(db, History(shape, "2023-11-24T23:00", (Turn(576, rows), Turn(1, ()))))
+
+
 KINDS = {"host": "TEXT", "inside": "BOOLEAN", "floor": "INTEGER"}
 SERIES: list[dict[str, Any]] = [
     {"host": None, "inside": None, "floor": None},

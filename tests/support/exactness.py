@@ -97,11 +97,20 @@ class Inspector:
                 if window.whole and not any(window.start <= ts < window.end for ts in waiting):
                     assert window.rows == len(self.memory.within(level, window)), (level, window)
 
+    def check_view(self) -> None:
+        """The view shows each row once; of those that came too late for a level it need not show all."""
+        first, *others = self.memory.reached
+        if all(other == first for other in others):
+            assert self._sum(f"{self.name}_all") == len(first)
+
     def total(self, level: int) -> int:
         """How many raw rows a level says that it was made of."""
         table = self.table(level)
         self.db.refresh(table.name)
-        return int(self.db.rows(f"SELECT coalesce(sum(row_count), 0) FROM {self.db.q(table.name)}")[0][0])
+        return self._sum(table.name)
+
+    def _sum(self, name: str) -> int:
+        return int(self.db.rows(f"SELECT coalesce(sum(row_count), 0) FROM {self.db.q(name)}")[0][0])
 
     def _is_expired(self, ts: int, table: int, now: int) -> bool:
         days = self.shape.days_kept[table]

@@ -129,6 +129,7 @@ class Player:
         self.look.check_raw(self.now)
         self.look.check_sealed(self.now)
         self.look.check(self.now)
+        self.look.check_view()
 
     def run(self, amid: Sequence[NewRow] = ()) -> None:
         """A run that goes well. If somebody writes in the middle of it, another one follows."""

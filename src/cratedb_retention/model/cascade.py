@@ -71,6 +71,11 @@ class Interval:
             return start + self.seconds * 1000
         return _midnight(_following(from_ms(start).astimezone(zone).date(), self.unit), zone)
 
+    def ceiling(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
+        """The first start (ms, UTC) of an interval at or after an instant (ms, UTC)."""
+        floor = self.floor(instant, zone)
+        return instant if floor == instant else self.end(floor, zone)
+
     def fits_into(self, other: Interval, zone: dt.tzinfo = dt.UTC) -> bool:
         """Tell whether each interval of the other one consists of whole ones of these."""
         if self.seconds and other.seconds:

@@ -62,15 +62,9 @@ def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Span
             f"step {step}", f"it gives {points:,.0f} points, more than {MOST_POINTS:,}", "choose a longer one"
         )
     try:
-        return step.floor(start, zone), _ceiling(end, step, zone)
+        return step.floor(start, zone), step.ceiling(end, zone)
     except OverflowError:
         raise InvalidInput("range", "it reaches the end of the calendar", "choose another") from None
-
-
-def _ceiling(instant: int, interval: Interval, zone: dt.tzinfo) -> int:
-    """The first bucket's start at or after an instant."""
-    floor = interval.floor(instant, zone)
-    return instant if floor == instant else interval.end(floor, zone)
 
 
 def find_stretches(
@@ -130,8 +124,8 @@ def whole_part(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward:
         return _cut(holding.start, holding.end, start, end)
     interval = holding.rollup.interval
     if outward:
-        start, end = interval.floor(start, zone), _ceiling(end, interval, zone)
-    own_start = None if holding.start is None else _ceiling(holding.start, interval, zone)
+        start, end = interval.floor(start, zone), interval.ceiling(end, zone)
+    own_start = None if holding.start is None else interval.ceiling(holding.start, zone)
     own_end = None if holding.end is None else interval.floor(holding.end, zone)
     return _cut(own_start, own_end, start, end)
 

@@ -5,11 +5,12 @@ The view over the raw rows and all levels of a cascade: each stretch of time fro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.plan import Task
-from cratedb_retention.model.rollup import view_name
+from cratedb_retention.model.rollup import Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import Cascade
 
@@ -33,16 +34,30 @@ def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -
     """Which table the view shows for which stretch of time, oldest first."""
     parts: list[ViewPart] = []
     end: int | None = None
-    tables: list[tuple[TableName, str]] = [(cascade.source, "")]
-    tables += [(level.rollup.table, str(level.rollup.interval)) for level in cascade.levels]
-    for table, interval_text in tables:
+    tables: list[tuple[TableName, Rollup | None]] = [(cascade.source, None)]
+    tables += [(level.rollup.table, level.rollup) for level in cascade.levels]
+    for table, rollup in tables:
         about_to = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
         gone = ledger.held_from(cascade.source, table)
         start = max([*about_to, *([] if gone is None else [gone])], default=None)
         if end is not None and start is not None and start >= end:
             continue
-        parts.append(ViewPart(table, interval_text, start, end))
+        if end is not None and rollup is not None:
+            end = rollup.interval.ceiling(end, rollup.tzinfo)
+            parts = _from(end, parts)
+        parts.append(ViewPart(table, str(rollup.interval) if rollup else "", start, end))
         if start is None:
             break
         end = start
     return tuple(reversed(parts))
+
+
+def _from(start: int, parts: Sequence[ViewPart]) -> list[ViewPart]:
+    """
+    What finer tables show, if it begins with a whole bucket of the coarser one before it. The bucket in the middle of
+    which they begin is shown as a whole, so their rows in it would be there twice.
+
+    :param parts: Finest first.
+    """
+    left = [part for part in parts if part.end is None or part.end > start]
+    return [*left[:-1], replace(left[-1], start=start)]
