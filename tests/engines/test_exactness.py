@@ -22,7 +22,8 @@ SHARED = settings(phases=PHASES, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.slow
-@settings(SHARED, max_examples=50)
+@pytest.mark.timeout(900)
+@settings(SHARED, max_examples=40)
 @given(histories(most_turns=3, most_rows=6, last_statement=120))
 def test_levels_are_exact_on_duckdb(duck: DuckBench, history: History) -> None:
     """Each level on DuckDB is right after each run, and holds every row in the end."""
@@ -30,7 +31,8 @@ def test_levels_are_exact_on_duckdb(duck: DuckBench, history: History) -> None:
 
 
 @pytest.mark.slow
-@settings(SHARED, max_examples=12)
+@pytest.mark.timeout(900)
+@settings(SHARED, max_examples=10)
 @given(histories(most_turns=2, most_rows=6, last_statement=150))
 def test_levels_are_exact_on_cratedb(crate: CrateBench, history: History) -> None:
     """The same on CrateDB."""
