@@ -324,3 +324,22 @@ def test_verify_and_fetch(readings: Database) -> None:
     readings.refresh("readings_1h")
     differences = readings.tool.verify_rollups("readings", readings.schema)
     assert {d.what for d in differences} >= {"row_count", "x_sum"}
+
+
+def test_raw_rows_stay_for_a_level_that_was_robbed(readings: Database) -> None:
+    """Rows that somebody deleted from a level are computed again before the raw rows beneath them go (law 3)."""
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    run(readings)
+    readings.sql(f"DELETE FROM {readings.q('readings_1h')} WHERE x_sum = 4")
+    assert total(readings, "readings_1h") == 63 - 4
+    policy = readings.tool.policies()[0].policy
+    readings.tool.edit_policy(policy.id or "", {"retention_period": "7d"})
+    report = readings.run()
+    assert report.ok
+    assert report.deferred
+    assert readings.rows(f"SELECT count(*) FROM {readings.q('readings')} WHERE x = 4")[0][0] == 1
+    run(readings, times=3)
+    assert total(readings, "readings_1h") == 63
+    assert total(readings, "readings_1d") == 63
+    assert readings.rows(f"SELECT count(*) FROM {readings.q('readings')} WHERE x = 4")[0][0] == 0
+    assert steps(readings) == []
