@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -44,12 +46,14 @@ class Database:
         self.refreshes = refreshes
         self.row_version = tuple(row_version)
         self.statements = 0
+        self._counting = threading.Lock()
         self._translate = translate
         self._options: dict[str, Any] = {}
         sa.event.listen(engine, "before_cursor_execute", self._count)
 
     def _count(self, *args: Any) -> None:
-        self.statements += 1
+        with self._counting:
+            self.statements += 1
 
     def brief(self) -> Database:
         """
@@ -106,6 +110,18 @@ class Database:
             text = self.render(statement) if statement is not None else ""
             logger.debug("failed: %s", text, exc_info=True)
             raise self._translate(error, text) from error
+
+    def together(self, *works: Callable[[], Any]) -> list[Any]:
+        """
+        Do several pieces of reading, and return what each gives: at once on a server, where each waits for its answer
+        most of the time; one after the other in a file.
+
+        :raises RetentionError: the first that any of them meets.
+        """
+        if not self.refreshes or len(works) < 2:
+            return [work() for work in works]
+        with ThreadPoolExecutor(len(works), thread_name_prefix="reading") as pool:
+            return [found.result() for found in [pool.submit(work) for work in works]]
 
     def refresh(self, *tables: sa.Table) -> None:
         """Make what was written to tables visible to the next query, all in one statement."""

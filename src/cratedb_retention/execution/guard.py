@@ -27,14 +27,17 @@ class Guard:
 
         :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
         """
-        if task.policy_id is not None:
-            version = self._store.policies.version_of(task.policy_id)
-            if version != self._prepared.versions.get(task.policy_id):
-                thing = f"policy {task.policy_id}"
-                raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
+        policy_id = task.policy_id
+        version, holds = self._store.read_together(
+            lambda: None if policy_id is None else self._store.policies.version_of(policy_id),
+            # Not refreshed: whoever places a hold by the toolkit makes it visible himself.
+            lambda: self._store.holds.active(refresh=False),
+        )
+        if policy_id is not None and version != self._prepared.versions.get(policy_id):
+            thing = f"policy {policy_id}"
+            raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
         default = self._prepared.catalog.capabilities.default_schema
-        # Not refreshed: whoever places a hold by the toolkit makes it visible himself.
-        for hold in self._store.holds.active(refresh=False):
+        for hold in holds:
             if hold.id in self._prepared.holds:
                 continue
             if find_tables(hold.table_schema or default, hold.table_name, [task.table]):

@@ -86,10 +86,13 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     selection = selection or Selection()
     _require_whole(store, engine.unwell(store.schema))
     store.refresh()
-    stored, damaged = store.policies.all(refresh=False)
-    holds, frozen = store.holds.active(refresh=False), store.freezes.all(refresh=False)
+    (stored, damaged), holds, frozen, rollups = store.read_together(
+        lambda: store.policies.all(refresh=False),
+        lambda: store.holds.active(refresh=False),
+        lambda: store.freezes.all(refresh=False),
+        lambda: store.rollups.all(refresh=False),
+    )
     policies = [item.policy for item in stored]
-    rollups = store.rollups.all(refresh=False)
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
     _require_whole(store, catalog.unwell)
     downsampling = any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies)

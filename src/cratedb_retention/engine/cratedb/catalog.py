@@ -5,14 +5,14 @@ Reads CrateDB's catalog: at most seven statements, nine for downsampling, howeve
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.keys import with_keys
+from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
@@ -38,7 +38,6 @@ CAPABILITIES = Capabilities(
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
-_Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 # Names in one statement; where more are wanted, whole schemas are read.
 NAMES = 500
 # How often, and after which pause, missing shards are looked for again.
@@ -52,24 +51,31 @@ def read_catalog(
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
-    partitioned_by, closed = _read_tables(database, within, wanted)
-    columns = _read_columns(database, within, partitioned_by)
-    moves, archives = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens"))
-    facts = _read_shards(database, within, moves)
+    moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
+    (partitioned_by, closed), columns, facts, found, keys, replicas, nodes, repositories = database.together(
+        lambda: _read_tables(database, within, wanted),
+        lambda: _read_columns(database, within),
+        lambda: _read_shards(database, within, moves),
+        lambda: database.rows(_partitions_statement(within)),
+        lambda: read_keys(database, within) if keyed else {},
+        lambda: read_replicas(database, within) if keyed else {},
+        lambda: _read_nodes(database) if moves else {},
+        lambda: _read_repositories(database) if archives else frozenset(),
+    )
     unwell = _add_health(database, clock, within, own_schema, facts)
-    partitions = _read_partitions(database, within, partitioned_by, facts)
+    partitions = _make_partitions(found, partitioned_by, facts)
     tables = {
-        name: _make_table(name, columns[name], by, partitions[name], facts, name in closed)
+        name: replace(
+            _make_table(name, columns[name], by, partitions[name], facts, name in closed),
+            primary_key=keys.get(name, ()),
+            replicas=replicas.get(name),
+        )
         for name, by in partitioned_by.items()
     }
-    if any(selector.keys for selector in selectors):
-        tables = with_keys(database, tables)
-    nodes = _read_nodes(database) if moves else {}
-    repositories = _read_repositories(database) if archives else frozenset()
     return Catalog(CAPABILITIES, tables, nodes, repositories, unwell)
 
 
-def _within(selectors: Iterable[Selector]) -> _Within:
+def _within(selectors: Iterable[Selector]) -> Within:
     """Restrict statements to the schemas and tables that are wanted, as far as they are named without wildcards."""
     names: dict[str, set[str]] = defaultdict(set)
     for selector in selectors:
@@ -84,7 +90,7 @@ def _within(selectors: Iterable[Selector]) -> _Within:
 
 
 def _read_tables(
-    database: Database, within: _Within, wanted: Callable[[TableName], bool]
+    database: Database, within: Within, wanted: Callable[[TableName], bool]
 ) -> tuple[dict[TableName, tuple[str, ...]], set[TableName]]:
     """The tables that are wanted, with their partition columns; and those of them that are closed."""
     names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
@@ -99,9 +105,7 @@ def _read_tables(
     )
 
 
-def _read_columns(
-    database: Database, within: _Within, tables: Collection[TableName]
-) -> dict[TableName, dict[str, Column]]:
+def _read_columns(database: Database, within: Within) -> dict[TableName, dict[str, Column]]:
     names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression", "ordinal_position")
     c = system_table("information_schema", "columns", *names).c
     statement = (
@@ -111,9 +115,7 @@ def _read_columns(
     )
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
     for schema, name, column, data_type, expression in database.rows(statement):
-        table = TableName(schema, name)
-        if table in tables:
-            found[table][column] = Column(column, data_type, kind_of(data_type), expression)
+        found[TableName(schema, name)][column] = Column(column, data_type, kind_of(data_type), expression)
     return found
 
 
@@ -144,7 +146,7 @@ class _ShardFacts:
 _NO_SHARDS = _ShardFacts(settled=False)
 
 
-def _read_shards(database: Database, within: _Within, moves: bool) -> dict[_PartitionId, _ShardFacts]:
+def _read_shards(database: Database, within: Within, moves: bool) -> dict[_PartitionId, _ShardFacts]:
     """
     What the shards say.
 
@@ -178,7 +180,7 @@ def _read_shards(database: Database, within: _Within, moves: bool) -> dict[_Part
 
 
 def _add_health(
-    database: Database, clock: Clock, within: _Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
+    database: Database, clock: Clock, within: Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
 ) -> frozenset[TableName]:
     """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
     h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
@@ -196,22 +198,24 @@ def _add_health(
     return frozenset(TableName(schema, table) for schema, table, _, _ in rows)
 
 
-def _read_partitions(
-    database: Database,
-    within: _Within,
-    partitioned_by: Mapping[TableName, Sequence[str]],
-    facts: Mapping[_PartitionId, _ShardFacts],
-) -> dict[TableName, list[Partition]]:
+def _partitions_statement(within: Within) -> sa.Select[Any]:
     names = ("table_schema", "table_name", "partition_ident", "values", "closed", "settings")
     p = system_table("information_schema", "table_partitions", *names).c
     # Settings are large: of 100,000 partitions only what is needed may travel.
     frozen: sa.ColumnElement[Any] = sa.literal_column("settings['blocks']['write']")
     requires: sa.ColumnElement[Any] = sa.literal_column("settings['routing']['allocation']['require']")
-    statement = sa.select(
-        p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires
-    ).where(within(p.table_schema, p.table_name))
+    return sa.select(p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires).where(
+        within(p.table_schema, p.table_name)
+    )
+
+
+def _make_partitions(
+    rows: Iterable[Sequence[Any]],
+    partitioned_by: Mapping[TableName, Sequence[str]],
+    facts: Mapping[_PartitionId, _ShardFacts],
+) -> dict[TableName, list[Partition]]:
     found: dict[TableName, list[Partition]] = defaultdict(list)
-    for schema, name, ident, by_column, closed, is_frozen, required in database.rows(statement):
+    for schema, name, ident, by_column, closed, is_frozen, required in rows:
         table = TableName(schema, name)
         if table in partitioned_by:
             values = tuple([by_column[column] for column in partitioned_by[table]])
