@@ -1,6 +1,6 @@
 """
-Rolling up a month of raw rows into hours and days, beside one hand-written INSERT ... SELECT for each; and a run that
-finds nothing to roll up.
+Rolling up a month of raw rows into minutes, hours and days, beside one hand-written INSERT ... SELECT for each; then a
+run that finds nothing to do, an hour more, and rows that come late.
 """
 
 from __future__ import annotations
@@ -17,54 +17,82 @@ from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, seconds
 from cratedb_retention import Retention
 
-DAYS, PER_DAY, HOSTS = 30, 20_000, 20
-CUTOFF = dt.datetime(2020, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=DAYS)
+DAYS, HOSTS, DAY_MS = 30, 20, 86_400_000
+EMBEDDED_ROWS, SERVER_ROWS = 20_000_000, 2_000_000
+START_MS = 1_577_836_800_000
+CUTOFF = dt.datetime.fromtimestamp(START_MS / 1000, dt.UTC) + dt.timedelta(days=DAYS)
+HOUR = dt.timedelta(hours=1)
 TIME = "TIMESTAMP WITH TIME ZONE"
 SCHEMA, EXT = "bench_rollups", "bench_rollups_ext"
 GOAL = Goal(ratio=1.2)
-VALUES = "min(x), max(x), sum(x), count(x), min_by(x, ts), max_by(x, ts), count(*)"
+VALUES = "min(x), max(x), sum(x), avg(x), count(x), min_by(x, ts), max_by(x, ts), count(*)"
+MERGED = "min(a), max(b), sum(c), sum(c) / sum(n), sum(n), min_by(f, ts), max_by(l, ts), sum(r)"
+COLUMNS = "a DOUBLE PRECISION, b DOUBLE PRECISION, c DOUBLE PRECISION, v DOUBLE PRECISION, n BIGINT"
+LEVELS = (("minute", "raw", VALUES), ("hour", "by_minute", MERGED), ("day", "by_hour", MERGED))
+LATE_DAYS = 3
 OURS, BY_HAND = "ours", "by hand"
+_KEEPS = {"retention_period": f"{2 * DAYS}d", "levels": "1m:90d,1h:1y,1d:forever", "metrics": ["x"]}
 
 
 @dataclass
 class Bench:
-    """A table of raw rows, and a policy on it."""
+    """
+    A table of raw rows, and a policy on it.
+
+    :param bucket: The start of a bucket in SQL, by its unit.
+    :param series: Whole numbers from 0 up to one number in SQL, as ``g(i)``.
+    :param moment: An instant in SQL, from one of milliseconds.
+    """
 
     retention: Retention
+    rows: int
     bucket: Callable[[str], str]
-    schema: str
+    series: Callable[[int], str]
+    moment: Callable[[str], str]
 
     def run(self, sql: str) -> None:
         """Execute SQL."""
         self.retention.engine.database.transact(lambda connection: connection.exec_driver_sql(sql))
 
-    def ours(self) -> float:
-        """Roll everything up, into new tables."""
-        if self.retention.store.rollups.all():
-            self.retention.drop_rollups("raw", self.schema)
+    def fill(self, start: int, length: int, rows: int) -> None:
+        """Add rows, spread evenly over a stretch of time (ms)."""
+        moment = self.moment(f"CAST({start} + g.i * {length / rows} AS BIGINT)")
+        values = f"SELECT {moment}, 'host-' || (g.i % {HOSTS}), random() FROM {self.series(rows)}"
+        self.run(f"INSERT INTO {SCHEMA}.raw (ts, host, x) {values}")
+        self.refresh("raw")
+
+    def refresh(self, table: str) -> None:
+        """Make what was written visible, where that takes a statement."""
+        if self.retention.engine.database.refreshes:
+            self.retention.engine.database.refresh_name(f"{SCHEMA}.{table}")
+
+    def roll_up(self, cutoff: dt.datetime) -> float:
+        """Run, which must go well."""
         started = time.perf_counter()
-        report = self.retention.run(cutoff=CUTOFF)
+        report = self.retention.run(cutoff=cutoff)
         taken = time.perf_counter() - started
-        if not report.ok or self.retention.verify_rollups("raw", self.schema):
+        if not report.ok or self.retention.verify_rollups("raw", SCHEMA):
             raise RuntimeError(f"not everything was rolled up: {report}")
         return taken
 
+    def ours(self) -> float:
+        """Roll everything up, into new tables."""
+        if self.retention.store.rollups.all():
+            self.retention.drop_rollups("raw", SCHEMA)
+        return self.roll_up(CUTOFF)
+
     def by_hand(self) -> float:
-        """The same two tables by the best SQL that does the same: days are computed from hours."""
-        for name in ("h", "d"):
-            self.run(f"DROP TABLE IF EXISTS {self.schema}.{name}")
-            columns = f"ts {TIME}, host TEXT, a DOUBLE PRECISION, b DOUBLE PRECISION, c DOUBLE PRECISION, n BIGINT"
-            self.run(f"CREATE TABLE {self.schema}.{name} ({columns}, f DOUBLE PRECISION, l DOUBLE PRECISION, r BIGINT)")
-        raw = f"SELECT {self.bucket('hour')}, host, {VALUES} FROM {self.schema}.raw GROUP BY 1, 2"
-        merged = "min(a), max(b), sum(c), sum(n), min_by(f, ts), max_by(l, ts), sum(r)"
-        days = f"SELECT {self.bucket('day')}, host, {merged} FROM {self.schema}.h GROUP BY 1, 2"
-        insert = "INSERT INTO {schema}.{table} (ts, host, a, b, c, n, f, l, r) {query}"
+        """The same columns by the best SQL that computes them: hours from minutes, and days from hours."""
+        for unit, _, _ in LEVELS:
+            self.run(f"DROP TABLE IF EXISTS {SCHEMA}.by_{unit}")
+            columns = f"ts {TIME}, host TEXT, {COLUMNS}, f DOUBLE PRECISION, l DOUBLE PRECISION, r BIGINT"
+            self.run(f"CREATE TABLE {SCHEMA}.by_{unit} ({columns})")
 
         def work() -> None:
-            self.run(insert.format(schema=self.schema, table="h", query=raw))
-            if self.retention.engine.database.refreshes:
-                self.retention.engine.database.refresh_name(f"{self.schema}.h")
-            self.run(insert.format(schema=self.schema, table="d", query=days))
+            for unit, beneath, values in LEVELS:
+                query = f"SELECT {self.bucket(unit)}, host, {values} FROM {SCHEMA}.{beneath} GROUP BY 1, 2"
+                self.run(f"INSERT INTO {SCHEMA}.by_{unit} (ts, host, a, b, c, v, n, f, l, r) {query}")
+                self.refresh(f"by_{unit}")
 
         return seconds(work)
 
@@ -76,34 +104,47 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
 
 
 def _on(surroundings: Surroundings, bench: Bench, product: str) -> Iterator[Line]:
-    policy = {"retention_period": f"{2 * DAYS}d", "levels": "1h:1y,1d:forever", "metrics": ["x"]}
     bench.retention.setup()
-    bench.retention.create_policy(strategy="downsample", table_schema=bench.schema, table_name="raw", **policy)
+    bench.retention.create_policy(strategy="downsample", table_schema=SCHEMA, table_name="raw", **_KEEPS)
     taken = by_turns(surroundings.repeat(3), {OURS: bench.ours, BY_HAND: bench.by_hand})
-    what = f"roll up {DAYS * PER_DAY:,} rows of {DAYS} days into hours and days, {product}"
+    what = f"roll up {bench.rows:,} rows of {DAYS} days into minutes, hours and days, {product}"
     yield Line(what, taken[OURS], taken[BY_HAND], None, GOAL, "counted (law 5) and noted window by window")
+    if product == "DuckDB":
+        bench.run("SET memory_limit = '512MB'")
+        yield Line("the same in 512 MB of memory, DuckDB", bench.ours(), taken[BY_HAND])
+        bench.run("RESET memory_limit")
     before = statements(bench.retention)
     idle = seconds(lambda: bench.retention.run(cutoff=CUTOFF))
     yield Line(f"nothing to roll up, {product}", idle, None, statements(bench.retention) - before)
+    yield from _more(bench, product)
     bench.retention.close()
+
+
+def _more(bench: Bench, product: str) -> Iterator[Line]:
+    """New rows cost what there is of them, late ones what lies in the windows that they touch."""
+    hourly = bench.rows // DAYS // 24
+    bench.fill(START_MS + DAYS * DAY_MS, DAY_MS // 24, hourly)
+    yield Line(f"roll up an hour more, {hourly:,} rows, {product}", bench.roll_up(CUTOFF + HOUR))
+    for days in (1, LATE_DAYS):
+        for day in range(days):
+            bench.fill(START_MS + (7 * days + day) * DAY_MS, DAY_MS, 100)
+        words = "a day" if days == 1 else f"{days} days"
+        yield Line(f"roll up anew {words} with late rows, {product}", bench.roll_up(CUTOFF + HOUR))
 
 
 def _duckdb(surroundings: Surroundings) -> Bench:
     day = f"day {TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
-    count = DAYS * PER_DAY
-    rows = (
-        f"SELECT TIMESTAMPTZ '2020-01-01 00:00:00+00' + to_milliseconds(i * {86_400_000 // PER_DAY}::BIGINT),"
-        f" 'host-' || (i % {HOSTS}), random() FROM range({count}) r(i)"
+    table = f"CREATE TABLE {SCHEMA}.raw (ts {TIME}, host TEXT, x DOUBLE, {day})"
+    uri = new_file(surroundings.directory(), (f"CREATE SCHEMA {SCHEMA}", table))
+    bench = Bench(
+        Retention(uri, EXT),
+        EMBEDDED_ROWS,
+        lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)",
+        lambda count: f"range({count}) g(i)",
+        lambda ms: f"make_timestamptz({ms} * 1000)",
     )
-    uri = new_file(
-        surroundings.directory(),
-        (
-            f"CREATE SCHEMA {SCHEMA}",
-            f"CREATE TABLE {SCHEMA}.raw (ts {TIME}, host TEXT, x DOUBLE, {day})",
-            f"INSERT INTO {SCHEMA}.raw (ts, host, x) {rows}",
-        ),
-    )
-    return Bench(Retention(uri, EXT), lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)", SCHEMA)
+    bench.fill(START_MS, DAYS * DAY_MS, bench.rows)
+    return bench
 
 
 def _cratedb(surroundings: Surroundings) -> Bench:
@@ -114,13 +155,13 @@ def _cratedb(surroundings: Surroundings) -> Bench:
         f"CREATE TABLE {table} (ts {TIME}, host TEXT, x DOUBLE PRECISION, {day})"
         " CLUSTERED INTO 1 SHARDS PARTITIONED BY (day) WITH (number_of_replicas = 0)"
     )
-    start = 1_577_836_800_000
+    bench = Bench(
+        Retention(server.uri, EXT),
+        SERVER_ROWS,
+        lambda unit: f"date_trunc('{unit}', ts)",
+        lambda count: f"generate_series(0, {count - 1}) AS g(i)",
+        lambda ms: f"({ms})::{TIME}",
+    )
     for number in range(DAYS):
-        series = f"generate_series(0, {PER_DAY - 1}) AS g(i)"
-        moment = f"{start + number * 86_400_000} + g.i * {86_400_000 // PER_DAY}"
-        server.sql(
-            f"INSERT INTO {table} (ts, host, x)"
-            f" (SELECT ({moment})::{TIME}, 'host-' || (g.i % {HOSTS}), random() FROM {series})"
-        )
-    server.sql(f"REFRESH TABLE {table}")
-    return Bench(Retention(server.uri, EXT), lambda unit: f"date_trunc('{unit}', ts)", SCHEMA)
+        bench.fill(START_MS + number * DAY_MS, DAY_MS, bench.rows // DAYS)
+    return bench
