@@ -57,6 +57,19 @@ def test_view_shows_a_week_across_months_once(db: Database) -> None:
     play(db, History(shape, "2023-11-24T23:00", (Turn(576, rows), Turn(1, ()))))
 
 
+def test_late_for_one_window_and_not_for_the_next(db: Database) -> None:
+    """
+    Days of New York lie across partitions of UTC: a partition whose rows are too late for one day, and are dropped, has
+    rows of the next day as well, which is sealed before they go.
+    """
+    shape = Shape(
+        "day", False, False, 1, (("1d", 14), ("1w", None)), "America/New_York", (), (Number("m0", "BIGINT"),), "drop"
+    )
+    rows = (NewRow(68, 0, (None,)), *(NewRow(0, 0, (None,)) for _ in range(3)))
+    first = Turn(4, rows, amid=(NewRow(26, 0, (None,)),))
+    play(db, History(shape, "2024-03-10T18:00", (first, Turn(1, ()), Turn(1, ()))))
+
+
 KINDS = {"host": "TEXT", "inside": "BOOLEAN", "floor": "INTEGER"}
 SERIES: list[dict[str, Any]] = [
     {"host": None, "inside": None, "floor": None},
