@@ -15,15 +15,21 @@ from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.policy import Policy, make_policy
 
 _JSON = ("where", "expected_max", "aggregates")
-_OWN = ("version", "changed_at", "changed_by")
+_OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 
 
-def policy_to_row(policy: Policy, version: int, now: dt.datetime, actor: str) -> dict[str, Any]:
-    """A policy as a row; attributes that are objects become JSON."""
+def policy_to_row(
+    policy: Policy, version: int, now: dt.datetime, actor: str, scheduled_at: dt.datetime | None = None
+) -> dict[str, Any]:
+    """
+    A policy as a row; attributes that are objects become JSON.
+
+    :param scheduled_at: Since when it has its schedule; None: since now.
+    """
     row = policy.model_dump(mode="json")
     for key in _JSON:
         row[key] = json.dumps(row[key], ensure_ascii=False) if row[key] else None
-    return {**row, "version": version, "changed_at": now, "changed_by": actor}
+    return {**row, "version": version, "changed_at": now, "changed_by": actor, "scheduled_at": scheduled_at or now}
 
 
 def row_to_policy(row: Mapping[str, Any]) -> Policy:

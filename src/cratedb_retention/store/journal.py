@@ -31,6 +31,10 @@ class Event(StrEnum):
     STEP_STARTED = "step-started"
     STEP_FINISHED = "step-finished"
     HELD = "held"
+    SLOT_STARTED = "slot-started"
+    SLOT_FINISHED = "slot-finished"
+    LEASE_TAKEN_OVER = "lease-taken-over"
+    CANCEL_REQUESTED = "cancel-requested"
 
 
 class Outcome(StrEnum):
@@ -41,6 +45,8 @@ class Outcome(StrEnum):
     DEFERRED = "deferred"
     HELD = "held"
     PROBLEM = "problem"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Entry:
     after: str | None = None
     run_id: str | None = None
     step: int | None = None
+    slot: dt.datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ the policy's version.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -164,7 +165,8 @@ class PolicyStore:
         :raises NotFound: if it is gone.
         """
         before = self._lock(policy.id or "", version)
-        row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name)
+        since = _scheduled_at(before, policy)
+        row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name, since)
         changes = {key: value for key, value in row.items() if key != "id"}
         self._conditionally(
             policy.id or "", before, lambda where: sa.update(self._table).where(*where).values(**changes)
@@ -234,6 +236,14 @@ class PolicyStore:
     def _changed(self, identifier: str, by: str | None) -> Conflict:
         who = by or "somebody else"
         return Conflict(f"policy {identifier}", f"{who} changed it in the meantime", "look at it again, then repeat")
+
+
+def _scheduled_at(before: Mapping[str, Any], policy: Policy) -> dt.datetime | None:
+    """Since when a changed policy has its schedule; None: since the change. Switched on again counts as a change."""
+    old = row_to_policy(_own(before))
+    same = all(getattr(old, name) == getattr(policy, name) for name in ("schedule", "time_zone", "jitter"))
+    since: dt.datetime | None = before["scheduled_at"] or before["changed_at"]
+    return since if same and old.enabled == policy.enabled else None
 
 
 def _check_new(policy: Policy, by_rule: Mapping[tuple[object, ...], Policy], taken: Collection[str | None]) -> None:

@@ -8,7 +8,9 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
+from cratedb_retention.store.jobs import JobStore
 from cratedb_retention.store.journal import Journal
+from cratedb_retention.store.leases import LeaseStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
@@ -34,6 +36,8 @@ class Store:
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
+        self.leases = LeaseStore(database, tables.lease, clock)
+        self.jobs = JobStore(database, tables.job, clock)
         self._is_there = False
 
     def setup(self) -> list[str]:
