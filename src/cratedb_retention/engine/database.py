@@ -94,15 +94,15 @@ class Database:
             # The dialect forgets all rows but the first of an UPDATE, so the statement is compiled here.
             compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
             values = [compiled.construct_params(dict(row)) for row in rows]
-            convert = compiled._bind_processors
+            convert: Mapping[str, Any] = compiled._bind_processors
             names = compiled.positiontup or ()
             args = [tuple(convert[n](v[n]) if n in convert else v[n] for n in names) for v in values]
             result = connection.exec_driver_sql(str(compiled), args)
+            if len(args) == 1:
+                return [result.rowcount]
             return [found["rowcount"] for found in result.context.last_result]  # type: ignore[attr-defined]
 
-        # One row alone goes as any other statement does, since the driver takes it for no list.
-        several = self._counts_each and len(rows) > 1
-        return self.transact(at_once if several else one_by_one, statement) if rows else []
+        return self.transact(at_once if self._counts_each else one_by_one, statement) if rows else []
 
     def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
         """

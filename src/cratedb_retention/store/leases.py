@@ -142,15 +142,21 @@ class LeaseStore:
         ]
         try:
             if len(rows) == 1 and self._database.row_version:
-                return self._stamped(leases[0], statement.params(rows[0]))
+                return self._stamped(leases[0], self._update_one(*pairs[0]))
             counts = self._database.execute_each(statement, rows)
         except Conflict:
             return {}
         return self._changed(leases, counts)
 
+    def _update_one(self, old: Lease, new: Lease) -> sa.Update:
+        names = self._database.row_version
+        same = [sa.column(name) == value for name, value in zip(names, old.stamp or (), strict=True)]
+        values = {name: value for name, value in self._row(new).items() if name != "policy_id"}
+        return sa.update(self._table).where(self._table.c.policy_id == old.policy_id, *same).values(values)
+
     def _stamped(self, lease: Lease, statement: Any) -> dict[str, Lease]:
         """One row alone tells its new stamp at once."""
-        names = map(sa.literal_column, self._database.row_version)
+        names: list[sa.ColumnClause[Any]] = [sa.literal_column(name) for name in self._database.row_version]
         found = self._database.rows(statement.returning(*names))
         return {lease.policy_id: replace(lease, stamp=tuple(found[0]))} if found else {}
 
