@@ -37,7 +37,7 @@ from cratedb_retention.execution.restoring import (
     verify_snapshots,
 )
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Terms, carry_out
+from cratedb_retention.execution.running import Session, Terms, carry_out
 from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -271,6 +271,7 @@ class Retention:
         selection: Selection | None = None,
         observers: Iterable[Observer] = (),
         terms: Terms | None = None,
+        session: Session | None = None,
     ) -> Report:
         """
         Do what is due, as far as no other run is at the same policies.
@@ -278,12 +279,16 @@ class Retention:
         :param prepared: What :meth:`prepare` returned; None: prepare now.
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
         :param terms: How long leases last, and how the run may be stopped.
+        :param session: A run that has its leases already; None: take those that the plan needs.
         :return: What was done; ``report.ok`` says whether all of it went well.
         :raises Cancelled: if somebody asked for the end of the run, see :meth:`cancel`.
         :raises LeaseLost: if the run was cut off, and another one may have taken over.
         """
-        prepared = prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
-        return carry_out(self.engine, self.store, self.clock, self.actor, prepared, observers, terms)
+
+        def make_plan() -> Prepared:
+            return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
+
+        return carry_out(self.engine, self.store, self.clock, self.actor, make_plan, observers, terms, session)
 
     def running(self) -> list[Job]:
         """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.schedule import Misfire, delay
-from cratedb_retention.planning.due import AHEAD, Done, Scheduled, Timetable, due_slots, newest_slot, wrong_slots
+from cratedb_retention.model.schedule import Misfire, Scheduled, delay
+from cratedb_retention.planning.due import AHEAD, Done, Timetable, due_slots, newest_slot, wrong_slots
 
 HOURLY = Scheduled("p", "0 * * * *")
 SKIPPING = replace(HOURLY, misfire=Misfire.SKIP, grace=Duration(seconds=600))

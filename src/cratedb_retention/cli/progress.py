@@ -27,14 +27,13 @@ from cratedb_retention.execution.events import (
     TakenOver,
     TaskSkipped,
 )
-from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.words import describe, plural
 
 
 @contextmanager
-def observer(prepared: Prepared, quiet: bool) -> Iterator[Observer]:
+def observer(quiet: bool) -> Iterator[Observer]:
     """Yield a function that shows events; quiet where the output is data."""
     if quiet:
         yield lambda event: None

@@ -19,7 +19,7 @@ from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.leases import Lease, Leases, LeaseStore
 
 TTL_SECONDS = 60.0
-# What the database confirmed so many seconds ago or less is not asked for again before a step.
+# What the database confirmed less than so many seconds ago is not asked for again before a step.
 FRESH_SECONDS = 1.0
 _SUCCESS = (Outcome.DONE,)
 
@@ -132,7 +132,7 @@ class LeaseHolder:
         """
         with self._lock:
             self.check_time()
-            if policy_id not in self._held or self._clock.uptime() - self._confirmed <= self._fresh:
+            if policy_id not in self._held or self._clock.uptime() - self._confirmed < self._fresh:
                 return
             self._read_back([policy_id])
 

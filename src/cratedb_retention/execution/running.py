@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.clock import Actor, Clock, name_holder
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.events import LeftOut, Observer, Report, TakenOver
 from cratedb_retention.execution.gate import Gate
 from cratedb_retention.execution.heart import Heart
 from cratedb_retention.execution.leasing import TTL_SECONDS, LeaseHolder, Taken
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.recorder import outcome_of
+from cratedb_retention.execution.recorder import outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
 from cratedb_retention.execution.tracking import Tracker
 from cratedb_retention.model.plan import Task
-from cratedb_retention.store.journal import Outcome
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.store.journal import Entry, Event, Outcome
 from cratedb_retention.store.store import Store
 
 
@@ -67,7 +69,7 @@ def carry_out(
     store: Store,
     clock: Clock,
     actor: Actor,
-    prepared: Prepared,
+    make_plan: Callable[[], Prepared],
     observers: Iterable[Observer] = (),
     terms: Terms | None = None,
     session: Session | None = None,
@@ -75,6 +77,7 @@ def carry_out(
     """
     Do what a plan says, as far as nobody else is at it.
 
+    :param make_plan: Makes the plan, or hands over one that was made.
     :param session: With the leases of a scheduled run; None: take those that the plan needs.
     :raises Cancelled: if somebody asked for the end of the run.
     :raises Stopped: if the process is to end.
@@ -82,19 +85,24 @@ def carry_out(
     :raises ConnectionLost: if the database is gone for good.
     """
     terms = terms or Terms()
-    session = session or _with_leases(new_session(store, clock, actor, terms), prepared, clock)
-    left = list(_left_out(store, prepared, session))
-    prepared = _without(prepared, left)
-    ids = {task.policy_id for task in prepared.plan.tasks} | set(session.taken.won)
-    tracker = Tracker(session.leases.run_id, clock, actor, (p for key, p in prepared.policies.items() if key in ids))
+    prepared = None if session else make_plan()
+    session = session or new_session(store, clock, actor, terms)
+    tracker = Tracker(session.leases.run_id, clock, actor)
     heart = Heart(session.leases, store.jobs, tracker, clock)
-    gate = Gate(session.leases, heart, terms.stop)
-    runner = Runner(engine, store, clock, (tracker, *observers), gate, session.leases, session.taken)
-    for policy, lease in session.taken.over.items():
-        runner.tell(TakenOver(policy, lease.holder or ""))
     with ExitStack() as stack:
         if terms.threads:
             stack.enter_context(heart.beating())
+        if prepared is None:
+            prepared = _plan_under_leases(store, session, make_plan)
+        else:
+            session = _with_leases(session, prepared, clock)
+        left = list(_left_out(store, prepared, session))
+        prepared = _without(prepared, left)
+        tracker.about(_concerned(prepared, session))
+        gate = Gate(session.leases, heart, terms.stop)
+        runner = Runner(engine, store, clock, (tracker, *observers), gate, session.leases, session.taken)
+        for policy, lease in session.taken.over.items():
+            runner.tell(TakenOver(policy, lease.holder or ""))
         try:
             report = runner.run(prepared, left)
         except BaseException as error:
@@ -102,6 +110,31 @@ def carry_out(
             raise
         heart.finish(Outcome.DONE if report.ok else Outcome.FAILED)
     return report
+
+
+def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
+    """Where not even a plan can be made, the leases are given back, and the journal says why."""
+    try:
+        return make_plan()
+    except BaseException as error:
+        outcomes = outcomes_after(error, session.taken.won)
+        slots = {policy: lease.slot for policy, lease in session.taken.won.items()}
+        with suppress(RetentionError):
+            session.leases.release(outcomes)
+            run_id, why = session.leases.run_id, str(error) or type(error).__name__
+            store.journal.write(
+                *(
+                    Entry(Event.SLOT_FINISHED, outcome, policy_id=policy, error=why, run_id=run_id, slot=slots[policy])
+                    for policy, outcome in outcomes.items()
+                ),
+                Entry(Event.RUN_FINISHED, Outcome.FAILED, message="no plan could be made", error=why, run_id=run_id),
+            )
+        raise
+
+
+def _concerned(prepared: Prepared, session: Session) -> list[Policy]:
+    ids = {task.policy_id for task in prepared.plan.tasks} | set(session.taken.won)
+    return [policy for identifier, policy in prepared.policies.items() if identifier in ids]
 
 
 def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:

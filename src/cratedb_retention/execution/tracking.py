@@ -27,15 +27,10 @@ from cratedb_retention.store.jobs import Job
 
 
 class Tracker:
-    """
-    Follows one run as an observer.
+    """Follows one run as an observer."""
 
-    :param policies: Those that the run has something to do for.
-    """
-
-    def __init__(self, run_id: str, clock: Clock, actor: Actor, policies: Iterable[Policy] = ()) -> None:
+    def __init__(self, run_id: str, clock: Clock, actor: Actor) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        policies = list(policies)
         now = clock.now()
         self._job = Job(
             run_id=run_id,
@@ -43,9 +38,14 @@ class Tracker:
             heartbeat_at=now,
             actor=actor.name,
             host=actor.host,
-            policies=tuple(policy.id or "" for policy in policies),
-            tags=tuple(sorted({tag for policy in policies for tag in policy.tags})),
         )
+
+    def about(self, policies: Iterable[Policy]) -> None:
+        """Which policies the run has something to do for."""
+        policies = list(policies)
+        tags = tuple(sorted({tag for policy in policies for tag in policy.tags}))
+        with self._lock:
+            self._job = replace(self._job, policies=tuple(policy.id or "" for policy in policies), tags=tags)
 
     def __call__(self, event: RunEvent) -> None:
         """Hear what happens."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import zoneinfo
+from dataclasses import dataclass
 from enum import StrEnum
 
 from cronsim import CronSim, CronSimError
@@ -31,6 +32,7 @@ NICKNAMES = {
 # No zone sets its clocks back by more; within that, what a clock shows does not tell which of two instants it is.
 _LONGEST_SHIFT = dt.timedelta(hours=4)
 _LONGEST_JITTER = 86_400
+_HOUR = Duration(seconds=3600)
 _ANY_DAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
@@ -39,6 +41,24 @@ class Misfire(StrEnum):
 
     CATCH_UP = "catch-up"
     SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """
+    When a policy runs by itself.
+
+    :param since: Slots before this aware instant are none of its; None: all slots are.
+    :param grace: With ``skip``, how late a run may begin.
+    """
+
+    policy_id: str
+    schedule: str
+    time_zone: str = "UTC"
+    since: dt.datetime | None = None
+    misfire: Misfire = Misfire.CATCH_UP
+    grace: Duration = _HOUR
+    jitter: Duration | None = None
 
 
 def parse_schedule(value: object) -> str:

@@ -11,30 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.schedule import Misfire, delay, following, newest
+from cratedb_retention.model.schedule import Misfire, Scheduled, delay, following, newest
 
 # A slot that was done lies so far ahead only if a clock was wrong, and was set back since.
 AHEAD = dt.timedelta(hours=1)
 _REMEMBERED = 10_000
-_HOUR = Duration(seconds=3600)
-
-
-@dataclass(frozen=True, slots=True)
-class Scheduled:
-    """
-    A policy with a schedule.
-
-    :param since: Slots before this aware instant are none of its; None: all slots are.
-    :param grace: With ``skip``, how late a run may begin.
-    """
-
-    policy_id: str
-    schedule: str
-    time_zone: str = "UTC"
-    since: dt.datetime | None = None
-    misfire: Misfire = Misfire.CATCH_UP
-    grace: Duration = _HOUR
-    jitter: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)

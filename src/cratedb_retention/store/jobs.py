@@ -60,7 +60,7 @@ class Job:
         return self.finished_at is None and self.heartbeat_at + SILENT < now
 
 
-_WRITTEN_ONCE = ("run_id", "policies", "tags", "actor", "host", "started_at", "cancel_by", "cancel_at")
+_WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
 
 
 class JobStore:
@@ -71,10 +71,8 @@ class JobStore:
 
     def begin(self, job: Job) -> None:
         """Write a run down for the first time, and forget those that ended long ago."""
-        row = asdict(job)
-        row.update(policies=list(job.policies), tags=list(job.tags))
-        self._database.execute(sa.insert(self._table).values(**row))
-        self.forget(self._clock.now() - KEPT)
+        self._database.execute(sa.insert(self._table).values(**_row(job)))
+        self.forget_old()
 
     def update(self, job: Job) -> str | None:
         """
@@ -83,13 +81,14 @@ class JobStore:
         :return: Who asked for its end, if anybody did.
         """
         c = self._table.c
-        values = {name: value for name, value in asdict(job).items() if name not in _WRITTEN_ONCE}
+        values = {name: value for name, value in _row(job).items() if name not in _WRITTEN_ONCE}
         statement = sa.update(self._table).where(c.run_id == job.run_id).values(**values).returning(c.cancel_by)
         rows = self._database.rows(statement)
         return rows[0][0] if rows else None
 
-    def forget(self, before: dt.datetime) -> None:
-        """Forget runs of which nothing was heard since an instant."""
+    def forget_old(self) -> None:
+        """Forget runs of which nothing was heard for a week."""
+        before = self._clock.now() - KEPT
         self._database.execute(sa.delete(self._table).where(self._table.c.heartbeat_at < before))
 
     def live(self) -> list[Job]:
@@ -124,6 +123,10 @@ class JobStore:
         values = {"cancel_by": by, "cancel_at": self._clock.now()}
         where = (c.run_id == job.run_id, c.cancel_by.is_(None))
         return self._database.execute(sa.update(self._table).where(*where).values(**values)) == 1
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {**asdict(job), "policies": list(job.policies), "tags": list(job.tags)}
 
 
 def _job(row: Mapping[str, Any]) -> Job:

@@ -103,6 +103,10 @@ class LeaseStore:
         stamp = tuple(row[name] for name in self._database.row_version) or (row["version"],)
         return Lease(**{column.name: row[column.name] for column in self._table.c}, stamp=stamp)
 
+    def put_right(self, leases: Leases, slots: Mapping[str, dt.datetime | None]) -> None:
+        """Note another slot as the last one that was done, where a clock was wrong."""
+        self.change((leases.of(policy), {"done_slot": slot}) for policy, slot in slots.items())
+
     def change(self, leases: Iterable[tuple[Lease, Mapping[str, Any]]]) -> dict[str, Lease]:
         """
         Change rows that still are what was read, all in one or two statements.

@@ -5,6 +5,7 @@ the policy's version.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import uuid
@@ -18,7 +19,8 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.store.codec import policy_to_row, row_to_policy
+from cratedb_retention.model.schedule import Scheduled
+from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
 from cratedb_retention.store.journal import Entry, Event, Journal
 
 # Policies in one INSERT.
@@ -78,6 +80,21 @@ class PolicyStore:
                 target = f"{row['table_schema'] or ''}.{row['table_name']}"
                 damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False, row))
         return policies, damaged
+
+    def scheduled(self) -> list[Scheduled]:
+        """
+        The policies that have a schedule and are enabled, without what only planning needs.
+
+        One whose schedule can't be read is left out; planning reports it.
+        """
+        c = self._table.c
+        columns = (c.id, c.schedule, c.time_zone, c.misfire, c.misfire_grace, c.jitter, c.scheduled_at, c.changed_at)
+        statement = sa.select(*columns).where(c.schedule.is_not(None), sa.func.coalesce(c.enabled, sa.true()))
+        found = []
+        for row in self._database.query(statement):
+            with contextlib.suppress(InvalidInput, ValueError):
+                found.append(row_to_schedule(row))
+        return found
 
     def get(self, identifier: str) -> StoredPolicy:
         """

@@ -49,6 +49,10 @@ class Store:
         t = self.tables
         self._database.refresh(t.policy, t.hold, t.freeze, t.rollup, t.ledger)
 
+    def refresh_schedules(self) -> None:
+        """Make all that tells what is due visible: policies and leases."""
+        self._database.refresh(self.tables.policy, self.tables.lease)
+
     def require(self) -> None:
         """
         Make sure that the tables are there. Once seen, they are not looked for again.
