@@ -104,9 +104,14 @@ class Retention:
         """Close the connection."""
         self.engine.close()
 
-    def setup(self) -> list[str]:
-        """Create or upgrade the toolkit's tables; says in words what was done."""
-        return self.store.setup()
+    def setup(self, journal_policy: bool = True) -> list[str]:
+        """
+        Create or upgrade the toolkit's tables; says in words what was done.
+
+        :param journal_policy: Whether a new store, or one of an older version, gets a policy that deletes what is
+            older than a year from the toolkit's own audit log.
+        """
+        return self.store.setup(journal_policy)
 
     # Policies
 

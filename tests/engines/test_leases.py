@@ -106,6 +106,7 @@ def test_the_fence_is_looked_at(db: Database) -> None:
     """A holder whose own clock stood still, as in a machine that was frozen, finds out by the fence."""
     one, other = holder(db, "one", ttl=1e9), holder(db, "other")
     one.take({"a": None})
+    db.refresh("lease", db.own_schema)
     db.sql(f"UPDATE {db.q('lease', db.own_schema)} SET expires_at = taken_at")
     db.refresh("lease", db.own_schema)
     other.take({"a": None})
