@@ -278,13 +278,14 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
 
     for module in (crate_delete, duck_delete):
         monkeypatch.setattr(module, "BATCH", 2)
-    table(db)
+    policy, other = table(db), holder(db, "other")
 
     def pause(event: RunEvent) -> None:
         if isinstance(event, StepProgressed):
             wait(db, 61)
+            assert other.take({policy: None}).won
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
         db.tool.run(observers=[pause], terms=ALONE)
     assert len(db.left("events")) == 3
     ended = db.journal(event="step-finished")
