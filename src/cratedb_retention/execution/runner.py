@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
@@ -168,10 +169,14 @@ class Runner:
         outcomes = outcomes_after(error, self._taken.won)
         if not isinstance(error, RunEnded):
             run.count(failed=1)
-        with contextlib.suppress(RetentionError):
-            self._leases.release(outcomes)
-        with contextlib.suppress(RetentionError):
-            run.recorder.run_finished(run.report, error, outcomes)
+        # What another run is to do again is in the journal before it can begin.
+        release, note = (
+            partial(self._leases.release, outcomes),
+            partial(run.recorder.run_finished, run.report, error, outcomes),
+        )
+        for work in (release, note) if outcomes else (note, release):
+            with contextlib.suppress(RetentionError):
+                work()
         if isinstance(error, RunEnded):
             self.tell(RunEndedEarly(run.report, str(error)))
 
