@@ -95,8 +95,9 @@ def test_expiry_and_fence(db: Database) -> None:
         one.check_time()
     with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
         one.renew()
+    assert not one.release({"a": Outcome.DONE})
     with pytest.raises(LeaseLost):
-        one.release({"a": Outcome.DONE})
+        one.check_released()
     assert db.tool.store.leases.read().of("a").done_slot is None
     other.release({"a": Outcome.DONE})
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
@@ -121,7 +122,8 @@ def test_released_twice(db: Database) -> None:
     held = dict(one.held)
     one.release({"a": Outcome.DONE})
     one._held.update(held)
-    one.release({"a": Outcome.DONE})
+    assert one.release({"a": Outcome.DONE}) == {"a", "b"}
+    one.check_released()
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
 
 

@@ -120,11 +120,13 @@ class Runner:
             for task in prepared.plan.tasks:
                 self._run_task(run, task)
             outcomes = self._outcomes(run)
-            self._retry(lambda: self._leases.release(outcomes))
+            given = self._retry(lambda: self._leases.release(outcomes))
+            run.recorder.slots_finished({policy: outcomes[policy] for policy in given})
+            self._leases.check_released()
         except BaseException as error:
             self._end_early(run, error)
             raise
-        run.recorder.run_finished(run.report, outcomes=outcomes)
+        run.recorder.run_finished(run.report)
         self.tell(RunFinished(run.report))
         return run.report
 
@@ -169,11 +171,13 @@ class Runner:
         outcomes = outcomes_after(error, self._taken.won)
         if not isinstance(error, RunEnded):
             run.count(failed=1)
+
+        def release() -> None:
+            given = self._leases.release(outcomes)
+            run.recorder.slots_finished({policy: outcomes[policy] for policy in given if policy in outcomes})
+
         # What another run is to do again is in the journal before it can begin.
-        release, note = (
-            partial(self._leases.release, outcomes),
-            partial(run.recorder.run_finished, run.report, error, outcomes),
-        )
+        note = partial(run.recorder.run_finished, run.report, error)
         for work in (release, note) if outcomes else (note, release):
             with contextlib.suppress(RetentionError):
                 work()
