@@ -31,6 +31,10 @@ class Event(StrEnum):
     STEP_STARTED = "step-started"
     STEP_FINISHED = "step-finished"
     HELD = "held"
+    SLOT_STARTED = "slot-started"
+    SLOT_FINISHED = "slot-finished"
+    LEASE_TAKEN_OVER = "lease-taken-over"
+    CANCEL_REQUESTED = "cancel-requested"
 
 
 class Outcome(StrEnum):
@@ -41,6 +45,8 @@ class Outcome(StrEnum):
     DEFERRED = "deferred"
     HELD = "held"
     PROBLEM = "problem"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,18 @@ class Entry:
     after: str | None = None
     run_id: str | None = None
     step: int | None = None
+    slot: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
 class JournalFilter:
-    """Which rows of the journal are wanted; each attribute that is set must fit."""
+    """
+    Which rows of the journal are wanted; each attribute that is set must fit.
+
+    :param policy_id: The beginning of a policy's identifier; ``run_id`` that of a run.
+    :param since: From this aware instant on; ``until``: before this one.
+    :param tag: Rows about policies that had this tag then.
+    """
 
     table_name: str | None = None
     policy_id: str | None = None
@@ -79,6 +92,8 @@ class JournalFilter:
     since: dt.datetime | None = None
     event: str | None = None
     limit: int = 50
+    until: dt.datetime | None = None
+    tag: str | None = None
 
 
 class Journal:
@@ -121,6 +136,10 @@ class Journal:
             conditions.append(c.run_id.startswith(wanted.run_id, autoescape=True))
         if wanted.since is not None:
             conditions.append(c.time >= wanted.since)
+        if wanted.until is not None:
+            conditions.append(c.time < wanted.until)
+        if wanted.tag is not None:
+            conditions.append(sa.literal(wanted.tag) == sa.any_(c.tags))
         columns = [column for column in c if column.name != "month"]
         order = (c.time.desc(), c.step.desc(), c.event)
         return self._database.query(sa.select(*columns).where(*conditions).order_by(*order).limit(wanted.limit))

@@ -5,18 +5,25 @@ The store: all of the toolkit's own tables in one place.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import Conflict
+from cratedb_retention.model.policy import make_policy
 from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
+from cratedb_retention.store.jobs import JobStore
 from cratedb_retention.store.journal import Journal
+from cratedb_retention.store.leases import LeaseStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
-from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables, make_tables
+
+JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
 
 
 class Store:
@@ -24,12 +31,15 @@ class Store:
     The toolkit's tables in one schema of a database.
 
     :param actor: Who changes something, for the journal.
+    :param tables: The tables, if they were described already; what was compiled for them is then used again.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, tables: Tables | None = None
+    ) -> None:
         self.schema = schema
         self._database, self._clock = engine.database.brief(), clock
-        self.tables = make_tables(schema, engine.database.engine.dialect.name)
+        self.tables = tables or make_tables(schema, engine.database.engine.dialect.name)
         tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor)
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
@@ -37,11 +47,35 @@ class Store:
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
+        self.leases = LeaseStore(database, tables.lease, clock)
+        self.jobs = JobStore(database, tables.job, clock)
         self._is_there = False
 
-    def setup(self) -> list[str]:
-        """Create the tables, or upgrade them; says in words what was done."""
-        return setup(self._database, self.tables, self._clock.now())
+    def setup(self, journal_policy: bool = True) -> list[str]:
+        """
+        Create the tables, or upgrade them; says in words what was done.
+
+        :param journal_policy: Whether a new store, or one of an older version, gets a policy for the audit log.
+        """
+        once = self._keep_journal_within if journal_policy else list[str]
+        return setup(self._database, self.tables, self._clock.now(), once)
+
+    def _keep_journal_within(self) -> list[str]:
+        """The toolkit's own audit log grows with each run, so it has a policy as well."""
+        policy = make_policy(
+            strategy="delete",
+            table_schema=self.schema,
+            table_name=self.tables.journal.name,
+            retention_period=JOURNAL_KEPT,
+            time_column="time",
+            schedule="@daily",
+            id=JOURNAL_POLICY,
+            description="The toolkit's own audit log. Change it or delete it as you like; it is not created again.",
+        )
+        with suppress(Conflict):
+            self.policies.create(policy)
+            return [f"created policy {JOURNAL_POLICY}: {self.schema}.{policy.table_name} is kept for {JOURNAL_KEPT}"]
+        return []
 
     def refresh(self) -> None:
         """Make all that a plan rests on visible: policies, holds, what is frozen, and what was rolled up."""
@@ -51,6 +85,10 @@ class Store:
     def read_together(self, *works: Callable[[], Any]) -> list[Any]:
         """Do several pieces of reading, at once where that is faster, and return what each gives."""
         return self._database.together(*works)
+
+    def refresh_schedules(self) -> None:
+        """Make all that tells what is due visible: policies and leases."""
+        self._database.refresh(self.tables.policy, self.tables.lease)
 
     def require(self) -> None:
         """

@@ -1,0 +1,1 @@
+"""Runs by itself what is due: schedules, leases, workers."""
