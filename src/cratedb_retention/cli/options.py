@@ -60,7 +60,10 @@ output_format = click.option(
     "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Output."
 )
 tags = click.option(
-    "--tags", multiple=True, metavar="A,B", help="Only policies with all of these tags; repeat it for another choice."
+    "--tags",
+    multiple=True,
+    metavar="A,B,not:C",
+    help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
 )
 _selection = combine(
     click.option("--strategy", type=TEXT, help="Only policies of this strategy: delete, reallocate, snapshot."),
