@@ -10,6 +10,7 @@ The toolkit as a library: one class through which the command line, scripts and 
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -38,6 +39,7 @@ from cratedb_retention.execution.restoring import (
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
 from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.fetched import Fetched
@@ -54,6 +56,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
+from cratedb_retention.store.tokens import AccessToken, Random
 
 # A cutoff may lie a little ahead: elsewhere it is tomorrow already.
 _TOLERANCE = dt.timedelta(days=1)
@@ -385,6 +388,42 @@ class Retention:
         """
         self.store.require()
         return self.store.holds.release(identifier)
+
+    # Access tokens of the HTTP API
+
+    def create_token(
+        self,
+        name: str,
+        role: Role,
+        limit: TagFilter | None = None,
+        expires_at: dt.datetime | None = None,
+        random: Random = secrets.token_bytes,
+    ) -> tuple[AccessToken, str]:
+        """
+        Make an access token.
+
+        :param limit: Only policies with these tags; None: everything.
+        :param expires_at: An aware instant; None: it does not expire.
+        :return: The token, and its text, which can't be had a second time.
+        :raises InvalidInput: if something about it is not valid.
+        """
+        self.store.require()
+        return self.store.tokens.create(name, role, limit or TagFilter(), expires_at, random)
+
+    def tokens(self) -> list[AccessToken]:
+        """All access tokens, oldest first."""
+        self.store.require()
+        return self.store.tokens.all()
+
+    def revoke_token(self, identifier: str) -> AccessToken:
+        """
+        End an access token, at once.
+
+        :param identifier: Its identifier or the beginning of it, or its name.
+        :raises NotFound: if there is none that is not revoked.
+        """
+        self.store.require()
+        return self.store.tokens.revoke(identifier)
 
     # Snapshots
 

@@ -81,3 +81,7 @@ class PartitionChanged(RetentionError):
 
 class MoveStuck(RetentionError):
     """Shards do not reach the nodes they were sent to."""
+
+
+class Forbidden(RetentionError):
+    """Whoever asks is known, and may not do that."""

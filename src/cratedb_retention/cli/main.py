@@ -35,6 +35,7 @@ class Entry(NamedTuple):
 
 
 _POLICIES, _RUNNING, _ARCHIVE, _OTHER = "Policies", "Running", "Archive and holds", "Getting started"
+_SERVICE = "Service"
 
 COMMANDS: Mapping[str, Entry] = {
     "setup": Entry("setup", _OTHER, "Create or upgrade the toolkit's tables."),
@@ -60,6 +61,9 @@ COMMANDS: Mapping[str, Entry] = {
     "hold": Entry("hold", _ARCHIVE, "Keep data whatever the policies say."),
     "list-holds": Entry("list_holds", _ARCHIVE, "List the holds in force."),
     "release": Entry("release", _ARCHIVE, "End a hold."),
+    "create-token": Entry("create_token", _SERVICE, "Create an access token of the HTTP API."),
+    "list-tokens": Entry("list_tokens", _SERVICE, "List the access tokens."),
+    "revoke-token": Entry("revoke_token", _SERVICE, "End an access token."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
@@ -110,7 +114,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section; their texts are in the table above, so nothing is imported."""
-        for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE):
+        for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE, _SERVICE):
             entries = [(name, entry) for name, entry in COMMANDS.items() if entry.section == section]
             rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
             with formatter.section(section):

@@ -31,6 +31,8 @@ class Event(StrEnum):
     STEP_STARTED = "step-started"
     STEP_FINISHED = "step-finished"
     HELD = "held"
+    TOKEN_CREATED = "token-created"  # noqa: S105 - no secret
+    TOKEN_REVOKED = "token-revoked"  # noqa: S105 - no secret
 
 
 class Outcome(StrEnum):

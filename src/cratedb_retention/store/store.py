@@ -14,6 +14,7 @@ from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+from cratedb_retention.store.tokens import TokenStore
 
 
 class Store:
@@ -34,6 +35,7 @@ class Store:
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
+        self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
         self._is_there = False
 
     def setup(self) -> list[str]:

@@ -43,6 +43,7 @@ class Tables:
     freeze: sa.Table
     rollup: sa.Table
     ledger: sa.Table
+    token: sa.Table
 
 
 def make_tables(schema: str, dialect: str) -> Tables:
@@ -61,6 +62,7 @@ def make_tables(schema: str, dialect: str) -> Tables:
         _freeze(metadata),
         _rollup(metadata),
         _ledger(metadata),
+        _token(metadata),
     )
 
 
@@ -241,5 +243,24 @@ def _ledger(metadata: sa.MetaData) -> sa.Table:
         sa.Column("expired_at", Instant, doc="When its source was deleted by rows."),
         sa.Column("run_id", sa.Text, doc="The run that computed it."),
         info={"about": "What each window of each level was computed from, and whether it is sealed."},
+        crate_number_of_shards=1,
+    )
+
+
+def _token(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "access_token",
+        metadata,
+        sa.Column("id", sa.Text, primary_key=True, doc="The identifier, a part of the token's text."),
+        sa.Column("name", sa.Text, nullable=False, doc="For people; the journal names it."),
+        sa.Column("role", sa.Text, nullable=False, doc="`viewer`, `operator`, `editor` or `admin`."),
+        sa.Column("tags", sa.ARRAY(sa.Text), doc="Only policies with these tags, as `--tags` takes them; empty: all."),
+        sa.Column("hash", sa.Text, nullable=False, doc="SHA-256 of the token's text, which is stored nowhere."),
+        sa.Column("created_at", Instant, nullable=False, doc="When it was made."),
+        sa.Column("created_by", sa.Text, doc="By whom."),
+        sa.Column("expires_at", Instant, doc="From this instant on it is worth nothing; NULL: it does not expire."),
+        sa.Column("revoked_at", Instant, doc="When it was revoked; NULL: it was not."),
+        sa.Column("revoked_by", sa.Text, doc="By whom."),
+        info={"about": "Access tokens of the HTTP API."},
         crate_number_of_shards=1,
     )

@@ -1,0 +1,1 @@
+"""The toolkit as a service: its HTTP API, metrics, notifications, settings."""
