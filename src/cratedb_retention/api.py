@@ -9,6 +9,7 @@ The toolkit as a library: one class through which the command line, scripts and 
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import secrets
 import uuid
@@ -93,6 +94,13 @@ class Retention:
         self.engine: Engine = open_engine(self.address, self.clock, create)
         self.store = Store(self.engine, self.clock, self.actor, schema)
 
+    def acting_as(self, actor: Actor) -> Retention:
+        """The same connection for somebody else, as the journal shall say; only the original may be closed."""
+        found = copy.copy(self)
+        found.actor = actor
+        found.store = Store(self.engine, self.clock, actor, self.store.schema, self.store.is_there)
+        return found
+
     def __enter__(self) -> Retention:
         return self
 
@@ -134,7 +142,7 @@ class Retention:
         :raises Unsupported: if the database can't do what the strategy needs.
         """
         policy = make_policy(**attributes)
-        self._check_supported(policy)
+        self.check_supported(policy)
         self.store.require()
         return self.store.policies.create(policy)
 
@@ -154,7 +162,7 @@ class Retention:
         present = stored.policy.model_dump(mode="json", exclude_defaults=True)
         merged = {**present, **changes, "id": stored.policy.id}
         policy = make_policy(**{key: value for key, value in merged.items() if value is not None})
-        self._check_supported(policy)
+        self.check_supported(policy)
         return self.store.policies.update(policy, stored.version if version is None else version)
 
     def delete_policy(self, identifier: str, version: int | None = None) -> Policy | Damaged:
@@ -210,13 +218,18 @@ class Retention:
         :raises Conflict: if somebody else changed a policy in the meantime.
         """
         for policy in wanted:
-            self._check_supported(policy)
+            self.check_supported(policy)
         changes = find_changes(wanted, self.policies(), prune, tags)
         if not dry_run:
             apply_changes(self.store.policies, changes)
         return changes
 
-    def _check_supported(self, policy: Policy) -> None:
+    def check_supported(self, policy: Policy) -> None:
+        """
+        Make sure that the database can do what a policy's strategy needs.
+
+        :raises Unsupported: if it can't.
+        """
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(
@@ -271,16 +284,18 @@ class Retention:
         cutoff: dt.datetime | None = None,
         selection: Selection | None = None,
         observers: Iterable[Observer] = (),
+        run_id: str | None = None,
     ) -> Report:
         """
         Do what is due.
 
         :param prepared: What :meth:`prepare` returned; None: prepare now.
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
+        :param run_id: The run's identifier, a UUID; None: made up.
         :return: What was done; ``report.ok`` says whether all of it went well.
         """
         prepared = prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
-        return Runner(self.engine, self.store, self.clock, observers).run(prepared)
+        return Runner(self.engine, self.store, self.clock, observers).run(prepared, run_id)
 
     def journal(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:
         """Rows of the audit log, newest first."""

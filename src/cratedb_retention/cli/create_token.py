@@ -6,7 +6,6 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import write_data
-from cratedb_retention.cli.tokens import token_data
 
 
 @click.command("create-token")
@@ -34,6 +33,7 @@ def command(
       cratedb-retention create-token --name=operations --role=admin
       cratedb-retention create-token --name=acme-dashboard --role=viewer --tags=acme --expires=2030-01-01
     """
+    from cratedb_retention.execution.plain import token_data
     from cratedb_retention.model.access import parse_role
     from cratedb_retention.model.instant import parse_instant
     from cratedb_retention.model.tags import parse_tag_filter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import plain, say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
 
 
 @click.command("jobs")
@@ -36,6 +36,7 @@ def command(
       cratedb-retention jobs crate://localhost:4200/
       cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
     """
+    from cratedb_retention.execution.plain import plain_row
     from cratedb_retention.model.instant import parse_instant
     from cratedb_retention.store.journal import JournalFilter
 
@@ -43,7 +44,7 @@ def command(
     with options.open_retention(dburi, schema) as retention:
         rows = retention.journal(wanted)
     if form != "table":
-        write_data([plain(row) for row in rows], form)
+        write_data([plain_row(row) for row in rows], form)
         return
     if not rows:
         say("nothing in the audit log fits")

@@ -8,7 +8,6 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
-from cratedb_retention.cli.tokens import token_data
 
 
 @click.command("list-tokens")
@@ -27,6 +26,8 @@ def command(dburi: str | None, schema: str, everything: bool, form: str) -> None
         now = retention.clock.now()
         found = [token for token in retention.tokens() if everything or token.is_valid(now)]
     if form != "table":
+        from cratedb_retention.execution.plain import token_data
+
         write_data([token_data(token) for token in found], form)
         return
     if not found:

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import click
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.redact import RedactingFormatter, redact
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
+from cratedb_retention.model.redact import RedactingFormatter, redact
 
 
 class Entry(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import plain, say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.overview import Line
@@ -26,6 +26,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
       cratedb-retention status crate://localhost:4200/
     """
     from cratedb_retention.execution.overview import overview
+    from cratedb_retention.execution.plain import line_data, plain_row
     from cratedb_retention.model.instant import show
     from cratedb_retention.store.journal import Event, JournalFilter
 
@@ -33,7 +34,8 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
         lines = overview(retention.prepare(selection=chosen.read(retention)))
         last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
-        write_data({"policies": [_data(line) for line in lines], "last_run": plain(last) if last else None}, form)
+        data = [line_data(line) for line in lines]
+        write_data({"policies": data, "last_run": plain_row(last) if last else None}, form)
         return
     columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
     rows = [
@@ -62,19 +64,3 @@ def _due(line: Line) -> str | None:
     if line.due_partitions:
         return f"{line.due_partitions:,} partitions"
     return f"{line.due_rows:,} rows" if line.due_rows else None
-
-
-def _data(line: Line) -> dict[str, object]:
-    from cratedb_retention.model.instant import from_ms
-
-    return {
-        "state": line.state,
-        "table": line.table,
-        "policy": line.policy.to_dict(),
-        "rows": line.rows,
-        "bytes": line.size,
-        "due_partitions": line.due_partitions,
-        "due_rows": line.due_rows,
-        "next_due": None if line.next_due is None else from_ms(line.next_due).isoformat(),
-        "held": [hold.reason for hold in line.held],
-    }

@@ -88,14 +88,15 @@ class Runner:
         self._engine, self._store, self._clock = engine, store, clock
         self._observers = tuple(observers)
 
-    def run(self, prepared: Prepared) -> Report:
+    def run(self, prepared: Prepared, run_id: str | None = None) -> Report:
         """
         Do what the plan says.
 
+        :param run_id: The run's identifier; None: made up.
         :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
         """
         self._forget(prepared)
-        run = self._begin(prepared)
+        run = self._begin(prepared, run_id or str(uuid.uuid4()))
         try:
             for task in prepared.plan.tasks:
                 self._run_task(run, task)
@@ -106,8 +107,8 @@ class Runner:
         self._tell(RunFinished(run.report))
         return run.report
 
-    def _begin(self, prepared: Prepared) -> _Run:
-        run_id, plan = str(uuid.uuid4()), prepared.plan
+    def _begin(self, prepared: Prepared, run_id: str) -> _Run:
+        plan = prepared.plan
         journal = self._store.journal
         recorder = Recorder(lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared)
         report = Report(run_id, held=len(plan.holds), problems=len(plan.problems))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
+from cratedb_retention.model.tags import TagFilter
 
 
 class Event(StrEnum):
@@ -72,7 +73,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class JournalFilter:
-    """Which rows of the journal are wanted; each attribute that is set must fit."""
+    """
+    Which rows of the journal are wanted; each attribute that is set must fit.
+
+    :param since: Only from this aware instant on.
+    :param until: Only before this aware instant.
+    :param tags: Only rows of policies with these tags.
+    :param limited: Only rows of policies with these tags, and those of no policy that ``actors`` wrote.
+    :param offset: So many of the newest are left out.
+    """
 
     table_name: str | None = None
     policy_id: str | None = None
@@ -81,6 +90,11 @@ class JournalFilter:
     since: dt.datetime | None = None
     event: str | None = None
     limit: int = 50
+    until: dt.datetime | None = None
+    tags: TagFilter = field(default_factory=TagFilter)
+    limited: TagFilter = field(default_factory=TagFilter)
+    actors: frozenset[str] = frozenset()
+    offset: int = 0
 
 
 class Journal:
@@ -123,6 +137,27 @@ class Journal:
             conditions.append(c.run_id.startswith(wanted.run_id, autoescape=True))
         if wanted.since is not None:
             conditions.append(c.time >= wanted.since)
+        if wanted.until is not None:
+            conditions.append(c.time < wanted.until)
+        if wanted.tags:
+            conditions.append(_tagged(c.tags, wanted.tags))
+        if wanted.limited:
+            own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
+            conditions.append(sa.or_(_tagged(c.tags, wanted.limited), own))
         columns = [column for column in c if column.name != "month"]
         order = (c.time.desc(), c.step.desc(), c.event)
-        return self._database.query(sa.select(*columns).where(*conditions).order_by(*order).limit(wanted.limit))
+        found = sa.select(*columns).where(*conditions).order_by(*order)
+        return self._database.query(found.limit(wanted.limit).offset(wanted.offset))
+
+
+def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[bool]:
+    """A filter as a condition on a column with tags. Rows without tags fit none: they are about no policy."""
+    groups = [
+        sa.and_(
+            *(sa.literal(tag) == sa.any_(tags) for tag in sorted(group.wanted)),
+            *(sa.not_(sa.literal(tag) == sa.any_(tags)) for tag in sorted(group.unwanted)),
+            tags.is_not(None),
+        )
+        for group in wanted.any_of
+    ]
+    return sa.or_(*groups)

@@ -22,9 +22,12 @@ class Store:
     The toolkit's tables in one schema of a database.
 
     :param actor: Who changes something, for the journal.
+    :param is_there: Whether somebody looked for the tables already.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, is_there: bool = False
+    ) -> None:
         self.schema = schema
         self._database, self._clock = engine.database.brief(), clock
         self.tables = make_tables(schema, engine.database.engine.dialect.name)
@@ -36,7 +39,7 @@ class Store:
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
         self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
-        self._is_there = False
+        self.is_there = is_there
 
     def setup(self) -> list[str]:
         """Create the tables, or upgrade them; says in words what was done."""
@@ -53,6 +56,14 @@ class Store:
 
         :raises NotFound: if not, with the remedy.
         """
-        if not self._is_there:
+        if not self.is_there:
             require(self._database, self.tables)
-            self._is_there = True
+            self.is_there = True
+
+    def probe(self) -> None:
+        """
+        Make sure that the database answers, and that the tables are there now.
+
+        :raises RetentionError: if not.
+        """
+        require(self._database, self.tables)
