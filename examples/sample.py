@@ -27,7 +27,7 @@ def open_retention() -> Iterator[Retention]:
     with tempfile.TemporaryDirectory() as folder:
         address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CRATEDB_URI")
         with Retention(address or f"duckdb:///{folder}/example.duckdb", OWN_SCHEMA, create=True) as retention:
-            retention.setup()
+            retention.setup(journal_policy=False)
             retention.delete_policies(parse_tag_filter([TAG]))
             for hold in retention.holds():
                 retention.release(hold.id)

@@ -38,7 +38,7 @@ from cratedb_retention.execution.restoring import (
     verify_snapshots,
 )
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.runner import Runner
+from cratedb_retention.execution.running import Session, Terms, carry_out
 from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
@@ -52,7 +52,8 @@ from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
-from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.jobs import Job
+from cratedb_retention.store.journal import Entry, Event, JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.store import Store
@@ -113,9 +114,14 @@ class Retention:
         """Close the connection."""
         self.engine.close()
 
-    def setup(self) -> list[str]:
-        """Create or upgrade the toolkit's tables; says in words what was done."""
-        return self.store.setup()
+    def setup(self, journal_policy: bool = True) -> list[str]:
+        """
+        Create or upgrade the toolkit's tables; says in words what was done.
+
+        :param journal_policy: Whether a new store, or one of an older version, gets a policy that deletes what is
+            older than a year from the toolkit's own audit log.
+        """
+        return self.store.setup(journal_policy)
 
     # Policies
 
@@ -284,18 +290,51 @@ class Retention:
         cutoff: dt.datetime | None = None,
         selection: Selection | None = None,
         observers: Iterable[Observer] = (),
+        terms: Terms | None = None,
+        session: Session | None = None,
         run_id: str | None = None,
     ) -> Report:
         """
-        Do what is due.
+        Do what is due, as far as no other run is at the same policies.
 
         :param prepared: What :meth:`prepare` returned; None: prepare now.
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
+        :param terms: How long leases last, and how the run may be stopped.
+        :param session: A run that has its leases already; None: take those that the plan needs.
         :param run_id: The run's identifier, a UUID; None: made up.
         :return: What was done; ``report.ok`` says whether all of it went well.
+        :raises Cancelled: if somebody asked for the end of the run, see :meth:`cancel`.
+        :raises LeaseLost: if the run was cut off, and another one may have taken over.
         """
-        prepared = prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
-        return Runner(self.engine, self.store, self.clock, observers).run(prepared, run_id)
+
+        def make_plan() -> Prepared:
+            return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
+
+        return carry_out(self.engine, self.store, self.clock, self.actor, make_plan, observers, terms, session, run_id)
+
+    def running(self) -> list[Job]:
+        """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""
+        self.store.require()
+        return self.store.jobs.live()
+
+    def cancel(self, identifier: str) -> Job:
+        """
+        Ask a run to end before its next step.
+
+        :param identifier: Its identifier, or the beginning of it.
+        :raises NotFound: if no such run goes on.
+        """
+        self.store.require()
+        job = self.store.jobs.find(identifier)
+        if self.store.jobs.request_cancel(job, f"{self.actor.name}@{self.actor.host}"):
+            self.store.journal.write(Entry(Event.CANCEL_REQUESTED, run_id=job.run_id, message=f"run {job.run_id}"))
+        return job
+
+    def sibling(self) -> Retention:
+        """The same for another thread: it shares connections, and is not closed."""
+        other = copy.copy(self)
+        other.store = Store(self.engine, self.clock, self.actor, self.store.schema)
+        return other
 
     def journal(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:
         """Rows of the audit log, newest first."""

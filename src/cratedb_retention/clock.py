@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import getpass
+import os
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,15 +23,26 @@ class Clock:
 
     :param now: Returns the present instant, time-zone aware, in UTC.
     :param sleep: Waits for a number of seconds.
+    :param counter: Returns seconds that only grow, whatever the clock is set to; None: ``now`` is never set back.
+    :param shared: Whether all who use the database have this very clock, as in a simulation. What several machines
+        compare is otherwise reckoned by the clock of the database.
     """
 
     now: Callable[[], dt.datetime]
     sleep: Callable[[float], None]
+    counter: Callable[[], float] | None = None
+    shared: bool = True
+
+    def uptime(self) -> float:
+        """Seconds since some instant; they go on while the machine sleeps."""
+        return self.counter() if self.counter else self.now().timestamp()
 
 
 def system_clock() -> Clock:
     """The machine's own clock, in UTC."""
-    return Clock(now=lambda: dt.datetime.now(dt.UTC), sleep=time.sleep)
+    # Linux stops its monotonic clock while a machine is suspended, but not this one.
+    which = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return Clock(lambda: dt.datetime.now(dt.UTC), time.sleep, lambda: time.clock_gettime(which), shared=False)
 
 
 @dataclass(frozen=True)
@@ -47,3 +60,8 @@ def system_actor() -> Actor:
     except (KeyError, OSError, ImportError):
         name = "unknown"
     return Actor(name=name, host=socket.gethostname())
+
+
+def name_holder(actor: Actor) -> str:
+    """A name for one who holds leases that nobody else has, in which people recognise who and where it is."""
+    return f"{actor.name}@{actor.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

@@ -79,6 +79,22 @@ class PartitionChanged(RetentionError):
     """A partition is not any more what the plan saw: rows were written to it since."""
 
 
+class RunEnded(RetentionError):
+    """A run ends before its next step, whatever is left to do; the next run goes on from there."""
+
+
+class Cancelled(RunEnded):
+    """Somebody asked for the end of this run."""
+
+
+class Stopped(RunEnded):
+    """The process was told to stop; another one carries on."""
+
+
+class LeaseLost(RunEnded):
+    """Another one may run these policies by now (law 8)."""
+
+
 class MoveStuck(RetentionError):
     """Shards do not reach the nodes they were sent to."""
 

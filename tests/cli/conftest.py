@@ -43,7 +43,7 @@ def bare(duckdb_uri: str, path: Path) -> Command:
 @pytest.fixture
 def command(bare: Command) -> Command:
     """The command on a DuckDB file that is set up."""
-    bare.ok("setup")
+    bare.ok("setup", "--no-journal-policy")
     return bare
 
 
@@ -77,7 +77,7 @@ def crate(cratedb: CrateDB, crate_schema: str) -> Command:
     )
     cratedb.sql(f"REFRESH TABLE {table}")
     command = Command(cratedb.uri, f"{crate_schema}_ext")
-    command.ok("setup")
+    command.ok("setup", "--no-journal-policy")
     return command
 
 

@@ -65,7 +65,7 @@ def test_into_an_empty_database(command: Command, file: Path, tmp_path: Path) ->
     exported = command.ok("export")
     file.write_text(exported)
     other = Command(f"duckdb:///{tmp_path / 'other.duckdb'}")
-    other.ok("setup")
+    other.ok("setup", "--no-journal-policy")
     other.ok("apply", "-f", str(file))
     assert other.ok("export") == exported
 

@@ -111,10 +111,10 @@ def test_the_database_is_the_last_argument_or_in_the_environment(command: Comman
 
 def test_the_schema_is_an_option_or_in_the_environment(bare: Command) -> None:
     """``--schema`` and CRATEDB_EXT_SCHEMA mean the same, and schemas are apart."""
-    bare.ok("setup", "--schema=mine")
+    bare.ok("setup", "--no-journal-policy", "--schema=mine")
     bare.ok("create-policy", "--schema=mine", *MINIMAL)
     assert len(Command(bare.uri, "mine").data("list")) == 1
-    bare.ok("setup")
+    bare.ok("setup", "--no-journal-policy")
     assert bare.ok("list") == "no policies; `cratedb-retention create-policy` makes one\n"
 
 

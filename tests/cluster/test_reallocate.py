@@ -186,7 +186,7 @@ def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
 def test_duckdb_refuses(duckdb_uri: str) -> None:
     """DuckDB has no nodes: such a policy is refused, and one that is in the table nevertheless is a problem."""
     with Retention(duckdb_uri, create=True) as retention:
-        retention.setup()
+        retention.setup(journal_policy=False)
         with pytest.raises(Unsupported, match="DuckDB has no nodes to move data between"):
             retention.create_policy(strategy="reallocate", table_name="t", retention_period="1d", **COLD)
         assert retention.policies() == []

@@ -42,9 +42,9 @@ def test_one_table_in_few_statements(crate: CrateBench) -> None:
     crate.tool.plan()
     with crate.statements() as sent:
         assert crate.run().partitions == 1
-    assert len(sent) == 18
+    assert len(sent) == 21
     assert sum(statement.startswith("REFRESH") for statement in sent) == 1
-    assert sum(statement.startswith("INSERT") for statement in sent) == 3
+    assert sum(statement.startswith("INSERT") for statement in sent) == 4
     events = [row["event"] for row in crate.journal(policy_id=crate.tool.policies()[0].policy.id)]
     assert sorted(events) == ["policy-created", "step-finished", "step-started"]
 

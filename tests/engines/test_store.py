@@ -33,6 +33,10 @@ EVERYTHING: dict[str, Any] = {
     "metrics": ["x", "y"],
     "exclude": ["z"],
     "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
+    "schedule": "0 3 * * *",
+    "misfire": "skip",
+    "misfire_grace": "2h",
+    "jitter": "10m",
     "counters": ["y"],
     "late": "drop",
     "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
@@ -51,7 +55,7 @@ def test_setup_is_needed(db: Database) -> None:
 def test_setup_twice(db: Database) -> None:
     """Setting up again changes nothing and loses nothing."""
     tool = db.retention()
-    assert len(tool.setup()) == 7
+    assert len(tool.setup(journal_policy=False)) == 9
     policy = db.policy("delete", "metrics", "30d")
     assert tool.setup() == []
     assert [stored.policy for stored in tool.policies()] == [policy]
@@ -310,3 +314,41 @@ def test_null_where_cratedb_says_nothing(crate: CrateBench) -> None:
     crate.sql(f"INSERT INTO {table} ({columns}) VALUES ('delete', 'metrics', '7', 'mine', 1)")
     (stored,) = crate.tool.policies()
     assert (str(stored.policy.retention_period), stored.policy.enabled, stored.policy.tags) == ("7d", True, ())
+
+
+def test_a_policy_for_the_journal(db: Database) -> None:
+    """A new store keeps its audit log for a year; once that policy is deleted, it does not come back."""
+    tool = db.retention()
+    assert f"created policy jobs-log: {db.own_schema}.jobs_log is kept for 1y" in tool.setup()
+    (stored,) = tool.policies()
+    assert (stored.policy.table_name, stored.policy.schedule) == ("jobs_log", "@daily")
+    tool.delete_policy("jobs-log")
+    assert tool.setup() == []
+    assert tool.policies() == []
+
+
+def test_the_journal_policy_works(db: Database) -> None:
+    """What is older than a year goes from the audit log, and nothing else."""
+    tool = db.retention()
+    tool.setup()
+    before = len(db.journal())
+    db.time.set("2026-09-02T00:00:00+00:00")
+    assert not [row for row in db.journal() if row["event"] == "run-started"]
+    report = tool.run()
+    assert (report.ok, report.done) == (True, 1)
+    assert before
+    assert {row["event"] for row in db.journal()} <= {"run-started", "run-finished", "step-started", "step-finished"}
+
+
+def test_an_older_store_gets_the_journal_policy(db: Database) -> None:
+    """``setup`` of a store without leases adds it, unless the audit log has a policy already."""
+    own = {"table_schema": db.own_schema, "table_name": "jobs_log", "retention_period": "5y", "time_column": "time"}
+    assert db.tool.policies() == []
+    db.sql(f"DROP TABLE {db.q('lease', db.own_schema)}")
+    assert len(db.retention().setup()) == 2
+    (stored,) = db.tool.policies()
+    db.tool.delete_policy(stored.policy.id or "")
+    db.tool.create_policy(strategy="delete", id="mine", **own)
+    db.sql(f"DROP TABLE {db.q('lease', db.own_schema)}")
+    assert len(db.retention().setup()) == 1
+    assert [stored.policy.id for stored in db.tool.policies()] == ["mine"]

@@ -94,21 +94,21 @@ def assert_complete(crate: CrateBench) -> None:
     old = crate.rows(f"SELECT * FROM {crate.q('retention_policy_toolkit', crate.own_schema)} ORDER BY id")
     assert [list(row) for row in old] == [list(row) for row in ROWS]
     assert not crate.exists("retention_policy_upgrade", crate.own_schema)
-    assert tool.setup() == []
+    assert tool.setup(journal_policy=False) == []
 
 
 def test_upgrade(legacy: CrateBench) -> None:
     """Each policy is there afterwards, and the old table stays beside."""
     with pytest.raises(NotFound, match=r"older layout|does not exist"):
         legacy.retention().policies()
-    said = legacy.retention().setup()
+    said = legacy.retention().setup(journal_policy=False)
     assert "7 policies" in said[0]
     assert_complete(legacy)
 
 
 def test_upgraded_policies_can_be_changed(legacy: CrateBench) -> None:
     """A policy that was taken over is like any other."""
-    legacy.retention().setup()
+    legacy.retention().setup(journal_policy=False)
     changed = legacy.tool.edit_policy("id-1", {"retention_period": "2d"})
     assert str(changed.retention_period) == "2d"
     assert legacy.tool.delete_policy("id-2").id == "id-2"
@@ -116,7 +116,7 @@ def test_upgraded_policies_can_be_changed(legacy: CrateBench) -> None:
 
 def test_disabled_ones_are_no_problem(legacy: CrateBench) -> None:
     """What could not be valid is disabled, so that runs are not spoilt by it."""
-    legacy.retention().setup()
+    legacy.retention().setup(journal_policy=False)
     problems = legacy.tool.plan().problems
     assert {problem.policy_id for problem in problems} & {"id-4", "id-5"} == set()
 
@@ -133,7 +133,7 @@ def test_interrupted_anywhere(legacy: CrateBench) -> None:
     number = 0
     while setup_killed_after(legacy, number):
         assert_nothing_is_lost(legacy)
-        legacy.retention().setup()
+        legacy.retention().setup(journal_policy=False)
         assert_complete(legacy)
         for name in own:
             legacy.sql(f"DROP TABLE IF EXISTS {legacy.q(name, legacy.own_schema)}")
@@ -156,7 +156,7 @@ def setup_killed_after(crate: CrateBench, number: int) -> bool:
 
     sa.event.listen(tool.engine.database.engine, "before_cursor_execute", kill)
     try:
-        tool.setup()
+        tool.setup(journal_policy=False)
     except Interrupted:
         return True
     finally:

@@ -60,8 +60,8 @@ def test_whatever_is_sent_is_answered(duck: Database) -> None:
             case.call_and_validate(checks=CHECKS)
 
         for mode in modes:
-            run: Callable[..., None] = SETTINGS(given(operation.as_strategy(generation_mode=mode))(check))
-            run()  # type: ignore[no-untyped-call]
+            run: Callable[..., None] = SETTINGS(given(operation.as_strategy(generation_mode=mode))(check))  # type: ignore[no-untyped-call]
+            run()
     assert sent > 15 * EXAMPLES
 
 

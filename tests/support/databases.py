@@ -78,7 +78,7 @@ class Database(abc.ABC):
     def tool(self) -> Retention:
         """The toolkit, opened and set up."""
         if not self._opened:
-            self.retention().setup()
+            self.retention().setup(journal_policy=False)
         return self._opened[0]
 
     def policy(self, strategy: str, table: str, period: str | int, **more: Any) -> Policy:

@@ -20,7 +20,7 @@ from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
-from cratedb_retention.service.runs import LocalRuns
+from cratedb_retention.service.runs import StoredRuns
 from cratedb_retention.service.scoped import Scoped
 from support.databases import MONTH, NUMBER, TIME, Database
 
@@ -65,7 +65,7 @@ class World:
     def wait(self) -> None:
         """Until no run is going on."""
         runs = self.context.runs
-        assert isinstance(runs, LocalRuns)
+        assert isinstance(runs, StoredRuns)
         runs.wait()
 
     def rows(self, table: str) -> list[Any]:
@@ -82,7 +82,7 @@ class World:
 def make_world(db: Database, **more: Any) -> Iterator[World]:
     """Two tenants and their HTTP API."""
     fill(db)
-    runs = LocalRuns()
+    runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(db.tool, limits=limits, runs=runs, **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:

@@ -98,7 +98,7 @@ def _run(retention: Retention) -> None:
     prepared = retention.prepare(tour.CUTOFF, tour.CHOSEN)
     write_plan(prepared, retention, "table", sql=False)
     _heading("4. The run does what the plan says", f"run --tags={tour.TAG} --cutoff-day={tour.CUTOFF:%Y-%m-%d}")
-    with observer(prepared, quiet=False) as observe:
+    with observer(quiet=False) as observe:
         report = retention.run(prepared, observers=[observe])
     after = tour.total(retention)
     say(f"{before:,} rows before, {report.rows:,} gone, {after:,} left: {_verdict(before - report.rows == after)}")

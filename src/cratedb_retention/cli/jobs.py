@@ -7,14 +7,40 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
 
+# As in `store.journal`, which is not imported for the sake of `--help`; a test compares them.
+OUTCOMES = ("done", "failed", "deferred", "held", "problem", "cancelled", "interrupted")
+EVENTS = (
+    "policy-created",
+    "policy-changed",
+    "policy-deleted",
+    "hold-placed",
+    "hold-released",
+    "restored",
+    "rollups-dropped",
+    "run-started",
+    "run-finished",
+    "step-started",
+    "step-finished",
+    "held",
+    "slot-started",
+    "slot-finished",
+    "lease-taken-over",
+    "cancel-requested",
+    "token-created",
+    "token-revoked",
+)
+
 
 @click.command("jobs")
 @options.database
 @click.option("--table-name", type=options.TEXT, help="Only this table.")
 @click.option("--policy", "policy_id", type=options.TEXT, help="Only the policy whose identifier begins so.")
 @click.option("--run", "run_id", type=options.TEXT, help="Only the run whose identifier begins so.")
-@click.option("--outcome", type=click.Choice(["done", "failed", "deferred", "held", "problem"]), help="Only these.")
-@click.option("--since", type=options.TEXT, metavar="INSTANT", help="Only from this instant on.")
+@click.option("--tag", type=options.TEXT, help="Only what concerns policies with this tag.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only what ended so.")
+@click.option("--event", type=click.Choice(EVENTS), metavar="EVENT", help=f"Only these: {', '.join(EVENTS)}.")
+@click.option("--since", type=options.TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
+@click.option("--until", type=options.TEXT, metavar="INSTANT", help="Only before this instant.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
 @options.output_format
 def command(
@@ -23,8 +49,11 @@ def command(
     table_name: str | None,
     policy_id: str | None,
     run_id: str | None,
+    tag: str | None,
     outcome: str | None,
+    event: str | None,
     since: str | None,
+    until: str | None,
     limit: int,
     form: str,
 ) -> None:
@@ -35,13 +64,25 @@ def command(
     Examples:
       cratedb-retention jobs crate://localhost:4200/
       cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
+      cratedb-retention jobs --tag=acme --event=slot-finished --since=-7d
     """
     from cratedb_retention.execution.plain import plain_row
-    from cratedb_retention.model.instant import parse_instant
+    from cratedb_retention.model.moment import read_moment
     from cratedb_retention.store.journal import JournalFilter
 
-    wanted = JournalFilter(table_name, policy_id, run_id, outcome, parse_instant(since) if since else None, limit=limit)
     with options.open_retention(dburi, schema) as retention:
+        now = retention.clock.now()
+        wanted = JournalFilter(
+            table_name,
+            policy_id,
+            run_id,
+            outcome,
+            read_moment(since, now) if since else None,
+            event,
+            limit,
+            read_moment(until, now) if until else None,
+            tag,
+        )
         rows = retention.journal(wanted)
     if form != "table":
         write_data([plain_row(row) for row in rows], form)

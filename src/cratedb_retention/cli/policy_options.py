@@ -30,6 +30,10 @@ _SHORT = {
     "exclude": "COLUMN,...",
     "counters": "METRIC,...",
     "late": "keep|drop",
+    "schedule": "CRON",
+    "misfire": "catch-up|skip",
+    "misfire_grace": "DURATION",
+    "jitter": "DURATION",
 }
 
 

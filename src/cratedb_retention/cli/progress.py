@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cratedb_retention.cli.output import console, show_size, visible
+from cratedb_retention.cli.output import console, short, show_size, visible
 from cratedb_retention.execution.events import (
     Held,
+    LeftOut,
     Observer,
     Report,
+    RunEndedEarly,
     RunEvent,
     RunFinished,
     RunStarted,
@@ -22,16 +24,16 @@ from cratedb_retention.execution.events import (
     StepFinished,
     StepProgressed,
     StepStarted,
+    TakenOver,
     TaskSkipped,
 )
-from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.words import describe, plural
 
 
 @contextmanager
-def observer(prepared: Prepared, quiet: bool) -> Iterator[Observer]:
+def observer(quiet: bool) -> Iterator[Observer]:
     """Yield a function that shows events; quiet where the output is data."""
     if quiet:
         yield lambda event: None
@@ -59,6 +61,13 @@ class _Renderer:
                 count = f"{plural(hold.count, 'partition')}: " if hold.count else ""
                 word, style = ("problem", "red") if hold.problem else ("held", "yellow")
                 self._say(f"{word}: {hold.table}: {count}{hold.reason}", style)
+            case LeftOut(policy_id=policy, tasks=tasks, holder=holder):
+                who = f"policy {short(policy)}" if policy else "tidying up"
+                self._say(f"left for the next run: {who}, {plural(len(tasks), 'task')}: {holder} is at it", "yellow")
+            case TakenOver(policy_id=policy, holder=holder):
+                self._say(f"taken over: policy {short(policy)} from {holder}", "yellow")
+            case RunEndedEarly():
+                self._bars.update(self._task, visible=False)
             case StepStarted(task=task, step=step):
                 self._bars.reset(self._task, description=_name(task, describe(step)), total=None, visible=True)
             case StepProgressed(progress=progress):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import short, write_data
+from cratedb_retention.cli.output import say, short, write_data
 from cratedb_retention.cli.planview import write_plan
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import InvalidInput, RetentionError
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.execution.events import Report
 
 
 @click.command("run")
@@ -17,30 +22,72 @@ from cratedb_retention.errors import RetentionError
 @options.selection
 @options.cutoff
 @options.output_format
+@click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
 def command(
-    dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, form: str, dry_run: bool
+    dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, form: str, due: bool, dry_run: bool
 ) -> None:
     """
     Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
-    if something failed, or somebody has to look at it, the exit code is 1.
+    if something failed, or somebody has to look at it, the exit code is 1. What another run is at is left to it.
+
+    With --due, only policies run whose schedules say so, and that nobody has run since: for cron, systemd timers and
+    Kubernetes CronJobs.
 
     \b
     Examples:
       cratedb-retention run crate://localhost:4200/
       cratedb-retention run --strategy=delete --tags=acme --cutoff-day=2024-06-01
+      cratedb-retention run --due
       cratedb-retention run --dry-run
     """
-    from cratedb_retention.cli.progress import observer, summary
+    from cratedb_retention.cli.progress import observer
     from cratedb_retention.execution.retrying import retry
 
+    if due and when.moment is not None:
+        raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with options.open_retention(dburi, schema) as retention:
+        if due:
+            _run_due(retention, chosen, form, dry_run)
+            return
         if dry_run:
             write_plan(when.prepare(retention, chosen), retention, form, sql=True)
             return
         prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
-        with observer(prepared, quiet=form != "table") as observe:
+        with observer(quiet=form != "table") as observe:
             report = retention.run(prepared, observers=[observe])
+    _finish(report, form)
+
+
+def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: bool) -> None:
+    from cratedb_retention.cli.progress import observer
+    from cratedb_retention.execution.preparing import Selection
+    from cratedb_retention.planning.due import Timetable
+    from cratedb_retention.service.scheduler import find_due, run_due
+
+    selection = chosen.read(retention)
+    ids = None
+    if selection != Selection():
+        ids = {stored.policy.id or "" for stored in retention.policies(selection)}
+    if dry_run:
+        slots = find_due(retention, Timetable(), ids).slots
+        write_plan(retention.prepare(selection=Selection(policy_ids=frozenset(slots))), retention, form, sql=True)
+        return
+    with observer(quiet=form != "table") as observe:
+        report = run_due(retention, [observe], chosen=ids)
+    if report is None:
+        if form == "table":
+            say("nothing is due")
+        else:
+            write_data(None, form)
+        return
+    _finish(report, form)
+
+
+def _finish(report: Report, form: str) -> None:
+    """Show what was done, and say by an error what was not."""
+    from cratedb_retention.cli.progress import summary
+
     if form != "table":
         write_data({**dataclasses.asdict(report), "ok": report.ok}, form)
     if not report.ok:

@@ -10,10 +10,13 @@ from cratedb_retention.cli.output import say
 
 @click.command("setup")
 @options.database
+@click.option("--no-journal-policy", is_flag=True, help="Leave out the policy for the audit log.")
 @click.option("--dry-run", is_flag=True, help="Only check that the database answers.")
-def command(dburi: str | None, schema: str, dry_run: bool) -> None:
+def command(dburi: str | None, schema: str, no_journal_policy: bool, dry_run: bool) -> None:
     """
     Create or upgrade the toolkit's tables. Can be repeated.
+
+    At first it also creates a policy that keeps the audit log for a year; change it or delete it as you like.
 
     A retention_policy table of cratedb-toolkit is taken over with all its policies; the old table stays beside it.
 
@@ -26,6 +29,6 @@ def command(dburi: str | None, schema: str, dry_run: bool) -> None:
         if dry_run:
             say(f"{retention.address.safe} answers; setup would create or upgrade the tables in schema {schema}")
             return
-        done = retention.setup()
+        done = retention.setup(journal_policy=not no_journal_policy)
         for line in done or [f"schema {schema} is up to date"]:
             say(line)

@@ -16,26 +16,35 @@ if TYPE_CHECKING:
 @click.command("status")
 @options.database
 @options.selection
+@click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
 @options.output_format
-def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
+def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool, form: str) -> None:
     """
-    Show each policy on each table: its state, what is due now and next, and the last run. Problems come first.
+    Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
+    whatever machine. Problems come first. Runs of less than a second are not shown.
 
     \b
     Examples:
       cratedb-retention status crate://localhost:4200/
+      cratedb-retention status --watch
     """
+    from cratedb_retention.cli.jobview import COLUMNS, job_data, job_row
+    from cratedb_retention.cli.jobview import watch as watch_jobs
     from cratedb_retention.execution.overview import overview
     from cratedb_retention.execution.plain import line_data, plain_row
     from cratedb_retention.model.instant import show
     from cratedb_retention.store.journal import Event, JournalFilter
 
     with options.open_retention(dburi, schema) as retention:
+        if watch:
+            watch_jobs(retention.running, retention.clock.now, retention.clock.sleep)
+            return
+        now, jobs = retention.clock.now(), retention.running()
         lines = overview(retention.prepare(selection=chosen.read(retention)))
         last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
-        data = [line_data(line) for line in lines]
-        write_data({"policies": data, "last_run": plain_row(last) if last else None}, form)
+        found = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}
+        write_data({**found, "running": [job_data(job, now) for job in jobs]}, form)
         return
     columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
     rows = [
@@ -58,6 +67,8 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
         if last
         else "no run yet"
     )
+    if jobs:
+        write_table(COLUMNS, [job_row(job, now) for job in jobs], ())
 
 
 def _due(line: Line) -> str | None:

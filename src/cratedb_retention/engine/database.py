@@ -31,6 +31,7 @@ class Database:
     :param refreshes: Whether changes are visible to queries only after ``REFRESH TABLE``, as on CrateDB.
     :param row_version: System columns that change with each change of a row (CrateDB: ``_seq_no``), for
         conditional updates.
+    :param counts_each: Whether the driver sends many rows of parameters at once, and tells of each what it changed.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class Database:
         translate: Translate,
         refreshes: bool = False,
         row_version: Sequence[str] = (),
+        counts_each: bool = False,
     ) -> None:
         self.engine = engine
         self.refreshes = refreshes
         self.row_version = tuple(row_version)
         self.statements = 0
+        self._counts_each = counts_each
         self._translate = translate
         self._options: dict[str, Any] = {}
         sa.event.listen(engine, "before_cursor_execute", self._count)
@@ -73,6 +76,33 @@ class Database:
             return result.rowcount
 
         return self.transact(work, statement)
+
+    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """
+        Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
+
+        CrateDB does that in one request, and a row that fails leaves the others as they are (its count is then
+        negative); elsewhere it is one transaction.
+
+        :raises RetentionError: in the words of the engine.
+        """
+
+        def one_by_one(connection: sa.Connection) -> list[int]:
+            return [connection.execute(statement, row).rowcount for row in rows]
+
+        def at_once(connection: sa.Connection) -> list[int]:
+            # The dialect forgets all rows but the first of an UPDATE, so the statement is compiled here.
+            compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+            values = [compiled.construct_params(dict(row)) for row in rows]
+            convert: Mapping[str, Any] = compiled._bind_processors
+            names = compiled.positiontup or ()
+            args = [tuple(convert[n](v[n]) if n in convert else v[n] for n in names) for v in values]
+            result = connection.exec_driver_sql(str(compiled), args)
+            if len(args) == 1:
+                return [result.rowcount]
+            return [found["rowcount"] for found in result.context.last_result]  # type: ignore[attr-defined]
+
+        return self.transact(at_once if self._counts_each else one_by_one, statement) if rows else []
 
     def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
         """

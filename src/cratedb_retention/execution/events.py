@@ -82,6 +82,36 @@ class TaskSkipped:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """
+    Tasks of a policy are left out, since another run is at it.
+
+    :param policy_id: The policy; None for tidying up after an interrupted run.
+    :param holder: Who that is.
+    """
+
+    policy_id: str | None
+    tasks: tuple[Task, ...]
+    holder: str
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """A policy is taken over from a run that is dead, or cut off."""
+
+    policy_id: str
+    holder: str
+
+
+@dataclass(frozen=True)
+class RunEndedEarly:
+    """A run ends before its next step: it was cancelled, stopped, or lost its leases."""
+
+    report: Report
+    reason: str
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """A run is over."""
 
@@ -99,6 +129,7 @@ class Report:
     :param deferred: Tasks that the next run takes, since the data or the policy changed in the meantime.
     :param partitions: Partitions that were dropped or moved.
     :param rows: Rows that were removed or moved, as far as the database says.
+    :param failed_policies: The policies of steps that failed.
     """
 
     run_id: str
@@ -111,6 +142,7 @@ class Report:
     partitions: int = 0
     rows: int = 0
     bytes: int = 0
+    failed_policies: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -118,5 +150,17 @@ class Report:
         return not (self.failed or self.skipped or self.problems)
 
 
-RunEvent = RunStarted | Held | StepStarted | StepProgressed | StepFinished | StepFailed | TaskSkipped | RunFinished
+RunEvent = (
+    RunStarted
+    | Held
+    | LeftOut
+    | TakenOver
+    | StepStarted
+    | StepProgressed
+    | StepFinished
+    | StepFailed
+    | TaskSkipped
+    | RunEndedEarly
+    | RunFinished
+)
 Observer = Callable[[RunEvent], None]

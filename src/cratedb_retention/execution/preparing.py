@@ -32,11 +32,13 @@ class Selection:
     :param strategy: Only policies of this strategy.
     :param tags: Only policies with these tags.
     :param policy_id: Only this policy.
+    :param policy_ids: Only these policies; None: all.
     """
 
     strategy: Strategy | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     policy_id: str | None = None
+    policy_ids: frozenset[str] | None = None
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether a policy is chosen."""
@@ -44,6 +46,7 @@ class Selection:
             (self.strategy is None or policy.strategy is self.strategy)
             and self.tags.fits(policy.tags)
             and (self.policy_id is None or policy.id == self.policy_id)
+            and (self.policy_ids is None or policy.id in self.policy_ids)
         )
 
     def fits_row(self, row: Damaged) -> bool:
@@ -52,6 +55,7 @@ class Selection:
             (self.strategy is None or row.row["strategy"] == self.strategy)
             and self.tags.fits(row.row["tags"] or ())
             and (self.policy_id is None or row.id == self.policy_id)
+            and (self.policy_ids is None or row.id in self.policy_ids)
         )
 
 

@@ -4,12 +4,21 @@ Writes a run into the journal: when it starts and ends, what it holds, and each 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 
 from cratedb_retention.engine.base import StepResult
-from cratedb_retention.errors import PartitionChanged, RetentionError
-from cratedb_retention.execution.events import Report
+from cratedb_retention.errors import (
+    Cancelled,
+    ClusterUnwell,
+    ConnectionLost,
+    PartitionChanged,
+    RetentionError,
+    RunEnded,
+)
+from cratedb_retention.execution.events import LeftOut, Report
+from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import Hold, Step, Task
@@ -24,10 +33,18 @@ class Recorder:
     :param write: Writes entries, again if the connection is lost.
     :param note: Keeps entries until the next are written, which is at once: the end of a step is written with the
         start of the next, since each statement costs as much as many rows.
+    :param taken: The leases that the run took, and those that it did not get.
     """
 
-    def __init__(self, write: Callable[..., None], note: Callable[..., None], run_id: str, prepared: Prepared) -> None:
-        self._write, self._note, self._prepared = write, note, prepared
+    def __init__(
+        self,
+        write: Callable[..., None],
+        note: Callable[..., None],
+        run_id: str,
+        prepared: Prepared,
+        taken: Taken | None = None,
+    ) -> None:
+        self._write, self._note, self._prepared, self._taken = write, note, prepared, taken or Taken()
         self._run = Entry(Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
 
     def run_started(self) -> None:
@@ -39,24 +56,65 @@ class Recorder:
         chosen = [f"strategy {selection.strategy}"] if selection.strategy else []
         chosen += [f"tags {selection.tags}"] if selection.tags else []
         chosen += [f"policy {selection.policy_id}"] if selection.policy_id else []
+        chosen += [plural(len(selection.policy_ids), "due policy", "due policies")] if selection.policy_ids else []
         message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
         message += f" ({', '.join(chosen)})" if chosen else ""
-        self._write(replace(self._run, message=message), *(self._held(hold) for hold in plan.holds))
+        first = replace(self._run, message=message)
+        self._write(first, *self._leases(), *(self._held(hold) for hold in plan.holds))
 
-    def run_finished(self, report: Report, error: BaseException | None = None) -> None:
-        """The run ends; an error is one that ended it early."""
+    def _leases(self) -> Iterator[Entry]:
+        """What was taken over, and which slots begin."""
+        for policy, lease in self._taken.over.items():
+            message = (
+                f"from {lease.holder}, run {lease.run_id}, whose lease ended at {lease.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            )
+            yield replace(self._about(policy), event=Event.LEASE_TAKEN_OVER, message=message, slot=lease.slot)
+        for policy, lease in self._taken.won.items():
+            if lease.slot is not None:
+                yield replace(self._about(policy), event=Event.SLOT_STARTED, slot=lease.slot)
+
+    def left_out(self, left: LeftOut) -> None:
+        """Tasks are left out, since another run is at their policy."""
+        for table, tasks in groupby(left.tasks, key=lambda task: task.table):
+            self._note(
+                replace(
+                    self._about(left.policy_id),
+                    event=Event.HELD,
+                    outcome=Outcome.DEFERRED,
+                    table_schema=table.schema,
+                    table_name=table.name,
+                    message=plural(len(list(tasks)), "task"),
+                    error=f"{left.holder} runs this policy",
+                )
+            )
+
+    def run_finished(
+        self, report: Report, error: BaseException | None = None, outcomes: Mapping[str, Outcome] | None = None
+    ) -> None:
+        """
+        The run ends.
+
+        :param error: What ended it early.
+        :param outcomes: Of the policies whose slots are done.
+        """
+        slots = {policy: lease.slot for policy, lease in self._taken.won.items() if lease.slot is not None}
         self._write(
+            *(
+                replace(self._about(policy), event=Event.SLOT_FINISHED, outcome=outcome, slot=slots[policy])
+                for policy, outcome in (outcomes or {}).items()
+                if policy in slots
+            ),
             replace(
                 self._run,
                 event=Event.RUN_FINISHED,
-                outcome=Outcome.FAILED if error is not None else _outcome(report),
+                outcome=_outcome(report) if error is None else outcome_of(error),
                 message=f"{report.done} done, {report.failed} failed, {report.skipped} skipped, "
                 f"{report.deferred} deferred, {report.held} held, {plural(report.problems, 'problem')}",
-                error=None if error is None else f"ended early: {error!r}",
+                error=None if error is None else _why(error),
                 partitions=report.partitions,
                 rows=report.rows,
                 bytes=report.bytes,
-            )
+            ),
         )
 
     def step_started(self, task: Task, step: Step, number: int) -> None:
@@ -81,6 +139,11 @@ class Recorder:
         outcome = Outcome.DEFERRED if isinstance(error, PartitionChanged) else Outcome.FAILED
         entry = self._step(Event.STEP_FINISHED, task, step, number)
         self._write(replace(entry, outcome=outcome, error=str(error)))
+
+    def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
+        """A step ends in the middle, together with the run; noted only, since the end of the run follows."""
+        entry = self._step(Event.STEP_FINISHED, task, step, number)
+        self._note(replace(entry, outcome=outcome_of(error), error=str(error)))
 
     def task_skipped(self, task: Task, number: int, reason: str) -> None:
         """A task is not tried."""
@@ -117,6 +180,29 @@ class Recorder:
         policy = self._prepared.policies.get(policy_id or "")
         strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
         return replace(self._run, policy_id=policy_id, strategy=strategy, tags=tags)
+
+
+def _why(error: BaseException) -> str:
+    return str(error) if isinstance(error, RunEnded) else f"ended early: {error!r}"
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """How a run ended that an error ended early."""
+    if isinstance(error, Cancelled):
+        return Outcome.CANCELLED
+    return Outcome.INTERRUPTED if isinstance(error, RunEnded) else Outcome.FAILED
+
+
+def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, Outcome]:
+    """
+    How slots end when an error ends their run early; one that is missing is left for another run.
+
+    What a person cancelled does not begin anew; nor does what failed by a mistake in the program, since it would again.
+    """
+    final = isinstance(error, Cancelled) or (
+        isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell)
+    )
+    return dict.fromkeys(policies, outcome_of(error)) if final else {}
 
 
 def _outcome(report: Report) -> Outcome:

@@ -8,18 +8,19 @@ leaves behind for the next one (a frozen partition, a snapshot) is noted before 
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.base import Engine, StepResult
-from cratedb_retention.errors import PartitionChanged, RetentionError
+from cratedb_retention.engine.base import Engine, Progress, StepResult
+from cratedb_retention.errors import LeaseLost, PartitionChanged, RetentionError, RunEnded
 from cratedb_retention.execution.events import (
     Held,
+    LeftOut,
     Observer,
     Report,
+    RunEndedEarly,
     RunEvent,
     RunFinished,
     RunStarted,
@@ -29,9 +30,11 @@ from cratedb_retention.execution.events import (
     StepStarted,
     TaskSkipped,
 )
+from cratedb_retention.execution.gate import Gate
 from cratedb_retention.execution.guard import Guard
+from cratedb_retention.execution.leasing import LeaseHolder, Taken
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.recorder import Recorder
+from cratedb_retention.execution.recorder import Recorder, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.model.catalog import TableName, Value
@@ -48,6 +51,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
 )
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
 
@@ -82,41 +86,65 @@ class Runner:
     Runs plans.
 
     :param observers: Are told what happens.
+    :param gate: Is asked before each step, and while one goes on.
+    :param leases: Those of the run; given back at its end.
+    :param taken: What came of taking them.
     """
 
-    def __init__(self, engine: Engine, store: Store, clock: Clock, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        observers: Iterable[Observer],
+        gate: Gate,
+        leases: LeaseHolder,
+        taken: Taken,
+    ) -> None:
         self._engine, self._store, self._clock = engine, store, clock
         self._observers = tuple(observers)
+        self._gate, self._leases, self._taken = gate, leases, taken
 
-    def run(self, prepared: Prepared, run_id: str | None = None) -> Report:
+    def run(self, prepared: Prepared, left_out: Iterable[LeftOut] = ()) -> Report:
         """
         Do what the plan says.
 
-        :param run_id: The run's identifier; None: made up.
+        :param left_out: What is not in the plan any more, since others are at it.
+        :raises RunEnded: if the gate ended the run.
         :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
         """
         self._forget(prepared)
-        run = self._begin(prepared, run_id or str(uuid.uuid4()))
+        run = self._begin(prepared, left_out)
         try:
             for task in prepared.plan.tasks:
                 self._run_task(run, task)
+            outcomes = self._outcomes(run)
+            self._retry(lambda: self._leases.release(outcomes))
         except BaseException as error:
             self._end_early(run, error)
             raise
-        run.recorder.run_finished(run.report)
-        self._tell(RunFinished(run.report))
+        run.recorder.run_finished(run.report, outcomes=outcomes)
+        self.tell(RunFinished(run.report))
         return run.report
 
-    def _begin(self, prepared: Prepared, run_id: str) -> _Run:
-        plan = prepared.plan
+    def _begin(self, prepared: Prepared, left_out: Iterable[LeftOut]) -> _Run:
+        run_id, plan = self._leases.run_id, prepared.plan
         journal = self._store.journal
-        recorder = Recorder(lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared)
-        report = Report(run_id, held=len(plan.holds), problems=len(plan.problems))
+        recorder = Recorder(
+            lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared, self._taken
+        )
+        left_out = list(left_out)
+        deferred = sum(len(left.tasks) for left in left_out)
+        report = Report(run_id, held=len(plan.holds), problems=len(plan.problems), deferred=deferred)
         total = sum(len(task.steps) for task in plan.tasks)
+        for left in left_out:
+            recorder.left_out(left)
         recorder.run_started()
-        self._tell(RunStarted(run_id, plan))
+        self.tell(RunStarted(run_id, plan))
+        for left in left_out:
+            self.tell(left)
         for hold in plan.holds:
-            self._tell(Held(hold))
+            self.tell(Held(hold))
         roller = Roller(self._engine, self._store, prepared, run_id)
         return _Run(prepared, report, recorder, Guard(self._store, prepared), roller, total)
 
@@ -126,11 +154,26 @@ class Runner:
             if table not in prepared.catalog.tables:
                 self._store.freezes.remove(table, [values])
 
+    def _outcomes(self, run: _Run) -> dict[str, Outcome]:
+        """How the run ended for each policy."""
+        problems = {hold.policy_id for hold in run.prepared.plan.problems}
+        failed = set(run.report.failed_policies)
+        return {
+            policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
+            for policy in self._taken.won
+        }
+
     def _end_early(self, run: _Run, error: BaseException) -> None:
-        """Note why a run ended; where even that fails, the steps' own entries tell how far it was."""
-        run.count(failed=1)
+        """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
+        outcomes = outcomes_after(error, self._taken.won)
+        if not isinstance(error, RunEnded):
+            run.count(failed=1)
         with contextlib.suppress(RetentionError):
-            run.recorder.run_finished(run.report, error)
+            self._leases.release(outcomes)
+        with contextlib.suppress(RetentionError):
+            run.recorder.run_finished(run.report, error, outcomes)
+        if isinstance(error, RunEnded):
+            self.tell(RunEndedEarly(run.report, str(error)))
 
     def _run_task(self, run: _Run, task: Task) -> None:
         """Do a task's steps in order; after a failure undo a freeze, and leave the rest."""
@@ -144,9 +187,15 @@ class Runner:
         try:
             self._retry(lambda: run.guard.check(task))
             for number, step in enumerate(task.steps, first):
+                self._retry(lambda: self._gate.before_step(task))
                 if isinstance(step, FreezePartitions):
                     frozen.append(step)
                 self._run_step(run, task, step, number)
+        except LeaseLost:
+            raise  # What is frozen may be another one's by now; the store knows of it.
+        except RunEnded:
+            self._undo(frozen)
+            raise
         except RetentionError as error:
             self._undo(frozen)
             self._fail(run, task, step, number, error)
@@ -156,23 +205,31 @@ class Runner:
 
     def _run_step(self, run: _Run, task: Task, step: Step, number: int) -> None:
         run.recorder.step_started(task, step, number)
-        self._tell(StepStarted(task, step, number, run.total))
+        self.tell(StepStarted(task, step, number, run.total))
         started = self._clock.now()
         self._retry(lambda: self._announce(run, task, step))
-        result = self._retry(lambda: self._perform(run, task, step))
+        try:
+            result = self._retry(lambda: self._perform(run, task, step))
+        except RunEnded as error:
+            run.recorder.step_ended(task, step, number, error)
+            raise
         self._retry(lambda: self._remember(run, task, step, result))
         seconds = (self._clock.now() - started).total_seconds()
         run.recorder.step_finished(task, step, number, result, seconds)
         run.count(done=1)
         if isinstance(step, _REMOVES_OR_MOVES):
             run.count(partitions=result.partitions, rows=result.rows or 0, bytes=result.size or 0)
-        self._tell(StepFinished(task, step, result, seconds))
+        self.tell(StepFinished(task, step, result, seconds))
 
     def _perform(self, run: _Run, task: Task, step: Step) -> StepResult:
         def perform(step: Step) -> StepResult:
-            return self._engine.perform(step, lambda progress: self._tell(StepProgressed(step, progress)))
+            return self._engine.perform(step, lambda progress: self._progress(step, progress))
 
         return run.roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
+
+    def _progress(self, step: Step, progress: Progress) -> None:
+        self.tell(StepProgressed(step, progress))
+        self._gate.during_step()
 
     def _announce(self, run: _Run, task: Task, step: Step) -> None:
         """Note what must be known if the process is killed in the middle of a step."""
@@ -210,12 +267,13 @@ class Runner:
                 self._store.snapshots.mark(step.repository, step.name, SnapshotStage.CREATED)
         run.recorder.step_failed(task, step, number, error)
         deferred = isinstance(error, PartitionChanged)
-        self._tell(StepFailed(task, step, str(error), deferred))
+        self.tell(StepFailed(task, step, str(error), deferred))
         if deferred:
             run.count(deferred=1)
             return
         run.broken.add((task.policy_id, task.table))
-        run.count(failed=1)
+        failed = dict.fromkeys((*run.report.failed_policies, *([task.policy_id] if task.policy_id else [])))
+        run.report = replace(run.report, failed=run.report.failed + 1, failed_policies=tuple(failed))
 
     def _undo(self, frozen: Iterable[FreezePartitions]) -> None:
         """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
@@ -232,9 +290,10 @@ class Runner:
         run.number += len(task.steps)
         run.recorder.task_skipped(task, run.number, reason)
         run.count(skipped=1)
-        self._tell(TaskSkipped(task, reason))
+        self.tell(TaskSkipped(task, reason))
 
-    def _tell(self, event: RunEvent) -> None:
+    def tell(self, event: RunEvent) -> None:
+        """Let observers hear."""
         for observer in self._observers:
             observer(event)
 

@@ -19,6 +19,7 @@ from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
 from cratedb_retention.model.rollup import Aggregate
+from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.tags import NOT
 
 Scalar = str | int | float | bool | None
@@ -125,6 +126,17 @@ DurationField = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["90d", "36h", "3 months", "P1Y", "forever", 30]}),
 ]
+ScheduleField = Annotated[
+    str,
+    BeforeValidator(_as_value_error(parse_schedule)),
+    WithJsonSchema({"type": "string", "examples": ["@daily", "0 3 * * *", "*/15 * * * *"]}),
+]
+JitterField = Annotated[
+    Duration,
+    BeforeValidator(_as_value_error(parse_jitter)),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["10m"]}),
+]
 LevelsField = Annotated[
     Levels,
     BeforeValidator(_as_value_error(parse_levels)),
@@ -192,7 +204,25 @@ class Policy(BaseModel):
         description="How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
         "a plain number means days."
     )
-    time_zone: ZoneField = Field("UTC", description="Where months and years of the retention period are reckoned.")
+    time_zone: ZoneField = Field(
+        "UTC", description="Where months and years of the retention period, and the schedule, are reckoned."
+    )
+    schedule: ScheduleField | None = Field(
+        None,
+        description="When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, "
+        "`@monthly`, `@yearly`. Empty: only by hand.",
+    )
+    misfire: Misfire = Field(
+        Misfire.CATCH_UP,
+        description="`schedule`: what was missed is made up for by one run (`catch-up`), or left out (`skip`).",
+    )
+    misfire_grace: DurationField = Field(
+        Duration(seconds=3600), description="`schedule`: with `skip`, how late a run may begin nevertheless."
+    )
+    jitter: JitterField | None = Field(
+        None,
+        description="`schedule`: each run begins up to so much later, like `10m`, so that not all begin at once.",
+    )
     partition_column: Name | None = Field(
         None, description="The partition column that carries the time. Empty: found from the table."
     )

@@ -53,9 +53,9 @@ def show_where(where: Sequence[tuple[Column, Value]]) -> str:
     return " and ".join(f"{column.name}={show_value(column, value)}" for column, value in where)
 
 
-def plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str, several: str | None = None) -> str:
     """``1 partition``, ``1,200 partitions``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
 
 
 def _pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:

@@ -1,1 +1,1 @@
-"""The toolkit as a service: its HTTP API, metrics, notifications, settings."""
+"""What runs for long: schedules and workers, the HTTP API, metrics, notifications, settings."""

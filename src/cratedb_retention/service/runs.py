@@ -1,7 +1,7 @@
 """
 Runs that were asked for while the service is up: started in the background, watched, and cancelled.
 
-The HTTP API knows the protocol ``Runs`` only; ``LocalRuns`` keeps what it knows in this process.
+The HTTP API knows the protocol ``Runs`` only.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import Conflict, NotFound, RetentionError
+from cratedb_retention.engine.base import StepResult
+from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
 from cratedb_retention.execution.events import Report, RunEvent, RunFinished, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.words import describe
+from cratedb_retention.store.jobs import Job
 
 logger = logging.getLogger(__name__)
 # Runs that are over and still told of.
 REMEMBERED = 100
+UNKNOWN = "GET /api/v1/journal?run_id= tells of older ones"
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,12 @@ class RunState:
     """
     How far a run is.
 
-    :param state: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``.
+    :param state: ``running``, ``done``, ``failed`` or ``cancelled``.
     :param actor: Who started it, as the journal says.
     :param step: What it does at present, in words.
     :param steps_done: How many of ``steps_total`` steps are over, failed ones too.
     :param units_done: Of the present step: so many of ``units_total`` units, if it tells.
+    :param expected_end: When it may end, if that is reckoned.
     :param rows: Rows that were removed or moved so far, as far as the database says.
     :param error: Why it ended early.
     """
@@ -53,6 +58,7 @@ class RunState:
     unit: str | None = None
     rows: int = 0
     bytes: int = 0
+    expected_end: dt.datetime | None = None
     report: Report | None = None
     error: str | None = None
 
@@ -68,91 +74,109 @@ class Runs(Protocol):
         :raises Conflict: if that can't be now.
         """
 
-    def all(self) -> Sequence[RunState]:
+    def all(self, retention: Retention) -> Sequence[RunState]:
         """The runs of late, newest first."""
 
-    def find(self, run_id: str) -> RunState:
+    def find(self, retention: Retention, run_id: str) -> RunState:
         """
         One of them.
 
         :raises NotFound: if there is none.
         """
 
-    def cancel(self, run_id: str) -> RunState:
+    def cancel(self, retention: Retention, run_id: str) -> RunState:
         """
-        Let it end after its present step.
+        Let it end before its next step.
 
         :raises NotFound: if there is none.
         :raises Conflict: if it is over.
         """
 
 
-class Cancelled(BaseException):
-    """Somebody asked a run to end. No failure of a step, so that the runner ends at once."""
+class StoredRuns:
+    """
+    Runs in this process, and those of others that the database tells of.
 
+    :param workers: At most so many of this process at a time; that no two do the same, their leases take care of.
+    """
 
-class LocalRuns:
-    """Runs in this process, one at a time: they are not kept apart otherwise."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="run")
+    def __init__(self, workers: int = 4) -> None:
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
         self._lock = threading.Lock()
         self._states: dict[str, RunState] = {}
-        self._cancelled: set[str] = set()
-        self._future: Future[None] | None = None
+        self._stops: dict[str, threading.Event] = {}
+        self._futures: dict[str, Future[None]] = {}
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
         """Begin a run; see :class:`Runs`."""
+        total = sum(len(task.steps) for task in prepared.plan.tasks)
+        now, run_id = retention.clock.now(), str(uuid.uuid4())
+        state = RunState(run_id, "running", retention.actor.name, now, steps_total=total)
         with self._lock:
-            if self._future is not None and not self._future.done():
-                raise Conflict("run", "another run is going on", "wait for it, or cancel it")
-            total = sum(len(task.steps) for task in prepared.plan.tasks)
-            state = RunState(
-                str(uuid.uuid4()), "running", retention.actor.name, retention.clock.now(), steps_total=total
-            )
-            self._states[state.run_id] = state
+            self._futures = {key: future for key, future in self._futures.items() if not future.done()}
+            if len(self._futures) >= self._workers:
+                raise Conflict("run", f"{self._workers} runs are going on already", "wait for one, or cancel it")
+            self._states[run_id], self._stops[run_id] = state, threading.Event()
             while len(self._states) > REMEMBERED:
-                self._states.pop(next(iter(self._states)))
-            self._future = self._pool.submit(self._run, retention, prepared, state.run_id)
-            return state
+                oldest = next(iter(self._states))
+                self._states.pop(oldest)
+                self._stops.pop(oldest)
+            self._futures[run_id] = self._pool.submit(self._run, retention, prepared, run_id, self._stops[run_id])
+        return state
 
-    def all(self) -> list[RunState]:
+    def all(self, retention: Retention) -> list[RunState]:
         """The runs of late, newest first."""
+        elsewhere = {job.run_id: _of_job(job) for job in retention.running()}
         with self._lock:
-            return list(reversed(self._states.values()))
+            found = {**elsewhere, **self._states}
+        return sorted(found.values(), key=lambda state: state.started_at, reverse=True)
 
-    def find(self, run_id: str) -> RunState:
+    def find(self, retention: Retention, run_id: str) -> RunState:
         """One of them."""
         with self._lock:
             state = self._states.get(run_id)
         if state is None:
-            raise NotFound(f"run {run_id}", "is not known here", "GET /api/v1/journal?run_id= tells of older ones")
+            state = next((_of_job(job) for job in retention.running() if job.run_id == run_id), None)
+        if state is None:
+            raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
         return state
 
-    def cancel(self, run_id: str) -> RunState:
-        """Let it end after its present step."""
-        state = self.find(run_id)
+    def cancel(self, retention: Retention, run_id: str) -> RunState:
+        """Let it end before its next step."""
+        state = self.find(retention, run_id)
         if state.state != "running":
             raise Conflict(f"run {run_id}", "is over", "there is nothing to cancel")
-        self._cancelled.add(run_id)
+        try:
+            retention.cancel(run_id)
+        except NotFound:  # It is too young to be in the database.
+            with self._lock:
+                stop = self._stops.get(run_id)
+            if stop is not None:
+                stop.set()
         return state
 
     def wait(self) -> None:
-        """Until nothing runs."""
-        if self._future is not None:
-            self._future.result()
+        """Until nothing of this process runs."""
+        for future in list(self._futures.values()):
+            future.result()
 
     def close(self) -> None:
-        """Cancel what runs, and wait until its present step is over."""
-        self._cancelled.update(state.run_id for state in self.all() if state.state == "running")
+        """End what runs in this process before its next step."""
+        with self._lock:
+            for stop in self._stops.values():
+                stop.set()
         self._pool.shutdown(wait=True)
 
-    def _run(self, retention: Retention, prepared: Prepared, run_id: str) -> None:
+    def _run(self, retention: Retention, prepared: Prepared, run_id: str, stop: threading.Event) -> None:
+        def observe(event: RunEvent) -> None:
+            self._observe(run_id, event)
+
         try:
-            report = retention.run(prepared, observers=[lambda event: self._observe(run_id, event)], run_id=run_id)
+            report = retention.run(prepared, observers=[observe], run_id=run_id, terms=Terms(stop=stop))
             self._end(retention, run_id, "done" if report.ok else "failed", None)
-        except Cancelled:
-            self._end(retention, run_id, "cancelled", None)
+        except RunEnded as error:
+            self._end(retention, run_id, "cancelled", str(error))
         except RetentionError as error:
             self._end(retention, run_id, "failed", str(error))
         except Exception:
@@ -162,20 +186,23 @@ class LocalRuns:
     def _observe(self, run_id: str, event: RunEvent) -> None:
         match event:
             case StepStarted(step=step, number=number, total=total):
-                if run_id in self._cancelled:
-                    raise Cancelled
                 nothing = {"units_done": None, "units_total": None, "unit": None}
                 self._change(run_id, step=describe(step), steps_done=number - 1, steps_total=total, **nothing)
             case StepProgressed(progress=p):
                 self._change(run_id, units_done=p.done, units_total=p.total, unit=p.unit)
             case StepFinished(result=result):
-                state = self.find(run_id)
-                rows, size = state.rows + (result.rows or 0), state.bytes + (result.size or 0)
-                self._change(run_id, steps_done=state.steps_done + 1, rows=rows, bytes=size)
+                self._count(run_id, result)
             case RunFinished(report=report):
                 self._change(run_id, report=report, rows=report.rows, bytes=report.bytes)
             case _:
                 pass
+
+    def _count(self, run_id: str, result: StepResult) -> None:
+        with self._lock:
+            state = self._states.get(run_id)
+            if state is not None:
+                rows, size = state.rows + (result.rows or 0), state.bytes + (result.size or 0)
+                self._states[run_id] = replace(state, steps_done=state.steps_done + 1, rows=rows, bytes=size)
 
     def _end(self, retention: Retention, run_id: str, state: str, error: str | None) -> None:
         self._change(run_id, state=state, error=error, finished_at=retention.clock.now(), step=None)
@@ -184,3 +211,22 @@ class LocalRuns:
         with self._lock:
             if run_id in self._states:
                 self._states[run_id] = replace(self._states[run_id], **values)  # type: ignore[arg-type]
+
+
+def _of_job(job: Job) -> RunState:
+    """A run of another process, as the database tells of it."""
+    return RunState(
+        job.run_id,
+        "running",
+        job.actor,
+        job.started_at,
+        step=job.doing,
+        steps_done=max(0, job.step - 1),
+        steps_total=job.steps,
+        units_done=job.done,
+        units_total=job.total,
+        unit=job.unit,
+        rows=job.rows_done,
+        bytes=job.bytes_done,
+        expected_end=job.expected_end,
+    )

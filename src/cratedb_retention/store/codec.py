@@ -5,25 +5,35 @@ Policies, holds and partition values as rows of the toolkit's tables, and back.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.instant import from_ms, to_ms
+from cratedb_retention.model.instant import from_ms, parse_time_zone, to_ms
 from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
 
+_HOUR = Duration(seconds=3600)
 _JSON = ("where", "expected_max", "aggregates")
-_OWN = ("version", "changed_at", "changed_by")
+_OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 
 
-def policy_to_row(policy: Policy, version: int, now: dt.datetime, actor: str) -> dict[str, Any]:
-    """A policy as a row; attributes that are objects become JSON."""
+def policy_to_row(
+    policy: Policy, version: int, now: dt.datetime, actor: str, scheduled_at: dt.datetime | None = None
+) -> dict[str, Any]:
+    """
+    A policy as a row; attributes that are objects become JSON.
+
+    :param scheduled_at: Since when it has its schedule; None: since now.
+    """
     row = policy.model_dump(mode="json")
     for key in _JSON:
         row[key] = json.dumps(row[key], ensure_ascii=False) if row[key] else None
-    return {**row, "version": version, "changed_at": now, "changed_by": actor}
+    return {**row, "version": version, "changed_at": now, "changed_by": actor, "scheduled_at": scheduled_at or now}
 
 
 def row_to_policy(row: Mapping[str, Any]) -> Policy:
@@ -37,6 +47,35 @@ def row_to_policy(row: Mapping[str, Any]) -> Policy:
         if isinstance(attributes.get(key), str):
             attributes[key] = json.loads(attributes[key])
     return make_policy(**attributes)
+
+
+def row_to_schedule(row: Mapping[str, Any]) -> Scheduled:
+    """
+    When a policy runs by itself.
+
+    :raises InvalidInput: if somebody wrote something else into the table.
+    :raises ValueError: the same.
+    """
+    return Scheduled(
+        policy_id=row["id"],
+        schedule=_schedule(row["schedule"]),
+        time_zone=_zone(row["time_zone"] or "UTC"),
+        since=row["scheduled_at"] or row["changed_at"],
+        misfire=Misfire(row["misfire"] or Misfire.CATCH_UP),
+        grace=_HOUR if row["misfire_grace"] is None else parse_duration(row["misfire_grace"]),
+        jitter=None if row["jitter"] is None else parse_jitter(row["jitter"]),
+    )
+
+
+# A scheduler reads the same ones again and again.
+@functools.lru_cache(4096)
+def _schedule(text: str) -> str:
+    return parse_schedule(text)
+
+
+@functools.lru_cache(4096)
+def _zone(name: str) -> str:
+    return parse_time_zone(name).key
 
 
 def hold_to_row(hold: LegalHold) -> dict[str, Any]:

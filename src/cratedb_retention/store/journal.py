@@ -32,6 +32,10 @@ class Event(StrEnum):
     STEP_STARTED = "step-started"
     STEP_FINISHED = "step-finished"
     HELD = "held"
+    SLOT_STARTED = "slot-started"
+    SLOT_FINISHED = "slot-finished"
+    LEASE_TAKEN_OVER = "lease-taken-over"
+    CANCEL_REQUESTED = "cancel-requested"
     TOKEN_CREATED = "token-created"  # noqa: S105 - no secret
     TOKEN_REVOKED = "token-revoked"  # noqa: S105 - no secret
 
@@ -44,6 +48,8 @@ class Outcome(StrEnum):
     DEFERRED = "deferred"
     HELD = "held"
     PROBLEM = "problem"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Entry:
     after: str | None = None
     run_id: str | None = None
     step: int | None = None
+    slot: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,12 @@ class JournalFilter:
     """
     Which rows of the journal are wanted; each attribute that is set must fit.
 
-    :param since: Only from this aware instant on.
-    :param until: Only before this aware instant.
     :param tags: Only rows of policies with these tags.
     :param limited: Only rows of policies with these tags, and those of no policy that ``actors`` wrote.
     :param offset: So many of the newest are left out.
+    :param policy_id: The beginning of a policy's identifier; ``run_id`` that of a run.
+    :param since: From this aware instant on; ``until``: before this one.
+    :param tag: Rows about policies that had this tag then.
     """
 
     table_name: str | None = None
@@ -91,6 +99,7 @@ class JournalFilter:
     event: str | None = None
     limit: int = 50
     until: dt.datetime | None = None
+    tag: str | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     limited: TagFilter = field(default_factory=TagFilter)
     actors: frozenset[str] = frozenset()
@@ -144,6 +153,8 @@ class Journal:
         if wanted.limited:
             own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
             conditions.append(sa.or_(_tagged(c.tags, wanted.limited), own))
+        if wanted.tag is not None:
+            conditions.append(sa.literal(wanted.tag) == sa.any_(c.tags))
         columns = [column for column in c if column.name != "month"]
         order = (c.time.desc(), c.step.desc(), c.event)
         found = sa.select(*columns).where(*conditions).order_by(*order)

@@ -5,6 +5,8 @@ the policy's version.
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,7 +19,8 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.store.codec import policy_to_row, row_to_policy
+from cratedb_retention.model.schedule import Scheduled
+from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
 from cratedb_retention.store.journal import Entry, Event, Journal
 
 # Policies in one INSERT.
@@ -77,6 +80,21 @@ class PolicyStore:
                 target = f"{row['table_schema'] or ''}.{row['table_name']}"
                 damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False, row))
         return policies, damaged
+
+    def scheduled(self) -> list[Scheduled]:
+        """
+        The policies that have a schedule and are enabled, without what only planning needs.
+
+        One whose schedule can't be read is left out; planning reports it.
+        """
+        c = self._table.c
+        columns = (c.id, c.schedule, c.time_zone, c.misfire, c.misfire_grace, c.jitter, c.scheduled_at, c.changed_at)
+        statement = sa.select(*columns).where(c.schedule.is_not(None), sa.func.coalesce(c.enabled, sa.true()))
+        found = []
+        for row in self._database.query(statement):
+            with contextlib.suppress(InvalidInput, ValueError):
+                found.append(row_to_schedule(row))
+        return found
 
     def get(self, identifier: str) -> StoredPolicy:
         """
@@ -164,7 +182,8 @@ class PolicyStore:
         :raises NotFound: if it is gone.
         """
         before = self._lock(policy.id or "", version)
-        row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name)
+        since = _scheduled_at(before, policy)
+        row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name, since)
         changes = {key: value for key, value in row.items() if key != "id"}
         self._conditionally(
             policy.id or "", before, lambda where: sa.update(self._table).where(*where).values(**changes)
@@ -234,6 +253,14 @@ class PolicyStore:
     def _changed(self, identifier: str, by: str | None) -> Conflict:
         who = by or "somebody else"
         return Conflict(f"policy {identifier}", f"{who} changed it in the meantime", "look at it again, then repeat")
+
+
+def _scheduled_at(before: Mapping[str, Any], policy: Policy) -> dt.datetime | None:
+    """Since when a changed policy has its schedule; None: since the change. Switched on again counts as a change."""
+    old = row_to_policy(_own(before))
+    same = all(getattr(old, name) == getattr(policy, name) for name in ("schedule", "time_zone", "jitter"))
+    since: dt.datetime | None = before["scheduled_at"] or before["changed_at"]
+    return since if same and old.enabled == policy.enabled else None
 
 
 def _check_new(policy: Policy, by_rule: Mapping[tuple[object, ...], Policy], taken: Collection[str | None]) -> None:

@@ -9,7 +9,7 @@ The old table stays beside as ``retention_policy_toolkit``.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,10 +25,14 @@ UPGRADE, LEGACY = "retention_policy_upgrade", "retention_policy_toolkit"
 _Layout = Mapping[str, Mapping[str, str]]
 
 
-def setup(database: Database, tables: Tables, now: dt.datetime) -> list[str]:
+def setup(
+    database: Database, tables: Tables, now: dt.datetime, once: Callable[[], list[str]] = lambda: []
+) -> list[str]:
     """
     Create what is missing and upgrade what is old. Can be repeated, also after an interruption.
 
+    :param once: Done before the last table is created, in a new store and in one of a version without that table; so
+        it is not done again, whatever a person makes of it.
     :return: What was done, in words.
     """
     schema = str(tables.metadata.schema)
@@ -42,8 +46,10 @@ def setup(database: Database, tables: Tables, now: dt.datetime) -> list[str]:
     if _is_legacy(layout.get(UPGRADE, {})):
         rename_table(database, policy_table(sa.MetaData(schema=schema), UPGRADE), LEGACY)
         layout = read_layout(database, schema)
-    for table in tables.metadata.sorted_tables:
+    in_order = sorted(tables.metadata.sorted_tables, key=lambda table: table is tables.lease)
+    for table in in_order:
         if table.name not in layout:
+            done += once() if table is tables.lease else []
             database.execute(sa.schema.CreateTable(table, if_not_exists=True))
             done.append(f"created {schema}.{table.name}")
         else:

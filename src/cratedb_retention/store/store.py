@@ -4,17 +4,25 @@ The store: all of the toolkit's own tables in one place.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import Conflict
+from cratedb_retention.model.policy import make_policy
 from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
+from cratedb_retention.store.jobs import JobStore
 from cratedb_retention.store.journal import Journal
+from cratedb_retention.store.leases import LeaseStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
 from cratedb_retention.store.tokens import TokenStore
+
+JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
 
 
 class Store:
@@ -39,16 +47,44 @@ class Store:
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
         self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
+        self.leases = LeaseStore(database, tables.lease, clock)
+        self.jobs = JobStore(database, tables.job, clock)
         self.is_there = is_there
 
-    def setup(self) -> list[str]:
-        """Create the tables, or upgrade them; says in words what was done."""
-        return setup(self._database, self.tables, self._clock.now())
+    def setup(self, journal_policy: bool = True) -> list[str]:
+        """
+        Create the tables, or upgrade them; says in words what was done.
+
+        :param journal_policy: Whether a new store, or one of an older version, gets a policy for the audit log.
+        """
+        once = self._keep_journal_within if journal_policy else list[str]
+        return setup(self._database, self.tables, self._clock.now(), once)
+
+    def _keep_journal_within(self) -> list[str]:
+        """The toolkit's own audit log grows with each run, so it has a policy as well."""
+        policy = make_policy(
+            strategy="delete",
+            table_schema=self.schema,
+            table_name=self.tables.journal.name,
+            retention_period=JOURNAL_KEPT,
+            time_column="time",
+            schedule="@daily",
+            id=JOURNAL_POLICY,
+            description="The toolkit's own audit log. Change it or delete it as you like; it is not created again.",
+        )
+        with suppress(Conflict):
+            self.policies.create(policy)
+            return [f"created policy {JOURNAL_POLICY}: {self.schema}.{policy.table_name} is kept for {JOURNAL_KEPT}"]
+        return []
 
     def refresh(self) -> None:
         """Make all that a plan rests on visible: policies, holds, what is frozen, and what was rolled up."""
         t = self.tables
         self._database.refresh(t.policy, t.hold, t.freeze, t.rollup, t.ledger)
+
+    def refresh_schedules(self) -> None:
+        """Make all that tells what is due visible: policies and leases."""
+        self._database.refresh(self.tables.policy, self.tables.lease)
 
     def require(self) -> None:
         """

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 DEFAULT_SCHEMA = "ext"
+_OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
 
 
 class Instant(sa.types.TypeDecorator[dt.datetime]):
@@ -43,6 +44,8 @@ class Tables:
     freeze: sa.Table
     rollup: sa.Table
     ledger: sa.Table
+    lease: sa.Table
+    job: sa.Table
     token: sa.Table
 
 
@@ -62,6 +65,8 @@ def make_tables(schema: str, dialect: str) -> Tables:
         _freeze(metadata),
         _rollup(metadata),
         _ledger(metadata),
+        _lease(metadata),
+        _job(metadata),
         _token(metadata),
     )
 
@@ -76,6 +81,10 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("table_name", sa.Text, nullable=False),
         sa.Column("retention_period", sa.Text, nullable=False),
         sa.Column("time_zone", sa.Text),
+        sa.Column("schedule", sa.Text),
+        sa.Column("misfire", sa.Text),
+        sa.Column("misfire_grace", sa.Text),
+        sa.Column("jitter", sa.Text),
         sa.Column("partition_column", sa.Text),
         sa.Column("time_column", sa.Text),
         sa.Column("where", sa.Text),
@@ -97,6 +106,7 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("version", sa.Integer, nullable=False, doc="Grows with each change of the policy."),
         sa.Column("changed_at", Instant, doc="When the policy was last changed."),
         sa.Column("changed_by", sa.Text, doc="Who changed it last."),
+        sa.Column("scheduled_at", Instant, doc="Since when it has this schedule; earlier slots are not made up for."),
         info={"about": "Retention policies; read a row like a sentence."},
         crate_number_of_shards=1,
     )
@@ -113,7 +123,7 @@ def _journal(metadata: sa.MetaData, partitioned: bool) -> sa.Table:
         metadata,
         sa.Column("time", Instant, nullable=False, doc="When it happened."),
         sa.Column("event", sa.Text, nullable=False, doc="What it is about: a policy, hold, restore, run or step."),
-        sa.Column("outcome", sa.Text, doc="How it ended: `done`, `failed`, `deferred`, `held` or `problem`."),
+        sa.Column("outcome", sa.Text, doc=f"How it ended: {_OUTCOMES}."),
         sa.Column("table_schema", sa.Text, doc="The schema of the table concerned."),
         sa.Column("table_name", sa.Text, doc="The table concerned, or the pattern."),
         sa.Column("policy_id", sa.Text, doc="The policy concerned."),
@@ -133,6 +143,7 @@ def _journal(metadata: sa.MetaData, partitioned: bool) -> sa.Table:
         sa.Column("host", sa.Text, doc="On which machine."),
         sa.Column("run_id", sa.Text, doc="The run; all of its rows have the same."),
         sa.Column("step", sa.Integer, doc="The step's number in the run, from 1."),
+        sa.Column("slot", Instant, doc="The instant of its schedule that a policy was run for."),
         *month,
         info={"about": "The audit log: changes of policies, runs, steps and holds. Rows are only added."},
         crate_number_of_shards=1,
@@ -262,5 +273,61 @@ def _token(metadata: sa.MetaData) -> sa.Table:
         sa.Column("revoked_at", Instant, doc="When it was revoked; NULL: it was not."),
         sa.Column("revoked_by", sa.Text, doc="By whom."),
         info={"about": "Access tokens of the HTTP API."},
+        crate_number_of_shards=1,
+    )
+
+
+def _lease(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "lease",
+        metadata,
+        sa.Column("policy_id", sa.Text, primary_key=True, doc="The policy."),
+        sa.Column("holder", sa.Text, doc="Who runs it, as `user@host:process:random`; NULL: nobody."),
+        sa.Column("run_id", sa.Text, doc="The run that it was last taken for."),
+        sa.Column("slot", Instant, doc="The instant of its schedule that it was last taken for; NULL: by hand."),
+        sa.Column("fence", sa.BigInteger, nullable=False, doc="Grows each time that it is taken."),
+        sa.Column("taken_at", Instant, doc="When it was taken."),
+        sa.Column("expires_at", Instant, doc="When it ends unless it is renewed, by the clock of the database."),
+        sa.Column("done_slot", Instant, doc="The last instant of its schedule that was done."),
+        sa.Column("finished_at", Instant, doc="When it was last run to its end."),
+        sa.Column("outcome", sa.Text, doc=f"How that ended: {_OUTCOMES}."),
+        sa.Column("succeeded_at", Instant, doc="When that last went well."),
+        sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
+        info={"about": "Who runs which policy, so that nobody else does (law 8), and what was last done."},
+        crate_number_of_shards=1,
+    )
+
+
+def _job(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "job_state",
+        metadata,
+        sa.Column("run_id", sa.Text, primary_key=True, doc="The run."),
+        sa.Column("policies", sa.ARRAY(sa.Text), doc="The policies that it has something to do for."),
+        sa.Column("tags", sa.ARRAY(sa.Text), doc="Their tags."),
+        sa.Column("actor", sa.Text, doc="Who started it."),
+        sa.Column("host", sa.Text, doc="On which machine."),
+        sa.Column("state", sa.Text, nullable=False, doc="`running` or `finished`."),
+        sa.Column("outcome", sa.Text, doc=f"How it ended: {_OUTCOMES}."),
+        sa.Column("started_at", Instant, doc="When it began."),
+        sa.Column("heartbeat_at", Instant, doc="When this row was last written; one that is old is of a dead process."),
+        sa.Column("finished_at", Instant, doc="When it ended."),
+        sa.Column("expected_end", Instant, doc="When it may end, reckoned from what is done."),
+        sa.Column("step", sa.Integer, doc="The number of the present step, from 1."),
+        sa.Column("steps", sa.Integer, doc="How many steps there are."),
+        sa.Column("table_name", sa.Text, doc="The table of the present step, with its schema."),
+        sa.Column("doing", sa.Text, doc="The present step in words."),
+        sa.Column("done", sa.BigInteger, doc="Units of the present step that are done."),
+        sa.Column("total", sa.BigInteger, doc="Units of the present step in all, if known."),
+        sa.Column("unit", sa.Text, doc="What is counted: `row`, `shard`, `partition`."),
+        sa.Column("partitions_done", sa.BigInteger, doc="Partitions of tasks that are completed."),
+        sa.Column("partitions", sa.BigInteger, doc="Partitions of all tasks, as planned."),
+        sa.Column("rows_done", sa.BigInteger, doc="Rows of tasks that are completed, as far as known."),
+        sa.Column("rows", sa.BigInteger, doc="Rows of all tasks, as planned, as far as known."),
+        sa.Column("bytes_done", sa.BigInteger, doc="Bytes of tasks that are completed, as far as known."),
+        sa.Column("bytes", sa.BigInteger, doc="Bytes of all tasks, as planned, as far as known."),
+        sa.Column("cancel_by", sa.Text, doc="Who asked for its end."),
+        sa.Column("cancel_at", Instant, doc="When."),
+        info={"about": "What runs now, and how far it is. Only runs that last longer than a second are here."},
         crate_number_of_shards=1,
     )

@@ -68,7 +68,11 @@ class CrateDBEngine:
             raise InvalidInput(f"database address {address.safe}", str(error)) from None
         watch(engine, address)
         self._database = Database(
-            engine, partial(translate, address), refreshes=True, row_version=("_seq_no", "_primary_term")
+            engine,
+            partial(translate, address),
+            refreshes=True,
+            row_version=("_seq_no", "_primary_term"),
+            counts_each=True,
         )
         self._database.rows(sa.select(sa.literal(1)))
 

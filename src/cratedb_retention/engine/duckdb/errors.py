@@ -25,6 +25,8 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
         return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
     if name == "ConstraintException":
         return Conflict("DuckDB", message)
+    if name == "TransactionException" and "onflict" in message:
+        return Conflict("DuckDB", message)
     if name == "CatalogException":
         return NotFound("DuckDB", message)
     if name == "IOException" and not statement:

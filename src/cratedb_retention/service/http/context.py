@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cratedb_retention.api import Retention
 from cratedb_retention.service.http.limits import Buckets
-from cratedb_retention.service.runs import LocalRuns, Runs
+from cratedb_retention.service.runs import Runs, StoredRuns
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Context:
     authenticate: bool = True
     hosts: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
-    runs: Runs = field(default_factory=LocalRuns)
+    runs: Runs = field(default_factory=StoredRuns)
     metrics: Callable[[], bytes] | None = None
 
     @property

@@ -13,7 +13,7 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import Run, RunRequest, run_answer
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
-from cratedb_retention.service.runs import RunState
+from cratedb_retention.service.runs import UNKNOWN, RunState
 from cratedb_retention.service.scoped import Scoped
 
 router = APIRouter(tags=["runs"])
@@ -33,7 +33,7 @@ def start_run(request: Request, who: Operator, wanted: RunRequest, response: Res
 @router.get("/runs", responses=problems())
 def list_runs(request: Request, who: Viewer) -> list[Run]:
     """The runs of late, newest first."""
-    return [_answer(state) for state in context_of(request).runs.all() if _sees(who, state)]
+    return [_answer(state) for state in context_of(request).runs.all(who.retention) if _sees(who, state)]
 
 
 @router.get("/runs/{run_id}", responses=problems(404))
@@ -44,15 +44,15 @@ def get_run(request: Request, who: Viewer, run_id: str) -> Run:
 
 @router.post("/runs/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_run(request: Request, who: Operator, run_id: str) -> Run:
-    """Let a run end after its present step."""
+    """Let a run end before its next step."""
     _find(request, who, run_id)
-    return _answer(context_of(request).runs.cancel(run_id))
+    return _answer(context_of(request).runs.cancel(who.retention, run_id))
 
 
 def _find(request: Request, who: Scoped, run_id: str) -> RunState:
-    state = context_of(request).runs.find(run_id)
+    state = context_of(request).runs.find(who.retention, run_id)
     if not _sees(who, state):
-        raise NotFound(f"run {run_id}", "is not known here", "GET /api/v1/journal?run_id= tells of older ones")
+        raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
     return state
 
 

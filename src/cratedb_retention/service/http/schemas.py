@@ -163,7 +163,7 @@ class Run(BaseModel):
     """A run and how far it is."""
 
     run_id: str
-    state: str = Field(description="`waiting`, `running`, `done`, `failed` or `cancelled`.")
+    state: str = Field(description="`running`, `done`, `failed` or `cancelled`.")
     actor: str
     started_at: Instant
     finished_at: Instant | None
@@ -175,6 +175,7 @@ class Run(BaseModel):
     unit: str | None
     rows: int
     bytes: int
+    expected_end: Instant | None
     report: RunReport | None
     error: str | None
 
@@ -264,6 +265,7 @@ def run_answer(state: RunState) -> dict[str, Any]:
     report = None if state.report is None else {**vars(state.report), "ok": state.report.ok}
     instants = {
         key: None if moment is None else moment.isoformat()
-        for key, moment in (("started_at", state.started_at), ("finished_at", state.finished_at))
+        for key, moment in vars(state).items()
+        if key in ("started_at", "finished_at", "expected_end")
     }
     return {**vars(state), **instants, "report": report}

@@ -1,0 +1,68 @@
+"""``serve``: run what is due by schedules, until stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.errors import EXIT_FAILED, RetentionError
+
+logger = logging.getLogger(__name__)
+
+
+@click.command("serve")
+@options.database
+@click.option(
+    "--interval", type=click.FloatRange(0.1), default=10, show_default=True, help="Seconds between two looks."
+)
+@click.option(
+    "--lease", type=click.FloatRange(5), default=60, show_default=True, help="Seconds until another one takes over."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="At most so many runs at once."
+)
+@click.option(
+    "--patience", type=click.FloatRange(0), default=30, show_default=True, help="Seconds to wait for runs at the end."
+)
+def command(dburi: str | None, schema: str, interval: float, lease: float, workers: int, patience: float) -> None:
+    """
+    Run policies by their schedules, until stopped by SIGTERM or Ctrl-C. Any number of these may run on one database.
+
+    Runs that go on then end before their next step, and another service, or the next start, goes on from there. A
+    second signal ends the process at once.
+
+    \b
+    Examples:
+      cratedb-retention serve crate://localhost:4200/
+      cratedb-retention serve --interval=60 --workers=4
+    """
+    from cratedb_retention.service.service import Service, ServiceOptions
+
+    logging.getLogger("cratedb_retention").setLevel(min(logging.getLogger().level, logging.INFO))
+    with options.open_retention(dburi, schema) as retention:
+        service = Service(retention, ServiceOptions(interval, lease, workers, patience))
+        stopped = _stopped_by_signals()
+        service.start()
+        stopped.wait()
+        if not service.stop():
+            raise RetentionError("serve", f"a run did not end within {patience:g} seconds", "another one takes it over")
+
+
+def _stopped_by_signals() -> threading.Event:
+    """An event that the first signal sets; the second ends the process."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            os._exit(EXIT_FAILED)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopped

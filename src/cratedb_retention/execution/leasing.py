@@ -1,0 +1,205 @@
+"""
+The leases of one run: takes them, renews them, knows when they may be lost, gives them back (law 8).
+
+A run holds a lease until so many seconds after it last asked for it, by a clock of its own that is never set back. The
+database counts from a moment later on, so that who holds a lease gives up before anybody else can have it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.errors import LeaseLost
+from cratedb_retention.store.journal import Outcome
+from cratedb_retention.store.leases import Lease, Leases, LeaseStore
+
+TTL_SECONDS = 60.0
+# What the database confirmed less than so many seconds ago is not asked for again before a step.
+FRESH_SECONDS = 1.0
+_SUCCESS = (Outcome.DONE,)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """
+    What came of taking leases.
+
+    :param won: Those that are held now.
+    :param over: Of these, as they were: those of somebody who let them expire.
+    :param refused: Those that somebody else holds.
+    """
+
+    won: Mapping[str, Lease] = field(default_factory=dict)
+    over: Mapping[str, Lease] = field(default_factory=dict)
+    refused: Mapping[str, Lease] = field(default_factory=dict)
+
+
+class LeaseHolder:
+    """
+    Holds leases for one run. Its methods may be called by several threads.
+
+    :param holder: A name that nobody else has.
+    :param ttl: After so many seconds without renewal somebody else may take a lease.
+    :param fresh: See :data:`FRESH_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        store: LeaseStore,
+        clock: Clock,
+        holder: str,
+        run_id: str,
+        ttl: float = TTL_SECONDS,
+        fresh: float = FRESH_SECONDS,
+    ) -> None:
+        self._store, self._clock = store, clock
+        self.holder, self.run_id, self.ttl, self._fresh = holder, run_id, ttl, fresh
+        self._held: dict[str, Lease] = {}
+        self._confirmed = clock.uptime()
+        self._lock = threading.RLock()
+
+    @property
+    def held(self) -> Mapping[str, Lease]:
+        """The leases as they were last written or read."""
+        return self._held
+
+    def take(self, slots: Mapping[str, dt.datetime | None], known: Leases | None = None) -> Taken:
+        """
+        Take leases, in two statements, however many they are.
+
+        :param slots: The policies, each with the slot of its schedule; None: by hand.
+        :param known: The leases, if they were read already.
+        """
+        if not slots:
+            return Taken()
+        with self._lock:
+            asked = self._clock.uptime()
+            known = known or self._store.read(slots)
+            found = {policy: known.of(policy) for policy in slots}
+            # After an answer was lost, some may be ours already.
+            free = {p: lease for p, lease in found.items() if lease.is_free(known.now) or lease.holder == self.holder}
+            won = self._store.change((lease, self._values(lease, slots[p], known.now)) for p, lease in free.items())
+            self._held.update(won)
+            self._confirmed = asked
+            if len(won) < len(free):
+                found.update(self._store.read(slots).by_policy)
+            over = {p: free[p] for p in won if free[p].holder not in (None, self.holder)}
+            return Taken(won, over, {p: lease for p, lease in found.items() if p not in won})
+
+    def _values(self, lease: Lease, slot: dt.datetime | None, now: dt.datetime) -> dict[str, Any]:
+        return {
+            "holder": self.holder,
+            "run_id": self.run_id,
+            "slot": slot,
+            "fence": lease.fence + 1,
+            "taken_at": now,
+            "expires_at": now + dt.timedelta(seconds=self.ttl),
+        }
+
+    def is_time_to_renew(self) -> bool:
+        """Whether a third of the time is over."""
+        return bool(self._held) and self._clock.uptime() - self._confirmed >= self.ttl / 3
+
+    def renew(self) -> None:
+        """
+        Prolong all leases, in three statements, however many they are.
+
+        :raises LeaseLost: if one is not ours any more.
+        """
+        with self._lock:
+            if not self._held:
+                return
+            asked = self._clock.uptime()
+            known = self._read_back()
+            until = known.now + dt.timedelta(seconds=self.ttl)
+            renewed = self._store.change((lease, {"expires_at": until}) for lease in self._held.values())
+            for policy in self._held:
+                if policy not in renewed:
+                    raise self._lost(policy, None)
+            self._held.update(renewed)
+            self._confirmed = asked
+
+    def check(self, policy_id: str | None = None) -> None:
+        """
+        Make sure that the leases are still ours, before something is done under one of them.
+
+        :raises LeaseLost: if not, or if nobody can tell since the database was out of reach for too long.
+        """
+        with self._lock:
+            self.check_time()
+            if policy_id not in self._held or self._clock.uptime() - self._confirmed < self._fresh:
+                return
+            self._read_back([policy_id])
+
+    def check_time(self) -> None:
+        """
+        Make sure that nobody else can have taken the leases yet; asks nobody.
+
+        :raises LeaseLost: if somebody may have.
+        """
+        silent = self._clock.uptime() - self._confirmed
+        if self._held and silent >= self.ttl:
+            raise LeaseLost(
+                f"run {self.run_id}",
+                f"could not renew its leases for {silent:.0f} seconds, and another one may have taken them",
+                "the next run goes on from here",
+            )
+
+    def _read_back(self, policies: Iterable[str] | None = None) -> Leases:
+        """What the database says of our leases."""
+        wanted = list(self._held if policies is None else policies)
+        known = self._store.read(wanted)
+        for policy in wanted:
+            now, mine = known.of(policy), self._held[policy]
+            if (now.holder, now.fence) != (self.holder, mine.fence):
+                raise self._lost(policy, now.holder)
+            self._held[policy] = now
+        return known
+
+    def _lost(self, policy: str, by: str | None) -> LeaseLost:
+        return LeaseLost(
+            f"lease of policy {policy}", f"{by or 'somebody else'} has it now", "the next run goes on from here"
+        )
+
+    def release(self, outcomes: Mapping[str, Outcome]) -> None:
+        """
+        Give all leases back, and note in the same statement what was done.
+
+        :param outcomes: How policies ended; a slot without an outcome is left for another run.
+        :raises LeaseLost: if one was not ours any more; the others are given back all the same.
+        """
+        with self._lock:
+            if not self._held:
+                return
+            if any(lease.stamp is None for lease in self._held.values()):
+                known = self._store.read(self._held)
+                self._held = {
+                    policy: known.of(policy) if known.of(policy).holder == self.holder else lease
+                    for policy, lease in self._held.items()
+                }
+            ours = [lease for lease in self._held.values() if lease.stamp is not None]
+            given = self._store.change((lease, self._given_back(lease, outcomes)) for lease in ours)
+            missing = [p for p in self._held if p not in given and not self._is_given_back(p)]
+            self._held.clear()
+            if missing:
+                raise self._lost(missing[0], None)
+
+    def _given_back(self, lease: Lease, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+        outcome = outcomes.get(lease.policy_id)
+        values: dict[str, Any] = {"holder": None, "expires_at": None}
+        if outcome is None:
+            return values
+        finished = self._clock.now()
+        values.update(outcome=str(outcome), finished_at=finished)
+        values.update({"succeeded_at": finished} if outcome in _SUCCESS else {})
+        return {**values, "done_slot": lease.slot} if lease.slot is not None else values
+
+    def _is_given_back(self, policy: str) -> bool:
+        """Whether we did it before: the answer to the same statement may have been lost."""
+        now = self._store.read([policy]).of(policy)
+        return now.holder is None and now.fence == self._held[policy].fence and now.run_id == self.run_id

@@ -1,0 +1,175 @@
+"""
+One run from its leases to their end: takes those of the plan, lets the runner work, gives them back.
+
+A run by hand takes leases right after planning; a scheduled one has them before, since its slots are done by it even if
+nothing is to do.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+
+from cratedb_retention.clock import Actor, Clock, name_holder
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.events import LeftOut, Observer, Report, TakenOver
+from cratedb_retention.execution.gate import Gate
+from cratedb_retention.execution.heart import Heart
+from cratedb_retention.execution.leasing import TTL_SECONDS, LeaseHolder, Taken
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.recorder import outcome_of, outcomes_after
+from cratedb_retention.execution.retrying import retry
+from cratedb_retention.execution.runner import Runner
+from cratedb_retention.execution.tracking import Tracker
+from cratedb_retention.model.plan import Task
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.store import Store
+
+
+@dataclass(frozen=True)
+class Terms:
+    """
+    On which terms runs go on.
+
+    :param ttl: After so many seconds without renewal another run may take a lease.
+    :param stop: Set when the process is to end; a run then ends before its next step.
+    :param threads: Whether a thread renews leases and writes progress while a step takes long; without, only what the
+        run itself gets to between steps, as in a simulation.
+    """
+
+    ttl: float = TTL_SECONDS
+    stop: threading.Event | None = None
+    threads: bool = True
+
+
+@dataclass(frozen=True)
+class Session:
+    """
+    A run that has a name and leases, and may have no plan yet.
+
+    :param taken: What came of taking leases before planning.
+    """
+
+    leases: LeaseHolder
+    taken: Taken = field(default_factory=Taken)
+
+
+def new_session(store: Store, clock: Clock, actor: Actor, terms: Terms, run_id: str | None = None) -> Session:
+    """
+    Name a run.
+
+    :param run_id: Its identifier; None: made up.
+    """
+    return Session(LeaseHolder(store.leases, clock, name_holder(actor), run_id or str(uuid.uuid4()), terms.ttl))
+
+
+def carry_out(
+    engine: Engine,
+    store: Store,
+    clock: Clock,
+    actor: Actor,
+    make_plan: Callable[[], Prepared],
+    observers: Iterable[Observer] = (),
+    terms: Terms | None = None,
+    session: Session | None = None,
+    run_id: str | None = None,
+) -> Report:
+    """
+    Do what a plan says, as far as nobody else is at it.
+
+    :param make_plan: Makes the plan, or hands over one that was made.
+    :param session: With the leases of a scheduled run; None: take those that the plan needs.
+    :param run_id: The identifier of a run without a session; None: made up.
+    :raises Cancelled: if somebody asked for the end of the run.
+    :raises Stopped: if the process is to end.
+    :raises LeaseLost: if another one may run the policies by now.
+    :raises ConnectionLost: if the database is gone for good.
+    """
+    terms = terms or Terms()
+    prepared = None if session else make_plan()
+    session = session or new_session(store, clock, actor, terms, run_id)
+    tracker = Tracker(session.leases.run_id, clock, actor)
+    heart = Heart(session.leases, store.jobs, tracker, clock)
+    with ExitStack() as stack:
+        if terms.threads:
+            stack.enter_context(heart.beating())
+        if prepared is None:
+            prepared = _plan_under_leases(store, session, make_plan)
+        else:
+            session = _with_leases(session, prepared, clock)
+        left = list(_left_out(store, prepared, session))
+        prepared = _without(prepared, left)
+        tracker.about(_concerned(prepared, session))
+        gate = Gate(session.leases, heart, terms.stop)
+        runner = Runner(engine, store, clock, (tracker, *observers), gate, session.leases, session.taken)
+        for policy, lease in session.taken.over.items():
+            runner.tell(TakenOver(policy, lease.holder or ""))
+        try:
+            report = runner.run(prepared, left)
+        except BaseException as error:
+            heart.finish(outcome_of(error))
+            raise
+        heart.finish(Outcome.DONE if report.ok else Outcome.FAILED)
+    return report
+
+
+def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
+    """Where not even a plan can be made, the leases are given back, and the journal says why."""
+    try:
+        return make_plan()
+    except BaseException as error:
+        outcomes = outcomes_after(error, session.taken.won)
+        slots = {policy: lease.slot for policy, lease in session.taken.won.items()}
+        with suppress(RetentionError):
+            session.leases.release(outcomes)
+            run_id, why = session.leases.run_id, str(error) or type(error).__name__
+            store.journal.write(
+                *(
+                    Entry(Event.SLOT_FINISHED, outcome, policy_id=policy, error=why, run_id=run_id, slot=slots[policy])
+                    for policy, outcome in outcomes.items()
+                ),
+                Entry(Event.RUN_FINISHED, Outcome.FAILED, message="no plan could be made", error=why, run_id=run_id),
+            )
+        raise
+
+
+def _concerned(prepared: Prepared, session: Session) -> list[Policy]:
+    ids = {task.policy_id for task in prepared.plan.tasks} | set(session.taken.won)
+    return [policy for identifier, policy in prepared.policies.items() if identifier in ids]
+
+
+def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
+    slots = dict.fromkeys(task.policy_id for task in prepared.plan.tasks if task.policy_id is not None)
+    return replace(session, taken=retry(lambda: session.leases.take(slots), clock.sleep))
+
+
+def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[LeftOut]:
+    """What others are at. Tidying up waits until nobody else is at work, since what is frozen may be theirs."""
+    by_policy: dict[str | None, list[Task]] = {}
+    for task in prepared.plan.tasks:
+        if task.policy_id not in session.taken.won:
+            by_policy.setdefault(task.policy_id, []).append(task)
+    holders: Mapping[str | None, str | None] = {p: lease.holder for p, lease in session.taken.refused.items()}
+    for policy, tasks in by_policy.items():
+        if policy is not None:
+            yield LeftOut(policy, tuple(tasks), holders.get(policy) or "somebody else")
+        elif others := _others_at_work(store, session):
+            yield LeftOut(None, tuple(tasks), others[0])
+
+
+def _others_at_work(store: Store, session: Session) -> list[str]:
+    known = store.leases.read()
+    holders = {lease.holder or "" for lease in known.by_policy.values() if not lease.is_free(known.now)}
+    return sorted(holders - {session.leases.holder})
+
+
+def _without(prepared: Prepared, left: Iterable[LeftOut]) -> Prepared:
+    """A plan without what is left out."""
+    gone = {id(task) for each in left for task in each.tasks}
+    tasks = tuple(task for task in prepared.plan.tasks if id(task) not in gone)
+    return replace(prepared, plan=replace(prepared.plan, tasks=tasks))

@@ -1,0 +1,142 @@
+"""
+Schedules: when a policy runs by itself. A cron expression of five fields, or ``@hourly``, ``@daily``, ``@weekly``,
+``@monthly``, ``@yearly``.
+
+The rules are those of Debian's cron (crontab(5), and cron(8) on daylight saving time), as the library ``cronsim`` has
+them: what names an hour happens once, also where clocks are set back; where they are set forward it happens right
+after the gap. ``*`` as minute or hour follows the time that passes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import zoneinfo
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cronsim import CronSim, CronSimError
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import Duration, parse_duration
+
+NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+# No zone sets its clocks back by more; within that, what a clock shows does not tell which of two instants it is.
+_LONGEST_SHIFT = dt.timedelta(hours=4)
+_LONGEST_JITTER = 86_400
+_HOUR = Duration(seconds=3600)
+_ANY_DAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+
+
+class Misfire(StrEnum):
+    """What becomes of runs that were missed, since nothing ran then."""
+
+    CATCH_UP = "catch-up"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """
+    When a policy runs by itself.
+
+    :param since: Slots before this aware instant are none of its; None: all slots are.
+    :param grace: With ``skip``, how late a run may begin.
+    """
+
+    policy_id: str
+    schedule: str
+    time_zone: str = "UTC"
+    since: dt.datetime | None = None
+    misfire: Misfire = Misfire.CATCH_UP
+    grace: Duration = _HOUR
+    jitter: Duration | None = None
+
+
+def parse_schedule(value: object) -> str:
+    """
+    Read a schedule as people write it.
+
+    :return: The same with single blanks, nicknames in lower case.
+    :raises InvalidInput: if it is no schedule, or no day fits it.
+    """
+    text = " ".join(str(value).split())
+    if text.lower() in NICKNAMES:
+        return text.lower()
+    remedy = "write five fields like `0 3 * * *` (minute, hour, day, month, weekday), or @daily"
+    if len(text.split()) != 5:
+        raise InvalidInput(f"schedule {text!r}", "not a cron expression", remedy)
+    try:
+        next(CronSim(text, _ANY_DAY))
+    except (CronSimError, ValueError) as error:
+        raise InvalidInput(f"schedule {text!r}", f"not a cron expression ({str(error).lower()})", remedy) from None
+    except StopIteration:
+        raise InvalidInput(f"schedule {text!r}", "no day fits it", "look at day and month") from None
+    return text
+
+
+def parse_jitter(value: object) -> Duration:
+    """
+    Read by how much runs are spread.
+
+    :raises InvalidInput: if it is no duration, or longer than a day.
+    """
+    jitter = parse_duration(value)
+    if jitter.forever or jitter.months or jitter.seconds > _LONGEST_JITTER:
+        raise InvalidInput(f"jitter {jitter}", "longer than a day", "write it like 10m")
+    return jitter
+
+
+def newest(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
+    """
+    The last slot at or before an aware instant, in UTC; None if there is none within fifty years.
+
+    Searched for from a few hours later, since where clocks are set back, what they show comes twice.
+    """
+    start = (now + _LONGEST_SHIFT).astimezone(zoneinfo.ZoneInfo(zone))
+    if _names_an_hour(schedule):
+        slots = CronSim(_expression(schedule), start, reverse=True)
+    else:
+        slots = CronSim(_expression(schedule), _just_after(now, zone), reverse=True)
+    return next((slot for slot in (found.astimezone(dt.UTC) for found in slots) if slot <= now), None)
+
+
+def following(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
+    """The first slot after an aware instant, in UTC; None if there is none within fifty years."""
+    start = (now - _LONGEST_SHIFT if _names_an_hour(schedule) else now).astimezone(zoneinfo.ZoneInfo(zone))
+    slots = CronSim(_expression(schedule), start)
+    return next((slot for slot in (found.astimezone(dt.UTC) for found in slots) if slot > now), None)
+
+
+def delay(policy_id: str, slot: dt.datetime, jitter: Duration | None) -> dt.timedelta:
+    """
+    How long after its slot a policy begins: the same for everybody who asks, and as good as random among policies.
+
+    :param jitter: The delay is shorter than this.
+    """
+    if not jitter or not jitter.seconds:
+        return dt.timedelta()
+    digest = hashlib.sha256(f"{policy_id} {slot.astimezone(dt.UTC).isoformat()}".encode()).digest()
+    return dt.timedelta(milliseconds=int.from_bytes(digest[:8]) % (jitter.seconds * 1000))
+
+
+def _expression(schedule: str) -> str:
+    return NICKNAMES.get(schedule, schedule)
+
+
+def _names_an_hour(schedule: str) -> bool:
+    """Whether daylight saving time has its own rules for it, as in cronsim."""
+    minute, hour = _expression(schedule).split()[:2]
+    return not minute.startswith("*") and not hour.startswith("*")
+
+
+def _just_after(now: dt.datetime, zone: str) -> dt.datetime:
+    return (now.replace(microsecond=0) + dt.timedelta(seconds=1)).astimezone(zoneinfo.ZoneInfo(zone))

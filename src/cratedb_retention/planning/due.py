@@ -1,0 +1,110 @@
+"""
+Which policies are due by their schedules. Pure: from the schedules, what was done, and the present instant to slots.
+
+A slot is an instant that a schedule names. Of several that were missed, the newest stands for all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.schedule import Misfire, Scheduled, delay, following, newest
+
+# A slot that was done lies so far ahead only if a clock was wrong, and was set back since.
+AHEAD = dt.timedelta(hours=1)
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """
+    What is known of a policy's slots.
+
+    :param done: The last that was done.
+    :param begun: The last that was begun.
+    """
+
+    done: dt.datetime | None = None
+    begun: dt.datetime | None = None
+
+
+class Timetable:
+    """Remembers between which two slots an instant lies, since most instants lie where the one before them did."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[dt.datetime | None, dt.datetime]] = {}
+
+    def newest(self, schedule: str, time_zone: str, now: dt.datetime) -> dt.datetime | None:
+        """The last slot at or before an aware instant, in UTC."""
+        key = (schedule, time_zone)
+        known = self._known.get(key)
+        if known is not None and known[0] is not None and known[0] <= now < known[1]:
+            return known[0]
+        found = newest(schedule, time_zone, now)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = (found, following(schedule, time_zone, now) or now)
+        return found
+
+
+def newest_slot(item: Scheduled, now: dt.datetime, timetable: Timetable | None = None) -> dt.datetime | None:
+    """The last slot whose time has come, its delay included."""
+    slot = (timetable or Timetable()).newest(item.schedule, item.time_zone, now)
+    while slot is not None and slot + delay(item.policy_id, slot, item.jitter) > now:
+        slot = newest(item.schedule, item.time_zone, slot - dt.timedelta(microseconds=1))
+    return slot
+
+
+def due_slots(
+    scheduled: Iterable[Scheduled],
+    done: Mapping[str, Done],
+    now: dt.datetime,
+    timetable: Timetable | None = None,
+) -> dict[str, dt.datetime]:
+    """
+    The slot of each policy that is due; policies that are not due are missing.
+
+    :param done: By policy; one that is missing was never run.
+    :param now: The aware present instant.
+    """
+    timetable = timetable or Timetable()
+    found = {}
+    for item in scheduled:
+        slot = newest_slot(item, now, timetable)
+        if slot is not None and _is_due(item, slot, done.get(item.policy_id, Done()), now):
+            found[item.policy_id] = slot
+    return found
+
+
+def _is_due(item: Scheduled, slot: dt.datetime, known: Done, now: dt.datetime) -> bool:
+    if (item.since is not None and slot < item.since) or (known.done is not None and slot <= known.done):
+        return False
+    late = now - slot - delay(item.policy_id, slot, item.jitter)
+    # One that was begun is completed, however late.
+    return item.misfire is not Misfire.SKIP or slot == known.begun or late.total_seconds() <= _seconds(item.grace)
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.approximate_seconds()
+
+
+def wrong_slots(
+    scheduled: Iterable[Scheduled],
+    done: Mapping[str, Done],
+    now: dt.datetime,
+    timetable: Timetable | None = None,
+) -> dict[str, dt.datetime | None]:
+    """
+    What to take for the last slot done of policies whose last one lies in the future.
+
+    A clock was wrong then. What was missed until now it has made up for already; what comes must not wait for that day.
+    """
+    timetable = timetable or Timetable()
+    return {
+        item.policy_id: newest_slot(item, now, timetable)
+        for item in scheduled
+        if (last := done.get(item.policy_id, Done()).done) is not None and last > now + AHEAD
+    }

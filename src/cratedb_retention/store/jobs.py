@@ -1,0 +1,133 @@
+"""
+What runs now, and how far it is: one row for each run that lasts longer than a second. Others ask here for its end.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import InvalidInput, NotFound
+
+# A run that has not written for so long is of a process that is dead, or cut off.
+SILENT = dt.timedelta(minutes=2)
+KEPT = dt.timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    How far a run is; the attributes are those of the table.
+
+    :param table_name: The table of the present step, with its schema.
+    """
+
+    run_id: str
+    started_at: dt.datetime
+    heartbeat_at: dt.datetime
+    actor: str = ""
+    host: str = ""
+    policies: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    state: str = "running"
+    outcome: str | None = None
+    finished_at: dt.datetime | None = None
+    expected_end: dt.datetime | None = None
+    step: int = 0
+    steps: int = 0
+    table_name: str | None = None
+    doing: str | None = None
+    done: int | None = None
+    total: int | None = None
+    unit: str | None = None
+    partitions_done: int = 0
+    partitions: int = 0
+    rows_done: int = 0
+    rows: int | None = None
+    bytes_done: int = 0
+    bytes: int | None = None
+    cancel_by: str | None = None
+    cancel_at: dt.datetime | None = None
+
+    def is_silent(self, now: dt.datetime) -> bool:
+        """Whether nothing was heard of it for a while."""
+        return self.finished_at is None and self.heartbeat_at + SILENT < now
+
+
+_WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
+
+
+class JobStore:
+    """Writes and reads the state of runs. It has no state of its own, so that several threads may use it."""
+
+    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
+        self._database, self._table, self._clock = database, table, clock
+
+    def begin(self, job: Job) -> None:
+        """Write a run down for the first time, and forget those that ended long ago."""
+        self._database.execute(sa.insert(self._table).values(**_row(job)))
+        self.forget_old()
+
+    def update(self, job: Job) -> str | None:
+        """
+        Write how far a run is.
+
+        :return: Who asked for its end, if anybody did.
+        """
+        c = self._table.c
+        values = {name: value for name, value in _row(job).items() if name not in _WRITTEN_ONCE}
+        statement = sa.update(self._table).where(c.run_id == job.run_id).values(**values).returning(c.cancel_by)
+        rows = self._database.rows(statement)
+        return rows[0][0] if rows else None
+
+    def forget_old(self) -> None:
+        """Forget runs of which nothing was heard for a week."""
+        before = self._clock.now() - KEPT
+        self._database.execute(sa.delete(self._table).where(self._table.c.heartbeat_at < before))
+
+    def live(self) -> list[Job]:
+        """The runs that have not ended, oldest first; some may be of processes that are dead."""
+        self._database.refresh(self._table)
+        c = self._table.c
+        statement = sa.select(self._table).where(c.finished_at.is_(None)).order_by(c.started_at, c.run_id)
+        return [_job(row) for row in self._database.query(statement)]
+
+    def find(self, identifier: str) -> Job:
+        """
+        The run with this identifier, or with the only one that begins so.
+
+        :raises NotFound: if there is none, or it has ended.
+        :raises InvalidInput: if there are several.
+        """
+        found = [job for job in self.live() if identifier and job.run_id.startswith(identifier)]
+        if not found:
+            remedy = "`cratedb-retention status` shows those that last longer than a second"
+            raise NotFound(f"run {identifier}", "is not running", remedy)
+        if len(found) > 1:
+            raise InvalidInput(f"run {identifier}", f"fits {len(found)} runs", "write more of the identifier")
+        return found[0]
+
+    def request_cancel(self, job: Job, by: str) -> bool:
+        """
+        Ask a run to end before its next step.
+
+        :return: Whether it is new; somebody may have asked before.
+        """
+        c = self._table.c
+        values = {"cancel_by": by, "cancel_at": self._clock.now()}
+        where = (c.run_id == job.run_id, c.cancel_by.is_(None))
+        return self._database.execute(sa.update(self._table).where(*where).values(**values)) == 1
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {**asdict(job), "policies": list(job.policies), "tags": list(job.tags)}
+
+
+def _job(row: Mapping[str, Any]) -> Job:
+    return Job(**{**row, "policies": tuple(row["policies"] or ()), "tags": tuple(row["tags"] or ())})

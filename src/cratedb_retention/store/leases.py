@@ -1,0 +1,176 @@
+"""
+Leases: who runs which policy (law 8), and which slot of its schedule was last done.
+
+A row changes only if it still is what was read: CrateDB tells by ``_seq_no`` and ``_primary_term``, elsewhere
+``version`` does. When a lease ends is reckoned by the database's clock, which is read in the same statement as the
+rows, so that the clocks of machines may differ.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import Conflict
+from cratedb_retention.store.tables import Instant
+
+# More identifiers than this are not listed in a condition; all rows are read then.
+_LISTED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """
+    The lease of a policy as it was read, or written.
+
+    :param stamp: What the database tells versions of the row apart by; None: it has not said so since we wrote.
+    """
+
+    policy_id: str
+    holder: str | None = None
+    run_id: str | None = None
+    slot: dt.datetime | None = None
+    fence: int = 0
+    taken_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+    done_slot: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    outcome: str | None = None
+    succeeded_at: dt.datetime | None = None
+    version: int = 0
+    stamp: tuple[int, ...] | None = None
+
+    def is_free(self, now: dt.datetime) -> bool:
+        """Whether nobody holds it any more, at an instant of the database's clock."""
+        return self.holder is None or self.expires_at is None or self.expires_at <= now
+
+
+@dataclass(frozen=True)
+class Leases:
+    """
+    Leases, and what time it is for them.
+
+    :param now: By the database's clock.
+    """
+
+    now: dt.datetime
+    by_policy: Mapping[str, Lease]
+
+    def of(self, policy_id: str) -> Lease:
+        """The lease of a policy; one that nobody ever took is free."""
+        return self.by_policy.get(policy_id) or Lease(policy_id)
+
+
+class LeaseStore:
+    """Reads and changes leases. It has no state, so that several threads may use it."""
+
+    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
+        self._database, self._table, self._clock = database, table, clock
+
+    def read(self, policies: Collection[str] | None = None, refresh: bool = True) -> Leases:
+        """
+        The leases of some policies, or all.
+
+        :param refresh: Whether several that others changed a moment ago must be seen so; one alone always is.
+        """
+        c = self._table.c
+        columns: list[Any] = [self._table, *map(sa.column, self._database.row_version)]
+        now = sa.type_coerce(sa.func.current_timestamp(), Instant).label("database_time")
+        statement = sa.select(*columns, now)
+        if policies is not None and len(policies) == 1:
+            # Unlike `IN`, this is answered by what was written last.
+            statement, refresh = statement.where(c.policy_id == next(iter(policies))), False
+        elif policies is not None and len(policies) <= _LISTED:
+            statement = statement.where(c.policy_id.in_(sorted(policies)))
+        if refresh:
+            self._database.refresh(self._table)
+        rows = self._database.query(statement)
+        time = self._clock.now() if self._clock.shared else (rows[0]["database_time"] if rows else self._ask())
+        return Leases(time, {row["policy_id"]: self._lease(row) for row in rows})
+
+    def _ask(self) -> dt.datetime:
+        now = sa.type_coerce(sa.func.current_timestamp(), Instant)
+        found: dt.datetime = self._database.rows(sa.select(now))[0][0]
+        return found
+
+    def _lease(self, row: Mapping[str, Any]) -> Lease:
+        stamp = tuple(row[name] for name in self._database.row_version) or (row["version"],)
+        return Lease(**{column.name: row[column.name] for column in self._table.c}, stamp=stamp)
+
+    def put_right(self, leases: Leases, slots: Mapping[str, dt.datetime | None]) -> None:
+        """Note another slot as the last one that was done, where a clock was wrong."""
+        self.change((leases.of(policy), {"done_slot": slot}) for policy, slot in slots.items())
+
+    def change(self, leases: Iterable[tuple[Lease, Mapping[str, Any]]]) -> dict[str, Lease]:
+        """
+        Change rows that still are what was read, all in one or two statements.
+
+        :param leases: Leases with their stamps, and new values.
+        :return: Those that were changed; a missing one was changed by somebody else since.
+        """
+        wanted = [(old, replace(old, **values, version=old.version + 1, stamp=None)) for old, values in leases]
+        new = [new for old, new in wanted if old.stamp is None and old.version == 0]
+        return {**self._insert(new), **self._update([pair for pair in wanted if pair[0].stamp is not None])}
+
+    def _insert(self, leases: Sequence[Lease]) -> dict[str, Lease]:
+        rows = [self._row(lease) for lease in leases]
+        try:
+            if len(rows) == 1 and self._database.row_version:
+                return self._stamped(leases[0], sa.insert(self._table).values(**rows[0]))
+            counts = self._database.execute_each(sa.insert(self._table), rows)
+        except Conflict:
+            return {}
+        return self._changed(leases, counts)
+
+    def _update(self, pairs: Sequence[tuple[Lease, Lease]]) -> dict[str, Lease]:
+        leases = [new for _, new in pairs]
+        columns = [column.name for column in self._table.c if column.name != "policy_id"]
+        names = self._database.row_version or ("version",)
+        key = [self._table.c.policy_id == sa.bindparam("of_policy")]
+        same = [sa.column(name, sa.BigInteger) == sa.bindparam(f"was_{name}") for name in names]
+        values = {name: sa.bindparam(f"new_{name}", type_=self._table.c[name].type) for name in columns}
+        statement = sa.update(self._table).where(*key, *same).values(values)
+        rows = [
+            {
+                "of_policy": old.policy_id,
+                **{f"was_{name}": value for name, value in zip(names, old.stamp or (), strict=True)},
+                **{f"new_{name}": value for name, value in self._row(new).items() if name != "policy_id"},
+            }
+            for old, new in pairs
+        ]
+        try:
+            if len(rows) == 1 and self._database.row_version:
+                return self._stamped(leases[0], self._update_one(*pairs[0]))
+            counts = self._database.execute_each(statement, rows)
+        except Conflict:
+            return {}
+        return self._changed(leases, counts)
+
+    def _update_one(self, old: Lease, new: Lease) -> sa.Update:
+        names = self._database.row_version
+        same = [sa.column(name) == value for name, value in zip(names, old.stamp or (), strict=True)]
+        values = {name: value for name, value in self._row(new).items() if name != "policy_id"}
+        return sa.update(self._table).where(self._table.c.policy_id == old.policy_id, *same).values(values)
+
+    def _stamped(self, lease: Lease, statement: Any) -> dict[str, Lease]:
+        """One row alone tells its new stamp at once."""
+        names: list[sa.ColumnClause[Any]] = [sa.literal_column(name) for name in self._database.row_version]
+        found = self._database.rows(statement.returning(*names))
+        return {lease.policy_id: replace(lease, stamp=tuple(found[0]))} if found else {}
+
+    def _changed(self, leases: Sequence[Lease], counts: Sequence[int]) -> dict[str, Lease]:
+        known = not self._database.row_version
+        return {
+            lease.policy_id: replace(lease, stamp=(lease.version,)) if known else lease
+            for lease, count in zip(leases, counts, strict=True)
+            if count == 1
+        }
+
+    def _row(self, lease: Lease) -> dict[str, Any]:
+        return {column.name: getattr(lease, column.name) for column in self._table.c}

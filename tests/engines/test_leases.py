@@ -1,0 +1,297 @@
+"""
+Law 8: two runs never run the same policy at once; a lease names its holder, and a holder that lost it stops.
+
+No thread renews anything here: time goes on when a test says so, and the runs do by themselves what is due by then.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+
+from cratedb_retention import Report, Retention
+from cratedb_retention.clock import name_holder
+from cratedb_retention.errors import Cancelled, LeaseLost, NotFound
+from cratedb_retention.execution.events import LeftOut, RunEvent, StepFinished, StepStarted, TakenOver
+from cratedb_retention.execution.leasing import LeaseHolder
+from cratedb_retention.execution.running import Terms
+from cratedb_retention.store.journal import Outcome
+from support.databases import TIME, Database
+
+OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]
+ALONE = Terms(ttl=60, threads=False)
+SLOT = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
+
+
+def holder(db: Database, name: str = "someone", ttl: float = 60, fresh: float = 0) -> LeaseHolder:
+    """One who holds leases, and asks the database before each step."""
+    tool = db.tool
+    return LeaseHolder(tool.store.leases, tool.clock, f"{name}@host:1:x", f"run-of-{name}", ttl, fresh)
+
+
+def wait(db: Database, seconds: float) -> None:
+    """Let time pass."""
+    db.time.moment += dt.timedelta(seconds=seconds)
+
+
+def test_one_of_two(db: Database) -> None:
+    """Of two who want the same policies each gets what the other has not, and is told who has the rest."""
+    one, other = holder(db, "one"), holder(db, "other")
+    assert set(one.take({"a": None, "b": SLOT}).won) == {"a", "b"}
+    taken = other.take({"b": SLOT, "c": None})
+    assert set(taken.won) == {"c"}
+    assert {policy: lease.holder for policy, lease in taken.refused.items()} == {"b": one.holder}
+    one.release({})
+    assert set(other.take({"b": SLOT}).won) == {"b"}
+
+
+def test_stale_knowledge_takes_nothing(db: Database) -> None:
+    """Who read the leases before another one took them changes none, be they new or known."""
+    one, other = holder(db, "one"), holder(db, "other")
+    one.take({"known": None})
+    one.release({})
+    stale = db.tool.store.leases.read()
+    assert set(one.take({"known": None, "new": None}).won) == {"known", "new"}
+    taken = other.take({"known": None, "new": None}, stale)
+    assert not taken.won
+    assert {lease.holder for lease in taken.refused.values()} == {one.holder}
+    one.check("known")
+
+
+def test_many_in_few_statements(db: Database) -> None:
+    """A thousand leases cost as many statements as two; DuckDB, which is no server, takes them one by one."""
+    counts = []
+    for number in (2, 1000 if db.product == "CrateDB" else 50):
+        keys = {f"{number}-{i}": SLOT for i in range(number)}
+        for _ in range(2):
+            one = holder(db)
+            with db.statements() as sent:
+                assert len(one.take(keys).won) == number
+                one.renew()
+                one.release(dict.fromkeys(keys, Outcome.DONE))
+            counts.append(len(sent) if db.product == "CrateDB" else 0)
+        done = db.tool.store.leases.read().by_policy
+        assert {done[key].done_slot for key in keys} == {SLOT}
+    assert counts[:2] == counts[2:]
+    assert max(counts) <= 10
+
+
+def test_expiry_and_fence(db: Database) -> None:
+    """A lease that nobody renews is another one's, with a greater fence, and its old holder is told at once."""
+    one, other = holder(db, "one"), holder(db, "other")
+    one.take({"a": SLOT})
+    wait(db, 59)
+    assert not other.take({"a": SLOT}).won
+    one.renew()
+    wait(db, 59)
+    assert not other.take({"a": SLOT}).won
+    wait(db, 1)
+    taken = other.take({"a": SLOT})
+    assert taken.over["a"].holder == one.holder
+    assert taken.won["a"].fence == 2
+    with pytest.raises(LeaseLost, match="could not renew its leases for 60 seconds"):
+        one.check_time()
+    with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
+        one.renew()
+    with pytest.raises(LeaseLost):
+        one.release({"a": Outcome.DONE})
+    assert db.tool.store.leases.read().of("a").done_slot is None
+    other.release({"a": Outcome.DONE})
+    assert db.tool.store.leases.read().of("a").done_slot == SLOT
+
+
+def test_the_fence_is_looked_at(db: Database) -> None:
+    """A holder whose own clock stood still, as in a machine that was frozen, finds out by the fence."""
+    one, other = holder(db, "one", ttl=1e9), holder(db, "other")
+    one.take({"a": None})
+    db.refresh("lease", db.own_schema)
+    db.sql(f"UPDATE {db.q('lease', db.own_schema)} SET expires_at = taken_at")
+    db.refresh("lease", db.own_schema)
+    other.take({"a": None})
+    with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
+        one.check("a")
+
+
+def test_released_twice(db: Database) -> None:
+    """Where the answer to a release was lost, doing it again finds that it is done."""
+    one = holder(db)
+    one.take({"a": SLOT, "b": SLOT})
+    held = dict(one.held)
+    one.release({"a": Outcome.DONE})
+    one._held.update(held)
+    one.release({"a": Outcome.DONE})
+    assert db.tool.store.leases.read().of("a").done_slot == SLOT
+
+
+def table(db: Database, name: str = "events", rows: bool = True) -> str:
+    """A table whose rows are due, and its policy."""
+    db.create(name, {"ts": TIME, "n": "TEXT"})
+    if rows:
+        db.fill(name, OLD)
+    return db.policy("delete", name, "30d").id or ""
+
+
+def seen(tool: Retention, terms: Terms = ALONE) -> tuple[Report, list[RunEvent]]:
+    """Run, and collect what happens."""
+    events: list[RunEvent] = []
+    return tool.run(observers=[events.append], terms=terms), events
+
+
+def test_a_run_leaves_what_another_one_is_at(db: Database) -> None:
+    """The policy of another run is left out with that run's name; everything else is done, and all is well."""
+    first, second = table(db, "one"), table(db, "two")
+    other = holder(db, "other")
+    other.take({first: None})
+    report, events = seen(db.tool)
+    assert report.ok
+    assert (report.done, report.deferred) == (1, 1)
+    assert (len(db.left("one")), len(db.left("two"))) == (5, 0)
+    (left,) = (event for event in events if isinstance(event, LeftOut))
+    assert (left.policy_id, left.holder) == (first, other.holder)
+    (entry,) = db.journal(event="held", outcome="deferred")
+    assert (entry["policy_id"], entry["error"]) == (first, f"{other.holder} runs this policy")
+    known = db.tool.store.leases.read()
+    assert known.of(second).is_free(known.now)
+    assert known.of(second).outcome == "done"
+    other.release({})
+    assert seen(db.tool)[0].done == 1
+    assert not db.left("one")
+
+
+def test_tidying_up_waits(db: Database) -> None:
+    """What is frozen may be another run's work, so it is not thawed while anybody is at work."""
+    from cratedb_retention.model.plan import Task, ThawPartitions
+
+    table(db, rows=False)
+    prepared = db.tool.prepare()
+    step = ThawPartitions(db.table("events"), (), ())
+    from dataclasses import replace
+
+    plan = replace(prepared.plan, tasks=(Task(None, db.table("events"), (step,), "tidy up"),))
+    other = holder(db, "other")
+    other.take({"p": None})
+    events: list[RunEvent] = []
+    report = db.tool.run(replace(prepared, plan=plan), observers=[events.append], terms=ALONE)
+    assert (report.deferred, report.done) == (1, 0)
+    (left,) = (event for event in events if isinstance(event, LeftOut))
+    assert (left.policy_id, left.holder) == (None, other.holder)
+
+
+def test_an_expired_run_is_taken_over(db: Database) -> None:
+    """After a run that died, the next one takes its policy over, and the journal says from whom."""
+    policy = table(db)
+    dead = holder(db, "dead")
+    dead.take({policy: None})
+    assert seen(db.tool)[0].done == 0
+    wait(db, 61)
+    report, events = seen(db.tool)
+    assert report.done == 1
+    assert [event.holder for event in events if isinstance(event, TakenOver)] == [dead.holder]
+    (entry,) = db.journal(event="lease-taken-over")
+    assert entry["policy_id"] == policy
+    assert "dead@host:1:x, run run-of-dead" in entry["message"]
+
+
+def interrupted(db: Database, error: type[Exception], at: Callable[[RunEvent], None]) -> list[RunEvent]:
+    """A run of two tables that something ends after its first step; returns what happened."""
+    events: list[RunEvent] = []
+
+    def observe(event: RunEvent) -> None:
+        events.append(event)
+        if isinstance(event, StepFinished):
+            at(event)
+
+    with pytest.raises(error):
+        db.tool.run(observers=[observe], terms=ALONE)
+    assert sum(isinstance(event, StepStarted) for event in events) == 1, "no step begins after it"
+    return events
+
+
+def test_a_run_that_lost_its_lease_stops(db: Database) -> None:
+    """Paused for longer than its leases last, a run ends before its next step; another one does the rest."""
+    policies = [table(db, "one"), table(db, "two")]
+    other = holder(db, "other")
+
+    def pause(event: RunEvent) -> None:
+        wait(db, 61)
+        assert len(other.take(dict.fromkeys(policies)).won) == 2
+
+    interrupted(db, LeaseLost, pause)
+    assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
+    (end,) = db.journal(event="run-finished")
+    assert (end["outcome"], "lease" in end["error"]) == ("interrupted", True)
+    assert {lease.holder for lease in db.tool.store.leases.read().by_policy.values()} == {other.holder}
+    other.release({})
+    assert seen(db.tool)[0].done == 1
+    assert (db.left("one"), db.left("two")) == ([], [])
+
+
+def test_cancel(db: Database) -> None:
+    """A run that lasts longer than a second can be seen and cancelled by others, and says who did it."""
+    table(db, "one"), table(db, "two")
+    other = db.retention("operator")
+
+    def ask(event: RunEvent) -> None:
+        (job,) = other.running()
+        assert (job.step, job.steps, job.rows, job.actor) == (0, 2, 10, "tester")
+        assert other.cancel(job.run_id[:6]).run_id == job.run_id
+        wait(db, 2)
+
+    first = {"asked": False}
+
+    def both(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and not first["asked"]:
+            first["asked"] = True
+            ask(event)
+
+    tool = db.tool
+    with pytest.raises(Cancelled, match="cancelled by operator@host"):
+        tool.run(observers=[_late_start(db), both], terms=ALONE)
+    (end,) = db.journal(event="run-finished")
+    assert (end["outcome"], end["error"][-26:]) == ("cancelled", "cancelled by operator@host")
+    assert db.journal(event="cancel-requested")[0]["actor"] == "operator"
+    assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
+    assert other.running() == []
+    with pytest.raises(NotFound, match="is not running"):
+        other.cancel("nothing")
+    assert tool.run(terms=ALONE).done == 1
+
+
+def _late_start(db: Database) -> Callable[[RunEvent], None]:
+    """Lets two seconds pass before the first step, so that the run is written down."""
+    from cratedb_retention.execution.events import RunStarted
+
+    def observe(event: RunEvent) -> None:
+        if isinstance(event, RunStarted):
+            wait(db, 2)
+
+    return observe
+
+
+def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two batches of rows a run notices that its lease is lost, and deletes no more."""
+    from cratedb_retention.engine.cratedb import delete as crate_delete
+    from cratedb_retention.engine.duckdb import delete as duck_delete
+    from cratedb_retention.execution.events import StepProgressed
+
+    for module in (crate_delete, duck_delete):
+        monkeypatch.setattr(module, "BATCH", 2)
+    table(db)
+
+    def pause(event: RunEvent) -> None:
+        if isinstance(event, StepProgressed):
+            wait(db, 61)
+
+    with pytest.raises(LeaseLost):
+        db.tool.run(observers=[pause], terms=ALONE)
+    assert len(db.left("events")) == 3
+    ended = db.journal(event="step-finished")
+    assert [row["outcome"] for row in ended] == ["interrupted"]
+
+
+def test_holders_have_names_of_their_own(db: Database) -> None:
+    """Two runs of one process are two holders."""
+    assert name_holder(db.tool.actor) != name_holder(db.tool.actor)
+    assert name_holder(db.tool.actor).startswith("tester@host:")
