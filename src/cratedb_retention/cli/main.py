@@ -21,8 +21,9 @@ from typing import NamedTuple
 import click
 
 from cratedb_retention import __version__
+from cratedb_retention.cli.preparing import prepare
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
-from cratedb_retention.model.redact import RedactingFormatter, redact
+from cratedb_retention.model.redact import redact
 
 
 class Entry(NamedTuple):
@@ -66,6 +67,7 @@ COMMANDS: Mapping[str, Entry] = {
     "create-token": Entry("create_token", _SERVICE, "Create an access token of the HTTP API."),
     "list-tokens": Entry("list_tokens", _SERVICE, "List the access tokens."),
     "revoke-token": Entry("revoke_token", _SERVICE, "End an access token."),
+    "config": Entry("config", _SERVICE, "Show all settings, and where they come from."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
@@ -132,10 +134,16 @@ def _unknown(name: str) -> str:
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--config", metavar="FILE", envvar="CRATEDB_RETENTION_CONFIG", help="Read settings from this file.")
+@click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning, error. [default: warning]")
+@click.option("--log-format", metavar="FORM", help="What a line of the log is: text or json. [default: text]")
 @click.option("--verbose", is_flag=True, help="Log what happens.")
 @click.option("--debug", is_flag=True, help="Log every detail, and show tracebacks.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def cli(verbose: bool, debug: bool) -> None:
+@click.pass_context
+def cli(
+    ctx: click.Context, config: str | None, log_level: str | None, log_format: str | None, verbose: bool, debug: bool
+) -> None:
     """
     Retention for time-series data in CrateDB: expire, move and archive by policies stored in the database.
 
@@ -144,13 +152,8 @@ def cli(verbose: bool, debug: bool) -> None:
       crate://user:password@host:4200/   CrateDB; add ?sslmode=verify-full for TLS
       duckdb:///file.duckdb              an embedded file
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING, handlers=[handler]
-    )
-    # It warns of each attempt to connect; that the last one failed is our own error.
-    logging.getLogger("urllib3").setLevel(logging.NOTSET if debug or verbose else logging.ERROR)
+    log_level = "debug" if debug else "info" if verbose and log_level is None else log_level
+    prepare(ctx, config, log_level, log_format)
 
 
 def main() -> None:

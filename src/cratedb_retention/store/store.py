@@ -4,6 +4,7 @@ The store: all of the toolkit's own tables in one place.
 
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import suppress
 
 from cratedb_retention.clock import Actor, Clock
@@ -15,10 +16,12 @@ from cratedb_retention.store.holds import HoldStore
 from cratedb_retention.store.jobs import JobStore
 from cratedb_retention.store.journal import Journal
 from cratedb_retention.store.leases import LeaseStore
+from cratedb_retention.store.notices import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
+from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
 from cratedb_retention.store.tokens import TokenStore
 
@@ -46,6 +49,7 @@ class Store:
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
+        self.notices = NoticeStore(database, tables.notice)
         self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
         self.leases = LeaseStore(database, tables.lease, clock)
         self.jobs = JobStore(database, tables.job, clock)
@@ -103,3 +107,11 @@ class Store:
         :raises RetentionError: if not.
         """
         require(self._database, self.tables)
+
+    def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
+        """What each run since an aware instant did for each policy, oldest first."""
+        return runs_of_policies(self._database, self.tables, since)
+
+    def level_states(self) -> list[LevelState]:
+        """How far each level of all cascades is."""
+        return level_states(self._database, self.tables)

@@ -47,6 +47,7 @@ class Tables:
     lease: sa.Table
     job: sa.Table
     token: sa.Table
+    notice: sa.Table
 
 
 def make_tables(schema: str, dialect: str) -> Tables:
@@ -68,6 +69,7 @@ def make_tables(schema: str, dialect: str) -> Tables:
         _lease(metadata),
         _job(metadata),
         _token(metadata),
+        _notice(metadata),
     )
 
 
@@ -329,5 +331,27 @@ def _job(metadata: sa.MetaData) -> sa.Table:
         sa.Column("cancel_by", sa.Text, doc="Who asked for its end."),
         sa.Column("cancel_at", Instant, doc="When."),
         info={"about": "What runs now, and how far it is. Only runs that last longer than a second are here."},
+        crate_number_of_shards=1,
+    )
+
+
+def _notice(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "notification",
+        metadata,
+        sa.Column("id", sa.Text, primary_key=True, doc="What is the matter, and with what: `failed:POLICY`."),
+        sa.Column("policy_id", sa.Text, nullable=False, doc="The policy concerned."),
+        sa.Column("kind", sa.Text, nullable=False, doc="`failed` or `held`."),
+        sa.Column(
+            "state",
+            sa.Text,
+            nullable=False,
+            doc="`waiting`: not for long enough; `due`: about to be told; `told`; `over`: its end is about to be told.",
+        ),
+        sa.Column("since", Instant, nullable=False, doc="Since when."),
+        sa.Column("reason", sa.Text, doc="Why, in words."),
+        sa.Column("claimed_until", Instant, doc="Until then one service tries to tell; then another one may."),
+        sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
+        info={"about": "Of what somebody is told: failures and holds that last, until they are over."},
         crate_number_of_shards=1,
     )
