@@ -99,7 +99,8 @@ class Retention:
         """The same connection for somebody else, as the journal shall say; only the original may be closed."""
         found = copy.copy(self)
         found.actor = actor
-        found.store = Store(self.engine, self.clock, actor, self.store.schema, self.store.is_there)
+        found.store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
+        found.store.is_there = self.store.is_there
         return found
 
     def __enter__(self) -> Retention:
@@ -333,7 +334,7 @@ class Retention:
     def sibling(self) -> Retention:
         """The same for another thread: it shares connections, and is not closed."""
         other = copy.copy(self)
-        other.store = Store(self.engine, self.clock, self.actor, self.store.schema)
+        other.store = Store(self.engine, self.clock, self.actor, self.store.schema, self.store.tables)
         return other
 
     def journal(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:

@@ -95,8 +95,9 @@ def test_expiry_and_fence(db: Database) -> None:
         one.check_time()
     with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
         one.renew()
+    assert not one.release({"a": Outcome.DONE})
     with pytest.raises(LeaseLost):
-        one.release({"a": Outcome.DONE})
+        one.check_released()
     assert db.tool.store.leases.read().of("a").done_slot is None
     other.release({"a": Outcome.DONE})
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
@@ -121,7 +122,8 @@ def test_released_twice(db: Database) -> None:
     held = dict(one.held)
     one.release({"a": Outcome.DONE})
     one._held.update(held)
-    one.release({"a": Outcome.DONE})
+    assert one.release({"a": Outcome.DONE}) == {"a", "b"}
+    one.check_released()
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
 
 
@@ -278,13 +280,14 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
 
     for module in (crate_delete, duck_delete):
         monkeypatch.setattr(module, "BATCH", 2)
-    table(db)
+    policy, other = table(db), holder(db, "other")
 
     def pause(event: RunEvent) -> None:
         if isinstance(event, StepProgressed):
             wait(db, 61)
+            assert other.take({policy: None}).won
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
         db.tool.run(observers=[pause], terms=ALONE)
     assert len(db.left("events")) == 3
     ended = db.journal(event="step-finished")

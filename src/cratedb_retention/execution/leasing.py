@@ -60,6 +60,7 @@ class LeaseHolder:
         self._store, self._clock = store, clock
         self.holder, self.run_id, self.ttl, self._fresh = holder, run_id, ttl, fresh
         self._held: dict[str, Lease] = {}
+        self._missing: list[str] = []
         self._confirmed = clock.uptime()
         self._lock = threading.RLock()
 
@@ -166,16 +167,16 @@ class LeaseHolder:
             f"lease of policy {policy}", f"{by or 'somebody else'} has it now", "the next run goes on from here"
         )
 
-    def release(self, outcomes: Mapping[str, Outcome]) -> None:
+    def release(self, outcomes: Mapping[str, Outcome]) -> set[str]:
         """
         Give all leases back, and note in the same statement what was done.
 
         :param outcomes: How policies ended; a slot without an outcome is left for another run.
-        :raises LeaseLost: if one was not ours any more; the others are given back all the same.
+        :return: The policies that were ours to the end; see :meth:`check_released`.
         """
         with self._lock:
             if not self._held:
-                return
+                return set()
             if any(lease.stamp is None for lease in self._held.values()):
                 known = self._store.read(self._held)
                 self._held = {
@@ -184,10 +185,19 @@ class LeaseHolder:
                 }
             ours = [lease for lease in self._held.values() if lease.stamp is not None]
             given = self._store.change((lease, self._given_back(lease, outcomes)) for lease in ours)
-            missing = [p for p in self._held if p not in given and not self._is_given_back(p)]
+            self._missing = [p for p in self._held if p not in given and not self._is_given_back(p)]
+            ours_to_the_end = set(self._held) - set(self._missing)
             self._held.clear()
-            if missing:
-                raise self._lost(missing[0], None)
+            return ours_to_the_end
+
+    def check_released(self) -> None:
+        """
+        Make sure that all leases were ours until they were given back.
+
+        :raises LeaseLost: if one was not.
+        """
+        if self._missing:
+            raise self._lost(self._missing[0], None)
 
     def _given_back(self, lease: Lease, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
         outcome = outcomes.get(lease.policy_id)

@@ -88,22 +88,20 @@ class Recorder:
                 )
             )
 
-    def run_finished(
-        self, report: Report, error: BaseException | None = None, outcomes: Mapping[str, Outcome] | None = None
-    ) -> None:
+    def slots_finished(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Slots are done; noted only, since the end of the run follows."""
+        for policy, outcome in outcomes.items():
+            slot = self._taken.won[policy].slot
+            if slot is not None:
+                self._note(replace(self._about(policy), event=Event.SLOT_FINISHED, outcome=outcome, slot=slot))
+
+    def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         """
         The run ends.
 
         :param error: What ended it early.
-        :param outcomes: Of the policies whose slots are done.
         """
-        slots = {policy: lease.slot for policy, lease in self._taken.won.items() if lease.slot is not None}
         self._write(
-            *(
-                replace(self._about(policy), event=Event.SLOT_FINISHED, outcome=outcome, slot=slots[policy])
-                for policy, outcome in (outcomes or {}).items()
-                if policy in slots
-            ),
             replace(
                 self._run,
                 event=Event.RUN_FINISHED,

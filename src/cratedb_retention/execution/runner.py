@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
@@ -119,11 +120,13 @@ class Runner:
             for task in prepared.plan.tasks:
                 self._run_task(run, task)
             outcomes = self._outcomes(run)
-            self._retry(lambda: self._leases.release(outcomes))
+            given = self._retry(lambda: self._leases.release(outcomes))
+            run.recorder.slots_finished({policy: outcomes[policy] for policy in given})
+            self._leases.check_released()
         except BaseException as error:
             self._end_early(run, error)
             raise
-        run.recorder.run_finished(run.report, outcomes=outcomes)
+        run.recorder.run_finished(run.report)
         self.tell(RunFinished(run.report))
         return run.report
 
@@ -168,10 +171,16 @@ class Runner:
         outcomes = outcomes_after(error, self._taken.won)
         if not isinstance(error, RunEnded):
             run.count(failed=1)
-        with contextlib.suppress(RetentionError):
-            self._leases.release(outcomes)
-        with contextlib.suppress(RetentionError):
-            run.recorder.run_finished(run.report, error, outcomes)
+
+        def release() -> None:
+            given = self._leases.release(outcomes)
+            run.recorder.slots_finished({policy: outcomes[policy] for policy in given if policy in outcomes})
+
+        # What another run is to do again is in the journal before it can begin.
+        note = partial(run.recorder.run_finished, run.report, error)
+        for work in (release, note) if outcomes else (note, release):
+            with contextlib.suppress(RetentionError):
+                work()
         if isinstance(error, RunEnded):
             self.tell(RunEndedEarly(run.report, str(error)))
 

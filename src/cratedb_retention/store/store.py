@@ -22,7 +22,7 @@ from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
-from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables, make_tables
 from cratedb_retention.store.tokens import TokenStore
 
 JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
@@ -33,15 +33,15 @@ class Store:
     The toolkit's tables in one schema of a database.
 
     :param actor: Who changes something, for the journal.
-    :param is_there: Whether somebody looked for the tables already.
+    :param tables: The tables, if they were described already; what was compiled for them is then used again.
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, is_there: bool = False
+        self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, tables: Tables | None = None
     ) -> None:
         self.schema = schema
         self._database, self._clock = engine.database.brief(), clock
-        self.tables = make_tables(schema, engine.database.engine.dialect.name)
+        self.tables = tables or make_tables(schema, engine.database.engine.dialect.name)
         tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor)
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
@@ -53,7 +53,7 @@ class Store:
         self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
         self.leases = LeaseStore(database, tables.lease, clock)
         self.jobs = JobStore(database, tables.job, clock)
-        self.is_there = is_there
+        self.is_there = False  # Whether somebody looked for the tables already.
 
     def setup(self, journal_policy: bool = True) -> list[str]:
         """

@@ -1,0 +1,245 @@
+"""
+The scheduler: finds what is due, takes it, runs it, and leaves to others what is theirs. Time goes on when told to.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import tracemalloc
+
+import pytest
+
+from cratedb_retention import Retention
+from cratedb_retention.errors import Stopped
+from cratedb_retention.execution.events import RunEvent, StepFinished
+from cratedb_retention.execution.running import Terms
+from cratedb_retention.planning.due import Timetable
+from cratedb_retention.service.scheduler import Scheduler, find_due, run_due, run_session, take_due
+from support.benches import CrateBench, DuckBench
+from support.databases import TIME, Database
+
+ALONE = Terms(ttl=60, threads=False)
+OLD = ["2024-05-01T00:00:00Z", "2024-05-02T00:00:00Z"]
+
+
+def scheduled(db: Database, table: str, schedule: str = "@hourly", **more: object) -> str:
+    """A table with rows that are due, and a policy with a schedule."""
+    db.create(table, {"ts": TIME, "n": "TEXT"})
+    db.fill(table, OLD)
+    return db.policy("delete", table, "30d", schedule=schedule, **more).id or ""
+
+
+def slots(db: Database) -> dict[str, str | None]:
+    """The last slot that was done, by policy."""
+    known = db.tool.store.leases.read().by_policy
+    return {key: f"{lease.done_slot:%dT%H:%M}" if lease.done_slot else None for key, lease in known.items()}
+
+
+def test_each_slot_once(db: Database) -> None:
+    """What is due runs, once, together; what was missed is one run; by hand nothing changes about that."""
+    db.time.set("2024-07-02T00:30:00+00:00")
+    hourly = scheduled(db, "one")
+    daily = scheduled(db, "two", "@daily", time_zone="Europe/Vienna")
+    assert run_due(db.tool, terms=ALONE) is None, "not for slots before the policy was"
+    db.time.set("2024-07-02T01:00:00+00:00")
+    report = run_due(db.tool, terms=ALONE)
+    assert report is not None
+    assert (report.done, db.left("one"), len(db.left("two"))) == (1, [], 2)
+    assert run_due(db.tool, terms=ALONE) is None
+    db.time.set("2024-07-02T23:10:00+00:00")
+    report = run_due(db.tool, terms=ALONE)
+    assert report is not None
+    assert report.done == 1
+    assert slots(db) == {hourly: "02T23:00", daily: "02T22:00"}
+    started = db.journal(event="slot-started")
+    assert sorted((row["policy_id"], f"{row['slot']:%H}") for row in started) == sorted(
+        [(hourly, "01"), (hourly, "23"), (daily, "22")]
+    )
+    finished = [row for row in db.journal(event="slot-finished") if row["outcome"] == "done"]
+    assert {(row["policy_id"], row["slot"], row["run_id"]) for row in finished} == {
+        (row["policy_id"], row["slot"], row["run_id"]) for row in started
+    }
+    assert len(finished) == len(started)
+    assert db.tool.run(terms=ALONE).ok
+    assert slots(db) == {hourly: "02T23:00", daily: "02T22:00"}
+
+
+def test_a_changed_schedule_starts_anew(db: Database) -> None:
+    """Slots before a schedule was set are none of it; another change of the policy loses no slot."""
+    policy = scheduled(db, "one", "0 3 * * *")
+    db.time.set("2024-07-02T03:10:00+00:00")
+    db.tool.edit_policy(policy, {"description": "changed while its slot was due"})
+    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    db.tool.edit_policy(policy, {"schedule": "0 2 * * *"})
+    assert not find_due(db.tool, Timetable()).slots
+    db.time.set("2024-07-03T02:00:00+00:00")
+    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    db.tool.edit_policy(policy, {"enabled": False})
+    assert not find_due(db.tool, Timetable()).slots
+
+
+def test_who_comes_second_takes_nothing(db: Database) -> None:
+    """Two that saw the same policies due: one gets them."""
+    scheduled(db, "one"), scheduled(db, "two")
+    db.time.set("2024-07-02T01:00:00+00:00")
+    one, other = db.tool, db.retention("other")
+    dues = find_due(one, Timetable()), find_due(other, Timetable())
+    assert len(dues[0].slots) == len(dues[1].slots) == 2
+    assert take_due(one, dues[0], ALONE) is not None
+    assert take_due(other, dues[1], ALONE) is None
+    assert not find_due(other, Timetable()).slots
+
+
+def test_a_slot_of_a_dead_one_is_carried_on(db: Database) -> None:
+    """The lease of a scheduler that died expires, and the next one runs the same slot."""
+    policy = scheduled(db, "one", misfire="skip", misfire_grace="30s")
+    db.time.set("2024-07-02T01:00:00+00:00")
+    dead = db.retention("dead")
+    assert take_due(dead, find_due(dead, Timetable()), ALONE) is not None
+    assert run_due(db.tool, terms=ALONE) is None
+    db.time.set("2024-07-02T01:01:00+00:00")
+    report = run_due(db.tool, terms=ALONE)
+    assert report is not None
+    assert report.done == 1
+    assert slots(db) == {policy: "02T01:00"}
+    assert db.journal(event="lease-taken-over")[0]["message"].startswith("from dead@host:")
+
+
+def test_stopping(db: Database) -> None:
+    """A run that is told to stop ends before its next step, gives its leases back, and leaves its slots to others."""
+    scheduled(db, "one"), scheduled(db, "two")
+    db.time.set("2024-07-02T01:00:00+00:00")
+    scheduler = Scheduler(db.tool, ALONE)
+
+    def stop(event: RunEvent) -> None:
+        if isinstance(event, StepFinished):
+            scheduler.stop(0)
+
+    session = take_due(db.tool, find_due(db.tool, Timetable()), ALONE)
+    assert session is not None
+    with pytest.raises(Stopped, match="told to stop"):
+        run_session(db.tool, session, scheduler._terms, [stop])
+    assert not scheduler.tick(), "nothing begins any more"
+    assert db.journal(event="run-finished")[0]["outcome"] == "interrupted"
+    assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 2]
+    report = run_due(db.retention("other"), terms=ALONE)
+    assert report is not None
+    assert report.done == 1
+    assert set(slots(db).values()) == {"02T01:00"}
+
+
+def test_ticks_start_runs_in_threads(db: Database) -> None:
+    """A tick starts a run and goes on; while all workers are busy, what is due is left to others."""
+    scheduled(db, "one")
+    db.time.set("2024-07-02T01:00:00+00:00")
+    scheduler = Scheduler(db.tool, ALONE, workers=1)
+    assert scheduler.tick()
+    assert scheduler.wait()
+    assert not scheduler.tick()
+    assert db.left("one") == []
+    assert set(slots(db).values()) == {"02T01:00"}
+    assert not Scheduler(db.tool, ALONE, workers=0).tick()
+
+
+def test_a_plan_that_can_not_be_made(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a mistake ends a run before it has a plan, the slot is done as failed: it would fail again at once."""
+    policy = scheduled(db, "one")
+    db.time.set("2024-07-02T01:00:00+00:00")
+
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Retention, "prepare", fail)
+        with pytest.raises(ZeroDivisionError):
+            run_due(db.tool, terms=ALONE)
+    (entry,) = db.journal(event="slot-finished")
+    assert (entry["policy_id"], entry["outcome"], entry["error"]) == (policy, "failed", "a mistake")
+    assert run_due(db.tool, terms=ALONE) is None
+    assert db.tool.store.leases.read().of(policy).outcome == "failed"
+
+
+def test_a_wrong_clock(db: Database) -> None:
+    """A clock that is years ahead for a while costs no run: what it did counts until now, and no longer."""
+    policy = scheduled(db, "one")
+    db.time.set("2034-07-02T01:00:00+00:00")
+    assert run_due(db.tool, terms=ALONE) is not None
+    db.time.set("2024-07-02T01:30:00+00:00")
+    assert run_due(db.tool, terms=ALONE) is None
+    assert slots(db) == {policy: "02T01:00"}
+    db.time.set("2024-07-02T02:00:00+00:00")
+    assert run_due(db.tool, terms=ALONE) is not None
+    db.time.set("2024-07-02T01:59:00+00:00")
+    assert run_due(db.tool, terms=ALONE) is None
+    db.time.set("2024-07-02T02:00:01+00:00")
+    assert run_due(db.tool, terms=ALONE) is None
+
+
+def add_policies(db: Database, count: int) -> None:
+    """Policies with schedules, all at once."""
+    from cratedb_retention.model.policy import make_policy
+
+    rows = [
+        make_policy(
+            strategy="delete",
+            table_schema=db.schema,
+            table_name=f"t{i}",
+            retention_period="30d",
+            schedule=f"{i % 60} {i % 24} * * *",
+            jitter="5m" if i % 2 else None,
+        )
+        for i in range(count)
+    ]
+    db.tool.store.policies.create_all(rows)
+
+
+def test_an_idle_tick_in_a_fixed_number_of_statements(db: Database) -> None:
+    """A look at 1,000 policies with schedules takes as many statements as at one."""
+    counts = []
+    db.time.set("2024-07-02T00:00:30+00:00")
+    db.tool.store.require()
+    scheduler = Scheduler(db.tool, ALONE)
+    for count in (1, 999):
+        if count > 1:
+            db.tool.delete_policy(db.tool.policies()[0].policy.id or "")
+        add_policies(db, 1000 if count > 1 else 1)
+        for _ in range(2):
+            with db.statements() as sent:
+                assert not scheduler.tick()
+            counts.append(len(sent))
+    assert set(counts) == {3 if isinstance(db, CrateBench) else 2}
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(duck: DuckBench) -> None:
+    """Ten thousand ticks of simulated time, most of them idle, leave nothing behind."""
+    add_policies(duck, 5)
+    scheduler = Scheduler(duck.tool, ALONE)
+    tick_many(duck, scheduler, 1_500)
+    before = objects()
+    tick_many(duck, scheduler, 7_500)
+    assert objects() - before < 3_000
+    tracemalloc.start()
+    try:
+        tick_many(duck, scheduler, 500)
+        traced = tracemalloc.get_traced_memory()[0]
+        tick_many(duck, scheduler, 500)
+        assert tracemalloc.get_traced_memory()[0] - traced < 300_000
+    finally:
+        tracemalloc.stop()
+    assert len(duck.journal(event="slot-finished")) > 30
+
+
+def tick_many(duck: DuckBench, scheduler: Scheduler, count: int) -> None:
+    """A tick each minute."""
+    for _ in range(count):
+        duck.time.moment += dt.timedelta(minutes=1)
+        scheduler.tick()
+        scheduler.wait()
+
+
+def objects() -> int:
+    """How many objects Python holds now."""
+    gc.collect()
+    return len(gc.get_objects())

@@ -1,0 +1,116 @@
+"""
+Law 8 on a real CrateDB: three schedulers that die and pause at random, and each due run happens exactly once, or is
+resumed. The journal proves it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from cratedb_retention.planning.due import newest_slot
+from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.leases import Lease
+from support.benches import CrateBench
+from support.databases import TIME
+from support.schedulers import Desk, Mortal
+
+TICKS = 200
+SCHEDULES = {"a": "*/10 * * * *", "b": "*/15 * * * *", "c": "7,37 * * * *", "d": "0 * * * *"}
+OLD = "2024-05-01T00:00:00Z"
+
+
+@pytest.mark.slow
+def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
+    """Two hundred ticks; at each, everything that nobody is at is done up to its newest slot."""
+    chance = random.Random(20240702)
+    for name, schedule in SCHEDULES.items():
+        crate.create(name, {"ts": TIME, "n": "TEXT"})
+        crate.policy("delete", name, "30d", id=name, schedule=schedule)
+    desk = Desk()
+    mortals = [Mortal(f"s{i}", crate.retention, desk, random.Random(i), kill=0.012, pause=0.006) for i in range(3)]
+    fences: dict[str, int] = defaultdict(int)
+    for _ in range(TICKS):
+        crate.time.moment += dt.timedelta(seconds=chance.choice([20, 90, 240, 600]))
+        if chance.random() < 0.3:
+            crate.fill(chance.choice(list(SCHEDULES)), [OLD])
+        for mortal in mortals:
+            if chance.random() < 0.4:
+                mortal.resume()
+            mortal.tick()
+        for mortal in mortals:
+            mortal.wait()
+        assert_nothing_is_lost(crate, mortals, fences)
+    end(crate, mortals)
+    assert not desk.overlaps
+    assert not [error for mortal in mortals for error in mortal.errors]
+    # All of that must have happened, or nothing is proved.
+    assert desk.steps > 30
+    for seen in ("deaths", "pauses", "losses"):
+        assert sum(getattr(mortal, seen) for mortal in mortals) > (0 if seen == "losses" else 10)
+    assert_journal_proves_it(read_journal(crate))
+    for name in SCHEDULES:
+        assert crate.left(name) == []
+
+
+def end(crate: CrateBench, mortals: Sequence[Mortal]) -> None:
+    """Let all come to an end, and one that can't die do the rest."""
+    for mortal in mortals:
+        mortal._kill = mortal._pause = 0.0
+        mortal.resume()
+        mortal.wait()
+    crate.time.moment += dt.timedelta(hours=2)
+    mortals[0].tick()
+    mortals[0].wait()
+    leases = crate.tool.store.leases.read()
+    assert all(leases.of(name).holder is None for name in SCHEDULES)
+
+
+def assert_nothing_is_lost(crate: CrateBench, mortals: Sequence[Mortal], fences: dict[str, int]) -> None:
+    """Where somebody could look to the end, what nobody holds is done; and fences only grow."""
+    leases = crate.tool.store.leases.read()
+    scheduled = {item.policy_id: item for item in crate.tool.store.policies.scheduled()}
+    for name in SCHEDULES:
+        lease: Lease = leases.of(name)
+        assert lease.fence >= fences[name]
+        fences[name] = lease.fence
+        due = newest_slot(scheduled[name], leases.now)
+        since = scheduled[name].since
+        somebody_looked = any(not mortal.is_dead and not mortal.is_paused for mortal in mortals)
+        if somebody_looked and lease.holder is None and due and since and due >= since:
+            # Or somebody who stood still has just given it back, when all others had looked.
+            late = lease.finished_at == leases.now
+            assert lease.done_slot == due or late, f"{name} was not run at {leases.now}"
+
+
+def read_journal(crate: CrateBench) -> list[Mapping[str, Any]]:
+    """All of it, oldest first."""
+    return crate.tool.journal(JournalFilter(limit=100_000))[::-1]
+
+
+def assert_journal_proves_it(rows: Sequence[Mapping[str, Any]]) -> None:
+    """No slot is done twice, or without being begun; whoever else began it did not come to an end."""
+    done: dict[tuple[str, dt.datetime], str] = {}
+    begun: dict[tuple[str, dt.datetime], set[str]] = defaultdict(set)
+    ends = {row["run_id"]: row["outcome"] for row in rows if row["event"] == "run-finished"}
+    for row in rows:
+        key = (row["policy_id"], row["slot"])
+        if row["event"] == "slot-started":
+            begun[key].add(row["run_id"])
+        elif row["event"] == "slot-finished":
+            assert row["outcome"] == "done"
+            assert key not in done, f"{key} was done twice"
+            done[key] = row["run_id"]
+    assert len(done) > 100
+    for key, run in done.items():
+        assert run in begun[key]
+        for other in begun[key] - {run}:
+            # Dead, so that the journal has no end of it, or told that its lease was lost.
+            assert ends.get(other) in (None, "interrupted"), f"{key} was done by {other} as well"
+    resumed = {(row["policy_id"], row["run_id"]) for row in rows if row["event"] == "lease-taken-over"}
+    assert sum((policy, run) in resumed and len(begun[policy, slot]) > 1 for (policy, slot), run in done.items()) > 3
