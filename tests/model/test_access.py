@@ -141,7 +141,7 @@ def row(**more: Any) -> dict[str, Any]:
     """A row of the journal."""
     return {
         "event": "step-finished", "tags": None, "actor": "root", "host": "h", "error": None, "before": None,
-        "after": None, **more,
+        "after": None, "message": None, **more,
     }  # fmt: skip
 
 
@@ -173,3 +173,11 @@ def test_journal_hides_what_a_policy_was_elsewhere() -> None:
     assert (found["before"], found["after"]) == (None, after)
     assert (found["actor"], found["host"]) == (None, None)
     assert shown_row(REALM, row(tags=["acme"], actor="you (token 2)"))["actor"] == "you (token 2)"
+
+
+def test_journal_hides_who_runs_the_service() -> None:
+    """That a lease was taken over is his to know; from which process on which machine is not."""
+    taken = row(event="lease-taken-over", tags=["acme"], message="from root@db7:1:2", error="root@db7 runs this policy")
+    found = shown_row(REALM, taken)
+    assert "db7" not in str(found)
+    assert found["error"] == NOT_SAID

@@ -23,6 +23,7 @@ NOT_SAID = "kept by a hold or a policy that this token does not see"
 _OTHERS = re.compile(r"\b(?:policy|policies|holds?)\b", re.IGNORECASE)
 # Events of the journal about tokens begin so.
 _TOKENS = "token-"
+_TAKEN_OVER = "lease-taken-over"
 
 
 class Role(StrEnum):
@@ -200,4 +201,6 @@ def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ())
         found["error"] = realm.said(found["error"], holds)
         if row["actor"] not in realm.access.actors:
             found["actor"] = found["host"] = None
+        if row["event"] == _TAKEN_OVER:  # From which process, on which machine.
+            found["message"] = None
     return found

@@ -83,12 +83,11 @@ class JournalFilter:
     """
     Which rows of the journal are wanted; each attribute that is set must fit.
 
-    :param tags: Only rows of policies with these tags.
+    :param tags: Only rows about policies that had these tags then.
     :param limited: Only rows of policies with these tags, and those of no policy that ``actors`` wrote.
     :param offset: So many of the newest are left out.
     :param policy_id: The beginning of a policy's identifier; ``run_id`` that of a run.
     :param since: From this aware instant on; ``until``: before this one.
-    :param tag: Rows about policies that had this tag then.
     """
 
     table_name: str | None = None
@@ -99,7 +98,6 @@ class JournalFilter:
     event: str | None = None
     limit: int = 50
     until: dt.datetime | None = None
-    tag: str | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     limited: TagFilter = field(default_factory=TagFilter)
     actors: frozenset[str] = frozenset()
@@ -153,8 +151,6 @@ class Journal:
         if wanted.limited:
             own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
             conditions.append(sa.or_(_tagged(c.tags, wanted.limited), own))
-        if wanted.tag is not None:
-            conditions.append(sa.literal(wanted.tag) == sa.any_(c.tags))
         columns = [column for column in c if column.name != "month"]
         order = (c.time.desc(), c.step.desc(), c.event)
         found = sa.select(*columns).where(*conditions).order_by(*order)
