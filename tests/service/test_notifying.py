@@ -20,8 +20,9 @@ from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.service.notifying import Notifier, make_tellers
 from cratedb_retention.service.scheduler import run_due
-from cratedb_retention.service.telling import Program, Told, Webhook
+from cratedb_retention.service.telling import Program, Told, Webhook, sign
 from support.databases import MONTH, TIME, Database
+from support.markdown import ROOT, blocks
 
 TERMS = Terms(threads=False)
 
@@ -182,3 +183,14 @@ def test_an_address_that_is_none_is_refused() -> None:
         with pytest.raises(InvalidInput, match="not an address"):
             make_tellers(url, None, (), 1.0, {})
     assert make_tellers(None, None, (), 1.0, {}) == []
+
+
+def test_how_a_receiver_checks_the_signature() -> None:
+    """What the documentation shows accepts what is signed, and nothing that was changed or is old."""
+    (shown,) = [block for block in blocks((ROOT / "docs" / "monitoring.md").read_text()) if block.language == "python"]
+    names: dict[str, Any] = {}
+    exec(shown.text, names)
+    header = sign("s", 1_000_000, b"{}")
+    assert names["is_genuine"]("s", header, b"{}", 1_000_010)
+    for secret, body, now in (("x", b"{}", 1_000_010), ("s", b"[]", 1_000_010), ("s", b"{}", 1_000_400)):
+        assert not names["is_genuine"](secret, header, body, now)

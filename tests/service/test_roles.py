@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx2
 
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.instant import parse_instant
+from support.markdown import ROOT
 from support.service import World
 
 API = "/api/v1"
@@ -119,3 +121,13 @@ def test_the_untagged_is_for_those_without_a_limit(world: World) -> None:
     assert "run-finished" in seen
     assert "token-created" not in seen
     assert world.get("admin", f"{API}/journal", params={"event": "token-created"})
+
+
+def test_each_route_is_in_the_documentation() -> None:
+    """The page about the HTTP API lists each route with the role that it needs."""
+    text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+) (/[^`]*)` \| (\w+)", text, re.MULTILINE)
+    listed = {(method, path): role for method, path, role in rows}
+    assert listed == {
+        (method, path.removeprefix(API)): str(needed or "none") for (method, path), needed in NEEDED.items()
+    }

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.narrowing import narrow_plan
 from support.databases import Database
-from support.service import World
+from support.service import World, scoped
 
 API = "/api/v1"
 Probe = dict[str, Any]
@@ -249,6 +251,27 @@ def test_a_tenant_has_what_is_its_own(world: World) -> None:
     assert len(world.get("acme-viewer", f"{API}/holds")) == 2
     assert world.get("globex-viewer", f"{API}/holds") != world.get("acme-viewer", f"{API}/holds")
     assert world.ask("acme-editor", "DELETE", f"{API}/holds/{placed.json()['id']}").status_code == 200
+    # What somebody without the limit placed is seen, and stays.
+    kept = world.ask("acme-editor", "DELETE", f"{API}/holds/{world.ids['acme-hold']}")
+    assert (kept.status_code, "without the limit" in kept.text) == (403, True)
+    assert len(world.get("acme-viewer", f"{API}/holds")) == 1
+
+
+def test_a_plan_is_narrowed_twice(world: World) -> None:
+    """Of a plan of everything, what is acme's is left: no task, no hold of others, nor of rows that are no policy."""
+    world.db.time.set("2024-12-02T00:00:00+00:00")
+    prepared = world.db.tool.prepare()
+    others = [task for task in prepared.plan.tasks if task.policy_id == "globex-archive"]
+    tidying = [replace(task, policy_id=None) for task in others]
+    whole = replace(prepared, plan=replace(prepared.plan, tasks=(*prepared.plan.tasks, *tidying), warnings=("globex",)))
+    narrowed = narrow_plan(whole, scoped(world, "acme").realm, []).plan
+    assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
+    assert {hold.policy_id for hold in narrowed.holds} <= {"acme-archive", "acme-tables", "acme-events"}
+    assert "globex" not in str(narrowed)
+    assert "globex-damaged" in {hold.policy_id for hold in whole.plan.holds}
+    mine = [replace(task, policy_id=None) for task in narrowed.tasks]
+    tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(world, "acme").realm, [])
+    assert len(tidied.plan.tasks) == len(mine)
 
 
 def test_a_run_of_a_tenant_is_about_its_own(world: World) -> None:
