@@ -40,9 +40,7 @@ def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
         if chance.random() < 0.3:
             crate.fill(chance.choice(list(SCHEDULES)), [OLD])
         for mortal in mortals:
-            if chance.random() < 0.4:
-                mortal.resume()
-            mortal.tick()
+            mortal.tick(resume=chance.random() < 0.4)
         for mortal in mortals:
             mortal.wait()
         assert_nothing_is_lost(crate, mortals, fences)
@@ -62,10 +60,10 @@ def end(crate: CrateBench, mortals: Sequence[Mortal]) -> None:
     """Let all come to an end, and one that can't die do the rest."""
     for mortal in mortals:
         mortal._kill = mortal._pause = 0.0
-        mortal.resume()
+        mortal.tick(resume=True)
         mortal.wait()
     crate.time.moment += dt.timedelta(hours=2)
-    mortals[0].tick()
+    mortals[0].tick(resume=True)
     mortals[0].wait()
     leases = crate.tool.store.leases.read()
     assert all(leases.of(name).holder is None for name in SCHEDULES)
@@ -81,7 +79,7 @@ def assert_nothing_is_lost(crate: CrateBench, mortals: Sequence[Mortal], fences:
         fences[name] = lease.fence
         due = newest_slot(scheduled[name], leases.now)
         since = scheduled[name].since
-        somebody_looked = any(not mortal.is_dead and not mortal.is_paused for mortal in mortals)
+        somebody_looked = any(mortal.has_looked for mortal in mortals)
         if somebody_looked and lease.holder is None and due and since and due >= since:
             # Or somebody who stood still has just given it back, when all others had looked.
             late = lease.finished_at == leases.now

@@ -69,8 +69,9 @@ class Mortal:
         self.name, self._open, self._desk, self._chance = name, open_tool, desk, chance
         self._kill, self._pause = kill, pause
         self._idle, self._go_on = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
         self.is_dead, self.is_paused = True, False
+        # Whether it looked what is due at this tick, and came to the end of that.
+        self.has_looked = self._is_late = False
         self.deaths = self.pauses = self.losses = 0
         self.errors: list[BaseException] = []
         self._tool: Retention | None = None
@@ -102,18 +103,14 @@ class Mortal:
             self._go_on.wait()
             self._go_on.clear()
 
-    def tick(self) -> None:
-        """Look once, in a thread; one that pauses does not."""
-        if self.is_paused:
-            return
-        self._idle.clear()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    def resume(self) -> None:
-        """Let one that pauses go on."""
-        if self.is_paused:
-            self.is_paused = False
+    def tick(self, resume: bool) -> None:
+        """Look once, in a thread; one that pauses does not, but it may go on with what it was at."""
+        self.has_looked = False
+        if not self.is_paused:
+            self._idle.clear()
+            threading.Thread(target=self._look, daemon=True).start()
+        elif resume:
+            self._is_late, self.is_paused = True, False
             self._idle.clear()
             self._go_on.set()
 
@@ -122,8 +119,10 @@ class Mortal:
         self._idle.wait()
 
     def _look(self) -> None:
+        self._is_late = False
         try:
             run_due(self._revive(), [self._observe], Terms(ttl=60, threads=False))
+            self.has_looked = not self._is_late
         except Killed:
             pass
         except LeaseLost:

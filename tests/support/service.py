@@ -113,9 +113,9 @@ def add_tenants(world: World) -> None:
         db.policy("delete", "events", "forever", id=f"{tenant}-events", where={"tenant": tenant}, **more)
         for role in ROLES:
             world.token(f"{tenant}-{role}", Role(role), tenant)
-    columns, stored = "strategy, table_name, retention_period, tags, id, version", db.q("retention_policy", db.own_schema)
-    damaged = "'delete', 'globex_x', 'soon', ['globex'], 'globex-damaged', 1"
-    db.sql(f"INSERT INTO {stored} ({columns}) VALUES ({damaged})")
+    stored, damaged = db.q("retention_policy", db.own_schema), "'delete', 'globex_x', 'soon', ['globex'], 'globex-bad', 1"
+    db.sql(f"INSERT INTO {stored} (strategy, table_name, retention_period, tags, id, version) VALUES ({damaged})")
+    db.refresh("retention_policy", db.own_schema)
     db.policy("downsample", "events", "30d", id="shared", levels="1d:forever", dimensions="tenant", exclude="n")
     world.token("admin", Role.ADMIN)
     world.token("viewer", Role.VIEWER)
