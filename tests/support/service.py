@@ -113,7 +113,8 @@ def add_tenants(world: World) -> None:
         db.policy("delete", "events", "forever", id=f"{tenant}-events", where={"tenant": tenant}, **more)
         for role in ROLES:
             world.token(f"{tenant}-{role}", Role(role), tenant)
-    stored, damaged = db.q("retention_policy", db.own_schema), "'delete', 'globex_x', 'soon', ['globex'], 'globex-bad', 1"
+    stored = db.q("retention_policy", db.own_schema)
+    damaged = "'delete', 'globex_x', 'soon', ['globex'], 'globex-bad', 1"
     db.sql(f"INSERT INTO {stored} (strategy, table_name, retention_period, tags, id, version) VALUES ({damaged})")
     db.refresh("retention_policy", db.own_schema)
     db.policy("downsample", "events", "30d", id="shared", levels="1d:forever", dimensions="tenant", exclude="n")
