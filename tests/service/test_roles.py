@@ -119,6 +119,8 @@ def test_the_untagged_is_for_those_without_a_limit(world: World) -> None:
     assert len(world.get("viewer", f"{API}/policies")["policies"]) == 7
     seen = {row["event"] for row in world.get("viewer", f"{API}/journal", params={"limit": 1000})}
     assert "run-finished" in seen
+    assert "globex-tables" in world.ask("viewer", "GET", "/metrics").text
+    assert world.ask("acme-viewer", "GET", "/metrics").status_code == HTTPStatus.FORBIDDEN
     assert "token-created" not in seen
     assert world.get("admin", f"{API}/journal", params={"event": "token-created"})
 

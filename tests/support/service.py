@@ -20,6 +20,7 @@ from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
+from cratedb_retention.service.metrics import make_metrics
 from cratedb_retention.service.runs import StoredRuns
 from cratedb_retention.service.scoped import Scoped
 from support.databases import MONTH, NUMBER, TIME, Database
@@ -84,7 +85,7 @@ def make_world(db: Database, **more: Any) -> Iterator[World]:
     fill(db)
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
-    context = Context(db.tool, limits=limits, runs=runs, **more)
+    context = Context(db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
         world = World(db, context, client)
         add_tenants(world)
