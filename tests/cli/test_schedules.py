@@ -72,7 +72,8 @@ def test_what_jobs_shows_of_it(due: Command) -> None:
     due.ok("run", "--due")
     (slot,) = due.data("jobs", "--tags=acme", "--event=slot-finished")
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    assert (slot["policy_id"], slot["outcome"], slot["slot"]) == ("metrics", "done", today.isoformat())
+    found = (slot["policy_id"], slot["table_name"], slot["outcome"], slot["slot"], slot["message"])
+    assert found == ("metrics", "metrics", "done", today.isoformat(), f"slot {today:%Y-%m-%d}")
     assert due.data("jobs", "--tags=nobody") == []
     assert due.data("jobs", "--event=slot-finished", "--until=-1h") == []
     assert len(due.data("jobs", "--event=slot-finished", "--since=-1h", "--outcome=done", "--policy=metrics")) == 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention
-from support.arena import CUTOFF
+from support.arena import CUTOFF, an_hour_later
 from support.benches import CrateBench, DuckBench
 from support.databases import NOW, TIME, Database
 from support.killing import Executioner, Order, executioner
@@ -69,7 +69,7 @@ def see(retention: Retention, db: Database, queries: Sequence[str] = QUERIES) ->
 
 def finish(uri: str, db: Database) -> list[list[tuple[Any, ...]]]:
     """Run to the end, and look."""
-    with Retention(uri, db.own_schema) as retention:
+    with Retention(uri, db.own_schema, clock=an_hour_later()) as retention:
         for _ in range(2):
             report = retention.run(cutoff=CUTOFF)
             assert report.ok, [row["error"] for row in retention.journal() if row["error"]]

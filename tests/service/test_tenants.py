@@ -238,6 +238,13 @@ def test_what_is_not_seen_does_not_exist(world: World) -> None:
         never = send(world, "acme-editor", method, path, {"id": NOBODY, **more})
         assert theirs.status_code == never.status_code == 404
         assert theirs.text.replace(name, NOBODY) == never.text
+    new = {**POLICY, "table_schema": world.db.schema, "table_name": "acme_x", "tags": ["acme"]}
+    taken, free = (
+        world.ask("acme-editor", "POST", f"{API}/policies", json={**new, "id": name})
+        for name in ("globex-tables", NOBODY)
+    )
+    assert taken.status_code == free.status_code == 403
+    assert taken.text.replace("globex-tables", NOBODY) == free.text
 
 
 def test_a_tenant_has_what_is_its_own(world: World) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import abc
 import datetime as dt
 import shutil
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention import Retention
+from cratedb_retention.clock import Clock
 from support.benches import CrateBench, DuckBench
 from support.databases import MONTH, NOW, TIME
 from support.killing import Order
@@ -95,6 +97,11 @@ class State:
     due: int
 
 
+def an_hour_later() -> Clock:
+    """A clock that is ahead of all others, so that leases have expired."""
+    return Clock(lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), time.sleep)
+
+
 class Arena(abc.ABC):
     """A database with the table and the policy of a scenario."""
 
@@ -122,8 +129,8 @@ class Arena(abc.ABC):
         return 0
 
     def open(self) -> Retention:
-        """Open the toolkit."""
-        return Retention(self.uri, self.own_schema)
+        """Open the toolkit when the leases of whoever was killed have expired."""
+        return Retention(self.uri, self.own_schema, clock=an_hour_later())
 
     def order(self, kill_at: int) -> Order:
         """The order to run and die at an instant."""

@@ -4,6 +4,7 @@ Writes a run into the journal: when it starts and ends, what it holds, and each 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -20,7 +21,7 @@ from cratedb_retention.errors import (
 from cratedb_retention.execution.events import LeftOut, Report
 from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.words import describe, kind_of, plural
 from cratedb_retention.store.journal import Entry, Event, Outcome
@@ -71,7 +72,18 @@ class Recorder:
             yield replace(self._about(policy), event=Event.LEASE_TAKEN_OVER, message=message, slot=lease.slot)
         for policy, lease in self._taken.won.items():
             if lease.slot is not None:
-                yield replace(self._about(policy), event=Event.SLOT_STARTED, slot=lease.slot)
+                yield self._slot(policy, lease.slot, Event.SLOT_STARTED)
+
+    def _slot(self, policy_id: str, slot: dt.datetime, event: Event) -> Entry:
+        policy = self._prepared.policies.get(policy_id)
+        return replace(
+            self._about(policy_id),
+            event=event,
+            table_schema=policy.table_schema if policy else None,
+            table_name=policy.table_name if policy else None,
+            message=f"slot {show(to_ms(slot))}",
+            slot=slot,
+        )
 
     def left_out(self, left: LeftOut) -> None:
         """Tasks are left out, since another run is at their policy."""
@@ -93,7 +105,7 @@ class Recorder:
         for policy, outcome in outcomes.items():
             slot = self._taken.won[policy].slot
             if slot is not None:
-                self._note(replace(self._about(policy), event=Event.SLOT_FINISHED, outcome=outcome, slot=slot))
+                self._note(replace(self._slot(policy, slot, Event.SLOT_FINISHED), outcome=outcome))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         """
