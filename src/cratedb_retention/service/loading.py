@@ -83,13 +83,6 @@ def load(environment: Mapping[str, str], path: str | None, options: Mapping[str,
     return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file)
 
 
-def is_configured(environment: Mapping[str, str], path: str | None) -> bool:
-    """Whether there is anything to read, beyond options."""
-    return _find(environment, path) is not None or any(
-        key.startswith(PREFIX) or key == f"CRATEDB_URI{_FILE.upper()}" for key in environment
-    )
-
-
 def _find(environment: Mapping[str, str], path: str | None) -> Path | None:
     named = path or environment.get(CONFIG)
     if named:
