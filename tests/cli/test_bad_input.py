@@ -18,7 +18,7 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("list-policy",), "Did you mean 'list-policies'?"),
     (("xyzzy",), "No such command 'xyzzy'. Try `cratedb-retention --help`."),
     (("--versoin",), "No such option '--versoin'"),
-    (("run", "--dry"), "Did you mean '--dry-run'?"),
+    (("run", "--dry"), "Did you mean one of: '--dry-run', '--due'?"),
     (("run", "--tagz=a"), "No such option '--tagz'. (Did you mean one of: "),
     (
         ("list", "duckdb:///a", "more"),
@@ -38,7 +38,8 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("run", "--cutoff-day=2024-01-01", "--cutoff=2024-01-01"), "both are given"),
     (("run", "--cutoff-day=2999-01-01"), "lies in the future, so data would expire before its time"),
     (("plan", "--cutoff=2999-01-01T00:00Z"), "say --allow-future-cutoff"),
-    (("jobs", "--since=now"), "instant 'now': not an ISO 8601"),
+    (("jobs", "--since=then"), "instant 'then': not an ISO 8601"),
+    (("jobs", "--until=-x"), "duration 'x': not a duration"),
     (("jobs", "--limit=0"), "'--limit': 0 is not in the range"),
     (("jobs", "--outcome=good"), "'good' is not one of"),
     # A new policy.
