@@ -180,7 +180,7 @@ class CrateArena(Arena):
         missing = [row for row in self.scenario.rows if row["n"] not in present]
         if missing:
             self.bench.insert(TABLE, missing)
-        for own in ("retention_freeze", "retention_snapshot"):
+        for own in ("retention_freeze", "retention_snapshot", "lease"):
             self.bench.sql(f"DELETE FROM {self.bench.q(own, self.own_schema)}")
             self.bench.refresh(own, self.own_schema)
         self._known = set(self._snapshots())

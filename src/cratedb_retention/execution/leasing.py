@@ -82,14 +82,17 @@ class LeaseHolder:
             asked = self._clock.uptime()
             known = known or self._store.read(slots)
             found = {policy: known.of(policy) for policy in slots}
-            # After an answer was lost, some may be ours already.
-            free = {p: lease for p, lease in found.items() if lease.is_free(known.now) or lease.holder == self.holder}
+            # After an answer was lost, some are ours already.
+            ours = {p: lease for p, lease in found.items() if lease.holder == self.holder}
+            free = {p: lease for p, lease in found.items() if p not in ours and lease.is_free(known.now)}
             won = self._store.change((lease, self._values(lease, slots[p], known.now)) for p, lease in free.items())
-            self._held.update(won)
-            self._confirmed = asked
             if len(won) < len(free):
                 found.update(self._store.read(slots).by_policy)
-            over = {p: free[p] for p in won if free[p].holder not in (None, self.holder)}
+            over = {p: free[p] for p in won if free[p].holder is not None}
+            won = {**ours, **won}
+            self._held.update(won)
+            # Those that are ours already count from the try whose answer was lost.
+            self._confirmed = self._confirmed if ours else asked
             return Taken(won, over, {p: lease for p, lease in found.items() if p not in won})
 
     def _values(self, lease: Lease, slot: dt.datetime | None, now: dt.datetime) -> dict[str, Any]:
