@@ -1,6 +1,6 @@
 """
 Writes the parts of the documentation that follow from the program: the reference of commands, the attributes of a
-policy, and the toolkit's tables.
+policy, the settings, and the toolkit's tables.
 
     python docs/generate.py          write them
     python docs/generate.py --check  complain if any of them is not up to date
@@ -19,10 +19,13 @@ from typing import Any, get_args
 
 import click
 import sqlalchemy as sa
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cratedb_retention.cli.main import COMMANDS, cli
 from cratedb_retention.model.policy import ExpectedMax, Policy
+from cratedb_retention.service.loading import variable
+from cratedb_retention.service.settings import Settings
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +59,29 @@ def _default(field: FieldInfo) -> str:
     if default in (None, (), {}):
         return ""
     return "yes" if default is True else f"`{default}`"
+
+
+# Settings
+
+
+def settings() -> str:
+    """A table of all settings."""
+    rows = []
+    for section, part in Settings.model_fields.items():
+        model = part.annotation
+        if not isinstance(model, type) or not issubclass(model, BaseModel):
+            raise LookupError(section)
+        for key, field in model.model_fields.items():
+            name = f"{section}.{field.alias or key}"
+            rows.append((f"`{name}`", field.description or "", _setting_default(field), f"`{variable(name)}`"))
+    return table(("Setting", "Meaning", "Default", "Environment"), rows)
+
+
+def _setting_default(field: FieldInfo) -> str:
+    default = field.get_default()
+    if default in (None, ()):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 # The toolkit's tables
@@ -185,6 +211,7 @@ def wanted() -> dict[Path, str]:
     policy = {"policy attributes": attributes}
     return {
         ROOT / "README.md": filled(ROOT / "README.md", policy),
+        ROOT / "docs" / "configuration.md": filled(ROOT / "docs" / "configuration.md", {"settings": settings}),
         ROOT / "docs" / "commands.md": commands(),
         ROOT / "docs" / "tables.md": tables(),
     }

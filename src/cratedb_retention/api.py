@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -39,6 +40,7 @@ from cratedb_retention.execution.restoring import (
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.running import Session, Terms, carry_out
 from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.fetched import Fetched
@@ -56,6 +58,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
+from cratedb_retention.store.tokens import AccessToken, Random
 
 # A cutoff may lie a little ahead: elsewhere it is tomorrow already.
 _TOLERANCE = dt.timedelta(days=1)
@@ -91,6 +94,14 @@ class Retention:
         self.actor = actor or system_actor()
         self.engine: Engine = open_engine(self.address, self.clock, create)
         self.store = Store(self.engine, self.clock, self.actor, schema)
+
+    def acting_as(self, actor: Actor) -> Retention:
+        """The same connection for somebody else, as the journal shall say; only the original may be closed."""
+        found = copy.copy(self)
+        found.actor = actor
+        found.store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
+        found.store.is_there = self.store.is_there
+        return found
 
     def __enter__(self) -> Retention:
         return self
@@ -138,7 +149,7 @@ class Retention:
         :raises Unsupported: if the database can't do what the strategy needs.
         """
         policy = make_policy(**attributes)
-        self._check_supported(policy)
+        self.check_supported(policy)
         self.store.require()
         return self.store.policies.create(policy)
 
@@ -158,7 +169,7 @@ class Retention:
         present = stored.policy.model_dump(mode="json", exclude_defaults=True)
         merged = {**present, **changes, "id": stored.policy.id}
         policy = make_policy(**{key: value for key, value in merged.items() if value is not None})
-        self._check_supported(policy)
+        self.check_supported(policy)
         return self.store.policies.update(policy, stored.version if version is None else version)
 
     def delete_policy(self, identifier: str, version: int | None = None) -> Policy | Damaged:
@@ -214,13 +225,18 @@ class Retention:
         :raises Conflict: if somebody else changed a policy in the meantime.
         """
         for policy in wanted:
-            self._check_supported(policy)
+            self.check_supported(policy)
         changes = find_changes(wanted, self.policies(), prune, tags)
         if not dry_run:
             apply_changes(self.store.policies, changes)
         return changes
 
-    def _check_supported(self, policy: Policy) -> None:
+    def check_supported(self, policy: Policy) -> None:
+        """
+        Make sure that the database can do what a policy's strategy needs.
+
+        :raises Unsupported: if it can't.
+        """
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(
@@ -277,6 +293,7 @@ class Retention:
         observers: Iterable[Observer] = (),
         terms: Terms | None = None,
         session: Session | None = None,
+        run_id: str | None = None,
     ) -> Report:
         """
         Do what is due, as far as no other run is at the same policies.
@@ -285,6 +302,7 @@ class Retention:
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
         :param terms: How long leases last, and how the run may be stopped.
         :param session: A run that has its leases already; None: take those that the plan needs.
+        :param run_id: The run's identifier, a UUID; None: made up.
         :return: What was done; ``report.ok`` says whether all of it went well.
         :raises Cancelled: if somebody asked for the end of the run, see :meth:`cancel`.
         :raises LeaseLost: if the run was cut off, and another one may have taken over.
@@ -293,7 +311,7 @@ class Retention:
         def make_plan() -> Prepared:
             return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
 
-        return carry_out(self.engine, self.store, self.clock, self.actor, make_plan, observers, terms, session)
+        return carry_out(self.engine, self.store, self.clock, self.actor, make_plan, observers, terms, session, run_id)
 
     def running(self) -> list[Job]:
         """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""
@@ -425,6 +443,42 @@ class Retention:
         """
         self.store.require()
         return self.store.holds.release(identifier)
+
+    # Access tokens of the HTTP API
+
+    def create_token(
+        self,
+        name: str,
+        role: Role,
+        limit: TagFilter | None = None,
+        expires_at: dt.datetime | None = None,
+        random: Random = secrets.token_bytes,
+    ) -> tuple[AccessToken, str]:
+        """
+        Make an access token.
+
+        :param limit: Only policies with these tags; None: everything.
+        :param expires_at: An aware instant; None: it does not expire.
+        :return: The token, and its text, which can't be had a second time.
+        :raises InvalidInput: if something about it is not valid.
+        """
+        self.store.require()
+        return self.store.tokens.create(name, role, limit or TagFilter(), expires_at, random)
+
+    def tokens(self) -> list[AccessToken]:
+        """All access tokens, oldest first."""
+        self.store.require()
+        return self.store.tokens.all()
+
+    def revoke_token(self, identifier: str) -> AccessToken:
+        """
+        End an access token, at once.
+
+        :param identifier: Its identifier or the beginning of it, or its name.
+        :raises NotFound: if there is none that is not revoked.
+        """
+        self.store.require()
+        return self.store.tokens.revoke(identifier)
 
     # Snapshots
 

@@ -97,3 +97,7 @@ class LeaseLost(RunEnded):
 
 class MoveStuck(RetentionError):
     """Shards do not reach the nodes they were sent to."""
+
+
+class Forbidden(RetentionError):
+    """Whoever asks is known, and may not do that."""

@@ -118,7 +118,7 @@ ABSENT: list[tuple[tuple[str, ...], str]] = [
     (("restore", "--all"), "snapshots: none fits. `cratedb-retention list-snapshots` shows what there is"),
     (("restore", "--name=nope", "--dry-run"), "snapshots: none fits"),
     (("release", "nope"), "hold nope: is not in force. `cratedb-retention list-holds` shows them"),
-    (("list", "--schema=nope"), "nope.job_state: does not exist. Run `cratedb-retention setup` first"),
+    (("list", "--schema=nope"), "nope.access_token: does not exist. Run `cratedb-retention setup` first"),
 ]
 
 

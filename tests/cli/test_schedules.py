@@ -70,11 +70,11 @@ def test_what_is_due_once(due: Command, path: Path) -> None:
 def test_what_jobs_shows_of_it(due: Command) -> None:
     """The audit log has each slot, and can be filtered by tag, event, outcome and time."""
     due.ok("run", "--due")
-    (slot,) = due.data("jobs", "--tag=acme", "--event=slot-finished")
+    (slot,) = due.data("jobs", "--tags=acme", "--event=slot-finished")
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found = (slot["policy_id"], slot["table_name"], slot["outcome"], slot["slot"], slot["message"])
     assert found == ("metrics", "metrics", "done", today.isoformat(), f"slot {today:%Y-%m-%d}")
-    assert due.data("jobs", "--tag=nobody") == []
+    assert due.data("jobs", "--tags=nobody") == []
     assert due.data("jobs", "--event=slot-finished", "--until=-1h") == []
     assert len(due.data("jobs", "--event=slot-finished", "--since=-1h", "--outcome=done", "--policy=metrics")) == 1
     assert {row["event"] for row in due.data("jobs", "--until=2024-02-01")} == {"policy-created"}

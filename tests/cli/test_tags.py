@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from support.command import Command
@@ -29,6 +31,10 @@ def tagged(command: Command) -> Command:
         (["a,b", "c"], ["p1", "p2"]),
         (["b,c"], []),
         (["A"], []),
+        (["not:a"], ["p2"]),
+        (["a,not:b"], ["p0"]),
+        (["a,not:b", "c"], ["p0", "p2"]),
+        (["not:b"], ["p0", "p2"]),
     ],
 )
 def test_choosing(tagged: Command, tags: list[str], expected: list[str]) -> None:
@@ -56,8 +62,17 @@ def test_deleting_by_tags(tagged: Command) -> None:
 
 
 @pytest.mark.parametrize("command_name", ["list", "plan", "run", "status", "check", "export", "delete-policy"])
-@pytest.mark.parametrize("text", ["", " ", "a,,b", ","])
+@pytest.mark.parametrize("text", ["", " ", "a,,b", ",", "not:"])
 def test_empty_tags_are_refused(tagged: Command, command_name: str, text: str) -> None:
     """An empty tag never means "every policy"."""
     assert "an empty tag" in tagged.refused(2, command_name, f"--tags={text}")
     assert len(tagged.data("list")) == 3
+
+
+def test_deleting_and_pruning_without_a_tag(tagged: Command, tmp_path: Path) -> None:
+    """What is excluded stays, when policies are deleted and when a file is applied."""
+    assert tagged.ok("delete-policy", "--tags=a,not:b").startswith("deleted policy p0: ")
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("policies: []\n")
+    tagged.ok("apply", "-f", str(empty), "--prune", "--tags=not:b")
+    assert [policy["id"] for policy in tagged.data("list")] == ["p1"]

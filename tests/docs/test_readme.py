@@ -40,7 +40,14 @@ def run_script(text: str, folder: Path, **variables: str) -> subprocess.Complete
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/holds-and-archive.md", "docs/duckdb.md", "docs/migrate-from-rrdtool-and-graphite.md"]
+    "page",
+    [
+        "README.md",
+        "docs/holds-and-archive.md",
+        "docs/duckdb.md",
+        "docs/migrate-from-rrdtool-and-graphite.md",
+        "docs/multi-tenancy.md",
+    ],
 )
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""

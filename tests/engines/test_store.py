@@ -55,7 +55,7 @@ def test_setup_is_needed(db: Database) -> None:
 def test_setup_twice(db: Database) -> None:
     """Setting up again changes nothing and loses nothing."""
     tool = db.retention()
-    assert len(tool.setup(journal_policy=False)) == 9
+    assert len(tool.setup(journal_policy=False)) == 11
     policy = db.policy("delete", "metrics", "30d")
     assert tool.setup() == []
     assert [stored.policy for stored in tool.policies()] == [policy]

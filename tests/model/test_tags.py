@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter, split_tags
 
 
@@ -24,6 +27,15 @@ from cratedb_retention.model.tags import TagFilter, parse_tag_filter, split_tags
         (["a"], ["A"], False),
         ([], [], True),
         ([], ["a"], True),
+        (["not:a"], ["a"], False),
+        (["not:a"], ["b"], True),
+        (["not:a"], [], True),
+        (["a,not:b"], ["a"], True),
+        (["a,not:b"], ["a", "b"], False),
+        (["not:a,not:b"], ["b"], False),
+        (["not: a"], ["a"], False),
+        (["a,not:b", "b,not:a"], ["a", "b"], False),
+        (["a,not:b", "b,not:a"], ["b"], True),
     ],
 )
 def test_filter(values: list[str], tags: list[str], fits: bool) -> None:
@@ -31,7 +43,7 @@ def test_filter(values: list[str], tags: list[str], fits: bool) -> None:
     assert parse_tag_filter(values).fits(tags) is fits
 
 
-@pytest.mark.parametrize("value", ["", " ", ",", "a,", ",a", "a,,b", "a, ,b"])
+@pytest.mark.parametrize("value", ["", " ", ",", "a,", ",a", "a,,b", "a, ,b", "not:", "a,not: "])
 def test_empty_tag_refused(value: str) -> None:
     """An empty tag is refused: a filter without tags would choose every policy."""
     with pytest.raises(InvalidInput, match="an empty tag"):
@@ -48,3 +60,33 @@ def test_in_words() -> None:
     assert str(parse_tag_filter(["b,a", "c"])) == "a+b or c"
     assert parse_tag_filter(["a"])
     assert not TagFilter()
+
+
+def test_a_contradiction_is_refused() -> None:
+    """A choice that nothing can fit is a mistake; one that would mean all policies by accident can't be written."""
+    with pytest.raises(InvalidInput, match="no policy has the tag a and has it not"):
+        parse_tag_filter(["a,b,not:a"])
+
+
+tag = st.sampled_from(["a", "b", "c", "d"])
+groups = st.builds(
+    lambda wanted, unwanted: [*sorted(wanted), *(f"not:{tag}" for tag in sorted(unwanted - wanted))],
+    st.frozensets(tag),
+    st.frozensets(tag),
+).filter(bool)
+filters = st.lists(groups.map(",".join), max_size=3)
+
+
+@given(filters, filters, st.frozensets(tag))
+def test_both(one: list[str], two: list[str], tags: frozenset[str]) -> None:
+    """What `&` chooses is what both choose, and a filter can be written and read again."""
+    first, second = parse_tag_filter(one), parse_tag_filter(two)
+    both = first & second
+    assert both.fits(tags) is (first.fits(tags) and second.fits(tags))
+    assert parse_tag_filter(first.texts) == first
+
+
+def test_no_tag_looks_like_an_exclusion() -> None:
+    """A policy's own tag can't begin with `not:`, or nothing could choose it."""
+    with pytest.raises(InvalidInput, match="a tag does not begin with not:"):
+        make_policy(strategy="delete", table_name="t", retention_period="1d", tags=["not:a"])

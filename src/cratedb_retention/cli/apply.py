@@ -36,6 +36,7 @@ def command(
       cratedb-retention apply -f policies.yaml --dry-run
       cratedb-retention apply -f policies.yaml --prune --tags=acme
     """
+    from cratedb_retention.execution.plain import change_data
     from cratedb_retention.model.policyfile import parse_policies
     from cratedb_retention.model.tags import parse_tag_filter
 
@@ -47,7 +48,7 @@ def command(
     with options.open_retention(dburi, schema) as retention:
         changes = retention.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
     if form != "table":
-        write_data([_data(change) for change in changes], form)
+        write_data([change_data(change) for change in changes], form)
         return
     for change in changes:
         _say(change, dry_run)
@@ -64,11 +65,3 @@ def _say(change: Change, dry_run: bool) -> None:
     if change.before and change.after:
         for key, (old, new) in change.differences.items():
             say(f"  {key}: {old} -> {new}")
-
-
-def _data(change: Change) -> dict[str, object]:
-    return {
-        "action": str(change.action),
-        "before": change.before.to_dict() if change.before else None,
-        "after": change.after.to_dict() if change.after else None,
-    }

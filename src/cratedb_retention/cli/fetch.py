@@ -92,6 +92,7 @@ def command(
     """
     from cratedb_retention.errors import InvalidInput
     from cratedb_retention.model.cascade import parse_interval
+    from cratedb_retention.model.moment import read_moment
     from cratedb_retention.model.reading import DEFAULT_POINTS, FetchRequest, Fill
 
     form = _form(form, output)
@@ -100,12 +101,12 @@ def command(
     if step and points is not None:
         raise InvalidInput("--step and --points", "both are given", "give one of them")
     with options.open_retention(dburi, schema) as retention:
-        to = options.read_moment(end, retention.clock.now())
+        to = read_moment(end, retention.clock.now())
         fetched = retention.fetch(
             FetchRequest(
                 table_name=table_name,
                 table_schema=table_schema,
-                start=options.read_moment(start, to) if start else None,
+                start=read_moment(start, to) if start else None,
                 end=to,
                 step=parse_interval(step) if step else None,
                 points=DEFAULT_POINTS if points is None else points,
@@ -136,7 +137,7 @@ def _form(form: str | None, output: Path | None) -> str:
 
 def _write(fetched: Fetched, form: str, output: Path | None) -> None:
     if form in _BINARY:
-        _write_bytes(_bytes(fetched, form), output)
+        _write_bytes(fetched.to_bytes(form), output)
     elif output:
         _write_bytes(_text(fetched, form).encode(), output)
     elif form == "table":
@@ -149,21 +150,6 @@ def _text(fetched: Fetched, form: str) -> str:
     if form == "json":
         return f"{fetched.to_json()}\n"
     return yaml_text(list(fetched.plain_rows())) if form == "yaml" else fetched.to_csv()
-
-
-def _bytes(fetched: Fetched, form: str) -> bytes:
-    table = fetched.to_arrow()
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    sink = pa.BufferOutputStream()
-    if form == "parquet":
-        pyarrow.parquet.write_table(table, sink, compression="zstd")
-    else:
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    found: bytes = sink.getvalue().to_pybytes()
-    return found
 
 
 def _write_bytes(data: bytes, output: Path | None) -> None:

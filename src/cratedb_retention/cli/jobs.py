@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import plain, say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
 
 # As in `store.journal`, which is not imported for the sake of `--help`; a test compares them.
 OUTCOMES = ("done", "failed", "deferred", "held", "problem", "cancelled", "interrupted")
@@ -26,6 +26,8 @@ EVENTS = (
     "slot-finished",
     "lease-taken-over",
     "cancel-requested",
+    "token-created",
+    "token-revoked",
 )
 
 
@@ -34,7 +36,7 @@ EVENTS = (
 @click.option("--table-name", type=options.TEXT, help="Only this table.")
 @click.option("--policy", "policy_id", type=options.TEXT, help="Only the policy whose identifier begins so.")
 @click.option("--run", "run_id", type=options.TEXT, help="Only the run whose identifier begins so.")
-@click.option("--tag", type=options.TEXT, help="Only what concerns policies with this tag.")
+@options.tags
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only what ended so.")
 @click.option("--event", type=click.Choice(EVENTS), metavar="EVENT", help=f"Only these: {', '.join(EVENTS)}.")
 @click.option("--since", type=options.TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
@@ -47,7 +49,7 @@ def command(
     table_name: str | None,
     policy_id: str | None,
     run_id: str | None,
-    tag: str | None,
+    tags: tuple[str, ...],
     outcome: str | None,
     event: str | None,
     since: str | None,
@@ -62,8 +64,11 @@ def command(
     Examples:
       cratedb-retention jobs crate://localhost:4200/
       cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
-      cratedb-retention jobs --tag=acme --event=slot-finished --since=-7d
+      cratedb-retention jobs --tags=acme --event=slot-finished --since=-7d
     """
+    from cratedb_retention.execution.plain import plain_row
+    from cratedb_retention.model.moment import read_moment
+    from cratedb_retention.model.tags import parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter
 
     with options.open_retention(dburi, schema) as retention:
@@ -73,15 +78,15 @@ def command(
             policy_id,
             run_id,
             outcome,
-            options.read_moment(since, now) if since else None,
+            read_moment(since, now) if since else None,
             event,
             limit,
-            options.read_moment(until, now) if until else None,
-            tag,
+            read_moment(until, now) if until else None,
+            parse_tag_filter(tags),
         )
         rows = retention.journal(wanted)
     if form != "table":
-        write_data([plain(row) for row in rows], form)
+        write_data([plain_row(row) for row in rows], form)
         return
     if not rows:
         say("nothing in the audit log fits")

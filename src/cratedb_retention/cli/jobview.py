@@ -43,9 +43,9 @@ def job_data(job: Job, now: dt.datetime) -> dict[str, Any]:
     """A run as plain values."""
     from dataclasses import asdict
 
-    from cratedb_retention.cli.output import plain
+    from cratedb_retention.execution.plain import plain_row
 
-    return {**plain(asdict(job)), "silent": job.is_silent(now)}
+    return {**plain_row(asdict(job)), "silent": job.is_silent(now)}
 
 
 def watch(read: Callable[[], Sequence[Job]], now: Callable[[], dt.datetime], sleep: Callable[[float], None]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
 
 from cratedb_retention.cli import options
@@ -21,16 +19,13 @@ def command(dburi: str | None, schema: str, form: str) -> None:
     Examples:
       cratedb-retention list-holds crate://localhost:4200/
     """
-    from cratedb_retention.model.instant import from_ms, show
+    from cratedb_retention.execution.plain import hold_data
+    from cratedb_retention.model.instant import show
 
     with options.open_retention(dburi, schema) as retention:
         holds = retention.holds()
     if form != "table":
-        times = ("start", "end", "placed_at")
-        data = [dataclasses.asdict(hold) for hold in holds]
-        for row in data:
-            row.update({key: from_ms(row[key]).isoformat() for key in times if row[key] is not None})
-        write_data(data, form)
+        write_data([hold_data(hold) for hold in holds], form)
         return
     if not holds:
         say("no holds are in force")

@@ -31,8 +31,9 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
         selection = chosen.read(retention)
         found, damaged = retention.policies(selection), retention.damaged_policies(selection)
     if form != "table":
-        data = [{**item.policy.to_dict(), "version": item.version} for item in found]
-        write_data([*data, *(row.to_dict() for row in damaged)], form)
+        from cratedb_retention.execution.plain import policy_data
+
+        write_data([*map(policy_data, found), *(row.to_dict() for row in damaged)], form)
     elif found or damaged:
         columns = ("id", "strategy", "table", "retention", "destination", "tags", "enabled", "version")
         write_table(columns, [*map(_row, found), *map(_damaged_row, damaged)], right=("version",))

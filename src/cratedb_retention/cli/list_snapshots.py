@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,6 @@ from cratedb_retention.cli.snapshot_options import snapshot_options
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.store.snapshots import SnapshotRecord
 
 
 @click.command("list-snapshots")
@@ -28,12 +27,13 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
       cratedb-retention list-snapshots crate://localhost:4200/
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
+    from cratedb_retention.execution.plain import snapshot_data
     from cratedb_retention.model.words import show_partition
 
     with options.open_retention(dburi, schema) as retention:
         records = retention.snapshots(request)
         states = retention.snapshot_states(records)
-    data = [_data(record, states.get((record.archived.repository, record.archived.name))) for record in records]
+    data = [snapshot_data(record, states.get((record.archived.repository, record.archived.name))) for record in records]
     if form != "table":
         write_data(data, form)
     elif records:
@@ -54,19 +54,3 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
         write_table(columns, rows, ("rows", "size"))
     else:
         say("no snapshot fits; policies with the strategy snapshot make them")
-
-
-def _data(record: SnapshotRecord, state: Any) -> dict[str, Any]:
-    archived = record.archived
-    return {
-        "name": archived.name,
-        "repository": archived.repository,
-        "table": str(archived.table),
-        "partition": {c.name: value for c, value in zip(archived.columns, archived.values, strict=True)},
-        "rows": archived.rows,
-        "bytes": record.size,
-        "state": str(record.stage),
-        "repository_state": state.detail if state else "missing",
-        "policy_id": record.policy_id,
-        "tags": list(record.tags),
-    }

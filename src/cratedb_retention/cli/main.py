@@ -21,8 +21,9 @@ from typing import NamedTuple
 import click
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.redact import RedactingFormatter, redact
+from cratedb_retention.cli.preparing import prepare
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
+from cratedb_retention.model.redact import redact
 
 
 class Entry(NamedTuple):
@@ -35,6 +36,7 @@ class Entry(NamedTuple):
 
 
 _POLICIES, _RUNNING, _ARCHIVE, _OTHER = "Policies", "Running", "Archive and holds", "Getting started"
+_SERVICE = "Service"
 
 COMMANDS: Mapping[str, Entry] = {
     "setup": Entry("setup", _OTHER, "Create or upgrade the toolkit's tables."),
@@ -62,6 +64,10 @@ COMMANDS: Mapping[str, Entry] = {
     "hold": Entry("hold", _ARCHIVE, "Keep data whatever the policies say."),
     "list-holds": Entry("list_holds", _ARCHIVE, "List the holds in force."),
     "release": Entry("release", _ARCHIVE, "End a hold."),
+    "create-token": Entry("create_token", _SERVICE, "Create an access token of the HTTP API."),
+    "list-tokens": Entry("list_tokens", _SERVICE, "List the access tokens."),
+    "revoke-token": Entry("revoke_token", _SERVICE, "End an access token."),
+    "config": Entry("config", _SERVICE, "Show all settings, and where they come from."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
@@ -112,7 +118,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section; their texts are in the table above, so nothing is imported."""
-        for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE):
+        for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE, _SERVICE):
             entries = [(name, entry) for name, entry in COMMANDS.items() if entry.section == section]
             rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
             with formatter.section(section):
@@ -128,10 +134,16 @@ def _unknown(name: str) -> str:
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--config", metavar="FILE", envvar="CRATEDB_RETENTION_CONFIG", help="Read settings from this file.")
+@click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning, error. [default: warning]")
+@click.option("--log-format", metavar="FORM", help="What a line of the log is: text or json. [default: text]")
 @click.option("--verbose", is_flag=True, help="Log what happens.")
 @click.option("--debug", is_flag=True, help="Log every detail, and show tracebacks.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def cli(verbose: bool, debug: bool) -> None:
+@click.pass_context
+def cli(
+    ctx: click.Context, config: str | None, log_level: str | None, log_format: str | None, verbose: bool, debug: bool
+) -> None:
     """
     Retention for time-series data in CrateDB: expire, move and archive by policies stored in the database.
 
@@ -140,13 +152,8 @@ def cli(verbose: bool, debug: bool) -> None:
       crate://user:password@host:4200/   CrateDB; add ?sslmode=verify-full for TLS
       duckdb:///file.duckdb              an embedded file
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING, handlers=[handler]
-    )
-    # It warns of each attempt to connect; that the last one failed is our own error.
-    logging.getLogger("urllib3").setLevel(logging.NOTSET if debug or verbose else logging.ERROR)
+    log_level = "debug" if debug else "info" if verbose and log_level is None else log_level
+    prepare(ctx, config, log_level, log_format)
 
 
 def main() -> None:

@@ -60,7 +60,10 @@ output_format = click.option(
     "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Output."
 )
 tags = click.option(
-    "--tags", multiple=True, metavar="A,B", help="Only policies with all of these tags; repeat it for another choice."
+    "--tags",
+    multiple=True,
+    metavar="A,B,not:C",
+    help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
 )
 _selection = combine(
     click.option("--strategy", type=TEXT, help="Only policies of this strategy: delete, reallocate, snapshot."),
@@ -171,26 +174,6 @@ def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | Non
     if cutoff_day:
         return parse_day(cutoff_day)
     return parse_instant(cutoff) if cutoff else None
-
-
-def read_moment(text: str | None, base: dt.datetime) -> dt.datetime:
-    """
-    An instant as ISO 8601, or so long before another one: ``-7d``, ``now-7d``; None or ``now`` means that one.
-
-    :raises InvalidInput: if it is neither.
-    """
-    from cratedb_retention.model.duration import parse_duration
-    from cratedb_retention.model.instant import parse_instant
-
-    relative = (text or "now").strip().removeprefix("now").strip()
-    if not relative:
-        return base
-    if not relative.startswith("-"):
-        return parse_instant(relative)
-    moment = parse_duration(relative[1:]).before(base)
-    if moment is None:
-        raise InvalidInput(f"instant {text!r}", "it lies before the year 1", "choose a later one")
-    return moment
 
 
 def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -114,12 +114,3 @@ def short(identifier: str | None) -> str:
     """The beginning of an identifier that was made up, which every command understands; another one as it is."""
     text = identifier or ""
     return text[:8] if _MADE_UP.fullmatch(text) else text
-
-
-def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without its empty values, with instants as ISO 8601."""
-    return {
-        key: value.isoformat() if hasattr(value, "isoformat") else value
-        for key, value in row.items()
-        if value is not None
-    }

@@ -4,7 +4,7 @@ Shows a plan: for people as tables, for programs as data. ``plan`` and ``run --d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool) -> None:
     """Write a plan in the wanted form."""
     if form != "table":
-        write_data(plan_data(prepared, retention, sql), form)
+        from cratedb_retention.execution.plain import plan_data
+
+        write_data(plan_data(prepared.plan, retention.engine.render if sql else None), form)
         return
     from cratedb_retention.model.instant import show
 
@@ -100,54 +102,3 @@ def _staying(prepared: Prepared) -> int:
         if task.table in tables and policy is not None and policy.strategy != "reallocate":
             removed += task.partitions
     return there - removed
-
-
-def plan_data(prepared: Prepared, retention: Retention, sql: bool) -> dict[str, Any]:
-    """A plan as plain values."""
-    from cratedb_retention.model.instant import from_ms
-
-    plan = prepared.plan
-    return {
-        "cutoff": from_ms(plan.cutoff).isoformat(),
-        "warnings": list(plan.warnings),
-        "tasks": [_task_data(task, retention, sql) for task in plan.tasks],
-        "holds": [
-            {
-                "policy_id": hold.policy_id,
-                "table": hold.table,
-                "reason": hold.reason,
-                "partitions": list(hold.partitions),
-                "count": hold.count,
-                "problem": hold.problem,
-            }
-            for hold in plan.holds
-        ],
-        "kept": [
-            {
-                "policy_id": kept.policy_id,
-                "table": str(kept.table),
-                "partitions": kept.partitions,
-                "next_due": None if kept.next_due is None else from_ms(kept.next_due).isoformat(),
-            }
-            for kept in plan.kept
-        ],
-    }
-
-
-def _task_data(task: Task, retention: Retention, sql: bool) -> dict[str, Any]:
-    from cratedb_retention.model.words import describe, kind_of
-
-    steps = [
-        {"operation": kind_of(step), "description": describe(step)}
-        | ({"sql": retention.engine.render(step)} if sql else {})
-        for step in task.steps
-    ]
-    return {
-        "policy_id": task.policy_id,
-        "table": str(task.table),
-        "reason": task.reason,
-        "partitions": task.partitions,
-        "rows": task.rows,
-        "bytes": task.size,
-        "steps": steps,
-    }

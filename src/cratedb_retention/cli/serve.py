@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -30,9 +31,30 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--patience", type=click.FloatRange(0), default=30, show_default=True, help="Seconds to wait for runs at the end."
 )
-def command(dburi: str | None, schema: str, interval: float, lease: float, workers: int, patience: float) -> None:
+@click.option("--listen", metavar="HOST:PORT", help="Serve the HTTP API there, as 127.0.0.1:8080. [default: nowhere]")
+@click.option(
+    "--tokens",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Whether the HTTP API asks for access tokens; auto: not where only this machine reaches it.",
+)
+@click.option("--open-to-all", is_flag=True, help="With --tokens=off: let everybody do everything, from anywhere.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    dburi: str | None,
+    schema: str,
+    interval: float,
+    lease: float,
+    workers: int,
+    patience: float,
+    **http: Any,
+) -> None:
     """
-    Run policies by their schedules, until stopped by SIGTERM or Ctrl-C. Any number of these may run on one database.
+    Run policies by their schedules, and serve the HTTP API, until stopped by SIGTERM or Ctrl-C. Any number of these may
+    run on one database. What else can be set, `config` shows.
 
     Runs that go on then end before their next step, and another service, or the next start, goes on from there. A
     second signal ends the process at once.
@@ -41,12 +63,18 @@ def command(dburi: str | None, schema: str, interval: float, lease: float, worke
     Examples:
       cratedb-retention serve crate://localhost:4200/
       cratedb-retention serve --interval=60 --workers=4
+      cratedb-retention serve --listen=0.0.0.0:8080
     """
-    from cratedb_retention.service.service import Service, ServiceOptions
+    from cratedb_retention.service.assembling import make_service
+    from cratedb_retention.service.settings import Settings
 
-    logging.getLogger("cratedb_retention").setLevel(min(logging.getLogger().level, logging.INFO))
+    own = {"interval": interval, "lease": lease, "workers": workers, "patience": patience}
+    given = (ctx.obj.settings if ctx.obj else Settings()).model_dump(by_alias=True)
+    settings = Settings.model_validate({**given, "service": own, "http": {**given["http"], **http}})
+    if not (ctx.obj and "log.level" in ctx.obj.sources):
+        logging.getLogger("cratedb_retention").setLevel(min(logging.getLogger().level, logging.INFO))
     with options.open_retention(dburi, schema) as retention:
-        service = Service(retention, ServiceOptions(interval, lease, workers, patience))
+        service = make_service(retention, settings)
         stopped = _stopped_by_signals()
         service.start()
         stopped.wait()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import plain, say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.overview import Line
@@ -31,6 +31,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool,
     from cratedb_retention.cli.jobview import COLUMNS, job_data, job_row
     from cratedb_retention.cli.jobview import watch as watch_jobs
     from cratedb_retention.execution.overview import overview
+    from cratedb_retention.execution.plain import line_data, plain_row
     from cratedb_retention.model.instant import show
     from cratedb_retention.store.journal import Event, JournalFilter
 
@@ -42,7 +43,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool,
         lines = overview(retention.prepare(selection=chosen.read(retention)))
         last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
-        found = {"policies": [_data(line) for line in lines], "last_run": plain(last) if last else None}
+        found = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}
         write_data({**found, "running": [job_data(job, now) for job in jobs]}, form)
         return
     columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
@@ -74,19 +75,3 @@ def _due(line: Line) -> str | None:
     if line.due_partitions:
         return f"{line.due_partitions:,} partitions"
     return f"{line.due_rows:,} rows" if line.due_rows else None
-
-
-def _data(line: Line) -> dict[str, object]:
-    from cratedb_retention.model.instant import from_ms
-
-    return {
-        "state": line.state,
-        "table": line.table,
-        "policy": line.policy.to_dict(),
-        "rows": line.rows,
-        "bytes": line.size,
-        "due_partitions": line.due_partitions,
-        "due_rows": line.due_rows,
-        "next_due": None if line.next_due is None else from_ms(line.next_due).isoformat(),
-        "held": [hold.reason for hold in line.held],
-    }

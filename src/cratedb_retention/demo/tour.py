@@ -24,12 +24,12 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.instant import UTC
 from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.tags import parse_tag_filter
 
 SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
 LEVELS = "1d:2y,1mo:forever"
 CUTOFF = dt.datetime(2014, 1, 1, tzinfo=UTC)
-CHOSEN = Selection(tags=TagFilter((frozenset({TAG}),)))
+CHOSEN = Selection(tags=parse_tag_filter([TAG]))
 
 
 def load(retention: Retention, table: str) -> int:

@@ -59,9 +59,13 @@ class Session:
     taken: Taken = field(default_factory=Taken)
 
 
-def new_session(store: Store, clock: Clock, actor: Actor, terms: Terms) -> Session:
-    """Name a run."""
-    return Session(LeaseHolder(store.leases, clock, name_holder(actor), str(uuid.uuid4()), terms.ttl))
+def new_session(store: Store, clock: Clock, actor: Actor, terms: Terms, run_id: str | None = None) -> Session:
+    """
+    Name a run.
+
+    :param run_id: Its identifier; None: made up.
+    """
+    return Session(LeaseHolder(store.leases, clock, name_holder(actor), run_id or str(uuid.uuid4()), terms.ttl))
 
 
 def carry_out(
@@ -73,12 +77,14 @@ def carry_out(
     observers: Iterable[Observer] = (),
     terms: Terms | None = None,
     session: Session | None = None,
+    run_id: str | None = None,
 ) -> Report:
     """
     Do what a plan says, as far as nobody else is at it.
 
     :param make_plan: Makes the plan, or hands over one that was made.
     :param session: With the leases of a scheduled run; None: take those that the plan needs.
+    :param run_id: The identifier of a run without a session; None: made up.
     :raises Cancelled: if somebody asked for the end of the run.
     :raises Stopped: if the process is to end.
     :raises LeaseLost: if another one may run the policies by now.
@@ -86,7 +92,7 @@ def carry_out(
     """
     terms = terms or Terms()
     prepared = None if session else make_plan()
-    session = session or new_session(store, clock, actor, terms)
+    session = session or new_session(store, clock, actor, terms, run_id)
     tracker = Tracker(session.leases.run_id, clock, actor)
     heart = Heart(session.leases, store.jobs, tracker, clock)
     with ExitStack() as stack:

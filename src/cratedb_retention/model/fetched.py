@@ -116,6 +116,26 @@ class Fetched:
         arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
         return pa.Table.from_arrays(arrays, names=list(self.columns))
 
+    def to_bytes(self, form: str) -> bytes:
+        """
+        As a file.
+
+        :param form: ``arrow``, as a stream, or ``parquet``.
+        :raises InvalidInput: if pyarrow is not installed.
+        """
+        table = self.to_arrow()
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        sink = pa.BufferOutputStream()
+        if form == "parquet":
+            pyarrow.parquet.write_table(table, sink, compression="zstd")
+        else:
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        found: bytes = sink.getvalue().to_pybytes()
+        return found
+
 
 def _plain(cell: Cell) -> Cell:
     if isinstance(cell, dt.datetime):

@@ -20,6 +20,7 @@ from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
 from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
+from cratedb_retention.model.tags import NOT
 
 Scalar = str | int | float | bool | None
 
@@ -75,6 +76,8 @@ def _tags(value: object) -> object:
         tags = sorted({str(tag).strip() for tag in value})
         if any(not tag or "," in tag for tag in tags):
             raise ValueError("a tag is text without commas, and not empty")
+        if any(tag.startswith(NOT) for tag in tags):
+            raise ValueError(f"a tag does not begin with {NOT}, which chooses policies without a tag")
         return tuple(tags)
     return value
 

@@ -1,1 +1,1 @@
-"""Runs by itself what is due: schedules, leases, workers."""
+"""What runs for long: schedules and workers, the HTTP API, metrics, notifications, settings."""

@@ -5,12 +5,22 @@ The service: APScheduler lets the scheduler look again and again, until it is st
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cratedb_retention.api import Retention
-from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished, RunStarted, StepFailed, TakenOver
+from cratedb_retention.execution.events import (
+    Observer,
+    RunEndedEarly,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    StepFailed,
+    TakenOver,
+)
 from cratedb_retention.execution.leasing import TTL_SECONDS
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.words import describe, plural
@@ -37,16 +47,40 @@ class ServiceOptions:
     patience: float = 30.0
 
 
-class Service:
-    """Runs what is due until it is stopped."""
+class Beside(Protocol):
+    """Something that goes on beside the scheduler, such as the HTTP API."""
 
-    def __init__(self, retention: Retention, options: ServiceOptions | None = None) -> None:
+    def start(self) -> None:
+        """Begin; what raises keeps the service from starting."""
+
+    def stop(self) -> None:
+        """End, and wait for it."""
+
+
+class Service:
+    """
+    Runs what is due until it is stopped.
+
+    :param beside: Is started before the scheduler, and stopped after it.
+    :param looks: Functions that are called again and again, with the seconds in between.
+    :param observers: Are told what happens in runs.
+    """
+
+    def __init__(
+        self,
+        retention: Retention,
+        options: ServiceOptions | None = None,
+        beside: Sequence[Beside] = (),
+        looks: Sequence[tuple[Callable[[], None], float]] = (),
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.options = options or ServiceOptions()
         self._retention = retention
         self.scheduler = Scheduler(
-            retention, Terms(self.options.ttl), self.options.workers, observe=lambda: (log_event,)
+            retention, Terms(self.options.ttl), self.options.workers, observe=lambda: (log_event, *observers)
         )
         self._clockwork: BackgroundScheduler | None = None
+        self._beside, self._looks = tuple(beside), tuple(looks)
 
     def start(self) -> None:
         """
@@ -57,11 +91,16 @@ class Service:
         self._retention.store.require()
         # A tick that comes late does the work of those that were missed; two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-        self._clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
+        clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
         now = self._retention.clock.now()
-        self._clockwork.add_job(self.scheduler.tick, "interval", seconds=self.options.interval, next_run_time=now)
-        self._clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
-        self._clockwork.start()
+        clockwork.add_job(self.scheduler.tick, "interval", seconds=self.options.interval, next_run_time=now)
+        clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
+        for look, seconds in self._looks:
+            clockwork.add_job(look, "interval", seconds=seconds, next_run_time=now)
+        for part in self._beside:
+            part.start()
+        clockwork.start()
+        self._clockwork = clockwork
         logger.info("looking for what is due every %g seconds", self.options.interval)
 
     def stop(self) -> bool:
@@ -74,7 +113,10 @@ class Service:
             self._clockwork.shutdown(wait=False)
             self._clockwork = None
         logger.info("stopping")
-        return self.scheduler.stop(self.options.patience)
+        ended = self.scheduler.stop(self.options.patience)
+        for part in reversed(self._beside):
+            part.stop()
+        return ended
 
 
 def log_event(event: RunEvent) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
+from cratedb_retention.model.tags import TagFilter
 
 
 class Event(StrEnum):
@@ -35,6 +36,8 @@ class Event(StrEnum):
     SLOT_FINISHED = "slot-finished"
     LEASE_TAKEN_OVER = "lease-taken-over"
     CANCEL_REQUESTED = "cancel-requested"
+    TOKEN_CREATED = "token-created"  # noqa: S105 - no secret
+    TOKEN_REVOKED = "token-revoked"  # noqa: S105 - no secret
 
 
 class Outcome(StrEnum):
@@ -80,9 +83,11 @@ class JournalFilter:
     """
     Which rows of the journal are wanted; each attribute that is set must fit.
 
+    :param tags: Only rows about policies that had these tags then.
+    :param limited: Only rows of policies with these tags, and those of no policy that ``actors`` wrote.
+    :param offset: So many of the newest are left out.
     :param policy_id: The beginning of a policy's identifier; ``run_id`` that of a run.
     :param since: From this aware instant on; ``until``: before this one.
-    :param tag: Rows about policies that had this tag then.
     """
 
     table_name: str | None = None
@@ -93,7 +98,10 @@ class JournalFilter:
     event: str | None = None
     limit: int = 50
     until: dt.datetime | None = None
-    tag: str | None = None
+    tags: TagFilter = field(default_factory=TagFilter)
+    limited: TagFilter = field(default_factory=TagFilter)
+    actors: frozenset[str] = frozenset()
+    offset: int = 0
 
 
 class Journal:
@@ -138,8 +146,25 @@ class Journal:
             conditions.append(c.time >= wanted.since)
         if wanted.until is not None:
             conditions.append(c.time < wanted.until)
-        if wanted.tag is not None:
-            conditions.append(sa.literal(wanted.tag) == sa.any_(c.tags))
+        if wanted.tags:
+            conditions.append(_tagged(c.tags, wanted.tags))
+        if wanted.limited:
+            own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
+            conditions.append(sa.or_(_tagged(c.tags, wanted.limited), own))
         columns = [column for column in c if column.name != "month"]
         order = (c.time.desc(), c.step.desc(), c.event)
-        return self._database.query(sa.select(*columns).where(*conditions).order_by(*order).limit(wanted.limit))
+        found = sa.select(*columns).where(*conditions).order_by(*order)
+        return self._database.query(found.limit(wanted.limit).offset(wanted.offset))
+
+
+def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[bool]:
+    """A filter as a condition on a column with tags. Rows without tags fit none: they are about no policy."""
+    groups = [
+        sa.and_(
+            *(sa.literal(tag) == sa.any_(tags) for tag in sorted(group.wanted)),
+            *(sa.not_(sa.literal(tag) == sa.any_(tags)) for tag in sorted(group.unwanted)),
+            tags.is_not(None),
+        )
+        for group in wanted.any_of
+    ]
+    return sa.or_(*groups)

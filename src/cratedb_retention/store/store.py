@@ -4,6 +4,7 @@ The store: all of the toolkit's own tables in one place.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,11 +18,14 @@ from cratedb_retention.store.holds import HoldStore
 from cratedb_retention.store.jobs import JobStore
 from cratedb_retention.store.journal import Journal
 from cratedb_retention.store.leases import LeaseStore
+from cratedb_retention.store.notices import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
+from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables, make_tables
+from cratedb_retention.store.tokens import TokenStore
 
 JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
 
@@ -47,9 +51,11 @@ class Store:
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)
         self.freezes = FreezeStore(database, tables.freeze, clock)
         self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
+        self.notices = NoticeStore(database, tables.notice)
+        self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
         self.leases = LeaseStore(database, tables.lease, clock)
         self.jobs = JobStore(database, tables.job, clock)
-        self._is_there = False
+        self.is_there = False  # Whether somebody looked for the tables already.
 
     def setup(self, journal_policy: bool = True) -> list[str]:
         """
@@ -96,6 +102,22 @@ class Store:
 
         :raises NotFound: if not, with the remedy.
         """
-        if not self._is_there:
+        if not self.is_there:
             require(self._database, self.tables)
-            self._is_there = True
+            self.is_there = True
+
+    def probe(self) -> None:
+        """
+        Make sure that the database answers, and that the tables are there now.
+
+        :raises RetentionError: if not.
+        """
+        require(self._database, self.tables)
+
+    def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
+        """What each run since an aware instant did for each policy, oldest first."""
+        return runs_of_policies(self._database, self.tables, since)
+
+    def level_states(self) -> list[LevelState]:
+        """How far each level of all cascades is."""
+        return level_states(self._database, self.tables)

@@ -46,6 +46,8 @@ class Tables:
     ledger: sa.Table
     lease: sa.Table
     job: sa.Table
+    token: sa.Table
+    notice: sa.Table
 
 
 def make_tables(schema: str, dialect: str) -> Tables:
@@ -66,6 +68,8 @@ def make_tables(schema: str, dialect: str) -> Tables:
         _ledger(metadata),
         _lease(metadata),
         _job(metadata),
+        _token(metadata),
+        _notice(metadata),
     )
 
 
@@ -256,6 +260,25 @@ def _ledger(metadata: sa.MetaData) -> sa.Table:
     )
 
 
+def _token(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "access_token",
+        metadata,
+        sa.Column("id", sa.Text, primary_key=True, doc="The identifier, a part of the token's text."),
+        sa.Column("name", sa.Text, nullable=False, doc="For people; the journal names it."),
+        sa.Column("role", sa.Text, nullable=False, doc="`viewer`, `operator`, `editor` or `admin`."),
+        sa.Column("tags", sa.ARRAY(sa.Text), doc="Only policies with these tags, as `--tags` takes them; empty: all."),
+        sa.Column("hash", sa.Text, nullable=False, doc="SHA-256 of the token's text, which is stored nowhere."),
+        sa.Column("created_at", Instant, nullable=False, doc="When it was made."),
+        sa.Column("created_by", sa.Text, doc="By whom."),
+        sa.Column("expires_at", Instant, doc="From this instant on it is worth nothing; NULL: it does not expire."),
+        sa.Column("revoked_at", Instant, doc="When it was revoked; NULL: it was not."),
+        sa.Column("revoked_by", sa.Text, doc="By whom."),
+        info={"about": "Access tokens of the HTTP API."},
+        crate_number_of_shards=1,
+    )
+
+
 def _lease(metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         "lease",
@@ -308,5 +331,27 @@ def _job(metadata: sa.MetaData) -> sa.Table:
         sa.Column("cancel_by", sa.Text, doc="Who asked for its end."),
         sa.Column("cancel_at", Instant, doc="When."),
         info={"about": "What runs now, and how far it is. Only runs that last longer than a second are here."},
+        crate_number_of_shards=1,
+    )
+
+
+def _notice(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "notification",
+        metadata,
+        sa.Column("id", sa.Text, primary_key=True, doc="What is the matter, and with what: `failed:POLICY`."),
+        sa.Column("policy_id", sa.Text, nullable=False, doc="The policy concerned."),
+        sa.Column("kind", sa.Text, nullable=False, doc="`failed` or `held`."),
+        sa.Column(
+            "state",
+            sa.Text,
+            nullable=False,
+            doc="`waiting`: not for long enough; `due`: about to be told; `told`; `over`: its end is about to be told.",
+        ),
+        sa.Column("since", Instant, nullable=False, doc="Since when."),
+        sa.Column("reason", sa.Text, doc="Why, in words."),
+        sa.Column("claimed_until", Instant, doc="Until then one service tries to tell; then another one may."),
+        sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
+        info={"about": "Of what somebody is told: failures and holds that last, until they are over."},
         crate_number_of_shards=1,
     )

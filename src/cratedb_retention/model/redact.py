@@ -1,5 +1,6 @@
 """
-Keeps passwords out of everything that is shown: an address in the wrong place, a driver's log, a traceback.
+Keeps passwords and access tokens out of everything that is shown: an address in the wrong place, a driver's log, a
+traceback.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ import logging
 import re
 
 _LOGIN = re.compile(r"(\w+://[^\s:/?#@]*):\S*@")
+_TOKEN = re.compile(r"\b(crt_[0-9a-f]{16})_[\w-]{20,}")
+_HEADER = re.compile(r"(bearer\s+)(?!crt_)[^\s'\",]+", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&]\w*(?:password|token|secret)\w*=)[^\s&'\"]+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """The text with the passwords of all addresses in it replaced by ``REDACTED``."""
+    """The text with the passwords of all addresses, and all access tokens, in it replaced by ``REDACTED``."""
+    text = _HEADER.sub(r"\1REDACTED", _TOKEN.sub(r"\1_REDACTED", text))
     return _PARAMETER.sub(r"\1REDACTED", _LOGIN.sub(r"\1:REDACTED@", text))
 
 

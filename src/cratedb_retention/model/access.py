@@ -1,0 +1,206 @@
+"""
+Who may see and change what: roles, and limits by tags. Pure rules; whoever asks brings the facts.
+
+A limit names, in each of its choices, at least one tag that a policy must have. So nothing untagged is within one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from cratedb_retention.errors import Forbidden, InvalidInput
+from cratedb_retention.model.areas import Area, area_of, covering
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.tags import TagFilter
+
+# What stands in place of a reason that tells of somebody else's holds or policies.
+NOT_SAID = "kept by a hold or a policy that this token does not see"
+_OTHERS = re.compile(r"\b(?:policy|policies|holds?)\b", re.IGNORECASE)
+# Events of the journal about tokens begin so.
+_TOKENS = "token-"
+_TAKEN_OVER = "lease-taken-over"
+
+
+class Role(StrEnum):
+    """What a token may do; each role may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+    def includes(self, needed: Role) -> bool:
+        """Whether this role may do what another one may."""
+        roles = list(Role)
+        return roles.index(self) >= roles.index(needed)
+
+
+def parse_role(text: str) -> Role:
+    """
+    Read a role's name.
+
+    :raises InvalidInput: if there is no such role.
+    """
+    try:
+        return Role(text.strip().lower())
+    except ValueError:
+        raise InvalidInput(f"role {text!r}", "unknown", f"use one of: {', '.join(Role)}") from None
+
+
+def check_limit(role: Role, limit: TagFilter) -> None:
+    """
+    Make sure that a token's limit is one.
+
+    :raises InvalidInput: if the role is admin, or a choice names no tag that a policy must have.
+    """
+    if role is Role.ADMIN and limit:
+        raise InvalidInput("role admin", "can't be limited to tags, since it may make other tokens", "take editor")
+    if any(not group.wanted for group in limit.any_of):
+        raise InvalidInput(
+            f"limit {limit}", "names no tag that a policy must have", "write one before not:, like acme,not:archived"
+        )
+
+
+@dataclass(frozen=True)
+class Access:
+    """
+    Somebody who asks.
+
+    :param actor: How the journal names him.
+    :param limit: Only policies with these tags; empty: everything.
+    :param actors: How the journal names all who have the same limit: what they did is his to see.
+    """
+
+    role: Role
+    actor: str
+    limit: TagFilter = field(default_factory=TagFilter)
+    actors: frozenset[str] = frozenset()
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that he must not see."""
+        return bool(self.limit)
+
+    def require(self, needed: Role) -> None:
+        """
+        Make sure that the role is enough.
+
+        :raises Forbidden: if not.
+        """
+        if not self.role.includes(needed):
+            raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
+
+    def sees(self, tags: Iterable[str]) -> bool:
+        """Whether a policy with these tags is his to see."""
+        return self.limit.fits(tags)
+
+
+@dataclass(frozen=True)
+class Realm:
+    """
+    What somebody with a limit can refer to.
+
+    :param policies: The policies that he sees.
+    :param default_schema: What an empty schema means.
+    :param own_schema: Of the toolkit's tables, which are nobody's.
+    :param foreign_tags: Tags by which others are limited.
+    """
+
+    access: Access
+    policies: tuple[Policy, ...]
+    default_schema: str
+    own_schema: str
+    foreign_tags: frozenset[str] = frozenset()
+
+    def covering(self, area: Area) -> Area | None:
+        """The area of one of his policies that another area lies within."""
+        if area.schema.casefold() == self.own_schema.casefold():
+            return None
+        return covering(area, (area_of(policy, self.default_schema) for policy in self.policies))
+
+    def covers(self, area: Area) -> bool:
+        """Whether an area is his: he has no limit, or one of his policies covers it."""
+        return not self.access.limited or self.covering(area) is not None
+
+    def require(self, area: Area) -> None:
+        """
+        Make sure that an area is his.
+
+        :raises Forbidden: if not.
+        """
+        if not self.covers(area):
+            raise Forbidden(
+                f"data of {area}",
+                "no policy with the tags of this token covers it",
+                "name less of it, or let somebody without a limit create the first policy",
+            )
+
+    def check_policy(self, policy: Policy) -> None:
+        """
+        Make sure that he may store a policy as it is.
+
+        :raises Forbidden: if it would lack his tags, have those of others, or mean data or a repository not his.
+        """
+        if not self.access.limited:
+            return
+        if not self.access.sees(policy.tags):
+            raise Forbidden("the policy's tags", f"are not within those of this token: {self.access.limit}", "add them")
+        foreign = self.foreign_tags.intersection(policy.tags)
+        if foreign:
+            raise Forbidden(f"tag {min(foreign)}", "belongs to somebody else", "choose another one")
+        self.require(area_of(policy, self.default_schema))
+        repositories = {known.target_repository_name for known in self.policies}
+        if policy.target_repository_name and policy.target_repository_name not in repositories:
+            raise Forbidden(
+                f"repository {policy.target_repository_name}",
+                "no policy with the tags of this token archives there",
+                "let somebody without a limit create the first policy",
+            )
+
+    def said(self, text: str | None, holds: Iterable[str] = ()) -> str | None:
+        """
+        A reason or error without what others do: if it tells of a policy or hold that is not his, all of it goes.
+
+        :param holds: How reasons name the holds that he sees.
+        """
+        if not text or not self.access.limited:
+            return text
+        rest = text
+        for known in holds:
+            rest = rest.replace(known, "")
+        for policy in self.policies:
+            rest = re.sub(rf"\bpolicy {re.escape(policy.id or '')}(?=[\s,;:.)]|$)", "", rest)
+        return NOT_SAID if _OTHERS.search(rest) else text
+
+
+def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
+    """
+    Whether a row of the journal is his to see: those of policies with his tags, and what he and his like did.
+
+    Rows about tokens are for admins.
+    """
+    if str(row["event"]).startswith(_TOKENS):
+        return access.role is Role.ADMIN
+    if not access.limited:
+        return True
+    return access.sees(row["tags"]) if row["tags"] else row["actor"] in access.actors
+
+
+def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
+    """A row of the journal as he may see it: a policy that came from elsewhere came from nowhere."""
+    found = dict(row)
+    if realm.access.limited:
+        for column in ("before", "after"):
+            if found.get(column) and not realm.access.sees(json.loads(found[column]).get("tags") or ()):
+                found[column] = None
+        found["error"] = realm.said(found["error"], holds)
+        if row["actor"] not in realm.access.actors:
+            found["actor"] = found["host"] = None
+        if row["event"] == _TAKEN_OVER:  # From which process, on which machine.
+            found["message"] = None
+    return found

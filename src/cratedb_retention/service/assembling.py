@@ -1,0 +1,66 @@
+"""
+Puts the service together as settings say: the scheduler, the HTTP API, notifications.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from cratedb_retention.api import Retention
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
+from cratedb_retention.service.listening import Listening, listening
+from cratedb_retention.service.notifying import Notifier, make_tellers
+from cratedb_retention.service.service import Beside, Service, ServiceOptions
+from cratedb_retention.service.settings import HttpSettings, NotifySettings, Settings
+
+
+def make_service(retention: Retention, settings: Settings, environment: Mapping[str, str] | None = None) -> Service:
+    """
+    The service that settings describe.
+
+    :param environment: What programs that are told of events get of it.
+    :raises InvalidInput: if settings do not fit together, or the HTTP API is not installed.
+    """
+    own = settings.service
+    options = ServiceOptions(own.interval, own.lease, own.workers, own.patience)
+    where = listening(settings.http)
+    beside: list[Beside] = [_http(retention, settings.http, where)] if where else []
+    notifier = _notifier(retention, settings.notify, os.environ if environment is None else environment)
+    if notifier is None:
+        return Service(retention, options, beside)
+
+    def tell(event: RunEvent) -> None:
+        if isinstance(event, RunFinished | RunEndedEarly):
+            notifier.look()
+
+    return Service(retention, options, beside, [(notifier.look, settings.notify.interval)], [tell])
+
+
+def _notifier(retention: Retention, settings: NotifySettings, environment: Mapping[str, str]) -> Notifier | None:
+    tellers = make_tellers(settings.webhook, settings.webhook_secret, settings.command, settings.timeout, environment)
+    return Notifier(retention.sibling(), tellers, settings.held_longer_than) if tellers else None
+
+
+def _http(retention: Retention, settings: HttpSettings, where: Listening) -> Beside:
+    try:
+        from cratedb_retention.service.http.app import make_app
+        from cratedb_retention.service.http.context import Context, Limits
+        from cratedb_retention.service.http.server import HttpServer
+        from cratedb_retention.service.metrics import RetentionCollector, text_of
+    except ImportError:
+        raise InvalidInput("the HTTP API", "is not installed", "pip install 'cratedb-retention[http]'") from None
+    from cratedb_retention.service.runs import StoredRuns
+
+    runs = StoredRuns()
+    collector = RetentionCollector(retention.sibling())
+    context = Context(
+        retention.sibling(),
+        authenticate=where.authenticate,
+        hosts=where.hosts,
+        limits=Limits(settings.max_body, rate=settings.rate, burst=settings.burst),
+        runs=runs,
+        metrics=(lambda: text_of(collector)) if settings.metrics else None,
+    )
+    return HttpServer(make_app(context), where.host, where.port, runs)

@@ -1,0 +1,48 @@
+"""
+The parameters that several routes share: which policies, which part of a list.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.policy import parse_strategy
+from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+
+_TAGS = "Only policies with these tags: `a,b` both, repeated either, `not:c` those without c."
+ShortText = Annotated[str, Query(min_length=1, max_length=255)]
+Tags = Annotated[list[ShortText] | None, Query(description=_TAGS, max_length=100)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
+Offset = Annotated[int, Query(ge=0, le=100_000, description="So many of the first are left out.")]
+Moment = Annotated[str, Query(min_length=1, max_length=64, description="An instant as ISO 8601.")]
+
+
+def read_tags(tags: Tags = None) -> TagFilter:
+    """The filter by tags."""
+    return parse_tag_filter(tags or ())
+
+
+def read_selection(
+    tags: Tags = None,
+    strategy: Annotated[ShortText | None, Query(description="Only policies of this strategy.")] = None,
+    policy: Annotated[ShortText | None, Query(description="Only the policy with this identifier.")] = None,
+) -> Selection:
+    """Which policies are meant."""
+    return Selection(parse_strategy(strategy) if strategy else None, read_tags(tags), policy)
+
+
+def read_cutoff(
+    cutoff: Annotated[Moment | None, Query(description="Take this instant for now; not one of the future.")] = None,
+) -> dt.datetime | None:
+    """The instant that is taken for now."""
+    return parse_instant(cutoff) if cutoff else None
+
+
+Chosen = Annotated[Selection, Depends(read_selection)]
+ChosenTags = Annotated[TagFilter, Depends(read_tags)]
+Cutoff = Annotated[dt.datetime | None, Depends(read_cutoff)]

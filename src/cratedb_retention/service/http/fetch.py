@@ -1,0 +1,102 @@
+"""``/fetch``: read a table together with its rollups."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Response
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.fetched import Fetched
+from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.reading import DEFAULT_POINTS, FetchRequest, Fill
+from cratedb_retention.service.http.choosing import ShortText
+from cratedb_retention.service.http.problems import problems
+from cratedb_retention.service.http.security import Viewer
+
+router = APIRouter(tags=["data"])
+# Buckets of one answer; more are asked for in parts.
+MOST_POINTS = 10_000
+
+
+class Form(StrEnum):
+    """What an answer looks like."""
+
+    JSON = "json"
+    CSV = "csv"
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
+
+_MEDIA = {
+    Form.JSON: "application/json",
+    Form.CSV: "text/csv; charset=utf-8",
+    Form.ARROW: "application/vnd.apache.arrow.stream",
+    Form.PARQUET: "application/vnd.apache.parquet",
+}
+_ANSWER = {
+    "description": "The rows, in order of time. The header `Notes` says what a reader must know, percent-encoded.",
+    "content": {
+        "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        "text/csv": {"schema": {"type": "string"}},
+        _MEDIA[Form.ARROW]: {"schema": {"type": "string", "format": "binary"}},
+        _MEDIA[Form.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+Texts = Annotated[list[ShortText] | None, Query(max_length=100)]
+
+
+@router.get("/fetch", response_class=Response, responses={200: _ANSWER, **problems(404)})
+def fetch(
+    who: Viewer,
+    table_name: ShortText,
+    table_schema: ShortText | None = None,
+    start: Annotated[ShortText | None, Query(description="From this instant on, or so long ago: -7d.")] = None,
+    end: Annotated[ShortText | None, Query(description="Until this instant, or so long ago.")] = None,
+    step: Annotated[ShortText | None, Query(description="Length of the buckets: 10s, 5m, 1h, 1d, 1w, 1mo, 1y.")] = None,
+    points: Annotated[int | None, Query(ge=1, le=MOST_POINTS, description="Without a step, at most so many.")] = None,
+    metric: Annotated[Texts, Query(description="`NAME[:AGGREGATE]`, as `temperature:p95`, or `row_count`.")] = None,
+    where: Annotated[Texts, Query(description="Only series with this value: `DIMENSION=VALUE`.")] = None,
+    by: Annotated[Texts, Query(description="Tell apart by this dimension.")] = None,
+    fill: Fill = Fill.NONE,
+    form: Annotated[Form, Query(alias="format")] = Form.JSON,
+) -> Response:
+    """Read a table together with its rollups: each stretch of time from the level that fits the step."""
+    if step and points is not None:
+        raise InvalidInput("step and points", "both are given", "give one of them")
+    to = read_moment(end, who.retention.clock.now())
+    fetched = who.fetch(
+        FetchRequest(
+            table_name=table_name,
+            table_schema=table_schema,
+            start=read_moment(start, to) if start else None,
+            end=to,
+            step=parse_interval(step) if step else None,
+            points=DEFAULT_POINTS if points is None else points,
+            metrics=tuple(metric or ()),
+            where=dict(_pair(text) for text in where or ()),
+            by=tuple(by or ()),
+            fill=fill,
+        )
+    )
+    return Response(_content(fetched, form), media_type=_MEDIA[form], headers=_notes(fetched))
+
+
+def _content(fetched: Fetched, form: Form) -> str | bytes:
+    if form is Form.JSON:
+        return fetched.to_json()
+    return fetched.to_csv() if form is Form.CSV else fetched.to_bytes(form)
+
+
+def _notes(fetched: Fetched) -> dict[str, str]:
+    return {"Notes": quote("; ".join(fetched.notes), safe=" ,:;+-/")} if fetched.notes else {}
+
+
+def _pair(text: str) -> tuple[str, str | None]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InvalidInput(f"where {text!r}", "not of the form KEY=VALUE", "write it like station=KJFK")
+    return key, None if value == "NULL" else value

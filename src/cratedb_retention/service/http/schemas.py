@@ -1,0 +1,271 @@
+"""
+What requests and answers look like, for the description of the HTTP API. What a policy consists of stands in
+``model/policy.py`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.policy import Scalar
+from cratedb_retention.service.runs import RunState
+
+Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+# Instants of answers are in UTC, as ISO 8601.
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class _Answer(BaseModel):
+    """Says what is always there; more may be."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Request(BaseModel):
+    """Nothing unknown is let pass: a misspelt attribute would mean its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StoredPolicy(_Answer):
+    """A policy: its attributes that are not the default ones, and its version."""
+
+    strategy: str
+    table_name: str
+    retention_period: str
+    id: str
+    version: int
+
+
+class DamagedPolicy(_Answer):
+    """A row of the policy table that is no valid policy, and why."""
+
+    id: str
+    damaged: str
+
+
+class Policies(BaseModel):
+    """The policies that were chosen, by table."""
+
+    policies: list[StoredPolicy]
+    damaged: list[DamagedPolicy]
+    total: int
+
+
+class Changed(BaseModel):
+    """What applying a file does, or would do, to one policy."""
+
+    action: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class Step(_Answer):
+    """One operation on the database."""
+
+    operation: str
+    description: str
+
+
+class Task(BaseModel):
+    """Steps that belong together."""
+
+    policy_id: str | None
+    table: str
+    reason: str
+    partitions: int
+    rows: int | None
+    bytes: int | None
+    steps: list[Step]
+
+
+class HeldBack(BaseModel):
+    """What is due and must not happen now."""
+
+    policy_id: str | None
+    table: str
+    reason: str
+    partitions: list[str]
+    count: int
+    problem: bool
+
+
+class Kept(BaseModel):
+    """What stays, and until when."""
+
+    policy_id: str
+    table: str
+    partitions: int
+    next_due: Instant | None
+
+
+class PlanAnswer(BaseModel):
+    """What a run would do: the same as `cratedb-retention plan --format=json`."""
+
+    cutoff: Instant
+    warnings: list[str]
+    tasks: list[Task]
+    holds: list[HeldBack]
+    kept: list[Kept]
+
+
+class Line(BaseModel):
+    """One policy on one table."""
+
+    state: str
+    table: str
+    policy: dict[str, Any]
+    rows: int | None
+    bytes: int | None
+    due_partitions: int
+    due_rows: int | None
+    next_due: Instant | None
+    held: list[str]
+
+
+class Status(BaseModel):
+    """What is kept where, and what is due: the same as `cratedb-retention status --format=json`."""
+
+    policies: list[Line]
+    last_run: dict[str, Any] | None
+
+
+class RunRequest(_Request):
+    """Which policies a run is about; each attribute that is set must fit."""
+
+    strategy: Text | None = Field(None, description="Only policies of this strategy.")
+    tags: list[Text] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Only policies with these tags: `a,b` both, several either, `not:c` without.",
+    )
+    policy: Text | None = Field(None, description="Only the policy with this identifier.")
+
+
+class RunReport(_Answer):
+    """What a run did."""
+
+    done: int
+    failed: int
+    skipped: int
+    deferred: int
+    held: int
+    problems: int
+    partitions: int
+    rows: int
+    bytes: int
+
+
+class Run(BaseModel):
+    """A run and how far it is."""
+
+    run_id: str
+    state: str = Field(description="`running`, `done`, `failed` or `cancelled`.")
+    actor: str
+    started_at: Instant
+    finished_at: Instant | None
+    step: str | None = Field(description="What it does at present.")
+    steps_done: int
+    steps_total: int
+    units_done: int | None = Field(description="Of the present step.")
+    units_total: int | None
+    unit: str | None
+    rows: int
+    bytes: int
+    expected_end: Instant | None
+    report: RunReport | None
+    error: str | None
+
+
+class JournalRow(_Answer):
+    """A row of the audit log, without its empty columns; docs/tables.md explains each."""
+
+    time: Instant
+    event: str
+
+
+class HoldRequest(_Request):
+    """What must stay."""
+
+    table_name: Text = Field(description="Name or pattern.")
+    table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
+    where: dict[Text, Scalar] = Field(default_factory=dict, description="Only data with these values.")
+    start: AwareDatetime | None = Field(None, description="Only data from this instant on.")
+    end: AwareDatetime | None = Field(None, description="Only data before this instant.")
+    reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="For people.")
+
+
+class Hold(BaseModel):
+    """A hold in force."""
+
+    id: str
+    table_schema: str
+    table_name: str
+    where: dict[str, Any]
+    start: Instant | None
+    end: Instant | None
+    reason: str
+    kind: str
+    placed_by: str
+    placed_at: Instant | None
+
+
+class Snapshot(BaseModel):
+    """What was archived, and what its repository says about it."""
+
+    name: str
+    repository: str
+    table: str
+    partition: dict[str, Any]
+    rows: int | None
+    bytes: int | None
+    state: str
+    repository_state: str
+    policy_id: str | None
+    tags: list[str]
+
+
+class TokenRequest(_Request):
+    """A new access token."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", description="For people; the audit log names it.")
+    role: Role
+    tags: list[Text] = Field(default_factory=list, max_length=100, description="Limit it to policies with these tags.")
+    expires_at: AwareDatetime | None = Field(None, description="When it ends; empty: never.")
+
+
+class Token(_Answer):
+    """An access token, without its secret."""
+
+    id: str
+    name: str
+    role: Role
+    tags: list[str]
+    created_at: Instant
+    created_by: str
+
+
+class NewToken(Token):
+    """A token and its text, which can't be had a second time."""
+
+    token: str
+
+
+class Health(BaseModel):
+    """How the service is."""
+
+    status: str
+
+
+def run_answer(state: RunState) -> dict[str, Any]:
+    """A run as plain values."""
+    report = None if state.report is None else {**vars(state.report), "ok": state.report.ok}
+    instants = {
+        key: None if moment is None else moment.isoformat()
+        for key, moment in vars(state).items()
+        if key in ("started_at", "finished_at", "expected_end")
+    }
+    return {**vars(state), **instants, "report": report}

@@ -1,0 +1,74 @@
+"""
+Serves the HTTP API by uvicorn, in a thread of its own, beside the scheduler.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+import uvicorn
+from fastapi import FastAPI
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.service.runs import StoredRuns
+
+logger = logging.getLogger(__name__)
+# Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
+_MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
+
+
+class HttpServer:
+    """
+    The HTTP API on an address.
+
+    :param port: 0: any that is free, see ``port``.
+    :param runs: Are ended with the server.
+    """
+
+    def __init__(self, app: FastAPI, host: str, port: int, runs: StoredRuns | None = None) -> None:
+        self._host, self._port, self._runs = host, port, runs
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_SILENT,
+            timeout_graceful_shutdown=_PATIENCE,
+            limit_concurrency=_MOST_AT_ONCE,
+        )
+        self._server = uvicorn.Server(config)
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._socket.getsockname()[1]) if self._socket else self._port
+
+    def start(self) -> None:
+        """
+        Begin to listen.
+
+        :raises InvalidInput: if the address can't be listened on.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((self._host, self._port), family=family, backlog=128)
+        except OSError as error:
+            thing, reason = f"http.listen {self._host}:{self._port}", error.strerror or str(error)
+            raise InvalidInput(thing, reason, "choose another address or port") from None
+        sockets = [self._socket]
+        self._thread = threading.Thread(target=self._server.run, args=(sockets,), name="http", daemon=True)
+        self._thread.start()
+        logger.info("HTTP on %s, port %d", self._host, self.port)
+
+    def stop(self) -> None:
+        """Answer what was asked, and end; runs of the HTTP API end before their next step."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_PATIENCE + _SILENT)
+        if self._runs is not None:
+            self._runs.close()

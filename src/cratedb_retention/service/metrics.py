@@ -1,0 +1,183 @@
+"""
+Metrics for Prometheus, computed from the toolkit's tables when they are asked for: they survive restarts, and say the
+same whichever of several services is asked. The number of statements does not depend on the number of policies.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from cratedb_retention.api import Retention
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.schedule import Scheduled, following, newest
+from cratedb_retention.store.leases import Lease
+from cratedb_retention.store.statistics import LevelState, RunOfPolicy
+
+PREFIX = "cratedb_retention"
+WINDOW = dt.timedelta(days=1)
+# Each policy is a handful of series in Prometheus; more policies than this are counted, and not shown.
+MOST_POLICIES = 2_000
+_LABELS = ("policy", "strategy", "table")
+
+_PER_POLICY = {
+    "last_success_timestamp_seconds": "When the policy was last run with success, by lease; 0: never.",
+    "last_run_failed": "1 if the last run of the policy failed or found a problem.",
+    "schedule_lag_seconds": "How long the oldest instant of its schedule that is not done is past; 0: none is.",
+    "enabled": "1 if runs obey the policy.",
+    "held": "What its last run of the last 24 hours rightly held, by table and reason.",
+    "problems": "What somebody has to look at, of its last run of the last 24 hours.",
+    "failures_1d": "Steps that failed in the last 24 hours.",
+    "retired_rows_1d": "Rows that were removed or moved in the last 24 hours, as far as the database says.",
+    "retired_bytes_1d": "Bytes that were removed or moved in the last 24 hours, as far as the database says.",
+}
+
+
+@dataclass
+class _Sums:
+    """What the runs of the last day did for a policy; ``last`` is the newest of them."""
+
+    failed: int = 0
+    rows: int = 0
+    bytes: int = 0
+    last: RunOfPolicy | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What metrics are made of, read at one time."""
+
+    now: dt.datetime
+    policies: list[Policy]
+    damaged: int
+    leases: dict[str, Lease]
+    runs: list[RunOfPolicy]
+    levels: list[LevelState]
+    running: int
+    scheduled: dict[str, Scheduled]
+    sums: dict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
+
+
+def read_facts(retention: Retention) -> Facts:
+    """Read all of it, in a fixed number of statements."""
+    store, now = retention.store, retention.clock.now()
+    stored, damaged = store.policies.all()
+    facts = Facts(
+        now,
+        sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
+        len(damaged),
+        dict(store.leases.read().by_policy),
+        store.runs_of_policies(now - WINDOW),
+        store.level_states(),
+        len(retention.running()),
+        {item.policy_id: item for item in store.policies.scheduled()},
+    )
+    for run in facts.runs:
+        sums = facts.sums[run.policy_id]
+        sums.failed, sums.rows, sums.bytes = sums.failed + run.failed, sums.rows + run.rows, sums.bytes + run.bytes
+        sums.last = run
+    return facts
+
+
+def lag(item: Scheduled | None, lease: Lease | None, now: dt.datetime) -> float:
+    """
+    For how many seconds the oldest instant of a policy's schedule that is not done is past; 0 if all are done.
+
+    :param item: The schedule of a policy that is enabled; None: it has none.
+    """
+    if item is None:
+        return 0.0
+    known = [moment for moment in (lease.done_slot if lease else None, item.since) if moment is not None]
+    slot = following(item.schedule, item.time_zone, max(known)) if known else newest(item.schedule, item.time_zone, now)
+    return max(0.0, (now - slot).total_seconds()) if slot is not None else 0.0
+
+
+class RetentionCollector(Collector):
+    """
+    Collects the metrics of all policies.
+
+    :param fresh: For so many seconds what was read is used again, whoever asks.
+    """
+
+    def __init__(self, retention: Retention, fresh: float = 15.0) -> None:
+        self._retention, self._fresh = retention, dt.timedelta(seconds=fresh)
+        self._lock = threading.Lock()
+        self._facts: Facts | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All metrics."""
+        facts = self._read()
+        shown = facts.policies[:MOST_POLICIES]
+        yield from _of_policies(shown, facts)
+        yield from _of_levels(facts, {policy.id for policy in shown})
+        yield _single("policies", "How many policies there are.", len(facts.policies))
+        yield _single("policies_not_shown", "Policies beyond those with metrics of their own.",
+                      len(facts.policies) - len(shown))  # fmt: skip
+        yield _single("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged)
+        yield _single("running", "Runs that go on now and last longer than a second.", facts.running)
+
+    def _read(self) -> Facts:
+        with self._lock:
+            now = self._retention.clock.now()
+            if self._facts is None or not self._facts.now <= now < self._facts.now + self._fresh:
+                self._facts = read_facts(self._retention)
+            return self._facts
+
+
+def make_metrics(retention: Retention, fresh: float = 15.0) -> bytes:
+    """The text that Prometheus reads, made once."""
+    return text_of(RetentionCollector(retention, fresh))
+
+
+def text_of(collector: Collector) -> bytes:
+    """The text that Prometheus reads."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return generate_latest(registry)
+
+
+def _of_policies(policies: Iterable[Policy], facts: Facts) -> Iterator[GaugeMetricFamily]:
+    families = {name: GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=_LABELS) for name, text in _PER_POLICY.items()}
+    for policy in policies:
+        labels = [policy.id or "", str(policy.strategy), policy.target]
+        for name, value in _values(policy, facts).items():
+            families[name].add_metric(labels, value)
+    yield from families.values()
+
+
+def _values(policy: Policy, facts: Facts) -> dict[str, float]:
+    lease, sums = facts.leases.get(policy.id or ""), facts.sums[policy.id or ""]
+    succeeded = lease.succeeded_at if lease else None
+    by_lease, by_run = lease is not None and lease.outcome in ("failed", "problem"), sums.last and sums.last.failed
+    return {
+        "last_success_timestamp_seconds": succeeded.timestamp() if succeeded else 0.0,
+        "last_run_failed": float(bool(by_lease or by_run)),
+        "schedule_lag_seconds": lag(facts.scheduled.get(policy.id or ""), lease, facts.now),
+        "enabled": float(policy.enabled),
+        "held": float(sums.last.held if sums.last else 0),
+        "problems": float(sums.last.problems if sums.last else 0),
+        "failures_1d": float(sums.failed),
+        "retired_rows_1d": float(sums.rows),
+        "retired_bytes_1d": float(sums.bytes),
+    }
+
+
+def _of_levels(facts: Facts, shown: set[str | None]) -> Iterator[GaugeMetricFamily]:
+    name, text = f"{PREFIX}_rollup_lag_seconds", "How long the newest bucket that is computed is over."
+    family = GaugeMetricFamily(name, text, labels=("policy", "table", "interval"))
+    for level in facts.levels:
+        if level.until is not None and level.policy_id in shown:
+            age = (facts.now - level.until).total_seconds()
+            family.add_metric([level.policy_id or "", level.table, level.interval], max(0.0, age))
+    yield family
+
+
+def _single(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)

@@ -1,0 +1,232 @@
+"""
+Runs that were asked for while the service is up: started in the background, watched, and cancelled.
+
+The HTTP API knows the protocol ``Runs`` only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cratedb_retention.api import Retention
+from cratedb_retention.engine.base import StepResult
+from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
+from cratedb_retention.execution.events import Report, RunEvent, RunFinished, StepFinished, StepProgressed, StepStarted
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.words import describe
+from cratedb_retention.store.jobs import Job
+
+logger = logging.getLogger(__name__)
+# Runs that are over and still told of.
+REMEMBERED = 100
+UNKNOWN = "GET /api/v1/journal?run_id= tells of older ones"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """
+    How far a run is.
+
+    :param state: ``running``, ``done``, ``failed`` or ``cancelled``.
+    :param actor: Who started it, as the journal says.
+    :param step: What it does at present, in words.
+    :param steps_done: How many of ``steps_total`` steps are over, failed ones too.
+    :param units_done: Of the present step: so many of ``units_total`` units, if it tells.
+    :param expected_end: When it may end, if that is reckoned.
+    :param rows: Rows that were removed or moved so far, as far as the database says.
+    :param error: Why it ended early.
+    """
+
+    run_id: str
+    state: str
+    actor: str
+    started_at: dt.datetime
+    finished_at: dt.datetime | None = None
+    step: str | None = None
+    steps_done: int = 0
+    steps_total: int = 0
+    units_done: int | None = None
+    units_total: int | None = None
+    unit: str | None = None
+    rows: int = 0
+    bytes: int = 0
+    expected_end: dt.datetime | None = None
+    report: Report | None = None
+    error: str | None = None
+
+
+class Runs(Protocol):
+    """Starts runs, and knows how far they are."""
+
+    def start(self, retention: Retention, prepared: Prepared) -> RunState:
+        """
+        Begin a run and come back at once.
+
+        :param retention: Acts as whoever asked.
+        :raises Conflict: if that can't be now.
+        """
+
+    def all(self, retention: Retention) -> Sequence[RunState]:
+        """The runs of late, newest first."""
+
+    def find(self, retention: Retention, run_id: str) -> RunState:
+        """
+        One of them.
+
+        :raises NotFound: if there is none.
+        """
+
+    def cancel(self, retention: Retention, run_id: str) -> RunState:
+        """
+        Let it end before its next step.
+
+        :raises NotFound: if there is none.
+        :raises Conflict: if it is over.
+        """
+
+
+class StoredRuns:
+    """
+    Runs in this process, and those of others that the database tells of.
+
+    :param workers: At most so many of this process at a time; that no two do the same, their leases take care of.
+    """
+
+    def __init__(self, workers: int = 4) -> None:
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
+        self._lock = threading.Lock()
+        self._states: dict[str, RunState] = {}
+        self._stops: dict[str, threading.Event] = {}
+        self._futures: dict[str, Future[None]] = {}
+
+    def start(self, retention: Retention, prepared: Prepared) -> RunState:
+        """Begin a run; see :class:`Runs`."""
+        total = sum(len(task.steps) for task in prepared.plan.tasks)
+        now, run_id = retention.clock.now(), str(uuid.uuid4())
+        state = RunState(run_id, "running", retention.actor.name, now, steps_total=total)
+        with self._lock:
+            self._futures = {key: future for key, future in self._futures.items() if not future.done()}
+            if len(self._futures) >= self._workers:
+                raise Conflict("run", f"{self._workers} runs are going on already", "wait for one, or cancel it")
+            self._states[run_id], self._stops[run_id] = state, threading.Event()
+            while len(self._states) > REMEMBERED:
+                oldest = next(iter(self._states))
+                self._states.pop(oldest)
+                self._stops.pop(oldest)
+            self._futures[run_id] = self._pool.submit(self._run, retention, prepared, run_id, self._stops[run_id])
+        return state
+
+    def all(self, retention: Retention) -> list[RunState]:
+        """The runs of late, newest first."""
+        elsewhere = {job.run_id: _of_job(job) for job in retention.running()}
+        with self._lock:
+            found = {**elsewhere, **self._states}
+        return sorted(found.values(), key=lambda state: state.started_at, reverse=True)
+
+    def find(self, retention: Retention, run_id: str) -> RunState:
+        """One of them."""
+        with self._lock:
+            state = self._states.get(run_id)
+        if state is None:
+            state = next((_of_job(job) for job in retention.running() if job.run_id == run_id), None)
+        if state is None:
+            raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
+        return state
+
+    def cancel(self, retention: Retention, run_id: str) -> RunState:
+        """Let it end before its next step."""
+        state = self.find(retention, run_id)
+        if state.state != "running":
+            raise Conflict(f"run {run_id}", "is over", "there is nothing to cancel")
+        try:
+            retention.cancel(run_id)
+        except NotFound:  # It is too young to be in the database.
+            with self._lock:
+                stop = self._stops.get(run_id)
+            if stop is not None:
+                stop.set()
+        return state
+
+    def wait(self) -> None:
+        """Until nothing of this process runs."""
+        for future in list(self._futures.values()):
+            future.result()
+
+    def close(self) -> None:
+        """End what runs in this process before its next step."""
+        with self._lock:
+            for stop in self._stops.values():
+                stop.set()
+        self._pool.shutdown(wait=True)
+
+    def _run(self, retention: Retention, prepared: Prepared, run_id: str, stop: threading.Event) -> None:
+        def observe(event: RunEvent) -> None:
+            self._observe(run_id, event)
+
+        try:
+            report = retention.run(prepared, observers=[observe], run_id=run_id, terms=Terms(stop=stop))
+            self._end(retention, run_id, "done" if report.ok else "failed", None)
+        except RunEnded as error:
+            self._end(retention, run_id, "cancelled", str(error))
+        except RetentionError as error:
+            self._end(retention, run_id, "failed", str(error))
+        except Exception:
+            logger.exception("run %s ended by a mistake in the program", run_id)
+            self._end(retention, run_id, "failed", "a mistake in the program; its log tells more")
+
+    def _observe(self, run_id: str, event: RunEvent) -> None:
+        match event:
+            case StepStarted(step=step, number=number, total=total):
+                nothing = {"units_done": None, "units_total": None, "unit": None}
+                self._change(run_id, step=describe(step), steps_done=number - 1, steps_total=total, **nothing)
+            case StepProgressed(progress=p):
+                self._change(run_id, units_done=p.done, units_total=p.total, unit=p.unit)
+            case StepFinished(result=result):
+                self._count(run_id, result)
+            case RunFinished(report=report):
+                self._change(run_id, report=report, rows=report.rows, bytes=report.bytes)
+            case _:
+                pass
+
+    def _count(self, run_id: str, result: StepResult) -> None:
+        with self._lock:
+            state = self._states.get(run_id)
+            if state is not None:
+                rows, size = state.rows + (result.rows or 0), state.bytes + (result.size or 0)
+                self._states[run_id] = replace(state, steps_done=state.steps_done + 1, rows=rows, bytes=size)
+
+    def _end(self, retention: Retention, run_id: str, state: str, error: str | None) -> None:
+        self._change(run_id, state=state, error=error, finished_at=retention.clock.now(), step=None)
+
+    def _change(self, run_id: str, **values: object) -> None:
+        with self._lock:
+            if run_id in self._states:
+                self._states[run_id] = replace(self._states[run_id], **values)  # type: ignore[arg-type]
+
+
+def _of_job(job: Job) -> RunState:
+    """A run of another process, as the database tells of it."""
+    return RunState(
+        job.run_id,
+        "running",
+        job.actor,
+        job.started_at,
+        step=job.doing,
+        steps_done=max(0, job.step - 1),
+        steps_total=job.steps,
+        units_done=job.done,
+        units_total=job.total,
+        unit=job.unit,
+        rows=job.rows_done,
+        bytes=job.bytes_done,
+        expected_end=job.expected_end,
+    )

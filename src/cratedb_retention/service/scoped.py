@@ -1,0 +1,319 @@
+"""
+Everything that somebody with an access token can do: the class ``Retention`` as far as his role and his limit let him.
+
+The HTTP API reaches the toolkit through this class only, so that each rule stands in one place. What is not his to see
+does not exist: the answer is the same as for a name that was never given.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from cratedb_retention.api import Retention
+from cratedb_retention.engine.archive import SnapshotState
+from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
+from cratedb_retention.execution.applying import Change, apply_changes, find_changes
+from cratedb_retention.execution.overview import Line, overview
+from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
+from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.catalog import Selector, Value
+from cratedb_retention.model.fetched import Fetched
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.patterns import is_pattern
+from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.targets import try_bind_where
+from cratedb_retention.service.narrowing import narrow_lines, narrow_plan
+from cratedb_retention.store.journal import Event, JournalFilter
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.tokens import AccessToken
+
+_TAKEN = "there is one already that does the same on this data, or has this identifier"
+
+
+class Scoped:
+    """
+    The toolkit for one request.
+
+    :param retention: Acts as whoever asks.
+    """
+
+    def __init__(self, retention: Retention, access: Access) -> None:
+        self.retention, self.access = retention, access
+        retention.store.require()
+
+    @cached_property
+    def _stored(self) -> tuple[list[StoredPolicy], list[Damaged]]:
+        stored, damaged = self.retention.store.policies.all()
+        return (
+            [item for item in stored if self.access.sees(item.policy.tags)],
+            [row for row in damaged if self.access.sees(row.row["tags"] or ())],
+        )
+
+    @cached_property
+    def _tokens(self) -> list[AccessToken]:
+        return self.retention.store.tokens.all()
+
+    @cached_property
+    def realm(self) -> Realm:
+        """What he can refer to."""
+        wanted = {tag for token in self._tokens for group in token.limit.any_of for tag in group.wanted}
+        mine = {tag for group in self.access.limit.any_of for tag in group.wanted}
+        return Realm(
+            access=replace(self.access, actors=self._actors),
+            policies=tuple(item.policy for item in self._stored[0]),
+            default_schema=self._default_schema,
+            own_schema=self.retention.store.schema,
+            foreign_tags=frozenset(wanted - mine) if self.access.limited else frozenset(),
+        )
+
+    @property
+    def _actors(self) -> frozenset[str]:
+        """All who have the same limit."""
+        same = {token.actor for token in self._tokens if token.limit == self.access.limit}
+        return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
+
+    @property
+    def _default_schema(self) -> str:
+        return self.retention.engine.capabilities.default_schema
+
+    # Policies
+
+    def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
+        """The policies that he sees and chooses, and the rows that are none."""
+        stored, damaged = self._stored
+        return (
+            [item for item in stored if selection.fits(item.policy)],
+            [row for row in damaged if selection.fits_row(row)],
+        )
+
+    def policy(self, identifier: str) -> StoredPolicy:
+        """
+        A policy by its whole identifier.
+
+        :raises NotFound: if he sees none.
+        """
+        found = next((item for item in self._stored[0] if item.policy.id == identifier), None)
+        if found is None:
+            raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
+        return found
+
+    def create(self, policy: Policy) -> Policy:
+        """
+        Store a new policy.
+
+        :raises Forbidden: if its tags, data or repository are not his, or he chooses its identifier.
+        :raises Conflict: if there is such a policy.
+        """
+        self.access.require(Role.EDITOR)
+        self._check_new(policy)
+        self.realm.check_policy(policy)
+        try:
+            return self.retention.create_policy(**policy.model_dump(exclude_defaults=True))
+        except Conflict:
+            if self.access.limited:
+                raise Conflict(f"policy for {policy.target}", _TAKEN, "change that one") from None
+            raise
+
+    def change(self, identifier: str, changes: Mapping[str, Any], version: int | None) -> StoredPolicy:
+        """
+        Change attributes of a policy.
+
+        :param version: The version that the change is based on; None: the present one.
+        :raises NotFound: if he sees none.
+        :raises Forbidden: if what it would become is not his.
+        :raises Conflict: if somebody else changed it since.
+        """
+        self.access.require(Role.EDITOR)
+        stored = self.policy(identifier)
+        if "id" in changes:
+            raise InvalidInput("attribute id", "a policy's identifier can't be changed", "leave it out")
+        present = stored.policy.model_dump(mode="json", exclude_defaults=True)
+        merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
+        after = make_policy(**merged)
+        self.realm.check_policy(after)
+        base = _base(stored, version)
+        return StoredPolicy(self.retention.edit_policy(identifier, changes, base), base + 1)
+
+    def delete(self, identifier: str, version: int | None) -> None:
+        """
+        Delete a policy, or a row that is none.
+
+        :raises NotFound: if he sees none.
+        :raises Conflict: if somebody else changed it since.
+        """
+        self.access.require(Role.EDITOR)
+        if not any(row.id == identifier for row in self._stored[1]):
+            version = _base(self.policy(identifier), version)
+        self.retention.delete_policy(identifier, version)
+
+    def apply(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool) -> list[Change]:
+        """
+        Make the policies that he sees what a file says.
+
+        :param tags: Only policies with these tags are pruned.
+        :raises Forbidden: if a policy of the file is not his.
+        """
+        self.access.require(Role.EDITOR)
+        changes = find_changes(wanted, self._stored[0], prune, tags & self.access.limit)
+        for change in changes:
+            if change.after is not None:
+                if change.before is None:
+                    self._check_new(change.after)
+                self.realm.check_policy(change.after)
+                self.retention.check_supported(change.after)
+        if not dry_run:
+            try:
+                apply_changes(self.retention.store.policies, changes)
+            except Conflict:
+                if self.access.limited:
+                    raise Conflict("the file", f"of one of its policies {_TAKEN}", "look at them again") from None
+                raise
+        return changes
+
+    def _check_new(self, policy: Policy) -> None:
+        """An identifier that is taken would tell that somebody has it."""
+        if self.access.limited and policy.id:
+            raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
+
+    # Planning
+
+    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
+        """
+        What a run would do, as far as it is his.
+
+        :raises NotFound: if the chosen policy is none that he sees.
+        """
+        if selection.policy_id is not None:
+            self.policy(selection.policy_id)
+        selection = replace(selection, tags=selection.tags & self.access.limit)
+        prepared = self.retention.prepare(cutoff, selection)
+        return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+
+    def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
+        """Each policy on each table, and the last run."""
+        lines = overview(self.prepare(selection))
+        last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
+        return (narrow_lines(lines) if self.access.limited else lines), last
+
+    # Journal
+
+    def journal(self, wanted: JournalFilter) -> list[dict[str, Any]]:
+        """Rows of the audit log, newest first."""
+        if self.access.limited:
+            wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
+        rows = self.retention.store.journal.read(wanted)
+        realm = self.realm
+        holds = self._words_of_holds() if self.access.limited else []
+        return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
+
+    # Holds
+
+    def holds(self) -> list[LegalHold]:
+        """The holds in force on his data."""
+        found = self.retention.store.holds.active()
+        return [hold for hold in found if self.realm.covers(self._area_of(hold))]
+
+    def place(
+        self,
+        table_name: str,
+        table_schema: str | None,
+        where: Mapping[str, Value],
+        start: dt.datetime | None,
+        end: dt.datetime | None,
+        reason: str,
+    ) -> LegalHold:
+        """
+        Keep data.
+
+        :raises Forbidden: if it is not his.
+        """
+        self.access.require(Role.OPERATOR)
+        area = make_area(table_schema, table_name, where, self._default_schema)
+        self.realm.require(area)
+        if self.access.limited and self._is_shared(area):
+            self._check_binds(area, where)
+        return self.retention.hold(table_name, table_schema, where=where, start=start, end=end, reason=reason)
+
+    def release(self, identifier: str) -> LegalHold:
+        """
+        End a hold, by its whole identifier.
+
+        :raises NotFound: if he sees none.
+        :raises Forbidden: if it was placed by somebody without his limit.
+        """
+        self.access.require(Role.OPERATOR)
+        found = next((hold for hold in self.holds() if hold.id == identifier), None)
+        if found is None:
+            raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
+        if self.access.limited and found.placed_by not in self._actors:
+            raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
+        return self.retention.release(found.id)
+
+    def _area_of(self, hold: LegalHold) -> Area:
+        return make_area(hold.table_schema, hold.table_name, hold.where, self._default_schema)
+
+    def _words_of_holds(self) -> list[str]:
+        return [TableHold(hold, None).words for hold in self.holds()]
+
+    def _is_shared(self, area: Area) -> bool:
+        found = self.realm.covering(area)
+        return found is not None and bool(found.where)
+
+    def _check_binds(self, area: Area, where: Mapping[str, Value]) -> None:
+        """
+        A hold whose values can't be worked out holds the whole table; here that would be the data of others.
+
+        :raises Forbidden: if it is not plain that it does not.
+        """
+        named = not (is_pattern(area.schema) or is_pattern(area.name))
+        tables = self.retention.engine.read_catalog([Selector(area.schema, area.name)]).tables if named else {}
+        if not tables or any(try_bind_where(table, where) is None for table in tables.values()):
+            raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")
+
+    # Snapshots and rollups
+
+    def snapshots(self, request: RestoreRequest) -> list[tuple[SnapshotRecord, SnapshotState | None]]:
+        """What was archived of his, with what the repositories say about it."""
+        records = self.retention.snapshots(request)
+        mine = [r for r in records if self.access.sees(r.tags)]
+        states = self.retention.snapshot_states(mine)
+        return [(r, states.get((r.archived.repository, r.archived.name))) for r in mine]
+
+    def fetch(self, request: FetchRequest) -> Fetched:
+        """
+        Read a table together with its rollups.
+
+        :raises Forbidden: if none of his policies covers what is asked.
+        """
+        self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
+        return self.retention.fetch(request)
+
+    def tags(self) -> list[str]:
+        """All tags of the policies that he sees."""
+        return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
+
+    def tokens(self) -> Iterable[AccessToken]:
+        """All tokens."""
+        self.access.require(Role.ADMIN)
+        return self._tokens
+
+
+def _base(stored: StoredPolicy, version: int | None) -> int:
+    """
+    The version that a change is based on: always the one that the rules were applied to.
+
+    :raises Conflict: if another one was named.
+    """
+    if version is not None and version != stored.version:
+        raise Conflict(f"policy {stored.policy.id}", "somebody else changed it in the meantime", "look at it again")
+    return stored.version

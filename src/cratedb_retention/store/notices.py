@@ -1,0 +1,125 @@
+"""
+Of what somebody is told: one row for each failure and each hold that lasts, until it is over.
+
+A row changes only if it still is what was read, so that of several services one tells.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import Conflict
+
+
+class NoticeState(StrEnum):
+    """How far telling is; see the table's column."""
+
+    WAITING = "waiting"
+    DUE = "due"
+    TOLD = "told"
+    OVER = "over"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """
+    Something that is the matter with a policy.
+
+    :param kind: ``failed`` or ``held``.
+    :param claimed_until: Until this instant one service tries to tell.
+    :param stamp: What the database tells versions of the row apart by; None: it is not written yet.
+    """
+
+    policy_id: str
+    kind: str
+    state: NoticeState
+    since: dt.datetime
+    reason: str | None = None
+    claimed_until: dt.datetime | None = None
+    version: int = 0
+    stamp: tuple[int, ...] | None = None
+
+    @property
+    def id(self) -> str:
+        """Its key."""
+        return f"{self.kind}:{self.policy_id}"
+
+
+class NoticeStore:
+    """Reads and changes notices."""
+
+    def __init__(self, database: Database, table: sa.Table) -> None:
+        self._database, self._table = database, table
+
+    def all(self) -> dict[str, Notice]:
+        """All notices, by key."""
+        self._database.refresh(self._table)
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in self._database.row_version]
+        rows = self._database.query(sa.select(self._table, *columns))
+        return {row["id"]: self._notice(row) for row in rows}
+
+    def change(self, before: Notice | None, after: Notice | None) -> Notice | None:
+        """
+        Add, change or remove a notice.
+
+        :return: It as it is now, or was; None: somebody else was quicker.
+        """
+        if before is None:
+            return self._add(after) if after else None
+        names = self._database.row_version
+        stamp = before.stamp or ()
+        same = [sa.column(n) == value for n, value in zip(names, stamp, strict=True)] if names else []
+        same = same or [self._table.c.version == before.version]
+        where = (self._table.c.id == before.id, *same)
+        if after is None:
+            return before if self._database.execute(sa.delete(self._table).where(*where)) == 1 else None
+        values = {**_row(after), "version": before.version + 1}
+        values.pop("id")  # A key can't be updated on CrateDB.
+        if self._database.execute(sa.update(self._table).where(*where).values(**values)) != 1:
+            return None
+        return self._again(after)
+
+    def _add(self, notice: Notice) -> Notice | None:
+        try:
+            self._database.execute(sa.insert(self._table).values(**_row(notice)))
+        except Conflict:
+            return None
+        return self._again(notice)
+
+    def _again(self, notice: Notice) -> Notice | None:
+        """As it is in the database, by its key, which needs no refresh."""
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in self._database.row_version]
+        rows = self._database.query(sa.select(self._table, *columns).where(self._table.c.id == notice.id))
+        return self._notice(rows[0]) if rows else None
+
+    def _notice(self, row: Mapping[str, Any]) -> Notice:
+        found = Notice(
+            row["policy_id"],
+            row["kind"],
+            NoticeState(row["state"]),
+            row["since"],
+            row["reason"],
+            row["claimed_until"],
+            row["version"],
+        )
+        return replace(found, stamp=tuple(row[name] for name in self._database.row_version) or None)
+
+
+def _row(notice: Notice) -> dict[str, Any]:
+    return {
+        "id": notice.id,
+        "policy_id": notice.policy_id,
+        "kind": notice.kind,
+        "state": str(notice.state),
+        "since": notice.since,
+        "reason": notice.reason,
+        "claimed_until": notice.claimed_until,
+        "version": notice.version,
+    }

@@ -1,0 +1,127 @@
+"""
+What the toolkit's own tables say about each policy, in a fixed number of statements however many there are.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.store.journal import Event, Outcome
+from cratedb_retention.store.tables import Tables
+
+# Steps that remove or move rows; others archive, freeze or compute.
+_REMOVING = ("drop_partitions", "delete_rows", "move_partitions", "drop_archived")
+_ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
+
+
+@dataclass(frozen=True)
+class RunOfPolicy:
+    """
+    What one run did for one policy.
+
+    :param held: Steps that were rightly held.
+    :param problems: What somebody has to look at.
+    :param failed: Steps that failed.
+    :param error: One of the reasons of what failed or is held.
+    :param rows: Rows that were removed or moved, as far as the database says.
+    """
+
+    policy_id: str
+    run_id: str
+    last: dt.datetime
+    held: int
+    problems: int
+    failed: int
+    rows: int
+    bytes: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class LevelState:
+    """How far a level of a cascade is: all buckets that end at or before ``until`` are computed."""
+
+    table: str
+    interval: str
+    policy_id: str | None
+    until: dt.datetime | None
+
+
+def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> list[RunOfPolicy]:
+    """
+    What each run since an aware instant did for each policy, oldest first, in one statement.
+    """
+    database.refresh(tables.journal)
+    c = tables.journal.c
+
+    def count(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
+        return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
+
+    def total(column: sa.ColumnElement[Any]) -> sa.Function[Any]:
+        return sa.func.sum(sa.case((c.operation.in_(_REMOVING), sa.func.coalesce(column, 0)), else_=0))
+
+    is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
+    statement = (
+        sa.select(
+            c.policy_id,
+            c.run_id,
+            sa.func.max(c.time).label("last"),
+            count(is_held, c.outcome == str(Outcome.HELD)).label("held"),
+            count(is_held, c.outcome == str(Outcome.PROBLEM)).label("problems"),
+            count(c.event == str(Event.STEP_FINISHED), has_failed).label("failed"),
+            total(c.rows).label("rows"),
+            total(c.bytes).label("bytes"),
+            sa.func.max(sa.case((has_failed, c.error), else_=None)).label("failure"),
+            sa.func.max(sa.case((is_held, c.error), else_=None)).label("reason"),
+        )
+        .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None))
+        .where(c.event.in_([str(event) for event in _ABOUT_RUNS]))
+        .group_by(c.policy_id, c.run_id)
+    )
+    found = [
+        RunOfPolicy(
+            row["policy_id"],
+            row["run_id"],
+            _aware(row["last"]),
+            int(row["held"] or 0),
+            int(row["problems"] or 0),
+            int(row["failed"] or 0),
+            int(row["rows"] or 0),
+            int(row["bytes"] or 0),
+            row["failure"] or row["reason"],
+        )
+        for row in database.query(statement)
+    ]
+    return sorted(found, key=lambda run: (run.last, run.run_id))
+
+
+def level_states(database: Database, tables: Tables) -> list[LevelState]:
+    """How far each level is, in two statements."""
+    database.refresh(tables.rollup, tables.ledger)
+    r, w = tables.rollup.c, tables.ledger.c
+    newest = sa.select(w.table_schema, w.table_name, sa.func.max(w.until).label("until"))
+    rows = database.query(newest.group_by(w.table_schema, w.table_name))
+    until = {(row["table_schema"], row["table_name"]): _aware(row["until"]) for row in rows}
+    statement = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
+    return [
+        LevelState(
+            f"{row['table_schema']}.{row['table_name']}",
+            row["interval"],
+            row["policy_id"],
+            until.get((row["table_schema"], row["table_name"])),
+        )
+        for row in database.query(statement.order_by(r.table_schema, r.table_name))
+    ]
+
+
+def _aware(value: Any) -> dt.datetime:
+    """An aggregate of instants comes as the driver has it: a datetime, or milliseconds."""
+    if isinstance(value, int | float):
+        return dt.datetime.fromtimestamp(value / 1000, dt.UTC)
+    found: dt.datetime = value
+    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)

@@ -1,0 +1,165 @@
+"""
+Access tokens in the database: who may do what by the HTTP API. Of a token's secret only a digest is stored.
+
+SHA-256 without salt is enough, since the secret is 256 random bits: there is nothing to guess, and no list of digests.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.model.access import Role, check_limit
+from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.store.journal import Entry, Event, Journal
+
+PREFIX = "crt"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """
+    A token, without its secret.
+
+    :param limit: Only policies with these tags; empty: everything.
+    :param expires_at: From this instant on it is worth nothing; None: never.
+    """
+
+    id: str
+    name: str
+    role: Role
+    limit: TagFilter
+    created_at: dt.datetime
+    created_by: str
+    expires_at: dt.datetime | None = None
+    revoked_at: dt.datetime | None = None
+    revoked_by: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """How the journal names who uses it. A name can't hold parentheses, so nobody can be taken for another."""
+        return f"{self.name} (token {self.id})"
+
+    def is_valid(self, now: dt.datetime) -> bool:
+        """Whether it is worth anything at an instant."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class TokenStore:
+    """Creates, checks and revokes tokens."""
+
+    def __init__(self, database: Database, table: sa.Table, journal: Journal, clock: Clock, actor: Actor) -> None:
+        self._database, self._table, self._journal = database, table, journal
+        self._clock, self._actor = clock, actor
+
+    def create(
+        self, name: str, role: Role, limit: TagFilter, expires_at: dt.datetime | None, random: Random
+    ) -> tuple[AccessToken, str]:
+        """
+        Store a new token.
+
+        :param expires_at: An aware instant; None: it does not expire.
+        :param random: Returns so many random bytes, fit for secrets.
+        :return: The token, and its text, which can't be had a second time.
+        :raises InvalidInput: if the name, the limit or the instant is none.
+        """
+        now = self._clock.now()
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(f"name {name!r}", "not the name of a token", "use letters, digits and . _ @ -, up to 64")
+        if expires_at is not None and expires_at <= now:
+            raise InvalidInput(f"token {name}", "it would have expired already", "choose a later instant")
+        check_limit(role, limit)
+        identifier = random(8).hex()
+        text = f"{PREFIX}_{identifier}_{base64.urlsafe_b64encode(random(32)).decode().rstrip('=')}"
+        token = AccessToken(identifier, name, role, limit, now, self._actor.name, expires_at)
+        self._database.execute(sa.insert(self._table).values(**_to_row(token), hash=_digest(text)))
+        self._database.refresh(self._table)
+        self._write(Event.TOKEN_CREATED, token)
+        return token, text
+
+    def all(self) -> list[AccessToken]:
+        """All tokens, oldest first, those that are worth nothing any more too."""
+        self._database.refresh(self._table)
+        c = self._table.c
+        return [_from_row(row) for row in self._database.query(sa.select(self._table).order_by(c.created_at, c.id))]
+
+    def check(self, text: str) -> AccessToken | None:
+        """The token with this text, if it is worth anything now. A revoked one is worth nothing at once."""
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            return None
+        rows = self._database.query(sa.select(self._table).where(self._table.c.id == found[1]))
+        if not rows or not hmac.compare_digest(rows[0]["hash"], _digest(text)):
+            return None
+        token = _from_row(rows[0])
+        return token if token.is_valid(self._clock.now()) else None
+
+    def revoke(self, identifier: str) -> AccessToken:
+        """
+        End a token.
+
+        :param identifier: Its identifier or the beginning of it, or its name.
+        :raises NotFound: if there is none that is not revoked.
+        :raises InvalidInput: if there are several.
+        """
+        active = [token for token in self.all() if token.revoked_at is None]
+        found = [token for token in active if identifier and identifier in (token.id, token.name)]
+        found = found or [token for token in active if identifier and token.id.startswith(identifier)]
+        if not found:
+            raise NotFound(f"token {identifier}", "is not in force", "`cratedb-retention list-tokens` shows them")
+        if len(found) > 1:
+            raise InvalidInput(f"token {identifier}", f"fits {len(found)} tokens", "write the identifier")
+        values = {"revoked_at": self._clock.now(), "revoked_by": self._actor.name}
+        self._database.execute(sa.update(self._table).where(self._table.c.id == found[0].id).values(**values))
+        self._database.refresh(self._table)
+        self._write(Event.TOKEN_REVOKED, found[0])
+        return found[0]
+
+    def _write(self, event: Event, token: AccessToken) -> None:
+        limit = f", limited to {token.limit}" if token.limit else ""
+        self._journal.write(Entry(event, message=f"{token.name} (token {token.id}), {token.role}{limit}"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _to_row(token: AccessToken) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "role": str(token.role),
+        "tags": list(token.limit.texts),
+        "created_at": token.created_at,
+        "created_by": token.created_by,
+        "expires_at": token.expires_at,
+    }
+
+
+def _from_row(row: Mapping[str, Any]) -> AccessToken:
+    """A token; what is not valid in its row, since somebody wrote it by SQL, is refused rather than taken for more."""
+    return AccessToken(
+        id=row["id"],
+        name=row["name"],
+        role=Role(row["role"]),
+        limit=parse_tag_filter(row["tags"] or ()),
+        created_at=row["created_at"],
+        created_by=row["created_by"] or "",
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        revoked_by=row["revoked_by"],
+    )

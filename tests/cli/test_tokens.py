@@ -1,0 +1,33 @@
+"""``create-token``, ``list-tokens``, ``revoke-token``."""
+
+from __future__ import annotations
+
+from support.command import Command
+
+
+def test_tokens(command: Command) -> None:
+    """The text is shown once, and a list never has it; what is revoked is listed only with --all."""
+    text = command.ok("create-token", "--name=ops", "--role=admin").strip()
+    assert text.startswith("crt_")
+    made = command.data("create-token", "--name=acme", "--role=viewer", "--tags=acme,not:cold", "--expires=2999-01-01")
+    assert made["token"].startswith(f"crt_{made['id']}_")
+    assert (made["role"], made["tags"]) == ("viewer", ["acme,not:cold"])
+    assert made["expires_at"] == "2999-01-01T00:00:00+00:00"
+    listed = command.ok("list-tokens", "--format=json") + command.ok("list-tokens")
+    assert "acme+not:cold" in listed
+    assert text not in listed
+    assert made["token"] not in listed
+    assert command.ok("revoke-token", "ops").endswith("(ops) is revoked\n")
+    assert [token["name"] for token in command.data("list-tokens")] == ["acme"]
+    assert [token["name"] for token in command.data("list-tokens", "--all")] == ["ops", "acme"]
+    assert "revoked" in command.ok("list-tokens", "--all")
+
+
+def test_what_is_refused(command: Command) -> None:
+    """A role, a limit and a name are looked at; nothing is stored."""
+    assert "viewer, operator, editor, admin" in command.refused(2, "create-token", "--name=x", "--role=x")
+    assert "names no tag" in command.refused(2, "create-token", "--name=x", "--role=viewer", "--tags=not:b")
+    assert "can't be limited" in command.refused(2, "create-token", "--name=x", "--role=admin", "--tags=b")
+    assert "an empty tag" in command.refused(2, "create-token", "--name=x", "--role=viewer", "--tags=")
+    assert "is not in force" in command.refused(1, "revoke-token", "x")
+    assert command.ok("list-tokens") == "no tokens; `cratedb-retention create-token` makes one\n"

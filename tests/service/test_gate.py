@@ -1,0 +1,141 @@
+"""What no request gets past, and what no answer tells."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+
+import pytest
+from starlette.testclient import TestClient
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.redact import RedactingFormatter, redact
+from cratedb_retention.service.http.app import make_app
+from cratedb_retention.service.http.context import Context, Limits
+from cratedb_retention.service.http.limits import REMEMBERED, Buckets
+from support.databases import Database
+
+API = "/api/v1"
+
+
+def client(duck: Database, limits: Limits | None = None, hosts: tuple[str, ...] = ("localhost",)) -> TestClient:
+    """The API on this machine alone, without tokens."""
+    context = Context(duck.tool, authenticate=False, hosts=frozenset(hosts), limits=limits or Limits())
+    return TestClient(make_app(context), base_url="http://localhost:4242", raise_server_exceptions=False)
+
+
+def test_other_names_and_pages_are_refused(duck: Database) -> None:
+    """A name that is not ours (DNS rebinding), or a page from elsewhere that sends something: both are turned away."""
+    api = client(duck, hosts=("localhost", "::1"))
+    assert api.get("/health").status_code == 200
+    assert api.get("/health", headers={"Host": "[::1]:4242"}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1", "", "[", "localhost@evil.example"):
+        assert api.get(f"{API}/tags", headers={"Host": host}).status_code == 403, host
+    mine, other = {"Origin": "http://localhost:4242"}, {"Origin": "http://evil.example"}
+    assert api.post(f"{API}/runs", json={}, headers=mine).status_code == 202
+    for headers in (other, {"Origin": "null"}, {"Origin": "http://localhost:1"}):
+        assert api.post(f"{API}/runs", json={}, headers=headers).status_code == 403
+    answer = api.get(f"{API}/tags", headers=other)
+    assert not any(name.lower().startswith("access-control") for name in answer.headers)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:
+    """What a page can send without asking, text and forms, is not taken for JSON."""
+    api = client(duck)
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        assert api.post(f"{API}/runs", content="{}", headers={"Content-Type": kind}).status_code in (415, 422)
+    assert duck.journal(event="run-started") == []
+
+
+def test_large_bodies_are_refused(duck: Database) -> None:
+    """A body has a most, whether its length is declared or not."""
+    api = client(duck, Limits(body=1000))
+    new = {"strategy": "delete", "table_name": "x", "retention_period": "1d", "description": "x" * 1000}
+    declared = api.post(f"{API}/policies", json=new)
+    chunked = api.post(f"{API}/policies", content=iter([b"x" * 600] * 2), headers={"Content-Type": "application/json"})
+    for answer in (declared, chunked):
+        assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
+    assert api.post(f"{API}/policies", json={**new, "description": "x"}).status_code == 201
+
+
+def test_too_many_requests(duck: Database) -> None:
+    """A bucket for each caller: who asks too often has to wait, is told how long, and others don't notice."""
+    context = Context(duck.tool, limits=Limits(rate=0.5, burst=3))
+    api = TestClient(make_app(context), base_url="http://localhost")
+    tokens = [duck.tool.create_token(name, Role.VIEWER)[1] for name in ("a", "b")]
+    ask = [{"Authorization": f"Bearer {token}"} for token in tokens]
+    assert [api.get(f"{API}/tags", headers=ask[0]).status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert api.get(f"{API}/tags", headers=ask[0]).headers["Retry-After"] == "2"
+    assert api.get(f"{API}/tags", headers=ask[1]).status_code == 200
+    duck.time.set("2024-07-02T00:00:02+00:00")
+    assert [api.get(f"{API}/tags", headers=ask[0]).status_code for _ in range(2)] == [200, 429]
+    # Who has no token can't try one after the other.
+    assert [api.get(f"{API}/tags").status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_buckets_are_bounded() -> None:
+    """A million callers need no more memory than ten thousand; a clock that is set back gives nothing."""
+    now = [dt.datetime(2024, 1, 1, tzinfo=dt.UTC)]
+    buckets = Buckets(Clock(now=lambda: now[0], sleep=lambda seconds: None), rate=1, burst=2)
+    for number in range(REMEMBERED + 500):
+        assert buckets.take(str(number)) == 0
+    assert len(buckets._buckets) == REMEMBERED
+    assert [buckets.take("x") for _ in range(3)] == [0, 0, 1]
+    now[0] -= dt.timedelta(days=1)
+    assert buckets.take("x") == 1
+    now[0] += dt.timedelta(seconds=1)
+    assert (buckets.wait("x"), buckets.take("x"), buckets.take("x")) == (0, 0, 1)
+
+
+def test_a_database_that_fails_tells_nothing(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Without its tables the service is alive and not ready; the reason is in the log, and only an admin reads it."""
+    api = client(duck)
+    assert api.get("/ready").json() == {"status": "ready"}
+    context = Context(duck.tool)
+    guarded = TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False)
+    _, text = duck.tool.create_token("v", Role.VIEWER)
+    duck.sql(f"DROP TABLE {duck.q('retention_hold', duck.own_schema)}")
+    assert (api.get("/health").status_code, api.get("/ready").status_code) == (200, 503)
+    answer = guarded.get(f"{API}/holds", headers={"Authorization": f"Bearer {text}"})
+    assert answer.status_code == 502
+    assert "retention_hold" in api.get(f"{API}/holds").text  # Without tokens, on this machine, everybody is an admin.
+    for told in (answer.text, api.get("/ready").text):
+        assert "retention_hold" not in told
+        assert "Traceback" not in told
+    assert "retention_hold" in caplog.text
+
+
+def test_mistakes_are_told_to_the_log_only(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake in the program is a problem without details; the log has them."""
+
+    def metrics() -> bytes:
+        raise ZeroDivisionError("crate://u:hunter2@host:4200/")
+
+    app = make_app(Context(duck.tool, authenticate=False, metrics=metrics))
+    answer = TestClient(app, base_url="http://localhost", raise_server_exceptions=False).get("/metrics")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+    assert "ZeroDivision" not in answer.text
+    assert "hunter2" not in answer.text
+    assert "ZeroDivision" in caplog.text
+    assert "hunter2" not in RedactingFormatter().format(caplog.records[-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at crate://u:hunter2@h:4200/ it", "at crate://u:REDACTED@h:4200/ it"),
+        (f"Bearer crt_{'0' * 16}_{'a' * 43}", f"Bearer crt_{'0' * 16}_REDACTED"),
+        ("Authorization: Bearer hunter2", "Authorization: Bearer REDACTED"),
+        (f"GET /x?token=crt_{'0' * 16}_{'-' * 43}", "GET /x?token=REDACTED"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_redacting(text: str, shown: str) -> None:
+    """Passwords in addresses and access tokens are taken out, whatever they stand in."""
+    assert redact(text) == shown
+    record = logging.LogRecord("x", logging.INFO, "x", 1, "%s", (text,), None)
+    assert RedactingFormatter().format(record) == shown

@@ -1,0 +1,103 @@
+"""Metrics: what they say of each policy, from the toolkit's tables, in a fixed number of statements."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cratedb_retention.execution.running import Terms
+from cratedb_retention.service import metrics
+from cratedb_retention.service.metrics import RetentionCollector, make_metrics, text_of
+from cratedb_retention.service.scheduler import run_due
+from support.databases import MONTH, TIME, Database
+
+MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20")
+TERMS = Terms(threads=False)
+
+
+def read(text: bytes) -> dict[tuple[str, str], float]:
+    """Values by metric and policy."""
+    return {
+        (sample.name.removeprefix("cratedb_retention_"), sample.labels.get("policy", "")): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def at(text: str) -> float:
+    """Seconds since 1970."""
+    return dt.datetime.fromisoformat(text).timestamp()
+
+
+def test_they_say_what_happened(db: Database) -> None:
+    """A policy that did its work, one that failed, one that is held, one whose schedule waits; and a rollup."""
+    for name in ("good", "bad", "held"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(name, MONTHS)
+    db.create("raw", {"ts": TIME, "n": "TEXT", "value": "DOUBLE PRECISION", "month": MONTH}, by=["month"])
+    db.fill("raw", MONTHS, value=1.0)
+    db.policy("delete", "good", "30d", id="good", schedule="@daily")
+    db.policy("snapshot", "bad", "30d", id="bad", schedule="@daily")
+    db.policy("delete", "held", "30d", id="held", schedule="@daily")
+    db.policy("downsample", "raw", "forever", id="levels", levels="1d:forever", dimensions="n", schedule="@daily")
+    db.policy("delete", "good", "30d", id="later", schedule="@monthly", where={"n": "x"}, enabled=False)
+    db.tool.hold("held", db.schema)
+    db.break_repository()
+    db.time.set("2024-07-03T00:00:10+00:00")
+    assert run_due(db.tool, terms=TERMS) is not None
+    db.mend_repository()
+    db.time.set("2024-07-04T06:00:00+00:00")
+    found = read(make_metrics(db.tool))
+    assert found["last_success_timestamp_seconds", "good"] == at("2024-07-03T00:00:10+00:00")
+    assert found["last_success_timestamp_seconds", "bad"] == 0
+    assert [found["last_run_failed", name] for name in ("good", "bad", "held", "levels", "later")] == [0, 1, 0, 0, 0]
+    lags = [found["schedule_lag_seconds", name] for name in ("good", "bad", "held", "later")]
+    assert lags == [6 * 3600] * 3 + [0]
+    assert found["enabled", "later"] == 0
+    # 30 hours later, nothing of it was in the last day.
+    assert found["retired_rows_1d", "good"] == 0
+    db.time.set("2024-07-03T12:00:00+00:00")
+    found = read(make_metrics(db.tool))
+    assert [found["schedule_lag_seconds", name] for name in ("good", "bad")] == [0, 0]
+    if db.product == "DuckDB":  # CrateDB does not count what is dropped as a whole.
+        assert found["retired_rows_1d", "good"] == 3
+    # Of three partitions the first fails, and the others are not tried.
+    assert (found["failures_1d", "bad"], found["failures_1d", "good"]) == (3, 0)
+    assert (found["held", "held"], found["held", "good"], found["problems", "held"]) == (1, 0, 0)
+    # What was computed last is the month of the newest row, which ended two days and a half ago.
+    assert found["rollup_lag_seconds", "levels"] == 60 * 3600
+    assert (found["policies", ""], found["policies_not_shown", ""], found["running", ""]) == (5, 0, 0)
+
+
+def test_how_much_they_cost(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred policies cost as many statements as one; soon after, nothing is read again; labels have a bound."""
+    duck.policy("delete", "t0", "1d", id="p0")
+    collector = RetentionCollector(duck.tool)
+    with duck.statements() as one:
+        text_of(collector)
+    wanted = [{"strategy": "delete", "table_name": f"t{n}", "retention_period": "1d"} for n in range(1, 100)]
+    for each in wanted:
+        duck.tool.create_policy(**each)
+    with duck.statements() as none:
+        text_of(collector)
+    assert none == []
+    duck.time.set("2024-07-02T00:00:15+00:00")
+    with duck.statements() as many:
+        found = read(text_of(collector))
+    assert len(many) == len(one) < 12
+    assert sum(name == "enabled" for name, _ in found) == 100
+    monkeypatch.setattr(metrics, "MOST_POLICIES", 30)
+    found = read(text_of(RetentionCollector(duck.tool)))
+    assert sum(name == "enabled" for name, _ in found) == 30
+    assert (found["policies", ""], found["policies_not_shown", ""]) == (100, 70)
+
+
+def test_a_new_policy_is_not_late(duck: Database) -> None:
+    """A policy that is made in the middle of a month need not have run at its beginning."""
+    duck.time.set("2024-07-20T00:00:00+00:00")
+    duck.policy("delete", "t", "1d", id="p", schedule="@monthly")
+    assert read(make_metrics(duck.tool))["schedule_lag_seconds", "p"] == 0
+    duck.time.set("2024-08-01T01:00:00+00:00")
+    assert read(make_metrics(duck.tool))["schedule_lag_seconds", "p"] == 3600

@@ -1,0 +1,196 @@
+"""Notifications: each failure, each hold that lasts and each recovery is told once, by any number of services."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.server
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.duration import parse_duration
+from cratedb_retention.service.notifying import Notifier, make_tellers
+from cratedb_retention.service.scheduler import run_due
+from cratedb_retention.service.telling import Program, Told, Webhook, sign
+from support.databases import MONTH, TIME, Database
+from support.markdown import ROOT, blocks
+
+TERMS = Terms(threads=False)
+
+
+class Receiver:
+    """
+    An HTTP server that keeps what it gets.
+
+    :param answers: The statuses of its first answers; 200 after that.
+    """
+
+    def __init__(self, *answers: int) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        pending, got = list(answers), self.got
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                got.append((dict(self.headers.items()), body))
+                status = pending.pop(0) if pending else 200
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?key=hunter2"
+
+    @contextmanager
+    def up(self) -> Iterator[Receiver]:
+        """While it listens."""
+        thread = threading.Thread(target=self._server.serve_forever)
+        thread.start()
+        yield self
+        self._server.shutdown()
+        self._server.server_close()
+        thread.join()
+
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        """What was told, of which policy."""
+        return [(data["event"], data["policy_id"]) for data in (json.loads(body) for _, body in self.got)]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that takes everything."""
+    with Receiver().up() as found:
+        yield found
+
+
+def prepare(db: Database) -> None:
+    """A policy that will fail, and one that is held."""
+    for name in ("bad", "held"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(name, ("2024-03-10", "2024-04-10"))
+    db.policy("snapshot", "bad", "30d", id="bad", schedule="@daily", tags=["a"])
+    db.policy("delete", "held", "30d", id="held", schedule="@daily")
+    db.tool.hold("held", db.schema, reason="case 1")
+
+
+def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
+    """Failed, held for long, fine again: one event each, whoever looks and however often."""
+    prepare(db)
+    hook = Webhook(receiver.url, "s3cret", pause=0)
+    notifiers = [Notifier(db.retention(), [hook], parse_duration("36h")) for _ in range(3)]
+
+    def day(number: int) -> list[tuple[str, str]]:
+        """Run what is due on a day, look as three services do, twice, and tell what came."""
+        db.time.set(f"2024-07-{number:02}T00:00:10+00:00")
+        run_due(db.tool, terms=TERMS)
+        before = len(receiver.got)
+        for notifier in notifiers * 2:
+            notifier.check()
+        return receiver.events[before:]
+
+    db.break_repository()
+    assert day(3) == [("policy-failed", "bad")]
+    assert day(4) == []
+    db.mend_repository()
+    assert day(5) == [("policy-recovered", "bad"), ("policy-held", "held")]
+    db.tool.release(db.tool.holds()[0].id)
+    assert day(6) == [("policy-recovered", "held")]
+    assert day(7) == []
+    assert db.tool.store.notices.all() == {}
+    headers, body = receiver.got[0]
+    moment = headers["Retention-Signature"].split(",")[0].removeprefix("t=")
+    digest = hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    assert headers["Retention-Signature"] == f"t={moment},v1={digest}"
+    told = json.loads(body)
+    assert headers["Retention-Event-Id"] == told["id"]
+    assert (told["strategy"], told["table"], told["tags"]) == ("snapshot", f"{db.schema}.bad", ["a"])
+    assert told["since"] == "2024-07-03T00:00:10+00:00"
+    assert told["reason"]
+    assert json.loads(receiver.got[2][1])["reason"].startswith("legal hold")
+
+
+def test_many_at_once(duck: Database, receiver: Receiver) -> None:
+    """Services that look at the same moment tell once."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, terms=TERMS)
+    notifiers = [Notifier(duck.tool.sibling(), [Webhook(receiver.url, pause=0)], None) for _ in range(6)]
+    threads = [threading.Thread(target=notifier.look) for notifier in notifiers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert receiver.events == [("policy-failed", "bad")]
+
+
+def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Where nobody answers, the event waits for another try, with the same identifier; the address is not logged."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, terms=TERMS)
+    with Receiver(500, 503, 500, 404, 302).up() as receiver:
+        notifier = Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None)
+        assert notifier.check() == 0
+        assert len(receiver.got) == 3
+        assert notifier.check() == 0  # Somebody may be at it still.
+        assert len(receiver.got) == 3
+        for minute, tries in ((3, 4), (6, 5), (9, 6)):
+            duck.time.set(f"2024-07-03T00:0{minute}:00+00:00")
+            notifier.check()
+            assert len(receiver.got) == tries
+        assert notifier.check() == 0
+        assert len({headers["Retention-Event-Id"] for headers, _ in receiver.got}) == 1
+    assert "answered 404" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_program_gets_events(tmp_path: Path) -> None:
+    """A program reads the event as JSON, without a shell, and without our own variables; what fails is said."""
+    import datetime as dt
+
+    now = dt.datetime(2024, 7, 3, tzinfo=dt.UTC)
+    told = Told("1", "policy-failed", "p; touch x", "delete", "t", ("a",), now, now, "$(touch y)")
+    out = tmp_path / "out"
+    script = f"import os, sys; open({str(out)!r}, 'w').write(sys.stdin.read() + str(sorted(os.environ)))"
+    environment = {"CRATEDB_URI": "crate://u:hunter2@h/", "HOME": "/"}
+    assert Program([sys.executable, "-c", script, "; false"], environment)(told)
+    assert '"policy_id": "p; touch x"' in out.read_text()
+    assert "CRATEDB_URI" not in out.read_text()
+    assert not Program([sys.executable, "-c", "import sys; sys.exit(3)"], {})(told)
+    assert not Program(["/nowhere/program"], {})(told)
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    """A webhook is an address with a host; without settings nobody is told."""
+    for url in ("hook", "ftp://host/", "https://", "http://[/"):
+        with pytest.raises(InvalidInput, match="not an address"):
+            make_tellers(url, None, (), 1.0, {})
+    assert make_tellers(None, None, (), 1.0, {}) == []
+
+
+def test_how_a_receiver_checks_the_signature() -> None:
+    """What the documentation shows accepts what is signed, and nothing that was changed or is old."""
+    (shown,) = [block for block in blocks((ROOT / "docs" / "monitoring.md").read_text()) if block.language == "python"]
+    names: dict[str, Any] = {}
+    exec(shown.text, names)
+    header = sign("s", 1_000_000, b"{}")
+    assert names["is_genuine"]("s", header, b"{}", 1_000_010)
+    for secret, body, now in (("x", b"{}", 1_000_010), ("s", b"[]", 1_000_010), ("s", b"{}", 1_000_400)):
+        assert not names["is_genuine"](secret, header, body, now)

@@ -1,0 +1,135 @@
+"""Who may call which route: roles, tokens, and what is needed without them."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import httpx2
+
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.instant import parse_instant
+from support.markdown import ROOT
+from support.service import World
+
+API = "/api/v1"
+# The least role that a route needs; None: it needs no token. A new route without a line here fails.
+NEEDED = {
+    ("GET", "/api/v1/policies"): Role.VIEWER,
+    ("POST", "/api/v1/policies"): Role.EDITOR,
+    ("GET", "/api/v1/policies/{policy_id}"): Role.VIEWER,
+    ("PATCH", "/api/v1/policies/{policy_id}"): Role.EDITOR,
+    ("DELETE", "/api/v1/policies/{policy_id}"): Role.EDITOR,
+    ("GET", "/api/v1/tags"): Role.VIEWER,
+    ("GET", "/api/v1/policy-file"): Role.VIEWER,
+    ("POST", "/api/v1/policy-file"): Role.EDITOR,
+    ("GET", "/api/v1/plan"): Role.VIEWER,
+    ("GET", "/api/v1/status"): Role.VIEWER,
+    ("POST", "/api/v1/runs"): Role.OPERATOR,
+    ("GET", "/api/v1/runs"): Role.VIEWER,
+    ("GET", "/api/v1/runs/{run_id}"): Role.VIEWER,
+    ("POST", "/api/v1/runs/{run_id}/cancel"): Role.OPERATOR,
+    ("GET", "/api/v1/journal"): Role.VIEWER,
+    ("GET", "/api/v1/holds"): Role.VIEWER,
+    ("POST", "/api/v1/holds"): Role.OPERATOR,
+    ("DELETE", "/api/v1/holds/{hold_id}"): Role.OPERATOR,
+    ("GET", "/api/v1/snapshots"): Role.VIEWER,
+    ("GET", "/api/v1/fetch"): Role.VIEWER,
+    ("GET", "/api/v1/tokens"): Role.ADMIN,
+    ("POST", "/api/v1/tokens"): Role.ADMIN,
+    ("DELETE", "/api/v1/tokens/{token_id}"): Role.ADMIN,
+    ("GET", "/metrics"): Role.VIEWER,
+    ("GET", "/health"): None,
+    ("GET", "/ready"): None,
+}
+BODIES = {
+    "/api/v1/policies": {"strategy": "delete", "table_name": "x", "retention_period": "1d"},
+    "/api/v1/holds": {"table_name": "x"},
+    "/api/v1/tokens": {"name": "x", "role": "viewer"},
+    "/api/v1/runs": {"policy": "nothing"},
+    "/api/v1/policies/{policy_id}": {"description": "x"},
+}
+
+
+def call(world: World, token: str | None, method: str, path: str) -> httpx2.Response:
+    """A request that is valid as far as anybody can tell without looking at what it names."""
+    address = path.replace("{", "no-").replace("}", "")
+    more: dict[str, Any] = {"json": BODIES.get(path, {})} if method in ("POST", "PATCH") else {}
+    if path.endswith("policy-file") and method == "POST":
+        more = {"content": "policies: []", "headers": {"Content-Type": "application/yaml"}}
+    params = {"table_name": "x"} if path.endswith("fetch") else {}
+    found: httpx2.Response = world.ask(token, method, address, params=params, **more)
+    return found
+
+
+def test_each_route_needs_its_role(world: World) -> None:
+    """Each role may do what it is for, and not what a later one is for; without a token nothing is told but health."""
+    description = world.client.get(f"{API}/openapi.json").json()["paths"]
+    routes = {(method.upper(), path) for path, methods in description.items() for method in methods}
+    assert routes == set(NEEDED), "a route without a rule"
+    holders = {role: f"globex-{role}" for role in Role if role is not Role.ADMIN} | {Role.ADMIN: "admin"}
+    before = world.rows("access_token")
+    for (method, path), needed in NEEDED.items():
+        without = call(world, None, method, path)
+        assert (without.status_code == HTTPStatus.UNAUTHORIZED) is (needed is not None), (method, path, without.text)
+        for role, holder in holders.items():
+            if needed is None or role.includes(needed):
+                continue
+            answer = call(world, holder, method, path)
+            assert answer.status_code == HTTPStatus.FORBIDDEN, (method, path, role, answer.text)
+            assert f"has the role {role}" in answer.json()["reason"]
+        if needed is not None:
+            answer = call(world, holders[needed], method, path)
+            world.wait()
+            assert "has the role" not in answer.text, (method, path)
+    assert len(world.rows("access_token")) == len(before) + 1
+
+
+def test_without_a_good_token(world: World) -> None:
+    """What is no token is refused, with how to do it right, and not repeated."""
+    text = world.tokens["admin"]
+    for header in ("", "Bearer", "Bearer ", "Bearer x", f"Basic {text}", f"Bearer {text}x", text, "Bearer crt_0_0"):
+        answer = world.client.get(f"{API}/tags", headers={"Authorization": header})
+        assert answer.status_code == HTTPStatus.UNAUTHORIZED, header
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert text not in answer.text
+
+
+def test_tokens_end(world: World) -> None:
+    """A token is worth nothing once it is revoked, by HTTP too, and once it has expired."""
+    until = parse_instant("2024-07-03")
+    new = {"name": "x", "role": "viewer", "expires_at": until.isoformat()}
+    made = world.ask("admin", "POST", f"{API}/tokens", json=new)
+    assert made.status_code == HTTPStatus.CREATED
+    world.tokens["x"] = made.json()["token"]
+    assert world.get("x", f"{API}/tags") == ["acme", "globex"]
+    world.db.time.set("2024-07-03T00:00:00+00:00")
+    assert world.ask("x", "GET", f"{API}/tags").status_code == HTTPStatus.UNAUTHORIZED
+    revoked = next(token for token in world.get("admin", f"{API}/tokens") if token["name"] == "viewer")
+    assert world.ask("viewer", "GET", f"{API}/tags").status_code == HTTPStatus.OK
+    assert world.ask("admin", "DELETE", f"{API}/tokens/{revoked['id']}").status_code == HTTPStatus.OK
+    assert world.ask("viewer", "GET", f"{API}/tags").status_code == HTTPStatus.UNAUTHORIZED
+    texts = str(world.get("admin", f"{API}/tokens")) + str(world.get("admin", f"{API}/journal", params={"limit": 1000}))
+    assert not any(text in texts for text in world.tokens.values())
+
+
+def test_the_untagged_is_for_those_without_a_limit(world: World) -> None:
+    """A viewer without a limit sees all policies, and nothing of tokens in the journal; an admin does."""
+    assert len(world.get("viewer", f"{API}/policies")["policies"]) == 7
+    seen = {row["event"] for row in world.get("viewer", f"{API}/journal", params={"limit": 1000})}
+    assert "run-finished" in seen
+    assert "globex-tables" in world.ask("viewer", "GET", "/metrics").text
+    assert world.ask("acme-viewer", "GET", "/metrics").status_code == HTTPStatus.FORBIDDEN
+    assert "token-created" not in seen
+    assert world.get("admin", f"{API}/journal", params={"event": "token-created"})
+
+
+def test_each_route_is_in_the_documentation() -> None:
+    """The page about the HTTP API lists each route with the role that it needs."""
+    text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+) (/[^`]*)` \| (\w+)", text, re.MULTILINE)
+    listed = {(method, path): role for method, path, role in rows}
+    assert listed == {
+        (method, path.removeprefix(API)): str(needed or "none") for (method, path), needed in NEEDED.items()
+    }

@@ -1,0 +1,99 @@
+"""Runs by HTTP: those of this process, and those of others, which the database tells of."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from cratedb_retention.clock import Actor
+from cratedb_retention.errors import Conflict
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.running import Terms
+from cratedb_retention.service.runs import StoredRuns
+from cratedb_retention.store.jobs import Job
+from support.databases import MONTH, TIME, Database
+from support.service import World
+
+API = "/api/v1"
+
+
+def test_runs_of_others_are_seen_and_cancelled(world: World) -> None:
+    """A run of another process is seen with its progress, by whom it concerns; a request to cancel reaches it."""
+    tool, now = world.db.tool, world.db.time.clock.now()
+    mine = Job("run-of-all", now, now, "root", "h", ("acme-tables",), step=3, steps=7, doing="drop", done=1, total=4)
+    actor = world.get("acme-operator", f"{API}/runs")[0]["actor"]
+    tool.store.jobs.begin(mine)
+    tool.store.jobs.begin(replace(mine, run_id="run-of-acme", actor=actor))
+    found = world.get("admin", f"{API}/runs/run-of-all")
+    shown = ("state", "steps_done", "steps_total", "step", "units_done", "units_total")
+    assert tuple(found[key] for key in shown) == ("running", 2, 7, "drop", 1, 4)
+    assert world.ask("acme-operator", "GET", f"{API}/runs/run-of-all").status_code == 404
+    assert world.ask("acme-operator", "POST", f"{API}/runs/run-of-all/cancel").status_code == 404
+    assert {run["run_id"] for run in world.get("acme-viewer", f"{API}/runs")} == {
+        "run-of-acme",
+        world.ids["acme-run"],
+    }
+    assert world.ask("acme-operator", "POST", f"{API}/runs/run-of-acme/cancel").status_code == 202
+    wanted = {job.run_id: job.cancel_by for job in tool.running()}
+    assert wanted["run-of-all"] is None
+    assert (wanted["run-of-acme"] or "").startswith(actor)
+    over = world.ask("acme-operator", "POST", f"{API}/runs/{world.ids['acme-run']}/cancel")
+    assert (over.status_code, "is over" in over.text) == (409, True)
+
+
+def test_a_run_ends_before_its_next_step(duck: Database) -> None:
+    """Cancelling a run of this process lets its present step end, and no other one begin; the next run goes on."""
+    duck.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    duck.fill("t", ("2024-01-10", "2024-02-10", "2024-03-10"))
+    duck.policy("snapshot", "t", "30d")
+    runs, started, go_on = StoredRuns(workers=1), threading.Event(), threading.Event()
+    tool = duck.tool.acting_as(Actor("me", "here"))
+    perform = tool.engine.perform
+
+    class Slow:
+        """An engine whose first step waits until it is told to go on."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(duck.tool.engine, name)
+
+        def perform(self, *args: object) -> object:
+            started.set()
+            assert go_on.wait(60)
+            return perform(*args)  # type: ignore[arg-type]
+
+    prepared = tool.prepare()
+    tool.engine = Slow()  # type: ignore[assignment]
+    state = runs.start(tool, prepared)
+    assert started.wait(60)
+    with pytest.raises(Conflict, match="are going on already"):
+        runs.start(tool, prepared)
+    assert runs.cancel(tool, state.run_id).state == "running"
+    go_on.set()
+    runs.wait()
+    found = runs.find(tool, state.run_id)
+    assert (found.state, found.steps_done) == ("cancelled", 1)
+    runs.close()
+    steps = sum(len(task.steps) for task in prepared.plan.tasks)
+    assert len(duck.journal(event="step-finished", outcome="done")) == 1 < steps
+    assert duck.run().ok
+    assert duck.left("t") == []
+
+
+def test_a_mistake_in_a_run_is_no_secret(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that ends by a mistake in the program is over, and says so without details."""
+    runs = StoredRuns()
+
+    def break_off(prepared: Prepared, **more: object) -> object:
+        assert isinstance(more["terms"], Terms)
+        raise ZeroDivisionError("hunter2")
+
+    tool = duck.tool.sibling()
+    tool.run = break_off  # type: ignore[method-assign, assignment]
+    state = runs.start(tool, tool.prepare())
+    runs.wait()
+    found = runs.find(tool, state.run_id)
+    assert (found.state, found.error) == ("failed", "a mistake in the program; its log tells more")
+    assert "ZeroDivisionError" in caplog.text
+    runs.close()

@@ -1,0 +1,91 @@
+"""`serve` with the HTTP API: a real server, its scheduler, and a graceful end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from cratedb_retention.api import Retention
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.access import Role
+from cratedb_retention.service.assembling import make_service
+from cratedb_retention.service.http.server import HttpServer
+from cratedb_retention.service.settings import Settings
+from support.command import argv
+from support.databases import MONTH, TIME, Database
+
+
+def get(port: int, path: str, token: str | None = None) -> tuple[int, bytes]:
+    """Ask a server on this machine."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_http_beside_the_scheduler(duck: Database) -> None:
+    """A service with an address answers there, asks for tokens if it shall, and listens no more once it is stopped."""
+    duck.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    _, token = duck.tool.create_token("x", Role.VIEWER)
+    settings = Settings.model_validate({"http": {"listen": "127.0.0.1:0", "tokens": "on"}})
+    service = make_service(duck.tool, settings, {})
+    service.start()
+    try:
+        server = service._beside[0]
+        assert isinstance(server, HttpServer)
+        port = server.port
+        assert get(port, "/ready") == (200, b'{"status":"ready"}')
+        assert get(port, "/api/v1/tags")[0] == 401
+        assert get(port, "/api/v1/tags", token) == (200, b"[]")
+        assert b"cratedb_retention_policies 0.0" in get(port, "/metrics", token)[1]
+        taken = make_service(duck.tool, Settings.model_validate({"http": {"listen": f"127.0.0.1:{port}"}}), {})
+        with pytest.raises(InvalidInput, match="Address already in use"):
+            taken.start()
+        taken.stop()
+    finally:
+        assert service.stop()
+    with pytest.raises(urllib.error.URLError):
+        get(port, "/health")
+
+
+def test_serve_in_a_process(duckdb_uri: str, tmp_path: Path) -> None:
+    """The command listens where the file says, logs JSON without secrets, and ends by SIGTERM with 0."""
+    with Retention(duckdb_uri, create=True) as retention:
+        retention.setup()
+        _, token = retention.create_token("x", Role.ADMIN)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    file = tmp_path / "c.toml"
+    file.write_text(
+        f'[database]\nuri = "{duckdb_uri}"\n[http]\nlisten = "127.0.0.1:{port}"\ntokens = "on"\n'
+        '[log]\nformat = "json"\nlevel = "info"\n'
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB")}
+    command = argv("--config", str(file), "serve")
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if str(port) in lines[-1]["message"]:
+                break
+        assert get(port, "/api/v1/tags", token) == (200, b"[]")
+        assert get(port, f"/api/v1/policies/{token}")[0] == 401
+        process.send_signal(signal.SIGTERM)
+        lines += [json.loads(line) for line in process.stderr]
+        assert process.wait(30) == 0
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
+    assert any(line["message"] == "stopping" for line in lines)
+    assert token not in str(lines)

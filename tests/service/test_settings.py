@@ -1,0 +1,190 @@
+"""Settings: an option beats the environment, which beats the file, which beats the default; secrets are never shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.service.listening import listening
+from cratedb_retention.service.loading import load, names, variable
+from cratedb_retention.service.settings import SECRETS, HttpSettings, Settings
+from support.command import Command
+
+FILE = """\
+[database]
+uri = "crate://u:hunter2@host:4200/"
+
+[http]
+listen = "0.0.0.0:8080"
+hosts = ["retention.example"]
+burst = 7
+
+[notify]
+webhook_secret = "hunter2"
+held_longer_than = "2d"
+command = ["/bin/notify", "--to=ops"]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration file."""
+    path = tmp_path / "retention.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_each_setting_has_one_value_and_a_source(file: Path) -> None:
+    """For each setting: the option wins over the environment, that over the file, that over the default."""
+    environment = {"CRATEDB_RETENTION_HTTP_BURST": "8", "CRATEDB_RETENTION_HTTP_RATE": "3"}
+    loaded = load(environment, str(file), {"http.burst": 9, "http.rate": None})
+    http = loaded.settings.http
+    assert (http.burst, http.rate, http.listen, http.max_body) == (9, 3.0, "0.0.0.0:8080", 1024 * 1024)
+    assert loaded.sources["http.burst"] == "option"
+    assert loaded.sources["http.rate"] == "environment, CRATEDB_RETENTION_HTTP_RATE"
+    assert loaded.sources["http.listen"] == f"{file}, line 5"
+    assert "http.max_body" not in loaded.sources
+    assert load(environment, str(file)).settings.http.burst == 8
+    assert load({}, str(file)).settings.http.burst == 7
+
+
+VALUES = {"bool": "true", "int": "3000", "float": "7", "Tokens": "on", "LogLevel": "info", "LogFormat": "json"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_setting_can_be_given_everywhere(name: str, tmp_path: Path) -> None:
+    """Whatever can be set can be set by a variable, and by a file."""
+    section, _, key = name.partition(".")
+    field = Settings.model_fields[section].annotation.model_fields["schema_" if key == "schema" else key]  # type: ignore[union-attr]
+    text = VALUES.get(getattr(field.annotation, "__name__", ""), "4" if "float" in str(field.annotation) else "3d")
+    text = "30" if name == "service.workers" else text
+    found = load({variable(name): text}, None)
+    assert found.sources[name] == f"environment, {variable(name)}"
+    path = tmp_path / "c.toml"
+    path.write_text(f"[{section}]\n{key} = {json.dumps(text if 'tuple' not in str(field.annotation) else [text])}\n")
+    assert load({}, str(path)).settings == found.settings
+
+
+def test_places(file: Path, tmp_path: Path) -> None:
+    """An option names the file, else the environment, else it is where such files are."""
+    home = tmp_path / "home"
+    place = home / ".config" / "cratedb-retention" / "config.toml"
+    place.parent.mkdir(parents=True)
+    place.write_text("[http]\nburst = 1\n")
+    assert load({"HOME": str(home)}, None).file == place
+    assert load({"HOME": str(home), "CRATEDB_RETENTION_CONFIG": str(file)}, None).settings.http.burst == 7
+    assert load({"CRATEDB_RETENTION_CONFIG": "nowhere"}, str(file)).file == file
+
+
+def test_secrets_can_come_from_files(file: Path, tmp_path: Path) -> None:
+    """A secret in a file of its own, named by the environment or the file; of the usual order nothing changes."""
+    secret = tmp_path / "secret"
+    secret.write_text("crate://u:fromfile@host:4200/\n")
+    loaded = load({"CRATEDB_URI_FILE": str(secret)}, str(file))
+    assert loaded.settings.database.uri == "crate://u:fromfile@host:4200/"
+    assert loaded.sources["database.uri"] == f"file {secret} (environment, CRATEDB_URI_FILE)"
+    file.write_text(f'[notify]\nwebhook_secret_file = "{secret}"\n')
+    assert load({}, str(file)).settings.notify.webhook_secret == "crate://u:fromfile@host:4200/"
+    file.write_text(f'[notify]\nwebhook_secret = "x"\nwebhook_secret_file = "{secret}"\n')
+    with pytest.raises(InvalidInput, match=r"webhook_secret is given, too\. Give one of them"):
+        load({}, str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[http]\nlisten = \n", "not valid TOML: Invalid value (at line 2, column 10)"),
+        ("[http]\n\nlissten = 'x'\n", "line 3, http.lissten: no setting. Did you mean http.listen?"),
+        ("[htp]\nlisten = 'x'\n", "line 1, htp: no section. Did you mean http?"),
+        ("listen = 'x'\n", "line 1, listen: no section. Sections are"),
+        ("[http]\n# a\nburst = 0\n", "line 3, http.burst: must be greater than or equal to 1"),
+        ("[http]\nhosts = 3\n", "line 2, http.hosts: must be a valid tuple"),
+        ("[log]\nlevel = 'loud'\n", "line 2, log.level: must be 'debug', 'info', 'warning' or 'error'"),
+        ("[notify]\nheld_longer_than = 'soon'\n", "line 2, notify.held_longer_than: duration 'soon'"),
+        ("[notify]\nwebhook_secret_file = '/nowhere'\n", "/nowhere: No such file or directory. Name a file"),
+        ("[database]\nuri = 'x'\n[http]\nuri = 'y'\n", "line 4, http.uri: no setting"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    """What is wrong with a file is told with its name, the line, the setting and what to do."""
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    message = Command(None).refused(2, "--config", str(path), "config")
+    assert str(path) in message
+    assert said in message
+
+
+def test_a_bad_variable_is_one_line() -> None:
+    """A variable that is misspelt, or has a value that is none."""
+    for key, value, said in (
+        ("CRATEDB_RETENTION_HTTP_LISSTEN", "x", "Did you mean CRATEDB_RETENTION_HTTP_LISTEN?"),
+        ("CRATEDB_RETENTION_HTTP_BURST", "x", "environment, CRATEDB_RETENTION_HTTP_BURST, http.burst: must be a valid"),
+        ("CRATEDB_RETENTION_CONFIG", "/nowhere.toml", "/nowhere.toml: No such file"),
+    ):
+        with patch.dict("os.environ", {key: value}):
+            assert said in Command(None).refused(2, "config")
+
+
+def test_config_shows_values_and_masks_secrets(file: Path) -> None:
+    """`config` shows each setting with its source, and no secret in any form."""
+    command = Command(None)
+    for form in ("table", "json", "yaml"):
+        shown = command.ok("--config", str(file), "--log-level=info", "config", "--schema=other", f"--format={form}")
+        assert "hunter2" not in shown
+        assert "0.0.0.0:8080" in shown
+    rows: Any = json.loads(command.ok("--config", str(file), "config", "--schema=other", "--format=json"))
+    found = {row["name"]: (row["value"], row["source"]) for row in rows["settings"]}
+    assert sorted(found) == sorted(names())
+    assert found["database.uri"] == ("crate://u:REDACTED@host:4200/", f"{file}, line 2")
+    assert found["database.schema"] == ("other", "option")
+    assert found["notify.webhook_secret"] == ("********", f"{file}, line 10")
+    assert found["http.max_body"] == (1048576, "default")
+    assert set(found) >= SECRETS
+
+
+def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
+    """A command finds its database by the file, unless a variable or an argument names another one."""
+    file.write_text(f'[database]\nuri = "{duckdb_uri}"\nschema = "mine"\n')
+    assert "created mine.retention_policy" in Command(None).ok("--config", str(file), "setup")
+    assert Command(None).data("--config", str(file), "list-policies")[0]["table_schema"] == "mine"
+    assert "yours.access_token: does not exist" in Command(None, "yours").refused(1, "--config", str(file), "list")
+    assert "theirs.access_token" in Command(None, "yours").refused(1, "--config", str(file), "list", "--schema=theirs")
+    assert "does not exist" in Command("duckdb:///nowhere.duckdb").refused(2, "--config", str(file), "list")
+
+
+@pytest.mark.parametrize(
+    ("settings", "authenticate"),
+    [
+        ({"listen": "127.0.0.1:8080"}, False),
+        ({"listen": "localhost:8080"}, False),
+        ({"listen": "[::1]:8080"}, False),
+        ({"listen": "127.0.0.1:8080", "tokens": "on"}, True),
+        ({"listen": "0.0.0.0:8080"}, True),
+        ({"listen": ":8080"}, True),
+        ({"listen": "10.0.0.1:8080"}, True),
+        ({"listen": "retention.example:8080"}, True),
+        ({"listen": "0.0.0.0:8080", "tokens": "off", "open_to_all": True}, False),
+    ],
+)
+def test_who_needs_a_token(settings: dict[str, Any], authenticate: bool) -> None:
+    """Beyond this machine tokens are needed; without them only if it is said twice. Here, our own names are known."""
+    found = listening(HttpSettings(**settings))
+    assert found is not None
+    assert found.authenticate is authenticate
+    local = found.host in ("127.0.0.1", "localhost", "::1")
+    assert bool(found.hosts) is local
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", ":8080", "host:8080"])
+def test_open_to_all_by_mistake_is_refused(listen: str) -> None:
+    """Tokens off on an address that others reach is refused unless it is said twice."""
+    with pytest.raises(InvalidInput, match="everybody who reaches it could delete data"):
+        listening(HttpSettings(listen=listen, tokens="off"))
+    assert listening(HttpSettings()) is None
+    with pytest.raises(InvalidInput, match="not an address and a port"):
+        listening(HttpSettings(listen="8080"))

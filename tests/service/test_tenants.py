@@ -1,0 +1,329 @@
+"""
+By no call can one tenant see or change what is another's.
+
+The routes are those of the API's own description: a new one without a rule here fails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cratedb_retention.service.http.app import make_app
+from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.narrowing import narrow_plan
+from support.databases import Database
+from support.service import World, make_world, scoped
+
+API = "/api/v1"
+Probe = dict[str, Any]
+# What never was, in place of what is the other's.
+NOBODY = "n0b0dy"
+POLICY = {"strategy": "delete", "retention_period": "7d"}
+
+
+def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
+    """
+    For each route, requests in which a tenant reaches for what is another's, or for everything.
+
+    ``{name}`` in a path is taken from the probe. An empty list: nobody with a limit may call it, see `test_roles`.
+    """
+    schema, ids = world.db.schema, world.ids
+    data = {"table_schema": schema}
+    period = {"start": "2024-01-01", "end": "2024-08-01", "step": "1mo"}
+    theirs: list[dict[str, Any]] = [
+        {**data, "table_name": "globex_metrics"},
+        {**data, "table_name": "*"},
+        {**data, "table_name": "events"},
+        {**data, "table_name": "events", "where": {"tenant": "globex"}},
+        {**data, "table_name": "glob*"},
+        {"table_schema": "*", "table_name": "acme_*"},
+        {"table_schema": world.db.own_schema, "table_name": "retention_policy"},
+    ]
+    chosen = ({"tags": "globex"}, {"tags": "not:acme"}, {"policy": "globex-tables"}, {"policy": "shared"})
+    selections: list[dict[str, Any]] = [{}, *chosen]
+    snapshot = {**POLICY, "strategy": "snapshot", **data, "table_name": "acme_metrics", "tags": ["acme"]}
+    files = [
+        [{**POLICY, **data, "table_name": "acme_x", "tags": ["globex"]}],
+        [{**POLICY, **data, "table_name": "globex_metrics", "tags": ["acme"]}],
+        [{**POLICY, **data, "table_name": "globex_*", "tags": ["globex"], "id": "globex-tables"}],
+        [],
+    ]
+    return {
+        ("GET", "/policies"): [{"params": p} for p in selections],
+        ("POST", "/policies"): [
+            *({"json": {**POLICY, **area, "tags": ["acme"]}} for area in theirs),
+            {"json": {**POLICY, **data, "table_name": "acme_x", "tags": ["globex"]}},
+            {"json": {**POLICY, **data, "table_name": "acme_x", "tags": ["acme", "globex"]}},
+            {"json": {**POLICY, **data, "table_name": "acme_x"}},
+            {"json": {**POLICY, **data, "table_name": "acme_x", "tags": ["acme"], "id": "globex-tables"}},
+            {"json": {**snapshot, "target_repository_name": "/tmp/globex"}},
+        ],
+        ("GET", "/policies/{policy_id}"): [{"policy_id": "globex-tables"}, {"policy_id": "shared"}],
+        ("PATCH", "/policies/{policy_id}"): [
+            {"policy_id": "globex-tables", "json": {"enabled": False}, "headers": {"If-Match": "*"}},
+            {"policy_id": "shared", "json": {"tags": ["acme"]}, "headers": {"If-Match": '"1"'}},
+            {"policy_id": "acme-tables", "json": {"tags": ["globex"]}, "headers": {"If-Match": "*"}},
+            {"policy_id": "acme-tables", "json": {"tags": None}, "headers": {"If-Match": "*"}},
+            {"policy_id": "acme-tables", "json": {"table_name": "*"}, "headers": {"If-Match": "*"}},
+            {"policy_id": "acme-events", "json": {"where": None}, "headers": {"If-Match": "*"}},
+            {"policy_id": "acme-events", "json": {"where": {"tenant": "globex"}}, "headers": {"If-Match": "*"}},
+            {"policy_id": "acme-tables", "json": {"id": "globex-tables"}, "headers": {"If-Match": "*"}},
+        ],
+        ("DELETE", "/policies/{policy_id}"): [
+            {"policy_id": "globex-tables", "headers": {"If-Match": "*"}},
+            {"policy_id": "shared", "headers": {"If-Match": "*"}},
+        ],
+        ("GET", "/tags"): [{}],
+        ("GET", "/policy-file"): [{"params": p} for p in selections],
+        ("POST", "/policy-file"): [
+            {
+                "content": json.dumps({"policies": file}),
+                "headers": {"Content-Type": "application/yaml"},
+                "params": {"prune": True, "tags": "globex"},
+            }
+            for file in files
+        ],
+        ("GET", "/plan"): [{"params": {**p, "sql": True}} for p in selections],
+        ("GET", "/status"): [{"params": p} for p in selections],
+        ("POST", "/runs"): [{"json": {"tags": ["globex"]}}, {"json": {"policy": "globex-tables"}}, {"json": {}}],
+        ("GET", "/runs"): [{}],
+        ("GET", "/runs/{run_id}"): [{"run_id": ids["globex-run"]}],
+        ("POST", "/runs/{run_id}/cancel"): [{"run_id": ids["globex-run"]}],
+        ("GET", "/journal"): [
+            {"params": {"limit": 1000}},
+            {"params": {"tags": "globex"}},
+            {"params": {"tags": "not:acme"}},
+            {"params": {"table_name": "globex_metrics"}},
+            {"params": {"policy_id": "globex"}},
+            {"params": {"run_id": ids["globex-run"]}},
+            {"params": {"event": "run-finished"}},
+            {"params": {"event": "token-created"}},
+            {"params": {"event": "hold-placed"}},
+        ],
+        ("GET", "/holds"): [{}],
+        ("POST", "/holds"): [
+            *({"json": area} for area in theirs),
+            # What can't be worked out would hold all of the table.
+            {"json": {**data, "table_name": "events", "where": {"tenant": "acme", "nothing": 1}}},
+        ],
+        ("DELETE", "/holds/{hold_id}"): [
+            {"hold_id": ids["globex-hold"]},
+            {"hold_id": ids["globex-events-hold"]},
+            {"hold_id": ids["acme-hold"]},
+        ],
+        ("GET", "/snapshots"): [{}, {"params": {"table_name": "globex*"}}],
+        ("GET", "/fetch"): [
+            *({"params": {**period, **area, "where": "tenant=globex"}} for area in theirs),
+            {"params": {**period, **data, "table_name": "events", "by": "tenant"}},
+            {"params": {**period, **data, "table_name": "events", "where": ["tenant=globex"], "format": "csv"}},
+        ],
+        ("GET", "/tokens"): [],
+        ("POST", "/tokens"): [],
+        ("DELETE", "/tokens/{token_id}"): [],
+        ("GET", "/health"): [{}],
+        ("GET", "/ready"): [{}],
+        ("GET", "/metrics"): [{}],
+    }
+
+
+def routes(world: World) -> Iterator[tuple[str, str]]:
+    """All routes of the description."""
+    for path, methods in world.client.get(f"{API}/openapi.json").json()["paths"].items():
+        for method in methods:
+            yield method.upper(), path.removeprefix(API)
+
+
+def send(world: World, token: str, method: str, path: str, probe: Probe) -> Any:
+    """Send a probe."""
+    address = f"{'' if path in ('/health', '/ready', '/metrics') else API}{path}"
+    more = {key: value for key, value in probe.items() if f"{{{key}}}" not in path}
+    for key in set(probe) - set(more):
+        address = address.replace(f"{{{key}}}", str(probe[key]))
+    return world.ask(token, method, address, **more)
+
+
+# What belongs to globex, as far as the toolkit's tables hold it.
+KEPT = ("retention_policy", "retention_hold", "retention_snapshot", "access_token")
+
+
+def of_globex(world: World) -> dict[str, list[str]]:
+    """All rows about globex, and about the whole, in the toolkit's tables, and the data."""
+    found = {name: [row for row in world.rows(name) if "globex" in row or "shared" in row] for name in KEPT}
+    data = {"globex_metrics": "TRUE", "events": "tenant = 'globex'"}
+    return {**found, **{name: world.db.left(name, where) for name, where in data.items()}}
+
+
+def leaks(world: World, said: str, text: str) -> bool:
+    """Whether an answer tells of globex: what the request said itself does not count, nor acme's own choice of tags."""
+    text = text.replace("acme+globex", "")
+    names = [name for name in ("globex-hold", "globex-events-hold", "globex-run") if world.ids[name] not in said]
+    secrets = [world.ids[name][:length] for name in names for length in (36, 8)]
+    words = re.findall(r"[\w/*-]*globex[\w*-]*", text)
+    return any(word not in said for word in words) or any(secret in text for secret in secrets)
+
+
+REFUSED = (403, 404, 409, 422)
+
+
+def must_be_refused(method: str, path: str) -> bool:
+    """Whether a probe asks for nothing that is acme's; what lists and runs things does so with what is acme's."""
+    return path == "/fetch" or (method != "GET" and path not in ("/runs", "/policy-file"))
+
+
+def check(world: World, most: int = 100) -> int:
+    """
+    Send the probes as acme's editor; how many there were.
+
+    :param most: At most so many for each route, the last ones.
+    """
+    wanted = probes(world)
+    assert sorted(routes(world)) == sorted(wanted), "a route without a rule"
+    before, count = of_globex(world), 0
+    assert all(before.values())
+    for (method, path), requests in wanted.items():
+        for probe in requests[-most:]:
+            answer = send(world, "acme-editor", method, path, probe)
+            world.wait()
+            count += 1
+            assert answer.status_code < 500, (method, path, probe, answer.text)
+            assert not leaks(world, json.dumps(probe), answer.text), (method, path, probe, answer.text)
+            assert not must_be_refused(method, path) or answer.status_code in REFUSED, (path, probe, answer.text)
+            if method != "GET" and most > 2:
+                assert of_globex(world) == before, (method, path, probe, answer.text)
+    assert of_globex(world) == before
+    return count
+
+
+def test_nothing_of_another_tenant_is_seen_or_changed(world: World) -> None:
+    """Every route, with every way to reach for what is globex's: acme gets, learns and changes nothing of it."""
+    assert check(world) > 70
+
+
+def test_the_same_on_cratedb(crate: Database) -> None:
+    """On CrateDB, where journal and holds are looked up by another dialect, two of the ways for each route."""
+    with make_world(crate) as world:
+        assert check(world, 2) > 35
+
+
+def test_the_search_finds_what_leaks(world: World) -> None:
+    """The same requests with an admin's token show and change what is globex's, so that the test above would fail."""
+    world.tokens["acme-editor"] = world.tokens["admin"]
+    with pytest.raises(AssertionError):
+        check(world)
+    shown = 0
+    for (method, path), requests in probes(world).items():
+        if method == "GET":
+            shown += any(leaks(world, str(probe), send(world, "admin", method, path, probe).text) for probe in requests)
+    assert shown >= 9
+
+
+NAMED = (
+    ("GET", "/policies/{id}", "globex-tables"),
+    ("DELETE", "/policies/{id}", "globex-tables"),
+    ("PATCH", "/policies/{id}", "globex-tables"),
+    ("GET", "/runs/{id}", "globex-run"),
+    ("POST", "/runs/{id}/cancel", "globex-run"),
+    ("DELETE", "/holds/{id}", "globex-hold"),
+)
+
+
+def test_what_is_not_seen_does_not_exist(world: World) -> None:
+    """The answer about what is another's is the one about what never was."""
+    for method, path, real in NAMED:
+        more: Probe = {"headers": {"If-Match": "*"}, **({"json": {}} if method == "PATCH" else {})}
+        name = world.ids.get(real, real)
+        theirs = send(world, "acme-editor", method, path, {"id": name, **more})
+        never = send(world, "acme-editor", method, path, {"id": NOBODY, **more})
+        assert theirs.status_code == never.status_code == 404
+        assert theirs.text.replace(name, NOBODY) == never.text
+    new = {**POLICY, "table_schema": world.db.schema, "table_name": "acme_x", "tags": ["acme"]}
+    taken, free = (
+        world.ask("acme-editor", "POST", f"{API}/policies", json={**new, "id": name})
+        for name in ("globex-tables", NOBODY)
+    )
+    assert taken.status_code == free.status_code == 403
+    assert taken.text.replace("globex-tables", NOBODY) == free.text
+
+
+def test_a_tenant_has_what_is_its_own(world: World) -> None:
+    """Within its limit a token does everything: the limit keeps nothing from acme that is acme's."""
+    assert [p["id"] for p in world.get("acme-viewer", f"{API}/policies")["policies"]] == [
+        "acme-tables",
+        "acme-archive",
+        "acme-events",
+    ]
+    assert world.get("acme-viewer", f"{API}/tags") == ["acme"]
+    assert [hold["id"] for hold in world.get("acme-viewer", f"{API}/holds")] == [world.ids["acme-hold"]]
+    assert {row["table"] for row in world.get("acme-viewer", f"{API}/snapshots")} == {f"{world.db.schema}.acme_metrics"}
+    period = {"start": "2024-01-01", "end": "2024-08-01", "step": "1mo", "table_schema": world.db.schema}
+    mine = world.get("acme-viewer", f"{API}/fetch", params={**period, "table_name": "events", "where": "tenant=acme"})
+    assert len(mine) == 5
+    events = {row["event"] for row in world.get("acme-viewer", f"{API}/journal", params={"limit": 1000})}
+    assert {"policy-created", "run-started", "run-finished", "step-finished", "held"} <= events
+    place = {"table_schema": world.db.schema, "table_name": "events", "where": {"tenant": "acme"}}
+    placed = world.ask("acme-operator", "POST", f"{API}/holds", json=place)
+    assert placed.status_code == 201, placed.text
+    assert len(world.get("acme-viewer", f"{API}/holds")) == 2
+    assert world.get("globex-viewer", f"{API}/holds") != world.get("acme-viewer", f"{API}/holds")
+    assert world.ask("acme-editor", "DELETE", f"{API}/holds/{placed.json()['id']}").status_code == 200
+    # What somebody without the limit placed is seen, and stays.
+    kept = world.ask("acme-editor", "DELETE", f"{API}/holds/{world.ids['acme-hold']}")
+    assert (kept.status_code, "without the limit" in kept.text) == (403, True)
+    assert len(world.get("acme-viewer", f"{API}/holds")) == 1
+
+
+def test_a_plan_is_narrowed_twice(world: World) -> None:
+    """Of a plan of everything, what is acme's is left: no task, no hold of others, nor of rows that are no policy."""
+    world.db.time.set("2024-12-02T00:00:00+00:00")
+    prepared = world.db.tool.prepare()
+    others = [task for task in prepared.plan.tasks if task.policy_id == "globex-archive"]
+    tidying = [replace(task, policy_id=None) for task in others]
+    whole = replace(prepared, plan=replace(prepared.plan, tasks=(*prepared.plan.tasks, *tidying), warnings=("globex",)))
+    narrowed = narrow_plan(whole, scoped(world, "acme").realm, []).plan
+    assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
+    assert {hold.policy_id for hold in narrowed.holds} <= {"acme-archive", "acme-tables", "acme-events"}
+    assert "globex" not in str(narrowed)
+    assert "globex-bad" in {hold.policy_id for hold in whole.plan.holds}
+    mine = [replace(task, policy_id=None) for task in narrowed.tasks]
+    tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(world, "acme").realm, [])
+    assert len(tidied.plan.tasks) == len(mine)
+
+
+def test_a_run_of_a_tenant_is_about_its_own(world: World) -> None:
+    """A run of acme does what is due for acme, and nothing else; its plan said so before."""
+    world.db.time.set("2024-10-02T00:00:00+00:00")
+    plan = world.get("acme-operator", f"{API}/plan")
+    assert {task["policy_id"] for task in plan["tasks"]} == {"acme-archive"}
+    before = of_globex(world)
+    run = world.run("acme-operator")
+    assert (run["state"], run["steps_done"]) == ("done", sum(len(task["steps"]) for task in plan["tasks"]))
+    assert world.db.left("acme_metrics") == ["2024-03-10"]
+    assert of_globex(world) == before
+    steps = world.db.journal(event="step-finished", run_id=run["run_id"])
+    assert {row["policy_id"] for row in steps} == {"acme-archive"}
+
+
+def test_a_policy_that_moves_takes_nothing_with_it(world: World) -> None:
+    """An admin gives a policy of globex to acme: who had it before, and what it was, stays unseen."""
+    change = {"tags": ["acme"], "description": "moved"}
+    moved = world.ask("admin", "PATCH", f"{API}/policies/globex-events", json=change, headers={"If-Match": "*"})
+    assert moved.status_code == 200
+    row = world.get("acme-viewer", f"{API}/journal", params={"event": "policy-changed"})[0]
+    assert "before" not in row
+    assert json.loads(row["after"])["description"] == "moved"
+    assert world.get("globex-viewer", f"{API}/journal", params={"event": "policy-changed"}) == []
+
+
+def test_description_needs_no_database(duck: Database) -> None:
+    """The description can be made from the application alone, and names a token as what is needed."""
+    description = make_app(Context(duck.retention())).openapi()
+    assert description["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    for path, methods in description["paths"].items():
+        for method, about in methods.items():
+            assert bool(about.get("security")) is path.startswith(API) or path == "/metrics", (method, path)

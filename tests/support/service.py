@@ -1,0 +1,139 @@
+"""
+Two tenants, acme and globex, who share a database and a table: policies, holds, runs, archives and tokens of both, and
+the HTTP API on top.
+
+All that is of globex alone has ``globex`` in it, names, reasons and values, so that a test can look for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from cratedb_retention.clock import Actor
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.service.http.app import make_app
+from cratedb_retention.service.http.context import Context, Limits
+from cratedb_retention.service.metrics import make_metrics
+from cratedb_retention.service.runs import StoredRuns
+from cratedb_retention.service.scoped import Scoped
+from support.databases import MONTH, NUMBER, TIME, Database
+
+MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20", "2024-07-01")
+ROLES = ("viewer", "operator", "editor")
+
+
+@dataclass
+class World:
+    """
+    The database and its HTTP API.
+
+    :param tokens: The text of tokens by name: ``admin``, ``acme-viewer``, ``globex-editor``, ...
+    """
+
+    db: Database
+    context: Context
+    client: TestClient
+    tokens: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, token: str | None, method: str, path: str, **more: Any) -> Any:
+        """Send a request with a token by its name; None: without one."""
+        headers = dict(more.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {self.tokens[token]}"
+        return self.client.request(method, path, headers=headers, **more)
+
+    def get(self, token: str | None, path: str, **more: Any) -> Any:
+        """The JSON of an answer that is fine."""
+        answer = self.ask(token, "GET", path, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def run(self, token: str, **wanted: Any) -> Any:
+        """Start a run, wait for its end, and tell how it was."""
+        started = self.ask(token, "POST", "/api/v1/runs", json=wanted)
+        assert started.status_code == 202, started.text
+        self.wait()
+        return self.get(token, started.headers["Location"])
+
+    def wait(self) -> None:
+        """Until no run is going on."""
+        runs = self.context.runs
+        assert isinstance(runs, StoredRuns)
+        runs.wait()
+
+    def rows(self, table: str) -> list[Any]:
+        """All rows of one of the toolkit's tables."""
+        self.db.refresh(table, self.db.own_schema)
+        return sorted(map(str, self.db.rows(f"SELECT * FROM {self.db.q(table, self.db.own_schema)}")))
+
+    def token(self, name: str, role: Role, *limit: str) -> None:
+        """Make a token."""
+        self.tokens[name] = self.db.tool.create_token(name, role, parse_tag_filter(limit))[1]
+
+
+@contextmanager
+def make_world(db: Database, **more: Any) -> Iterator[World]:
+    """Two tenants and their HTTP API."""
+    fill(db)
+    runs = StoredRuns()
+    limits = Limits(rate=1000, burst=100_000)
+    context = Context(db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
+    with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
+        world = World(db, context, client)
+        add_tenants(world)
+        yield world
+    runs.close()
+
+
+def fill(db: Database) -> None:
+    """A table for each tenant, partitioned by month, and one that both share, which is rolled up."""
+    for tenant in ("acme", "globex"):
+        db.create(f"{tenant}_metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(f"{tenant}_metrics", MONTHS)
+    columns = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "value": NUMBER, "month": MONTH}
+    db.create("events", columns, by=["month", "tenant"])
+    for tenant in ("acme", "globex"):
+        db.fill("events", MONTHS, tenant=tenant, value=1.0)
+
+
+def add_tenants(world: World) -> None:
+    """Policies, holds, a run of everything, and tokens of all roles."""
+    db = world.db
+    for tenant in ("acme", "globex"):
+        more = {"tags": [tenant]}
+        db.policy("delete", f"{tenant}_*", "90d", id=f"{tenant}-tables", **more)
+        db.policy("snapshot", f"{tenant}_metrics", "60d", id=f"{tenant}-archive", **more)
+        db.policy("delete", "events", "forever", id=f"{tenant}-events", where={"tenant": tenant}, **more)
+        for role in ROLES:
+            world.token(f"{tenant}-{role}", Role(role), tenant)
+    stored = db.q("retention_policy", db.own_schema)
+    damaged = "'delete', 'globex_x', 'soon', ['globex'], 'globex-bad', 1"
+    db.sql(f"INSERT INTO {stored} (strategy, table_name, retention_period, tags, id, version) VALUES ({damaged})")
+    db.refresh("retention_policy", db.own_schema)
+    db.policy("downsample", "events", "30d", id="shared", levels="1d:forever", dimensions="tenant", exclude="n")
+    world.token("admin", Role.ADMIN)
+    world.token("viewer", Role.VIEWER)
+    tool = db.tool
+    for tenant in ("acme", "globex"):
+        first, last = map(parse_instant, ("2024-03-01", "2024-04-01"))
+        hold = tool.hold(f"{tenant}_metrics", db.schema, reason=f"case {tenant}", start=first, end=last)
+        world.ids[f"{tenant}-hold"] = hold.id
+    whole = tool.hold("events", db.schema, reason="case of globex against all", where={"tenant": "globex"})
+    world.ids["globex-events-hold"] = whole.id
+    tool.run()
+    for tenant in ("acme", "globex"):
+        world.ids[f"{tenant}-run"] = world.run(f"{tenant}-operator")["run_id"]
+
+
+def scoped(world: World, tenant: str) -> Scoped:
+    """The toolkit as a tenant's editor has it, without HTTP."""
+    access = Access(Role.EDITOR, "editor", parse_tag_filter([tenant]))
+    return Scoped(world.db.tool.acting_as(Actor("editor", "host")), access)
