@@ -35,7 +35,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
 
         write_data([*map(policy_data, found), *(row.to_dict() for row in damaged)], form)
     elif found or damaged:
-        columns = ("id", "strategy", "table", "retention", "destination", "tags", "enabled", "version")
+        columns = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
         write_table(columns, [*map(_row, found), *map(_damaged_row, damaged)], right=("version",))
         for row in damaged:
             say(f"policy {short(row.id)} is damaged: {row.reason}")
@@ -51,6 +51,7 @@ def _row(item: StoredPolicy) -> tuple[object, ...]:
         policy.target,
         policy.retention_period,
         _destination(item),
+        policy.schedule,
         ", ".join(policy.tags),
         policy.enabled,
         item.version,
@@ -59,7 +60,7 @@ def _row(item: StoredPolicy) -> tuple[object, ...]:
 
 def _damaged_row(damaged: Damaged) -> tuple[object, ...]:
     row = damaged.row
-    said = (row["strategy"], damaged.target.removeprefix("."), row["retention_period"], None, None)
+    said = (row["strategy"], damaged.target.removeprefix("."), row["retention_period"], None, None, None)
     return (short(damaged.id), *said, "damaged", row["version"])
 
 

@@ -162,7 +162,8 @@ def _read(path: Path, thing: str) -> str:
     except UnicodeDecodeError:
         raise InvalidInput(thing, "not UTF-8 text") from None
     except OSError as error:
-        raise InvalidInput(thing, f"{path}: {error.strerror or error}", "name a file that can be read") from None
+        named = thing if str(path) in thing else f"{thing}, file {path}"
+        raise InvalidInput(named, error.strerror or str(error), "name a file that can be read") from None
 
 
 def _validate(given: Mapping[str, Given]) -> Settings:

@@ -130,6 +130,10 @@ def _invalid(request: Request, error: Exception) -> Response:
     first = _first(error)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     reason = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "missing":
+        if where == "body":
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput("body", "missing", "send JSON, at least {}"))
+        reason = "missing"
     name = "attribute" if first["loc"][0] == "body" else "parameter"
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput(f"{name} {where}", reason))
 
