@@ -30,7 +30,7 @@ class Guard:
         policy_id = task.policy_id
         version, holds = self._store.read_together(
             lambda: None if policy_id is None else self._store.policies.version_of(policy_id),
-            # Not refreshed: whoever places a hold by the toolkit makes it visible himself.
+            # Not refreshed: whoever places a hold by the toolkit makes it visible as well.
             lambda: self._store.holds.active(refresh=False),
         )
         if policy_id is not None and version != self._prepared.versions.get(policy_id):

@@ -71,9 +71,9 @@ class Access:
     """
     Somebody who asks.
 
-    :param actor: How the journal names him.
+    :param actor: How the journal names them.
     :param limit: Only policies with these tags; empty: everything.
-    :param actors: How the journal names all who have the same limit: what they did is his to see.
+    :param actors: How the journal names all who have the same limit: what they did is theirs to see.
     """
 
     role: Role
@@ -83,7 +83,7 @@ class Access:
 
     @property
     def limited(self) -> bool:
-        """Whether there is anything that he must not see."""
+        """Whether there is anything that they must not see."""
         return bool(self.limit)
 
     def require(self, needed: Role) -> None:
@@ -96,7 +96,7 @@ class Access:
             raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
 
     def sees(self, tags: Iterable[str]) -> bool:
-        """Whether a policy with these tags is his to see."""
+        """Whether a policy with these tags is theirs to see."""
         return self.limit.fits(tags)
 
 
@@ -105,7 +105,7 @@ class Realm:
     """
     What somebody with a limit can refer to.
 
-    :param policies: The policies that he sees.
+    :param policies: The policies that they see.
     :param default_schema: What an empty schema means.
     :param own_schema: Of the toolkit's tables, which are nobody's.
     :param foreign_tags: Tags by which others are limited.
@@ -118,18 +118,18 @@ class Realm:
     foreign_tags: frozenset[str] = frozenset()
 
     def covering(self, area: Area) -> Area | None:
-        """The area of one of his policies that another area lies within."""
+        """The area of one of their policies that another area lies within."""
         if area.schema.casefold() == self.own_schema.casefold():
             return None
         return covering(area, (area_of(policy, self.default_schema) for policy in self.policies))
 
     def covers(self, area: Area) -> bool:
-        """Whether an area is his: he has no limit, or one of his policies covers it."""
+        """Whether an area is theirs: they have no limit, or one of their policies covers it."""
         return not self.access.limited or self.covering(area) is not None
 
     def require(self, area: Area) -> None:
         """
-        Make sure that an area is his.
+        Make sure that an area is theirs.
 
         :raises Forbidden: if not.
         """
@@ -142,9 +142,9 @@ class Realm:
 
     def check_policy(self, policy: Policy) -> None:
         """
-        Make sure that he may store a policy as it is.
+        Make sure that they may store a policy as it is.
 
-        :raises Forbidden: if it would lack his tags, have those of others, or mean data or a repository not his.
+        :raises Forbidden: if it would lack their tags, have those of others, or mean data or a repository not theirs.
         """
         if not self.access.limited:
             return
@@ -164,9 +164,9 @@ class Realm:
 
     def said(self, text: str | None, holds: Iterable[str] = ()) -> str | None:
         """
-        A reason or error without what others do: if it tells of a policy or hold that is not his, all of it goes.
+        A reason or error without what others do: if it tells of a policy or hold that is not theirs, all of it goes.
 
-        :param holds: How reasons name the holds that he sees.
+        :param holds: How reasons name the holds that they see.
         """
         if not text or not self.access.limited:
             return text
@@ -180,7 +180,7 @@ class Realm:
 
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
     """
-    Whether a row of the journal is his to see: those of policies with his tags, and what he and his like did.
+    Whether a row of the journal is theirs to see: those of policies with their tags, and what they and their like did.
 
     Rows about tokens are for admins.
     """
@@ -192,7 +192,7 @@ def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
 
 
 def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
-    """A row of the journal as he may see it: a policy that came from elsewhere came from nowhere."""
+    """A row of the journal as they may see it: a policy that came from elsewhere came from nowhere."""
     found = dict(row)
     if realm.access.limited:
         for column in ("before", "after"):

@@ -1,7 +1,7 @@
 """
-What of a plan is somebody's: the parts about his policies, without what the reasons tell of others.
+What of a plan is somebody's: the parts about their policies, without what the reasons tell of others.
 
-A run of his does just these tasks, so that a plan still is what a run does (law 10).
+A run of theirs does just these tasks, so that a plan still is what a run does (law 10).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from cratedb_retention.model.plan import Hold, Task
 
 def narrow_plan(prepared: Prepared, realm: Realm, holds: Sequence[str]) -> Prepared:
     """
-    The part of a plan that is about somebody's policies, or tidies up his tables.
+    The part of a plan that is about somebody's policies, or tidies up their tables.
 
     Warnings are about tables as a whole, which may be shared, so that they are left out.
 
-    :param holds: How reasons name the holds that he sees.
+    :param holds: How reasons name the holds that they see.
     """
     mine = {policy.id for policy in realm.policies}
     plan = prepared.plan
     narrowed = replace(
         plan,
-        tasks=tuple(_task(task, realm, holds) for task in plan.tasks if _is_his(task, realm, mine)),
+        tasks=tuple(_task(task, realm, holds) for task in plan.tasks if _is_theirs(task, realm, mine)),
         holds=tuple(_hold(hold, realm, holds) for hold in plan.holds if hold.policy_id in mine),
         kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
         warnings=(),
@@ -41,7 +41,7 @@ def narrow_lines(lines: Sequence[Line]) -> list[Line]:
     return [replace(line, rows=None, size=None) if line.policy.where else line for line in lines]
 
 
-def _is_his(task: Task, realm: Realm, mine: set[str | None]) -> bool:
+def _is_theirs(task: Task, realm: Realm, mine: set[str | None]) -> bool:
     if task.policy_id is None:
         return realm.covers(make_area(task.table.schema, task.table.name, {}, realm.default_schema))
     return task.policy_id in mine

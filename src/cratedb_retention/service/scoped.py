@@ -1,8 +1,8 @@
 """
-Everything that somebody with an access token can do: the class ``Retention`` as far as his role and his limit let him.
+Everything that somebody with an access token can do: the class ``Retention`` as far as their role and limit let them.
 
-The HTTP API reaches the toolkit through this class only, so that each rule stands in one place. What is not his to see
-does not exist: the answer is the same as for a name that was never given.
+The HTTP API reaches the toolkit through this class only, so that each rule stands in one place. What is not theirs to
+see does not exist: the answer is the same as for a name that was never given.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Scoped:
 
     @cached_property
     def realm(self) -> Realm:
-        """What he can refer to."""
+        """What they can refer to."""
         wanted = {tag for token in self._tokens for group in token.limit.any_of for tag in group.wanted}
         mine = {tag for group in self.access.limit.any_of for tag in group.wanted}
         return Realm(
@@ -89,7 +89,7 @@ class Scoped:
     # Policies
 
     def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """The policies that he sees and chooses, and the rows that are none."""
+        """The policies that they see and choose, and the rows that are none."""
         stored, damaged = self._stored
         return (
             [item for item in stored if selection.fits(item.policy)],
@@ -100,7 +100,7 @@ class Scoped:
         """
         A policy by its whole identifier.
 
-        :raises NotFound: if he sees none.
+        :raises NotFound: if they see none.
         """
         found = next((item for item in self._stored[0] if item.policy.id == identifier), None)
         if found is None:
@@ -111,7 +111,7 @@ class Scoped:
         """
         Store a new policy.
 
-        :raises Forbidden: if its tags, data or repository are not his, or he chooses its identifier.
+        :raises Forbidden: if its tags, data or repository are not theirs, or they choose its identifier.
         :raises Conflict: if there is such a policy.
         """
         self.access.require(Role.EDITOR)
@@ -129,8 +129,8 @@ class Scoped:
         Change attributes of a policy.
 
         :param version: The version that the change is based on; None: the present one.
-        :raises NotFound: if he sees none.
-        :raises Forbidden: if what it would become is not his.
+        :raises NotFound: if they see none.
+        :raises Forbidden: if what it would become is not theirs.
         :raises Conflict: if somebody else changed it since.
         """
         self.access.require(Role.EDITOR)
@@ -148,7 +148,7 @@ class Scoped:
         """
         Delete a policy, or a row that is none.
 
-        :raises NotFound: if he sees none.
+        :raises NotFound: if they see none.
         :raises Conflict: if somebody else changed it since.
         """
         self.access.require(Role.EDITOR)
@@ -158,10 +158,10 @@ class Scoped:
 
     def apply(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool) -> list[Change]:
         """
-        Make the policies that he sees what a file says.
+        Make the policies that they see what a file says.
 
         :param tags: Only policies with these tags are pruned.
-        :raises Forbidden: if a policy of the file is not his.
+        :raises Forbidden: if a policy of the file is not theirs.
         """
         self.access.require(Role.EDITOR)
         changes = find_changes(wanted, self._stored[0], prune, tags & self.access.limit)
@@ -189,9 +189,9 @@ class Scoped:
 
     def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
         """
-        What a run would do, as far as it is his.
+        What a run would do, as far as it is theirs.
 
-        :raises NotFound: if the chosen policy is none that he sees.
+        :raises NotFound: if the chosen policy is none that they see.
         """
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
@@ -219,7 +219,7 @@ class Scoped:
     # Holds
 
     def holds(self) -> list[LegalHold]:
-        """The holds in force on his data."""
+        """The holds in force on their data."""
         found = self.retention.store.holds.active()
         return [hold for hold in found if self.realm.covers(self._area_of(hold))]
 
@@ -235,7 +235,7 @@ class Scoped:
         """
         Keep data.
 
-        :raises Forbidden: if it is not his.
+        :raises Forbidden: if it is not theirs.
         """
         self.access.require(Role.OPERATOR)
         area = make_area(table_schema, table_name, where, self._default_schema)
@@ -248,8 +248,8 @@ class Scoped:
         """
         End a hold, by its whole identifier.
 
-        :raises NotFound: if he sees none.
-        :raises Forbidden: if it was placed by somebody without his limit.
+        :raises NotFound: if they see none.
+        :raises Forbidden: if it was placed by somebody without their limit.
         """
         self.access.require(Role.OPERATOR)
         found = next((hold for hold in self.holds() if hold.id == identifier), None)
@@ -283,7 +283,7 @@ class Scoped:
     # Snapshots and rollups
 
     def snapshots(self, request: RestoreRequest) -> list[tuple[SnapshotRecord, SnapshotState | None]]:
-        """What was archived of his, with what the repositories say about it."""
+        """What was archived of theirs, with what the repositories say about it."""
         records = self.retention.snapshots(request)
         mine = [r for r in records if self.access.sees(r.tags)]
         states = self.retention.snapshot_states(mine)
@@ -293,13 +293,13 @@ class Scoped:
         """
         Read a table together with its rollups.
 
-        :raises Forbidden: if none of his policies covers what is asked.
+        :raises Forbidden: if none of their policies covers what is asked.
         """
         self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
         return self.retention.fetch(request)
 
     def tags(self) -> list[str]:
-        """All tags of the policies that he sees."""
+        """All tags of the policies that they see."""
         return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
 
     def tokens(self) -> Iterable[AccessToken]:

@@ -57,7 +57,7 @@ def _find(request: Request, who: Scoped, run_id: str) -> RunState:
 
 
 def _sees(who: Scoped, state: RunState) -> bool:
-    """A run of somebody without a limit is about everything; those of his like are about what is his."""
+    """A run of somebody without a limit is about everything; those of their like are about what is theirs."""
     return not who.access.limited or state.actor in who.realm.access.actors
 
 

@@ -1,5 +1,5 @@
 """
-Who asks, and whether his role is enough: each route says which role it needs, and gets the toolkit for that caller.
+Who asks, and whether their role is enough: each route says which role it needs, and gets the toolkit for that caller.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def context_of(request: Request) -> Context:
 
 
 def allowed(needed: Role) -> Callable[..., Scoped]:
-    """A dependency: the toolkit for whoever asks, if he has the role."""
+    """A dependency: the toolkit for whoever asks, if they have the role."""
 
     def scoped(request: Request, credentials: _Credentials) -> Scoped:
         context = context_of(request)
@@ -47,7 +47,7 @@ def allowed(needed: Role) -> Callable[..., Scoped]:
 
 
 def _access(request: Request, context: Context, text: str, address: str) -> Access:
-    """Who that is. Who has no token that is worth anything can't try many: his address is slowed down."""
+    """Who that is. Who has no token that is worth anything can't try many: their address is slowed down."""
     buckets: Buckets = request.app.state.buckets
     if not context.authenticate:
         _slow_down(buckets.take(address))
