@@ -31,12 +31,28 @@ class Taken:
 
     :param won: Those that are held now.
     :param over: Of these, as they were: those of somebody who let them expire.
-    :param refused: Those that somebody else holds.
+    :param refused: Those that somebody else holds, or held since they were read.
+    :param aside: Of those that are held, policies that are not run: nobody else must run them meanwhile.
     """
 
     won: Mapping[str, Lease] = field(default_factory=dict)
     over: Mapping[str, Lease] = field(default_factory=dict)
     refused: Mapping[str, Lease] = field(default_factory=dict)
+    aside: frozenset[str] = frozenset()
+
+    @property
+    def run(self) -> list[str]:
+        """The policies that are run."""
+        return [policy for policy in self.won if policy not in self.aside]
+
+    def plus(self, more: Taken, aside: frozenset[str]) -> Taken:
+        """
+        Together with others.
+
+        :param aside: Of these, policies that are not run.
+        """
+        refused = {**self.refused, **more.refused}
+        return Taken({**self.won, **more.won}, {**self.over, **more.over}, refused, self.aside | aside)
 
 
 class LeaseHolder:
@@ -74,25 +90,30 @@ class LeaseHolder:
         Take leases, in two statements, however many they are.
 
         :param slots: The policies, each with the slot of its schedule; None: by hand.
-        :param known: The leases, if they were read already.
+        :param known: The leases, if they were read already. One that somebody held since is refused, so that what was
+            read together with them, such as a plan's foundation, is not older than what others did under them.
         """
         if not slots:
             return Taken()
         with self._lock:
-            asked = self._clock.uptime()
             known = known or self._store.read(slots)
+            # The database's clock may be a little behind, never ahead; so we give up before anybody else can have it.
+            began = self._clock.uptime()
+            moment = known.now + dt.timedelta(seconds=began - known.asked)
             found = {policy: known.of(policy) for policy in slots}
             # After an answer was lost, some are ours already.
             ours = {p: lease for p, lease in found.items() if lease.holder == self.holder}
             free = {p: lease for p, lease in found.items() if p not in ours and lease.is_free(known.now)}
-            won = self._store.change((lease, self._values(lease, slots[p], known.now)) for p, lease in free.items())
+            won = self._store.change((lease, self._values(lease, slots[p], moment)) for p, lease in free.items())
             if len(won) < len(free):
                 found.update(self._store.read(slots).by_policy)
+                # Ours after all: the answer to an earlier try was lost.
+                won.update({p: lease for p, lease in found.items() if p in free and lease.holder == self.holder})
             over = {p: free[p] for p in won if free[p].holder is not None}
             won = {**ours, **won}
+            # Those that are ours already count from when they were asked for.
+            self._confirmed = min(self._confirmed, began) if ours or self._held else began
             self._held.update(won)
-            # Those that are ours already count from the try whose answer was lost.
-            self._confirmed = self._confirmed if ours else asked
             return Taken(won, over, {p: lease for p, lease in found.items() if p not in won})
 
     def _values(self, lease: Lease, slot: dt.datetime | None, now: dt.datetime) -> dict[str, Any]:

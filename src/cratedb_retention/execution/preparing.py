@@ -20,6 +20,7 @@ from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
+from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
 
@@ -69,6 +70,7 @@ class Prepared:
     :param holds: Identifiers of the holds in force.
     :param frozen: Partitions that the toolkit has frozen.
     :param ledger: What was rolled up so far.
+    :param leases: Who ran what when all that was read: whoever held one since may have changed it.
     """
 
     plan: Plan
@@ -79,6 +81,7 @@ class Prepared:
     catalog: Catalog
     selection: Selection
     ledger: Ledger = field(default_factory=Ledger)
+    leases: Leases | None = None
 
 
 def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
@@ -90,11 +93,12 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
     selection = selection or Selection()
     _require_whole(store, engine.unwell(store.schema))
     store.refresh()
-    (stored, damaged), holds, frozen, rollups = store.read_together(
+    (stored, damaged), holds, frozen, rollups, leases = store.read_together(
         lambda: store.policies.all(refresh=False),
         lambda: store.holds.active(refresh=False),
         lambda: store.freezes.all(refresh=False),
         lambda: store.rollups.all(refresh=False),
+        lambda: store.leases.read(refresh=False),
     )
     policies = [item.policy for item in stored]
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
@@ -121,6 +125,7 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         catalog,
         selection,
         ledger,
+        leases,
     )
 
 

@@ -96,7 +96,7 @@ class Recorder:
                     table_schema=table.schema,
                     table_name=table.name,
                     message=plural(len(list(tasks)), "task"),
-                    error=f"{left.holder} runs this policy",
+                    error=f"{left.holder} runs this policy, or the one that rolls up its table",
                 )
             )
 

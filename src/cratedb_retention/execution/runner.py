@@ -163,12 +163,12 @@ class Runner:
         failed = set(run.report.failed_policies)
         return {
             policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
-            for policy in self._taken.won
+            for policy in self._taken.run
         }
 
     def _end_early(self, run: _Run, error: BaseException) -> None:
         """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
-        outcomes = outcomes_after(error, self._taken.won)
+        outcomes = outcomes_after(error, self._taken.run)
         if not isinstance(error, RunEnded):
             run.count(failed=1)
 

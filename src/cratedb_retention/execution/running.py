@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +27,7 @@ from cratedb_retention.execution.runner import Runner
 from cratedb_retention.execution.tracking import Tracker
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.rollup_steps import SealWindows
 from cratedb_retention.store.journal import Entry, Event, Outcome
 from cratedb_retention.store.store import Store
 
@@ -100,8 +101,9 @@ def carry_out(
             stack.enter_context(heart.beating())
         if prepared is None:
             prepared = _plan_under_leases(store, session, make_plan)
-        else:
             session = _with_leases(session, prepared, clock)
+        else:
+            session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
         left = list(_left_out(store, prepared, session))
         prepared = _without(prepared, left)
         tracker.about(_concerned(prepared, session))
@@ -143,21 +145,59 @@ def _concerned(prepared: Prepared, session: Session) -> list[Policy]:
     return [policy for identifier, policy in prepared.policies.items() if identifier in ids]
 
 
+def _with_a_fresh_plan(
+    session: Session, prepared: Prepared, make_plan: Callable[[], Prepared], clock: Clock
+) -> tuple[Session, Prepared]:
+    """
+    Take the leases that a plan needs. Where somebody else was done with a policy meanwhile, the plan is out of date,
+    and made anew if it is not one that was handed over.
+    """
+    while True:
+        found = _with_leases(session, prepared, clock)
+        if all(lease.holder is not None for lease in found.taken.refused.values()):
+            return found, prepared
+        another = make_plan()
+        if another is prepared:
+            return found, prepared
+        retry(lambda: session.leases.release({}), clock.sleep)
+        prepared = another
+
+
 def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
-    slots = dict.fromkeys(task.policy_id for task in prepared.plan.tasks if task.policy_id is not None)
-    return replace(session, taken=retry(lambda: session.leases.take(slots), clock.sleep))
+    """
+    Take the leases that a plan needs and that are not held yet.
+
+    Who makes rows go that are rolled up needs that of the policy that rolls up, too: else it could compute them anew,
+    by a plan of its own, when they are gone.
+    """
+    own = {task.policy_id for task in prepared.plan.tasks}
+    needed = {policy for task in prepared.plan.tasks for policy in _needed(task, prepared)}
+    slots = dict.fromkeys(sorted(needed - set(session.taken.won)))
+    taken = retry(lambda: session.leases.take(slots, prepared.leases), clock.sleep)
+    aside = frozenset(policy for policy in taken.won if policy not in own)
+    return replace(session, taken=session.taken.plus(taken, aside))
+
+
+def _needed(task: Task, prepared: Prepared) -> set[str]:
+    """The policies that nobody else may run while a task is done."""
+    known = prepared.ledger.rollups
+    seals = (step.rollup.table for step in task.steps if False)
+    policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
+    return {policy for policy in policies if policy is not None and policy in prepared.policies}
 
 
 def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[LeftOut]:
     """What others are at. Tidying up waits until nobody else is at work, since what is frozen may be theirs."""
-    by_policy: dict[str | None, list[Task]] = {}
+    by_policy: dict[tuple[str | None, str | None], list[Task]] = {}
+    won, refused = session.taken.won, session.taken.refused
     for task in prepared.plan.tasks:
-        if task.policy_id not in session.taken.won:
-            by_policy.setdefault(task.policy_id, []).append(task)
-    holders: Mapping[str | None, str | None] = {p: lease.holder for p, lease in session.taken.refused.items()}
-    for policy, tasks in by_policy.items():
+        missing = sorted(_needed(task, prepared) - set(won))
+        if missing or task.policy_id not in won:
+            by_policy.setdefault((task.policy_id, missing[0] if missing else task.policy_id), []).append(task)
+    for (policy, of), tasks in by_policy.items():
         if policy is not None:
-            yield LeftOut(policy, tuple(tasks), holders.get(policy) or "somebody else")
+            lease = refused.get(of or "")
+            yield LeftOut(policy, tuple(tasks), (lease.holder if lease else None) or "somebody else")
         elif others := _others_at_work(store, session):
             yield LeftOut(None, tuple(tasks), others[0])
 

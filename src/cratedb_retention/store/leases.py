@@ -57,10 +57,12 @@ class Leases:
     Leases, and what time it is for them.
 
     :param now: By the database's clock.
+    :param asked: When we began to ask, in seconds by our own clock that is never set back.
     """
 
     now: dt.datetime
     by_policy: Mapping[str, Lease]
+    asked: float
 
     def of(self, policy_id: str) -> Lease:
         """The lease of a policy; one that nobody ever took is free."""
@@ -79,7 +81,7 @@ class LeaseStore:
 
         :param refresh: Whether several that others changed a moment ago must be seen so; one alone always is.
         """
-        c = self._table.c
+        c, asked = self._table.c, self._clock.uptime()
         columns: list[Any] = [self._table, *map(sa.column, self._database.row_version)]
         now = sa.type_coerce(sa.func.current_timestamp(), Instant).label("database_time")
         statement = sa.select(*columns, now)
@@ -92,7 +94,7 @@ class LeaseStore:
             self._database.refresh(self._table)
         rows = self._database.query(statement)
         time = self._clock.now() if self._clock.shared else (rows[0]["database_time"] if rows else self._ask())
-        return Leases(time, {row["policy_id"]: self._lease(row) for row in rows})
+        return Leases(time, {row["policy_id"]: self._lease(row) for row in rows}, asked)
 
     def _ask(self) -> dt.datetime:
         now = sa.type_coerce(sa.func.current_timestamp(), Instant)

@@ -86,7 +86,7 @@ class Store:
     def refresh(self) -> None:
         """Make all that a plan rests on visible: policies, holds, what is frozen, and what was rolled up."""
         t = self.tables
-        self._database.refresh(t.policy, t.hold, t.freeze, t.rollup, t.ledger)
+        self._database.refresh(t.policy, t.hold, t.freeze, t.rollup, t.ledger, t.lease)
 
     def read_together(self, *works: Callable[[], Any]) -> list[Any]:
         """Do several pieces of reading, at once where that is faster, and return what each gives."""
