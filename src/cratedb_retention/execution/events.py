@@ -88,11 +88,13 @@ class LeftOut:
 
     :param policy_id: The policy; None for tidying up after an interrupted run.
     :param holder: Who that is.
+    :param at: Which policy the other run is at: this one, or the one that rolls up its table.
     """
 
     policy_id: str | None
     tasks: tuple[Task, ...]
     holder: str
+    at: str | None = None
 
 
 @dataclass(frozen=True)

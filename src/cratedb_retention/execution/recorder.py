@@ -87,6 +87,7 @@ class Recorder:
 
     def left_out(self, left: LeftOut) -> None:
         """Tasks are left out, since another run is at their policy."""
+        what = "this policy" if left.at in (None, left.policy_id) else f"policy {left.at}, which rolls up the table"
         for table, tasks in groupby(left.tasks, key=lambda task: task.table):
             self._note(
                 replace(
@@ -96,7 +97,7 @@ class Recorder:
                     table_schema=table.schema,
                     table_name=table.name,
                     message=plural(len(list(tasks)), "task"),
-                    error=f"{left.holder} runs this policy, or the one that rolls up its table",
+                    error=f"{left.holder} runs {what}",
                 )
             )
 

@@ -181,7 +181,7 @@ def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
 def _needed(task: Task, prepared: Prepared) -> set[str]:
     """The policies that nobody else may run while a task is done."""
     known = prepared.ledger.rollups
-    seals = (step.rollup.table for step in task.steps if False)
+    seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
     policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
     return {policy for policy in policies if policy is not None and policy in prepared.policies}
 
@@ -197,7 +197,7 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[Le
     for (policy, of), tasks in by_policy.items():
         if policy is not None:
             lease = refused.get(of or "")
-            yield LeftOut(policy, tuple(tasks), (lease.holder if lease else None) or "somebody else")
+            yield LeftOut(policy, tuple(tasks), (lease.holder if lease else None) or "somebody else", of)
         elif others := _others_at_work(store, session):
             yield LeftOut(None, tuple(tasks), others[0])
 
