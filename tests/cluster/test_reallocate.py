@@ -109,14 +109,14 @@ def test_no_node_has_the_attribute(readings: CrateBench) -> None:
 
 
 class Impatient:
-    """A clock that goes on by a minute whenever it is waited for."""
+    """A clock that goes on by a quarter of a minute whenever it is waited for."""
 
     def __init__(self) -> None:
         self.moment = dt.datetime.fromisoformat(NOW)
 
     def sleep(self, seconds: float) -> None:
-        """Take a minute instead."""
-        self.moment += dt.timedelta(minutes=1)
+        """Take a quarter of a minute instead."""
+        self.moment += dt.timedelta(seconds=15)
 
     @property
     def clock(self) -> Clock:
@@ -164,17 +164,25 @@ def standstill(readings: CrateBench) -> Iterator[CrateBench]:
     readings.sql("RESET GLOBAL cluster.routing.allocation.enable")
 
 
+def forget_leases(bench: CrateBench) -> None:
+    """Otherwise the next run would have to wait a minute for the end of those of one that was killed."""
+    bench.sql(f"DELETE FROM {bench.q('lease', bench.own_schema)}")
+    bench.refresh("lease", bench.own_schema)
+
+
 @pytest.mark.slow
 def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
     cold_policy(standstill)
     with executioner() as killer:
         killed = []
-        for instant in range(1, 7):
+        for instant in range(1, 11):
             killed.append(killer.execute(Order(standstill.uri, standstill.own_schema, NOW, instant, 1000)) or "")
+            forget_leases(standstill)
             (task,) = standstill.tool.plan().tasks
             assert [type(step) for step in task.steps] == [MovePartitions]
-    assert [word.partition(" ALTER TABLE")[0] for word in killed[2:]] == ["while CrateDB does", "after"] * 2
+    moves = [word.partition(" ALTER TABLE")[0] for word in killed if " ALTER TABLE" in word]
+    assert set(moves) == {"while CrateDB does", "after"}
     assert set().union(*where(standstill).values()) <= HOT_NODES
     standstill.sql("RESET GLOBAL cluster.routing.allocation.enable")
     with patient(standstill) as retention:

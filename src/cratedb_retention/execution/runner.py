@@ -114,8 +114,13 @@ class Runner:
         :raises RunEnded: if the gate ended the run.
         :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
         """
-        self._forget(prepared)
-        run = self._begin(prepared, left_out)
+        try:
+            self._forget(prepared)
+            run = self._begin(prepared, left_out)
+        except BaseException:
+            with contextlib.suppress(RetentionError):
+                self._leases.release({})
+            raise
         try:
             for task in prepared.plan.tasks:
                 self._run_task(run, task)
