@@ -126,7 +126,7 @@ class Runner:
                 self._run_task(run, task)
             outcomes = self._outcomes(run)
             given = self._retry(lambda: self._leases.release(outcomes))
-            run.recorder.slots_finished({policy: outcomes[policy] for policy in given})
+            run.recorder.slots_finished({policy: outcomes[policy] for policy in given if policy in outcomes})
             self._leases.check_released()
         except BaseException as error:
             self._end_early(run, error)
