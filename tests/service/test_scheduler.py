@@ -212,6 +212,7 @@ def test_an_idle_tick_in_a_fixed_number_of_statements(db: Database) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_memory_stays_flat(duck: DuckBench) -> None:
     """Ten thousand ticks of simulated time, most of them idle, leave nothing behind."""
     add_policies(duck, 5)

@@ -26,6 +26,7 @@ OLD = "2024-05-01T00:00:00Z"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
     """Two hundred ticks; at each, everything that nobody is at is done up to its newest slot."""
     chance = random.Random(20240702)
