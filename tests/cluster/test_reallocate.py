@@ -164,12 +164,6 @@ def standstill(readings: CrateBench) -> Iterator[CrateBench]:
     readings.sql("RESET GLOBAL cluster.routing.allocation.enable")
 
 
-def forget_leases(bench: CrateBench) -> None:
-    """Otherwise the next run would have to wait a minute for the end of those of one that was killed."""
-    bench.sql(f"DELETE FROM {bench.q('lease', bench.own_schema)}")
-    bench.refresh("lease", bench.own_schema)
-
-
 @pytest.mark.slow
 def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
@@ -178,7 +172,7 @@ def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
         killed = []
         for instant in range(1, 11):
             killed.append(killer.execute(Order(standstill.uri, standstill.own_schema, NOW, instant, 1000)) or "")
-            forget_leases(standstill)
+            standstill.forget_leases()
             (task,) = standstill.tool.plan().tasks
             assert [type(step) for step in task.steps] == [MovePartitions]
     moves = [word.partition(" ALTER TABLE")[0] for word in killed if " ALTER TABLE" in word]

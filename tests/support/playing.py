@@ -162,6 +162,7 @@ class Player:
         with dying(retention.engine.database.engine, after):
             retention.run()
         retention.close()
+        self.db.forget_leases()
 
     # Rows
 
