@@ -183,13 +183,13 @@ class Database(abc.ABC):
     def refresh(self, name: str, schema: str | None = None) -> None:
         """Make what was written visible."""
 
-    @abc.abstractmethod
     def forget_leases(self) -> None:
         """Otherwise a run would have to wait a minute for the end of those of one that was killed."""
         self.refresh("lease", self.own_schema)
         self.sql(f"DELETE FROM {self.q('lease', self.own_schema)}")
         self.refresh("lease", self.own_schema)
 
+    @abc.abstractmethod
     def bin(self, interval: str) -> str:
         """A generated column that cuts ``ts`` into intervals of fixed length, as a type."""
 
