@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
+from cratedb_retention.store.stamps import stamp_columns, stamp_names, stamp_of, unchanged
 from cratedb_retention.store.tables import Instant
 
 # More identifiers than this are not listed in a condition; all rows are read then.
@@ -82,7 +83,7 @@ class LeaseStore:
         :param refresh: Whether several that others changed a moment ago must be seen so; one alone always is.
         """
         c, asked = self._table.c, self._clock.uptime()
-        columns: list[Any] = [self._table, *map(sa.column, self._database.row_version)]
+        columns: list[Any] = [self._table, *stamp_columns(self._database)]
         now = sa.type_coerce(sa.func.current_timestamp(), Instant).label("database_time")
         statement = sa.select(*columns, now)
         if policies is not None and len(policies) == 1:
@@ -102,8 +103,8 @@ class LeaseStore:
         return found
 
     def _lease(self, row: Mapping[str, Any]) -> Lease:
-        stamp = tuple(row[name] for name in self._database.row_version) or (row["version"],)
-        return Lease(**{column.name: row[column.name] for column in self._table.c}, stamp=stamp)
+        values = {column.name: row[column.name] for column in self._table.c}
+        return Lease(**values, stamp=stamp_of(self._database, row))
 
     def put_right(self, leases: Leases, slots: Mapping[str, dt.datetime | None]) -> None:
         """Note another slot as the last one that was done, where a clock was wrong."""
@@ -133,7 +134,7 @@ class LeaseStore:
     def _update(self, pairs: Sequence[tuple[Lease, Lease]]) -> dict[str, Lease]:
         leases = [new for _, new in pairs]
         columns = [column.name for column in self._table.c if column.name != "policy_id"]
-        names = self._database.row_version or ("version",)
+        names = stamp_names(self._database)
         key = [self._table.c.policy_id == sa.bindparam("of_policy")]
         same = [sa.column(name, sa.BigInteger) == sa.bindparam(f"was_{name}") for name in names]
         values = {name: sa.bindparam(f"new_{name}", type_=self._table.c[name].type) for name in columns}
@@ -155,8 +156,7 @@ class LeaseStore:
         return self._changed(leases, counts)
 
     def _update_one(self, old: Lease, new: Lease) -> sa.Update:
-        names = self._database.row_version
-        same = [sa.column(name) == value for name, value in zip(names, old.stamp or (), strict=True)]
+        same = unchanged(self._database, old.stamp or ())
         values = {name: value for name, value in self._row(new).items() if name != "policy_id"}
         return sa.update(self._table).where(self._table.c.policy_id == old.policy_id, *same).values(values)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
+from cratedb_retention.store.stamps import stamp_columns, stamp_of, unchanged
 
 
 class NoticeState(StrEnum):
@@ -61,8 +62,7 @@ class NoticeStore:
     def all(self) -> dict[str, Notice]:
         """All notices, by key."""
         self._database.refresh(self._table)
-        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in self._database.row_version]
-        rows = self._database.query(sa.select(self._table, *columns))
+        rows = self._database.query(sa.select(self._table, *stamp_columns(self._database)))
         return {row["id"]: self._notice(row) for row in rows}
 
     def change(self, before: Notice | None, after: Notice | None) -> Notice | None:
@@ -73,11 +73,7 @@ class NoticeStore:
         """
         if before is None:
             return self._add(after) if after else None
-        names = self._database.row_version
-        stamp = before.stamp or ()
-        same = [sa.column(n) == value for n, value in zip(names, stamp, strict=True)] if names else []
-        same = same or [self._table.c.version == before.version]
-        where = (self._table.c.id == before.id, *same)
+        where = (self._table.c.id == before.id, *unchanged(self._database, before.stamp or ()))
         if after is None:
             return before if self._database.execute(sa.delete(self._table).where(*where)) == 1 else None
         values = {**_row(after), "version": before.version + 1}
@@ -95,12 +91,13 @@ class NoticeStore:
 
     def _again(self, notice: Notice) -> Notice | None:
         """As it is in the database, by its key, which needs no refresh."""
-        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in self._database.row_version]
-        rows = self._database.query(sa.select(self._table, *columns).where(self._table.c.id == notice.id))
+        rows = self._database.query(
+            sa.select(self._table, *stamp_columns(self._database)).where(self._table.c.id == notice.id)
+        )
         return self._notice(rows[0]) if rows else None
 
     def _notice(self, row: Mapping[str, Any]) -> Notice:
-        found = Notice(
+        return Notice(
             row["policy_id"],
             row["kind"],
             NoticeState(row["state"]),
@@ -108,8 +105,8 @@ class NoticeStore:
             row["reason"],
             row["claimed_until"],
             row["version"],
+            stamp_of(self._database, row),
         )
-        return replace(found, stamp=tuple(row[name] for name in self._database.row_version) or None)
 
 
 def _row(notice: Notice) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
 from cratedb_retention.store.journal import Entry, Event, Journal
+from cratedb_retention.store.stamps import stamp_columns, stamp_of, unchanged
 
 # Policies in one INSERT.
 BATCH = 200
@@ -232,8 +233,9 @@ class PolicyStore:
 
     def _lock(self, identifier: str, version: int) -> Mapping[str, Any]:
         """The row as it is now, with the system's own version columns where the database has such."""
-        extra: list[sa.ColumnClause[Any]] = [sa.column(name) for name in self._database.row_version]
-        rows = self._database.query(sa.select(self._table, *extra).where(self._table.c.id == identifier))
+        rows = self._database.query(
+            sa.select(self._table, *stamp_columns(self._database)).where(self._table.c.id == identifier)
+        )
         if not rows:
             raise NotFound(f"policy {identifier}", "does not exist any more")
         if rows[0]["version"] != version:
@@ -243,10 +245,9 @@ class PolicyStore:
     def _conditionally(
         self, identifier: str, before: Mapping[str, Any], make: Callable[[list[Any]], sa.Executable]
     ) -> None:
-        """Change the row if it still is what it was. CrateDB knows optimistic concurrency by its own columns only."""
-        names = self._database.row_version
-        unchanged = [sa.column(name) == before[name] for name in names] or [self._table.c.version == before["version"]]
-        if self._database.execute(make([self._table.c.id == identifier, *unchanged])) != 1:
+        """Change the row if it still is what it was."""
+        same = unchanged(self._database, stamp_of(self._database, before))
+        if self._database.execute(make([self._table.c.id == identifier, *same])) != 1:
             raise self._changed(identifier, None)
         self._database.refresh(self._table)
 
