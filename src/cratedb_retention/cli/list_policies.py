@@ -35,12 +35,18 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
 
         write_data([*map(policy_data, found), *(row.to_dict() for row in damaged)], form)
     elif found or damaged:
-        columns = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
-        write_table(columns, [*map(_row, found), *map(_damaged_row, damaged)], right=("version",))
+        rows = [*map(_row, found), *map(_damaged_row, damaged)]
+        # A narrow terminal has no room for a column that says nothing.
+        shown = [i for i, name in enumerate(_COLUMNS) if name != "schedule" or any(row[i] for row in rows)]
+        columns = [_COLUMNS[i] for i in shown]
+        write_table(columns, [tuple(row[i] for i in shown) for row in rows], right=("version",))
         for row in damaged:
             say(f"policy {short(row.id)} is damaged: {row.reason}")
     else:
         say("no policies; `cratedb-retention create-policy` makes one")
+
+
+_COLUMNS = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
 
 
 def _row(item: StoredPolicy) -> tuple[object, ...]:
