@@ -101,11 +101,15 @@ class Recorder:
                 )
             )
 
-    def slots_finished(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Slots are done; noted only, since the end of the run follows."""
-        for policy, outcome in outcomes.items():
-            slot = self._taken.won[policy].slot
-            if slot is not None:
+    def slots_finished(self, given: Iterable[str], outcomes: Mapping[str, Outcome]) -> None:
+        """
+        Slots are done; noted only, since the end of the run follows.
+
+        :param given: The policies whose leases were given back; a slot without an outcome is left for another run.
+        """
+        for policy in given:
+            slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
+            if slot is not None and outcome is not None:
                 self._note(replace(self._slot(policy, slot, Event.SLOT_FINISHED), outcome=outcome))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:

@@ -126,7 +126,7 @@ class Runner:
                 self._run_task(run, task)
             outcomes = self._outcomes(run)
             given = self._retry(lambda: self._leases.release(outcomes))
-            run.recorder.slots_finished({policy: outcomes[policy] for policy in given if policy in outcomes})
+            run.recorder.slots_finished(given, outcomes)
             self._leases.check_released()
         except BaseException as error:
             self._end_early(run, error)
@@ -179,7 +179,7 @@ class Runner:
 
         def release() -> None:
             given = self._leases.release(outcomes)
-            run.recorder.slots_finished({policy: outcomes[policy] for policy in given if policy in outcomes})
+            run.recorder.slots_finished(given, outcomes)
 
         # What another run is to do again is in the journal before it can begin.
         note = partial(run.recorder.run_finished, run.report, error)
