@@ -54,7 +54,7 @@ def read_catalog(
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
     (partitioned_by, closed), columns, facts, found, keys, replicas, nodes, repositories = database.together(
         lambda: _read_tables(database, within, wanted),
-        lambda: _read_columns(database, within),
+        lambda: _read_columns(database, within, wanted),
         lambda: _read_shards(database, within, moves),
         lambda: database.rows(_partitions_statement(within)),
         lambda: read_keys(database, within) if keyed else {},
@@ -105,7 +105,9 @@ def _read_tables(
     )
 
 
-def _read_columns(database: Database, within: Within) -> dict[TableName, dict[str, Column]]:
+def _read_columns(
+    database: Database, within: Within, wanted: Callable[[TableName], bool]
+) -> dict[TableName, dict[str, Column]]:
     names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression", "ordinal_position")
     c = system_table("information_schema", "columns", *names).c
     statement = (
@@ -115,7 +117,9 @@ def _read_columns(database: Database, within: Within) -> dict[TableName, dict[st
     )
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
     for schema, name, column, data_type, expression in database.rows(statement):
-        found[TableName(schema, name)][column] = Column(column, data_type, kind_of(data_type), expression)
+        table = TableName(schema, name)
+        if wanted(table):
+            found[table][column] = Column(column, data_type, kind_of(data_type), expression)
     return found
 
 
