@@ -18,7 +18,6 @@ from cratedb_retention.model.redact import RedactingFormatter
 if TYPE_CHECKING:
     from cratedb_retention.service.loading import Loaded
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PREFIX, _URI_FILE = "CRATEDB_RETENTION_", "CRATEDB_URI_FILE"
 _PLACES = ("/etc/cratedb-retention/config.toml", "cratedb-retention/config.toml")
 
@@ -30,7 +29,7 @@ def prepare(ctx: click.Context, config: str | None, log_level: str | None, log_f
     :raises InvalidInput: if a setting is not valid.
     """
     if not (config or log_level or log_format or _may_be_configured(os.environ)):
-        _log(logging.WARNING, RedactingFormatter(_TEXT))
+        _log(logging.WARNING, RedactingFormatter())
         return
     from cratedb_retention.service.loading import load
     from cratedb_retention.service.logs import log_formatter

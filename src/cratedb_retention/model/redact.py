@@ -21,7 +21,10 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats records of the log, tracebacks too."""
+    """Formats records of the log as lines of text, tracebacks too."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, without passwords."""

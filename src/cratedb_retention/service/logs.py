@@ -11,8 +11,6 @@ import logging
 from cratedb_retention.model.redact import RedactingFormatter, redact
 from cratedb_retention.service.settings import LogFormat
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 class JsonFormatter(logging.Formatter):
     """A record as a JSON object on a line of its own; the time in UTC."""
@@ -32,4 +30,4 @@ class JsonFormatter(logging.Formatter):
 
 def log_formatter(form: LogFormat) -> logging.Formatter:
     """What makes lines of records."""
-    return JsonFormatter() if form is LogFormat.JSON else RedactingFormatter(_TEXT)
+    return JsonFormatter() if form is LogFormat.JSON else RedactingFormatter()
