@@ -333,9 +333,7 @@ class Retention:
 
     def sibling(self) -> Retention:
         """The same for another thread: it shares connections, and is not closed."""
-        other = copy.copy(self)
-        other.store = Store(self.engine, self.clock, self.actor, self.store.schema, self.store.tables)
-        return other
+        return self.acting_as(self.actor)
 
     def journal(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:
         """Rows of the audit log, newest first."""
