@@ -87,7 +87,7 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
         RunOfPolicy(
             row["policy_id"],
             row["run_id"],
-            _aware(row["last"]),
+            row["last"],
             int(row["held"] or 0),
             int(row["problems"] or 0),
             int(row["failed"] or 0),
@@ -106,7 +106,7 @@ def level_states(database: Database, tables: Tables) -> list[LevelState]:
     r, w = tables.rollup.c, tables.ledger.c
     newest = sa.select(w.table_schema, w.table_name, sa.func.max(w.until).label("until"))
     rows = database.query(newest.group_by(w.table_schema, w.table_name))
-    until = {(row["table_schema"], row["table_name"]): _aware(row["until"]) for row in rows}
+    until = {(row["table_schema"], row["table_name"]): row["until"] for row in rows}
     statement = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
     return [
         LevelState(
@@ -117,11 +117,3 @@ def level_states(database: Database, tables: Tables) -> list[LevelState]:
         )
         for row in database.query(statement.order_by(r.table_schema, r.table_name))
     ]
-
-
-def _aware(value: Any) -> dt.datetime:
-    """An aggregate of instants comes as the driver has it: a datetime, or milliseconds."""
-    if isinstance(value, int | float):
-        return dt.datetime.fromtimestamp(value / 1000, dt.UTC)
-    found: dt.datetime = value
-    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
