@@ -91,9 +91,8 @@ def command(
       cratedb-retention fetch --table-name=weather --from=2024-01-01 --step=1d --output=weather.parquet
     """
     from cratedb_retention.errors import InvalidInput
-    from cratedb_retention.model.cascade import parse_interval
-    from cratedb_retention.model.moment import read_moment
-    from cratedb_retention.model.reading import DEFAULT_POINTS, FetchRequest, Fill
+    from cratedb_retention.model.pairs import read_pairs
+    from cratedb_retention.model.reading import FetchRequest, Fill
 
     form = _form(form, output)
     if plotted and output:
@@ -101,17 +100,17 @@ def command(
     if step and points is not None:
         raise InvalidInput("--step and --points", "both are given", "give one of them")
     with options.open_retention(dburi, schema) as retention:
-        to = read_moment(end, retention.clock.now())
         fetched = retention.fetch(
-            FetchRequest(
+            FetchRequest.of_texts(
+                retention.clock.now(),
+                start,
+                end,
+                step,
+                points,
                 table_name=table_name,
                 table_schema=table_schema,
-                start=read_moment(start, to) if start else None,
-                end=to,
-                step=parse_interval(step) if step else None,
-                points=DEFAULT_POINTS if points is None else points,
                 metrics=metrics,
-                where=options.read_pairs("--where", where, "station=KJFK"),
+                where=read_pairs("--where", where, "station=KJFK"),
                 by=by,
                 # Where nothing is known, a line is broken rather than drawn straight on.
                 fill=Fill.NULL if plotted and fill == "none" else Fill(fill),

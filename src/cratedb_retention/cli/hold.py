@@ -36,8 +36,9 @@ def command(
       cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
     """
     from cratedb_retention.model.instant import parse_instant
+    from cratedb_retention.model.pairs import read_pairs
 
-    pairs = options.read_pairs("--where", where)
+    pairs = read_pairs("--where", where)
     with options.open_retention(dburi, schema) as retention:
         hold = retention.hold(
             table_name,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -174,20 +174,3 @@ def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | Non
     if cutoff_day:
         return parse_day(cutoff_day)
     return parse_instant(cutoff) if cutoff else None
-
-
-def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:
-    """
-    Read repeated ``KEY=VALUE`` options; the value ``NULL`` means NULL.
-
-    :raises InvalidInput: if one is not of that form, or a key is there twice.
-    """
-    pairs: dict[str, str | None] = {}
-    for text in values:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise InvalidInput(f"{option} {text!r}", "not of the form KEY=VALUE", f"write it like {example}")
-        if key in pairs:
-            raise InvalidInput(f"{option} {key}", "given twice")
-        pairs[key] = None if value == "NULL" else value
-    return pairs

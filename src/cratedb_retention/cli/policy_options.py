@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from cratedb_retention.cli.options import TEXT, read_pairs
+from cratedb_retention.cli.options import TEXT
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])

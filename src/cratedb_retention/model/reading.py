@@ -10,10 +10,12 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.instant import parse_time_zone
+from cratedb_retention.model.moment import read_moment
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, label
 
 # More points than this are no answer but a copy of the table.
@@ -107,6 +109,26 @@ class FetchRequest:
     where: Mapping[str, Value] = field(default_factory=dict)
     by: tuple[str, ...] = ()
     fill: Fill = Fill.NONE
+
+    @classmethod
+    def of_texts(
+        cls, now: dt.datetime, start: str | None, end: str | None, step: str | None, points: int | None, **more: Any
+    ) -> FetchRequest:
+        """
+        As people write it.
+
+        :param now: What instants that are said by how long ago they were are reckoned from.
+        :param more: The other attributes.
+        :raises InvalidInput: if an instant or an interval is none.
+        """
+        to = read_moment(end, now)
+        return cls(
+            start=read_moment(start, to) if start else None,
+            end=to,
+            step=parse_interval(step) if step else None,
+            points=DEFAULT_POINTS if points is None else points,
+            **more,
+        )
 
 
 class Kept(StrEnum):

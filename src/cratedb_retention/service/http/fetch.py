@@ -9,10 +9,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.moment import read_moment
-from cratedb_retention.model.reading import DEFAULT_POINTS, FetchRequest, Fill
+from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.reading import FetchRequest, Fill
 from cratedb_retention.service.http.choosing import ShortText
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.security import Viewer
@@ -67,17 +66,17 @@ def fetch(
     """Read a table together with its rollups: each stretch of time from the level that fits the step."""
     if step and points is not None:
         raise InvalidInput("step and points", "both are given", "give one of them")
-    to = read_moment(end, who.retention.clock.now())
     fetched = who.fetch(
-        FetchRequest(
+        FetchRequest.of_texts(
+            who.retention.clock.now(),
+            start,
+            end,
+            step,
+            points,
             table_name=table_name,
             table_schema=table_schema,
-            start=read_moment(start, to) if start else None,
-            end=to,
-            step=parse_interval(step) if step else None,
-            points=DEFAULT_POINTS if points is None else points,
             metrics=tuple(metric or ()),
-            where=dict(_pair(text) for text in where or ()),
+            where=read_pairs("where", where or (), "station=KJFK"),
             by=tuple(by or ()),
             fill=fill,
         )
@@ -93,10 +92,3 @@ def _content(fetched: Fetched, form: Form) -> str | bytes:
 
 def _notes(fetched: Fetched) -> dict[str, str]:
     return {"Notes": quote("; ".join(fetched.notes), safe=" ,:;+-/")} if fetched.notes else {}
-
-
-def _pair(text: str) -> tuple[str, str | None]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InvalidInput(f"where {text!r}", "not of the form KEY=VALUE", "write it like station=KJFK")
-    return key, None if value == "NULL" else value
