@@ -5,7 +5,7 @@ The interlock of law 3: raw rows and levels expire only when the level above cov
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import TableName
@@ -111,24 +111,31 @@ class Coverage:
             # What a level loses must never be computed again, or it would come back, too late for the level above.
             yield from self._seal(own, pieces, ())
         if above is not None:
-            late = [piece for piece in pieces if self.late_rows(table, piece)]
             # A piece that is late for one window, and goes as the policy says, may be on time for the next.
-            for group in ([piece for piece in pieces if piece not in late], *([piece] for piece in late)):
+            groups: list[list[Piece]] = [[]]
+            for piece in pieces:
+                groups.append([piece]) if self.late_rows(table, piece) else groups[0].append(piece)
+            for group in groups:
                 idents = [piece.partition.ident for piece in group] if above.tracked else ()
-                yield from self._seal(above, group, idents, _is_late)
+                yield from self._seal(above, group, idents, not_late=True)
 
     def _seal(
         self,
         above: Above,
         pieces: Iterable[Piece],
         idents: Sequence[str],
-        too_late: Callable[[Above, Piece, int], bool] = lambda above, piece, start: False,
+        not_late: bool = False,
     ) -> Iterator[SealWindows]:
+        """
+        Seal the windows that pieces reach into.
+
+        :param not_late: Only those that the pieces are not too late for.
+        """
         state, found = above.state, dict[int, Window]()
         for piece in pieces:
             if piece.start is not None and piece.end is not None:
                 for start, end in state.grid.spans(piece.start, piece.end):
-                    if not too_late(above, piece, start):
+                    if not (not_late and _is_late(above, piece, start)):
                         found.setdefault(start, Window(start, end, start, end))
         table = state.level.rollup.table
         tracked = [start for start in sorted(found) if start in state.rows or start in state.planned]
