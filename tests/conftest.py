@@ -20,6 +20,7 @@ from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, thr
 from support.databases import Database
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
+from support.stage import find_chromium
 
 NO_CRATEDB = "no CrateDB to run this on"
 REMEDY = (
@@ -28,10 +29,13 @@ REMEDY = (
 )
 NO_RRDTOOL = "no RRDtool to compare with"
 RRDTOOL_REMEDY = "Install the command rrdtool, e.g. by apt-get install rrdtool."
+NO_CHROMIUM = "no Chromium to look at the pages with"
+CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
 NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
     ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
+    ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -128,6 +132,15 @@ def rrdtool() -> str:
     if command is None:
         pytest.skip(NO_RRDTOOL)
     return command
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip(NO_CHROMIUM)
+    return path
 
 
 @pytest.hookimpl(tryfirst=True)

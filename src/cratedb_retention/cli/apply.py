@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, short, write_data
+from cratedb_retention.cli.output import say, write_data
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.applying import Change

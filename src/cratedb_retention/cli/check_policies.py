@@ -9,8 +9,9 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.cascadeview import write_cascades
-from cratedb_retention.cli.output import say, short, write_data, write_table
+from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import EXIT_FINDINGS
+from cratedb_retention.model.words import short
 
 
 @click.command("check-policies")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cratedb_retention.cli.output import say, show_size, write_table
+from cratedb_retention.cli.output import say, write_table
 from cratedb_retention.cli.planview import write_plan
+from cratedb_retention.model.words import show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention

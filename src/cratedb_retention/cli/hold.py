@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, short
+from cratedb_retention.cli.output import say
+from cratedb_retention.model.words import short
 
 
 @click.command("hold")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.model.words import short, show_size
 
 # As in `store.journal`, which is not imported for the sake of `--help`; a test compares them.
 OUTCOMES = ("done", "failed", "deferred", "held", "problem", "cancelled", "interrupted")

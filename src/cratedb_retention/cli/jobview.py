@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cratedb_retention.cli.output import console, short, show_size, visible
+from cratedb_retention.cli.output import console, visible
 from cratedb_retention.model.instant import show, to_ms
+from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.store.jobs import Job

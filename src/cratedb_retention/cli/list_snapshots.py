@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.cli.snapshot_options import snapshot_options
+from cratedb_retention.model.words import show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}")
-
 
 @cache
 def console() -> Console:
@@ -96,21 +94,3 @@ def say(text: str, style: str | None = None) -> None:
     from rich.text import Text
 
     console().print(Text(visible(text), style=style or ""), soft_wrap=True)
-
-
-def show_size(size: int | None) -> str:
-    """Bytes for people: ``1.2 MiB``."""
-    if size is None:
-        return ""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return ""
-
-
-def short(identifier: str | None) -> str:
-    """The beginning of an identifier that was made up, which every command understands; another one as it is."""
-    text = identifier or ""
-    return text[:8] if _MADE_UP.fullmatch(text) else text

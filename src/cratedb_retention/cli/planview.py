@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cratedb_retention.cli.output import console, short, show_size, visible
+from cratedb_retention.cli.output import console, visible
 from cratedb_retention.execution.events import (
     Held,
     LeftOut,
@@ -29,7 +29,7 @@ from cratedb_retention.execution.events import (
 )
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Task
-from cratedb_retention.model.words import describe, plural
+from cratedb_retention.model.words import describe, plural, short, show_size
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, short
+from cratedb_retention.cli.output import say
 from cratedb_retention.cli.snapshot_options import snapshot_options
 from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, short, write_data
+from cratedb_retention.cli.output import say, write_data
 from cratedb_retention.cli.planview import write_plan
 from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention

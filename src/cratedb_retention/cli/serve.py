@@ -7,12 +7,16 @@ import os
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.errors import EXIT_FAILED, RetentionError
+from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError
+
+if TYPE_CHECKING:
+    from cratedb_retention.service.assembling import Mount
+    from cratedb_retention.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +78,29 @@ def command(
     if not (ctx.obj and "log.level" in ctx.obj.sources):
         logging.getLogger("cratedb_retention").setLevel(min(logging.getLogger().level, logging.INFO))
     with options.open_retention(dburi, schema) as retention:
-        service = make_service(retention, settings)
+        service = make_service(retention, settings, mount=_pages(settings))
         stopped = _stopped_by_signals()
         service.start()
         stopped.wait()
         if not service.stop():
             raise RetentionError("serve", f"a run did not end within {patience:g} seconds", "another one takes it over")
+
+
+def _pages(settings: Settings) -> Mount | None:
+    """
+    What adds the pages, if there shall be any.
+
+    :raises InvalidInput: if they are wanted, and not installed.
+    """
+    if settings.http.pages is False or not settings.http.listen:
+        return None
+    try:
+        from cratedb_retention.ui.mounting import mount
+    except ImportError:
+        if settings.http.pages is None:
+            return None
+        raise InvalidInput("http.pages", "they are not installed", "pip install 'cratedb-retention[ui]'") from None
+    return mount
 
 
 def _stopped_by_signals() -> threading.Event:

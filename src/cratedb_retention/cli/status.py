@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, short, show_size, write_data, write_table
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.overview import Line

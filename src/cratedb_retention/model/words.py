@@ -4,6 +4,7 @@ Steps and partitions in words: the same in the plan, the journal and the log.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -33,6 +34,8 @@ from cratedb_retention.model.rollup_steps import (
     SealWindows,
 )
 
+_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}")
+
 
 def show_value(column: Column, value: Value) -> str:
     """A partition value for people: an instant as a date, NULL as NULL."""
@@ -56,6 +59,24 @@ def show_where(where: Sequence[tuple[Column, Value]]) -> str:
 def plural(count: int, noun: str, several: str | None = None) -> str:
     """``1 partition``, ``1,200 partitions``."""
     return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
+def show_size(size: int | None) -> str:
+    """Bytes for people: ``1.2 MiB``."""
+    if size is None:
+        return ""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return ""
+
+
+def short(identifier: str | None) -> str:
+    """The beginning of an identifier that was made up, which every command understands; another one as it is."""
+    text = identifier or ""
+    return text[:8] if _MADE_UP.fullmatch(text) else text
 
 
 def _pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:

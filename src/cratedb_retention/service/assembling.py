@@ -5,7 +5,8 @@ Puts the service together as settings say: the scheduler, the HTTP API, notifica
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput
@@ -15,18 +16,33 @@ from cratedb_retention.service.notifying import Notifier, make_tellers
 from cratedb_retention.service.service import Beside, Service, ServiceOptions
 from cratedb_retention.service.settings import HttpSettings, NotifySettings, Settings
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
-def make_service(retention: Retention, settings: Settings, environment: Mapping[str, str] | None = None) -> Service:
+    from cratedb_retention.service.http.context import Context
+
+
+# Adds pages to the application of the HTTP API.
+Mount = Callable[["FastAPI", "Context"], None]
+
+
+def make_service(
+    retention: Retention,
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
+    mount: Mount | None = None,
+) -> Service:
     """
     The service that settings describe.
 
     :param environment: What programs that are told of events get of it.
+    :param mount: Adds the pages; None: there are none.
     :raises InvalidInput: if settings do not fit together, or the HTTP API is not installed.
     """
     own = settings.service
     options = ServiceOptions(own.interval, own.lease, own.workers, own.patience)
     where = listening(settings.http)
-    beside: list[Beside] = [_http(retention, settings.http, where)] if where else []
+    beside: list[Beside] = [_http(retention, settings.http, where, mount)] if where else []
     notifier = _notifier(retention, settings.notify, os.environ if environment is None else environment)
     if notifier is None:
         return Service(retention, options, beside)
@@ -43,7 +59,7 @@ def _notifier(retention: Retention, settings: NotifySettings, environment: Mappi
     return Notifier(retention.sibling(), tellers, settings.held_longer_than) if tellers else None
 
 
-def _http(retention: Retention, settings: HttpSettings, where: Listening) -> Beside:
+def _http(retention: Retention, settings: HttpSettings, where: Listening, mount: Mount | None) -> Beside:
     try:
         from cratedb_retention.service.http.app import make_app
         from cratedb_retention.service.http.context import Context, Limits
@@ -63,4 +79,7 @@ def _http(retention: Retention, settings: HttpSettings, where: Listening) -> Bes
         runs=runs,
         metrics=(lambda: text_of(collector)) if settings.metrics else None,
     )
-    return HttpServer(make_app(context), where.host, where.port, runs)
+    app = make_app(context)
+    if mount is not None:
+        mount(app, context)
+    return HttpServer(app, where.host, where.port, runs)

@@ -40,6 +40,9 @@ _KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
     ("NodeDisconnectedException", ConnectionLost, "try again"),
     ("NodeNotConnectedException", ConnectionLost, "try again"),
     ("ConcurrentSnapshotExecutionException", ConnectionLost, "wait for the other snapshot"),
+    # It is out of breath for a moment: memory of the statements before is not collected yet, queues are full.
+    ("CircuitBreakingException", ConnectionLost, "give CrateDB a larger heap, or let it do less at a time"),
+    ("EsRejectedExecutionException", ConnectionLost, "let CrateDB do less at a time"),
 )
 _SILENT = "Read timed out"
 _LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", _SILENT)

@@ -36,7 +36,7 @@ def make_app(context: Context) -> FastAPI:
     """
     Make the application.
 
-    There are no pages in it: those that FastAPI brings load scripts from elsewhere.
+    There are no pages in it: those that FastAPI brings load scripts from elsewhere; ours come from the layer above.
     """
     app = FastAPI(
         title="cratedb-retention",
@@ -46,7 +46,7 @@ def make_app(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.context, app.state.buckets = context, context.buckets
+    app.state.context = context
     for part in _PARTS:
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(health.router)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cratedb_retention.api import Retention
 from cratedb_retention.service.http.limits import Buckets
@@ -46,7 +47,7 @@ class Context:
     runs: Runs = field(default_factory=StoredRuns)
     metrics: Callable[[], bytes] | None = None
 
-    @property
+    @cached_property
     def buckets(self) -> Buckets:
-        """A new set of buckets for this service."""
+        """How often each caller may ask still."""
         return Buckets(self.retention.clock, self.limits.rate, self.limits.burst)

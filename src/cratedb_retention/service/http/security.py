@@ -15,7 +15,6 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service.http.context import Context
-from cratedb_retention.service.http.limits import Buckets
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scoped import Scoped
 
@@ -35,31 +34,40 @@ def allowed(needed: Role) -> Callable[..., Scoped]:
     """A dependency: the toolkit for whoever asks, if they have the role."""
 
     def scoped(request: Request, credentials: _Credentials) -> Scoped:
-        context = context_of(request)
-        text = credentials.credentials if credentials else ""
-        host = request.client.host if request.client else ""
-        access = _access(request, context, text, f"address {host}")
-        access.require(needed)
-        request.state.tells_all = access.role is Role.ADMIN
-        return Scoped(context.retention.acting_as(Actor(access.actor, host or "unknown")), access)
+        host = request.client.host if request.client else "unknown"
+        found = admit(context_of(request), credentials.credentials if credentials else "", host)
+        found.access.require(needed)
+        request.state.tells_all = found.access.role is Role.ADMIN
+        return found
 
     return scoped
 
 
-def _access(request: Request, context: Context, text: str, address: str) -> Access:
-    """Who that is. Who has no token that is worth anything can't try many: their address is slowed down."""
-    buckets: Buckets = request.app.state.buckets
+def admit(context: Context, text: str, host: str) -> Scoped:
+    """
+    The toolkit for whoever has a token. Who has none that is worth anything can't try many: their address is slowed
+    down.
+
+    :param text: The token.
+    :param host: The address that they ask from.
+    :raises Failed: if it is worth nothing, or they ask too often.
+    """
+    access = _access(context, text, f"address {host}")
+    return Scoped(context.retention.acting_as(Actor(access.actor, host)), access)
+
+
+def _access(context: Context, text: str, address: str) -> Access:
     if not context.authenticate:
-        _slow_down(buckets.take(address))
+        _slow_down(context.buckets.take(address))
         return Access(Role.ADMIN, context.retention.actor.name)
-    _slow_down(buckets.wait(address))
+    _slow_down(context.buckets.wait(address))
     token = context.retention.store.tokens.check(text) if text else None
     if token is None:
-        buckets.take(address)
+        context.buckets.take(address)
         reason = "is worth nothing: unknown, expired or revoked" if text else "is missing"
         error = Forbidden("access token", reason, "send `Authorization: Bearer crt_...`")
         raise Failed(HTTPStatus.UNAUTHORIZED, error, {"WWW-Authenticate": "Bearer"})
-    _slow_down(buckets.take(token.actor))
+    _slow_down(context.buckets.take(token.actor))
     return Access(token.role, token.actor, token.limit)
 
 

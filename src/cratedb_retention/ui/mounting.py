@@ -1,0 +1,43 @@
+"""
+Adds the pages to the application of the HTTP API. NiceGUI has one set of pages in a process.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import nicegui
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from nicegui import ui
+
+from cratedb_retention.service.http.context import Context
+from cratedb_retention.ui import login
+from cratedb_retention.ui.entrance import PREFIX, Entrance
+from cratedb_retention.ui.pages import PAGES
+from cratedb_retention.ui.sessions import Sessions
+
+STATIC = Path(__file__).parent / "static"
+
+
+def mount(app: FastAPI, context: Context) -> None:
+    """Add the pages under ``/ui``."""
+    sessions = Sessions(context.retention.clock, secrets.token_bytes)
+    app.include_router(login.make_router(context, sessions))
+    app.add_api_route("/", lambda: RedirectResponse(f"{PREFIX}/"), include_in_schema=False)
+    app.add_middleware(Entrance, context=context, sessions=sessions)
+    nicegui.app.add_static_files("/static", STATIC)
+    for page in PAGES:
+        page.register(PAGES)
+    ui.run_with(
+        app,
+        mount_path=PREFIX,
+        title="cratedb-retention",
+        favicon=STATIC / "favicon.svg",
+        dark=None,
+        language="en-US",
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=10.0,
+    )

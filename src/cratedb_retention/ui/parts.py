@@ -1,0 +1,187 @@
+"""
+The parts that pages are put together from: tables, states, errors, questions.
+
+Everything from the database is text here, never markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from nicegui import ui
+
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.service.http.problems import Failed
+
+# Vue writes {{ }} as text, and never as markup.
+_ROW = """
+<q-tr :props="props">
+  <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label">
+    <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
+      <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
+      <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
+    </template>
+  </q-td>
+</q-tr>
+"""
+
+
+@dataclass(frozen=True)
+class Bit:
+    """
+    A piece of text in a table.
+
+    :param href: Where it leads; made of our own paths only.
+    :param tone: How it looks: ``badge is-due``, ``muted``, ``many`` (keeps line ends), ... see style.css.
+    :param hint: More, for who points at it.
+    """
+
+    text: str
+    href: str = ""
+    tone: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """
+    A column of a table.
+
+    :param right: Whether it holds numbers.
+    """
+
+    name: str
+    label: str
+    right: bool = False
+
+
+Cell = str | Bit | Sequence[Bit]
+
+
+def table(
+    columns: Sequence[Column],
+    rows: Iterable[Mapping[str, Cell]],
+    caption: str,
+    order: Sequence[Mapping[str, Any]] = (),
+    per_page: int = 50,
+) -> ui.table:
+    """
+    A table that can be sorted, and searched by setting its ``filter``.
+
+    :param rows: What stands in each column, by the column's name.
+    :param caption: What it is, for those who do not see it.
+    :param order: What to sort each row by, by the column's name, where that is not its text.
+    """
+    order = list(order)
+    found = []
+    for number, row in enumerate(rows):
+        data: dict[str, Any] = {"_": number}
+        for column in columns:
+            bits = _bits(row.get(column.name, ""))
+            data[f"{column.name}_"] = [{"text": b.text, "href": b.href, "tone": b.tone, "hint": b.hint} for b in bits]
+            data[column.name] = " ".join(bit.text for bit in bits)
+        data.update(order[number] if number < len(order) else {})
+        found.append(data)
+    shown = [
+        {
+            "name": c.name,
+            "label": c.label,
+            "field": c.name,
+            "align": "right" if c.right else "left",
+            "sortable": True,
+        }
+        for c in columns
+    ]
+    made = ui.table(columns=shown, rows=found, row_key="_", pagination=per_page)
+    made.props(f'flat wrap-cells aria-label="{caption}"').classes("rows")
+    if len(found) <= per_page:
+        made.props("hide-pagination")
+    made.add_slot("body", _ROW)
+    return made
+
+
+def _bits(cell: Cell) -> Sequence[Bit]:
+    if isinstance(cell, str):
+        return (Bit(cell),)
+    return (cell,) if isinstance(cell, Bit) else cell
+
+
+def state(word: str, hint: str = "") -> Bit:
+    """A state in a word, with a colour."""
+    return Bit(word, tone=f"badge is-{word}", hint=hint)
+
+
+def show_error(error: RetentionError) -> None:
+    """An error: the thing, the reason, the remedy."""
+    with ui.element("div").classes("error").props("role=alert"):
+        ui.label(f"{error.thing}: {error.reason}").classes("what")
+        if error.remedy:
+            ui.label(f"{error.remedy[0].upper()}{error.remedy[1:]}.")
+
+
+def note(text: str, tone: str = "note") -> ui.label:
+    """A sentence for people."""
+    return ui.label(text).classes(tone)
+
+
+def heading(text: str) -> None:
+    """A heading within the page."""
+    with ui.element("h2"):
+        ui.label(text)
+
+
+def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "primary", icon: str = "") -> ui.button:
+    """A button; while its work goes on it can't be pressed again, and what goes wrong is told."""
+
+    async def pressed() -> None:
+        made.disable()
+        try:
+            with telling():
+                found = work()
+                if found is not None:
+                    await found
+        finally:
+            made.enable()
+
+    made = ui.button(text, on_click=pressed, color=tone, icon=icon or None).props("no-caps unelevated")
+    return made
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Tell of errors in a notice that stays until it is closed."""
+    try:
+        yield
+    except Failed as error:
+        _tell(error.error)
+    except RetentionError as error:
+        _tell(error)
+
+
+def _tell(error: RetentionError) -> None:
+    ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
+
+
+async def confirmed(question: str, effect: str, word: str, action: str) -> bool:
+    """
+    Ask before something that can't be undone, in a way that nobody clicks through: a word has to be written.
+
+    :param question: As a heading.
+    :param effect: What will happen, in sentences.
+    :param word: What has to be written, such as a table's name.
+    :param action: What the button says.
+    """
+    with ui.dialog() as dialog, ui.card().classes("question").props("role=document"):
+        heading(question)
+        ui.label(effect).classes("many")
+        written = ui.input(f"Write {word} to go on").props("autocomplete=off spellcheck=false")
+        with ui.row().classes("buttons"):
+            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
+            go = ui.button(action, color="negative", on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
+            go.bind_enabled_from(written, "value", backward=lambda value: (value or "").strip() == word)
+    answer = await dialog
+    dialog.delete()
+    return bool(answer)

@@ -1,0 +1,138 @@
+"""
+The pages as they are served, for a real browser: a server in this process, so that a test can look at the database
+meanwhile, and decide what time it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from nicegui.client import Client
+from nicegui.testing.general import nicegui_reset_globals
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.service.http.app import make_app
+from cratedb_retention.service.http.context import Context, Limits
+from cratedb_retention.service.http.server import HttpServer
+from cratedb_retention.service.runs import StoredRuns
+from cratedb_retention.ui.mounting import mount
+from support.databases import Database
+
+WIDE, NARROW = (1280, 850), (390, 844)
+# Milliseconds until what is expected must be there; a busy machine takes its time.
+PATIENCE = 8_000
+
+
+def find_chromium() -> str | None:
+    """The browser, if there is one."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@contextmanager
+def open_browser(path: str) -> Iterator[Browser]:
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Stage:
+    """
+    Pages of a database in a browser.
+
+    :param tokens: The texts of tokens by name.
+    :param complaints: What the browser complained about: mistakes in scripts, what could not be loaded, other hosts.
+    """
+
+    db: Database
+    browser: Browser
+    context: Context
+    address: str
+    tokens: dict[str, str] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    _windows: list[BrowserContext] = field(default_factory=list)
+
+    def token(self, name: str, role: Role, *limit: str) -> str:
+        """Make a token."""
+        self.tokens[name] = self.db.tool.create_token(name, role, parse_tag_filter(limit))[1]
+        return self.tokens[name]
+
+    def window(self, size: tuple[int, int] = WIDE, dark: bool = False, scripts: bool = True) -> Page:
+        """A window of somebody who has not logged in."""
+        context = self.browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(PATIENCE)
+        self._windows.append(context)
+        page = context.new_page()
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", self._request)
+        page.on("response", self._response)
+        return page
+
+    def log_in(self, name: str, to: str = "/ui/", size: tuple[int, int] = WIDE, dark: bool = False) -> Page:
+        """A window of somebody who has logged in with a token by its name, at a page that is there."""
+        page = self.window(size, dark)
+        page.goto(f"{self.address}{to}")
+        page.get_by_label("Access token").fill(self.tokens[name])
+        page.get_by_role("button", name="Log in").click()
+        self.there(page)
+        return page
+
+    def go(self, page: Page, path: str) -> None:
+        """Go to a page, and wait until it is there."""
+        page.goto(f"{self.address}{path}")
+        self.there(page)
+
+    def there(self, page: Page) -> None:
+        """Wait until the page says all that it has to say."""
+        page.locator("h1").wait_for()
+        page.get_by_role("progressbar", name="Loading").wait_for(state="detached")
+
+    def close(self) -> None:
+        """Close all windows."""
+        for window in self._windows:
+            window.close()
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:", self.address.replace("http", "ws", 1))):
+            self.complaints.append(f"another host: {request.url}")
+
+    def _response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.complaints.append(f"{response.status}: {response.url}")
+
+
+@contextmanager
+def open_stage(db: Database, browser: Browser, authenticate: bool = True) -> Iterator[Stage]:
+    """Serve the pages of a database."""
+    runs = StoredRuns()
+    limits = Limits(rate=1000, burst=100_000)
+    context = Context(db.tool, authenticate=authenticate, limits=limits, runs=runs)
+    with nicegui_reset_globals():
+        app = make_app(context)
+        mount(app, context)
+        server = HttpServer(app, "127.0.0.1", 0, runs)
+        server.start()
+        stage = Stage(db, browser, context, f"http://127.0.0.1:{server.port}")
+        try:
+            yield stage
+        finally:
+            stage.close()
+            server.stop()
+            Client.page_routes.clear()  # Otherwise NiceGUI would forget the modules of our pages.
