@@ -25,7 +25,7 @@ from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
-PATIENCE = 8_000
+PATIENCE = 30_000
 
 
 def find_chromium() -> str | None:
