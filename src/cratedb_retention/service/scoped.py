@@ -20,6 +20,7 @@ from cratedb_retention.execution.applying import Change, apply_changes, find_cha
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.tables import TableLine, find_bounds, hide_shared, table_lines
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
 from cratedb_retention.model.catalog import Selector, Value
@@ -35,8 +36,11 @@ from cratedb_retention.service.narrowing import narrow_lines, narrow_plan
 from cratedb_retention.store.journal import Event, JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.statistics import RunOfPolicy
 from cratedb_retention.store.tokens import AccessToken
 
+# A policy whose last run is longer ago neither fails nor works.
+_RECENT = dt.timedelta(days=90)
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
 
 
@@ -204,6 +208,21 @@ class Scoped:
         lines = overview(self.prepare(selection))
         last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
         return (narrow_lines(lines) if self.access.limited else lines), last
+
+    def tables(self, selection: Selection) -> list[TableLine]:
+        """What is kept where, table by table; what fails or is held first."""
+        prepared = self.prepare(selection)
+        lines = overview(prepared)
+        measured = self.retention.engine.measure(find_bounds(prepared))
+        now = self.retention.clock.now()
+        runs = self.retention.store.runs_of_policies(now - _RECENT)
+        if not self.access.limited:
+            return table_lines(prepared, lines, measured, runs, now)
+        return hide_shared(table_lines(prepared, narrow_lines(lines), measured, self._said(runs), now))
+
+    def _said(self, runs: Iterable[RunOfPolicy]) -> list[RunOfPolicy]:
+        holds = self._words_of_holds()
+        return [replace(run, error=self.realm.said(run.error, holds)) for run in runs]
 
     # Journal
 

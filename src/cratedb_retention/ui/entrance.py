@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.sessions import Sessions
 
-PREFIX = "/ui"
 LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
 COOKIE = "cratedb_retention_session"
 # What pages are made of; the same for everybody, and nothing in it is secret.

@@ -14,9 +14,10 @@ from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.access import Access
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.entrance import LOGIN, LOGOUT, PREFIX
+from cratedb_retention.ui.entrance import LOGIN, LOGOUT
 from cratedb_retention.ui.guest import Guest, guest_of
-from cratedb_retention.ui.parts import show_error
+from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.parts import go, link, show_error
 
 Query = Mapping[str, str]
 Body = Callable[[Guest, Query], Awaitable[None]]
@@ -61,7 +62,7 @@ class Page:
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
         ui.html('<a class="skip" href="#main">Skip to the content</a>', sanitize=False)
         with ui.element("header").classes("head"):
-            ui.link("cratedb-retention", f"{PREFIX}/").classes("brand")
+            link("cratedb-retention", f"{PREFIX}/").classes("brand")
             _menu(pages, self.path)
             who = ui.element("div").classes("who")
         with ui.element("main").props("id=main tabindex=-1"):
@@ -94,7 +95,7 @@ def _over(error: Failed, content: ui.element) -> None:
     """The session is over, or they ask too often."""
     with content:
         if error.status == 401:
-            ui.navigate.to(LOGIN)
+            go(LOGIN)
         else:
             show_error(error.error)
 
@@ -108,9 +109,9 @@ def _menu(pages: Sequence[Page], here: str) -> None:
     with ui.element("nav").props('aria-label="Pages"'):
         for page in pages:
             if page.menu:
-                link = ui.link(page.menu, f"{PREFIX}{page.path}")
+                found = link(page.menu, f"{PREFIX}{page.path}")
                 if _section(page.path) == _section(here):
-                    link.props('aria-current="page"')
+                    found.props('aria-current="page"')
 
 
 def _section(path: str) -> str:

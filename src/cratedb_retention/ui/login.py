@@ -17,7 +17,8 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.http.security import admit
-from cratedb_retention.ui.entrance import COOKIE, LOGIN, LOGOUT, PREFIX, cookie_of
+from cratedb_retention.ui.entrance import COOKIE, LOGIN, LOGOUT, cookie_of
+from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.sessions import Sessions
 
 Written = Annotated[str, Form(max_length=2000)]

@@ -14,7 +14,8 @@ from nicegui import ui
 
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.ui import login
-from cratedb_retention.ui.entrance import PREFIX, Entrance
+from cratedb_retention.ui.entrance import Entrance
+from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.pages import PAGES
 from cratedb_retention.ui.sessions import Sessions
 

@@ -4,35 +4,109 @@ The overview: what is kept where and for how long, and what happens next; what i
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from nicegui import ui
+
+from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.words import show_size
+from cratedb_retention.execution.tables import STATES, TableLine
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui import words
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import Cell, Column, state, table
+from cratedb_retention.ui.links import new_policy, policy, timeline
+from cratedb_retention.ui.parts import Bit, Cell, Column, link, note, state, table
 
 COLUMNS = (
     Column("state", "State"),
     Column("table", "Table"),
-    Column("strategy", "Strategy"),
-    Column("kept", "Kept for"),
+    Column("policies", "Policies"),
+    Column("oldest", "Oldest data"),
+    Column("newest", "Newest data"),
     Column("rows", "Rows", right=True),
     Column("size", "Size", right=True),
+    Column("due", "Due now", right=True),
+    Column("next", "Next run"),
 )
+# What each state means, for newcomers.
+MEANINGS = {
+    "failing": "the last run failed",
+    "problem": "somebody has to do something",
+    "held": "due, and waits for something",
+    "due": "the next run has something to do",
+    "kept": "nothing is due",
+    "disabled": "no policy is enabled",
+}
 
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
-    lines, _ = await guest.ask(lambda scoped: scoped.status(Selection()))
-    rows: list[dict[str, Cell]] = [
-        {
-            "state": state(line.state, "; ".join(hold.reason for hold in line.held)),
-            "table": line.table,
-            "strategy": str(line.policy.strategy),
-            "kept": str(line.retention_period),
-            "rows": words.count(line.rows),
-            "size": show_size(line.size),
-        }
-        for line in lines
-    ]
-    table(COLUMNS, rows, "Policies and the tables that they are about")
+    lines, access = await guest.ask(lambda scoped: (scoped.tables(Selection()), scoped.access))
+    if not lines:
+        note("There are no policies yet. Until there is one, everything is kept.")
+        if access.role.includes(Role.EDITOR):
+            link("Create the first policy", new_policy())
+        return
+    _summary(lines)
+    wanted = ui.input("Search").props("clearable dense outlined type=search").classes("search")
+    made = table(COLUMNS, [_row(guest, line) for line in lines], "Tables", [_order(line) for line in lines])
+    wanted.bind_value_to(made, "filter", forward=lambda text: text or "")
+
+
+def _summary(lines: Sequence[TableLine]) -> None:
+    counts = Counter(line.state for line in lines)
+    with ui.element("ul").classes("summary").props('aria-label="States"'):
+        for name in STATES:
+            if counts[name]:
+                with ui.element("li"):
+                    ui.label(name).classes(f"badge is-{name}")
+                    ui.label(f"{plural(counts[name], 'table')}: {MEANINGS[name]}")
+
+
+def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
+    now = guest.context.retention.clock.now()
+    reasons = [Bit(reason, tone="reason") for reason in line.why[:1]]
+    more = [Bit(f"and {len(line.why) - 1:,} more", tone="muted", hint="\n".join(line.why[1:]))] if line.why[1:] else []
+    there = Bit(line.table, timeline(line.table)) if line.rows is not None else Bit(line.table)
+    return {
+        "state": state(line.state, MEANINGS[line.state]),
+        "table": [there, *reasons, *more],
+        "policies": [Bit(_kept(each), policy(each.policy.id or ""), "block") for each in line.lines],
+        "oldest": words.moment(line.oldest),
+        "newest": words.moment(line.newest),
+        "rows": words.count(line.rows),
+        "size": show_size(line.size),
+        "due": _due(line.lines),
+        "next": Bit(words.ago(line.next_run, now), hint=words.exact(line.next_run)) if line.next_run else "",
+    }
+
+
+def _order(line: TableLine) -> dict[str, Any]:
+    """What a click on a heading sorts by."""
+    return {
+        "state": STATES.index(line.state),
+        "rows": -1 if line.rows is None else line.rows,
+        "size": -1 if line.size is None else line.size,
+        "due": sum(each.due_partitions for each in line.lines),
+        "next": line.next_run.isoformat() if line.next_run else "~",
+    }
+
+
+def _kept(line: Line) -> str:
+    """``delete after 30d``, and whose data."""
+    period, which = line.retention_period, line.policy
+    where = "".join(f", {key}={value}" for key, value in which.where.items())
+    what = "kept forever" if period.forever else f"{which.strategy} after {period}"
+    return f"{what}{where}{'' if which.enabled else ' (disabled)'}"
+
+
+def _due(lines: Sequence[Line]) -> str:
+    partitions = sum(line.due_partitions for line in lines)
+    if partitions:
+        return plural(partitions, "partition")
+    rows = sum(line.due_rows or 0 for line in lines)
+    return plural(rows, "row") if rows else ""

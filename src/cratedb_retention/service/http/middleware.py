@@ -25,6 +25,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+_POLICY_VIOLATION = 1008
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -42,12 +43,15 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         send = _with_security(send)
         headers = Headers(scope=scope)
-        error = self._foreign(headers, scope["method"])
+        error = self._foreign(headers, scope["method"] not in _SAFE)
         if error is not None:
             await problem(HTTPStatus.FORBIDDEN, error)(scope, receive, send)
             return
@@ -58,12 +62,25 @@ class Gate:
             return
         await self._app(scope, _replay(body, receive), send)
 
-    def _foreign(self, headers: Headers, method: str) -> RetentionError | None:
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Browsers let any page open a connection to any other host, with the cookies of that host."""
+        if self._foreign(Headers(scope=scope), True) is None:
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+
+    def _foreign(self, headers: Headers, changing: bool) -> RetentionError | None:
+        """
+        Why a request is not let through.
+
+        :param changing: Whether it may change something, so that it must not be of another page.
+        """
         host = headers.get("host", "")
         if self._hosts and _name(host) not in self._hosts:
             return Forbidden("host of the request", "is not a name of this service", "see the setting http.hosts")
         origin = headers.get("origin")
-        if method not in _SAFE and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if changing and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return Forbidden("origin of the request", "is another page", "call this service from its own")
         return None
 

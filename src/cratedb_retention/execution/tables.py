@@ -1,0 +1,153 @@
+"""
+What is kept where, table by table: how much of which time, by which policies, when they run next, and how it is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cratedb_retention.execution.overview import Line
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.catalog import Table
+from cratedb_retention.model.measurements import Measurements, PartitionBounds
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.schedule import following
+from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.store.statistics import RunOfPolicy
+
+# What comes first.
+STATES = ("failing", "problem", "held", "due", "kept", "disabled")
+Span = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True)
+class TableLine:
+    """
+    A table, with all policies that are about it.
+
+    :param lines: One for each policy.
+    :param state: The worst of them: ``failing`` if one's last run failed, else as :attr:`Line.state`.
+    :param why: Why it fails, is a problem or is held; empty otherwise.
+    :param oldest: No row is older than this instant (ms, UTC), if that is known.
+    :param newest: All rows are older than this one (ms, UTC), likewise.
+    :param next_run: When the first of its policies runs by its schedule (aware); None: none has a schedule.
+    """
+
+    table: str
+    lines: tuple[Line, ...]
+    state: str
+    why: tuple[str, ...] = ()
+    oldest: int | None = None
+    newest: int | None = None
+    next_run: dt.datetime | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of the table, if known."""
+        return self.lines[0].rows
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the table, if known."""
+        return self.lines[0].size
+
+
+def find_bounds(prepared: Prepared) -> list[PartitionBounds]:
+    """What must be asked of the rows, since the partitions of these tables do not tell which time they cover."""
+    return list(dict.fromkeys(probe for probe in (_probe(target) for target in _targets(prepared)) if probe))
+
+
+def table_lines(
+    prepared: Prepared, lines: Iterable[Line], measured: Measurements, runs: Iterable[RunOfPolicy], now: dt.datetime
+) -> list[TableLine]:
+    """
+    Tables, those that need somebody first.
+
+    :param lines: What :func:`cratedb_retention.execution.overview.overview` tells.
+    :param measured: The answers to :func:`find_bounds`.
+    :param runs: What runs did, oldest first: the last one of each policy counts.
+    :param now: The aware present instant.
+    """
+    last = {run.policy_id: run for run in runs}
+    spans = {str(target.table.name): _span(target, measured) for target in _targets(prepared)}
+    slots = _Slots(now)
+    grouped: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        grouped[line.table].append(line)
+    found = [_table_line(table, tuple(of), last, slots, spans.get(table)) for table, of in grouped.items()]
+    return sorted(found, key=lambda line: (STATES.index(line.state), line.table))
+
+
+def hide_shared(lines: Sequence[TableLine]) -> list[TableLine]:
+    """What a table that is shared with others holds in all is theirs as well."""
+    return [
+        replace(line, oldest=None, newest=None) if any(each.policy.where for each in line.lines) else line
+        for line in lines
+    ]
+
+
+def _targets(prepared: Prepared) -> list[Target]:
+    chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
+    return find_targets(chosen, prepared.catalog)[0]
+
+
+def _probe(target: Target) -> PartitionBounds | None:
+    if target.grids or target.time_column is None or not target.table.rows or target.table.missing_shards:
+        return None
+    return PartitionBounds(target.table.name, (), target.time_column)
+
+
+def _span(target: Target, measured: Measurements) -> Span:
+    probe = _probe(target)
+    if probe is not None:
+        oldest, newest = measured.bounds.get(probe, {}).get((), (None, None))
+        return oldest, None if newest is None else newest + 1
+    return _span_of_partitions(target.table, target)
+
+
+def _span_of_partitions(table: Table, target: Target) -> Span:
+    """From the first and the last value of each partition column with time, of which one may lie within another."""
+    starts, ends = [], []
+    for position, grid in target.grids:
+        values = [value for value in (p.values[position] for p in table.partitions) if isinstance(value, int)]
+        if not values:
+            return None, None
+        starts.append(min(values))
+        ends.append(grid.end(max(values)))
+    known = [end for end in ends if end is not None]
+    return (max(starts), min(known)) if starts and known else (None, None)
+
+
+class _Slots:
+    """When schedules come next; many policies share one."""
+
+    def __init__(self, now: dt.datetime) -> None:
+        self._now = now
+        self._known: dict[tuple[str, str], dt.datetime | None] = {}
+
+    def next(self, policy: Policy) -> dt.datetime | None:
+        if not policy.enabled or policy.schedule is None:
+            return None
+        key = (policy.schedule, policy.time_zone)
+        if key not in self._known:
+            self._known[key] = following(*key, self._now)
+        return self._known[key]
+
+
+def _table_line(
+    table: str, lines: tuple[Line, ...], last: Mapping[str, RunOfPolicy], slots: _Slots, span: Span | None
+) -> TableLine:
+    failures = [
+        run.error or "its last run failed"
+        for line in lines
+        if line.policy.enabled and (run := last.get(line.policy.id or "")) is not None and run.failed
+    ]
+    state = "failing" if failures else min((line.state for line in lines), key=STATES.index)
+    held = [hold.reason for line in lines if line.state != "disabled" for hold in line.held]
+    runs = [slot for slot in (slots.next(line.policy) for line in lines) if slot is not None]
+    oldest, newest = span or (None, None)
+    why = tuple(dict.fromkeys([*failures, *held]))
+    return TableLine(table, lines, state, why, oldest, newest, min(runs, default=None))

@@ -1,0 +1,63 @@
+"""The overview: what is kept where, and what needs somebody first."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from support.cockpit import HOSTILE_TABLE
+from support.stage import NARROW, Stage
+
+
+def test_what_needs_somebody_comes_first(each_stage: Stage) -> None:
+    """Each table is there once, problems first, with its time, its policies and its next run."""
+    schema = each_stage.db.schema
+    page = each_stage.log_in("viewer")
+    rows = page.get_by_role("region", name="Tables").locator("tbody tr")
+    expect(rows).to_have_count(9)
+    expect(rows.nth(0)).to_contain_text(f"{schema}.nowhere")
+    expect(rows.nth(0)).to_contain_text("no such table")
+    expect(rows.nth(1)).to_contain_text(f"{schema}.letters")
+    expect(rows.nth(1)).to_contain_text("held")
+    visits = rows.filter(has_text=f"{schema}.visits")
+    expect(visits).to_contain_text("delete after 90d")
+    expect(visits).to_contain_text("2024-03-01")
+    expect(visits).to_contain_text("2024-08-01")
+    expect(visits).to_contain_text("1 partition")
+    expect(visits).to_contain_text("in 12 hours")
+    expect(rows.filter(has_text=HOSTILE_TABLE)).to_have_count(1)
+    expect(rows.filter(has_text=f"{schema}.logs")).to_contain_text("delete after 30d (disabled)")
+
+
+def test_search_and_sort(stage: Stage) -> None:
+    """One finds a table by what stands in its row, and by the keyboard the largest."""
+    page = stage.log_in("viewer")
+    rows = page.get_by_role("region", name="Tables").locator("tbody tr")
+    page.get_by_label("Search").fill("weather_1h")
+    expect(rows).to_have_count(1)
+    page.get_by_label("Search").fill("")
+    heading = page.get_by_role("columnheader", name="Rows")
+    heading.click()
+    heading.click()
+    expect(rows.nth(0)).to_contain_text("weather_1h")
+
+
+def test_tenant(stage: Stage) -> None:
+    """A tenant sees the tables that are about their policies; a table with a filter does not tell its size."""
+    stage.db.policy("delete", "logs", "30d", tags=["globex"], where={"n": "x"})
+    page = stage.log_in("globex", size=NARROW, dark=True)
+    rows = page.get_by_role("region", name="Tables").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.filter(has_text="orders")).to_contain_text("snapshot after 60d")
+    logs = rows.filter(has_text="logs")
+    expect(logs).to_contain_text("delete after 30d, n=x")
+    expect(logs).not_to_contain_text("2023")
+    expect(logs).not_to_contain_text("36")
+
+
+def test_nothing_yet(stage: Stage) -> None:
+    """Without policies, everything is kept, and who may is shown where to begin."""
+    for stored in stage.db.tool.policies():
+        stage.db.tool.delete_policy(stored.policy.id or "")
+    page = stage.log_in("editor")
+    expect(page.get_by_text("Until there is one, everything is kept.")).to_be_visible()
+    expect(page.get_by_role("link", name="Create the first policy")).to_be_visible()
