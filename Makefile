@@ -8,10 +8,10 @@ CODE := $(wildcard src tests benchmarks docs examples)
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs format bench lock clean
+.PHONY: help venv demo test check docs screenshots format bench lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## Make .venv with all that is needed, pinned by requirements.lock
 
@@ -41,6 +41,9 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 
 docs: $(STAMP)  ## Write the parts of the documentation that follow from the program
 	@$(BIN)/python docs/generate.py
+
+screenshots: $(STAMP)  ## Make the pictures of the pages anew; needs a Chromium
+	@$(BIN)/python docs/screenshots.py
 
 format: $(STAMP)  ## Bring the code into form
 	@$(BIN)/ruff check --fix $(CODE)

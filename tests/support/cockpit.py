@@ -22,14 +22,19 @@ BEFORE, NOW = "2024-07-01T12:00:00+00:00", "2024-07-02T12:00:00+00:00"
 PLACES = ("lisbon", "oslo")
 
 
-def fill(db: Database) -> None:
-    """Tables, policies, a hold, and a run."""
-    _tables(db)
+def fill(db: Database, hostile: bool = True) -> None:
+    """
+    Tables, policies, a hold, and a run.
+
+    :param hostile: Whether there are names that would be markup.
+    """
+    _tables(db, hostile)
     db.time.set(BEFORE)
     db.policy("delete", "visits", "90d", id="visits", tags=["acme", "web"], schedule="@daily", description="Web visits")
     db.policy("snapshot", "orders", "60d", id="orders", tags=["globex", "shop"])
     db.policy("delete", "letters", "30d", id="letters", tags=["acme"])
-    db.policy("delete", HOSTILE_TABLE, "forever", id="hostile", tags=[HOSTILE], description=HOSTILE)
+    if hostile:
+        db.policy("delete", HOSTILE_TABLE, "forever", id="hostile", tags=[HOSTILE], description=HOSTILE)
     db.policy("delete", "nowhere", "30d", id="nowhere", tags=["acme"])
     db.policy("delete", "logs", "30d", id="logs", enabled=False)
     db.policy(
@@ -42,9 +47,9 @@ def fill(db: Database) -> None:
     db.time.set(NOW)
 
 
-def _tables(db: Database) -> None:
+def _tables(db: Database, hostile: bool) -> None:
     months = list(_months(2023, 7, 12))
-    for name in ("visits", "orders", "letters", "logs", HOSTILE_TABLE):
+    for name in ("visits", "orders", "letters", "logs", *([HOSTILE_TABLE] if hostile else [])):
         db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
         db.fill(name, [f"{month}-{day:02d}T12:00:00" for month in months for day in (3, 10, 20)])
     db.create("weather", {"ts": TIME, "place": "TEXT", "temperature": NUMBER, "day": DAY}, by=["day"])

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from nicegui.client import Client
+from nicegui.helpers import is_pytest
 from nicegui.testing.general import nicegui_reset_globals
 from playwright.sync_api import (
     Browser,
@@ -134,7 +135,8 @@ def open_stage(db: Database, browser: Browser, authenticate: bool = True) -> Ite
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(db.tool, authenticate=authenticate, limits=limits, runs=runs)
-    with nicegui_reset_globals():
+    # One stage after the other in a process is a matter of tests only.
+    with nicegui_reset_globals() if is_pytest() else nullcontext():
         app = make_app(context)
         mount(app, context)
         server = HttpServer(app, "127.0.0.1", 0, runs)

@@ -132,7 +132,7 @@ def test_keyboard(stage: Stage) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("main#main")).to_be_focused()
+    expect(page.locator("#main")).to_be_focused()
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
     here = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Overview")
     expect(here).to_have_attribute("aria-current", "page")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.catalog import Table
+from cratedb_retention.model.catalog import Table, TableName
+from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import following
@@ -73,6 +74,7 @@ def table_lines(
     """
     last = {run.policy_id: run for run in runs}
     spans = {str(target.table.name): _span(target, measured) for target in _targets(prepared)}
+    spans |= {str(name): _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
     slots = _Slots(now)
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
@@ -119,6 +121,12 @@ def _span_of_partitions(table: Table, target: Target) -> Span:
         ends.append(grid.end(max(values)))
     known = [end for end in ends if end is not None]
     return (max(starts), min(known)) if starts and known else (None, None)
+
+
+def _span_of_level(ledger: Ledger, table: TableName) -> Span:
+    """The windows that have rows, as far as they are computed."""
+    rows = [row for row in ledger.of(table).values() if row.groups and not row.expired]
+    return min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
 
 
 class _Slots:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
+from functools import lru_cache
 
 from cratedb_retention.errors import InvalidInput
 
@@ -29,6 +30,7 @@ def from_ms(value: int) -> dt.datetime:
     return EPOCH + dt.timedelta(milliseconds=value)
 
 
+@lru_cache(maxsize=65_536)
 def show(value: int | None) -> str:
     """Short ISO 8601 text in UTC: the date alone at midnight, else with ``T`` and ``Z``; ``?`` for None."""
     if value is None:

@@ -61,11 +61,11 @@ class Page:
         _dark(request)
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
         ui.html('<a class="skip" href="#main">Skip to the content</a>', sanitize=False)
-        with ui.element("header").classes("head"):
+        with ui.element("header").classes("head").props("role=banner"):
             link("cratedb-retention", f"{PREFIX}/").classes("brand")
             _menu(pages, self.path)
             who = ui.element("div").classes("who")
-        with ui.element("main").props("id=main tabindex=-1"):
+        with ui.element("div").classes("page").props("id=main tabindex=-1"):
             heading = ui.element("h1").props("id=title")
             with heading:
                 ui.label(self.title)

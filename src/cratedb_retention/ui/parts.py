@@ -20,11 +20,14 @@ from cratedb_retention.ui.links import PREFIX
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """
 <q-tr :props="props">
-  <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label">
-    <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
-      <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
-      <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
-    </template>
+  <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label"
+    :class="{empty: !props.row[col.name + '_'].some(part => part.text)}">
+    <div class="bits">
+      <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
+        <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
+        <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
+      </template>
+    </div>
   </q-td>
 </q-tr>
 """

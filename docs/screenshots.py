@@ -1,0 +1,73 @@
+"""
+Makes the pictures of the pages that the documentation shows: ``make screenshots``. Needs a Chromium.
+
+They show the database that the tests of the pages use, at a time that does not change.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.benches import DuckBench  # noqa: E402 - found by the path above
+from support.cockpit import add_tokens, fill  # noqa: E402
+from support.stage import NARROW, WIDE, Stage, find_chromium, open_browser, open_stage  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """
+    A picture.
+
+    :param path: The page; ``{schema}`` is the tables' schema.
+    :param size: Of the window; the picture is as long as the page.
+    """
+
+    name: str
+    path: str
+    size: tuple[int, int] = WIDE
+    dark: bool = False
+
+
+SHOTS = (
+    Shot("overview", "/ui/"),
+    Shot("overview-narrow", "/ui/", NARROW, dark=True),
+)
+
+
+def main() -> int:
+    """Make all of them, or those that are named; returns the exit code."""
+    chromium = find_chromium()
+    if chromium is None:
+        print("There is no Chromium; install one, e.g. by apt-get install chromium.", file=sys.stderr)
+        return 1
+    wanted = [shot for shot in SHOTS if shot.name in sys.argv[1:] or not sys.argv[1:]]
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory, open_browser(chromium) as browser:
+        db = DuckBench(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
+        fill(db, hostile=False)
+        with open_stage(db, browser) as stage:
+            add_tokens(stage)
+            for shot in wanted:
+                _take(stage, shot)
+        db.close()
+    return 0
+
+
+def _take(stage: Stage, shot: Shot) -> None:
+    path = shot.path.format(schema=stage.db.schema)
+    page = stage.log_in("admin", path, shot.size, shot.dark)
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=IMAGES / f"{shot.name}.png", full_page=True, animations="disabled")
+    print(f"docs/images/{shot.name}.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
