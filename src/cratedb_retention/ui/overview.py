@@ -14,6 +14,7 @@ from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.tables import STATES, TableLine
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui import words
 from cratedb_retention.ui.frame import Query
@@ -100,7 +101,9 @@ def _kept(line: Line) -> str:
     """``delete after 30d``, and whose data."""
     period, which = line.retention_period, line.policy
     where = "".join(f", {key}={value}" for key, value in which.where.items())
-    what = "kept forever" if period.forever else f"{which.strategy} after {period}"
+    downsampled = which.strategy is Strategy.DOWNSAMPLE  # The table may be a level, with a period of its own.
+    kept = "kept forever" if period.forever else f"kept for {period}" if downsampled else ""
+    what = f"downsample, {kept}" if downsampled else kept or f"{which.strategy} after {period}"
     return f"{what}{where}{'' if which.enabled else ' (disabled)'}"
 
 
