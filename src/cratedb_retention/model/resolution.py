@@ -71,6 +71,6 @@ def describe(fetched: Fetched) -> str:
 def _said(parts: Sequence[Part]) -> list[str]:
     words = [f"1 point per {interval_words(parts[0].interval)}, from {parts[0].source}"]
     for before, part in pairwise(parts):
-        finer = f"1 point per {interval_words(part.interval)}, " if part.interval != before.interval else ""
-        words.append(f"since {show(part.start)} {finer}from {part.source}")
+        finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
+        words.append(f"since {show(part.start)}{finer} from {part.source}")
     return words

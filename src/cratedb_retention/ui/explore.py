@@ -86,7 +86,7 @@ class Explorer:
         """Fill the page, and ask for the first time."""
         self._form = Form(self._cascade, self._asked, self._change, self._suggest)
         self._busy = ui.element("div").classes("explore-busy")
-        self._trouble = ui.element("div")
+        self._trouble = ui.element("div").classes("explore-trouble")
         self._said = ui.label().classes("explore-said").props("role=status")
         self._more = note("")
         with ui.element("div").classes("bar").props('role=group aria-label="Zoom"') as self._buttons:
@@ -94,7 +94,7 @@ class Explorer:
             self._button("Zoom out", "zoom_out", lambda: zoom(self._shown, 2, self._outer))
             self._button("Earlier", "chevron_left", lambda: shift(self._shown, -0.5, self._outer))
             self._button("Later", "chevron_right", lambda: shift(self._shown, 0.5, self._outer))
-            button("Download CSV", self._download, "secondary", "download").props("flat")
+            button("Download CSV", self._download, "primary", "download").props("flat")
         self._chart = ui.echart({"series": []}, renderer="svg").classes("explore-chart card").props("role=img")
         self._chart.on("chart:datazoom", self._zoomed, js_handler=_ZOOMED)
         self._numbers = Numbers()
@@ -178,9 +178,9 @@ class Explorer:
         empty = "" if count else "There is no data in this stretch of time."
         self._more.set_text(more if count > MOST_LINES else empty)
         self._more.set_visibility(bool(self._more.text))
-        self._chart.props["aria-label"] = f"Chart of {fetched.columns[1 + fetched.keys]}. {words}"
+        label = f"Chart of {fetched.columns[1 + fetched.keys]}. {words}"
         self._chart.options.clear()
-        self._chart.options.update(options(fetched, self._shown, self._outer, words))
+        self._chart.options.update(options(fetched, self._shown, self._outer, label))
         self._chart.update()
         self._numbers.show(fetched)
 

@@ -17,7 +17,14 @@ from cratedb_retention.model.resolution import parts_of
 
 MOST_LINES = 10
 _BAND = 3  # With what is shown, the least and the greatest value were fetched.
-_NO_SYMBOL = {"symbol": "none", "showSymbol": True, "connectNulls": False, "animation": False}
+# Emphasis would reckon with colours, which it can't if they are those of the style sheet.
+_NO_SYMBOL = {
+    "symbol": "none",
+    "showSymbol": True,
+    "connectNulls": False,
+    "animation": False,
+    "emphasis": {"disabled": True},
+}
 _SILENT = {"silent": True, "tooltip": {"show": False}}
 # An element with text in it, never markup: names may hold anything.
 _TOOLTIP = """(found) => {
@@ -90,7 +97,10 @@ def options(fetched: Fetched, shown: Span, outer: Span, words: str) -> dict[str,
     series = [_series(number, line) for number, line in enumerate(lines)]
     if len(lines) == 1 and _has_band(fetched):
         series += _band(lines[0])
-    axis = {"axisLabel": {"color": "var(--soft)"}, "axisLine": {"lineStyle": {"color": "var(--line)"}}}
+    axis = {
+        "axisLabel": {"color": "var(--soft)", "hideOverlap": True},
+        "axisLine": {"lineStyle": {"color": "var(--line)"}},
+    }
     return {
         "useUTC": True,
         "animation": False,

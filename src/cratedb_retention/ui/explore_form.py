@@ -21,7 +21,6 @@ from cratedb_retention.model.exploring import (
 )
 from cratedb_retention.model.reading import Cascade
 from cratedb_retention.model.rollup import ROW_COUNT
-from cratedb_retention.ui.entrance import PREFIX
 from cratedb_retention.ui.parts import button
 
 _SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
@@ -34,7 +33,8 @@ def choose_table(tables: Sequence[Explorable], asked: Asked) -> None:
 
     def go(name: str) -> None:
         if name and name != asked.table:
-            ui.navigate.to(f"{PREFIX}/explore?{urlencode({'table': name})}")
+            # NiceGUI puts the prefix of the pages before it.
+            ui.navigate.to(f"/explore?{urlencode({'table': name})}")
 
     chosen = asked.table if asked.table in names else None
     ui.select(names, label="Table", value=chosen, on_change=lambda event: go(event.value)).props("outlined dense")
