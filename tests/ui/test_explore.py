@@ -45,6 +45,14 @@ def said(page: Page, text: str) -> None:
     expect(page.get_by_role("status")).to_contain_text(text)
 
 
+def pressed(page: Page, name: str) -> None:
+    """Press a button that leads to another stretch of time, and wait until that is there."""
+    before = page.url
+    page.get_by_role("button", name=name).click()
+    page.wait_for_url(lambda url: url != before)
+    expect(page.get_by_role("progressbar", name="Reading")).to_have_count(0)
+
+
 def fetch(stage: Stage, period: Mapping[str, str], step: str, **more: Any) -> list[tuple[Any, ...]]:
     """What the toolkit says."""
     request = FetchRequest.of_texts(
@@ -103,13 +111,8 @@ def test_zooming_changes_the_level(stage: Stage) -> None:
     said(page, f"from {stage.db.schema}.weather_1h")
     expect(page.get_by_role("status")).to_contain_text("1 point per hour")
     while "raw rows" not in (page.get_by_role("status").text_content() or "").split(";")[0]:
-        before = page.url
-        page.get_by_role("button", name="Later").click()
-        page.wait_for_url(lambda url, before=before: url != before)
-        before = page.url
-        page.get_by_role("button", name="Zoom in").click()
-        page.wait_for_url(lambda url, before=before: url != before)
-        expect(page.get_by_role("progressbar", name="Reading")).to_have_count(0)
+        pressed(page, "Later")
+        pressed(page, "Zoom in")
     words = page.get_by_role("status").text_content() or ""
     query = parse_qs(urlparse(page.url).query)
     assert set(query) == {"table", "from", "until"}
