@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
@@ -88,6 +88,9 @@ class Engine(Protocol):
 
     def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
         """The distributions in a stretch of a cascade, in one statement for each metric."""
+
+    def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
+        """Some values of the first dimension of a reading that a stretch knows, in one statement."""
 
     def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
         """How many raw rows the rows of a level stand for, window by window, some hundred in a statement."""

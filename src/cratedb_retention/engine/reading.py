@@ -17,6 +17,7 @@ from cratedb_retention.engine.reading_level import level_query
 from cratedb_retention.engine.reading_parts import Expression, bucket, double, names_in, own_column, within
 from cratedb_retention.engine.reading_raw import raw_query
 from cratedb_retention.engine.rollup_columns import RollupSQL
+from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
 from cratedb_retention.model.rollup import GAMMA, SKETCH_BIN, SKETCH_COUNT, SKETCH_METRIC, SKETCH_SIGN, Metric
 
@@ -41,6 +42,15 @@ def read_bins(database: Database, sql: Expressions, reading: Reading, stretch: S
         for metric in reading.sketched
         for row in database.rows(bins_query(sql, reading, stretch, metric))
     ]
+
+
+def read_values(database: Database, sql: Expressions, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
+    """Some values of the first dimension of a reading that a stretch knows, in one statement."""
+    names = names_in(reading, stretch.holding.rollup)
+    column = sql.column(names.dimensions[reading.by[0].name])
+    conditions = within(sql, reading, names, stretch.start, stretch.end)
+    query = sa.select(column).select_from(table_ref(names.table)).where(*conditions).distinct().limit(limit)
+    return [row[0] for row in database.rows(query)]
 
 
 def _number(value: Any) -> float | None:

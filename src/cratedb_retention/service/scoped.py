@@ -17,6 +17,7 @@ from cratedb_retention.api import Retention
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
+from cratedb_retention.execution.exploring import explorable, suggest
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
@@ -24,11 +25,12 @@ from cratedb_retention.execution.tables import TableLine, find_bounds, hide_shar
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
 from cratedb_retention.model.catalog import Selector, Value
+from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.targets import try_bind_where
@@ -316,6 +318,30 @@ class Scoped:
         """
         self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
         return self.retention.fetch(request)
+
+    def cascades(self) -> list[Explorable]:
+        """The tables with rollups of which they see something."""
+        return explorable(self.retention.store.rollups.all().values(), self.realm)
+
+    def cascade(self, table: Explorable) -> Cascade:
+        """
+        A table with its rollups.
+
+        :raises Forbidden: if none of their policies covers it.
+        :raises NotFound: if it has none.
+        """
+        self.realm.require(make_area(table.table.schema, table.table.name, table.where, self._default_schema))
+        return self.retention.cascade(table.table.name, table.table.schema)
+
+    def suggest(self, request: FetchRequest, limit: int = 50) -> list[Value]:
+        """
+        Some values of a dimension, which ``by`` names.
+
+        :raises Forbidden: if none of their policies covers what is asked.
+        """
+        self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
+        cascade = self.retention.cascade(request.table_name, request.table_schema)
+        return suggest(self.retention.engine, cascade, request, self.retention.clock.now(), limit)
 
     def tags(self) -> list[str]:
         """All tags of the policies that they see."""

@@ -20,12 +20,12 @@ from cratedb_retention.engine.duckdb.errors import translate
 from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.reading import read_bins, read_stretch
+from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
 from cratedb_retention.engine.rollup_check import count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -141,6 +141,10 @@ class DuckDBEngine:
     def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
         """The distributions in a stretch of a cascade."""
         return read_bins(self._database, SQL, reading, stretch)
+
+    def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
+        """Some values of the first dimension of a reading."""
+        return read_values(self._database, SQL, reading, stretch, limit)
 
     def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
         """How many raw rows the rows of a level stand for, window by window."""

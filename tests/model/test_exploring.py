@@ -1,0 +1,193 @@
+"""What is chosen on the page "Explore" as an address, and the stretch of time that is looked at."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import Interval, parse_interval
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.exploring import (
+    Asked,
+    Span,
+    aggregates_of,
+    part_of,
+    percents,
+    read_span,
+    shift,
+    united,
+    wanted_texts,
+    zoom,
+)
+from cratedb_retention.model.fetched import Fetched
+from cratedb_retention.model.instant import parse_instant, to_ms
+from cratedb_retention.model.reading import Cascade, Holding, Stretch
+from cratedb_retention.model.resolution import describe, interval_words, parts_of
+from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, make_metric
+
+NOW = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC)
+TIME, PLACE = Column("ts", "TIMESTAMP", Kind.TIME), Column("place", "TEXT", Kind.TEXT)
+SOURCE = TableName("lab", "weather")
+WHOLE = (0, 1_000_000)
+
+
+def ms(text: str) -> int:
+    return to_ms(parse_instant(text))
+
+
+def metric(*aggregates: Aggregate, name: str = "t") -> Metric:
+    return make_metric(Column(name, "DOUBLE", Kind.NUMBER), aggregates)
+
+
+def cascade(*metrics: Metric) -> Cascade:
+    return Cascade(SOURCE, TIME, (PLACE,), metrics, "UTC", ())
+
+
+def stretch(level: str | None, start: str, end: str, interval: str) -> Stretch:
+    table = TableName("lab", f"weather_{level}") if level else SOURCE
+    rollup = Rollup(SOURCE, SOURCE, table, parse_interval(level), TIME, (), ()) if level else None
+    return Stretch(Holding(rollup, table, None, None), ms(start), ms(end), parse_interval(interval))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"table": "lab.weather", "metric": "a:b", "aggregate": "p95", "range": "week"},
+        {"table": "lab.x&y=z", "by": "place,region", "where.place": "Sankt Pölten & Co", "range": "everything"},
+        {"table": "t", "from": "-7d", "until": "2024-06-01"},
+    ],
+)
+def test_a_choice_survives_the_address(query: dict[str, str]) -> None:
+    """What is read from an address is what is written to it."""
+    from urllib.parse import parse_qsl
+
+    asked = Asked.of_query(query)
+    assert Asked.of_query(dict(parse_qsl(asked.to_query()))) == asked
+    assert {**query, **dict(parse_qsl(asked.to_query()))} == dict(parse_qsl(asked.to_query()))
+
+
+def test_null_is_a_value() -> None:
+    """The text NULL means NULL."""
+    asked = Asked.of_query({"where.place": "NULL", "where.region": "null", "where.empty": ""})
+    assert asked.filters() == {"place": None, "region": "null"}
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "end"),
+    [
+        ({"range": "day"}, "2024-07-01T12:00", "2024-07-02T12:00"),
+        ({"range": "week"}, "2024-06-25T12:00", "2024-07-02T12:00"),
+        ({"from": "2024-06-01"}, "2024-06-01", "2024-07-02T12:00"),
+        ({"from": "-1d", "until": "2024-06-30"}, "2024-06-29", "2024-06-30"),
+        ({"until": "2024-06-30"}, "1970-01-01", "2024-06-30"),
+        ({}, "1970-01-01", "1970-01-01T00:16:40"),
+    ],
+)
+def test_stretch_of_time(query: dict[str, str], start: str, end: str) -> None:
+    """Words and instants become a stretch of time."""
+    assert read_span(Asked.of_query(query), WHOLE, NOW) == (ms(start), ms(end))
+
+
+@pytest.mark.parametrize(
+    "query", [{"range": "<b>"}, {"from": "then"}, {"from": "2024-07-01", "until": "2024-07-01"}, {"from": "-99999y"}]
+)
+def test_no_stretch_of_time(query: dict[str, str]) -> None:
+    """What is none is said to be none."""
+    with pytest.raises(InvalidInput):
+        read_span(Asked.of_query(query), WHOLE, NOW)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (zoom((0, 1_000_000), 0.5, WHOLE), (250_000, 750_000)),
+        (zoom((0, 100_000), 2, WHOLE), (0, 200_000)),
+        (zoom((0, 900_000), 4, WHOLE), WHOLE),
+        (zoom((500_000, 510_000), 0.5, WHOLE), (500_000, 510_000)),
+        (shift((100_000, 300_000), 0.5, WHOLE), (200_000, 400_000)),
+        (shift((100_000, 300_000), -2, WHOLE), (0, 200_000)),
+        (part_of((0, 1_000_000), 25, 75), (250_000, 750_000)),
+        (part_of((0, 1_000_000), 100, 100), (990_000, 1_000_000)),
+        (united((0, 5), (3, 9)), (0, 9)),
+    ],
+)
+def test_looking_closer(found: Span, expected: Span) -> None:
+    """Zooming and moving stays within what there is, and never becomes too short."""
+    assert found == expected
+
+
+def test_per_cent() -> None:
+    """A stretch as a part of another one."""
+    assert percents((250_000, 750_000), WHOLE) == (25, 75)
+
+
+def test_aggregates() -> None:
+    """What is offered is what is kept; the most useful is the first."""
+    assert aggregates_of(metric(Aggregate.AVG, Aggregate.MIN)) == ["avg", "min", "sum", "count"]
+    assert aggregates_of(metric(Aggregate.INCREASE)) == ["increase", "rate", "first", "last"]
+    assert aggregates_of(metric(Aggregate.PERCENTILES)) == ["p50", "p95", "p99"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ("t:avg", "t:min", "t:max")),
+        ({"by": "place"}, ("t:avg",)),
+        ({"metric": "c"}, ("c:increase",)),
+        ({"metric": "t", "aggregate": "p95"}, ("t:p95",)),
+        ({"metric": "row_count"}, ("row_count",)),
+        ({"metric": "nothing", "aggregate": "avg"}, ("nothing:avg",)),
+    ],
+)
+def test_what_is_fetched(query: dict[str, str], expected: tuple[str, ...]) -> None:
+    """An average of one line comes with its least and greatest values."""
+    known = cascade(
+        metric(Aggregate.AVG, Aggregate.MIN, Aggregate.MAX, Aggregate.PERCENTILES), metric(Aggregate.INCREASE, name="c")
+    )
+    assert wanted_texts(known, Asked.of_query(query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("1s", "second"), ("30s", "30 seconds"), ("1h", "hour"), ("6h", "6 hours"), ("1mo", "month")]
+)
+def test_interval_in_words(text: str, words: str) -> None:
+    """How far points are apart."""
+    assert interval_words(parse_interval(text)) == words
+
+
+def fetched(*stretches: Stretch, gaps: tuple[Span, ...] = ()) -> Fetched:
+    return Fetched(("ts", "t_avg", "level"), (), 0, Interval(3600), 0, 1, stretches, gaps)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (fetched(), "No table holds anything of this stretch of time."),
+        (
+            fetched(stretch("1h", "2024-06-01", "2024-06-20", "1h"), stretch(None, "2024-06-20", "2024-06-21", "1h")),
+            "1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows.",
+        ),
+        (
+            fetched(
+                stretch("1d", "2024-06-01", "2024-06-02", "1d"),
+                stretch("1d", "2024-06-02", "2024-06-20", "1d"),
+                stretch(None, "2024-06-20", "2024-06-21", "10m"),
+                gaps=((ms("2024-05-01"), ms("2024-06-01")),),
+            ),
+            "1 point per day, from lab.weather_1d; since 2024-06-20: 1 point per 10 minutes, from the raw rows; "
+            "2024-05-01 to 2024-06-01 is kept nowhere.",
+        ),
+    ],
+)
+def test_resolution_in_words(answer: Fetched, words: str) -> None:
+    """Which step, and which level each stretch is from."""
+    assert describe(answer) == words
+
+
+def test_neighbours_are_one() -> None:
+    """Stretches of one level that touch are one part."""
+    one, other = stretch("1h", "2024-06-01", "2024-06-02", "1h"), stretch("1h", "2024-06-02", "2024-06-03", "1h")
+    assert [(part.start, part.end, part.name) for part in parts_of([one, other])] == [(one.start, other.end, "1h")]

@@ -1,0 +1,181 @@
+"""The page "Explore": the chart shows what `fetch` says, as fine as what is kept of the stretch that is looked at."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlparse
+
+from playwright.sync_api import Page, expect
+
+from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.reading import FetchRequest, Fill
+from support.cockpit import HOSTILE, PLACES
+from support.stage import NARROW, Stage
+
+RECENT = {"from": "2024-07-01T00:00:00Z", "until": "2024-07-02T00:00:00Z"}
+OLD = {"from": "2024-06-05T00:00:00Z", "until": "2024-06-06T00:00:00Z"}
+_SERIES = """() => {
+  const chart = Object.values(window).length && getElement(ID).chart;
+  return JSON.stringify(chart.getOption().series.map(one => ({id: one.id, name: one.name, data: one.data})));
+}"""
+
+
+def path(stage: Stage, **query: str) -> str:
+    """The page of the cascade."""
+    return f"/ui/explore?{urlencode({'table': f'{stage.db.schema}.weather', **query})}"
+
+
+def series(page: Page) -> dict[str, list[list[Any]]]:
+    """The lines that the chart has, by name."""
+    chart = page.get_by_role("img", name="Chart of")
+    expect(chart).to_be_visible()
+    ident = (chart.get_attribute("id") or "").removeprefix("c")
+    found = json.loads(page.evaluate(_SERIES.replace("ID", ident)))
+    return {
+        one["name"]: [point["value"] for point in one["data"]] for one in found if str(one["id"]).startswith("line")
+    }
+
+
+def said(page: Page, text: str) -> None:
+    """Wait until the page says which levels it shows."""
+    expect(page.get_by_role("status")).to_contain_text(text)
+
+
+def pressed(page: Page, name: str) -> None:
+    """Press a button that leads to another stretch of time, and wait until that is there."""
+    before = page.url
+    page.get_by_role("button", name=name).click()
+    page.wait_for_url(lambda url: url != before)
+    expect(page.get_by_role("progressbar", name="Reading")).to_have_count(0)
+
+
+def fetch(stage: Stage, period: Mapping[str, str], step: str, **more: Any) -> list[tuple[Any, ...]]:
+    """What the toolkit says."""
+    request = FetchRequest.of_texts(
+        stage.db.time.moment,
+        period["from"],
+        period["until"],
+        step,
+        None,
+        table_name="weather",
+        table_schema=stage.db.schema,
+        fill=Fill.NULL,
+        **more,
+    )
+    return list(stage.db.tool.fetch(request).rows)
+
+
+def ms(moment: object) -> int:
+    assert isinstance(moment, dt.datetime)
+    return to_ms(moment)
+
+
+def test_chart_shows_what_fetch_says(each_stage: Stage) -> None:
+    """Old hours come from the level, recent ones from the raw rows; the chart has exactly these numbers."""
+    stage = each_stage
+    page = stage.log_in("viewer", path(stage, metric="temperature", **OLD))
+    said(page, f"1 point per hour, from {stage.db.schema}.weather_1h.")
+    wanted = ("temperature:avg", "temperature:min", "temperature:max")
+    expected = fetch(stage, OLD, "1h", metrics=wanted)
+    assert len(expected) == 24
+    assert series(page) == {"temperature_avg": [[ms(r[0]), r[1], r[4], r[2], r[3]] for r in expected]}
+
+    stage.go(page, path(stage, metric="temperature", aggregate="max", by="place", **RECENT))
+    said(page, "from the raw rows.")
+    lines = series(page)
+    assert set(lines) == set(PLACES)
+    known = {name: [point[:3] for point in points if point[1] is not None] for name, points in lines.items()}
+    rows = fetch(stage, RECENT, "2m", metrics=("temperature:max",), by=("place",))
+    assert known == {
+        place: [[ms(r[0]), r[2], r[3]] for r in rows if r[1] == place and r[2] is not None] for place in PLACES
+    }
+    assert all(any(value is None for _, value, *_ in points) for points in lines.values())  # Gaps are gaps.
+
+    # Values are suggested, and a filter is a filter.
+    field = page.get_by_label("Only where place is")
+    field.focus()
+    expect(page.locator("datalist option")).to_have_count(2)
+    field.fill("oslo")
+    expect(page.get_by_role("img", name="Chart of")).to_be_visible()
+    page.wait_for_url("**where.place=oslo**")
+    expect(page.get_by_text("lisbon")).to_have_count(0)
+
+
+def test_zooming_changes_the_level(stage: Stage) -> None:
+    """The closer one looks, the finer it is; the address goes with it, and opens the same again."""
+    page = stage.log_in("acme-viewer", path(stage))
+    said(page, f"from {stage.db.schema}.weather_1h")
+    expect(page.get_by_role("status")).to_contain_text("1 point per hour")
+    while "raw rows" not in (page.get_by_role("status").text_content() or "").split(";")[0]:
+        pressed(page, "Later")
+        pressed(page, "Zoom in")
+    words = page.get_by_role("status").text_content() or ""
+    query = parse_qs(urlparse(page.url).query)
+    assert set(query) == {"table", "from", "until"}
+    stage.go(page, page.url.removeprefix(stage.address))
+    said(page, words)
+    before = page.url
+    page.locator(".explore-chart").hover(position={"x": 500, "y": 150})
+    page.mouse.wheel(0, 400)
+    page.wait_for_url(lambda url: url != before)
+    page.get_by_role("button", name="Everything").click()
+    said(page, "1 point per hour")
+    page.get_by_role("button", name="Last day").click()
+    said(page, "from the raw rows")
+    page.get_by_label("From (UTC)").fill("2024-06-05")
+    page.get_by_label("Until (UTC)").fill("2024-06-05T12:00")
+    page.get_by_role("button", name="Show").click()
+    said(page, f"1 point per hour, from {stage.db.schema}.weather_1h.")
+
+
+def test_numbers_as_table_and_file(stage: Stage) -> None:
+    """The same numbers stand in a table, and in a file."""
+    page = stage.log_in("viewer", path(stage, metric="temperature", aggregate="sum", **OLD), NARROW, dark=True)
+    said(page, "1 point per hour")
+    rows = fetch(stage, OLD, "1h", metrics=("temperature:sum",))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines == ["ts,temperature_sum,level", *(f"{r[0].isoformat()},{r[1]},{r[2]}" for r in rows)]
+    page.get_by_role("button", name="The numbers as a table").click()
+    expect(page.get_by_role("cell", name="2024-06-05 07:00:00")).to_have_count(1)
+    assert page.locator("table tbody tr").count() == len(rows)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
+
+
+def test_others_see_nothing(stage: Stage) -> None:
+    """A tenant sees no cascade of another one, neither as a choice nor by its address."""
+    page = stage.log_in("globex", path(stage, metric="temperature"))
+    expect(page.get_by_text("no table has rollups")).to_be_visible()
+    expect(page.get_by_text("temperature")).to_have_count(0)
+    expect(page.locator(".explore-chart")).to_have_count(0)
+
+
+def test_nonsense_is_told_in_words(stage: Stage) -> None:
+    """What makes no sense in an address is said, as text."""
+    page = stage.log_in("viewer", f"/ui/explore?{urlencode({'table': HOSTILE})}")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(f"table {HOSTILE}: has no rollups that you see")
+    page.get_by_label("Table", exact=True).click()
+    page.get_by_role("option", name=f"{stage.db.schema}.weather").click()
+    said(page, "1 point per")
+    assert urlparse(page.url).path == "/ui/explore"
+    for query, reason in (
+        ({"metric": HOSTILE}, "there is none of this name"),
+        ({"metric": "temperature", "aggregate": HOSTILE}, "is no aggregate"),
+        ({"by": HOSTILE}, "it is no dimension of the cascade"),
+        ({"where.<img src=x onerror=alert(1)>": HOSTILE}, "it is no dimension of the cascade"),
+        ({"range": HOSTILE}, "is unknown"),
+        ({"from": HOSTILE}, "not an ISO 8601 date and time"),
+        ({"from": "2024-06-02", "until": "2024-06-01"}, "its end is not after its beginning"),
+    ):
+        stage.go(page, path(stage, **query))
+        expect(alert).to_contain_text(reason)
+        expect(page.locator(".explore-chart")).not_to_be_visible()
+    stage.go(page, path(stage, **{"where.place": HOSTILE}))
+    expect(page.get_by_text("There is no data in this stretch of time.")).to_be_visible()
+    expect(page.get_by_label("Only where place is")).to_have_value(HOSTILE)
