@@ -108,6 +108,8 @@ def table(
             data[f"{column.name}_"] = [{"text": b.text, "href": b.href, "tone": b.tone, "hint": b.hint} for b in bits]
             data[column.name] = " ".join(bit.text for bit in bits)
         data.update(order[number] if number < len(order) else {})
+        if choice is not None:
+            data["name_of_row_"] = choice.names[number]
         found.append(data)
     shown = [
         {
@@ -126,16 +128,14 @@ def table(
     if choice is None:
         made.add_slot("body", _ROW)
     else:
-        _offer(made, found, choice)
+        _offer(made, choice)
     return made
 
 
-def _offer(made: ui.table, found: list[dict[str, Any]], choice: Choice) -> None:
-    for data, name in zip(found, choice.names, strict=True):
-        data["name_of_row_"] = name
+def _offer(made: ui.table, choice: Choice) -> None:
     made.selection = "single"
     if choice.first is not None:
-        made.selected = [found[choice.first]]
+        made.selected = [made.rows[choice.first]]
     made.on_select(lambda event: choice.chosen(event.selection[0]["_"] if event.selection else None))
     made.add_slot("body", _ROW.replace('<q-tr :props="props">', f'<q-tr :props="props">{_CHOICE}'))
 

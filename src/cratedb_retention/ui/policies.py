@@ -134,7 +134,8 @@ class PolicyList:
         order = [*(damaged_order() for _ in listing.damaged), *(order_of(p.policy, listing) for p in listing.policies)]
         names = [_name(item) for item in self._shown]
         choice = Choice(names, self._choose, found) if self._editor else None
-        return table(COLUMNS, rows, "Policies", order, choice=choice)
+        columns = [c for c in COLUMNS if c.name != "where" or any(item.policy.where for item in listing.policies)]
+        return table(columns, rows, "Policies", order, choice=choice)
 
     def _choose(self, number: int | None) -> None:
         if self._actions is not None:
