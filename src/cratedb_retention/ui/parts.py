@@ -134,6 +134,7 @@ def table(
 
 def _offer(made: ui.table, choice: Choice) -> None:
     made.selection = "single"
+    made.props("hide-selected-banner")
     if choice.first is not None:
         made.selected = [made.rows[choice.first]]
     made.on_select(lambda event: choice.chosen(event.selection[0]["_"] if event.selection else None))

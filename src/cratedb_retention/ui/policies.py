@@ -19,9 +19,9 @@ from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import Choice, button, note, show_error, table, telling
+from cratedb_retention.ui.parts import Choice, button, heading, note, show_error, table, telling
 from cratedb_retention.ui.policyactions import Actions
-from cratedb_retention.ui.policyfilter import Wanted
+from cratedb_retention.ui.policyfilter import PATH, Wanted
 from cratedb_retention.ui.policyimport import Import
 from cratedb_retention.ui.policyrows import COLUMNS, damaged_order, damaged_row, order_of, row_of
 
@@ -50,13 +50,16 @@ class PolicyList:
     async def build(self) -> None:
         """Make the page."""
         self._filters()
-        with ui.element("div").classes("bar policies-actions").props('role=toolbar aria-label="Actions"'):
-            self._actions = Actions(self._guest, self.load) if self._editor else None
+        with ui.element("div").classes("bar"):
+            if self._editor:
+                button("New policy", lambda: ui.navigate.to(f"{PATH}/new"))
             button("Export as YAML", self._export, "secondary")
             self._count = note("").props("role=status")
+        self._actions = Actions(self._guest, self.load) if self._editor else None
         self._place = ui.element("div")
         await self.load()
         if self._editor:
+            heading("Policies as a file")
             Import(self._guest, self.load).build()
 
     def _filters(self) -> None:
@@ -72,7 +75,7 @@ class PolicyList:
 
     def _input(self, label: str, name: str, value: str, hint: str) -> None:
         made = ui.input(label, value=value, placeholder=hint, on_change=self._changed(name))
-        made.props("outlined dense clearable debounce=300 autocomplete=off spellcheck=false")
+        made.props("outlined dense clearable stack-label debounce=300 autocomplete=off spellcheck=false")
 
     def _changed(self, name: str) -> Any:
         async def work(event: Any) -> None:

@@ -10,11 +10,12 @@ from nicegui import ui
 
 from cratedb_retention.errors import Conflict, NotFound
 from cratedb_retention.model.consequences import of_deleting, of_disabling, of_enabling
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import short
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import button, confirmed, heading
-from cratedb_retention.ui.policyfilter import PATH, copying, editor
+from cratedb_retention.ui.policyfilter import copying, editor
 
 Item = Damaged | StoredPolicy
 
@@ -29,13 +30,15 @@ class Actions:
     def __init__(self, guest: Guest, load: Callable[[str | None], Awaitable[None]]) -> None:
         self._guest, self._load = guest, load
         self._chosen: Item | None = None
-        button("New policy", lambda: ui.navigate.to(f"{PATH}/new"))
-        self._hint = ui.label("Choose a policy to edit, copy, switch off or delete it.").classes("muted")
-        with ui.element("div").classes("bar") as self._about:
+        self._hint = ui.label("Choose a policy to edit, copy, disable or delete it.").classes("muted")
+        with (
+            ui.element("div").classes("bar chosen").props('role=group aria-label="The chosen policy"') as about
+        ):
             self._edit = button("Edit", self._go_editing, "secondary")
             self._copy = button("Copy", self._go_copying, "secondary")
             self._switch = button("Disable", self._switching, "secondary")
             button("Delete", self._deleting, "negative")
+        self._about = about
         self.choose(None)
 
     def choose(self, item: Item | None) -> None:
@@ -64,13 +67,13 @@ class Actions:
         now = self._guest.context.retention.clock.now()
         effect = of_enabling(policy, now) if wanted else of_disabling(policy)
         action = "Enable" if wanted else "Disable"
-        if not await _agreed(f"{action} {policy.strategy} of {policy.target}?", effect, action):
+        if not await _agreed(f"{action} {_named(policy)}?", effect, action):
             return
         identifier = policy.id or ""
         await self._changing(
             lambda: self._guest.ask(lambda s: s.change(identifier, {"enabled": wanted}, item.version)), identifier
         )
-        ui.notify(f"{policy.strategy} of {policy.target} is {action.lower()}d", type="positive")
+        ui.notify(f"Now {action.lower()}d: {_named(policy)}", type="positive")
 
     async def _deleting(self) -> None:
         item = self._chosen
@@ -81,7 +84,7 @@ class Actions:
             effect = "Only the row of the policy table goes; no data is touched. No run obeys it anyway."
         else:
             identifier, version, word = item.policy.id or "", item.version, _word(item)
-            what, effect = f"the policy {item.policy.strategy} of {item.policy.target}", of_deleting(item.policy)
+            what, effect = _named(item.policy), of_deleting(item.policy)
         if not await confirmed(f"Delete {what}?", effect, word, "Delete the policy"):
             return
         await self._changing(lambda: self._guest.ask(lambda s: s.delete(identifier, version)), None)
@@ -95,6 +98,10 @@ class Actions:
             await self._load(keep)
             raise
         await self._load(keep)
+
+
+def _named(policy: Policy) -> str:
+    return f"the policy “{policy.strategy} {policy.target}”"
 
 
 def _word(item: StoredPolicy) -> str:

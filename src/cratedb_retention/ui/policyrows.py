@@ -33,7 +33,7 @@ def row_of(policy: Policy, listing: Listing) -> dict[str, Cell]:
     """The row of a policy."""
     return {
         "state": state("enabled" if policy.enabled else "disabled"),
-        "strategy": str(policy.strategy),
+        "strategy": Bit(str(policy.strategy), tone="whole"),
         "table": Bit(table_of(policy), editor(policy.id or ""), hint="Look at this policy"),
         "where": Bit(_where(policy), tone="many"),
         "kept": _kept(policy),
@@ -76,8 +76,11 @@ def _where(policy: Policy) -> str:
 
 
 def _kept(policy: Policy) -> Cell:
-    levels = [Bit(f"{level.interval} for {level.retention_period}", tone="muted line") for level in policy.levels]
-    return [Bit(str(policy.retention_period)), *levels]
+    levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
+    period = Bit(str(policy.retention_period), tone="whole")
+    return (
+        [period, Bit(levels, tone="muted many line", hint="Rollups, and how long each is kept")] if levels else period
+    )
 
 
 def _schedule(policy: Policy, listing: Listing) -> Cell:
@@ -88,7 +91,7 @@ def _schedule(policy: Policy, listing: Listing) -> Cell:
     if time is None:
         return named
     said = "due now" if time <= listing.now else f"next {words.moment(time)}"
-    return [named, Bit(said, tone="muted line", hint=f"{words.exact(time)} UTC, {words.ago(time, listing.now)}")]
+    return [named, Bit(said, tone="muted line whole", hint=f"{words.exact(time)} UTC, {words.ago(time, listing.now)}")]
 
 
 def _seconds(duration: Duration) -> float:
