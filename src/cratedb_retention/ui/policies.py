@@ -55,8 +55,9 @@ class PolicyList:
                 button("New policy", lambda: ui.navigate.to(f"{PATH}/new"))
             button("Export as YAML", self._export, "secondary")
             self._count = note("").props("role=status")
-        self._actions = Actions(self._guest, self.load) if self._editor else None
-        self._place = ui.element("div")
+        with ui.element("div"):  # The actions stay in sight as long as the table does.
+            self._actions = Actions(self._guest, self.load) if self._editor else None
+            self._place = ui.element("div")
         await self.load()
         if self._editor:
             heading("Policies as a file")

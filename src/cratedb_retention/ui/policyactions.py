@@ -31,9 +31,7 @@ class Actions:
         self._guest, self._load = guest, load
         self._chosen: Item | None = None
         self._hint = ui.label("Choose a policy to edit, copy, disable or delete it.").classes("muted")
-        with (
-            ui.element("div").classes("bar chosen").props('role=group aria-label="The chosen policy"') as about
-        ):
+        with ui.element("div").classes("bar chosen").props('role=group aria-label="The chosen policy"') as about:
             self._edit = button("Edit", self._go_editing, "secondary")
             self._copy = button("Copy", self._go_copying, "secondary")
             self._switch = button("Disable", self._switching, "secondary")
