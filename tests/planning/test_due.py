@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.schedule import Misfire, Scheduled, delay
-from cratedb_retention.planning.due import AHEAD, Done, Timetable, due_slots, newest_slot, wrong_slots
+from cratedb_retention.planning.due import AHEAD, Done, Timetable, due_slots, newest_slot, next_times, wrong_slots
 
 HOURLY = Scheduled("p", "0 * * * *")
 SKIPPING = replace(HOURLY, misfire=Misfire.SKIP, grace=Duration(seconds=600))
@@ -108,3 +108,29 @@ def test_nobody_waits_after_a_wrong_clock(item: Scheduled, steps: list[int], wro
         now += dt.timedelta(days=8)
         assert item.policy_id in due_slots([item], {item.policy_id: done}, now)
         done = Done(newest_slot(item, now))
+
+
+@pytest.mark.parametrize(
+    ("item", "done", "now", "expected"),
+    [
+        pytest.param(HOURLY, Done(), "01T10:05", "01T10:00", id="due"),
+        pytest.param(HOURLY, Done(at("01T10:00")), "01T10:05", "01T11:00", id="done"),
+        pytest.param(replace(HOURLY, since=at("01T10:01")), Done(), "01T10:30", "01T11:00", id="older than the policy"),
+        pytest.param(SKIPPING, Done(at("01T08:00")), "01T10:11", "01T11:00", id="too late"),
+    ],
+)
+def test_next_times(item: Scheduled, done: Done, now: str, expected: str) -> None:
+    """What is due has a time that is past; else it is that of the next slot."""
+    assert next_times([item], {"p": done}, at(now)) == {"p": at(expected)}
+
+
+@given(ITEMS, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_due_exactly_at_its_next_time(item: Scheduled, start: int, since: int) -> None:
+    """A policy that waits is due at the time that is told, and not a moment earlier."""
+    now = at("01T00:00") + dt.timedelta(seconds=start)
+    item = replace(item, since=at("01T00:00") + dt.timedelta(seconds=min(since, start)))
+    done = {item.policy_id: Done(newest_slot(item, now))}
+    time = next_times([item], done, now)[item.policy_id]
+    assert time > now
+    assert due_slots([item], done, time)
+    assert not due_slots([item], done, time - dt.timedelta(milliseconds=1))

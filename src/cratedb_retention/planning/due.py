@@ -108,3 +108,27 @@ def wrong_slots(
         for item in scheduled
         if (last := done.get(item.policy_id, Done()).done) is not None and last > now + AHEAD
     }
+
+
+def next_times(scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime) -> dict[str, dt.datetime]:
+    """
+    When policies run next, their delay included; what is due has a time that is past. Policies without one are missing.
+
+    :param now: The aware present instant.
+    """
+    timetable, scheduled = Timetable(), list(scheduled)
+    due = due_slots(scheduled, done, now, timetable)
+    found = {}
+    for item in scheduled:
+        slot = due.get(item.policy_id) or _next_slot(item, done.get(item.policy_id, Done()), now, timetable)
+        if slot is not None:
+            found[item.policy_id] = slot + delay(item.policy_id, slot, item.jitter)
+    return found
+
+
+def _next_slot(item: Scheduled, known: Done, now: dt.datetime, timetable: Timetable) -> dt.datetime | None:
+    """The first slot whose time has not come and that is not done."""
+    after = newest_slot(item, now, timetable) or now
+    if item.since is not None:
+        after = max(after, item.since - dt.timedelta(microseconds=1))
+    return following(item.schedule, item.time_zone, max(after, known.done or after))

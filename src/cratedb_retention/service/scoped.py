@@ -18,6 +18,7 @@ from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.exploring import explorable, suggest
+from cratedb_retention.execution.listing import Listing, list_policies
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
@@ -31,6 +32,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.searching import matches, mentions
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.targets import try_bind_where
@@ -101,6 +103,17 @@ class Scoped:
             [item for item in stored if selection.fits(item.policy)],
             [row for row in damaged if selection.fits_row(row)],
         )
+
+    def listing(self, selection: Selection, text: str = "") -> Listing:
+        """
+        The policies that they see and choose, and when each runs next.
+
+        :param text: Words that a policy must mention, see :func:`matches`.
+        """
+        stored, damaged = self.policies(selection)
+        chosen = [item for item in stored if matches(item.policy, text)]
+        broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
+        return list_policies(self.retention.store, chosen, broken, self.retention.clock.now())
 
     def policy(self, identifier: str) -> StoredPolicy:
         """
@@ -185,6 +198,17 @@ class Scoped:
                     raise Conflict("the file", f"of one of its policies {_TAKEN}", "look at them again") from None
                 raise
         return changes
+
+    def apply_shown(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, shown: Sequence[Change]) -> None:
+        """
+        Apply a file, if that changes what they were shown.
+
+        :param shown: What :meth:`apply` said that would change.
+        :raises Conflict: if it would change something else by now.
+        """
+        if self.apply(wanted, prune, tags, dry_run=True) != list(shown):
+            raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
+        self.apply(wanted, prune, tags, dry_run=False)
 
     def _check_new(self, policy: Policy) -> None:
         """An identifier that is taken would tell that somebody has it."""

@@ -33,6 +33,13 @@ _ROW = """
 """
 
 
+_CHOICE = """
+  <q-td auto-width data-label="Choose">
+    <q-checkbox v-model="props.selected" dense :aria-label="'Choose ' + props.row['name_of_row_']" />
+  </q-td>
+"""
+
+
 @dataclass(frozen=True)
 class Bit:
     """
@@ -65,12 +72,28 @@ class Column:
 Cell = str | Bit | Sequence[Bit]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """
+    Lets people choose one row of a table, by mouse or keyboard.
+
+    :param names: What each row is, for those who do not see it.
+    :param chosen: Told the number of the row; None: no row is chosen any more.
+    :param first: The row that is chosen to begin with.
+    """
+
+    names: Sequence[str]
+    chosen: Callable[[int | None], None]
+    first: int | None = None
+
+
 def table(
     columns: Sequence[Column],
     rows: Iterable[Mapping[str, Cell]],
     caption: str,
     order: Sequence[Mapping[str, Any]] = (),
     per_page: int = 50,
+    choice: Choice | None = None,
 ) -> ui.table:
     """
     A table that can be sorted, and searched by setting its ``filter``.
@@ -78,6 +101,7 @@ def table(
     :param rows: What stands in each column, by the column's name.
     :param caption: What it is, for those who do not see it.
     :param order: What to sort each row by, by the column's name, where that is not its text.
+    :param choice: Whether a row can be chosen.
     """
     order = list(order)
     found = []
@@ -88,6 +112,8 @@ def table(
             data[f"{column.name}_"] = [{"text": b.text, "href": b.href, "tone": b.tone, "hint": b.hint} for b in bits]
             data[column.name] = " ".join(bit.text for bit in bits)
         data.update(order[number] if number < len(order) else {})
+        if choice is not None:
+            data["name_of_row_"] = choice.names[number]
         found.append(data)
     shown = [
         {
@@ -103,8 +129,20 @@ def table(
     made.props(f'flat wrap-cells role=region aria-label="{caption}"').classes("rows")
     if len(found) <= per_page:
         made.props("hide-pagination")
-    made.add_slot("body", _ROW)
+    if choice is None:
+        made.add_slot("body", _ROW)
+    else:
+        _offer(made, choice)
     return made
+
+
+def _offer(made: ui.table, choice: Choice) -> None:
+    made.selection = "single"
+    made.props("hide-selected-banner")
+    if choice.first is not None:
+        made.selected = [made.rows[choice.first]]
+    made.on_select(lambda event: choice.chosen(event.selection[0]["_"] if event.selection else None))
+    made.add_slot("body", _ROW.replace('<q-tr :props="props">', f'<q-tr :props="props">{_CHOICE}'))
 
 
 def _bits(cell: Cell) -> Sequence[Bit]:

@@ -1,0 +1,121 @@
+"""
+What can be done about a policy of the list: edit, copy, enable or disable, delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from nicegui import ui
+
+from cratedb_retention.errors import Conflict, NotFound
+from cratedb_retention.model.consequences import of_deleting, of_disabling, of_enabling
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.words import short
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.parts import button, confirmed, heading
+from cratedb_retention.ui.policyfilter import copying, editor
+
+Item = Damaged | StoredPolicy
+
+
+class Actions:
+    """
+    Buttons about the policy that is chosen.
+
+    :param load: Loads the list anew; it is given the identifier of the policy that stays chosen.
+    """
+
+    def __init__(self, guest: Guest, load: Callable[[str | None], Awaitable[None]]) -> None:
+        self._guest, self._load = guest, load
+        self._chosen: Item | None = None
+        self._hint = ui.label("Choose a policy to edit, copy, disable or delete it.").classes("muted")
+        with ui.element("div").classes("bar chosen").props('role=group aria-label="The chosen policy"') as about:
+            self._edit = button("Edit", self._go_editing, "secondary")
+            self._copy = button("Copy", self._go_copying, "secondary")
+            self._switch = button("Disable", self._switching, "secondary")
+            button("Delete", self._deleting, "negative")
+        self._about = about
+        self.choose(None)
+
+    def choose(self, item: Item | None) -> None:
+        """Let the buttons be about a policy, or none."""
+        self._chosen = item
+        self._hint.set_visibility(item is None)
+        self._about.set_visibility(item is not None)
+        for each in (self._edit, self._copy, self._switch):
+            each.set_visibility(isinstance(item, StoredPolicy))
+        enabled = not isinstance(item, StoredPolicy) or item.policy.enabled
+        self._switch.set_text("Disable" if enabled else "Enable")
+
+    def _go_editing(self) -> None:
+        if isinstance(self._chosen, StoredPolicy):
+            ui.navigate.to(editor(self._chosen.policy.id or ""))
+
+    def _go_copying(self) -> None:
+        if isinstance(self._chosen, StoredPolicy):
+            ui.navigate.to(copying(self._chosen.policy.id or ""))
+
+    async def _switching(self) -> None:
+        item = self._chosen
+        if not isinstance(item, StoredPolicy):
+            return
+        policy, wanted = item.policy, not item.policy.enabled
+        now = self._guest.context.retention.clock.now()
+        effect = of_enabling(policy, now) if wanted else of_disabling(policy)
+        action = "Enable" if wanted else "Disable"
+        if not await _agreed(f"{action} {_named(policy)}?", effect, action):
+            return
+        identifier = policy.id or ""
+        await self._changing(
+            lambda: self._guest.ask(lambda s: s.change(identifier, {"enabled": wanted}, item.version)), identifier
+        )
+        ui.notify(f"Now {action.lower()}d: {_named(policy)}", type="positive")
+
+    async def _deleting(self) -> None:
+        item = self._chosen
+        if item is None:
+            return
+        if isinstance(item, Damaged):
+            identifier, version, word, what = item.id, None, short(item.id), "this row, which is no valid policy"
+            effect = "Only the row of the policy table goes; no data is touched. No run obeys it anyway."
+        else:
+            identifier, version, word = item.policy.id or "", item.version, _word(item)
+            what, effect = _named(item.policy), of_deleting(item.policy)
+        if not await confirmed(f"Delete {what}?", effect, word, "Delete the policy"):
+            return
+        await self._changing(lambda: self._guest.ask(lambda s: s.delete(identifier, version)), None)
+        ui.notify("The policy is deleted; data was not touched", type="positive")
+
+    async def _changing(self, work: Callable[[], Awaitable[object]], keep: str | None) -> None:
+        """Change something; whatever comes of it, show what there is then."""
+        try:
+            await work()
+        except (Conflict, NotFound):
+            await self._load(keep)
+            raise
+        await self._load(keep)
+
+
+def _named(policy: Policy) -> str:
+    return f"the policy “{policy.strategy} {policy.target}”"
+
+
+def _word(item: StoredPolicy) -> str:
+    """What has to be written; nobody can write a name that begins or ends with a blank."""
+    name = item.policy.table_name
+    return name if name == name.strip() else short(item.policy.id)
+
+
+async def _agreed(question: str, effect: str, action: str) -> bool:
+    """Ask before something that can be taken back."""
+    with ui.dialog() as dialog, ui.card().classes("question").props("role=document"):
+        heading(question)
+        ui.label(effect).classes("many")
+        with ui.row().classes("buttons"):
+            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
+            ui.button(action, on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
+    answer = await dialog
+    dialog.delete()
+    return bool(answer)
