@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.policy import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.ui.entrance import PREFIX
+from cratedb_retention.ui.links import PREFIX
 
 PATH = f"{PREFIX}/policies"
 
