@@ -175,6 +175,7 @@ class Timeline:
     :param held: What is due and does not happen.
     :param holds: Legal holds on the table.
     :param notes: What there is to know besides, in sentences.
+    :param source: The table with the raw rows, if this one is a rollup.
     """
 
     table: TableName
@@ -185,6 +186,7 @@ class Timeline:
     held: tuple[Hold, ...]
     holds: tuple[LegalHold, ...]
     notes: tuple[str, ...] = ()
+    source: TableName | None = None
 
     @property
     def extent(self) -> tuple[int, int] | None:
