@@ -197,7 +197,7 @@ class Timeline:
         return min(self.now, *(span.start for span in spans)), max(self.now, *(span.end for span in spans))
 
 
-# So many are drawn one by one; of more, so many groups are made.
+# So many stretches of time are drawn one by one; of more, so many groups are made.
 _DRAWN = 150
 # So many rows a table may have before gaps are passed over.
 _LISTED = 60
@@ -215,8 +215,11 @@ def make_lane(title: str, items: Iterable[Item], note: str = "") -> Lane:
 
 
 def _draw(items: Sequence[Item]) -> list[Span]:
-    if len(items) <= _DRAWN:
-        return join(items, 1)
+    same: dict[tuple[object, ...], list[Item]] = {}
+    for item in items:
+        same.setdefault((item.start, item.end, item.state), []).append(item)
+    if len(same) <= _DRAWN:
+        return [_span(group) for group in same.values()]
     size = math.ceil(len(items) / _DRAWN)
     found = join(items, size)
     return found if len(found) <= 2 * _DRAWN else join(items, size, _wide(items))
