@@ -38,19 +38,29 @@ def changes_of(plan: Plan, tables: Collection[TableName]) -> Iterator[Change]:
 
     :param tables: The table, and its rollups.
     """
-    groups: dict[_Key, list[Task]] = {}
+    found: dict[_Key | int, list[Task] | Change] = {}
     for task in plan.tasks:
         for step in task.steps:
-            state, table = state_of(step), _table(step)
-            if table not in tables or table is None:
-                continue
-            if state is None:
-                rows = step.rows if isinstance(step, DeleteRows) else None
-                yield Change(task.policy_id, table, describe(step), rows=rows, reason=task.reason)
-            else:
-                groups.setdefault((task.policy_id, table, state), []).append(task)
-    for key, tasks in groups.items():
-        yield _sum(key, tasks)
+            table = _table(step)
+            if table is not None and table in tables:
+                _add(found, task, step, table)
+    for key, group in found.items():
+        if isinstance(group, Change):
+            yield group
+        elif not isinstance(key, int):
+            yield _sum(key, group)
+
+
+def _add(found: dict[_Key | int, list[Task] | Change], task: Task, step: Step, table: TableName) -> None:
+    """Put together what is alike; what is not stays as it is."""
+    state = state_of(step)
+    if state is None:
+        rows = step.rows if isinstance(step, DeleteRows) else None
+        found[len(found)] = Change(task.policy_id, table, describe(step), rows=rows, reason=task.reason)
+        return
+    group = found.setdefault((task.policy_id, table, state), [])
+    if isinstance(group, list):
+        group.append(task)
 
 
 def _table(step: Step) -> TableName | None:

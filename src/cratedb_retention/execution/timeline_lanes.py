@@ -218,5 +218,5 @@ def _archived(record: SnapshotRecord, there: bool) -> Item:
     if record.stage is SnapshotStage.RESTORED:
         state = State.RESTORED
     name = show_partition(archived.columns, archived.values)
-    why = (f"snapshot {archived.name} in {archived.repository}",)
+    why = (f"in repository {archived.repository}",)
     return Item(record.start, record.end, state, name, archived.rows, record.size, why)

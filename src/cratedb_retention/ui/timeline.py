@@ -4,7 +4,7 @@ The timeline of a table: a picture of what is kept, rolled up, moved and archive
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from nicegui import ui
@@ -18,7 +18,7 @@ from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, table
 from cratedb_retention.ui.timeline_chart import chart
-from cratedb_retention.ui.timeline_words import rows, stretch, what, when, why
+from cratedb_retention.ui.timeline_words import first_up, rows, stretch, what, when, why
 
 PATH = "/tables/{schema}/{name:path}"
 # So many partitions are named where nothing tells their time.
@@ -113,18 +113,18 @@ def _lanes(found: Timeline) -> None:
     cells: list[dict[str, Cell]] = [
         {
             "lane": lane.title,
-            "time": stretch(span.start, span.end),
+            "time": _time(span.start, span.end),
             "state": Bit(WORDS[span.state], tone=f"badge is-{span.state}"),
             "what": what(span),
-            "rows": rows(span),
-            "size": show_size(span.size),
-            "due": when(span.due),
+            "rows": Bit(rows(span), tone="date"),
+            "size": Bit(show_size(span.size), tone="date"),
+            "due": Bit(when(span.due), tone="date"),
             "why": why(span),
         }
         for lane, span in spans
     ]
     order = [{"time": span.start, "rows": span.rows, "size": span.size or 0, "due": span.due or 0} for _, span in spans]
-    table(_SPANS, cells, "What is there, by time", order)
+    _table(_SPANS, cells, "What is there, by time", order)
 
 
 def _unplaced(items: Iterable[Item]) -> str:
@@ -147,9 +147,9 @@ def _changes(found: Timeline) -> None:
         return
     cells: list[dict[str, Cell]] = [
         {
-            "does": _first_up(change.words),
+            "does": first_up(change.words),
             "table": change.table.name,
-            "time": stretch(change.start, change.end),
+            "time": _time(change.start, change.end),
             "rows": words.count(change.rows),
             "size": show_size(change.size),
             "policy": _policy(change.policy_id),
@@ -158,7 +158,7 @@ def _changes(found: Timeline) -> None:
         for change in found.changes
     ]
     order = [{"time": c.start or 0, "rows": c.rows or 0, "size": c.size or 0} for c in found.changes]
-    table(_CHANGES, cells, "What the next run does", order)
+    _table(_CHANGES, cells, "What the next run does", order)
 
 
 def _held(found: Timeline) -> None:
@@ -176,7 +176,7 @@ def _held(found: Timeline) -> None:
         }
         for hold in found.held
     ]
-    table(_HELD, cells, "What is due, but does not happen")
+    _table(_HELD, cells, "What is due, but does not happen")
 
 
 def _named(names: tuple[str, ...], count: int) -> str:
@@ -195,13 +195,13 @@ def _policies(found: Timeline) -> None:
     cells: list[dict[str, Cell]] = [
         {
             "policy": _policy(cutoff.policy_id),
-            "does": _first_up(cutoff.words),
+            "does": first_up(cutoff.words),
             "table": cutoff.table.name,
             "limit": "disabled" if not cutoff.enabled else when(cutoff.limit) or "nothing is, it is kept forever",
         }
         for cutoff in found.cutoffs
     ]
-    table(_POLICIES, cells, "Policies on this table", [{"limit": cutoff.limit or 0} for cutoff in found.cutoffs])
+    _table(_POLICIES, cells, "Policies on this table", [{"limit": cutoff.limit or 0} for cutoff in found.cutoffs])
 
 
 def _holds(found: Timeline) -> None:
@@ -213,13 +213,20 @@ def _holds(found: Timeline) -> None:
         {
             "hold": f"{hold.kind} hold {short(hold.id)}",
             "reason": hold.reason,
-            "time": stretch(hold.start, hold.end) or "all",
+            "time": _time(hold.start, hold.end) or "all",
             "where": ", ".join(f"{key}={'NULL' if v is None else v}" for key, v in hold.where.items()),
             "by": hold.placed_by,
         }
         for hold in found.holds
     ]
-    table(_HOLDS, cells, "Holds on this table")
+    _table(_HOLDS, cells, "Holds on this table")
+
+
+def _table(
+    columns: Sequence[Column], cells: Sequence[dict[str, Cell]], caption: str, order: Sequence[dict[str, int]] = ()
+) -> None:
+    """A table; on a narrow screen without what is empty."""
+    table(columns, cells, caption, order).classes("timeline-rows")
 
 
 def _policy(identifier: str | None) -> Cell:
@@ -228,5 +235,7 @@ def _policy(identifier: str | None) -> Cell:
     return Bit(short(identifier), href=f"{PREFIX}/policies/{quote(identifier, safe='')}")
 
 
-def _first_up(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _time(start: int | None, end: int | None) -> Cell:
+    """A stretch of time that is broken only between its two ends."""
+    first, between, last = stretch(start, end).partition(" to ")
+    return (Bit(first, tone="date"), Bit(f"to {last}", tone="date")) if between else ""

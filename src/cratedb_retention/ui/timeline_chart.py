@@ -18,15 +18,16 @@ from cratedb_retention.ui.timeline_words import about_span, mark_words, short_wo
 
 LANE, MARK, AXIS = 64, 17, 76
 _MOST_MARKS, _MOST_SLOTS = 8, 5
-# How bars are hatched: 0 not at all, 1 rising, 2 falling, 3 upright lines.
+# How bars are hatched: the sum of 1 for rising lines, 2 for falling ones, 4 for upright ones.
 _HATCH = {
     State.DROP: 1,
-    State.ARCHIVE: 1,
-    State.MOVE: 3,
-    State.ROLL: 3,
+    State.ARCHIVE: 3,
+    State.MOVE: 4,
+    State.ROLL: 4,
     State.PROBLEM: 2,
     State.HELD: 2,
-    State.MOVING: 3,
+    State.MOVING: 4,
+    State.COPY: 4,
     State.ARCHIVED: 1,
 }
 _LOOKS = json.dumps([{"name": str(s), "word": short_word(s), "hatch": _HATCH.get(s, 0)} for s in State])
@@ -46,10 +47,10 @@ _BAR = """(params, api) => {
     let path = '';
     for (let at = -height; at < width; at += 7) {
       const low = Math.max(at, 0), high = Math.min(at + height, width);
-      if (looks.hatch === 3) { if (at >= 0) path += `M${left + at} ${top}V${top + height}`; }
-      else if (low < high && looks.hatch === 1)
+      if (looks.hatch & 4 && at >= 0) path += `M${left + at} ${top}V${top + height}`;
+      if (looks.hatch & 1 && low < high)
         path += `M${left + low} ${top + height - (low - at)}L${left + high} ${top + height - (high - at)}`;
-      else if (low < high) path += `M${left + low} ${top + low - at}L${left + high} ${top + high - at}`;
+      if (looks.hatch & 2 && low < high) path += `M${left + low} ${top + low - at}L${left + high} ${top + high - at}`;
     }
     if (path) children.push({type: 'path', silent: true, shape: {pathData: path},
       style: {fill: 'none', stroke: strong, lineWidth: 1, opacity: 0.55}});
@@ -61,22 +62,22 @@ _BAR = """(params, api) => {
   return {type: 'group', children};
 }""".replace("LOOKS", _LOOKS)
 _TITLE = """(params, api) => {
-  const at = api.coord([0, api.value(0)]), area = params.coordSys;
+  const at = api.coord([0, api.value(1)]), area = params.coordSys;
   return {type: 'group', silent: true, children: [
     {type: 'line', shape: {x1: area.x, x2: area.x + area.width, y1: at[1], y2: at[1]}, style: {stroke: 'var(--line)'}},
-    {type: 'text', style: {text: String(api.ordinalRawValue(1)), x: area.x + 2, y: at[1] + 4, fill: 'var(--soft)',
+    {type: 'text', style: {text: String(api.ordinalRawValue(2)), x: area.x + 2, y: at[1] + 4, fill: 'var(--soft)',
       fontSize: 12, fontWeight: 600, width: area.width - 8, overflow: 'truncate', stroke: 'var(--card)', lineWidth: 3}},
   ]};
 }"""
 _MARK = """(params, api) => {
   const area = params.coordSys, x = api.coord([api.value(0), 0])[0];
   if (x < area.x - 1 || x > area.x + area.width + 1) return null;
-  const now = api.value(2) === 1, y = 4 + api.value(3) * MARK, right = x > area.x + area.width / 2;
+  const now = api.value(3) === 1, y = 4 + api.value(1) * MARK, right = x > area.x + area.width / 2;
   const colour = now ? 'var(--accent)' : 'var(--ink)';
   return {type: 'group', silent: true, children: [
     {type: 'line', shape: {x1: x, x2: x, y1: y, y2: area.y + area.height},
       style: {stroke: colour, lineWidth: now ? 2 : 1, lineDash: now ? null : [5, 3]}},
-    {type: 'text', style: {text: String(api.ordinalRawValue(1)), x: right ? x - 5 : x + 5, y: y,
+    {type: 'text', style: {text: String(api.ordinalRawValue(2)), x: right ? x - 5 : x + 5, y: y,
       align: right ? 'right' : 'left', fill: colour, fontSize: 12, fontWeight: now ? 600 : 400,
       width: area.width / 2 - 8, overflow: 'truncate'}},
   ]};
@@ -122,7 +123,7 @@ def options(found: Timeline, extent: tuple[int, int], marks: Sequence[tuple[int,
             "min": low,
             "max": high,
             "axisLabel": {**quiet, "hideOverlap": True},
-            "axisLine": line,
+            "axisLine": {**line, "onZero": False},
             "axisTick": line,
         },
         "yAxis": {"type": "value", "min": 0, "max": len(found.lanes), "inverse": True, "show": False},
@@ -152,8 +153,13 @@ def options(found: Timeline, extent: tuple[int, int], marks: Sequence[tuple[int,
         },
         "series": [
             _series("spans", _BAR, [item for i, lane in enumerate(found.lanes) for item in _bars(i, lane)]),
-            _series("lanes", _TITLE, [[i, lane.title] for i, lane in enumerate(found.lanes)], ("number", "ordinal")),
-            _series("marks", _MARK, _mark_data(found, marks), ("time", "ordinal", "number", "number")),
+            _series(
+                "lanes",
+                _TITLE,
+                [[0, i, lane.title] for i, lane in enumerate(found.lanes)],
+                ("time", "number", "ordinal"),
+            ),
+            _series("marks", _MARK, _mark_data(found, marks), ("time", "number", "ordinal", "number")),
         ],
     }
 
@@ -200,7 +206,7 @@ def _marks(found: Timeline, extent: tuple[int, int]) -> list[tuple[int, str, int
 
 
 def _mark_data(found: Timeline, marks: Sequence[tuple[int, str, int]]) -> list[list[Any]]:
-    return [[at, text, now, row] for row, (at, text, now) in enumerate(marks)]
+    return [[at, row, text, now] for row, (at, text, now) in enumerate(marks)]
 
 
 def _padded(extent: tuple[int, int]) -> tuple[int, int]:

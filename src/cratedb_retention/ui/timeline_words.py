@@ -79,3 +79,8 @@ def about_span(span: Span, lane: Lane) -> list[tuple[str, str]]:
 def mark_words(cutoff: Cutoff, table: TableName) -> str:
     """A limit, for a line in the picture."""
     return f"{cutoff.words} ({short(cutoff.policy_id)})"
+
+
+def first_up(text: str) -> str:
+    """With a capital letter."""
+    return text[:1].upper() + text[1:]
