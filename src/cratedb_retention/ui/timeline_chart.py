@@ -72,7 +72,7 @@ _TITLE = """(params, api) => {
 _MARK = """(params, api) => {
   const area = params.coordSys, x = api.coord([api.value(0), 0])[0];
   if (x < area.x - 1 || x > area.x + area.width + 1) return null;
-  const now = api.value(3) === 1, y = 4 + api.value(1) * MARK, right = x > area.x + area.width / 2;
+  const now = api.value(3) === 1, y = 8 + api.value(1) * MARK, right = x > area.x + area.width / 2;
   const colour = now ? 'var(--accent)' : 'var(--ink)';
   return {type: 'group', silent: true, children: [
     {type: 'line', shape: {x1: x, x2: x, y1: y, y2: area.y + area.height},
@@ -234,4 +234,4 @@ def _zooms(made: ui.echart, found: Timeline, extent: tuple[int, int]) -> None:
 
 
 def _zoom(text: str, work: Any) -> None:
-    ui.button(text, on_click=work).props("outline no-caps dense").classes("zoom")
+    ui.button(text, on_click=work).props("outline no-caps").classes("zoom")
