@@ -76,7 +76,10 @@ async def show(guest: Guest, query: Query) -> None:
         ui.label(str(name)).classes("mono")
         if found.source:
             ui.label("is a rollup of")
-            ui.link(str(found.source), href(*found.source)).classes("mono")
+            source = ui.element("a").classes("mono")
+            source.props["href"] = href(*found.source)  # NiceGUI's own link would put the prefix before it once more.
+            with source:
+                ui.label(str(found.source))
     for text in found.notes:
         note(text)
     if found.extent:
