@@ -41,7 +41,7 @@ _BAR = """(params, api) => {
   const width = right - left > 6 ? right - left - 1 : right - left;
   const strong = `var(--tl-${looks.name})`, children = [{
     type: 'rect', shape: {x: left, y: top, width, height, r: 2},
-    style: {fill: `color-mix(in srgb, ${strong} 28%, var(--card))`, stroke: strong, lineWidth: 1},
+    style: {fill: `color-mix(in srgb, ${strong} 28%, var(--card))`, stroke: strong, lineWidth: width > 10 ? 1 : 0.5},
   }];
   if (looks.hatch && width > 2) {
     let path = '';
