@@ -13,6 +13,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
+from cratedb_retention.model.measurements import Measurements
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
@@ -71,6 +72,7 @@ class Prepared:
     :param frozen: Partitions that the toolkit has frozen.
     :param ledger: What was rolled up so far.
     :param leases: Who ran what when all that was read: whoever held one since may have changed it.
+    :param measurements: What the rows said.
     """
 
     plan: Plan
@@ -82,6 +84,7 @@ class Prepared:
     selection: Selection
     ledger: Ledger = field(default_factory=Ledger)
     leases: Leases | None = None
+    measurements: Measurements = field(default_factory=Measurements)
 
 
 def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
@@ -126,6 +129,7 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         selection,
         ledger,
         leases,
+        measurements,
     )
 
 

@@ -7,7 +7,7 @@ succeeded. What is due but must not happen is a hold, with its reason. Instants 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
 from cratedb_retention.model.rollup_steps import RollupStep
@@ -159,6 +159,17 @@ Step = (
 )
 
 
+def pieces_of(step: Step) -> tuple[Piece, ...]:
+    """The partitions that a step is about."""
+    match step:
+        case SnapshotPartition() | VerifySnapshot() | DropArchived():
+            return (step.piece,)
+        case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions():
+            return step.pieces
+        case _:
+            return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """
@@ -189,6 +200,9 @@ class Hold:
     :param partitions: Some of the partitions concerned, in words.
     :param count: How many partitions are concerned; 0 for a whole table.
     :param problem: Whether somebody has to do something about it; a run with problems does not count as done.
+    :param pieces: All of the partitions concerned, for pictures.
+    :param level: The level whose windows are concerned, if any are.
+    :param windows: The windows [start, end) concerned (ms, UTC), for pictures.
     """
 
     policy_id: str | None
@@ -197,6 +211,9 @@ class Hold:
     partitions: tuple[str, ...] = ()
     count: int = 0
     problem: bool = False
+    pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
+    level: TableName | None = field(default=None, compare=False, repr=False)
+    windows: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,9 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
         by_reason.setdefault(reason, []).append(start)
     for (why, problem), starts in by_reason.items():
         names = tuple(f"{state.level.rollup.interval} from {show(start)}" for start in starts[:5])
-        yield Hold(cascade.policy.id, str(cascade.source), why, names, len(starts), problem)
+        windows = tuple((start, state.sources[start].end) for start in starts)
+        hold = Hold(cascade.policy.id, str(cascade.source), why, names, len(starts), problem)
+        yield replace(hold, level=state.level.rollup.table, windows=windows)
 
 
 def _task(cascade: Cascade, step: Step, reason: str, rows: int | None = None) -> Task:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cratedb_retention.model.plan import Hold, Task
+from cratedb_retention.model.plan import Hold, Task, pieces_of
 from cratedb_retention.planning.targets import Target
 
 _REMEDY = "; raise it if that is right"
@@ -19,8 +19,10 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
         yield from verdicts
         return
     yield from (verdict for verdict in verdicts if isinstance(verdict, Hold))
-    count = sum(verdict.partitions for verdict in verdicts if isinstance(verdict, Task))
-    yield Hold(target.policy.id, str(target.table.name), excess, count=count, problem=True)
+    tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
+    count = sum(task.partitions for task in tasks)
+    pieces = tuple(piece for task in tasks for piece in pieces_of(task.steps[-1]))
+    yield Hold(target.policy.id, str(target.table.name), excess, count=count, problem=True, pieces=pieces)
 
 
 def _excess(target: Target, tasks: Sequence[Task]) -> str | None:

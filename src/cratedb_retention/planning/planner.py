@@ -262,7 +262,7 @@ def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Ite
     for (reason, problem), group in groupby(sorted(held, key=lambda h: h[:2]), key=lambda h: h[:2]):
         pieces = [piece for _, _, piece in group]
         names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
-        yield Hold(target.policy.id, str(target.table.name), reason, names, len(pieces), problem)
+        yield Hold(target.policy.id, str(target.table.name), reason, names, len(pieces), problem, tuple(pieces))
 
 
 def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:

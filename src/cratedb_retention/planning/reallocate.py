@@ -21,7 +21,7 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
     reason = _impossible(context, attribute, value)
     if reason:
-        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True)
+        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True, pieces=tuple(pieces))
         return
     nodes = {node for node, attributes in context.catalog.nodes.items() if attributes.get(attribute) == value}
     moving = [p for p in pieces if not is_there(p, attribute, value, nodes)]

@@ -30,7 +30,7 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     context.claim(name, pieces)
     if not capabilities.repositories_are_directories and repository not in context.catalog.repositories:
         reason = f"repository {repository!r} does not exist; create it with CREATE REPOSITORY, or correct the policy"
-        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True)
+        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True, pieces=tuple(pieces))
         return
     limit = policy.limit(context.cutoff) or 0
     for piece in pieces:

@@ -23,9 +23,10 @@ from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.execution.tables import TableLine, find_bounds, hide_shared, table_lines
+from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
-from cratedb_retention.model.catalog import Selector, Value
+from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
@@ -34,6 +35,7 @@ from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.searching import matches, mentions
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.targets import try_bind_where
 from cratedb_retention.service.narrowing import narrow_lines, narrow_plan
@@ -249,6 +251,41 @@ class Scoped:
     def _said(self, runs: Iterable[RunOfPolicy]) -> list[RunOfPolicy]:
         holds = self._words_of_holds()
         return [replace(run, error=self.realm.said(run.error, holds)) for run in runs]
+
+    # Timeline
+
+    def timeline(self, table: TableName) -> Timeline:
+        """
+        What a table holds when, and what the next run does to it, as far as it is theirs.
+
+        :raises Forbidden: if none of their policies is about it.
+        :raises NotFound: if there is nothing to tell.
+        """
+        policies = [item.policy for item in self._stored[0]]
+        chosen = concerning(policies, table, self._default_schema)
+        prepared = self.prepare(Selection(policy_ids=chosen))
+        whole = self._is_whole(table, prepared)
+        records = [r for r in self.retention.snapshots(RestoreRequest()) if r.archived.table == table]
+        records = [record for record in records if self.access.sees(record.tags)]
+        found = timeline(prepared, table, Seen(policies, records, self.holds(), whole))
+        if not found.lanes and not found.cutoffs:
+            raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
+        return found
+
+    def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
+        """
+        Whether all of a table is theirs, rather than what their policies choose of it.
+
+        :raises Forbidden: if nothing of it is.
+        """
+        area, realm = make_area(table.schema, table.name, {}, self._default_schema), self.realm
+        sources = [make_area(s.schema, s.name, {}, self._default_schema) for s in sources_of(prepared, table)]
+        if realm.covers(area) or any(realm.covers(source) for source in sources):
+            return True
+        own = area.schema.casefold() == realm.own_schema.casefold()
+        if own or not any(means(policy, self._default_schema)(table) for policy in realm.policies):
+            realm.require(area)
+        return False
 
     # Journal
 

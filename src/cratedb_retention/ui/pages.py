@@ -4,11 +4,12 @@ All pages, in the order of the menu.
 
 from __future__ import annotations
 
-from cratedb_retention.ui import explore, overview, policies
+from cratedb_retention.ui import explore, overview, policies, timeline
 from cratedb_retention.ui.frame import Page
 
 PAGES: tuple[Page, ...] = (
     Page("/", "Overview", overview.show, "Overview"),
     Page("/explore", "Explore", explore.show, "Explore"),
     Page("/policies", "Policies", policies.show, "Policies"),
+    Page(timeline.PATH, "Timeline", timeline.show),
 )

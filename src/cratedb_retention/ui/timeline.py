@@ -1,0 +1,244 @@
+"""
+The timeline of a table: a picture of what is kept, rolled up, moved and archived, and the same in tables and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+from nicegui import ui
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
+from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.ui import words
+from cratedb_retention.ui.frame import Query
+from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, table
+from cratedb_retention.ui.timeline_chart import chart
+from cratedb_retention.ui.timeline_words import first_up, rows, stretch, what, when, why
+
+PATH = "/tables/{schema}/{name:path}"
+# So many partitions are named where nothing tells their time.
+_NAMED = 10
+_SPANS = (
+    Column("lane", "Where"),
+    Column("time", "Time (UTC)"),
+    Column("state", "State"),
+    Column("what", "Partitions"),
+    Column("rows", "Rows", right=True),
+    Column("size", "Size", right=True),
+    Column("due", "Due"),
+    Column("why", "Why"),
+)
+_CHANGES = (
+    Column("does", "What"),
+    Column("table", "Table"),
+    Column("time", "Time (UTC)"),
+    Column("rows", "Rows", right=True),
+    Column("size", "Size", right=True),
+    Column("policy", "Policy"),
+    Column("why", "Why"),
+)
+_HELD = (
+    Column("state", "State"),
+    Column("why", "Why"),
+    Column("what", "What"),
+    Column("policy", "Policy"),
+)
+_POLICIES = (
+    Column("policy", "Policy"),
+    Column("does", "What it does"),
+    Column("table", "Table"),
+    Column("limit", "Expired is what is before (UTC)"),
+)
+_HOLDS = (
+    Column("hold", "Hold"),
+    Column("reason", "Reason"),
+    Column("time", "Time (UTC)"),
+    Column("where", "Only where"),
+    Column("by", "Placed by"),
+)
+
+
+def href(schema: str, name: str) -> str:
+    """Where the timeline of a table is."""
+    return f"{PREFIX}/tables/{quote(schema, safe='')}/{quote(name, safe='')}"
+
+
+async def show(guest: Guest, query: Query) -> None:
+    """Fill the page."""
+    name = TableName(query["schema"], query["name"])
+    found = await guest.ask(lambda scoped: scoped.timeline(name))
+    with ui.element("div").classes("timeline-of"):
+        ui.label(str(name)).classes("mono")
+        if found.source:
+            ui.label("is a rollup of")
+            source = ui.element("a").classes("mono")
+            source.props["href"] = href(*found.source)  # NiceGUI's own link would put the prefix before it once more.
+            with source:
+                ui.label(str(found.source))
+    for text in found.notes:
+        note(text)
+    if found.extent:
+        chart(found)
+        _legend(found)
+    else:
+        note("There is nothing to draw: nothing in this table has a known stretch of time.")
+    _lanes(found)
+    _changes(found)
+    _held(found)
+    _policies(found)
+    _holds(found)
+
+
+def _legend(found: Timeline) -> None:
+    present = {span.state for lane in found.lanes for span in lane.spans}
+    with ui.element("ul").classes("timeline-keys").props('aria-label="Colours and patterns"'):
+        for state in (state for state in State if state in present):
+            with ui.element("li"):
+                ui.element("span").classes(f"swatch is-{state}").props("aria-hidden=true")
+                ui.label(WORDS[state])
+
+
+def _lanes(found: Timeline) -> None:
+    heading("What is there")
+    for lane in found.lanes:
+        if lane.note:
+            note(f"{lane.title}: {lane.note}", "lane-note")
+        if lane.unplaced:
+            note(f"{lane.title}: {_unplaced(lane.unplaced)}", "lane-note")
+    spans = [(lane, span) for lane in found.lanes for span in lane.stretches]
+    if not spans:
+        return
+    cells: list[dict[str, Cell]] = [
+        {
+            "lane": lane.title,
+            "time": _time(span.start, span.end),
+            "state": Bit(WORDS[span.state], tone=f"badge is-{span.state}"),
+            "what": what(span),
+            "rows": Bit(rows(span), tone="date"),
+            "size": Bit(show_size(span.size), tone="date"),
+            "due": Bit(when(span.due), tone="date"),
+            "why": why(span),
+        }
+        for lane, span in spans
+    ]
+    order = [{"time": span.start, "rows": span.rows, "size": span.size or 0, "due": span.due or 0} for _, span in spans]
+    _table(_SPANS, cells, "What is there, by time", order)
+
+
+def _unplaced(items: Iterable[Item]) -> str:
+    items = list(items)
+    rest = len(items) - _NAMED
+    names = ", ".join(item.name or "the whole table" for item in items[:_NAMED]) + (
+        f" and {rest:,} more" if rest > 0 else ""
+    )
+    why = dict.fromkeys(reason for item in items for reason in item.reasons)
+    words = (
+        f"of {plural(len(items), 'partition')} nothing tells the time, so that they are not in the picture: {names}."
+    )
+    return words + (f" {'; '.join(list(why)[:3])}." if why else "")
+
+
+def _changes(found: Timeline) -> None:
+    heading("What the next run does")
+    if not found.changes:
+        note("Nothing: nothing of this table is due, or what is due is held.")
+        return
+    cells: list[dict[str, Cell]] = [
+        {
+            "does": first_up(change.words),
+            "table": change.table.name,
+            "time": _time(change.start, change.end),
+            "rows": words.count(change.rows),
+            "size": show_size(change.size),
+            "policy": _policy(change.policy_id),
+            "why": change.reason,
+        }
+        for change in found.changes
+    ]
+    order = [{"time": c.start or 0, "rows": c.rows or 0, "size": c.size or 0} for c in found.changes]
+    _table(_CHANGES, cells, "What the next run does", order)
+
+
+def _held(found: Timeline) -> None:
+    if not found.held:
+        return
+    heading("What is due, but does not happen")
+    cells: list[dict[str, Cell]] = [
+        {
+            "state": Bit(
+                "problem" if hold.problem else "held", tone=f"badge is-{'problem' if hold.problem else 'held'}"
+            ),
+            "why": hold.reason,
+            "what": _named(hold.partitions, hold.count),
+            "policy": _policy(hold.policy_id),
+        }
+        for hold in found.held
+    ]
+    _table(_HELD, cells, "What is due, but does not happen")
+
+
+def _named(names: tuple[str, ...], count: int) -> str:
+    if not count:
+        return "the whole table"
+    if not names:
+        return plural(count, "partition")
+    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
+
+
+def _policies(found: Timeline) -> None:
+    heading("Policies on this table")
+    if not found.cutoffs:
+        note("None.")
+        return
+    cells: list[dict[str, Cell]] = [
+        {
+            "policy": _policy(cutoff.policy_id),
+            "does": first_up(cutoff.words),
+            "table": cutoff.table.name,
+            "limit": "disabled" if not cutoff.enabled else when(cutoff.limit) or "nothing is, it is kept forever",
+        }
+        for cutoff in found.cutoffs
+    ]
+    _table(_POLICIES, cells, "Policies on this table", [{"limit": cutoff.limit or 0} for cutoff in found.cutoffs])
+
+
+def _holds(found: Timeline) -> None:
+    heading("Holds on this table")
+    if not found.holds:
+        note("None: nobody has said that data of it must stay.")
+        return
+    cells: list[dict[str, Cell]] = [
+        {
+            "hold": f"{hold.kind} hold {short(hold.id)}",
+            "reason": hold.reason,
+            "time": _time(hold.start, hold.end) or "all",
+            "where": ", ".join(f"{key}={'NULL' if v is None else v}" for key, v in hold.where.items()),
+            "by": hold.placed_by,
+        }
+        for hold in found.holds
+    ]
+    _table(_HOLDS, cells, "Holds on this table")
+
+
+def _table(
+    columns: Sequence[Column], cells: Sequence[dict[str, Cell]], caption: str, order: Sequence[dict[str, int]] = ()
+) -> None:
+    """A table; on a narrow screen without what is empty."""
+    table(columns, cells, caption, order).classes("timeline-rows")
+
+
+def _policy(identifier: str | None) -> Cell:
+    if not identifier:
+        return "tidying up"
+    return Bit(short(identifier), href=f"{PREFIX}/policies/{quote(identifier, safe='')}")
+
+
+def _time(start: int | None, end: int | None) -> Cell:
+    """A stretch of time that is broken only between its two ends."""
+    first, between, last = stretch(start, end).partition(" to ")
+    return (Bit(first, tone="date"), Bit(f"to {last}", tone="date")) if between else ""

@@ -1,0 +1,287 @@
+"""The timeline of a table: what each partition and window is said to be, and sums that no joining changes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cratedb_retention.engine.archive import Archived
+from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.timeline import Seen, concerning, timeline
+from cratedb_retention.model.catalog import Catalog, Table, TableName
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.measurements import Measurements
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.timeline import Item, Lane, Span, State, Timeline, join, make_lane
+from cratedb_retention.planning.planner import make_plan
+from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from support.catalogs import (
+    DAILY,
+    DAY,
+    METRICS,
+    MONTH,
+    TENANT,
+    TS,
+    VALUE,
+    at,
+    catalog,
+    monthly,
+    ms,
+    part,
+    policy,
+    table,
+)
+from support.worlds import World
+
+NOW = at("2024-07-02T00:00")
+PATTERNED = TableName("doc", "m%tr")
+
+
+def prepare(
+    found: Catalog, policies: list[Policy], *holds: LegalHold, measured: Measurements | None = None
+) -> Prepared:
+    """A plan of some policies, with what it rests on."""
+    measured = measured or Measurements()
+    plan = make_plan(policies, found, NOW, holds=holds, measurements=measured)
+    known = {p.id or "": p for p in policies}
+    return Prepared(plan, known, {}, frozenset(), frozenset(), found, Selection(), measurements=measured)
+
+
+def look(found: Table, *policies: Policy, holds: tuple[LegalHold, ...] = (), **seen: object) -> Timeline:
+    """The timeline of a table, of one who sees all unless told otherwise."""
+    prepared = prepare(catalog(found), list(policies), *holds)
+    return timeline(prepared, found.name, Seen(list(policies), holds=holds, **seen))  # type: ignore[arg-type]
+
+
+def states(lane: Lane) -> list[tuple[str, int]]:
+    """State and number of each stretch, in order of time."""
+    return [(str(span.state), span.count) for span in lane.stretches]
+
+
+def lane(found: Timeline, title: str) -> Lane:
+    """A lane by its name."""
+    return next(lane for lane in found.lanes if lane.title == title)
+
+
+def record(start: str, end: str, stage: SnapshotStage) -> SnapshotRecord:
+    """A snapshot of a month."""
+    archived = Archived("archive", f"s-{start}", METRICS, (MONTH,), (ms(start),), 10)
+    return SnapshotRecord(archived, ms(start), ms(end), stage, 50, "p", (), NOW)
+
+
+def test_delete() -> None:
+    """What is due is dropped, what is young is kept, with the day on which it is due."""
+    found = look(monthly("2024-03", "2024-04", "2024-05", "2024-06"), policy("delete", "45d", id="p"))
+    data = lane(found, "Data in the table")
+    assert states(data) == [("drop", 2), ("kept", 2)]
+    assert data.stretches[0].reasons[0].endswith("(policy p)")
+    assert data.stretches[1].due == ms("2024-07-16")
+    [change] = found.changes
+    assert (change.words, change.rows, change.start, change.end) == (
+        "drop 2 partitions",
+        20,
+        ms("2024-03-01"),
+        ms("2024-05-01"),
+    )
+    assert [(c.words, c.limit) for c in found.cutoffs] == [("delete after 45d", ms("2024-05-18"))]
+
+
+def test_holds_and_problems() -> None:
+    """What is held says why, partition by partition, however many a hold names."""
+    months = [f"2023-{m:02d}" for m in range(1, 13)]
+    hold = LegalHold("h1", "doc", "metrics", start=ms("2023-01-01"), end=ms("2023-09-01"), reason="case 7")
+    sick = table(
+        [TS, VALUE, MONTH],
+        ["month"],
+        [part(f"{month}-01", missing_shards=1 if month == "2023-10" else 0) for month in months],
+    )
+    found = look(sick, policy("delete", "30d"), holds=(hold,))
+    data = lane(found, "Data in the table")
+    assert states(data) == [("held", 8), ("drop", 1), ("problem", 1), ("drop", 2)]
+    assert "case 7" in data.stretches[0].reasons[0]
+    assert [h.count for h in found.held] == [1, 8] or [h.count for h in found.held] == [8, 1]
+    assert found.holds == (hold,)
+
+
+def test_limits() -> None:
+    """Where a run would go beyond expected_max, all that is due is a problem."""
+    found = look(monthly("2024-01", "2024-02"), policy("delete", "30d", expected_max={"partitions": 1}))
+    assert states(found.lanes[0]) == [("problem", 2)]
+    assert found.changes == ()
+
+
+def test_archive() -> None:
+    """Snapshots with and without their data, and those about to be made."""
+    records = [
+        record("2024-01-01", "2024-02-01", SnapshotStage.ARCHIVED),
+        record("2024-02-01", "2024-03-01", SnapshotStage.CREATED),
+        record("2024-03-01", "2024-04-01", SnapshotStage.RESTORED),
+    ]
+    months = monthly("2024-02", "2024-03", "2024-06")
+    found = look(months, policy("snapshot", "30d"), records=records)
+    assert states(found.lanes[0]) == [("archive", 2), ("kept", 1)]
+    assert states(lane(found, "Archived")) == [("archived", 1), ("copy", 1), ("restored", 1)]
+    assert [change.words for change in found.changes] == ["archive, then drop 2 partitions"]
+
+
+def test_moved() -> None:
+    """Partitions on the nodes, on their way, and about to be moved."""
+    cold = (("storage", "cold"),)
+    parts = [
+        part("2024-01-01", requires=cold, nodes=frozenset({"cold-1"})),
+        part("2024-02-01", requires=cold, nodes=frozenset({"hot-1"}), settled=False),
+        part("2024-03-01"),
+        part("2024-06-01"),
+    ]
+    found = look(table([TS, VALUE, MONTH], ["month"], parts), policy("reallocate", "30d"))
+    assert states(found.lanes[0]) == [("kept", 1), ("move", 2), ("kept", 1)]
+    assert states(lane(found, "Moved to other nodes")) == [("moved", 1), ("moving", 1)]
+
+
+def test_several_policies() -> None:
+    """The same month of two tenants is in two states; each tenant sees only their own."""
+    parts = [part(tenant, f"2024-0{m}-01") for m in (3, 4, 6) for tenant in ("acme", "globex")]
+    shared = table([TS, VALUE, TENANT, MONTH], ["tenant", "month"], parts)
+    acme = policy("delete", "30d", id="acme", where={"tenant": "acme"})
+    globex = policy("delete", "forever", id="globex", where={"tenant": "globex"})
+    both = look(shared, acme, globex)
+    assert Counter(str(span.state) for span in both.lanes[0].stretches) == {"drop": 1, "kept": 2}
+    assert sum(span.count for span in both.lanes[0].spans) == 6
+    assert sum(span.count for span in look(shared, acme).lanes[0].spans) == 6
+    prepared = prepare(catalog(shared), [acme, globex])
+    theirs = timeline(prepared, METRICS, Seen([globex], whole=False))
+    assert states(theirs.lanes[0]) == [("kept", 2), ("kept", 1)]  # There is no May.
+    assert "acme" not in str([theirs.lanes, theirs.cutoffs, theirs.notes])
+
+
+def test_nothing_tells_the_time() -> None:
+    """What has no known time is listed, not drawn; a table without partitions says that rows go one by one."""
+    parts = [part(None), part("2024-06-01")]
+    found = look(table([TS, VALUE, MONTH], ["month"], parts), policy("delete", "30d"))
+    assert [item.name for item in found.lanes[0].unplaced] == ["month=NULL"]
+    assert states(found.lanes[0]) == [("kept", 1)]
+    bare = look(table([TS, VALUE], rows=7), policy("delete", "30d"))
+    assert bare.extent is None
+    assert bare.lanes[0].note == (
+        "The table has no partitions by time, so what is expired is deleted row by row. It has 7 rows."
+    )
+    theirs = timeline(prepare(catalog(table([TS, VALUE], rows=7)), [policy()]), METRICS, Seen([policy()], whole=False))
+    assert "7" not in theirs.lanes[0].note
+
+
+def test_cascade() -> None:
+    """Levels show how far they are, what is sealed, and what is computed next; a level shows those above it."""
+    world = World([policy("downsample", "10d", levels="1h:30d,1d:forever", id="p")])
+    for day in range(40):
+        world.write(ms("2024-05-20") + day * DAY)
+    world.run(at("2024-06-20T00:00"))
+    cutoff = at("2024-06-25T12:00")
+    prepared = Prepared(
+        world.plan(cutoff),
+        {p.id or "": p for p in world.policies},
+        {},
+        frozenset(),
+        frozenset(),
+        world.catalog,
+        Selection(),
+        world.ledger,
+        measurements=world.measure(cutoff),
+    )
+    found = timeline(prepared, METRICS, Seen(world.policies))
+    assert [lane.title for lane in found.lanes] == ["Data in the table", "Rollup 1h", "Rollup 1d"]
+    hourly = lane(found, "Rollup 1h")
+    assert hourly.note == "Computed up to 2024-06-20, sealed up to 2024-06-10."
+    assert {span.state for span in hourly.spans} == {State.SEALED, State.COMPUTED, State.ROLL}
+    assert [c.words for c in found.cutoffs] == [
+        "roll up, then drop after 10d",
+        "drop 1h after 30d",
+        "drop 1d after forever",
+    ]
+    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(world.policies))
+    assert above.source == METRICS
+    assert [lane.title for lane in above.lanes] == ["Data in the table", "Rollup 1d"]
+    hidden = timeline(prepared, METRICS, Seen([], whole=False))
+    assert [lane.title for lane in hidden.lanes] == ["Data in the table"]
+
+
+def test_concerning() -> None:
+    """The policies of a table are those that mean it, or a part of its cascade."""
+    policies = [
+        policy("downsample", "10d", id="down", levels="1h:30d,1d:forever"),
+        policy("delete", "5d", id="level", table_name="metrics_1d"),
+        policy("delete", "5d", id="all", table_name="*"),
+        policy("delete", "5d", id="other", table_name="others"),
+    ]
+    for name in ("metrics", "metrics_1h", "metrics_1h_sketch"):
+        assert concerning(policies, TableName("doc", name), "doc") == {"down", "level", "all"}
+    assert concerning(policies, TableName("doc", "others"), "doc") == {"other", "all"}
+    assert concerning(policies, TableName("away", "metrics"), "doc") == set()
+
+
+def test_five_thousand() -> None:
+    """Thousands of partitions become few spans, quickly, and no row is lost in the sums."""
+    first = ms("2010-01-01")
+    parts = [part(first + i * DAY, rows=i, size=i) for i in range(5000)]
+    hold = LegalHold("h", "doc", "metrics", start=ms("2012-01-01"), end=ms("2013-01-01"))
+    daily = table([TS, VALUE, DAILY], ["day"], parts)
+    prepared = prepare(catalog(daily), [policy("delete", "8y"), policy("reallocate", "2y")], hold)
+    began = time.perf_counter()
+    found = timeline(prepared, METRICS, Seen(list(prepared.policies.values()), holds=[hold]))
+    assert time.perf_counter() - began < 2
+    data = found.lanes[0]
+    for spans in (data.spans, data.stretches):
+        assert sum(span.rows for span in spans) == sum(range(5000))
+        assert sum(span.count for span in spans) == 5000
+    assert len(data.spans) <= 300
+    assert [str(span.state) for span in data.stretches] == ["drop", "held", "drop", "move", "kept"]
+
+
+ITEMS = st.lists(
+    st.builds(
+        lambda start, length, state, rows: Item(start, start + length, state, "x", rows, rows),
+        st.integers(0, 10**6),
+        st.integers(1, 5000),
+        st.sampled_from([State.DROP, State.HELD, State.KEPT]),
+        st.none() | st.integers(0, 10**9),
+    ),
+    max_size=60,
+)
+
+
+@given(ITEMS, st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_sums(items: list[Item], times: int) -> None:
+    """However items are joined, rows and counts of each state stay, and each lies within a span of its state."""
+    many = [
+        Item((i.start or 0) + n * 977_777, (i.end or 0) + n * 977_777, i.state, i.name, i.rows, i.size)
+        for i in items
+        for n in range(times)
+    ]
+    made = make_lane("x", many)
+    for spans in (made.spans, made.stretches, join(sorted(many, key=lambda i: i.start or 0))):
+        assert _sums(spans) == _wanted(many)
+        for item in many[:20]:
+            assert any(
+                s.state is item.state and s.start <= (item.start or 0) and (item.end or 0) <= s.end for s in spans
+            )
+    assert len(made.spans) <= 500
+
+
+def _sums(spans: object) -> dict[State, tuple[int, int, int]]:
+    found: dict[State, tuple[int, int, int]] = {}
+    for span in spans:  # type: ignore[attr-defined]
+        assert isinstance(span, Span)
+        rows, unknown, count = found.get(span.state, (0, 0, 0))
+        found[span.state] = rows + span.rows, unknown + span.unknown, count + span.count
+    return found
+
+
+def _wanted(items: list[Item]) -> dict[State, tuple[int, int, int]]:
+    found: dict[State, tuple[int, int, int]] = {}
+    for item in items:
+        rows, unknown, count = found.get(item.state, (0, 0, 0))
+        found[item.state] = rows + (item.rows or 0), unknown + (item.rows is None), count + 1
+    return found
