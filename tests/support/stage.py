@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 
 from nicegui.client import Client
 from nicegui.testing.general import nicegui_reset_globals
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.tags import parse_tag_filter
@@ -26,6 +35,7 @@ from support.databases import Database
 WIDE, NARROW = (1280, 850), (390, 844)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
 PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
 
 
 def find_chromium() -> str | None:

@@ -49,7 +49,7 @@ class RunEnd:
     How a run ended.
 
     :param finished: The row of its end; None: there is none, as it never began, or ended in no order.
-    :param troubles: Rows of what failed, or was left to the next run, in order.
+    :param troubles: Rows of what failed, is a problem, or was left to the next run, in order.
     :param more: Whether there is more of that.
     """
 
@@ -285,7 +285,7 @@ class Scoped:
         :param most: At most so many rows about what did not go well.
         """
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
-        bad = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED)))
+        bad = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=bad, limit=most + 2))
         troubles = [row for row in reversed(rows) if row["event"] in _OF_STEPS]
         return RunEnd(finished[0] if finished else None, troubles[:most], len(troubles) > most)

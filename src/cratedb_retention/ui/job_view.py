@@ -7,17 +7,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from cratedb_retention.model.words import short, show_size
-from cratedb_retention.ui import words
+from cratedb_retention.ui import links, words
 from cratedb_retention.ui.difference import show_difference
-from cratedb_retention.ui.entrance import PREFIX
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, state, table
-from cratedb_retention.ui.querying import link
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, state, table
+from cratedb_retention.ui.querying import address
 
 _COLUMNS = (
     Column("time", "Time (UTC)"),
@@ -102,7 +100,7 @@ def policy_bit(policy_id: str | None) -> Bit:
     """A policy as a link to its page."""
     if not policy_id:
         return Bit("")
-    return Bit(short(policy_id), href=f"{PREFIX}/policies/{quote(policy_id, safe='')}", hint=policy_id)
+    return Bit(short(policy_id), href=links.policy(policy_id), hint=policy_id)
 
 
 def who(row: Mapping[str, Any]) -> str:
@@ -135,7 +133,7 @@ def show_details(row: Mapping[str, Any]) -> None:
         _columns(row)
         with ui.row().classes("buttons"):
             if row["run_id"]:
-                ui.link("The whole run", link("/jobs", {"run_id": row["run_id"]}))
+                link("The whole run", address("/jobs", {"run_id": row["run_id"]}))
             ui.button("Close", on_click=dialog.close).props("no-caps flat autofocus")
     dialog.on("hide", dialog.delete)
     dialog.open()

@@ -20,8 +20,8 @@ from cratedb_retention.ui import words
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.job_view import event_words, show_rows
-from cratedb_retention.ui.parts import heading, note
-from cratedb_retention.ui.querying import Field, filter_form, link
+from cratedb_retention.ui.parts import heading, link, note
+from cratedb_retention.ui.querying import Field, address, filter_form
 
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
@@ -144,4 +144,4 @@ def _pages(query: Query, wanted: JournalFilter, older: bool) -> None:
         for word, offset, there in steps:
             if there:
                 values: dict[str, Any] = {**kept, "offset": str(offset) if offset else ""}
-                ui.link(word, link(PATH, values))
+                link(word, address(PATH, values))

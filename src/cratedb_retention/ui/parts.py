@@ -15,6 +15,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.problems import Failed
+from cratedb_retention.ui.links import PREFIX
 
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """
@@ -96,7 +97,7 @@ def table(
         for c in columns
     ]
     made = ui.table(columns=shown, rows=found, row_key="_", pagination=per_page)
-    made.props(f'flat wrap-cells aria-label="{caption}"').classes("rows")
+    made.props(f'flat wrap-cells role=region aria-label="{caption}"').classes("rows")
     if len(found) <= per_page:
         made.props("hide-pagination")
     made.add_slot("body", _ROW)
@@ -120,6 +121,20 @@ def show_error(error: RetentionError) -> None:
         ui.label(f"{error.thing}: {error.reason}").classes("what")
         if error.remedy:
             ui.label(f"{error.remedy[0].upper()}{error.remedy[1:]}.")
+
+
+def link(text: str, href: str) -> ui.element:
+    """A link to a page of ours; NiceGUI's own puts the prefix before an address that has it."""
+    made = ui.element("a")
+    made.props["href"] = href
+    with made:
+        ui.label(text)
+    return made
+
+
+def go(href: str) -> None:
+    """Go to a page of ours."""
+    ui.navigate.to(href.removeprefix(PREFIX))
 
 
 def note(text: str, tone: str = "note") -> ui.label:

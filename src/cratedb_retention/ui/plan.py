@@ -10,7 +10,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.preparing import Prepared, Selection
-from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.effect import Kind, names, removing, summary
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.plan import Plan
@@ -18,10 +18,10 @@ from cratedb_retention.model.policy import Strategy, parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import button, confirmed, note
+from cratedb_retention.ui.parts import button, confirmed, link, note
 from cratedb_retention.ui.plan_view import show_plan
 from cratedb_retention.ui.progress import Progress
-from cratedb_retention.ui.querying import Field, filter_form, link
+from cratedb_retention.ui.querying import Field, address, filter_form
 
 PATH = "/plan"
 # So many statements are shown of a plan.
@@ -44,10 +44,10 @@ async def show(guest: Guest, query: Query) -> None:
     with ui.element("div").classes("bar"):
         if access.role.includes(Role.OPERATOR) and prepared.plan.tasks:
             _offer_run(guest, prepared, progress)
-        ui.link("Plan again", link(PATH, query))
+        link("Plan again", address(PATH, query))
     show_plan(prepared.plan, prepared.policies)
     if prepared.plan.tasks and access.role.includes(Role.OPERATOR) and not access.limited:
-        _offer_statements(guest, access, prepared.plan)
+        _offer_statements(guest, prepared.plan)
 
 
 def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime | None]:
@@ -104,15 +104,15 @@ def effect_of(plan: Plan) -> str:
     return "\n".join([summary(plan), *(f"{said[each.kind]} {names(each.tables)}." for each in removing(plan))])
 
 
-def _offer_statements(guest: Guest, access: Access, plan: Plan) -> None:
+def _offer_statements(guest: Guest, plan: Plan) -> None:
     async def load() -> None:
         found = await guest.ask(lambda scoped: scoped.statements(plan))
         asked.set_visibility(False)
         with box:
             _show_statements(plan, found)
 
-    asked = button("Show the statements (SQL)", load, "secondary")
-    box = ui.element("div")
+    with ui.element("div") as box:
+        asked = button("Show the statements (SQL)", load).props("outline")
 
 
 def _show_statements(plan: Plan, found: list[list[str]]) -> None:

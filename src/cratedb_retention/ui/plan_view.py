@@ -5,7 +5,6 @@ A plan as pages show it: what somebody has to look at comes first, then what wou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from nicegui import ui
 
@@ -14,8 +13,7 @@ from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import describe, plural, short, show_size
-from cratedb_retention.ui import words
-from cratedb_retention.ui.entrance import PREFIX
+from cratedb_retention.ui import links, words
 from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, state, table
 
 # More would be slow to send, and nobody reads them; the sentence on top counts all.
@@ -69,7 +67,7 @@ def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
         return Bit("tidy up", tone="muted")
     policy = policies.get(policy_id)
     text = f"{policy.strategy} {short(policy_id)}" if policy else short(policy_id)
-    return Bit(text, href=f"{PREFIX}/policies/{quote(policy_id, safe='')}", hint=policy_id)
+    return Bit(text, href=links.policy(policy_id), hint=policy_id)
 
 
 def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
@@ -86,7 +84,7 @@ def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
         }
         for hold in holds[:most]
     ]
-    table(_HOLDS, rows, title)
+    table(_HOLDS, rows, title).classes("holds")
     _rest(len(holds), most)
 
 
@@ -106,7 +104,7 @@ def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], most: int
         return
     rows = [_task(task, policies) for task in tasks[:most]]
     order = [{"rows": task.rows, "size": task.size, "partitions": task.partitions} for task in tasks[:most]]
-    table(_TASKS, rows, "What would be done", order)
+    table(_TASKS, rows, "What would be done", order).classes("tasks")
     _rest(len(tasks), most)
 
 

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from cratedb_retention.ui.entrance import PREFIX
+from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.parts import go, link
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Field:
     hint: str = ""
 
 
-def link(path: str, values: Mapping[str, str]) -> str:
+def address(path: str, values: Mapping[str, str]) -> str:
     """The address of a page of ours with filters; empty ones are left out."""
     query = urlencode({name: value for name, value in values.items() if value})
     return f"{PREFIX}{path}" + (f"?{query}" if query else "")
@@ -44,15 +45,17 @@ def filter_form(path: str, fields: Sequence[Field], given: Mapping[str, str], ac
     """
     inputs: dict[str, ui.input | ui.select] = {}
 
-    def go() -> None:
-        ui.navigate.to(link(path, {name: str(each.value or "").strip() for name, each in inputs.items()}))
+    def submit() -> None:
+        go(address(path, {name: str(each.value or "").strip() for name, each in inputs.items()}))
 
-    with ui.element("form").classes("bar filters").props('role=search aria-label="Filters"').on("submit.prevent", go):
+    with (
+        ui.element("form").classes("bar filters").props('role=search aria-label="Filters"').on("submit.prevent", submit)
+    ):
         for field in fields:
             inputs[field.name] = _input(field, given.get(field.name, ""))
         ui.button(action, color="primary").props("type=submit no-caps unelevated")
         if any(given.get(field.name) for field in fields):
-            ui.link("Clear filters", link(path, {}))
+            link("Clear filters", address(path, {}))
 
 
 def _input(field: Field, value: str) -> ui.input | ui.select:

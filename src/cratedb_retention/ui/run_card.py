@@ -12,8 +12,8 @@ from cratedb_retention.service.scoped import RunEnd
 from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import button
-from cratedb_retention.ui.querying import link
+from cratedb_retention.ui.parts import button, link
+from cratedb_retention.ui.querying import address
 
 
 class RunCard:
@@ -67,7 +67,7 @@ class RunCard:
             self._cancel.set_visibility(False)
         with self._result:
             _show_end(end, state)
-            ui.link("What this run did, in the audit log", link("/jobs", {"run_id": self.run_id}))
+            link("What this run did, in the audit log", address("/jobs", {"run_id": self.run_id}))
 
     async def _ask(self) -> None:
         effect = "The step that it is at is finished; no other one begins. The next run goes on with the rest."
