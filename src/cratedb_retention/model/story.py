@@ -18,6 +18,7 @@ class Story:
     """
     A run.
 
+    :param actor: Who started it; empty if that is not to be seen.
     :param rows: What happened, oldest first; a step that is over has one row, the one of its end.
     :param started: When it began (aware), if that is among the rows; ``ended`` likewise.
     :param outcome: How it ended; empty while it goes on.
@@ -26,6 +27,7 @@ class Story:
     """
 
     run_id: str
+    actor: str
     rows: tuple[Mapping[str, Any], ...]
     started: dt.datetime | None
     ended: dt.datetime | None
@@ -50,6 +52,7 @@ def tell_run(rows: Sequence[Mapping[str, Any]]) -> Story | None:
     end = next((row for row in rows if row["event"] == _FINISHED), None)
     return Story(
         runs.pop(),
+        next((row["actor"] for row in rows if row["actor"]), ""),
         tuple(sorted(told, key=_place)),
         begin["time"] if begin else None,
         end["time"] if end else None,

@@ -29,6 +29,8 @@ _COLUMNS = (
     Column("who", "Who and where"),
     Column("more", "More"),
 )
+# Within a run it is always the same who did it.
+_OF_A_RUN = tuple(Column("what", "What") if column.name == "who" else column for column in _COLUMNS)
 # As the rows of all tables, and a button in the last column.
 _ROW = """
 <q-tr :props="props">
@@ -64,16 +66,23 @@ def event_words(event: str) -> str:
     return _EVENTS.get(event, event.replace("-", " ").capitalize())
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], caption: str) -> None:
-    """Show rows in the order given; each opens its details."""
+def show_rows(rows: Sequence[Mapping[str, Any]], caption: str, of_a_run: bool = False) -> None:
+    """
+    Show rows in the order given; each opens its details.
+
+    :param of_a_run: Whether all are of one run, so that what was done is told instead of who did it.
+    """
 
     def details(event: GenericEventArguments) -> None:
         if isinstance(event.args, int) and 0 <= event.args < len(rows):
             show_details(rows[event.args])
 
     order = [{"rows": row["rows"], "size": row["bytes"], "took": row["duration_ms"]} for row in rows]
-    made = table(_COLUMNS, [_line(row) for row in rows], caption, order, per_page=len(rows) or 1)
+    made = table(
+        _OF_A_RUN if of_a_run else _COLUMNS, [_line(row) for row in rows], caption, order, per_page=len(rows) or 1
+    )
     made.add_slot("body", _ROW)
+    made.classes("journal")
     made.on("details", details)
 
 
@@ -88,6 +97,7 @@ def _line(row: Mapping[str, Any]) -> dict[str, Cell]:
         "size": show_size(row["bytes"]) if row["bytes"] else "",
         "took": took(row["duration_ms"]),
         "who": who(row),
+        "what": row["message"] or "",
     }
 
 
@@ -103,9 +113,11 @@ def policy_bit(policy_id: str | None) -> Bit:
     return Bit(short(policy_id), href=links.policy(policy_id), hint=policy_id)
 
 
-def who(row: Mapping[str, Any]) -> str:
-    """Who did it and where; empty if that is not to be seen."""
-    return " on ".join(part for part in (row["actor"], row["host"]) if part)
+def who(row: Mapping[str, Any]) -> Sequence[Bit]:
+    """Who did it, as a link to all that they did, and where; nothing if that is not to be seen."""
+    actor, host = row["actor"], row["host"]
+    found = [Bit(actor.partition(" (token")[0], address("/jobs", {"actor": actor}), hint=actor)] if actor else []
+    return [*found, *([Bit(f"on {host}", tone="muted")] if host else [])]
 
 
 def took(milliseconds: int | None) -> str:

@@ -27,15 +27,15 @@ PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
 _FIELDS = (
     Field("table", "Table", hint="orders or doc.orders"),
-    Field("policy", "Policy", hint="how its identifier begins"),
+    Field("policy", "Policy", hint="its beginning"),
     Field("tags", "Tags", hint="acme,web"),
     Field("event", "Event", {str(event): event_words(event) for event in Event}),
     Field("outcome", "Outcome", {str(outcome): str(outcome) for outcome in Outcome}),
-    Field("actor", "Who", hint="as a row names them"),
-    Field("run_id", "Run", hint="how its identifier begins"),
+    Field("actor", "Who", hint="name, in full"),
+    Field("run_id", "Run", hint="its beginning"),
     Field("since", "Since (UTC)", hint="2024-07-01 or -7d"),
     Field("until", "Until (UTC)", hint="2024-07-02 or -1d"),
-    Field("limit", "Rows", {str(count): str(count) for count in (20, 50, 200, MOST)}),
+    Field("limit", "Rows", {str(count): str(count) for count in (20, 50, 200, MOST)}, unset="as usual"),
 )
 
 
@@ -113,10 +113,12 @@ def _show_story(story: Story, cut: bool) -> None:
     with ui.element("div").classes("bar"):
         ui.label(story.outcome or "not over").classes(f"badge is-{story.outcome or 'running'}")
         ui.label(_when(story))
+        if story.actor:
+            ui.label(f"by {story.actor}").classes("muted")
     ui.label(_totals(story)).classes("summary")
     if cut:
         note("This run has more rows than are shown; its beginning is on older pages.")
-    show_rows(story.rows, "Steps of this run, in order")
+    show_rows(story.rows, "Steps of this run, in order", of_a_run=True)
 
 
 def _when(story: Story) -> str:

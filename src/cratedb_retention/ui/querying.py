@@ -22,12 +22,14 @@ class Field:
     :param name: Its name in the address.
     :param choices: What can be chosen, with how it is shown; empty: it is written.
     :param hint: An example.
+    :param unset: What stands for no choice.
     """
 
     name: str
     label: str
     choices: Mapping[str, str] | None = None
     hint: str = ""
+    unset: str = "any"
 
 
 def address(path: str, values: Mapping[str, str]) -> str:
@@ -63,7 +65,7 @@ def _input(field: Field, value: str) -> ui.input | ui.select:
         made = ui.input(field.label, value=value, placeholder=field.hint)
         made.props("dense outlined autocomplete=off spellcheck=false stack-label")
         return made
-    choices = {"": "any", **field.choices}
+    choices = {"": field.unset, **field.choices}
     return ui.select(choices, label=field.label, value=value if value in choices else "").props(
         "dense outlined options-dense stack-label"
     )
