@@ -24,7 +24,7 @@ class RunCard:
     """
 
     def __init__(self, state: RunState, operator: Guest | None) -> None:
-        self.run_id, self.over = state.run_id, False
+        self.run_id, self.over, self._cancelled = state.run_id, False, False
         self._operator = operator
         self._name = f"Run {short(state.run_id)}"
         with ui.element("article").classes("card run").props(f'aria-label="{self._name}"'):
@@ -58,6 +58,8 @@ class RunCard:
         self.over = True
         end = await guest.ask(lambda scoped: scoped.run_end(self.run_id))
         outcome = end.outcome or (state.state if state else "") or "over"
+        if self._cancelled and outcome == "interrupted":  # So young that it was told by other means than the database.
+            outcome = "cancelled"
         self._badge.set_text(outcome)
         self._badge.classes(replace=f"badge is-{outcome}")
         self._doing.set_visibility(False)
@@ -75,6 +77,7 @@ class RunCard:
             return
         context = self._operator.context
         await self._operator.ask(lambda scoped: scoped.cancel_run(context.runs, self.run_id))
+        self._cancelled = True
         ui.notify(f"{self._name} ends before its next step.")
 
 
