@@ -22,7 +22,7 @@ from cratedb_retention.execution.events import Report, RunEvent, RunFinished, St
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.words import describe
-from cratedb_retention.store.jobs import Job
+from cratedb_retention.store.jobs import SILENT, Job
 
 logger = logging.getLogger(__name__)
 # Runs that are over and still told of.
@@ -43,6 +43,8 @@ class RunState:
     :param expected_end: When it may end, if that is reckoned.
     :param rows: Rows that were removed or moved so far, as far as the database says.
     :param error: Why it ended early.
+    :param heard_at: When it last gave a sign of life, if it is of another process.
+    :param cancel_by: Who asked for its end.
     """
 
     run_id: str
@@ -61,6 +63,12 @@ class RunState:
     expected_end: dt.datetime | None = None
     report: Report | None = None
     error: str | None = None
+    heard_at: dt.datetime | None = None
+    cancel_by: str | None = None
+
+    def is_live(self, now: dt.datetime) -> bool:
+        """Whether it goes on; a run of which nothing was heard for a while is of a process that is dead."""
+        return self.state == "running" and (self.heard_at is None or self.heard_at + SILENT >= now)
 
 
 class Runs(Protocol):
@@ -129,7 +137,7 @@ class StoredRuns:
         """The runs of late, newest first."""
         elsewhere = {job.run_id: _of_job(job) for job in retention.running()}
         with self._lock:
-            found = {**elsewhere, **self._states}
+            found = {**elsewhere, **{key: _told(state, elsewhere.get(key)) for key, state in self._states.items()}}
         return sorted(found.values(), key=lambda state: state.started_at, reverse=True)
 
     def find(self, retention: Retention, run_id: str) -> RunState:
@@ -213,6 +221,13 @@ class StoredRuns:
                 self._states[run_id] = replace(self._states[run_id], **values)  # type: ignore[arg-type]
 
 
+def _told(state: RunState, written: RunState | None) -> RunState:
+    """A run of this process, with what only the database tells of it."""
+    if written is None or state.state != "running":
+        return state
+    return replace(state, expected_end=written.expected_end, cancel_by=written.cancel_by)
+
+
 def _of_job(job: Job) -> RunState:
     """A run of another process, as the database tells of it."""
     return RunState(
@@ -229,4 +244,6 @@ def _of_job(job: Job) -> RunState:
         rows=job.rows_done,
         bytes=job.bytes_done,
         expected_end=job.expected_end,
+        heard_at=job.heartbeat_at,
+        cancel_by=job.cancel_by,
     )

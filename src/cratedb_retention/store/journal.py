@@ -87,6 +87,10 @@ class JournalFilter:
     :param limited: Only rows of policies with these tags, and those of no policy that ``actors`` wrote.
     :param offset: So many of the newest are left out.
     :param policy_id: The beginning of a policy's identifier; ``run_id`` that of a run.
+    :param table: The table's name, or schema and name with a point between them.
+    :param actor: Who did it, exactly.
+    :param outcomes: One of these; empty: any.
+    :param about_tokens: Whether rows about access tokens are wanted.
     :param since: From this aware instant on; ``until``: before this one.
     """
 
@@ -102,6 +106,10 @@ class JournalFilter:
     limited: TagFilter = field(default_factory=TagFilter)
     actors: frozenset[str] = frozenset()
     offset: int = 0
+    table: str | None = None
+    actor: str | None = None
+    outcomes: frozenset[str] = frozenset()
+    about_tokens: bool = True
 
 
 class Journal:
@@ -136,8 +144,16 @@ class Journal:
             "table_name": wanted.table_name,
             "outcome": wanted.outcome,
             "event": wanted.event,
+            "actor": wanted.actor,
         }
         conditions = [c[name] == value for name, value in equal.items() if value is not None]
+        if wanted.table is not None:
+            whole = c.table_schema.concat(".").concat(c.table_name)
+            conditions.append(sa.or_(c.table_name == wanted.table, whole == wanted.table))
+        if wanted.outcomes:
+            conditions.append(c.outcome.in_(sorted(wanted.outcomes)))
+        if not wanted.about_tokens:
+            conditions.append(c.event.not_in([str(Event.TOKEN_CREATED), str(Event.TOKEN_REVOKED)]))
         if wanted.policy_id is not None:
             conditions.append(c.policy_id.startswith(wanted.policy_id, autoescape=True))
         if wanted.run_id is not None:
@@ -152,7 +168,8 @@ class Journal:
             own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
             conditions.append(sa.or_(_tagged(c.tags, wanted.limited), own))
         columns = [column for column in c if column.name != "month"]
-        order = (c.time.desc(), c.step.desc(), c.event)
+        # Rows of one instant keep their places too, or paging would lose some of them.
+        order = (c.time.desc(), c.step.desc(), c.event, c.run_id, c.policy_id, c.table_schema, c.table_name, c.message)
         found = sa.select(*columns).where(*conditions).order_by(*order)
         return self._database.query(found.limit(wanted.limit).offset(wanted.offset))
 

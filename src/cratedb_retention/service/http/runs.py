@@ -6,15 +6,13 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.policy import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import Run, RunRequest, run_answer
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
-from cratedb_retention.service.runs import UNKNOWN, RunState
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.runs import RunState
 
 router = APIRouter(tags=["runs"])
 _LOCATION = {"headers": {"Location": {"description": "Where the run is.", "schema": {"type": "string"}}}}
@@ -25,7 +23,7 @@ def start_run(request: Request, who: Operator, wanted: RunRequest, response: Res
     """Do what is due, in the background."""
     strategy = parse_strategy(wanted.strategy) if wanted.strategy else None
     prepared = who.prepare(Selection(strategy, parse_tag_filter(wanted.tags), wanted.policy))
-    state = context_of(request).runs.start(who.retention, prepared)
+    state = who.start_run(context_of(request).runs, prepared)
     response.headers["Location"] = f"/api/v1/runs/{state.run_id}"
     return _answer(state)
 
@@ -33,32 +31,19 @@ def start_run(request: Request, who: Operator, wanted: RunRequest, response: Res
 @router.get("/runs", responses=problems())
 def list_runs(request: Request, who: Viewer) -> list[Run]:
     """The runs of late, newest first."""
-    return [_answer(state) for state in context_of(request).runs.all(who.retention) if _sees(who, state)]
+    return [_answer(state) for state in who.runs(context_of(request).runs)]
 
 
 @router.get("/runs/{run_id}", responses=problems(404))
 def get_run(request: Request, who: Viewer, run_id: str) -> Run:
     """How far a run is."""
-    return _answer(_find(request, who, run_id))
+    return _answer(who.find_run(context_of(request).runs, run_id))
 
 
 @router.post("/runs/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_run(request: Request, who: Operator, run_id: str) -> Run:
     """Let a run end before its next step."""
-    _find(request, who, run_id)
-    return _answer(context_of(request).runs.cancel(who.retention, run_id))
-
-
-def _find(request: Request, who: Scoped, run_id: str) -> RunState:
-    state = context_of(request).runs.find(who.retention, run_id)
-    if not _sees(who, state):
-        raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
-    return state
-
-
-def _sees(who: Scoped, state: RunState) -> bool:
-    """A run of somebody without a limit is about everything; those of their like are about what is theirs."""
-    return not who.access.limited or state.actor in who.realm.access.actors
+    return _answer(who.cancel_run(context_of(request).runs, run_id))
 
 
 def _answer(state: RunState) -> Run:

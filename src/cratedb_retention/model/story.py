@@ -1,0 +1,69 @@
+"""
+A run as the audit log tells of it: its steps in order, each once, with totals.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_STARTED, _FINISHED, _STEP_STARTED, _STEP_FINISHED = "run-started", "run-finished", "step-started", "step-finished"
+
+
+@dataclass(frozen=True)
+class Story:
+    """
+    A run.
+
+    :param actor: Who started it; empty if that is not to be seen.
+    :param rows: What happened, oldest first; a step that is over has one row, the one of its end.
+    :param started: When it began (aware), if that is among the rows; ``ended`` likewise.
+    :param outcome: How it ended; empty while it goes on.
+    :param counts: How many steps ended in which way; ``""`` are those without an end.
+    :param totals: ``rows``, ``bytes`` and ``partitions`` that went or moved, as the end of the run says.
+    """
+
+    run_id: str
+    actor: str
+    rows: tuple[Mapping[str, Any], ...]
+    started: dt.datetime | None
+    ended: dt.datetime | None
+    outcome: str
+    counts: Mapping[str, int]
+    totals: Mapping[str, int]
+
+
+def tell_run(rows: Sequence[Mapping[str, Any]]) -> Story | None:
+    """
+    Make one story of rows of the audit log.
+
+    :param rows: Newest first, as they are read.
+    :return: None if they are of no run, or of several.
+    """
+    runs = {row["run_id"] for row in rows}
+    if len(runs) != 1 or None in runs:
+        return None
+    over = {row["step"] for row in rows if row["event"] == _STEP_FINISHED}
+    told = [row for row in rows if row["event"] != _STEP_STARTED or row["step"] not in over]
+    begin = next((row for row in rows if row["event"] == _STARTED), None)
+    end = next((row for row in rows if row["event"] == _FINISHED), None)
+    return Story(
+        runs.pop(),
+        next((row["actor"] for row in rows if row["actor"]), ""),
+        tuple(sorted(told, key=_place)),
+        begin["time"] if begin else None,
+        end["time"] if end else None,
+        (end["outcome"] or "") if end else "",
+        Counter(row["outcome"] or "" for row in told if row["event"] in (_STEP_STARTED, _STEP_FINISHED)),
+        {name: end[name] or 0 if end else 0 for name in ("rows", "bytes", "partitions")},
+    )
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int, Any]:
+    """The beginning, what is held, the steps by their numbers, the end."""
+    order = {_STARTED: 0, _STEP_STARTED: 2, _STEP_FINISHED: 2, _FINISHED: 4}
+    before = 3 if row["event"] in ("slot-finished", "cancel-requested") else 1
+    return order.get(row["event"], before), row["step"] or 0, row["time"]

@@ -1,0 +1,154 @@
+"""
+A plan as pages show it: what somebody has to look at comes first, then what would be done, then what stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nicegui import ui
+
+from cratedb_retention.model.effect import next_due, summary, touched
+from cratedb_retention.model.instant import show
+from cratedb_retention.model.plan import Hold, Kept, Plan, Task
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.words import describe, plural, short, show_size
+from cratedb_retention.ui import links, words
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, state, table
+
+# More would be slow to send, and nobody reads them; the sentence on top counts all.
+MOST = 1_000
+_HOLDS = (
+    Column("state", "State"),
+    Column("table", "Table"),
+    Column("policy", "Policy"),
+    Column("why", "Why"),
+    Column("what", "What"),
+)
+_TASKS = (
+    Column("table", "Table"),
+    Column("policy", "Policy"),
+    Column("what", "What"),
+    Column("why", "Why"),
+    Column("partitions", "Partitions", right=True),
+    Column("rows", "Rows", right=True),
+    Column("size", "Size", right=True),
+    Column("touched", "Oldest to newest"),
+)
+_KEPT = (
+    Column("table", "Table"),
+    Column("policy", "Policy"),
+    Column("partitions", "Partitions that stay", right=True),
+    Column("next", "More is due"),
+)
+
+
+def show_plan(plan: Plan, policies: Mapping[str, Policy], most: int = MOST) -> None:
+    """
+    Show a plan, into the element that is open.
+
+    :param policies: By identifier, as a plan comes with them.
+    :param most: At most so many rows of each table.
+    """
+    ui.label(summary(plan)).classes("summary")
+    ui.label(f"Cutoff: {show(plan.cutoff)}. What is older than this by more than its retention period is expired.")
+    for warning in plan.warnings:
+        with ui.element("div").classes("warning").props("role=note"):
+            ui.label(f"Warning: {warning}")
+    _show_holds("Problems: somebody has to look at these", plan.problems, most)
+    _show_holds("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], most)
+    _show_tasks(plan.tasks, policies, most)
+    _show_kept(plan, policies, most)
+
+
+def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
+    """A policy as a link to its page; what has none tidies up after an interrupted run."""
+    if policy_id is None:
+        return Bit("tidy up", tone="muted")
+    policy = policies.get(policy_id)
+    text = f"{policy.strategy} {short(policy_id)}" if policy else short(policy_id)
+    return Bit(text, href=links.policy(policy_id), hint=policy_id)
+
+
+def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
+    if not holds:
+        return
+    heading(title)
+    rows: list[dict[str, Cell]] = [
+        {
+            "state": state("problem" if hold.problem else "held"),
+            "table": hold.table,
+            "policy": policy_bit(hold.policy_id, {}) if hold.policy_id else "",
+            "why": hold.reason,
+            "what": Bit(concerned(hold), tone="many"),
+        }
+        for hold in holds[:most]
+    ]
+    table(_HOLDS, rows, title).classes("holds")
+    _rest(len(holds), most)
+
+
+def concerned(hold: Hold) -> str:
+    """Which partitions a hold is about, one a line."""
+    if not hold.count:
+        return "the whole table"
+    more = hold.count - len(hold.partitions)
+    lines = [*hold.partitions, *([f"and {more:,} more"] if more > 0 else [])]
+    return "\n".join(lines) if hold.partitions else plural(hold.count, "partition")
+
+
+def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], most: int) -> None:
+    heading("What would be done")
+    if not tasks:
+        note("Nothing is due.")
+        return
+    rows = [_task(task, policies) for task in tasks[:most]]
+    order = [{"rows": task.rows, "size": task.size, "partitions": task.partitions} for task in tasks[:most]]
+    table(_TASKS, rows, "What would be done", order).classes("tasks")
+    _rest(len(tasks), most)
+
+
+def _task(task: Task, policies: Mapping[str, Policy]) -> dict[str, Cell]:
+    return {
+        "table": str(task.table),
+        "policy": policy_bit(task.policy_id, policies),
+        "what": Bit("\n".join(map(describe, task.steps)), tone="many"),
+        "why": task.reason,
+        "partitions": words.count(task.partitions or None),
+        "rows": words.count(task.rows),
+        "size": show_size(task.size),
+        "touched": _stretch(*touched(task)),
+    }
+
+
+def _stretch(start: int | None, end: int | None) -> str:
+    if end is None:
+        return "" if start is None else f"from {show(start)}"
+    return f"before {show(end)}" if start is None else f"{show(start)} to {show(end)}"
+
+
+def _show_kept(plan: Plan, policies: Mapping[str, Policy], most: int) -> None:
+    if not plan.kept:
+        return
+    heading("What is kept")
+    due = next_due(plan)
+    if due is not None:
+        note(f"More is due on {show(due)}.")
+    kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
+    order = [{"next": each.next_due, "partitions": each.partitions} for each in kept[:most]]
+    table(_KEPT, [_kept(each, policies) for each in kept[:most]], "What is kept", order)
+    _rest(len(kept), most)
+
+
+def _kept(kept: Kept, policies: Mapping[str, Policy]) -> dict[str, Cell]:
+    return {
+        "table": str(kept.table),
+        "policy": policy_bit(kept.policy_id, policies),
+        "partitions": f"{kept.partitions:,}",
+        "next": "" if kept.next_due is None else show(kept.next_due),
+    }
+
+
+def _rest(count: int, most: int) -> None:
+    if count > most:
+        note(f"And {count - most:,} more, which are not shown here.")
