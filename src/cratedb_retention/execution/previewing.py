@@ -16,6 +16,7 @@ from cratedb_retention.model.catalog import Selector, Table, TableName
 from cratedb_retention.store.snapshots import SnapshotRecord
 
 THERE = "the partition is there already; restore it beside the table, or delete it first"
+_WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
 MISSING = "the snapshot is missing: its repository does not have it any more"
 
 
@@ -59,7 +60,7 @@ def archive_lines(
     for record, state in found:
         read = latest.get(snapshot_words(record))
         lines.append(ArchiveLine(record, state, read["time"], read["error"]) if read else ArchiveLine(record, state))
-    return sorted(lines, key=lambda line: line.condition == "complete")
+    return sorted(lines, key=lambda line: _WORST_FIRST.index(line.condition))
 
 
 @dataclass(frozen=True)

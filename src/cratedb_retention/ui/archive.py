@@ -34,6 +34,7 @@ COLUMNS = (
     Column("since", "Since"),
     Column("verified", "Verified"),
     Column("snapshot", "Snapshot"),
+    Column("repository", "Repository"),
 )
 _STAGES = {
     SnapshotStage.CREATED: ("created", "It was made; its partition is still in the table"),
@@ -96,7 +97,7 @@ class Archive:
             {"_name": snapshot_name(line.record), "rows": line.record.archived.rows, "size": line.record.size}
             for line in shown
         ]
-        self.made = table(COLUMNS, map(cells, shown), "Snapshots that the toolkit made", order)
+        self.made = table(COLUMNS, map(cells, shown), "Snapshots that the toolkit made", order).classes("archive")
         if self.acts:
             choosable(self.made)
 
@@ -137,7 +138,8 @@ def cells(line: ArchiveLine) -> dict[str, Cell]:
         "stage": Bit(stage, hint=hint),
         "since": words.moment(record.changed_at),
         "verified": _verified(line),
-        "snapshot": [Bit(archived.name, tone="mono"), Bit(f"in {archived.repository}", tone="muted")],
+        "snapshot": Bit(archived.name, tone="mono"),
+        "repository": Bit(archived.repository, tone="mono"),
     }
 
 

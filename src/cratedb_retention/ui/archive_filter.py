@@ -54,7 +54,8 @@ def form(query: Mapping[str, str]) -> None:
     fields: dict[str, ui.input] = {}
 
     def go() -> None:
-        ui.navigate.to(address(**{name: (field.value or "").strip() for name, field in fields.items()}))
+        to = address(**{name: (field.value or "").strip() for name, field in fields.items()})
+        ui.navigate.to(to.removeprefix(PREFIX))  # NiceGUI puts that before it again.
 
     with ui.element("form").classes("bar filter").props('role=search aria-label="Which snapshots"'):
         for name, label, hint in _FIELDS:
@@ -62,4 +63,4 @@ def form(query: Mapping[str, str]) -> None:
             fields[name] = made.on("keydown.enter.prevent", go)
         button("Filter", go)
         if any(query.get(name) for name in fields):
-            ui.link("Show all", address())
+            ui.link("Show all", address().removeprefix(PREFIX))

@@ -65,7 +65,7 @@ class Tools:
         with self.box:
             heading("What reading back found")
             note(verified_words(found))
-            table(_VERIFIED, map(verified_cells, found), "What verifying found")
+            table(_VERIFIED, map(verified_cells, found), "What verifying found").classes("archive")
 
     def restore(self) -> None:
         """Ask where to, and show what would be done."""
@@ -97,7 +97,8 @@ class Restoring:
             self.into = ui.input("Other table, as schema.table", on_change=self.forget)
             self.into.props("outlined dense maxlength=255 spellcheck=false").classes("wide")
             self.into.bind_visibility_from(self.where, "value", value=_BESIDE)
-        button("Show what would be restored", self.preview)
+        with ui.element("div").classes("bar"):
+            button("Show what would be restored", self.preview)
         self.box = ui.element("div").classes("content")
 
     def forget(self) -> None:
@@ -112,7 +113,7 @@ class Restoring:
             found = await self.guest.ask(lambda scoped: scoped.restorable(request))
         coming = [item for item in found if item.refusal is None]
         with self.box:
-            table(_PREVIEW, map(preview_cells, found), "What would be restored")
+            table(_PREVIEW, map(preview_cells, found), "What would be restored").classes("archive")
             for sentence in preview_words(found, self.count):
                 note(sentence, "plain")
             if coming:
@@ -135,7 +136,7 @@ class Restoring:
         with self.box:
             heading("What was restored")
             note(restored_words(found))
-            table(_RESTORED, map(restored_cells, found), "What was restored")
+            table(_RESTORED, map(restored_cells, found), "What was restored").classes("archive")
 
     def _request(self) -> RestoreRequest:
         into = read_table(self.into.value or "") if self.where.value == _BESIDE else None
