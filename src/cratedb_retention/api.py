@@ -13,7 +13,7 @@ import copy
 import datetime as dt
 import secrets
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -28,6 +28,7 @@ from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
+from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
     Restored,
     RestoreRequest,
@@ -246,13 +247,19 @@ class Retention:
     # Planning and running
 
     def prepare(
-        self, cutoff: dt.datetime | None = None, selection: Selection | None = None, *, allow_future: bool = False
+        self,
+        cutoff: dt.datetime | None = None,
+        selection: Selection | None = None,
+        *,
+        allow_future: bool = False,
+        released: Collection[str] = (),
     ) -> Prepared:
         """
         Decide what a run would do, and keep what that rests on, for :meth:`run`.
 
         :param cutoff: The aware instant taken for now; None: now.
         :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
+        :param released: Identifiers of holds that the plan takes for released, for showing what that would do.
         :raises InvalidInput: if the cutoff lies in the future by more than a day.
         """
         now = self.clock.now()
@@ -264,7 +271,7 @@ class Retention:
                 "choose an earlier one, or say --allow-future-cutoff",
             )
         self.store.require()
-        return prepare(self.engine, self.store, cutoff, selection)
+        return prepare(self.engine, self.store, cutoff, selection, released)
 
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
@@ -489,10 +496,24 @@ class Retention:
         """What the repositories say of snapshots, by repository and name; those that are gone are missing."""
         return self.engine.archive.states((r.archived.repository, r.archived.name) for r in records)
 
-    def verify_snapshots(self, request: RestoreRequest | None = None) -> list[Verified]:
-        """Read snapshots back and compare them with what was archived."""
+    def verify_snapshots(
+        self, request: RestoreRequest | None = None, told: Callable[[Verified], None] | None = None
+    ) -> list[Verified]:
+        """
+        Read snapshots back and compare them with what was archived.
+
+        :param told: Is told of each as soon as it was read.
+        """
         self.store.require()
-        return verify_snapshots(self.engine, self.store, request or RestoreRequest())
+        return verify_snapshots(self.engine, self.store, request or RestoreRequest(), told)
+
+    def preview_restore(self, request: RestoreRequest) -> list[Restorable]:
+        """
+        What :meth:`restore` would bring back, and what it would refuse; nothing is written.
+
+        :raises NotFound: if no snapshot fits.
+        """
+        return preview_restore(self.engine, self.restorable(request), request.into)
 
     def restorable(self, request: RestoreRequest) -> list[SnapshotRecord]:
         """

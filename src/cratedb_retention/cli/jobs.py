@@ -16,6 +16,7 @@ EVENTS = (
     "policy-deleted",
     "hold-placed",
     "hold-released",
+    "verified",
     "restored",
     "rollups-dropped",
     "run-started",

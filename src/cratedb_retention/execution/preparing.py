@@ -6,7 +6,7 @@ so what is shown is what is done (law 10).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
@@ -87,11 +87,18 @@ class Prepared:
     measurements: Measurements = field(default_factory=Measurements)
 
 
-def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
+def prepare(
+    engine: Engine,
+    store: Store,
+    cutoff: dt.datetime,
+    selection: Selection | None = None,
+    released: Collection[str] = (),
+) -> Prepared:
     """
     Make the plan for a cutoff.
 
     :param cutoff: An aware instant.
+    :param released: Identifiers of holds that count as released, for showing only: a run sees that they are in force.
     """
     selection = selection or Selection()
     _require_whole(store, engine.unwell(store.schema))
@@ -103,6 +110,7 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         lambda: store.rollups.all(refresh=False),
         lambda: store.leases.read(refresh=False),
     )
+    holds = [hold for hold in holds if hold.id not in released]
     policies = [item.policy for item in stored]
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
     _require_whole(store, catalog.unwell)

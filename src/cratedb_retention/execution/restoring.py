@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived
@@ -17,6 +17,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.journal import Entry, Event, Outcome
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
@@ -34,6 +35,9 @@ class RestoreRequest:
     :param start: Only what reaches beyond this aware instant.
     :param end: Only what begins before this aware instant.
     :param into: Where restored partitions go; None: into their own table.
+    :param repository: The name of their repository.
+    :param tags: Only snapshots of policies that had these tags.
+    :param chosen: Only these, by repository and whole name; None: any.
     """
 
     name: str | None = None
@@ -42,6 +46,9 @@ class RestoreRequest:
     start: dt.datetime | None = None
     end: dt.datetime | None = None
     into: TableName | None = None
+    repository: str | None = None
+    tags: TagFilter = field(default_factory=TagFilter)
+    chosen: frozenset[tuple[str, str]] | None = None
 
     def fits(self, record: SnapshotRecord) -> bool:
         """Tell whether a snapshot is wanted. One of unknown time fits any time."""
@@ -52,6 +59,9 @@ class RestoreRequest:
             and (self.table_name is None or matcher(self.table_name)(table.name))
             and (self.start is None or record.end is None or record.end > to_ms(self.start))
             and (self.end is None or record.start is None or record.start < to_ms(self.end))
+            and (self.repository is None or record.archived.repository == self.repository)
+            and (self.chosen is None or (record.archived.repository, record.archived.name) in self.chosen)
+            and self.tags.fits(record.tags)
         )
 
 
@@ -80,16 +90,36 @@ def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord
     return [record for record in store.snapshots.all() if request.fits(record)]
 
 
-def verify_snapshots(engine: Engine, store: Store, request: RestoreRequest) -> list[Verified]:
-    """Read each snapshot that fits; one that is damaged does not stop the others."""
+def verify_snapshots(
+    engine: Engine, store: Store, request: RestoreRequest, told: Callable[[Verified], None] | None = None
+) -> list[Verified]:
+    """
+    Read each snapshot that fits; one that is damaged does not stop the others.
+
+    :param told: Is told of each as soon as it was read.
+    """
     found = []
     engine.archive.tidy(store.schema)
     for record in find_snapshots(store, request):
-        try:
-            found.append(Verified(record, found=engine.archive.verify(record.archived, store.schema)))
-        except RetentionError as error:
-            found.append(Verified(record, error=str(error)))
+        found.append(_verify_one(engine, store, record))
+        if told is not None:
+            told(found[-1])
     return found
+
+
+def _verify_one(engine: Engine, store: Store, record: SnapshotRecord) -> Verified:
+    try:
+        verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
+    except RetentionError as error:
+        verified = Verified(record, error=str(error))
+    _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, verified.error)
+    return verified
+
+
+def snapshot_words(record: SnapshotRecord) -> str:
+    """How the journal names a snapshot: ``month=2024-01-01 from repository.name``."""
+    archived = record.archived
+    return f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}"
 
 
 def restore(engine: Engine, store: Store, clock: Clock, actor: Actor, request: RestoreRequest) -> list[Restored]:
@@ -137,11 +167,11 @@ def _restore_one(
     except RetentionError as error:
         if hold is not None and not was_held:
             store.holds.release(hold.id)
-        _note(store, record, target, None, str(error))
+        _note(store, Event.RESTORED, record, target, None, str(error))
         return Restored(record, target, error=str(error))
     if into is None:
         store.snapshots.mark(archived.repository, archived.name, SnapshotStage.RESTORED)
-    _note(store, record, target, rows, None)
+    _note(store, Event.RESTORED, record, target, rows, None)
     return Restored(record, target, rows, hold.id if hold else None)
 
 
@@ -186,17 +216,18 @@ def _readable(column: Column, value: Value) -> Value:
     return value
 
 
-def _note(store: Store, record: SnapshotRecord, into: TableName, rows: int | None, error: str | None) -> None:
-    archived = record.archived
+def _note(
+    store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, error: str | None
+) -> None:
     store.journal.write(
         Entry(
-            Event.RESTORED,
+            event,
             Outcome.FAILED if error else Outcome.DONE,
-            table_schema=into.schema,
-            table_name=into.name,
+            table_schema=table.schema,
+            table_name=table.name,
             policy_id=record.policy_id,
             tags=record.tags,
-            message=f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}",
+            message=snapshot_words(record),
             error=error,
             rows=rows,
             partitions=1,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.instant import show
 
 
 class HoldKind(StrEnum):
@@ -50,3 +51,13 @@ class LegalHold:
         return (self.start is None or end is None or self.start < end) and (
             self.end is None or start is None or start < self.end
         )
+
+
+def hold_scope(hold: LegalHold) -> str:
+    """What a hold covers, for people: ``all of doc.metrics``, ``doc.metrics where tenant=acme, from 2024-01-01``."""
+    name = f"{hold.table_schema}.{hold.table_name}" if hold.table_schema else hold.table_name
+    pairs = [f"{key}={'NULL' if value is None else value}" for key, value in hold.where.items()]
+    said = [f"{name} where {' and '.join(pairs)}" if pairs else name]
+    said += [f"from {show(hold.start)} on"] if hold.start is not None else []
+    said += [f"before {show(hold.end)}"] if hold.end is not None else []
+    return ", ".join(said) if len(said) > 1 or pairs else f"all of {name}"

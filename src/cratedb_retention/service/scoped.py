@@ -8,7 +8,7 @@ see does not exist: the answer is the same as for a name that was never given.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,8 @@ from cratedb_retention.execution.exploring import explorable, suggest
 from cratedb_retention.execution.listing import Listing, list_policies
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.previewing import ArchiveLine, Restorable
+from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.tables import TableLine, find_bounds, hide_shared, table_lines
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
@@ -39,6 +40,7 @@ from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.targets import try_bind_where
+from cratedb_retention.service import archiving
 from cratedb_retention.service.narrowing import narrow_lines, narrow_plan
 from cratedb_retention.service.runs import UNKNOWN, Runs, RunState
 from cratedb_retention.store.journal import Event, JournalFilter, Outcome
@@ -242,16 +244,19 @@ class Scoped:
 
     # Planning
 
-    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
+    def prepare(
+        self, selection: Selection, cutoff: dt.datetime | None = None, released: Collection[str] = ()
+    ) -> Prepared:
         """
         What a run would do, as far as it is theirs.
 
+        :param released: Identifiers of holds that count as released, for showing what that would do.
         :raises NotFound: if the chosen policy is none that they see.
         """
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
         selection = replace(selection, tags=selection.tags & self.access.limit)
-        prepared = self.retention.prepare(cutoff, selection)
+        prepared = self.retention.prepare(cutoff, selection, released=released)
         return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
 
     def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
@@ -433,6 +438,14 @@ class Scoped:
             raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
         return self.retention.release(found.id)
 
+    def held_tables(self, holds: Sequence[LegalHold]) -> dict[str, list[TableName]]:
+        """The tables that holds which they see are on at present, by the hold's identifier."""
+        return archiving.held_tables(self, [hold for hold in holds if self.realm.covers(self._area_of(hold))])
+
+    def find_release(self, identifier: str) -> archiving.Release:
+        """What the next run would take of theirs if a hold ended."""
+        return archiving.find_release(self, identifier)
+
     def _area_of(self, hold: LegalHold) -> Area:
         return make_area(hold.table_schema, hold.table_name, hold.where, self._default_schema)
 
@@ -462,6 +475,39 @@ class Scoped:
         mine = [r for r in records if self.access.sees(r.tags)]
         states = self.retention.snapshot_states(mine)
         return [(r, states.get((r.archived.repository, r.archived.name))) for r in mine]
+
+    def archive(self, request: RestoreRequest) -> list[ArchiveLine]:
+        """What was archived of theirs, with how well it is; problems first."""
+        return archiving.read_archive(self, request)
+
+    def verify_snapshots(
+        self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
+    ) -> list[Verified]:
+        """
+        Read snapshots of theirs back and compare them with what was archived.
+
+        :param told: Is told of each as soon as it was read.
+        :raises Forbidden: if their role is not enough.
+        """
+        return archiving.verify(self, request, told)
+
+    def restorable(self, request: RestoreRequest) -> list[Restorable]:
+        """
+        What :meth:`restore` would bring back, and what it would refuse; nothing is written.
+
+        :raises NotFound: if no snapshot of theirs fits.
+        :raises Forbidden: if it would go where nothing of theirs is.
+        """
+        return archiving.preview(self, request)
+
+    def restore(self, request: RestoreRequest) -> list[Restored]:
+        """
+        Bring partitions of theirs back, into tables of theirs.
+
+        :raises NotFound: if no snapshot of theirs fits.
+        :raises Forbidden: if their role is not enough, or it would go where nothing of theirs is.
+        """
+        return archiving.restore(self, request)
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """

@@ -25,6 +25,7 @@ class Event(StrEnum):
     POLICY_DELETED = "policy-deleted"
     HOLD_PLACED = "hold-placed"
     HOLD_RELEASED = "hold-released"
+    VERIFIED = "verified"
     RESTORED = "restored"
     ROLLUPS_DROPPED = "rollups-dropped"
     RUN_STARTED = "run-started"

@@ -4,7 +4,7 @@ All pages, in the order of the menu.
 
 from __future__ import annotations
 
-from cratedb_retention.ui import explore, jobs, overview, plan, policies, timeline
+from cratedb_retention.ui import archive, explore, holds, jobs, overview, plan, policies, timeline
 from cratedb_retention.ui.frame import Page
 
 PAGES: tuple[Page, ...] = (
@@ -14,4 +14,6 @@ PAGES: tuple[Page, ...] = (
     Page(timeline.PATH, "Timeline", timeline.show),
     Page("/plan", "Plan", plan.show, "Plan"),
     Page("/jobs", "Jobs: the audit log", jobs.show, "Jobs"),
+    Page("/archive", "Archive", archive.show, "Archive"),
+    Page("/holds", "Holds", holds.show, "Holds"),
 )

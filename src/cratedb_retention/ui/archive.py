@@ -1,0 +1,162 @@
+"""
+The archive: the snapshots that the toolkit made, how well they are, and what can be done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nicegui import ui
+
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.previewing import ArchiveLine
+from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.words import plural, show_partition, show_size
+from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.ui import archive_filter, words
+from cratedb_retention.ui.choosing import choosable, chosen
+from cratedb_retention.ui.frame import Query
+from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.parts import Bit, Cell, Column, note, show_error, state, table
+from cratedb_retention.ui.restoring import Tools
+
+# More rows than this are too many for a browser, and for people.
+MOST = 2_000
+COLUMNS = (
+    Column("condition", "State"),
+    Column("table", "Table"),
+    Column("partition", "Partition"),
+    Column("rows", "Rows", right=True),
+    Column("size", "Size", right=True),
+    Column("stage", "Stage"),
+    Column("since", "Since"),
+    Column("verified", "Verified"),
+    Column("snapshot", "Snapshot"),
+    Column("repository", "Repository"),
+)
+_STAGES = {
+    SnapshotStage.CREATED: ("created", "It was made; its partition is still in the table"),
+    SnapshotStage.ARCHIVED: ("archived", "It was checked, and its partition was dropped from the table"),
+    SnapshotStage.RESTORED: ("restored", "Its partition was brought back into the table"),
+}
+
+
+async def show(guest: Guest, query: Query) -> None:
+    """Fill the page."""
+    archive_filter.form(query)
+    try:
+        request = archive_filter.read_request(query)
+    except RetentionError as error:
+        show_error(error)
+        return
+    access = await guest.ask(lambda scoped: scoped.access)
+    await Archive(guest, request, access.role.includes(Role.OPERATOR)).build()
+
+
+@dataclass
+class Archive:
+    """
+    The snapshots that fit, and the tools beneath them.
+
+    :param acts: Whether they may verify and restore.
+    """
+
+    guest: Guest
+    request: RestoreRequest
+    acts: bool
+
+    def __post_init__(self) -> None:
+        self.box = ui.element("div").classes("content")
+        self.lines: list[ArchiveLine] = []
+        self.made: ui.table | None = None
+
+    async def build(self) -> None:
+        """Show them, and the tools if there is anything to use them on."""
+        await self.load()
+        if self.acts and self.lines:
+            Tools(self.guest, self.wanted, self.load)
+
+    async def load(self) -> None:
+        """Show them as they are now."""
+        self.lines = await self.guest.ask(lambda scoped: scoped.archive(self.request))
+        self.box.clear()
+        with self.box:
+            self._fill()
+
+    def _fill(self) -> None:
+        note(summary(self.lines))
+        if not self.lines:
+            note("Policies with the strategy snapshot archive partitions before they drop them.")
+            return
+        shown = self.lines[:MOST]
+        if len(shown) < len(self.lines):
+            note(f"The first {len(shown):,} are shown; narrow it down to see others.")
+        order = [
+            {"_name": snapshot_name(line.record), "rows": line.record.archived.rows, "size": line.record.size}
+            for line in shown
+        ]
+        self.made = table(COLUMNS, map(cells, shown), "Snapshots that the toolkit made", order).classes("archive")
+        if self.acts:
+            choosable(self.made)
+
+    def wanted(self) -> tuple[list[SnapshotRecord], bool]:
+        """The snapshots that were chosen, or all that are shown; and whether any was chosen."""
+        numbers = chosen(self.made) if self.made else []
+        lines = [self.lines[number] for number in numbers] or self.lines
+        return [line.record for line in lines], bool(numbers)
+
+
+def snapshot_name(record: SnapshotRecord) -> str:
+    """A snapshot for people: ``doc.metrics month=2024-01-01``."""
+    archived = record.archived
+    return f"{archived.table} {show_partition(archived.columns, archived.values)}"
+
+
+def summary(lines: Sequence[ArchiveLine]) -> str:
+    """How many there are, and how well they are, in a sentence."""
+    if not lines:
+        return "No snapshot fits."
+    tables = {line.record.archived.table for line in lines}
+    size = show_size(sum(line.record.size or 0 for line in lines))
+    sick = sum(line.condition != "complete" for line in lines)
+    text = f"{plural(len(lines), 'snapshot')} of {plural(len(tables), 'table')}, {size}"
+    return f"{text}; {sick:,} with a problem, shown first." if sick else f"{text}; all are complete."
+
+
+def cells(line: ArchiveLine) -> dict[str, Cell]:
+    """A snapshot as a row."""
+    record, archived = line.record, line.record.archived
+    stage, hint = _STAGES[record.stage]
+    return {
+        "condition": _condition(line),
+        "table": Bit(str(archived.table), href=archive_filter.address(table=str(archived.table))),
+        "partition": show_partition(archived.columns, archived.values),
+        "rows": words.count(archived.rows),
+        "size": show_size(record.size),
+        "stage": Bit(stage, hint=hint),
+        "since": words.moment(record.changed_at),
+        "verified": _verified(line),
+        "snapshot": Bit(archived.name, tone="mono"),
+        "repository": Bit(archived.repository, tone="mono"),
+    }
+
+
+def _condition(line: ArchiveLine) -> Cell:
+    if line.state is None:
+        return state("missing", "Its repository does not have it any more")
+    if line.condition == "incomplete":
+        return [state("incomplete"), Bit(line.state.detail)]
+    if line.condition == "damaged":
+        return [state("damaged"), Bit(line.error or "")]
+    return state("complete", line.state.detail)
+
+
+def _verified(line: ArchiveLine) -> Cell:
+    if line.verified_at is not None:
+        result = "failed " if line.error else ""
+        return Bit(f"{result}{words.moment(line.verified_at)}", hint=line.error or "It was read back, and was right")
+    if line.record.stage is SnapshotStage.CREATED:
+        return Bit("not yet", tone="muted")
+    return Bit("when archived", tone="muted", hint="It was checked before its partition was dropped, and not since")
