@@ -28,6 +28,7 @@ from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
+from cratedb_retention.execution.previewing import Preview, preview
 from cratedb_retention.execution.restoring import (
     Restored,
     RestoreRequest,
@@ -269,6 +270,17 @@ class Retention:
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
         return self.prepare(cutoff, selection).plan
+
+    def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
+        """
+        What the next run would do if a policy were stored, in place of the one with its identifier. Writes nothing.
+
+        :param selection: Which policies it shows, besides this one.
+        :raises Unsupported: if the database can't do what the strategy needs.
+        """
+        self.check_supported(policy)
+        self.store.require()
+        return preview(self.engine, self.store, self.clock.now(), policy, selection)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Look for policies that can't do what they say, and for policies that contradict each other."""

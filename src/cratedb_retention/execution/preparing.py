@@ -24,6 +24,8 @@ from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
 
+_NOT_STORED = -1  # In place of the version of a policy that is not stored.
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -84,11 +86,19 @@ class Prepared:
     leases: Leases | None = None
 
 
-def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
+def prepare(
+    engine: Engine,
+    store: Store,
+    cutoff: dt.datetime,
+    selection: Selection | None = None,
+    candidate: Policy | None = None,
+) -> Prepared:
     """
     Make the plan for a cutoff.
 
     :param cutoff: An aware instant.
+    :param candidate: A policy that is not stored, taken as if it were: in place of the one with its identifier, or
+        besides the others. What is prepared so is for showing only.
     """
     selection = selection or Selection()
     _require_whole(store, engine.unwell(store.schema))
@@ -100,6 +110,7 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         lambda: store.rollups.all(refresh=False),
         lambda: store.leases.read(refresh=False),
     )
+    stored = _with_candidate(stored, candidate)
     policies = [item.policy for item in stored]
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
     _require_whole(store, catalog.unwell)
@@ -127,6 +138,13 @@ def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Select
         ledger,
         leases,
     )
+
+
+def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
+    """The policies as they would be; no run finds the candidate's version, so that none obeys it."""
+    if candidate is None:
+        return stored
+    return [item for item in stored if item.policy.id != candidate.id] + [StoredPolicy(candidate, _NOT_STORED)]
 
 
 def _require_whole(store: Store, unwell: frozenset[TableName]) -> None:
