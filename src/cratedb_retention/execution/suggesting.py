@@ -18,10 +18,12 @@ class Suggestions:
     """
     Names that exist.
 
+    :param default_schema: What an empty schema means.
     :param columns: Of the chosen tables, each once.
     :param attributes: Values of each attribute of nodes.
     """
 
+    default_schema: str = ""
     tables: tuple[TableName, ...] = ()
     columns: tuple[Column, ...] = ()
     repositories: tuple[str, ...] = ()
@@ -47,6 +49,7 @@ def suggest(
         tables = _covered(policies, tables, default_schema)
     columns = {name: column for table in tables for name, column in outline.columns.get(table, {}).items()}
     return Suggestions(
+        default_schema,
         tuple(tables),
         tuple(columns.values()),
         tuple(sorted(_repositories(policies) | (frozenset() if limited else outline.repositories))),
