@@ -18,7 +18,6 @@ from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui.effect import sentences, show_effect
-from cratedb_retention.ui.entrance import PREFIX
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import Column, button, confirmed, heading, note, show_error, table
@@ -27,7 +26,8 @@ from cratedb_retention.ui.policy_form import PolicyForm, differences
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
-LIST = f"{PREFIX}/policies"
+# NiceGUI puts the prefix of all pages before these.
+LIST, JOBS = "/policies", "/jobs"
 _COLUMNS = (
     Column("field", "Field"),
     Column("before", "When you began"),
@@ -60,7 +60,7 @@ async def edit(guest: Guest, query: Query) -> None:
     access, (found, damaged) = await guest.ask(lambda scoped: (scoped.access, scoped.policies(chosen)))
     with ui.element("div").classes("bar"):
         ui.link("All policies", LIST)
-        ui.link("History", f"{PREFIX}/jobs?policy={quote(identifier, safe='')}")
+        ui.link("History", f"{JOBS}?policy={quote(identifier, safe='')}")
         if found and access.role.includes(Role.EDITOR):
             ui.link("Copy", f"{LIST}/new?copy={quote(identifier, safe='')}")
         ui.label(identifier).classes("mono muted")
@@ -92,21 +92,20 @@ class Editor:
         self._seen: tuple[str, str] | None = None
         self.conflict = ui.element("div")
         with ui.element("div").classes("editor"):
-            with ui.element("form").classes("form").on("submit.prevent", lambda: None):
+            with ui.element("div").classes("form"):
                 names = stored is None and not access.limited
                 self.form = PolicyForm(base, self._later, locked=not self.allowed, names=names)
                 self.left_out = note("", "note")
-                if self.allowed:
-                    with ui.element("div").classes("bar"):
-                        button("Save", self.save).props("type=button")
-                        ui.link("Cancel", LIST)
-                        self.told = ui.label().props("role=status").classes("mistake")
             if self.allowed:
                 with ui.element("aside").classes("card effect").props('aria-label="Effect"'):
                     heading("What the next run would do")
                     self.waiting = ui.label("Looking …").classes("muted").props("role=status")
                     self.effect = ui.element("div").props("aria-live=polite")
-                    button("Look again", self.look, "secondary").props("outline")
+                    button("Look again", self.look).props("outline")
+                with ui.element("div").classes("bar"):
+                    button("Save", self.save)
+                    ui.link("Cancel", LIST)
+                    self.told = ui.label().props("role=status").classes("mistake")
         self._say_what_is_left_out()
 
     async def open(self) -> None:

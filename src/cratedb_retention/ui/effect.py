@@ -68,7 +68,7 @@ def show_effect(found: Preview) -> None:
     _list("Problems", [f"{hold.table}: {found.named(hold.reason)}" for hold in found.holds if hold.problem], "bad")
     _list("Contradictions", found.contradictions, "warn")
     _list("Held", [f"{hold.table}: {found.named(hold.reason)}" for hold in found.holds if not hold.problem], "warn")
-    tasks = [f"{task.table}: {summarize(task)}, since {found.named(task.reason)}" for task in found.tasks]
+    tasks = [f"{task.table}: {summarize(task)} ({found.named(task.reason)})" for task in found.tasks]
     _list("What is done, and why", tasks)
     _others(found)
 
@@ -90,8 +90,8 @@ def _facts(found: Preview) -> None:
         "Partitions": words.count(sum(task.partitions for task in found.tasks)),
         "Rows": "" if None in rows else words.count(sum(row or 0 for row in rows)),
         "Size": show_size(sum(sizes)) if sizes else "",
-        "Oldest": words.moment(min(starts, default=None)),
-        "Newest ends": words.moment(max(ends, default=None)),
+        "From": words.moment(min(starts, default=None)),
+        "To": words.moment(max(ends, default=None)),
         "Partitions that stay": words.count(sum(kept.partitions for kept in found.kept)),
         "More is due": words.moment(found.next_due),
         "As of": words.moment(found.after.plan.cutoff),

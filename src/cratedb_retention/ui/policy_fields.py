@@ -31,6 +31,7 @@ LABELS = {
     "reallocation_attribute_value": "Value of the attribute",
     "target_repository_name": "Repository",
     "misfire": "What was missed",
+    "jitter": "Begin later by up to",
     "misfire_grace": "How late at most",
     "late": "Late rows",
     "id": "Identifier",
