@@ -13,7 +13,7 @@ from support.databases import MONTH, TIME
 from support.stage import PATIENCE, Stage
 
 expect.set_options(timeout=PATIENCE)
-NEW, SAVED = "/ui/policies/new", re.compile(r"/ui/policies/[^?]+\?saved=1$")
+NEW, SAVED = "/ui/policies/new", re.compile(r"/ui/policies/[^?]+\?saved=\d+$")
 
 
 def stored(stage: Stage, identifier: str) -> Policy:
@@ -104,8 +104,8 @@ def test_edit(each_stage: Stage) -> None:
     page.get_by_role("switch", name="Enabled").click()
     expect(effect(page)).to_contain_text("Nothing happens while this policy is disabled.")
     save(page)
+    page.wait_for_url(re.compile(r"saved=3$"))
     expect(page.get_by_role("switch", name="Enabled")).not_to_be_checked()
-    page.get_by_text("Saved.", exact=True).wait_for()
     assert not stored(stage, "visits").enabled
 
 
@@ -144,7 +144,7 @@ def test_copy(stage: Stage) -> None:
     expect(field(page, "Repository")).to_have_value(stage.db.repository)
     expect(effect(page)).to_contain_text("policy orders does snapshot there already, after 60d")
     write(page, Table="visits", Retention_period="200d")
-    page.get_by_role("radio", name="Delete it").click()
+    page.get_by_role("radio", name="Delete it", exact=True).click()
     expect(field(page, "Repository")).to_be_hidden()
     expect(page.get_by_text("This strategy has no use for: Repository.")).to_be_visible()
     expect(effect(page)).to_contain_text("At the next run nothing is due.")

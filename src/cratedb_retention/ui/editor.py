@@ -69,7 +69,7 @@ async def edit(guest: Guest, query: Query) -> None:
         note("It can't be edited. Delete it in the list of policies, and create it anew.")
         return
     stored = await guest.ask(lambda scoped: scoped.policy(identifier))
-    if "saved" in query:
+    if query.get("saved") == str(stored.version):
         note("Saved.", "saved").props("role=status")
     if not access.role.includes(Role.EDITOR):
         note(f"Your token has the role {access.role}: you can look, and not change anything.")
@@ -207,17 +207,14 @@ class Editor:
         stored = self.stored
         if stored is None:
             made = await self.guest.ask(lambda scoped: scoped.create(policy))
-            identifier = made.id or ""
-        else:
-            identifier = stored.policy.id or ""
-            changes = changes_of(stored.policy, policy)
-            try:
-                await self.guest.ask(lambda scoped: scoped.change(identifier, changes, stored.version))
-            except Conflict:
-                if not await self._is_outdated():
-                    raise
-                return
-        ui.navigate.to(f"{LIST}/{quote(identifier, safe='')}?saved=1")
+            _show_saved(StoredPolicy(made, 1))
+            return
+        identifier, changes = stored.policy.id or "", changes_of(stored.policy, policy)
+        try:
+            _show_saved(await self.guest.ask(lambda scoped: scoped.change(identifier, changes, stored.version)))
+        except Conflict:
+            if not await self._is_outdated():
+                raise
 
     async def _is_outdated(self) -> bool:
         """Whether somebody else changed it since it was loaded; then it is shown what."""
@@ -250,3 +247,8 @@ class Editor:
         self.form.fill(now.policy)
         self.told.set_text("")
         await self.look()
+
+
+def _show_saved(stored: StoredPolicy) -> None:
+    """Go to the page of what was saved, which says so as long as nobody changes it again."""
+    ui.navigate.to(f"{LIST}/{quote(stored.policy.id or '', safe='')}?saved={stored.version}")
