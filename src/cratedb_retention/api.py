@@ -28,7 +28,7 @@ from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare
-from cratedb_retention.execution.previewing import Preview, preview
+from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.restoring import (
     Restored,
     RestoreRequest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.execution.previewing import Loss
+from cratedb_retention.execution.candidates import Loss
 from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.instant import parse_instant, to_ms

@@ -19,7 +19,7 @@ from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
-from cratedb_retention.execution.previewing import Preview
+from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.execution.suggesting import Suggestions, suggest
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import Conflict, RetentionError
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.previewing import Preview
+from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyform import changes_of, left_out

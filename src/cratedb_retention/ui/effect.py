@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.previewing import Loss, Preview
+from cratedb_retention.execution.candidates import Loss, Preview
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.words import plural, short, show_size, summarize
 from cratedb_retention.ui import words
