@@ -22,6 +22,7 @@ from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
+from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
@@ -276,6 +277,17 @@ class Retention:
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
         return self.prepare(cutoff, selection).plan
+
+    def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
+        """
+        What the next run would do if a policy were stored, in place of the one with its identifier. Writes nothing.
+
+        :param selection: Which policies it shows, besides this one.
+        :raises Unsupported: if the database can't do what the strategy needs.
+        """
+        self.check_supported(policy)
+        self.store.require()
+        return preview(self.engine, self.store, self.clock.now(), policy, selection)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Look for policies that can't do what they say, and for policies that contradict each other."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
@@ -75,6 +75,13 @@ class Engine(Protocol):
         Read what planning needs, in a fixed number of statements.
 
         :param own_schema: Of the toolkit's tables: that they are whole is looked at as well.
+        """
+
+    def read_outline(self, selector: Selector) -> Outline:
+        """
+        What can be named, without a look at partitions, shards or rows: at most four statements.
+
+        :param selector: The tables whose columns are wanted.
         """
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:

@@ -36,7 +36,9 @@ def _seen(table: TableName, realm: Realm) -> Explorable | None:
     return Explorable(table, dict(sorted(fewest.where))) if fewest else None
 
 
-def suggest(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime, limit: int) -> list[Value]:
+def suggest_values(
+    engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime, limit: int
+) -> list[Value]:
     """
     Some values of a dimension, from the coarsest level, in one statement.
 

@@ -25,6 +25,8 @@ from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
 
+_NOT_STORED = -1  # In place of the version of a policy that is not stored.
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -93,12 +95,15 @@ def prepare(
     cutoff: dt.datetime,
     selection: Selection | None = None,
     released: Collection[str] = (),
+    candidate: Policy | None = None,
 ) -> Prepared:
     """
     Make the plan for a cutoff.
 
     :param cutoff: An aware instant.
     :param released: Identifiers of holds that count as released, for showing only: a run sees that they are in force.
+    :param candidate: A policy that is not stored, taken as if it were: in place of the one with its identifier, or
+        besides the others. What is prepared so is for showing only.
     """
     selection = selection or Selection()
     _require_whole(store, engine.unwell(store.schema))
@@ -111,6 +116,7 @@ def prepare(
         lambda: store.leases.read(refresh=False),
     )
     holds = [hold for hold in holds if hold.id not in released]
+    stored = _with_candidate(stored, candidate)
     policies = [item.policy for item in stored]
     catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
     _require_whole(store, catalog.unwell)
@@ -139,6 +145,13 @@ def prepare(
         leases,
         measurements,
     )
+
+
+def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
+    """The policies as they would be; no run finds the candidate's version, so that none obeys it."""
+    if candidate is None:
+        return stored
+    return [item for item in stored if item.policy.id != candidate.id] + [StoredPolicy(candidate, _NOT_STORED)]
 
 
 def _require_whole(store: Store, unwell: frozenset[TableName]) -> None:

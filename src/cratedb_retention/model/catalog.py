@@ -143,6 +143,23 @@ class Catalog:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """
+    What of a database can be named.
+
+    :param tables: All tables but those of the database itself.
+    :param columns: Of some of them, by name, in their order.
+    :param nodes: Custom attributes of each node, by the node's name.
+    :param repositories: Names of the repositories; empty where they are directories.
+    """
+
+    tables: tuple[TableName, ...] = ()
+    columns: Mapping[TableName, Mapping[str, Column]] = field(default_factory=dict)
+    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    repositories: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Selector:
     """
     Which tables a catalog is wanted for.

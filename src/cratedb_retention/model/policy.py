@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import zoneinfo
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -342,9 +343,41 @@ def make_policy(**attributes: Any) -> Policy:
 
 def explain_validation(error: Any) -> tuple[str, str, str]:
     """Say in thing, reason and remedy what a pydantic ``ValidationError`` complains about first."""
+    return _explain(first_error(error))
+
+
+def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """
+    What is wrong with the attributes of a policy, by their names; ``""``: with the policy as a whole.
+
+    Parts of ``expected_max`` are named like ``expected_max.rows``.
+    """
+    from pydantic import ValidationError
+
+    try:
+        Policy(**attributes)
+    except ValidationError as error:
+        mistakes: dict[str, str] = {}
+        for each in error.errors():
+            thing, reason, remedy = _explain(each)
+            mistakes.setdefault(thing.removeprefix("attribute ").removeprefix("policy"), f"{reason} {remedy}".strip())
+        return mistakes
+    return {}
+
+
+def strategies_of(attribute: str) -> tuple[Strategy, ...]:
+    """The strategies that have a use for an attribute: its description begins with them."""
+    description = Policy.model_fields[attribute].description or ""
+    named = tuple(strategy for strategy in Strategy if description.startswith(f"`{strategy}`:"))
+    if attribute == "where":  # A cascade is about whole tables.
+        return tuple(strategy for strategy in Strategy if strategy is not Strategy.DOWNSAMPLE)
+    return named or tuple(Strategy)
+
+
+def _explain(first: Any) -> tuple[str, str, str]:
+    """One of pydantic's errors as thing, reason and remedy."""
     import difflib
 
-    first = first_error(error)
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -17,12 +17,14 @@ from cratedb_retention.api import Retention
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
-from cratedb_retention.execution.exploring import explorable, suggest
+from cratedb_retention.execution.candidates import Preview
+from cratedb_retention.execution.exploring import explorable, suggest_values
 from cratedb_retention.execution.listing import Listing, list_policies
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.suggesting import Suggestions, suggest
 from cratedb_retention.execution.tables import TableLine, find_bounds, hide_shared, table_lines
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
@@ -258,6 +260,39 @@ class Scoped:
         selection = replace(selection, tags=selection.tags & self.access.limit)
         prepared = self.retention.prepare(cutoff, selection, released=released)
         return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+
+    def preview(self, policy: Policy) -> Preview:
+        """
+        What the next run would do if a policy were stored, as far as it is theirs. Writes nothing.
+
+        :raises NotFound: if it has the identifier of a policy that they do not see.
+        :raises Forbidden: if they may not store it.
+        """
+        self.access.require(Role.EDITOR)
+        if self.access.limited and policy.id:
+            self.policy(policy.id)
+        self.realm.check_policy(policy)
+        found = self.retention.preview(policy, Selection(tags=self.access.limit))
+        if not self.access.limited:
+            return found
+        words = self._words_of_holds()
+        others = tuple(known for known in self.realm.policies if known.id != found.policy.id)
+        after = replace(self.realm, policies=(*others, found.policy))
+        return replace(
+            found,
+            before=narrow_plan(found.before, self.realm, words),
+            after=narrow_plan(found.after, after, words),
+        )
+
+    def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
+        """
+        What can be named in a policy, as far as it is theirs: of the database, and of other policies.
+
+        :param table_schema: With ``table_name``: name or pattern of the tables whose columns are wanted.
+        """
+        policies = [item.policy for item in self._stored[0]]
+        chosen = Selector(table_schema or None, table_name)
+        return suggest(self.retention.engine, self.retention.store.schema, policies, self.access.limited, chosen)
 
     def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
         """Each policy on each table, and the last run."""
@@ -532,7 +567,7 @@ class Scoped:
         self.realm.require(make_area(table.table.schema, table.table.name, table.where, self._default_schema))
         return self.retention.cascade(table.table.name, table.table.schema)
 
-    def suggest(self, request: FetchRequest, limit: int = 50) -> list[Value]:
+    def suggest_values(self, request: FetchRequest, limit: int = 50) -> list[Value]:
         """
         Some values of a dimension, which ``by`` names.
 
@@ -540,7 +575,7 @@ class Scoped:
         """
         self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
         cascade = self.retention.cascade(request.table_name, request.table_schema)
-        return suggest(self.retention.engine, cascade, request, self.retention.clock.now(), limit)
+        return suggest_values(self.retention.engine, cascade, request, self.retention.clock.now(), limit)
 
     def tags(self) -> list[str]:
         """All tags of the policies that they see."""

@@ -214,5 +214,5 @@ class Explorer:
         request = replace(self._request(self._whole), where=dict(required), by=(dimension,))
         values: list[Value] = []
         with telling():
-            values = await self._guest.ask(lambda scoped: scoped.suggest(request))
+            values = await self._guest.ask(lambda scoped: scoped.suggest_values(request))
         return ["NULL" if value is None else str(value) for value in values]

@@ -21,6 +21,7 @@ from cratedb_retention.model.catalog import (
     Catalog,
     Column,
     Kind,
+    Outline,
     Partition,
     Selector,
     Table,
@@ -73,6 +74,18 @@ def read_catalog(
         for name, by in partitioned_by.items()
     }
     return Catalog(CAPABILITIES, tables, nodes, repositories, unwell)
+
+
+def read_outline(database: Database, selector: Selector) -> Outline:
+    """Read the names of tables, nodes' attributes and repositories, and the columns of the chosen tables."""
+    wanted = wanted_by([selector], CAPABILITIES.default_schema)
+    (tables, _), columns, nodes, repositories = database.together(
+        lambda: _read_tables(database, lambda schema, name: schema.not_in(_SYSTEM), lambda name: True),
+        lambda: _read_columns(database, _within([selector]), wanted),
+        lambda: _read_nodes(database),
+        lambda: _read_repositories(database),
+    )
+    return Outline(tuple(sorted(tables)), columns, nodes, repositories)
 
 
 def _within(selectors: Iterable[Selector]) -> Within:

@@ -21,7 +21,17 @@ from cratedb_retention.engine.duckdb.partition_keys import partition_key
 from cratedb_retention.engine.duckdb.sql import SQL, fingerprint, row_hash
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.measuring import chunks, from_text, union, value_texts
-from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Selector, Table, TableName
+from cratedb_retention.model.catalog import (
+    Capabilities,
+    Catalog,
+    Column,
+    Kind,
+    Outline,
+    Partition,
+    Selector,
+    Table,
+    TableName,
+)
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.patterns import find_tables, wanted_by
 from cratedb_retention.model.words import show_partition
@@ -70,6 +80,13 @@ def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:
     """The columns of one table, without a look at its rows; none if it does not exist."""
     return _read_columns(database, table.__eq__, _read_tables(database, table.__eq__)).get(table, {})
+
+
+def read_outline(database: Database, selector: Selector) -> Outline:
+    """Read the names of tables, and the columns of the chosen ones."""
+    texts = _read_tables(database, lambda name: True)
+    wanted = wanted_by([selector], CAPABILITIES.default_schema)
+    return Outline(tuple(sorted(texts)), _read_columns(database, wanted, texts))
 
 
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:

@@ -15,7 +15,7 @@ from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb import delete, rollup, snapshot
 from cratedb_retention.engine.duckdb.archive import DuckArchive
-from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog
+from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog, read_outline
 from cratedb_retention.engine.duckdb.errors import translate
 from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
@@ -25,7 +25,7 @@ from cratedb_retention.engine.rollup_check import count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -103,6 +103,10 @@ class DuckDBEngine:
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs."""
         return read_catalog(self._database, selectors)
+
+    def read_outline(self, selector: Selector) -> Outline:
+        """What can be named, in at most four statements."""
+        return read_outline(self._database, selector)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows."""

@@ -1,0 +1,128 @@
+"""
+What the next run would do with a policy, in words: what leaves the tables, what is held, what contradicts what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nicegui import ui
+
+from cratedb_retention.execution.candidates import Loss, Preview
+from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.words import plural, short, show_size, summarize
+from cratedb_retention.ui import words
+from cratedb_retention.ui.parts import note
+
+# More are counted only.
+MOST = 12
+
+
+def sentences(found: Preview) -> list[str]:
+    """What leaves the tables at the next run."""
+    return [sentence(loss) for loss in found.losses]
+
+
+def sentence(loss: Loss) -> str:
+    """What leaves a table, in a sentence."""
+    rows = "" if loss.rows is None else plural(loss.rows, "row")
+    what = plural(loss.partitions, "partition") if loss.partitions else rows or "rows"
+    if loss.partitions and rows:
+        what += f" with {rows}"
+    verb = "is" if what.startswith("1 ") else "are"
+    if loss.archived:
+        end = f"{verb} archived in {loss.archived}, and then deleted"
+    elif loss.rolled_up:
+        end = f"{verb} deleted for good; what was computed from them stays"
+    else:
+        end = f"{verb} deleted for good"
+    return f"At the next run {what} of {loss.table}, {_stretch(loss)}, {end}."
+
+
+def _stretch(loss: Loss) -> str:
+    if loss.end is None:
+        return "of any time"
+    last = words.moment(loss.end - 1)[:10]
+    if loss.start is None:
+        return f"before {words.moment(loss.end)}"
+    first = words.moment(loss.start)[:10]
+    if from_ms(loss.end).strftime("%H%M%S") != "000000":
+        return f"{words.moment(loss.start)} to {words.moment(loss.end)}"
+    return first if first == last else f"{first} to {last}"
+
+
+def show_effect(found: Preview) -> None:
+    """Show it."""
+    if not found.policy.enabled:
+        note("Nothing happens while this policy is disabled.", "sum")
+        _others(found)
+        return
+    lost = sentences(found)
+    for text in lost:
+        note(text, "sum lost")
+    if not lost:
+        note(_nothing_lost(found), "sum")
+    if not found.policy.schedule:
+        note("It has no schedule: the next run is when somebody starts one.")
+    _facts(found)
+    _list("Problems", [f"{hold.table}: {found.named(hold.reason)}" for hold in found.holds if hold.problem], "bad")
+    _list("Contradictions", found.contradictions, "warn")
+    _list("Held", [f"{hold.table}: {found.named(hold.reason)}" for hold in found.holds if not hold.problem], "warn")
+    tasks = [f"{task.table}: {summarize(task)} ({found.named(task.reason)})" for task in found.tasks]
+    _list("What is done, and why", tasks)
+    _others(found)
+
+
+def _nothing_lost(found: Preview) -> str:
+    if found.tasks:
+        return f"At the next run {plural(len(found.tasks), 'task')} is done, and no data is deleted."
+    return "At the next run nothing is due."
+
+
+def _facts(found: Preview) -> None:
+    losses, limit = found.losses, found.policy.limit(from_ms(found.after.plan.cutoff))
+    starts = [loss.start for loss in losses if loss.start is not None]
+    ends = [loss.end for loss in losses if loss.end is not None]
+    rows = [task.rows for task in found.tasks]
+    sizes = [task.size for task in found.tasks if task.size is not None]
+    facts = {
+        "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
+        "Partitions": words.count(sum(task.partitions for task in found.tasks)),
+        "Rows": "" if None in rows else words.count(sum(row or 0 for row in rows)),
+        "Size": show_size(sum(sizes)) if sizes else "",
+        "From": words.moment(min(starts, default=None)),
+        "To": words.moment(max(ends, default=None)),
+        "Partitions that stay": words.count(sum(kept.partitions for kept in found.kept)),
+        "More is due": words.moment(found.next_due),
+        "As of": words.moment(found.after.plan.cutoff),
+    }
+    with ui.element("dl").classes("facts"):
+        for name, value in facts.items():
+            if value:
+                with ui.element("dt"):
+                    ui.label(name)
+                with ui.element("dd"):
+                    ui.label(value)
+
+
+def _others(found: Preview) -> None:
+    lines = []
+    for other in found.others:
+        name = f"policy {short(other.policy_id)}" if other.policy_id else "tidying up"
+        lines += [f"{other.table}, {name}, anew: {text}" for text in other.gained]
+        lines += [f"{other.table}, {name}, no longer: {text}" for text in other.lost]
+    _list("What changes for other policies", lines, "warn")
+
+
+def _list(title: str, lines: Sequence[str], tone: str = "") -> None:
+    if not lines:
+        return
+    with ui.element("h3").classes(tone):
+        ui.label(title)
+    with ui.element("ul"):
+        for line in lines[:MOST]:
+            with ui.element("li"):
+                ui.label(line)
+        if len(lines) > MOST:
+            with ui.element("li"):
+                ui.label(f"and {len(lines) - MOST:,} more")

@@ -1,0 +1,175 @@
+"""
+Which fields the form of a policy has, in which groups, and what they are called. What they are for is said by the
+model.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from cratedb_retention.execution.suggesting import Suggestions
+from cratedb_retention.model.catalog import Kind
+from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.policy import Late, Strategy
+from cratedb_retention.model.policyform import LIMITS, LISTS, Values, fields_for, list_text, read_list
+from cratedb_retention.model.schedule import Misfire
+
+# A browser need not be sent more of them for one field.
+MOST = 100
+LABELS = {
+    "strategy": "Strategy",
+    "table_schema": "Schema",
+    "table_name": "Table",
+    "where": "Only rows with",
+    "expected_max.partitions": "At most so many partitions",
+    "expected_max.rows": "At most so many rows",
+    "expected_max.percent": "At most so many percent of the rows",
+    "reallocation_attribute_name": "Node attribute",
+    "reallocation_attribute_value": "Value of the attribute",
+    "target_repository_name": "Repository",
+    "misfire": "What was missed",
+    "jitter": "Begin later by up to",
+    "misfire_grace": "How late at most",
+    "late": "Late rows",
+    "id": "Identifier",
+}
+CHOICES: dict[str, dict[str, str]] = {
+    "strategy": {
+        Strategy.DELETE: "Delete it",
+        Strategy.REALLOCATE: "Reallocate: move it to other nodes",
+        Strategy.SNAPSHOT: "Snapshot: archive it, then delete it",
+        Strategy.DOWNSAMPLE: "Downsample: keep it at a coarser resolution",
+    },
+    "misfire": {Misfire.CATCH_UP: "Catch up by one run", Misfire.SKIP: "Skip it"},
+    "late": {Late.KEEP: "Keep them", Late.DROP: "Drop them"},
+}
+# How to write what has no form of its own elsewhere.
+FORMS = {
+    "where": "One on each line, as tenant=acme; NULL means NULL.",
+    "aggregates": "One metric on each line, as temperature=min,max.",
+    **dict.fromkeys(LISTS, "With commas between them."),
+}
+
+_USUAL = {
+    "retention_period": ("7d", "30d", "90d", "6 months", "1y", "forever"),
+    "schedule": ("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *"),
+    "levels": ("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
+}
+# Which columns a field can name.
+_COLUMNS: dict[str, Callable[[Kind], bool]] = {
+    "time_column": lambda kind: kind is Kind.TIME,
+    "dimensions": lambda kind: kind is not Kind.TIME,
+    "metrics": lambda kind: kind is Kind.NUMBER,
+    "counters": lambda kind: kind is Kind.NUMBER,
+    **dict.fromkeys(("partition_column", "exclude", "where"), lambda kind: True),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """
+    Fields that belong together.
+
+    :param folded: Whether most people do without.
+    """
+
+    title: str
+    fields: tuple[str, ...]
+    folded: bool = False
+
+
+GROUPS = (
+    Group(
+        "What happens",
+        (
+            "strategy",
+            "target_repository_name",
+            "reallocation_attribute_name",
+            "reallocation_attribute_value",
+            "enabled",
+            "description",
+        ),
+    ),
+    Group("Which tables", ("table_schema", "table_name", "where")),
+    Group("How long", ("retention_period", "levels", "time_zone")),
+    Group("Tags and schedule", ("tags", "schedule", "misfire", "misfire_grace", "jitter")),
+    Group(
+        "Limits and more",
+        (
+            *LIMITS,
+            "time_column",
+            "partition_column",
+            "dimensions",
+            "metrics",
+            "exclude",
+            "aggregates",
+            "counters",
+            "late",
+            "id",
+        ),
+        folded=True,
+    ),
+)
+
+
+def label_of(field: str) -> str:
+    """What a field is called."""
+    return LABELS.get(field) or field.replace("_", " ").capitalize()
+
+
+def is_shown(field: str, values: Values) -> bool:
+    """Whether a field means anything beside what the others say."""
+    if field in ("misfire", "jitter") and not values["schedule"]:
+        return False
+    if field == "misfire_grace" and not (values["schedule"] and values["misfire"] == Misfire.SKIP):
+        return False
+    return field in fields_for(str(values["strategy"]))
+
+
+def offered(field: str, values: Values, found: Suggestions) -> list[str]:
+    """What can be chosen for a field: beginning with what is written, then containing it."""
+    typed = str(values[field])
+    if field in LISTS:
+        *before, last = ["", *typed.split(",")]
+        known = read_list(",".join(before))
+        rest = [each for each in _known(field, values, found) if each not in known]
+        return [list_text([*known, each]) for each in _closest(rest, last.strip())]
+    return _closest(_known(field, values, found), typed)
+
+
+def _closest(known: Iterable[str], typed: str) -> list[str]:
+    fits = [each for each in dict.fromkeys(known) if typed.casefold() in each.casefold()]
+    return sorted(fits, key=lambda each: not each.casefold().startswith(typed.casefold()))[:MOST]
+
+
+def _known(field: str, values: Values, found: Suggestions) -> Sequence[str]:
+    """All that could stand in a field, or be one of its words."""
+    fits = _COLUMNS.get(field)
+    if fits is not None:
+        return [f"{column.name}=" if field == "where" else column.name for column in found.columns if fits(column.kind)]
+    match field:
+        case "table_schema":
+            return sorted({table.schema for table in found.tables})
+        case "table_name":
+            inside = matcher(str(values["table_schema"]) or found.default_schema)
+            return [table.name for table in found.tables if inside(table.schema)]
+        case "tags":
+            return found.tags
+        case "target_repository_name":
+            return found.repositories
+        case "reallocation_attribute_name":
+            return list(found.attributes)
+        case "reallocation_attribute_value":
+            return found.attributes.get(str(values["reallocation_attribute_name"]), ())
+        case "time_zone":
+            return _zones()
+        case _:
+            return _USUAL.get(field, ())
+
+
+@cache
+def _zones() -> list[str]:
+    return sorted(zoneinfo.available_timezones())

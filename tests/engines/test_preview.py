@@ -1,0 +1,143 @@
+"""What a policy would do before it is stored is what a run then does, and looking at it writes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import Unsupported
+from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.plan import Plan
+from cratedb_retention.model.policy import make_policy
+from support.databases import MONTH, NUMBER, TIME, Database
+
+OWN = ("retention_policy", "jobs_log", "lease", "job_state", "retention_hold", "rollup")
+
+
+def fill(db: Database) -> None:
+    """Two tables by months, and one without partitions."""
+    for name in ("visits", "orders"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "v": NUMBER, "month": MONTH}, by=["month"])
+        db.fill(name, [f"2024-{month:02d}-10T12:00:00" for month in range(1, 8)], v=1.0)
+    db.create("plain", {"ts": TIME, "n": "TEXT"})
+    db.fill("plain", ["2024-01-01T00:00:00", "2024-07-01T00:00:00"])
+
+
+def named(plan: Plan, identifier: str | None) -> tuple[list[str], list[str], list[str]]:
+    """What a plan says, with a policy's identifier left out; it decides the order of tasks as well."""
+    parts = (plan.tasks, plan.holds, plan.kept)
+    tasks, holds, kept = (sorted(repr(each).replace(str(identifier), "NEW") for each in part) for part in parts)
+    return tasks, holds, kept
+
+
+def contents(db: Database) -> dict[str, list[str]]:
+    """All rows of the toolkit's tables."""
+    for name in OWN:
+        db.refresh(name, db.own_schema)
+    return {name: sorted(map(str, db.rows(f"SELECT * FROM {db.q(name, db.own_schema)}"))) for name in OWN}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"strategy": "delete", "table_name": "visits", "retention_period": "60d"},
+        {"strategy": "delete", "table_name": "*", "retention_period": "60d"},
+        {"strategy": "delete", "table_name": "plain", "retention_period": "60d"},
+        {"strategy": "delete", "table_name": "orders", "retention_period": "30d"},
+        {"strategy": "snapshot", "table_name": "visits", "retention_period": "60d"},
+        {"strategy": "downsample", "table_name": "visits", "retention_period": "60d", "levels": "1d:forever"},
+        {"strategy": "delete", "table_name": "nowhere", "retention_period": "60d"},
+        {"strategy": "delete", "table_name": "visits", "retention_period": "60d", "enabled": False},
+    ],
+    ids=lambda more: f"{more['strategy']} {more['table_name']}",
+)
+def test_new_policy(db: Database, more: dict[str, Any]) -> None:
+    """The plan with a new policy is the plan once it is stored; nothing is written until then."""
+    fill(db)
+    db.policy("snapshot", "orders", "90d", id="archive")
+    db.tool.hold("visits", db.schema, reason="case 7", end=parse_instant("2024-02-01"))
+    if more["strategy"] == "snapshot":
+        more = {**more, "target_repository_name": db.repository}
+    before = contents(db)
+    found = db.tool.preview(make_policy(table_schema=db.schema, **more))
+    assert contents(db) == before
+    assert found.before.plan == db.tool.plan()
+    stored = db.tool.create_policy(table_schema=db.schema, **more)
+    assert named(found.after.plan, found.policy.id) == named(db.tool.plan(), stored.id)
+
+
+def test_changed_policy(db: Database) -> None:
+    """A policy takes the place of the stored one, and what it removes is what the run then removes."""
+    fill(db)
+    old = db.policy("delete", "visits", "forever", id="visits")
+    new = old.model_copy(
+        update={
+            "retention_period": make_policy(strategy="delete", table_name="x", retention_period="60d").retention_period
+        }
+    )
+    before = contents(db)
+    found = db.tool.preview(new)
+    assert contents(db) == before
+    [loss] = found.losses
+    assert (loss.table, loss.partitions, loss.rows) == (f"{db.schema}.visits", 4, 4)
+    assert loss.start == 1_704_067_200_000
+    assert loss.end == 1_714_521_600_000
+    assert found.contradictions == []
+    db.tool.edit_policy("visits", {"retention_period": "60d"})
+    assert db.tool.plan() == found.after.plan
+    db.run()
+    assert db.count("visits") == 7 - (loss.rows or 0)
+    db.policy("delete", "visit*", "120d", id="other")
+    [text] = db.tool.preview(new).contradictions
+    assert "(this policy) takes the data before delete after 120d (other)" in text
+
+
+def test_others(db: Database) -> None:
+    """What becomes different for other policies is said: here the one that deletes has to wait."""
+    fill(db)
+    db.policy("delete", "visits", "60d", id="visits")
+    found = db.tool.preview(
+        make_policy(
+            strategy="snapshot",
+            table_schema=db.schema,
+            table_name="visits",
+            retention_period="90d",
+            target_repository_name=db.repository,
+        )
+    )
+    assert found.others
+    assert all(other.policy_id == "visits" for other in found.others)
+    assert any("this policy archives it after 90d" in text for other in found.others for text in other.gained)
+    assert any("drop" in text for other in found.others for text in other.lost)
+    assert (found.policy.id or "") not in str([other.gained for other in found.others])
+    twin = db.tool.preview(
+        make_policy(strategy="delete", table_schema=db.schema, table_name="visits", retention_period="5d")
+    )
+    assert "policy visits does delete there already, after 60d" in twin.contradictions
+
+
+def test_unsupported(duck: Database) -> None:
+    """What the database can't do is said before it is stored."""
+    policy = make_policy(
+        strategy="reallocate",
+        table_name="t",
+        retention_period=1,
+        reallocation_attribute_name="storage",
+        reallocation_attribute_value="cold",
+    )
+    with pytest.raises(Unsupported):
+        duck.tool.preview(policy)
+
+
+def test_outline(db: Database) -> None:
+    """What can be named is read in a few statements, and only the chosen tables have their columns read."""
+    fill(db)
+    with db.statements() as sent:
+        found = db.tool.engine.read_outline(Selector(db.schema, "vis*"))
+    assert len(sent) <= 4
+    assert {TableName(db.schema, name) for name in ("visits", "orders", "plain")} <= set(found.tables)
+    assert list(found.columns) == [TableName(db.schema, "visits")]
+    assert list(found.columns[TableName(db.schema, "visits")]) == ["ts", "n", "v", "month"]
+    assert found.repositories == ({db.repository} if db.product == "CrateDB" else set()) | found.repositories

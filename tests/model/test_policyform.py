@@ -1,0 +1,133 @@
+"""A policy as the fields of a form, and back: what was not touched stays, what is wrong stands by its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cratedb_retention.model.policy import Policy, Strategy, make_policy
+from cratedb_retention.model.policyform import (
+    FIELDS,
+    Values,
+    changes_of,
+    fields_for,
+    find_mistakes_in,
+    hint_of,
+    left_out,
+    list_text,
+    read_list,
+    to_attributes,
+    to_values,
+)
+
+PLAIN = {"strategy": "delete", "table_name": "t", "retention_period": "30d"}
+STRANGE = "a,b \"c\" 'd' <b>{{7}}</b> = é"
+
+
+def written(**more: str | bool) -> Values:
+    """A new form, with some fields written into."""
+    return {**to_values(None), "table_name": "t", "retention_period": "30d", **more}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"where": {"n": 5, "s": "5", "b": True, "x": None, "t": "NULL"}},
+        {"where": {"line\nend": STRANGE, "a=b": 1.5}},
+        {"tags": [STRANGE.replace(",", "")], "description": STRANGE, "id": STRANGE, "table_schema": " blank "},
+        {"expected_max": {"rows": 5, "percent": 12.5}},
+        {"enabled": False, "schedule": "@daily", "misfire": "skip", "misfire_grace": "2h", "jitter": "5m"},
+        {"strategy": "snapshot", "target_repository_name": STRANGE},
+        {
+            "strategy": "downsample",
+            "levels": "1h:60d,1d:forever",
+            "dimensions": ["a,b", 'c"d'],
+            "metrics": ["x", "y"],
+            "aggregates": {"*": ["min", "max"], "a,b": ["avg"]},
+            "late": "drop",
+        },
+    ],
+)
+def test_untouched(more: dict[str, Any]) -> None:
+    """A form that nobody wrote into says what the policy says."""
+    policy = make_policy(**{**PLAIN, **more})
+    assert make_policy(**to_attributes(to_values(policy), policy)) == policy
+    assert changes_of(policy, policy) == {}
+
+
+def test_written() -> None:
+    """What was written is read as people write it."""
+    values = written(
+        where="tenant=acme\n\nregion=NULL\n",
+        tags="b, a,, a",
+        dimensions="x",
+        **{"expected_max.rows": "10", "expected_max.percent": " 2.5 "},
+    )
+    policy = make_policy(**to_attributes(values))
+    assert policy.where == {"tenant": "acme", "region": None}
+    assert policy.tags == ("a", "b")
+    assert policy.dimensions == ()  # Not one of this strategy's fields.
+    assert policy.expected_max is not None
+    assert (policy.expected_max.rows, policy.expected_max.percent) == (10, 2.5)
+    assert policy.id is None
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [
+        ({}, {}),
+        ({"table_name": "", "retention_period": " "}, {"table_name", "retention_period"}),
+        ({"retention_period": "30x", "schedule": "x", "tags": "not:a"}, {"retention_period", "schedule", "tags"}),
+        ({"where": "tenant"}, {"where"}),
+        ({"expected_max.rows": "many"}, {"expected_max.rows"}),
+        ({"strategy": "snapshot"}, {"target_repository_name"}),
+        (
+            {"strategy": "reallocate", "reallocation_attribute_name": "storage"},
+            {"reallocation_attribute_value"},
+        ),
+        ({"strategy": "downsample"}, {"levels"}),
+        ({"strategy": "downsample", "levels": "1h:60d", "where": "tenant"}, {}),
+        ({"strategy": "downsample", "levels": "1h:60d", "aggregates": "x=middle"}, {"aggregates"}),
+        ({"strategy": "burn"}, {"strategy"}),
+    ],
+)
+def test_mistakes(more: Values, wrong: set[str]) -> None:
+    """Each mistake stands by the field that it is about."""
+    found = find_mistakes_in(written(**more))
+    assert set(found) == set(wrong)
+    assert all(found.values())
+
+
+def test_fields() -> None:
+    """Each strategy has its own fields, and all have those that say what is kept how long; each has a hint."""
+    own = {strategy: fields_for(strategy) for strategy in Strategy}
+    assert "target_repository_name" in own[Strategy.SNAPSHOT] - own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE]
+    assert own[Strategy.DOWNSAMPLE] - own[Strategy.DELETE] >= {"levels", "metrics", "late"}
+    assert own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE] == {"where"}
+    assert all("retention_period" in fields and "misfire" in fields for fields in own.values())
+    assert all(hint_of(field) and "`" not in hint_of(field) for field in FIELDS)
+    assert hint_of("levels").startswith("The rollups")
+    assert hint_of("expected_max.rows") == "At most so many rows of a table in one run."
+
+
+def test_left_out() -> None:
+    """What a policy says of another strategy is named before it is cleared."""
+    policy = make_policy(**PLAIN, target_repository_name="r", late="keep", metrics=["x"])
+    assert left_out(policy, "delete") == ["target_repository_name", "metrics"]
+    assert left_out(policy, "snapshot") == ["metrics"]
+
+
+def test_changes() -> None:
+    """Only what differs is changed; what says nothing any more is cleared, the identifier never."""
+    before = make_policy(**PLAIN, id="one", tags=["a"], enabled=False, description="x")
+    after = before.model_copy(update={"id": "two", "tags": ("b",), "enabled": True, "description": None})
+    assert changes_of(before, after) == {"tags": ["b"], "enabled": None, "description": None}
+    assert isinstance(before, Policy)
+
+
+@pytest.mark.parametrize("words", [[], ["a"], ["a", "b"], ["a,b", 'say "x"', "c"], [STRANGE]])
+def test_lists(words: list[str]) -> None:
+    """Words are told apart whatever is in them."""
+    assert read_list(list_text(words)) == words

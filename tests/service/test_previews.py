@@ -1,0 +1,55 @@
+"""What a tenant sees of a policy before it is stored, and what it can name in one: its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import Forbidden, NotFound
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.policy import make_policy
+from cratedb_retention.service.scoped import Scoped
+from support.service import World, scoped
+
+
+def test_preview_of_a_tenant(each_world: World) -> None:
+    """It is within the tenant's tags and tables, and tells nothing of others."""
+    schema = each_world.db.schema
+    acme = scoped(each_world, "acme")
+    plain: dict[str, Any] = {"strategy": "delete", "retention_period": "7d", "table_schema": schema}
+    found = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
+    assert "globex" not in repr((found.tasks, found.holds, found.losses, found.others, found.contradictions))
+    assert {each.policy_id for each in found.after.plan.tasks} <= {p.id for p in acme.realm.policies} | {
+        found.policy.id,
+        None,
+    }
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"table_name": "globex_metrics", "tags": ["acme"]},
+        {"table_name": "*", "tags": ["acme"]},
+        {"table_name": "acme_metrics"},
+        {"table_name": "acme_metrics", "tags": ["globex"]},
+    )
+    for wrong in wrongs:
+        with pytest.raises(Forbidden):
+            acme.preview(make_policy(**plain, **wrong))
+    with pytest.raises(NotFound):
+        acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], id="globex-tables"))
+    viewer = Scoped(each_world.db.tool, replace(acme.access, role=Role.OPERATOR))
+    with pytest.raises(Forbidden):
+        viewer.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
+
+
+def test_suggestions_of_a_tenant(each_world: World) -> None:
+    """Tables that its policies are about, its tags, its repositories; of no others even the columns."""
+    schema = each_world.db.schema
+    acme = scoped(each_world, "acme")
+    found = acme.suggestions(schema, "acme_metrics")
+    assert {table.name for table in found.tables} >= {"acme_metrics"}
+    assert found.columns
+    assert "globex" not in repr(found)
+    assert acme.suggestions(schema, "globex_metrics").columns == ()
+    everything = Scoped(each_world.db.tool, Access(Role.ADMIN, "admin")).suggestions(schema, "globex_metrics")
+    assert {table.name for table in everything.tables} >= {"acme_metrics", "globex_metrics"}
+    assert everything.columns

@@ -1,0 +1,77 @@
+"""What leaves a table, in sentences; and what a form suggests."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.execution.candidates import Loss
+from cratedb_retention.execution.suggesting import Suggestions
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.instant import parse_instant, to_ms
+from cratedb_retention.model.policyform import to_values
+from cratedb_retention.ui.effect import sentence
+from cratedb_retention.ui.policy_fields import MOST, is_shown, offered
+
+
+def ms(text: str) -> int:
+    """An instant."""
+    return to_ms(parse_instant(text))
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (
+            Loss("lab.visits", 12, 3400, None, ms("2023-07-01"), ms("2024-04-01")),
+            "12 partitions with 3,400 rows of lab.visits, 2023-07-01 to 2024-03-31, are deleted for good.",
+        ),
+        (
+            Loss("lab.visits", 1, 1, None, ms("2023-07-01"), ms("2023-07-02")),
+            "1 partition with 1 row of lab.visits, 2023-07-01, is deleted for good.",
+        ),
+        (
+            Loss("lab.v", 2, None, None, None, None),
+            "2 partitions of lab.v, of any time, are deleted for good.",
+        ),
+        (
+            Loss("lab.v with tenant=a", 0, 7, None, None, ms("2024-01-01T10:30:00Z")),
+            "7 rows of lab.v with tenant=a, before 2024-01-01 10:30, are deleted for good.",
+        ),
+        (
+            Loss("lab.v", 2, 9, None, ms("2024-01-01T01:00:00Z"), ms("2024-01-01T03:00:00Z"), archived="r"),
+            "2 partitions with 9 rows of lab.v, 2024-01-01 01:00 to 2024-01-01 03:00, "
+            "are archived in r, and then deleted.",
+        ),
+    ],
+)
+def test_sentence(loss: Loss, words: str) -> None:
+    """Numbers, the table, and which days; the last one is the last that is deleted."""
+    assert sentence(loss) == f"At the next run {words}"
+
+
+def test_offered() -> None:
+    """What begins with what is written comes first; words of a list are added to those that stand there."""
+    columns = (Column("ts", "T", Kind.TIME), Column("place", "T", Kind.TEXT), Column("warmth", "D", Kind.NUMBER))
+    tables = (TableName("doc", "visits"), TableName("doc", "old_visits"), TableName("lab", "other"))
+    found = Suggestions("doc", tables, columns, ("r1",), {"storage": ("cold", "hot")}, ("acme", "web", "archive"))
+    values = {**to_values(None), "table_name": "vis", "tags": "web, A", "reallocation_attribute_name": "storage"}
+    assert offered("table_name", values, found) == ["visits", "old_visits"]
+    assert offered("table_schema", values, found) == ["doc", "lab"]
+    assert offered("tags", values, found) == ["web, acme", "web, archive"]
+    assert offered("time_column", values, found) == ["ts"]
+    assert offered("metrics", values, found) == ["warmth"]
+    assert offered("reallocation_attribute_value", values, found) == ["cold", "hot"]
+    assert offered("target_repository_name", values, found) == ["r1"]
+    assert offered("description", values, found) == []
+    assert len(offered("time_zone", {**values, "time_zone": ""}, found)) == MOST
+
+
+def test_shown() -> None:
+    """What means nothing without something else is not there without it."""
+    values = to_values(None)
+    assert not is_shown("misfire", values)
+    assert is_shown("misfire", {**values, "schedule": "@daily"})
+    assert not is_shown("misfire_grace", {**values, "schedule": "@daily"})
+    assert is_shown("misfire_grace", {**values, "schedule": "@daily", "misfire": "skip"})
+    assert not is_shown("levels", values)
+    assert is_shown("levels", {**values, "strategy": "downsample"})
