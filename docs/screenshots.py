@@ -38,7 +38,16 @@ class Shot:
 
 SHOTS = (
     Shot("overview", "/ui/"),
+    Shot("timeline", "/ui/tables/{schema}/weather"),
+    Shot("policies", "/ui/policies"),
+    Shot("editor", "/ui/policies/visits"),
+    Shot("plan", "/ui/plan"),
+    Shot("jobs", "/ui/jobs"),
+    Shot("archive", "/ui/archive"),
+    Shot("holds", "/ui/holds"),
+    Shot("explore", "/ui/explore?table={schema}.weather&metric=temperature", dark=True),
     Shot("overview-narrow", "/ui/", NARROW, dark=True),
+    Shot("editor-narrow", "/ui/policies/visits", NARROW),
 )
 
 

@@ -180,7 +180,8 @@ def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName)
     shown = {name, *(level.rollup.table for level in _levels(cascade, name))}
     for level in (level for level in cascade.levels if level.rollup.table in shown):
         policy = cascade.policy.model_copy(update={"retention_period": level.retention_period})
-        words = f"drop {level.rollup.interval} after {level.retention_period}"
+        period, interval = level.retention_period, level.rollup.interval
+        words = f"keep {interval} forever" if period.forever else f"drop {interval} after {period}"
         yield Cutoff(policy.id or "", level.rollup.table, words, policy.limit(from_ms(prepared.plan.cutoff)))
 
 

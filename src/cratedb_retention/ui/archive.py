@@ -94,7 +94,7 @@ class Archive:
         if len(shown) < len(self.lines):
             note(f"The first {len(shown):,} are shown; narrow it down to see others.")
         order = [
-            {"_name": snapshot_name(line.record), "rows": line.record.archived.rows, "size": line.record.size}
+            {"name_of_row_": snapshot_name(line.record), "rows": line.record.archived.rows, "size": line.record.size}
             for line in shown
         ]
         self.made = table(COLUMNS, map(cells, shown), "Snapshots that the toolkit made", order).classes("archive")

@@ -14,7 +14,7 @@ from nicegui.events import GenericEventArguments
 from cratedb_retention.model.words import short, show_size
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.difference import show_difference
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, state, table
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, row_slot, state, table
 from cratedb_retention.ui.querying import address
 
 _COLUMNS = (
@@ -31,18 +31,10 @@ _COLUMNS = (
 )
 # Within a run it is always the same who did it.
 _OF_A_RUN = tuple(Column("what", "What") if column.name == "who" else column for column in _COLUMNS)
-# As the rows of all tables, and a button in the last column.
-_ROW = """
-<q-tr :props="props">
-  <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label">
-    <button v-if="col.name === 'more'" type="button" class="plain" @click="$parent.$emit('details', props.row._)"
-      :aria-label="'Details of ' + props.row.event + ', ' + props.row.time">Details</button>
-    <template v-else v-for="(part, i) in props.row[col.name + '_']" :key="i">
-      <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
-      <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
-    </template>
-  </q-td>
-</q-tr>
+# In the last column.
+_BUTTON = """
+<button v-if="col.name === 'more'" type="button" class="plain" @click="$parent.$emit('details', props.row._)"
+  :aria-label="'Details of ' + props.row.event + ', ' + props.row.time">{{ props.row.more }}</button>
 """
 _LABELS = {
     "time": "Time (UTC)",
@@ -81,7 +73,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], caption: str, of_a_run: bool = 
     made = table(
         _OF_A_RUN if of_a_run else _COLUMNS, [_line(row) for row in rows], caption, order, per_page=len(rows) or 1
     )
-    made.add_slot("body", _ROW)
+    made.add_slot("body", row_slot(instead=_BUTTON))
     made.classes("journal")
     made.on("details", details)
 
@@ -98,6 +90,7 @@ def _line(row: Mapping[str, Any]) -> dict[str, Cell]:
         "took": took(row["duration_ms"]),
         "who": who(row),
         "what": row["message"] or "",
+        "more": "Details",
     }
 
 

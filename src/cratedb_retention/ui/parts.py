@@ -20,9 +20,11 @@ from cratedb_retention.ui.links import PREFIX
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """
 <q-tr :props="props">
+  %s
   <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label"
     :class="{empty: !props.row[col.name + '_'].some(part => part.text)}">
-    <div class="bits">
+    %s
+    <div v-%s class="bits">
       <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
         <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
         <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
@@ -31,13 +33,22 @@ _ROW = """
   </q-td>
 </q-tr>
 """
-
-
-_CHOICE = """
+# A box that chooses a row; its label is the row's ``name_of_row_``.
+CHOICE = """
   <q-td auto-width data-label="Choose">
     <q-checkbox v-model="props.selected" dense :aria-label="'Choose ' + props.row['name_of_row_']" />
   </q-td>
 """
+
+
+def row_slot(before: str = "", instead: str = "") -> str:
+    """
+    How a row is shown, for the slot ``body`` of a table.
+
+    :param before: Cells before those of the columns.
+    :param instead: Stands in a cell in place of its text; begins with a ``v-if``.
+    """
+    return _ROW % (before, instead, "else" if instead else "if='true'")
 
 
 @dataclass(frozen=True)
@@ -126,11 +137,12 @@ def table(
         for c in columns
     ]
     made = ui.table(columns=shown, rows=found, row_key="_", pagination=per_page)
-    made.props(f'flat wrap-cells role=region aria-label="{caption}"').classes("rows")
+    made.props("flat wrap-cells role=region").classes("rows")
+    made.props["aria-label"] = caption
     if len(found) <= per_page:
         made.props("hide-pagination")
     if choice is None:
-        made.add_slot("body", _ROW)
+        made.add_slot("body", row_slot())
     else:
         _offer(made, choice)
     return made
@@ -142,7 +154,7 @@ def _offer(made: ui.table, choice: Choice) -> None:
     if choice.first is not None:
         made.selected = [made.rows[choice.first]]
     made.on_select(lambda event: choice.chosen(event.selection[0]["_"] if event.selection else None))
-    made.add_slot("body", _ROW.replace('<q-tr :props="props">', f'<q-tr :props="props">{_CHOICE}'))
+    made.add_slot("body", row_slot(CHOICE))
 
 
 def _bits(cell: Cell) -> Sequence[Bit]:

@@ -20,10 +20,10 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import Choice, button, heading, note, show_error, table, telling
-from cratedb_retention.ui.policyactions import Actions
-from cratedb_retention.ui.policyfilter import PATH, Wanted
-from cratedb_retention.ui.policyimport import Import
-from cratedb_retention.ui.policyrows import COLUMNS, damaged_order, damaged_row, order_of, row_of
+from cratedb_retention.ui.policy_actions import Actions
+from cratedb_retention.ui.policy_filter import PATH, Wanted
+from cratedb_retention.ui.policy_import import Import
+from cratedb_retention.ui.policy_rows import COLUMNS, damaged_order, damaged_row, order_of, row_of
 
 _TAGS_HINT = "a,b: with both · not:c: without c"
 

@@ -13,7 +13,7 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.policies import Damaged
 from cratedb_retention.ui import words
 from cratedb_retention.ui.parts import Bit, Cell, Column, state
-from cratedb_retention.ui.policyfilter import editor, tagged
+from cratedb_retention.ui.policy_filter import editor, tagged
 
 COLUMNS = (
     Column("state", "State"),

@@ -15,7 +15,7 @@ from cratedb_retention.model.words import short
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import button, confirmed, heading
-from cratedb_retention.ui.policyfilter import copying, editor
+from cratedb_retention.ui.policy_filter import copying, editor
 
 Item = Damaged | StoredPolicy
 
