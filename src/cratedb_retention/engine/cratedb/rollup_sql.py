@@ -18,7 +18,7 @@ from cratedb_retention.engine.cratedb.sql import CrateExpressions
 from cratedb_retention.engine.rollup_columns import DOUBLE, LARGEST, TEXT, Field, as_type, number, own_time, quotient
 from cratedb_retention.engine.rollup_ddl import CreateTable, field_sql, names_sql, table_sql
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.rollup import PARTITION, Rollup
+from cratedb_retention.model.rollup import PARTITION, VERSION, Rollup
 
 Element = sa.ColumnElement[Any]
 
@@ -94,7 +94,7 @@ class CreateCrateTable(CreateTable):
 
 @compiles(CreateCrateTable)
 def _compile_create(element: CreateCrateTable, compiler: SQLCompiler, **kw: Any) -> str:
-    columns = ", ".join(field_sql(compiler, field) for field in element.fields)
+    columns = ", ".join(_column_sql(compiler, field) for field in element.fields)
     text = f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns})"
     if any(field.name == PARTITION for field in element.fields):
         text += f" CLUSTERED INTO 1 SHARDS PARTITIONED BY ({names_sql(compiler, [PARTITION])})"
@@ -103,6 +103,12 @@ def _compile_create(element: CreateCrateTable, compiler: SQLCompiler, **kw: Any)
         value = compiler.render_literal_value(element.replicas, sa.String())
         options += f", number_of_replicas = {value}"
     return f"{text} WITH ({options})"
+
+
+def _column_sql(compiler: SQLCompiler, field: Field) -> str:
+    """Nobody looks for a version: law 5 reads it of each row of a window. An index would be work for nothing."""
+    text = field_sql(compiler, field)
+    return f"{text} INDEX OFF" if field.name == VERSION else text
 
 
 class AddColumns(Executable, ClauseElement):
