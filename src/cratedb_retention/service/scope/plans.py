@@ -1,0 +1,85 @@
+"""
+What runs would do, as far as it is theirs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import replace
+
+from cratedb_retention.errors import Forbidden
+from cratedb_retention.execution.candidates import Preview
+from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.suggesting import Suggestions, suggest
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.catalog import Selector
+from cratedb_retention.model.plan import Plan
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.service.narrowing import narrow_plan
+from cratedb_retention.service.scope.holds import Holds
+from cratedb_retention.service.scope.policies import Policies
+
+
+class Plans(Policies, Holds):
+    """Plans, and what would become of them."""
+
+    def prepare(
+        self, selection: Selection, cutoff: dt.datetime | None = None, released: Collection[str] = ()
+    ) -> Prepared:
+        """
+        What a run would do, as far as it is theirs.
+
+        :param released: Identifiers of holds that count as released, for showing what that would do.
+        :raises NotFound: if the chosen policy is none that they see.
+        """
+        if selection.policy_id is not None:
+            self.policy(selection.policy_id)
+        selection = replace(selection, tags=selection.tags & self.access.limit)
+        prepared = self.retention.prepare(cutoff, selection, released=released)
+        return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+
+    def preview(self, policy: Policy) -> Preview:
+        """
+        What the next run would do if a policy were stored, as far as it is theirs. Writes nothing.
+
+        :raises NotFound: if it has the identifier of a policy that they do not see.
+        :raises Forbidden: if they may not store it.
+        """
+        self.access.require(Role.EDITOR)
+        if self.access.limited and policy.id:
+            self.policy(policy.id)
+        self.realm.check_policy(policy)
+        found = self.retention.preview(policy, Selection(tags=self.access.limit))
+        if not self.access.limited:
+            return found
+        words = self._words_of_holds()
+        others = tuple(known for known in self.realm.policies if known.id != found.policy.id)
+        after = replace(self.realm, policies=(*others, found.policy))
+        return replace(
+            found,
+            before=narrow_plan(found.before, self.realm, words),
+            after=narrow_plan(found.after, after, words),
+        )
+
+    def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
+        """
+        What can be named in a policy, as far as it is theirs: of the database, and of other policies.
+
+        :param table_schema: With ``table_name``: name or pattern of the tables whose columns are wanted.
+        """
+        policies = [item.policy for item in self._stored[0]]
+        chosen = Selector(table_schema or None, table_name)
+        return suggest(self.retention.engine, self.retention.store.schema, policies, self.access.limited, chosen)
+
+    def statements(self, plan: Plan) -> list[list[str]]:
+        """
+        The statements of each task of a plan, for showing.
+
+        :raises Forbidden: if they are no operator, or have a limit: statements name what holds of others keep.
+        """
+        self.access.require(Role.OPERATOR)
+        if self.access.limited:
+            raise Forbidden("the statements of a plan", "are not for tokens with a limit", "look at the plan itself")
+        render = self.retention.engine.render
+        return [[statement for step in task.steps for statement in render(step)] for task in plan.tasks]
