@@ -18,6 +18,7 @@ from support.benches import DuckBench  # noqa: E402 - found by the path above
 from support.cockpit import add_tokens, fill  # noqa: E402
 from support.stage import NARROW, WIDE, Stage, find_chromium, open_browser, open_stage  # noqa: E402
 
+TALL = (WIDE[0], 1000)
 IMAGES = ROOT / "docs" / "images"
 
 
@@ -27,12 +28,12 @@ class Shot:
     A picture.
 
     :param path: The page; ``{schema}`` is the tables' schema.
-    :param size: Of the window; the picture is as long as the page.
+    :param size: Of the window, which is what the picture shows.
     """
 
     name: str
     path: str
-    size: tuple[int, int] = WIDE
+    size: tuple[int, int] = TALL
     dark: bool = False
 
 
@@ -74,7 +75,7 @@ def _take(stage: Stage, shot: Shot) -> None:
     path = shot.path.format(schema=stage.db.schema)
     page = stage.log_in("admin", path, shot.size, shot.dark)
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=IMAGES / f"{shot.name}.png", full_page=True, animations="disabled")
+    page.screenshot(path=IMAGES / f"{shot.name}.png", animations="disabled")
     print(f"docs/images/{shot.name}.png")
 
 

@@ -83,6 +83,8 @@ def test_serve_in_a_process(duckdb_uri: str, tmp_path: Path) -> None:
                 break
         assert get(port, "/api/v1/tags", token) == (200, b"[]")
         assert get(port, f"/api/v1/policies/{token}")[0] == 401
+        assert b"Access token" in get(port, "/")[1]
+        assert get(port, "/ui/nowhere")[1] == get(port, "/ui/login?to=/ui/nowhere")[1]
         process.send_signal(signal.SIGTERM)
         lines += [json.loads(line) for line in process.stderr]
         assert process.wait(30) == 0

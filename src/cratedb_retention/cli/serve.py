@@ -35,13 +35,17 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--patience", type=click.FloatRange(0), default=30, show_default=True, help="Seconds to wait for runs at the end."
 )
-@click.option("--listen", metavar="HOST:PORT", help="Serve the HTTP API there, as 127.0.0.1:8080. [default: nowhere]")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Serve the HTTP API and the pages there, as 127.0.0.1:8080. [default: nowhere]",
+)
 @click.option(
     "--tokens",
     type=click.Choice(["auto", "on", "off"]),
     default="auto",
     show_default=True,
-    help="Whether the HTTP API asks for access tokens; auto: not where only this machine reaches it.",
+    help="Whether it asks for access tokens; auto: not where only this machine reaches it.",
 )
 @click.option("--open-to-all", is_flag=True, help="With --tokens=off: let everybody do everything, from anywhere.")
 @click.pass_context
@@ -57,8 +61,8 @@ def command(
     **http: Any,
 ) -> None:
     """
-    Run policies by their schedules, and serve the HTTP API, until stopped by SIGTERM or Ctrl-C. Any number of these may
-    run on one database. What else can be set, `config` shows.
+    Run policies by their schedules, and serve the HTTP API and the pages, until stopped by SIGTERM or Ctrl-C. Any
+    number of these may run on one database. What else can be set, `config` shows.
 
     Runs that go on then end before their next step, and another service, or the next start, goes on from there. A
     second signal ends the process at once.

@@ -82,7 +82,7 @@ class ServiceSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The HTTP API of `serve`."""
+    """The HTTP API and the pages of `serve`."""
 
     listen: str | None = Field(None, description="Address and port, as `127.0.0.1:8080`; empty: there is no HTTP.")
     tokens: Tokens = Field(

@@ -212,7 +212,8 @@ def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "p
                 if found is not None:
                     await found
         finally:
-            made.enable()
+            if not made.is_deleted:  # Its work may have led to another page.
+                made.enable()
 
     made = ui.button(text, on_click=pressed, color=tone, icon=icon or None).props("no-caps unelevated")
     return made
