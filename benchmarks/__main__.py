@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import expiring, planning, preparing, rollups, rows, server_rows, start
+from benchmarks import expiring, pages, planning, preparing, rollups, rows, server_rows, start
 from benchmarks.line import Line
 from benchmarks.surroundings import NoServer, Surroundings
 
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "prepare": preparing.measure,
     "expire": expiring.measure,
     "rollups": rollups.measure,
+    "pages": pages.measure,
 }
 # Where no terminal says how wide it is.
 WIDTH = 180

@@ -54,6 +54,20 @@ def test_tenant(stage: Stage) -> None:
     expect(logs).not_to_contain_text("36")
 
 
+def test_who_comes_back(stage: Stage) -> None:
+    """Who comes back sees at once what was known last, of theirs alone, and then what is."""
+    page = stage.log_in("viewer")
+    stage.db.policy("delete", "orders", "1y", tags=["globex"], description="new")
+    stage.go(page, "/ui/plan")
+    page.goto(f"{stage.address}/ui/")
+    page.get_by_text("As of 2024-07-02 12:00:00 (UTC)").or_(page.get_by_text("delete after 1y")).first.wait_for()
+    expect(page.get_by_text("delete after 1y")).to_be_visible()
+    stage.there(page)
+    expect(page.get_by_text("As of 2024")).to_have_count(0)
+    other = stage.log_in("globex")
+    expect(other.get_by_role("region", name="Tables").locator("tbody tr")).to_have_count(1)
+
+
 def test_nothing_yet(stage: Stage) -> None:
     """Without policies, everything is kept, and who may is shown where to begin."""
     for stored in stage.db.tool.policies():

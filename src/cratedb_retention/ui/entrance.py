@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cratedb_retention.service.http.context import Context
+from cratedb_retention.ui.glances import Glances
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.sessions import Sessions
@@ -35,6 +36,7 @@ class Entrance:
 
     def __init__(self, app: ASGIApp, context: Context, sessions: Sessions) -> None:
         self._app, self._context, self._sessions = app, context, sessions
+        self._glances = Glances()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -55,10 +57,10 @@ class Entrance:
         client = scope.get("client")
         host = client[0] if client else "unknown"
         if not self._context.authenticate:
-            return Guest(self._context, "", "", host)
+            return Guest(self._context, "", "", host, self._glances)
         identifier = cookie_of(scope)
         session = self._sessions.find(identifier) if identifier else None
-        return Guest(self._context, identifier, session.token, host) if session else None
+        return Guest(self._context, identifier, session.token, host, self._glances) if session else None
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

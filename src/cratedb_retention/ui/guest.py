@@ -14,6 +14,7 @@ from starlette.types import Scope
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.security import admit
 from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.ui.glances import Glances
 
 T = TypeVar("T")
 _KEY = "cratedb_retention.guest"
@@ -27,12 +28,14 @@ class Guest:
     :param session: What their cookie says; empty where no tokens are asked for.
     :param token: The text of their access token, likewise.
     :param host: The address that they come from.
+    :param glances: What overviews showed last.
     """
 
     context: Context
     session: str
     token: str
     host: str
+    glances: Glances
 
     def scoped(self) -> Scoped:
         """

@@ -13,11 +13,13 @@ from nicegui import ui
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.tables import STATES, TableLine
-from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import Strategy
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui import words
 from cratedb_retention.ui.frame import Query
+from cratedb_retention.ui.glances import Glance
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import new_policy, policy, timeline
 from cratedb_retention.ui.parts import Bit, Cell, Column, link, note, state, table
@@ -44,9 +46,41 @@ MEANINGS = {
 }
 
 
+# So many are shown before it is known how they are.
+_AT_FIRST = 50
+
+
 async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
-    lines, access = await guest.ask(lambda scoped: (scoped.tables(Selection()), scoped.access))
+    """Fill the page: at once with what was known last, or with the policies alone, and then with what is."""
+    access = await guest.ask(lambda scoped: scoped.access)
+    area = ui.element("div").classes("content")
+    with area:
+        await _meanwhile(guest, access)
+    lines = await guest.ask(lambda scoped: scoped.tables(Selection()))
+    guest.glances.keep(str(access.limit), Glance(lines, guest.context.retention.clock.now()))
+    area.clear()
+    with area:
+        _show(guest, access, lines)
+
+
+async def _meanwhile(guest: Guest, access: Access) -> None:
+    known = guest.glances.find(str(access.limit))
+    if known is not None:
+        note(f"As of {words.exact(known.taken)} (UTC); a new look is being taken.")
+        _show(guest, access, known.lines)
+        return
+    stored, _ = await guest.ask(lambda scoped: scoped.policies(Selection()))
+    if stored:
+        note(f"Looking at what {plural(len(stored), 'policy', 'policies')} would do …")
+        table(COLUMNS[1:3], [_at_first(item.policy) for item in stored[:_AT_FIRST]], "Policies", per_page=_AT_FIRST)
+
+
+def _at_first(stored: Policy) -> dict[str, Cell]:
+    what = _kept_by(stored, stored.retention_period)
+    return {"table": stored.target, "policies": Bit(what, policy(stored.id or ""))}
+
+
+def _show(guest: Guest, access: Access, lines: Sequence[TableLine]) -> None:
     if not lines:
         note("There are no policies yet. Until there is one, everything is kept.")
         if access.role.includes(Role.EDITOR):
@@ -76,7 +110,10 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
     return {
         "state": state(line.state, MEANINGS[line.state]),
         "table": [there, *reasons, *more],
-        "policies": [Bit(_kept(each), policy(each.policy.id or ""), "block") for each in line.lines],
+        "policies": [
+            Bit(_kept_by(each.policy, each.retention_period), policy(each.policy.id or ""), "block")
+            for each in line.lines
+        ],
         "oldest": words.moment(line.oldest),
         "newest": words.moment(line.newest),
         "rows": words.count(line.rows),
@@ -97,11 +134,14 @@ def _order(line: TableLine) -> dict[str, Any]:
     }
 
 
-def _kept(line: Line) -> str:
-    """``delete after 30d``, and whose data."""
-    period, which = line.retention_period, line.policy
+def _kept_by(which: Policy, period: Duration) -> str:
+    """
+    ``delete after 30d``, and whose data.
+
+    :param period: The policy's, or that of one of its levels.
+    """
     where = "".join(f", {key}={value}" for key, value in which.where.items())
-    downsampled = which.strategy is Strategy.DOWNSAMPLE  # The table may be a level, with a period of its own.
+    downsampled = which.strategy is Strategy.DOWNSAMPLE
     kept = "kept forever" if period.forever else f"kept for {period}" if downsampled else ""
     what = f"downsample, {kept}" if downsampled else kept or f"{which.strategy} after {period}"
     return f"{what}{where}{'' if which.enabled else ' (disabled)'}"

@@ -1,0 +1,74 @@
+"""
+The first page: from its address to the first row that one can read, with 1,000 policies on 100,000 partitions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from benchmarks.line import Goal, Line
+from benchmarks.planning import DAYS, MANY, RETENTION
+from benchmarks.surroundings import Surroundings
+from benchmarks.timing import by_turns, seconds
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.service.scoped import Scoped
+from support.benches import DuckBench
+from support.stage import Stage, find_chromium, open_browser, open_stage
+
+GOAL = Goal(seconds=2)
+NOW = "2024-04-10T00:00:00+00:00"
+COLUMNS = "ts TIMESTAMPTZ, value DOUBLE, day TIMESTAMPTZ GENERATED ALWAYS AS (date_trunc('day', ts))"
+ROWS = f"SELECT TIMESTAMPTZ '2024-01-01 12:00:00+00' + INTERVAL (d) DAY, d FROM range({DAYS}) t(d)"
+
+
+def measure(surroundings: Surroundings) -> Iterator[Line]:
+    """Show the overview."""
+    directory = surroundings.directory()
+    bench = DuckBench(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
+    bench.time.set(NOW)
+    _fill(bench)
+    who = Scoped(bench.tool, Access(Role.ADMIN, "bench"))
+    what = f"{MANY:,} policies, {MANY * DAYS:,} partitions"
+    told = by_turns(surroundings.repeat(3), {"": lambda: seconds(lambda: who.tables(Selection()))})[""]
+    yield Line(f"tell what the overview shows: {what}", told, note="without a browser")
+    chromium = find_chromium()
+    if chromium is None:
+        yield Line("show the overview: NOT MEASURED, there is no Chromium", 0)
+        return
+    with open_browser(chromium) as browser, open_stage(bench, browser, authenticate=False) as stage:
+        first = _show(stage)
+        shown = by_turns(surroundings.repeat(3), {"": lambda: _show(stage)})[""]
+    yield Line(f"show the overview for the first time: {what}", first, goal=GOAL, note="policies first, then states")
+    yield Line(f"show the overview again: {what}", shown, goal=GOAL, note="in a browser that has nothing of it yet")
+    bench.close()
+
+
+def _fill(bench: DuckBench) -> None:
+    for number in range(MANY):
+        bench.sql(f"CREATE TABLE lab.metrics_{number:04} ({COLUMNS})")
+        bench.sql(f"INSERT INTO lab.metrics_{number:04} {ROWS}")
+    bench.tool.apply([_policy(number) for number in range(MANY)])
+
+
+def _policy(number: int) -> Policy:
+    return make_policy(
+        id=f"p{number:04}",
+        strategy="delete",
+        table_schema="lab",
+        table_name=f"metrics_{number:04}",
+        partition_column="day",
+        retention_period=RETENTION,
+    )
+
+
+def _show(stage: Stage) -> float:
+    page = stage.window()
+    started = time.perf_counter()
+    page.goto(f"{stage.address}/ui/")
+    page.get_by_text("lab.metrics_0000").wait_for()
+    taken = time.perf_counter() - started
+    page.close()
+    return taken
