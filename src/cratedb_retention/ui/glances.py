@@ -1,6 +1,6 @@
 """
-What the overview showed last, so that it is there at once when somebody comes back: a plan takes seconds where there are
-thousands of partitions. It is told of when it is, and replaced as soon as there is a new one.
+What the overview showed last, so that it is there at once when somebody comes back: a plan takes seconds where there
+are thousands of partitions. It is told of when it is, and replaced as soon as there is a new one.
 """
 
 from __future__ import annotations
