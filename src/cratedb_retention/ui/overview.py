@@ -4,6 +4,7 @@ The overview: what is kept where and for how long, and what happens next; what i
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -48,6 +49,8 @@ MEANINGS = {
 
 # So many are shown before it is known how they are.
 _AT_FIRST = 50
+# What is older says too little, and is perhaps not theirs to see any more.
+_RECENT = dt.timedelta(hours=1)
 
 
 async def show(guest: Guest, query: Query) -> None:
@@ -65,7 +68,7 @@ async def show(guest: Guest, query: Query) -> None:
 
 async def _meanwhile(guest: Guest, access: Access) -> None:
     known = guest.glances.find(str(access.limit))
-    if known is not None:
+    if known is not None and guest.context.retention.clock.now() - known.taken < _RECENT:
         note(f"As of {words.exact(known.taken)} (UTC); a new look is being taken.")
         _show(guest, access, known.lines)
         return
@@ -110,10 +113,7 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
     return {
         "state": state(line.state, MEANINGS[line.state]),
         "table": [there, *reasons, *more],
-        "policies": [
-            Bit(_kept_by(each.policy, each.retention_period), policy(each.policy.id or ""), "block")
-            for each in line.lines
-        ],
+        "policies": [_policy_bit(each) for each in line.lines],
         "oldest": words.moment(line.oldest),
         "newest": words.moment(line.newest),
         "rows": words.count(line.rows),
@@ -121,6 +121,10 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
         "due": _due(line.lines),
         "next": Bit(words.ago(line.next_run, now), hint=words.exact(line.next_run)) if line.next_run else "",
     }
+
+
+def _policy_bit(line: Line) -> Bit:
+    return Bit(_kept_by(line.policy, line.retention_period), policy(line.policy.id or ""), "block")
 
 
 def _order(line: TableLine) -> dict[str, Any]:
