@@ -33,6 +33,12 @@ _ROW = """
   </q-td>
 </q-tr>
 """
+# A heading that sorts by the keyboard as well.
+_HEADING = """
+<q-th :props="props" tabindex="0" @keydown.enter="props.sort(props.col)" @keydown.space.prevent="props.sort(props.col)">
+  {{ props.col.label }}
+</q-th>
+"""
 # A box that chooses a row; its label is the row's ``name_of_row_``.
 CHOICE = """
   <q-td auto-width data-label="Choose">
@@ -141,6 +147,7 @@ def table(
     made.props["aria-label"] = caption
     if len(found) <= per_page:
         made.props("hide-pagination")
+    made.add_slot("header-cell", _HEADING)
     if choice is None:
         made.add_slot("body", row_slot())
     else:
