@@ -198,7 +198,7 @@ def test_cascade() -> None:
     assert [c.words for c in found.cutoffs] == [
         "roll up, then drop after 10d",
         "drop 1h after 30d",
-        "drop 1d after forever",
+        "keep 1d forever",
     ]
     above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(world.policies))
     assert above.source == METRICS

@@ -53,7 +53,15 @@ def test_each_setting_has_one_value_and_a_source(file: Path) -> None:
     assert load({}, str(file)).settings.http.burst == 7
 
 
-VALUES = {"bool": "true", "int": "3000", "float": "7", "Tokens": "on", "LogLevel": "info", "LogFormat": "json"}
+VALUES = {
+    "bool": "true",
+    "int": "3000",
+    "float": "7",
+    "Tokens": "on",
+    "Pages": "off",
+    "LogLevel": "info",
+    "LogFormat": "json",
+}
 
 
 @pytest.mark.parametrize("name", names())

@@ -44,6 +44,7 @@ def test_states(db: Database) -> None:
         ("c", "failing", ("disk full",)),
         ("b", "due", ()),
         ("a", "kept", ()),
+        ("a*", "disabled", ()),
         ("d", "disabled", ()),
     ]
     assert [found[name].next_run for name in "abcd"] == [

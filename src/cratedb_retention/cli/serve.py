@@ -96,12 +96,12 @@ def _pages(settings: Settings) -> Mount | None:
 
     :raises InvalidInput: if they are wanted, and not installed.
     """
-    if settings.http.pages is False or not settings.http.listen:
+    if settings.http.pages == "off" or not settings.http.listen:
         return None
     try:
         from cratedb_retention.ui.mounting import mount
     except ImportError:
-        if settings.http.pages is None:
+        if settings.http.pages == "auto":
             return None
         raise InvalidInput("http.pages", "they are not installed", "pip install 'cratedb-retention[ui]'") from None
     return mount

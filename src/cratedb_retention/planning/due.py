@@ -131,4 +131,17 @@ def _next_slot(item: Scheduled, known: Done, now: dt.datetime, timetable: Timeta
     after = newest_slot(item, now, timetable) or now
     if item.since is not None:
         after = max(after, item.since - dt.timedelta(microseconds=1))
-    return following(item.schedule, item.time_zone, max(after, known.done or after))
+    return _first_to_begin(item, following(item.schedule, item.time_zone, max(after, known.done or after)))
+
+
+def _first_to_begin(item: Scheduled, slot: dt.datetime | None) -> dt.datetime | None:
+    """Of a slot and those after it, the one that begins first: one may be delayed for longer than the next."""
+
+    def begins(slot: dt.datetime) -> dt.datetime:
+        return slot + delay(item.policy_id, slot, item.jitter)
+
+    first = slot
+    while slot is not None and first is not None and slot < begins(first):
+        slot = following(item.schedule, item.time_zone, slot)
+        first = min(first, slot, key=begins) if slot is not None else first
+    return first

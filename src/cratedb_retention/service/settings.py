@@ -24,6 +24,14 @@ class Tokens(StrEnum):
     OFF = "off"
 
 
+class Pages(StrEnum):
+    """Whether there are pages in the browser."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class LogLevel(StrEnum):
     """What is logged: this and what weighs more."""
 
@@ -98,7 +106,9 @@ class HttpSettings(_Section):
     rate: float = Field(20.0, gt=0, description="Requests a second for each token, or address without one.")
     burst: int = Field(100, ge=1, description="So many at once, after a pause.")
     metrics: bool = Field(True, description="Whether there is `/metrics`.")
-    pages: bool | None = Field(None, description="Whether there are pages at `/ui`; empty: if they are installed.")
+    pages: Pages = Field(
+        Pages.AUTO, description="Whether there are pages at `/ui`: `on`, `off`, or `auto`: if they are installed."
+    )
 
 
 class NotifySettings(_Section):
