@@ -44,9 +44,8 @@ from cratedb_retention.model.rollup_steps import (
 )
 
 ATTEMPTS = 5
-# Raw rows in one statement. A window function holds all of them in memory, a GROUP BY its groups, which may be as many.
-# With more of them, the heap is full of what is not collected yet, and CrateDB refuses to go on.
-ROWS = 1_000_000
+# Raw rows in one statement. A window function holds all of them in one node's memory, a GROUP BY only its groups.
+ROWS, ROWS_OF_COUNTERS = 20_000_000, 1_000_000
 
 
 def perform(database: Database, step: RollupStep, report: Report) -> StepResult:
@@ -79,7 +78,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     beneath = count_beneath(database.rows, SQL, rollup, step.windows)
     rows = {window: found.rows for window, found in beneath.items()}
     results: list[RolledUp] = []
-    for run in make_runs(step.windows, rows, ROWS):
+    for run in make_runs(step.windows, rows, ROWS_OF_COUNTERS if has_counters(rollup) else ROWS):
         results += _roll_up_run(database, rollup, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
     return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
