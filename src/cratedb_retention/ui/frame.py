@@ -86,7 +86,8 @@ class Page:
                 with content:
                     show_error(error)
             finally:
-                waiting.delete()
+                if not waiting.is_deleted:  # They may have left.
+                    waiting.delete()
 
         background_tasks.create(load(), name=f"page {self.path}", context=content)
 
