@@ -236,3 +236,17 @@ def test_a_thousand(stage: Stage) -> None:
     page.get_by_label("Search", exact=True).fill("t777")
     _count(page, "1 policy")
     expect(_rows(page)).to_have_count(1)
+
+
+def test_buttons_lead_to_the_editor(stage: Stage) -> None:
+    """Edit, Copy and New lead to the editor, of that policy where it is about one."""
+    for button, path in (("Edit", "/ui/policies/visits"), ("Copy", "/ui/policies/new?copy=visits")):
+        page = stage.log_in("editor", PATH)
+        _choose(stage, page, "delete lab.visits")
+        page.get_by_role("button", name=button).click()
+        page.wait_for_url(f"{stage.address}{path}")
+        expect(page.get_by_label("Table", exact=True)).to_have_value("visits")
+    page.get_by_role("link", name="All policies").click()
+    page.wait_for_url(f"{stage.address}{PATH}")
+    page.get_by_role("button", name="New policy").click()
+    page.wait_for_url(f"{stage.address}{PATH}/new")

@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.instant import parse_instant
-from cratedb_retention.ui.timeline import href
+from cratedb_retention.ui.links import timeline as href
 from support.cockpit import HOSTILE, HOSTILE_TABLE
 from support.databases import MONTH, TIME
 from support.stage import NARROW, Stage

@@ -5,15 +5,14 @@ Which snapshots the archive shows: a form, and the same in the page's address, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
 
 from nicegui import ui
 
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.ui.links import PREFIX
-from cratedb_retention.ui.parts import button
+from cratedb_retention.ui import links
+from cratedb_retention.ui.parts import button, go, link
 
 _FIELDS = (
     ("table", "Table", "name or pattern, like doc.metrics_*"),
@@ -45,22 +44,20 @@ def read_request(query: Mapping[str, str]) -> RestoreRequest:
 
 def address(**given: str) -> str:
     """The page's address with a filter; what is empty is left out."""
-    query = urlencode({name: value for name, value in given.items() if value})
-    return f"{PREFIX}/archive" + (f"?{query}" if query else "")
+    return links.address("/archive", given)
 
 
 def form(query: Mapping[str, str]) -> None:
     """The form."""
     fields: dict[str, ui.input] = {}
 
-    def go() -> None:
-        to = address(**{name: (field.value or "").strip() for name, field in fields.items()})
-        ui.navigate.to(to.removeprefix(PREFIX))  # NiceGUI puts that before it again.
+    def submit() -> None:
+        go(address(**{name: (field.value or "").strip() for name, field in fields.items()}))
 
     with ui.element("form").classes("bar filter").props('role=search aria-label="Which snapshots"'):
         for name, label, hint in _FIELDS:
             made = ui.input(label, value=query.get(name, ""), placeholder=hint).props("outlined dense maxlength=200")
-            fields[name] = made.on("keydown.enter.prevent", go)
-        button("Filter", go)
+            fields[name] = made.on("keydown.enter.prevent", submit)
+        button("Filter", submit)
         if any(query.get(name) for name in fields):
-            ui.link("Show all", address().removeprefix(PREFIX))
+            link("Show all", address())

@@ -4,8 +4,6 @@ The policy editor: what a policy says, and beside it what the next run would do 
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, RetentionError
@@ -17,17 +15,17 @@ from cratedb_retention.model.policyform import changes_of, left_out
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.policies import StoredPolicy
+from cratedb_retention.ui import links
 from cratedb_retention.ui.effect import sentences, show_effect
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import Column, button, confirmed, heading, note, show_error, table
+from cratedb_retention.ui.parts import Column, button, confirmed, go, heading, link, note, show_error, table
 from cratedb_retention.ui.policy_fields import label_of
 from cratedb_retention.ui.policy_form import PolicyForm, differences
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
-# NiceGUI puts the prefix of all pages before these.
-LIST, JOBS = "/policies", "/jobs"
+LIST = links.address("/policies", {})
 _COLUMNS = (
     Column("field", "Field"),
     Column("before", "When you began"),
@@ -40,14 +38,14 @@ async def create(guest: Guest, query: Query) -> None:
     """The page for a new policy, or for a copy of one."""
     access = await guest.ask(lambda scoped: scoped.access)
     if not access.role.includes(Role.EDITOR):
-        ui.link("All policies", LIST)
+        link("All policies", LIST)
         note(f"Your token has the role {access.role}. It takes one with the role {Role.EDITOR} to create a policy.")
         return
     source = query.get("copy")
     copied = await guest.ask(lambda scoped: scoped.policy(source)) if source else None
     base = copied.policy.model_copy(update={"id": None}) if copied else None
     with ui.element("div").classes("bar"):
-        ui.link("All policies", LIST)
+        link("All policies", LIST)
         if copied:
             note(f"A copy of policy {copied.policy.id}")
     await Editor(guest, access, base, None).open()
@@ -59,10 +57,10 @@ async def edit(guest: Guest, query: Query) -> None:
     chosen = Selection(policy_id=identifier)
     access, (found, damaged) = await guest.ask(lambda scoped: (scoped.access, scoped.policies(chosen)))
     with ui.element("div").classes("bar"):
-        ui.link("All policies", LIST)
-        ui.link("History", f"{JOBS}?policy={quote(identifier, safe='')}")
+        link("All policies", LIST)
+        link("History", links.address("/jobs", {"policy": identifier}))
         if found and access.role.includes(Role.EDITOR):
-            ui.link("Copy", f"{LIST}/new?copy={quote(identifier, safe='')}")
+            link("Copy", links.new_policy(identifier))
         ui.label(identifier).classes("mono muted")
     if damaged and not found:
         show_error(RetentionError(f"policy {identifier}", f"the stored row is no valid policy: {damaged[0].reason}"))
@@ -104,7 +102,7 @@ class Editor:
                     button("Look again", self.look).props("outline")
                 with ui.element("div").classes("bar"):
                     button("Save", self.save)
-                    ui.link("Cancel", LIST)
+                    link("Cancel", LIST)
                     self.told = ui.label().props("role=status").classes("mistake")
         self._say_what_is_left_out()
 
@@ -251,4 +249,4 @@ class Editor:
 
 def _show_saved(stored: StoredPolicy) -> None:
     """Go to the page of what was saved, which says so as long as nobody changes it again."""
-    ui.navigate.to(f"{LIST}/{quote(stored.policy.id or '', safe='')}?saved={stored.version}")
+    go(f"{links.policy(stored.policy.id or '')}?saved={stored.version}")

@@ -14,8 +14,8 @@ from nicegui.events import GenericEventArguments
 from cratedb_retention.model.words import short, show_size
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.difference import show_difference
+from cratedb_retention.ui.links import address
 from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, row_slot, state, table
-from cratedb_retention.ui.querying import address
 
 _COLUMNS = (
     Column("time", "Time (UTC)"),

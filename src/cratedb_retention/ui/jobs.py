@@ -20,8 +20,9 @@ from cratedb_retention.ui import words
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.job_view import event_words, show_rows
+from cratedb_retention.ui.links import address
 from cratedb_retention.ui.parts import heading, link, note
-from cratedb_retention.ui.querying import Field, address, filter_form
+from cratedb_retention.ui.querying import Field, filter_form
 
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000

@@ -4,9 +4,16 @@ Where pages are: the only place that puts their addresses together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 PREFIX = "/ui"
+
+
+def address(path: str, values: Mapping[str, str]) -> str:
+    """The address of a page of ours with filters; empty ones are left out."""
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"{PREFIX}{path}" + (f"?{query}" if query else "")
 
 
 def policy(identifier: str) -> str:
@@ -16,10 +23,9 @@ def policy(identifier: str) -> str:
 
 def new_policy(copied: str = "") -> str:
     """The editor of a policy that is not there yet, perhaps like another one."""
-    return f"{PREFIX}/policies/new" + (f"?{urlencode({'copy': copied})}" if copied else "")
+    return address("/policies/new", {"copy": copied})
 
 
-def timeline(table: str) -> str:
-    """The timeline of a table, named in full as ``schema.name``."""
-    schema, _, name = table.partition(".")
+def timeline(schema: str, name: str) -> str:
+    """The timeline of a table."""
     return f"{PREFIX}/tables/{quote(schema, safe='')}/{quote(name, safe='')}"

@@ -109,7 +109,7 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
     now = guest.context.retention.clock.now()
     reasons = [Bit(reason, tone="reason") for reason in line.why[:1]]
     more = [Bit(f"and {len(line.why) - 1:,} more", tone="muted", hint="\n".join(line.why[1:]))] if line.why[1:] else []
-    there = Bit(line.table, timeline(line.table)) if line.rows is not None else Bit(line.table)
+    there = Bit(line.table, timeline(*line.table.split(".", 1))) if line.rows is not None else Bit(line.table)
     return {
         "state": state(line.state, MEANINGS[line.state]),
         "table": [there, *reasons, *more],

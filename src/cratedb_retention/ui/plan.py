@@ -18,10 +18,11 @@ from cratedb_retention.model.policy import Strategy, parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.links import address
 from cratedb_retention.ui.parts import button, confirmed, link, note
 from cratedb_retention.ui.plan_view import show_plan
 from cratedb_retention.ui.progress import Progress
-from cratedb_retention.ui.querying import Field, address, filter_form
+from cratedb_retention.ui.querying import Field, filter_form
 
 PATH = "/plan"
 # So many statements are shown of a plan.

@@ -19,9 +19,10 @@ from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import Choice, button, heading, note, show_error, table, telling
+from cratedb_retention.ui.links import new_policy
+from cratedb_retention.ui.parts import Choice, button, go, heading, note, show_error, table, telling
 from cratedb_retention.ui.policy_actions import Actions
-from cratedb_retention.ui.policy_filter import PATH, Wanted
+from cratedb_retention.ui.policy_filter import Wanted
 from cratedb_retention.ui.policy_import import Import
 from cratedb_retention.ui.policy_rows import COLUMNS, damaged_order, damaged_row, order_of, row_of
 
@@ -52,7 +53,7 @@ class PolicyList:
         self._filters()
         with ui.element("div").classes("bar"):
             if self._editor:
-                button("New policy", lambda: ui.navigate.to(f"{PATH}/new"))
+                button("New policy", lambda: go(new_policy()))
             button("Export as YAML", self._export, "secondary")
             self._count = note("").props("role=status")
         with ui.element("div"):  # The actions stay in sight as long as the table does.

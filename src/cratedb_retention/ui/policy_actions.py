@@ -13,9 +13,10 @@ from cratedb_retention.model.consequences import of_deleting, of_disabling, of_e
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import short
 from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.ui import links
+from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import button, confirmed, heading
-from cratedb_retention.ui.policy_filter import copying, editor
+from cratedb_retention.ui.parts import button, confirmed, go
 
 Item = Damaged | StoredPolicy
 
@@ -51,11 +52,11 @@ class Actions:
 
     def _go_editing(self) -> None:
         if isinstance(self._chosen, StoredPolicy):
-            ui.navigate.to(editor(self._chosen.policy.id or ""))
+            go(links.policy(self._chosen.policy.id or ""))
 
     def _go_copying(self) -> None:
         if isinstance(self._chosen, StoredPolicy):
-            ui.navigate.to(copying(self._chosen.policy.id or ""))
+            go(links.new_policy(self._chosen.policy.id or ""))
 
     async def _switching(self) -> None:
         item = self._chosen
@@ -65,7 +66,7 @@ class Actions:
         now = self._guest.context.retention.clock.now()
         effect = of_enabling(policy, now) if wanted else of_disabling(policy)
         action = "Enable" if wanted else "Disable"
-        if not await _agreed(f"{action} {_named(policy)}?", effect, action):
+        if not await agreed(f"{action} {_named(policy)}?", effect, action, "Cancel", "primary"):
             return
         identifier = policy.id or ""
         await self._changing(
@@ -106,16 +107,3 @@ def _word(item: StoredPolicy) -> str:
     """What has to be written; nobody can write a name that begins or ends with a blank."""
     name = item.policy.table_name
     return name if name == name.strip() else short(item.policy.id)
-
-
-async def _agreed(question: str, effect: str, action: str) -> bool:
-    """Ask before something that can be taken back."""
-    with ui.dialog() as dialog, ui.card().classes("question").props("role=document"):
-        heading(question)
-        ui.label(effect).classes("many")
-        with ui.row().classes("buttons"):
-            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
-            ui.button(action, on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
-    answer = await dialog
-    dialog.delete()
-    return bool(answer)

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
 
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.policy import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.ui.links import PREFIX
-
-PATH = f"{PREFIX}/policies"
+from cratedb_retention.ui.links import address
 
 
 @dataclass(frozen=True)
@@ -48,21 +45,9 @@ class Wanted:
     @property
     def address(self) -> str:
         """Where this list is."""
-        said = {"tags": self.tags.strip(), "strategy": self.strategy, "q": self.q.strip()}
-        query = urlencode({key: value for key, value in said.items() if value})
-        return f"{PATH}?{query}" if query else PATH
+        return address("/policies", {"tags": self.tags.strip(), "strategy": self.strategy, "q": self.q.strip()})
 
 
 def tagged(tag: str) -> str:
     """The address of the list of policies with a tag."""
     return Wanted(tags=tag).address
-
-
-def editor(identifier: str) -> str:
-    """The address of a policy's editor."""
-    return f"{PATH}/{quote(identifier, safe='')}"
-
-
-def copying(identifier: str) -> str:
-    """The address of the editor of a new policy that begins as a copy."""
-    return f"{PATH}/new?copy={quote(identifier, safe='')}"

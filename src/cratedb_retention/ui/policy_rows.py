@@ -11,9 +11,9 @@ from cratedb_retention.execution.listing import Listing
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.policies import Damaged
-from cratedb_retention.ui import words
+from cratedb_retention.ui import links, words
 from cratedb_retention.ui.parts import Bit, Cell, Column, state
-from cratedb_retention.ui.policy_filter import editor, tagged
+from cratedb_retention.ui.policy_filter import tagged
 
 COLUMNS = (
     Column("state", "State"),
@@ -34,7 +34,7 @@ def row_of(policy: Policy, listing: Listing) -> dict[str, Cell]:
     return {
         "state": state("enabled" if policy.enabled else "disabled"),
         "strategy": Bit(str(policy.strategy), tone="whole"),
-        "table": Bit(table_of(policy), editor(policy.id or ""), hint="Look at this policy"),
+        "table": Bit(table_of(policy), links.policy(policy.id or ""), hint="Look at this policy"),
         "where": Bit(_where(policy), tone="many"),
         "kept": _kept(policy),
         "schedule": _schedule(policy, listing),

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from nicegui import ui
 
-from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.links import address
 from cratedb_retention.ui.parts import go, link
 
 
@@ -30,12 +29,6 @@ class Field:
     choices: Mapping[str, str] | None = None
     hint: str = ""
     unset: str = "any"
-
-
-def address(path: str, values: Mapping[str, str]) -> str:
-    """The address of a page of ours with filters; empty ones are left out."""
-    query = urlencode({name: value for name, value in values.items() if value})
-    return f"{PREFIX}{path}" + (f"?{query}" if query else "")
 
 
 def filter_form(path: str, fields: Sequence[Field], given: Mapping[str, str], action: str) -> None:

@@ -12,8 +12,8 @@ from cratedb_retention.service.scope.journal import RunEnd
 from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.links import address
 from cratedb_retention.ui.parts import button, link
-from cratedb_retention.ui.querying import address
 
 
 class RunCard:

@@ -5,18 +5,16 @@ The timeline of a table: a picture of what is kept, rolled up, moved and archive
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from urllib.parse import quote
 
 from nicegui import ui
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.ui import words
+from cratedb_retention.ui import links, words
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import PREFIX
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, table
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, state, table
 from cratedb_retention.ui.timeline_chart import chart
 from cratedb_retention.ui.timeline_words import first_up, rows, stretch, what, when, why
 
@@ -63,11 +61,6 @@ _HOLDS = (
 )
 
 
-def href(schema: str, name: str) -> str:
-    """Where the timeline of a table is."""
-    return f"{PREFIX}/tables/{quote(schema, safe='')}/{quote(name, safe='')}"
-
-
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
     name = TableName(query["schema"], query["name"])
@@ -76,10 +69,7 @@ async def show(guest: Guest, query: Query) -> None:
         ui.label(str(name)).classes("mono")
         if found.source:
             ui.label("is a rollup of")
-            source = ui.element("a").classes("mono")
-            source.props["href"] = href(*found.source)  # NiceGUI's own link would put the prefix before it once more.
-            with source:
-                ui.label(str(found.source))
+            link(str(found.source), links.timeline(*found.source)).classes("mono")
     for text in found.notes:
         note(text)
     if found.extent:
@@ -97,10 +87,10 @@ async def show(guest: Guest, query: Query) -> None:
 def _legend(found: Timeline) -> None:
     present = {span.state for lane in found.lanes for span in lane.spans}
     with ui.element("ul").classes("timeline-keys").props('aria-label="Colours and patterns"'):
-        for state in (state for state in State if state in present):
+        for each in (each for each in State if each in present):
             with ui.element("li"):
-                ui.element("span").classes(f"swatch is-{state}").props("aria-hidden=true")
-                ui.label(WORDS[state])
+                ui.element("span").classes(f"swatch is-{each}").props("aria-hidden=true")
+                ui.label(WORDS[each])
 
 
 def _lanes(found: Timeline) -> None:
@@ -170,9 +160,7 @@ def _held(found: Timeline) -> None:
     heading("What is due, but does not happen")
     cells: list[dict[str, Cell]] = [
         {
-            "state": Bit(
-                "problem" if hold.problem else "held", tone=f"badge is-{'problem' if hold.problem else 'held'}"
-            ),
+            "state": state("problem" if hold.problem else "held"),
             "why": hold.reason,
             "what": _named(hold.partitions, hold.count),
             "policy": _policy(hold.policy_id),
@@ -235,7 +223,7 @@ def _table(
 def _policy(identifier: str | None) -> Cell:
     if not identifier:
         return "tidying up"
-    return Bit(short(identifier), href=f"{PREFIX}/policies/{quote(identifier, safe='')}")
+    return Bit(short(identifier), href=links.policy(identifier))
 
 
 def _time(start: int | None, end: int | None) -> Cell:
