@@ -240,8 +240,9 @@ def test_a_thousand(stage: Stage) -> None:
 
 def test_buttons_lead_to_the_editor(stage: Stage) -> None:
     """Edit, Copy and New lead to the editor, of that policy where it is about one."""
+    page = stage.log_in("editor", PATH)
     for button, path in (("Edit", "/ui/policies/visits"), ("Copy", "/ui/policies/new?copy=visits")):
-        page = stage.log_in("editor", PATH)
+        stage.go(page, PATH)
         _choose(stage, page, "delete lab.visits")
         page.get_by_role("button", name=button).click()
         page.wait_for_url(f"{stage.address}{path}")
