@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard src tests benchmarks docs examples)
 PYTEST ?=
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check docs screenshots format bench lock clean
@@ -54,8 +56,9 @@ bench: $(STAMP)  ## Measure how long things take
 
 lock: $(STAMP)  ## Pin the newest versions that fit pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --upgrade --all-extras $(LOCK) -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --extra ui --extra duckdb --constraints requirements.lock $(LOCK) \
+		-o requirements-runtime.lock pyproject.toml
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
