@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
+from support.deploying import NO_TOOL, TOOL_REMEDY
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
@@ -36,6 +37,7 @@ NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
     ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
+    ("DEPLOYMENTS NOT RENDERED OR CHECKED", NO_TOOL, TOOL_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(

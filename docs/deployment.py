@@ -1,8 +1,9 @@
 """
-Writes what follows from the program in the files of `deploy`: the version, and what the Helm chart takes
-as settings and policies.
+Writes what follows from the program in the files for Kubernetes and Nomad (``deploy``): the version, and what the Helm
+chart takes as settings and policies.
 
-``make docs`` calls it; with ``--check`` it only says what is outdated.
+    python docs/deployment.py          write it
+    python docs/deployment.py --check  complain if a file is not up to date
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ VERSIONS: Mapping[str, tuple[str, ...]] = {
     "deploy/kubernetes/common/kustomization.yaml": (r"^    newTag: ",),
     "deploy/nomad/cratedb-retention.nomad.hcl": (r'= "cratedb-retention:',),
     "deploy/nomad/cratedb-retention-due.nomad.hcl": (r'= "cratedb-retention:',),
+    "deploy/nomad/cratedb-retention-setup.nomad.hcl": (r'= "cratedb-retention:',),
     "deploy/nomad-pack/cratedb_retention/metadata.hcl": (r'  version\s+= "',),
 }
 VALUES = "deploy/helm/cratedb-retention/values.schema.json"
