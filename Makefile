@@ -4,7 +4,7 @@ PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard src tests benchmarks docs examples)
+CODE := $(wildcard src tests benchmarks docs examples packaging)
 PYTEST ?=
 # Processes that test side by side; each starts a CrateDB of its own, unless CRATEDB_URI names one.
 WORKERS ?= 2
