@@ -107,8 +107,6 @@ def stage(environment: Environment, release: Release, directory: Path) -> None:
     shipped.write_copyright(environment, directory / "copyright")
     changes = (ROOT / "CHANGES.md").read_text(encoding="utf-8")
     shipped.write_changelog(changes, version, release.maintainer, release.date, directory / "changelog.yaml")
-    for path in (directory, *directory.rglob("*")):
-        os.utime(path, (release.date.timestamp(),) * 2, follow_symlinks=False)
 
 
 def package(format_: str, environment: Environment, release: Release, directory: Path, output: Path) -> Path:
@@ -123,6 +121,8 @@ def package(format_: str, environment: Environment, release: Release, directory:
         "SOURCE_DATE_EPOCH": str(int(release.date.timestamp())),
         **{f"DEPENDS_{number}": (required + [""] * 3)[number - 1] for number in (1, 2, 3)},
     }
+    for path in (directory, *directory.rglob("*")):
+        os.utime(path, (release.date.timestamp(),) * 2, follow_symlinks=False)
     output.mkdir(parents=True, exist_ok=True)
     options: list[str | Path] = [
         "--config",

@@ -169,7 +169,7 @@ def _compile(interpreter: Interpreter, root: Path) -> None:
     source again. One process does it: with several, the bytes depend on who compiles what.
     """
     options: list[str | Path] = ["--invalidation-mode=unchecked-hash", "-q", "-s", root, "-p", HOME]
-    _call(root / "bin" / interpreter.program.name, "-s", "-P", "-m", "compileall", *options, root / "lib")
+    _call(root / "bin" / interpreter.program.name, "-B", "-s", "-P", "-m", "compileall", "-f", *options, root / "lib")
 
 
 def _set_modes(root: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
@@ -17,7 +18,7 @@ from pathlib import Path
 import click
 import yaml
 from click.shell_completion import get_completion_class
-from click_man.core import generate_man_page
+from click_man.core import write_man_pages as make_pages
 
 from elf import Unfit
 from python_environment import HOME, Environment
@@ -62,13 +63,16 @@ def write_units(source: Path, target: Path) -> None:
 def write_man_pages(cli: click.Group, version: str, date: str, target: Path) -> None:
     """A page for the program, and one for each command."""
     target.mkdir(parents=True)
-    context = click.Context(cli, info_name=PROGRAM)
-    commands = [(name, cli.get_command(context, name)) for name in cli.list_commands(context)]
-    contexts = [context, *(click.Context(c, info_name=name, parent=context) for name, c in commands if c is not None)]
-    for each in contexts:
-        page = generate_man_page(each, version, date).encode()
-        name = each.command_path.replace(" ", "-")
-        (target / f"{name}.1.gz").write_bytes(gzip.compress(page, mtime=0))
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    # click-man does not ask a group for its commands, it reads the attribute.
+    whole = click.Group(PROGRAM, {name: c for name, c in commands.items() if c}, params=cli.params, help=cli.help)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'click.utils.make_default_short_help' is deprecated", DeprecationWarning)
+        make_pages(PROGRAM, whole, version=version, target_dir=str(target), date=date)
+    for page in target.glob("*.1"):
+        page.with_name(f"{page.name}.gz").write_bytes(gzip.compress(page.read_bytes(), mtime=0))
+        page.unlink()
 
 
 def write_completions(cli: click.Group, target: Path) -> None:
