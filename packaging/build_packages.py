@@ -132,14 +132,15 @@ def package(format_: str, environment: Environment, release: Release, directory:
         "--target",
         f"{output.resolve()}/",
     ]
-    answer = _call([*_nfpm(), "package", *options], directory, variables)
+    answer = _call([*nfpm(), "package", *options], directory, variables)
     found = re.search(r"created package: (.+)", answer)
     if found is None:
         raise Unfit(f"nfpm made no package: {answer}")
     return Path(found[1].strip())
 
 
-def _nfpm() -> list[str]:
+def nfpm() -> list[str]:
+    """The command nfpm; where there is only Go, that fetches it."""
     if shutil.which("nfpm"):
         return ["nfpm"]
     if shutil.which("go"):

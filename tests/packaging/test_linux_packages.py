@@ -29,7 +29,7 @@ from cratedb_retention.cli.main import COMMANDS
 from elf import Needs, Unfit
 from shipped import write_units
 from support.cratedb import CrateDB
-from support.debian import NO_ROOT, NO_TOOLS, Root, missing_tools, start_debootstrap
+from support.debian import ENVIRONMENT, NO_ROOT, NO_TOOLS, Root, missing_tools, start_debootstrap
 from support.linux_packages import Packages, build
 from support.markdown import ROOT
 from support.process import free_ports
@@ -177,7 +177,7 @@ def test_the_service_serves(installed: Root) -> None:
     assert f"User={NAME}\n" in unit
     uri = f"duckdb:////{STATE}/service.duckdb"
     installed.ok(NAME, "setup", uri, user=NAME)
-    env = {"PATH": "/usr/bin:/bin", "CRATEDB_URI": uri, "CRATEDB_RETENTION_HTTP_LISTEN": f"127.0.0.1:{port}"}
+    env = {**ENVIRONMENT, "CRATEDB_URI": uri, "CRATEDB_RETENTION_HTTP_LISTEN": f"127.0.0.1:{port}"}
     command = installed.command(*start[1].split(), user=NAME)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         try:

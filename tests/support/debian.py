@@ -15,7 +15,7 @@ from pathlib import Path
 
 NO_TOOLS = "no tools to build Linux packages with"
 NO_ROOT = "no clean Debian root to install a package in"
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 _SOURCES = Path("/etc/apt")
 # With what the kernel provides, which is gone when the command ends.
 _ENTER = 'mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/dev/shm" && exec chroot "$0" "$@"'
@@ -52,7 +52,7 @@ class Root:
         """Run a command in here, and return how it ended."""
         return subprocess.run(
             self.command(*command, user=user),
-            env={**_ENVIRONMENT, **(env or {})},
+            env={**ENVIRONMENT, **(env or {})},
             capture_output=True,
             text=True,
             timeout=120,
