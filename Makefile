@@ -12,7 +12,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs screenshots format bench lock clean
+.PHONY: help venv demo test check docs screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ format: $(STAMP)  ## Bring the code into form
 
 bench: $(STAMP)  ## Measure how long things take
 	@$(BIN)/python -m benchmarks
+
+packages: $(STAMP)  ## Build deb, rpm, apk and Arch packages into dist/, see docs/how-to/linux-packages.md
+	@$(BIN)/python packaging/build_packages.py $(if $(PYTHON_PREFIX),--python-prefix='$(PYTHON_PREFIX)') \
+		$(if $(MUSL_PYTHON_PREFIX),--musl-python-prefix='$(MUSL_PYTHON_PREFIX)') $(PACKAGES)
 
 lock: $(STAMP)  ## Pin the newest versions that fit pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
+from support.debian import NO_ROOT, NO_TOOLS
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
@@ -31,11 +32,15 @@ NO_RRDTOOL = "no RRDtool to compare with"
 RRDTOOL_REMEDY = "Install the command rrdtool, e.g. by apt-get install rrdtool."
 NO_CHROMIUM = "no Chromium to look at the pages with"
 CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
+TOOLS_REMEDY = "Install nfpm or Go, patchelf, binutils and rpm, e.g. by apt-get install golang patchelf binutils rpm."
+ROOT_REMEDY = "Run as root, on Debian, with debootstrap: apt-get install debootstrap."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
 NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
     ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
+    ("LINUX PACKAGES NOT BUILT OR NOT LOOKED AT", NO_TOOLS, TOOLS_REMEDY),
+    ("LINUX PACKAGE NOT INSTALLED", NO_ROOT, ROOT_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
