@@ -31,11 +31,14 @@ NO_RRDTOOL = "no RRDtool to compare with"
 RRDTOOL_REMEDY = "Install the command rrdtool, e.g. by apt-get install rrdtool."
 NO_CHROMIUM = "no Chromium to look at the pages with"
 CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
+NO_BUILDAH = "no root with buildah and debootstrap to build the image"
+BUILDAH_REMEDY = "Run the tests as root, after apt-get install buildah debootstrap."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
 NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
     ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
+    ("IMAGE NOT BUILT", NO_BUILDAH, BUILDAH_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
