@@ -138,11 +138,12 @@ class Workshop:
     """
     A directory with a storage of buildah's, for one base and one image.
 
-    :param directory: Empty; it takes some gigabytes, since the storage driver that works everywhere copies each layer.
+    :param directory: Empty; it takes up to two gigabytes.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._driver = "overlay" if _can_overlay(directory) else "vfs"  # the latter works anywhere, and copies a lot
 
     def build(self, labels: Mapping[str, str]) -> Image:
         """
@@ -169,18 +170,14 @@ class Workshop:
         shutil.rmtree(self._directory)
 
     def _make_base(self) -> None:
-        root = self._directory / "base"
+        container = self._buildah("from", "scratch")
+        root = Path(self._buildah("mount", container))
         suite, mirror = debian_mirror()
-        _check_call(
-            "debootstrap", "--variant=minbase", "--include=python3,python3-venv", suite, str(root), mirror,
-        )  # fmt: skip
+        _check_call("debootstrap", "--variant=minbase", "--include=python3,python3-venv", suite, str(root), mirror)
         for waste in ("var/cache/apt", "var/lib/apt/lists", "var/log/bootstrap.log"):
             path = root / waste
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        container = self._buildah("from", "scratch")
-        self._buildah("add", "--quiet", container, str(root), "/")
         self._buildah("commit", "--quiet", "--rm", container, BASE)
-        shutil.rmtree(root)
 
     def _secrets(self) -> list[str]:
         options, certificate = pip_options()
@@ -195,7 +192,7 @@ class Workshop:
 
     def _buildah(self, *args: str) -> str:
         places = [f"--root={self._directory / 'storage'}", f"--runroot={self._directory / 'run'}"]
-        return _check_call("buildah", *places, "--storage-driver=vfs", *args)
+        return _check_call("buildah", *places, f"--storage-driver={self._driver}", *args)
 
 
 def debian_mirror() -> tuple[str, str]:
@@ -224,6 +221,13 @@ def pip_options() -> tuple[dict[str, str], Path | None]:
         found[key.rpartition(".")[2]] = str(ast.literal_eval(value))
     certificate = found.get("cert")
     return {key: found[key] for key in _PIP_OPTIONS if key in found}, Path(certificate) if certificate else None
+
+
+def _can_overlay(directory: Path) -> bool:
+    """Whether layers can be laid over each other there; not within most containers."""
+    script = 'cd "$1" && mkdir -p l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w overlay m'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(directory)]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
 def _check_call(*argv: str) -> str:
