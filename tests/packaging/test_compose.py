@@ -1,4 +1,4 @@
-"""The Compose files: Compose takes them, and what they start works with the real programs, as far as there is no engine."""
+"""The Compose files: Compose takes them, and what they start works with the real programs, without an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ from support.sql import SqlClient, SqlError, Unreachable
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "compose"
 SINGLE, CLUSTER = FOLDER / "compose.yaml", FOLDER / "compose.cluster.yaml"
-# What a container's name, port or directory becomes here, where all of them run on one machine.
-PLACES = ("network.host", "http.port", "transport.tcp.port", "psql.enabled", "path.repo", "discovery.seed_hosts")
 OWN_HEAP = "512m"
 
 
@@ -177,7 +174,7 @@ def test_settings_are_settings(folder: Path) -> None:
 
 
 def test_prometheus_finds_the_service(folder: Path, tmp_path: Path) -> None:
-    """Prometheus asks the service, with the token that `init` writes; its own tool takes the file, where there is one."""
+    """Prometheus asks the service, with the token that `init` writes; its own tool takes the file, where it is."""
     found = read(SINGLE)["services"]
     text = (folder / "prometheus.yml").read_text(encoding="utf-8")
     (job,) = yaml.safe_load(text)["scrape_configs"]

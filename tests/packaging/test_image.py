@@ -1,4 +1,4 @@
-"""The container image: what it says of itself, what is in it and what is not, and that it works as it is meant to run."""
+"""The container image: what it says of itself, what is in it and what is not, and that it works."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_what_it_says_of_itself(image: Image) -> None:
 
 
 def test_a_wrong_version_is_no_image() -> None:
-    """The Containerfile compares the version in the label with that of the program, and takes all else from one place."""
+    """The Containerfile names no version of its own, and compares that of the label with the program's."""
     text = (ROOT / "Containerfile").read_text(encoding="utf-8")
     assert cratedb_retention.__version__ not in text.replace("0.0.0.0", "")
     assert 'echo "VERSION is ${VERSION}, but this is ${found}" >&2; exit 1' in text
@@ -165,7 +165,8 @@ def test_without_rights(image: Image, volume: Path) -> None:
     assert ok(image, volume, "--version") == f"cratedb-retention {cratedb_retention.__version__}\n"
     program = (
         "import json, os, pathlib\n"
-        "status = dict(l.split(':\\t', 1) for l in pathlib.Path('/proc/self/status').read_text().splitlines() if ':\\t' in l)\n"
+        "lines = pathlib.Path('/proc/self/status').read_text().splitlines()\n"
+        "status = dict(line.split(':\\t', 1) for line in lines if ':\\t' in line)\n"
         "places = ['/', '/etc', '/opt/cratedb-retention', '/var/lib', '/tmp', os.getcwd()]\n"
         "print(json.dumps([os.getuid(), os.getpid(), status['CapEff'], [p for p in places if os.access(p, os.W_OK)]]))"
     )
@@ -189,6 +190,19 @@ def test_a_file_on_a_volume(image: Image, volume: Path) -> None:
     (run, *_) = json.loads(ok(image, volume, "jobs", "--event=run-finished", "--format=json"))
     assert run["actor"].startswith("retention")
     assert {path.name.partition(".")[0] for path in volume.iterdir()} == {"metrics"}
+
+
+def test_as_somebody_else(image: Image, volume: Path) -> None:
+    """A user that the image has never heard of can run it as well; so does a cluster that gives out users of its own."""
+    os.chown(volume, 54321, 0)
+    outcome = image.run(volume, "setup", environment={"CRATEDB_URI": URI}, user="54321:0")
+    assert (outcome.code, outcome.err) == (0, "")
+    (created,) = json.loads(
+        image.run(
+            volume, "jobs", "--event=policy-created", "--format=json", environment={"CRATEDB_URI": URI}, user="54321:0"
+        ).out
+    )
+    assert created["actor"].startswith("unknown")
 
 
 def test_on_cratedb(image: Image, volume: Path, crate: CrateBench) -> None:

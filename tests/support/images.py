@@ -1,6 +1,6 @@
 """
-The container image, built from the Containerfile in the root and run, with what Debian has: debootstrap for a base, since
-no registry of images has to be reachable, buildah to build, and chroot in a mount namespace to run.
+The container image, built from the Containerfile in the root and run, with what Debian has: debootstrap for a base, so
+that no registry of images has to be reachable, buildah to build, and chroot in a mount namespace to run.
 
 All of it lies in a directory that vanishes. What this machine needs to reach package indexes goes into the build as
 secrets, of which nothing may stay in the image.
@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,14 +81,22 @@ class Image:
         """The program as ``docker run IMAGE ARGS`` starts it."""
         return [*self.config["Entrypoint"], *(args or self.config["Cmd"])]
 
-    def run(self, volume: Path, *args: str, environment: Mapping[str, str] | None = None) -> Outcome:
-        """Run the program to its end."""
-        return self.execute(volume, *self.argv(*args), environment=environment)
+    def run(
+        self, volume: Path, *args: str, environment: Mapping[str, str] | None = None, user: str | None = None
+    ) -> Outcome:
+        """
+        Run the program to its end.
 
-    def execute(self, volume: Path, *argv: str, environment: Mapping[str, str] | None = None) -> Outcome:
+        :param user: Numbers, as ``docker run --user`` takes them; None: the user of the image.
+        """
+        return self.execute(volume, *self.argv(*args), environment=environment, user=user)
+
+    def execute(
+        self, volume: Path, *argv: str, environment: Mapping[str, str] | None = None, user: str | None = None
+    ) -> Outcome:
         """Run something else in its place."""
         done = subprocess.run(
-            self._isolated(volume, argv),
+            self._isolated(volume, argv, user),
             env=self._outer(environment),
             capture_output=True,
             text=True,
@@ -112,9 +120,9 @@ class Image:
             finally:
                 process.kill()
 
-    def _isolated(self, volume: Path, argv: tuple[str, ...] | list[str]) -> list[str]:
+    def _isolated(self, volume: Path, argv: Sequence[str], user: str | None = None) -> list[str]:
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        return [*unshare, "sh", "-c", _RUN, "sh", str(self.root), str(volume), self.config["User"], *argv]
+        return [*unshare, "sh", "-c", _RUN, "sh", str(self.root), str(volume), user or self.config["User"], *argv]
 
     def _outer(self, environment: Mapping[str, str] | None) -> dict[str, str]:
         return {**self.environment(environment), "WORKING_DIRECTORY": self.config["WorkingDir"]}
