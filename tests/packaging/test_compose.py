@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import NO_CRATEDB
 from cratedb_retention.cli.main import cli
 from cratedb_retention.service.listening import listening
 from cratedb_retention.service.loading import load
 from support.cratedb import CrateDB, cratedb_home
+from support.missing import NO_COMPOSE, NO_CRATEDB, NO_PROMTOOL
 from support.process import HOST, CrateProcess, free_ports, prepare_directory
 from support.sql import SqlClient, SqlError, Unreachable
 
@@ -70,7 +70,7 @@ def config(folder: Path, *names: str) -> Any:
     """What Compose makes of files."""
     compose = find_compose()
     if compose is None:
-        pytest.skip("neither docker compose nor docker-compose is installed")
+        pytest.skip(NO_COMPOSE)
     argv = [*compose, "--project-directory", str(folder)]
     version = subprocess.run([*compose, "version", "--short"], capture_output=True, text=True, check=True).stdout
     for name in names:
@@ -186,7 +186,7 @@ def test_prometheus_finds_the_service(folder: Path, tmp_path: Path) -> None:
     assert token.name in found["init"]["command"][0]
     tool = shutil.which("promtool")
     if tool is None:
-        pytest.skip("promtool is not installed")
+        pytest.skip(NO_PROMTOOL)
     (tmp_path / token.name).write_text("x")
     text = text.replace(str(token.parent), str(tmp_path))
     text = text.replace(mounts["../prometheus/alerts.yml"], str(ROOT / "deploy/prometheus/alerts.yml"))

@@ -18,10 +18,10 @@ import duckdb
 import pytest
 
 import cratedb_retention
-from conftest import NO_BUILDAH
 from support.benches import CrateBench
 from support.databases import MONTH, TIME
 from support.images import ROOT, UID, VOLUME, Container, Image, Workshop, can_build, pip_options
+from support.missing import NO_BUILDAH
 from support.process import HOST
 
 # Where xdist runs these tests in several processes, they share one image.
@@ -193,7 +193,7 @@ def test_a_file_on_a_volume(image: Image, volume: Path) -> None:
 
 
 def test_as_somebody_else(image: Image, volume: Path) -> None:
-    """A user that the image has never heard of can run it as well; so does a cluster that gives out users of its own."""
+    """A user that the image has never heard of can run it, as in clusters that give out users of their own."""
     os.chown(volume, 54321, 0)
     outcome = image.run(volume, "setup", environment={"CRATEDB_URI": URI}, user="54321:0")
     assert (outcome.code, outcome.err) == (0, "")
