@@ -19,11 +19,19 @@ from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
 from support.debian import NO_ROOT, NO_TOOLS
+from support.missing import (
+    BUILDAH_REMEDY,
+    COMPOSE_REMEDY,
+    NO_BUILDAH,
+    NO_COMPOSE,
+    NO_CRATEDB,
+    NO_PROMTOOL,
+    PROMTOOL_REMEDY,
+)
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
 
-NO_CRATEDB = "no CrateDB to run this on"
 REMEDY = (
     "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
     " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME."
@@ -41,6 +49,9 @@ NOT_TESTED = (
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
     ("LINUX PACKAGES NOT BUILT OR NOT LOOKED AT", NO_TOOLS, TOOLS_REMEDY),
     ("LINUX PACKAGE NOT INSTALLED", NO_ROOT, ROOT_REMEDY),
+    ("IMAGE NOT BUILT", NO_BUILDAH, BUILDAH_REMEDY),
+    ("COMPOSE FILES NOT CHECKED BY COMPOSE", NO_COMPOSE, COMPOSE_REMEDY),
+    ("PROMETHEUS NOT CHECKED BY PROMTOOL", NO_PROMTOOL, PROMTOOL_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
