@@ -42,9 +42,11 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python docs/deployment.py --check
 
-docs: $(STAMP)  ## Write the parts of the documentation that follow from the program
+docs: $(STAMP)  ## Write the parts of the documentation, and of deploy/, that follow from the program
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/deployment.py
 
 screenshots: $(STAMP)  ## Make the pictures of the pages anew; needs a Chromium
 	@$(BIN)/python docs/screenshots.py

@@ -28,6 +28,7 @@ from support.missing import (
     NO_PROMTOOL,
     PROMTOOL_REMEDY,
 )
+from support.deploying import NO_TOOL, TOOL_REMEDY
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
@@ -52,6 +53,7 @@ NOT_TESTED = (
     ("IMAGE NOT BUILT", NO_BUILDAH, BUILDAH_REMEDY),
     ("COMPOSE FILES NOT CHECKED BY COMPOSE", NO_COMPOSE, COMPOSE_REMEDY),
     ("PROMETHEUS NOT CHECKED BY PROMTOOL", NO_PROMTOOL, PROMTOOL_REMEDY),
+    ("DEPLOYMENTS NOT RENDERED OR CHECKED", NO_TOOL, TOOL_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
