@@ -10,7 +10,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs screenshots format bench lock clean
+.PHONY: help venv demo test check docs man screenshots format bench lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,13 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python docs/generate.py --check
 
-docs: $(STAMP)  ## Write the parts of the documentation that follow from the program
+docs: $(STAMP)  ## Write what follows from the program, and build the site into build/site
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/site
+	@echo build/site/index.html
+
+man: $(STAMP)  ## Write a man page for each command into build/man
+	@$(BIN)/python docs/man.py build/man
 
 screenshots: $(STAMP)  ## Make the pictures of the pages anew; needs a Chromium
 	@$(BIN)/python docs/screenshots.py

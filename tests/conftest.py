@@ -8,6 +8,7 @@ Where there is no CrateDB, such tests are skipped, and the end of the output say
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,11 +32,14 @@ NO_RRDTOOL = "no RRDtool to compare with"
 RRDTOOL_REMEDY = "Install the command rrdtool, e.g. by apt-get install rrdtool."
 NO_CHROMIUM = "no Chromium to look at the pages with"
 CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
+NO_MANDOC = "no mandoc to read man pages with"
+MANDOC_REMEDY = "Install the command mandoc, e.g. by apt-get install mandoc."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
 NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
     ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
+    ("MAN PAGES NOT CHECKED", NO_MANDOC, MANDOC_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -141,6 +145,15 @@ def chromium() -> str:
     if path is None:
         pytest.skip(NO_CHROMIUM)
     return path
+
+
+@pytest.fixture(scope="session")
+def mandoc() -> str:
+    """The command `mandoc`."""
+    command = shutil.which("mandoc")
+    if command is None:
+        pytest.skip(NO_MANDOC)
+    return command
 
 
 @pytest.hookimpl(tryfirst=True)
