@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard src tests benchmarks docs examples)
 PYTEST ?=
+# Processes that test side by side; each starts a CrateDB of its own, unless CRATEDB_URI names one.
+WORKERS ?= 2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -31,8 +33,8 @@ $(STAMP): pyproject.toml requirements.lock
 demo: $(STAMP)  ## See it work on a file, without a server
 	@$(BIN)/cratedb-retention demo
 
-test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on
-	@$(BIN)/python -m pytest $(PYTEST)
+test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on, WORKERS=0 tests in one process
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup $(PYTEST)
 
 check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)

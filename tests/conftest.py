@@ -165,6 +165,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if item.get_closest_marker("cluster"):
             item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
+        item.add_marker(pytest.mark.xdist_group(_worker(item)))
+
+
+def _worker(item: pytest.Item) -> str:
+    """What goes to one worker: a file, since it may share what is dear; all tests of the cluster, as there is one."""
+    return "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
 
 
 def pytest_report_header() -> str:
