@@ -12,7 +12,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs screenshots format bench lock packages clean
+.PHONY: help venv demo test check docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +44,14 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/python docs/generate.py --check
 	@$(BIN)/python docs/deployment.py --check
 
-docs: $(STAMP)  ## Write the parts of the documentation, and of deploy/, that follow from the program
+docs: $(STAMP)  ## Write what follows from the program, in docs/ and deploy/, and build the site into build/site
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/deployment.py
+	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/site
+	@echo build/site/index.html
+
+man: $(STAMP)  ## Write a man page for each command into build/man
+	@$(BIN)/python docs/man.py build/man
 
 screenshots: $(STAMP)  ## Make the pictures of the pages anew; needs a Chromium
 	@$(BIN)/python docs/screenshots.py

@@ -8,6 +8,7 @@ Where there is no CrateDB, such tests are skipped, and the end of the output say
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ NO_CHROMIUM = "no Chromium to look at the pages with"
 CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
 TOOLS_REMEDY = "Install nfpm or Go, patchelf, binutils and rpm, e.g. by apt-get install golang patchelf binutils rpm."
 ROOT_REMEDY = "Run as root, on Debian, with debootstrap: apt-get install debootstrap."
+NO_MANDOC = "no mandoc to read man pages with"
+MANDOC_REMEDY = "Install the command mandoc, e.g. by apt-get install mandoc."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
 NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
@@ -54,6 +57,7 @@ NOT_TESTED = (
     ("COMPOSE FILES NOT CHECKED BY COMPOSE", NO_COMPOSE, COMPOSE_REMEDY),
     ("PROMETHEUS NOT CHECKED BY PROMTOOL", NO_PROMTOOL, PROMTOOL_REMEDY),
     ("DEPLOYMENTS NOT RENDERED OR CHECKED", NO_TOOL, TOOL_REMEDY),
+    ("MAN PAGES NOT CHECKED", NO_MANDOC, MANDOC_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -159,6 +163,15 @@ def chromium() -> str:
     if path is None:
         pytest.skip(NO_CHROMIUM)
     return path
+
+
+@pytest.fixture(scope="session")
+def mandoc() -> str:
+    """The command `mandoc`."""
+    command = shutil.which("mandoc")
+    if command is None:
+        pytest.skip(NO_MANDOC)
+    return command
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -127,7 +127,7 @@ def test_the_untagged_is_for_those_without_a_limit(world: World) -> None:
 
 def test_each_route_is_in_the_documentation() -> None:
     """The page about the HTTP API lists each route with the role that it needs."""
-    text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+) (/[^`]*)` \| (\w+)", text, re.MULTILINE)
     listed = {(method, path): role for method, path, role in rows}
     assert listed == {

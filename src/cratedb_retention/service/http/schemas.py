@@ -181,7 +181,7 @@ class Run(BaseModel):
 
 
 class JournalRow(_Answer):
-    """A row of the audit log, without its empty columns; docs/tables.md explains each."""
+    """A row of the audit log, without its empty columns; docs/reference/tables.md explains each."""
 
     time: Instant
     event: str
