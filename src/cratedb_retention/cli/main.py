@@ -21,7 +21,7 @@ from typing import NamedTuple
 import click
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.preparing import prepare
+from cratedb_retention.cli.preparing import collect_seldom, prepare
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
 from cratedb_retention.model.redact import redact
 
@@ -159,6 +159,7 @@ def cli(
 def main() -> None:
     """Run the command; every error ends in one line and an exit code."""
     _write_whatever_comes()
+    collect_seldom()
     try:
         code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
     except RetentionError as error:

@@ -89,7 +89,12 @@ class Page:
                 if not waiting.is_deleted:  # They may have left.
                     waiting.delete()
 
-        background_tasks.create(load(), name=f"page {self.path}", context=content)
+        loading = background_tasks.create(load(), name=f"page {self.path}", context=content)
+
+        def leave() -> None:
+            loading.cancel()
+
+        ui.context.client.on_delete(leave)
 
 
 def _over(error: Failed, content: ui.element) -> None:

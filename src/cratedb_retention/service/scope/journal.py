@@ -52,6 +52,10 @@ class Journal(Plans):
         holds = self._words_of_holds() if self.access.limited else []
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
+    def mark(self) -> str:
+        """What changes as soon as anybody does something that the audit log tells of."""
+        return self.retention.store.journal.mark()
+
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
         """
         Do what a plan of theirs says, in the background.
