@@ -54,8 +54,12 @@ def test_the_list_and_what_can_be_done(each_stage: Stage, tmp_path: Path) -> Non
     expect(page.get_by_role("cell", name="disabled")).to_be_visible()
     assert not db.tool.store.policies.get("visits").policy.enabled
     page.get_by_role("button", name="Enable").click()
-    expect(page.get_by_text("from before 2024-04-03")).to_be_visible()
-    page.get_by_role("dialog").get_by_role("button", name="Enable").click()
+    asked = page.get_by_role("dialog")
+    gone = f"1 partition with 1 row of {db.schema}.visits, 2024-03-01 to 2024-03-31, is deleted for good"
+    expect(asked.get_by_text(gone)).to_be_visible()
+    expect(asked.get_by_role("button", name="Enable")).to_be_disabled()
+    asked.get_by_label("Write visits to go on").fill("visits")
+    asked.get_by_role("button", name="Enable").click()
     expect(page.get_by_role("cell", name="enabled")).to_be_visible()
 
     page.get_by_label("Search", exact=True).fill("")

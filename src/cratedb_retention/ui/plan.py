@@ -16,10 +16,11 @@ from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Strategy, parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import address
-from cratedb_retention.ui.parts import button, confirmed, link, note
+from cratedb_retention.ui.parts import button, link, note
 from cratedb_retention.ui.plan_view import show_plan
 from cratedb_retention.ui.progress import Progress
 from cratedb_retention.ui.querying import Field, filter_form
