@@ -104,6 +104,7 @@ def test_filters_in_the_address(stage: Stage) -> None:
     for query, expected in (
         ("tags=acme,web", "1 policy"),
         ("tags=acme,not:web", "3 policies"),
+        ("tags=acme,web&tags=globex", "2 policies"),
         ("strategy=snapshot", "1 policy"),
         ("q=weather+hour", "1 policy"),
         ("tags=acme&strategy=delete&q=letters", "1 policy"),
@@ -114,8 +115,11 @@ def test_filters_in_the_address(stage: Stage) -> None:
     expect(page.get_by_text("No policy fits this filter.")).to_be_visible()
     page.get_by_label("Tags", exact=True).fill("a,,b")
     expect(page.get_by_role("alert")).to_contain_text("an empty tag")
-    page.get_by_label("Tags", exact=True).fill("globex")
-    _count(page, "1 policy")
+    page.get_by_label("Tags", exact=True).fill("acme,web or globex")
+    _count(page, "0 policies")
+    page.get_by_label("Search", exact=True).fill("")
+    _count(page, "2 policies")
+    assert page.url.endswith("?tags=acme%2Cweb&tags=globex")
     stage.go(page, f"{PATH}?strategy=shred")
     expect(page.get_by_role("alert").or_(_rows(page).filter(has_text="shred"))).to_be_visible()
     stage.go(page, f"{PATH}?q=old")

@@ -18,9 +18,8 @@ from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui import words
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import new_policy, policy, timeline
+from cratedb_retention.ui.links import Query, new_policy, policy, timeline
 from cratedb_retention.ui.parts import Bit, Cell, Column, link, note, state, table
 
 COLUMNS = (
