@@ -17,6 +17,7 @@ from cratedb_retention.service.http import (
     health,
     holds,
     journal,
+    operations,
     plans,
     policies,
     policyfile,
@@ -29,7 +30,7 @@ from cratedb_retention.service.http.middleware import Gate
 from cratedb_retention.service.http.problems import Problem, handle
 
 PREFIX = "/api/v1"
-_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, fetch, tokens)
+_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, operations, fetch, tokens)
 
 
 def make_app(context: Context) -> FastAPI:

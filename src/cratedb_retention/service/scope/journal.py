@@ -106,4 +106,7 @@ class Journal(Plans):
 
     def _sees_run(self, state: RunState) -> bool:
         """A run of somebody without a limit is about everything; those of their like are about what is theirs."""
-        return not self.access.limited or state.actor in self._actors
+        return self._sees_actor(state.actor)
+
+    def _sees_actor(self, actor: str) -> bool:
+        return not self.access.limited or actor in self._actors
