@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard src tests benchmarks docs examples packaging)
 PYTEST ?=
+# Processes that test side by side; each starts a CrateDB of its own, unless CRATEDB_URI names one.
+WORKERS ?= 2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs screenshots format bench lock packages clean
+.PHONY: help venv demo test check docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +33,8 @@ $(STAMP): pyproject.toml requirements.lock
 demo: $(STAMP)  ## See it work on a file, without a server
 	@$(BIN)/cratedb-retention demo
 
-test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on
-	@$(BIN)/python -m pytest $(PYTEST)
+test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on, WORKERS=0 tests in one process
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup $(PYTEST)
 
 check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)
@@ -40,9 +42,16 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python docs/deployment.py --check
 
-docs: $(STAMP)  ## Write the parts of the documentation that follow from the program
+docs: $(STAMP)  ## Write what follows from the program, in docs/ and deploy/, and build the site into build/site
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/deployment.py
+	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/site
+	@echo build/site/index.html
+
+man: $(STAMP)  ## Write a man page for each command into build/man
+	@$(BIN)/python docs/man.py build/man
 
 screenshots: $(STAMP)  ## Make the pictures of the pages anew; needs a Chromium
 	@$(BIN)/python docs/screenshots.py

@@ -27,8 +27,9 @@ SCHEMA, EXT = "bench_rollups", "bench_rollups_ext"
 GOAL = Goal(ratio=1.2)
 VALUES = "min(x), max(x), sum(x), avg(x), count(x), min_by(x, ts), max_by(x, ts), count(*)"
 MERGED = "min(a), max(b), sum(c), sum(c) / sum(n), sum(n), min_by(f, ts), max_by(l, ts), sum(r)"
-COLUMNS = "a DOUBLE PRECISION, b DOUBLE PRECISION, c DOUBLE PRECISION, v DOUBLE PRECISION, n BIGINT"
+VALUE_COLUMNS = ("a", "b", "c", "v", "n", "f", "l", "r")
 LEVELS = (("minute", "raw", VALUES), ("hour", "by_minute", MERGED), ("day", "by_hour", MERGED))
+PARTS = {"minute": "week", "hour": "month", "day": "year"}
 LATE_DAYS = 3
 OURS, BY_HAND = "ours", "by hand"
 _KEEPS = {"retention_period": f"{2 * DAYS}d", "levels": "1m:90d,1h:1y,1d:forever", "metrics": ["x"]}
@@ -42,6 +43,9 @@ class Bench:
     :param bucket: The start of a bucket in SQL, by its unit.
     :param series: Whole numbers from 0 up to one number in SQL, as ``g(i)``.
     :param moment: An instant in SQL, from one of milliseconds.
+    :param table: What the table of a unit has, in SQL: its columns and options, the same as that of the toolkit, which
+        has the version of each row as well.
+    :param pieces: Statements that fill the finest level, each for so much of the time: however many are best.
     """
 
     retention: Retention
@@ -49,6 +53,8 @@ class Bench:
     bucket: Callable[[str], str]
     series: Callable[[int], str]
     moment: Callable[[str], str]
+    table: Callable[[str], str]
+    pieces: int
 
     def run(self, sql: str) -> None:
         """Execute SQL."""
@@ -85,16 +91,21 @@ class Bench:
         """The same columns by the best SQL that computes them: hours from minutes, and days from hours."""
         for unit, _, _ in LEVELS:
             self.run(f"DROP TABLE IF EXISTS {SCHEMA}.by_{unit}")
-            columns = f"ts {TIME}, host TEXT, {COLUMNS}, f DOUBLE PRECISION, l DOUBLE PRECISION, r BIGINT"
-            self.run(f"CREATE TABLE {SCHEMA}.by_{unit} ({columns})")
+            self.run(f"CREATE TABLE {SCHEMA}.by_{unit} {self.table(unit)}")
 
         def work() -> None:
             for unit, beneath, values in LEVELS:
-                query = f"SELECT {self.bucket(unit)}, host, {values} FROM {SCHEMA}.{beneath} GROUP BY 1, 2"
-                self.run(f"INSERT INTO {SCHEMA}.by_{unit} (ts, host, a, b, c, v, n, f, l, r) {query}")
+                for piece in self._pieces() if beneath == "raw" else [""]:
+                    query = f"SELECT {self.bucket(unit)}, host, {values} FROM {SCHEMA}.{beneath}{piece} GROUP BY 1, 2"
+                    self.run(f"INSERT INTO {SCHEMA}.by_{unit} (ts, host, {', '.join(VALUE_COLUMNS)}) {query}")
                 self.refresh(f"by_{unit}")
 
         return seconds(work)
+
+    def _pieces(self) -> Iterator[str]:
+        length = DAYS * DAY_MS // self.pieces
+        for start in range(START_MS, START_MS + DAYS * DAY_MS, length):
+            yield f" WHERE ts >= {self.moment(str(start))} AND ts < {self.moment(str(start + length))}"
 
 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
@@ -142,9 +153,23 @@ def _duckdb(surroundings: Surroundings) -> Bench:
         lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)",
         lambda count: f"range({count}) g(i)",
         lambda ms: f"make_timestamptz({ms} * 1000)",
+        lambda unit: f"(ts {TIME}, host TEXT, {_values('')})",
+        1,
     )
     bench.fill(START_MS, DAYS * DAY_MS, bench.rows)
     return bench
+
+
+def _values(option: str) -> str:
+    kinds = {"n": "BIGINT", "r": "BIGINT"}
+    return ", ".join(f"{name} {kinds.get(name, 'DOUBLE PRECISION')}{option}" for name in VALUE_COLUMNS)
+
+
+def _crate_level(unit: str) -> str:
+    """Partitioned, since it has to expire; without an index of values, which would cost a fifth more."""
+    part = f"part {TIME} GENERATED ALWAYS AS date_trunc('{PARTS[unit]}', ts)"
+    options = "CLUSTERED INTO 1 SHARDS PARTITIONED BY (part) WITH (number_of_replicas = 0, refresh_interval = 0)"
+    return f"(ts {TIME}, host TEXT, {_values(' INDEX OFF')}, {part}) {options}"
 
 
 def _cratedb(surroundings: Surroundings) -> Bench:
@@ -161,6 +186,8 @@ def _cratedb(surroundings: Surroundings) -> Bench:
         lambda unit: f"date_trunc('{unit}', ts)",
         lambda count: f"generate_series(0, {count - 1}) AS g(i)",
         lambda ms: f"({ms})::{TIME}",
+        _crate_level,
+        DAYS,
     )
     for number in range(DAYS):
         bench.fill(START_MS + number * DAY_MS, DAY_MS, bench.rows // DAYS)

@@ -8,6 +8,7 @@ Where there is no CrateDB, such tests are skipped, and the end of the output say
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,20 @@ from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
 from support.debian import NO_ROOT, NO_TOOLS
+from support.missing import (
+    BUILDAH_REMEDY,
+    COMPOSE_REMEDY,
+    NO_BUILDAH,
+    NO_COMPOSE,
+    NO_CRATEDB,
+    NO_PROMTOOL,
+    PROMTOOL_REMEDY,
+)
+from support.deploying import NO_TOOL, TOOL_REMEDY
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
 
-NO_CRATEDB = "no CrateDB to run this on"
 REMEDY = (
     "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
     " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME."
@@ -34,6 +44,8 @@ NO_CHROMIUM = "no Chromium to look at the pages with"
 CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
 TOOLS_REMEDY = "Install nfpm or Go, patchelf, binutils and rpm, e.g. by apt-get install golang patchelf binutils rpm."
 ROOT_REMEDY = "Run as root, on Debian, with debootstrap: apt-get install debootstrap."
+NO_MANDOC = "no mandoc to read man pages with"
+MANDOC_REMEDY = "Install the command mandoc, e.g. by apt-get install mandoc."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
 NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
@@ -41,6 +53,11 @@ NOT_TESTED = (
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
     ("LINUX PACKAGES NOT BUILT OR NOT LOOKED AT", NO_TOOLS, TOOLS_REMEDY),
     ("LINUX PACKAGE NOT INSTALLED", NO_ROOT, ROOT_REMEDY),
+    ("IMAGE NOT BUILT", NO_BUILDAH, BUILDAH_REMEDY),
+    ("COMPOSE FILES NOT CHECKED BY COMPOSE", NO_COMPOSE, COMPOSE_REMEDY),
+    ("PROMETHEUS NOT CHECKED BY PROMTOOL", NO_PROMTOOL, PROMTOOL_REMEDY),
+    ("DEPLOYMENTS NOT RENDERED OR CHECKED", NO_TOOL, TOOL_REMEDY),
+    ("MAN PAGES NOT CHECKED", NO_MANDOC, MANDOC_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -148,6 +165,15 @@ def chromium() -> str:
     return path
 
 
+@pytest.fixture(scope="session")
+def mandoc() -> str:
+    """The command `mandoc`."""
+    command = shutil.which("mandoc")
+    if command is None:
+        pytest.skip(NO_MANDOC)
+    return command
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the fixtures that they ask for, before ``-m`` selects by marks."""
@@ -157,6 +183,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if item.get_closest_marker("cluster"):
             item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
+        item.add_marker(pytest.mark.xdist_group(_worker(item)))
+
+
+def _worker(item: pytest.Item) -> str:
+    """What goes to one worker: a file, since it may share what is dear; all tests of the cluster, as there is one."""
+    return "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
 
 
 def pytest_report_header() -> str:

@@ -85,7 +85,7 @@ def test_the_run_does_what_the_plan_says(planned: Command) -> None:
         (["--tags=metrics"], {"archive-metrics", "delete-old"}),
         (["--tags=none"], set()),
     ],
-    ids=str,
+    ids=lambda value: str(value if isinstance(value, list) else sorted(value)),
 )
 def test_choosing_policies(planned: Command, args: list[str], policies: set[str]) -> None:
     """Strategy, tags and identifier narrow a plan, and a run, to the policies that fit."""

@@ -5,18 +5,24 @@ it are valid, and commands in it exist.
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from itertools import dropwhile
+import tomllib
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import click
 import pytest
+import yaml
+from cratedb_sqlparse import sqlparse  # type: ignore[import-untyped]
 
 from cratedb_retention.cli.main import COMMANDS, cli
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.policyfile import parse_policies
@@ -24,7 +30,10 @@ from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
 from support.markdown import PAGES, ROOT, anchors, blocks, broken_links, commands
 
 PACKAGE = ROOT / "src" / "cratedb_retention"
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+DOCS = ROOT / "docs"
+ARCHITECTURE = [DOCS / "architecture.md", *sorted((DOCS / "architecture").glob("*.md"))]
+_OVER = re.MULTILINE | re.DOTALL
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def read(name: str) -> str:
@@ -44,14 +53,30 @@ def test_generated_parts_are_up_to_date() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/commands.md", "docs/configuration.md", "docs/tables.md"])
-def test_outdated_parts_are_found(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "was", "becomes"),
+    [
+        ("README.md", "`retention_period`", "`retention_time`"),
+        ("docs/reference/policies.md", "`retention_period`", "`retention_time`"),
+        ("docs/reference/policies.schema.json", '"retention_period"', '"retention_time"'),
+        ("docs/reference/commands.md", "`--schema`", "`--x`"),
+        ("docs/reference/configuration.md", "`http.listen`", "`http.x`"),
+        ("docs/reference/tables.md", "`retention_period`", "`retention_time`"),
+        ("docs/reference/http-api.md", "`GET /policies` | viewer", "`GET /policies` | admin"),
+        ("docs/reference/metrics.md", "`cratedb_retention_problems`", "`cratedb_retention_x`"),
+        ("docs/reference/exit-codes.md", "`InvalidInput` | 2", "`InvalidInput` | 1"),
+        ("docs/reference/audit-log.md", "`run-started`", "`run-x`"),
+        ("docs/reference/library.md", "edit_policy(identifier: str", "edit_policy(name: str"),
+    ],
+)
+def test_outdated_parts_are_found(tmp_path: Path, name: str, was: str, becomes: str) -> None:
     """The check fails when a page says something else, names it, and does not change it; `make docs` repairs it."""
     shutil.copy(ROOT / "README.md", tmp_path)
-    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__", "images"))
     page = tmp_path / name
-    outdated = page.read_text(encoding="utf-8").replace("retention_period", "retention_time").replace("--schema", "--x")
-    outdated = outdated.replace("`http.listen`", "`http.x`")
+    present = page.read_text(encoding="utf-8")
+    outdated = present.replace(was, becomes)
+    assert outdated != present
     page.write_text(outdated, encoding="utf-8")
     result = generate(tmp_path, "--check")
     assert result.returncode == 1
@@ -73,7 +98,7 @@ def each_command() -> Iterator[tuple[str, click.Command]]:
 @pytest.mark.parametrize(("name", "command"), list(each_command()), ids=list(COMMANDS))
 def test_each_command_is_documented(name: str, command: click.Command) -> None:
     """Each command has a section with its aliases and all of its options, and a help text with an example."""
-    section = read("docs/commands.md").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    section = read("docs/reference/commands.md").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     wanted = [f"`{alias}`" for alias in COMMANDS[name].aliases]
     wanted += [f"`{option}`" for p in command.params for option in (*p.opts, *p.secondary_opts) if option[0] == "-"]
     assert [word for word in wanted if word not in section] == []
@@ -101,12 +126,12 @@ def test_each_attribute_is_documented(name: str) -> None:
 def test_each_strategy_is_documented(strategy: Strategy) -> None:
     """Each strategy is in the README, and has an example among the policies."""
     assert f"| `{strategy}` |" in read("README.md")
-    assert f"- strategy: {strategy}\n" in read("docs/policies.md")
+    assert f"- strategy: {strategy}\n" in read("docs/reference/policies.md")
 
 
 def test_each_column_is_documented() -> None:
     """Each column of the toolkit's tables has a meaning."""
-    text = read("docs/tables.md")
+    text = read("docs/reference/tables.md")
     for table in make_tables(DEFAULT_SCHEMA, "crate").metadata.sorted_tables:
         section = text.partition(f"\n## {table.name}\n")[2].partition("\n## ")[0]
         for column in table.columns:
@@ -130,54 +155,129 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 
 
 @pages
-def test_policies_are_valid(page: Path) -> None:
-    """Each policy file that is shown can be applied."""
+def test_each_page_begins_with_its_title(page: Path) -> None:
+    """A page has one title, at its beginning, and no heading skips a level."""
+    text = re.sub(r"^<!--.*?-->\n+", "", page.read_text(encoding="utf-8"))
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", re.sub(r"^ *```.*?^ *```$", "", text, flags=_OVER), re.M)]
+    if page.parent != ROOT / ".github":
+        assert text.startswith("# ")
+        assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def policies_within(data: object) -> Iterator[str]:
+    """Each policy file in plain data: itself, or a text in it, as in a ConfigMap."""
+    if isinstance(data, dict):
+        if isinstance(data.get("policies"), list) and any("strategy" in each for each in data["policies"]):
+            yield yaml.safe_dump({"policies": data["policies"]})
+        for value in data.values():
+            yield from policies_within(value)
+    elif isinstance(data, list):
+        if any(isinstance(each, dict) and "strategy" in each and "table_name" in each for each in data):
+            yield yaml.safe_dump(data)
+        for value in data:
+            yield from policies_within(value)
+    elif isinstance(data, str) and "policies:\n" in data:
+        yield data
+
+
+@pages
+def test_files_in_blocks_are_valid(page: Path) -> None:
+    """Policy files that are shown can be applied; YAML, JSON and TOML can be read."""
     for block in blocks(page.read_text(encoding="utf-8")):
-        if block.language == "yaml":
-            assert parse_policies(block.text, page.name)
+        if block.language in ("yaml", "yml"):
+            for data in yaml.safe_load_all(block.text):
+                for found in policies_within(data):
+                    assert parse_policies(found, page.name)
+            if "- strategy: " in block.text and "\npolicies:" in f"\n{block.text}":
+                assert parse_policies(block.text, page.name)
+        elif block.language == "json":
+            json.loads(block.text)
+        elif block.language == "toml":
+            tomllib.loads(block.text)
+        elif block.language == "python":
+            ast.parse(block.text)
+
+
+def test_wrong_policies_in_blocks_are_found() -> None:
+    """Policies are found wherever a file of another kind holds them."""
+    inner = "policies:\n- strategy: delete\n"
+    for data in ({"data": {"policies.yaml": inner}}, {"a": [{"policies": [{"strategy": "delete"}]}]}):
+        (found,) = policies_within(data)
+        with pytest.raises(InvalidInput):
+            parse_policies(found, "x")
+
+
+@pages
+def test_sql_is_that_of_cratedb(page: Path) -> None:
+    """CrateDB's own grammar can read each statement in SQL that is shown."""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language == "sql":
+            for statement in sqlparse(block.text):
+                assert statement.exception is None, statement.query
 
 
 @pages
 def test_commands_exist(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each command that is shown exists, and so do its options."""
+    """Each command that is shown exists, and so do its options and their values."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "policies.yaml").touch()
+    monkeypatch.setattr(click.File, "convert", lambda self, value, param, ctx: value)  # it need not be there
     for given in commands(page.read_text(encoding="utf-8")):
-        arguments = list(dropwhile(lambda word: word.startswith("--"), given))
-        context = cli.make_context("cratedb-retention", list(arguments))
-        name, command, rest = cli.resolve_command(context, list(arguments))
-        assert command is not None
-        with command.make_context(name, rest, parent=context):
-            pass
+        check_call(given)
 
 
-def test_missing_commands_are_found() -> None:
-    """Commands in a page are read with continued lines, and without comments and redirections."""
-    text = "```shell\nmake demo\ncratedb-retention run \\\n  --tags='a b' # now\ncratedb-retention export > file\n```\n"
-    assert list(commands(text)) == [["run", "--tags=a b"], ["export"]]
+def check_call(given: Sequence[str]) -> None:
+    """
+    Parse the arguments of a call, without doing anything.
+
+    :raises click.UsageError: if there is no such command, option or value.
+    """
+    of_program = {option for parameter in cli.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    rest = list(given)
+    while rest and rest[0].startswith("-"):
+        name = rest.pop(0).partition("=")[0]
+        if name not in (*of_program, "--help", "-h"):
+            raise click.NoSuchOption(name)
+    if not rest:
+        return
+    context = click.Context(cli, info_name="cratedb-retention", **cli.context_settings)
+    name_found, command, rest = cli.resolve_command(context, rest)
+    assert command is not None
+    if {"--help", "-h"} & set(rest):
+        return
+    with command.make_context(name_found, rest, parent=context):
+        pass
+
+
+@pytest.mark.parametrize(
+    "call", [["rnu"], ["run", "--deu"], ["run", "--format=xml"], ["--debugg", "run"], ["create-policy", "a", "b", "c"]]
+)
+def test_commands_that_do_not_exist_are_found(call: list[str]) -> None:
+    """The check above notices what the program would refuse."""
+    with pytest.raises(click.UsageError):
+        check_call(call)
 
 
 def test_architecture_names_files_that_exist() -> None:
-    """A path in the page leads to a file."""
-    text = read("docs/architecture.md")
+    """A path in these pages leads to a file."""
+    text = "".join(read(str(page.relative_to(ROOT))) for page in ARCHITECTURE)
     paths = re.findall(r"`([\w./]+/[\w.]*|\w+\.py)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
     assert len(paths) > 50
     assert [path for path in paths if not (PACKAGE / path).exists() and not (ROOT / path).exists()] == []
 
 
 def test_architecture_names_each_module() -> None:
-    """A stranger finds each module; those of commands are named like the commands."""
-    text = read("docs/architecture.md")
+    """A stranger finds each module in the map of files; those of commands are named like the commands."""
+    text = read("docs/architecture/files.md")
     of_commands = {f"cli/{entry.module}.py" for entry in COMMANDS.values()}
     modules = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if not path.name.startswith("__")}
     assert sorted(module for module in modules - of_commands if f"`{module}`" not in text) == []
 
 
 def test_architecture_names_steps_that_exist() -> None:
-    """A step that the page names is one."""
+    """A step that these pages name is one."""
     steps = {step.__name__ for step in Step.__args__}
-    named = set(
-        re.findall(r"`((?:Drop|Delete|Move|Freeze|Thaw|Snapshot|Verify)[A-Z]\w+)`", read("docs/architecture.md"))
-    )
+    text = "".join(read(str(page.relative_to(ROOT))) for page in ARCHITECTURE)
+    named = set(re.findall(r"`((?:Drop|Delete|Move|Freeze|Thaw|Snapshot|Verify)[A-Z]\w+)`", text))
     assert named
     assert named <= steps

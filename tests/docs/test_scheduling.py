@@ -1,4 +1,4 @@
-"""What the page about schedules says is so: its expressions, units, crontab line and DAG."""
+"""What the pages about schedules say is so: expressions, units, crontab line and DAG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.model.schedule import NICKNAMES, following
 from support.markdown import ROOT
 
-PAGE = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "scheduling.md").read_text(encoding="utf-8")
+CRON = (ROOT / "docs" / "how-to" / "cron-and-systemd.md").read_text(encoding="utf-8")
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
 DAG = ROOT / "examples" / "airflow_dag.py"
 PROGRAM = Path(sys.executable).parent / "cratedb-retention"
@@ -67,7 +68,7 @@ def done_slots(uri: str) -> int:
 
 def test_the_line_for_cron(uri: str, tmp_path: Path) -> None:
     """The crontab line has five fields and a command that runs what is due."""
-    (line,) = re.findall(r"^(\*/5 .*--due.*)$", PAGE, re.MULTILINE)
+    (line,) = re.findall(r"^(\*/5 .*--due.*)$", CRON, re.MULTILINE)
     *fields, command = line.split(maxsplit=5)
     assert len(fields) == 5
     assert following(" ".join(fields), "UTC", dt.datetime(2024, 1, 1, tzinfo=dt.UTC)) is not None

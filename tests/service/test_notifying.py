@@ -187,7 +187,11 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 def test_how_a_receiver_checks_the_signature() -> None:
     """What the documentation shows accepts what is signed, and nothing that was changed or is old."""
-    (shown,) = [block for block in blocks((ROOT / "docs" / "monitoring.md").read_text()) if block.language == "python"]
+    (shown,) = [
+        block
+        for block in blocks((ROOT / "docs" / "how-to" / "monitoring.md").read_text())
+        if block.language == "python"
+    ]
     names: dict[str, Any] = {}
     exec(shown.text, names)
     header = sign("s", 1_000_000, b"{}")

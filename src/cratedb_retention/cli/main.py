@@ -19,9 +19,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.preparing import prepare
+from cratedb_retention.cli.preparing import collect_seldom, prepare
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
 from cratedb_retention.model.redact import redact
 
@@ -87,11 +88,17 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"cratedb_retention.cli.{entry.module}").command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What the Tab key offers: commands from the table above, so that nothing is imported; then options."""
+        items = [CompletionItem(name, help=entry.summary) for name, entry in COMMANDS.items()]
+        offered = [item for item in items if item.value.startswith(incomplete)]
+        return [*offered, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Let help and errors say the command's full name, not the alias."""
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(_unknown(args[0]), ctx)
         name, command, rest = super().resolve_command(ctx, args)
         return _ALIASES.get(name or "", name), command, rest
@@ -159,6 +166,7 @@ def cli(
 def main() -> None:
     """Run the command; every error ends in one line and an exit code."""
     _write_whatever_comes()
+    collect_seldom()
     try:
         code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
     except RetentionError as error:

@@ -34,6 +34,12 @@ class _Text(click.types.StringParamType):
 
 
 TEXT = _Text()
+STRATEGIES = ("delete", "reallocate", "snapshot", "downsample")
+
+
+def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What the Tab key offers for an option that has these values, and checks them later, in its own words."""
+    return lambda ctx, param, incomplete: [value for value in values if value.startswith(incomplete)]
 
 
 def combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -66,7 +72,12 @@ tags = click.option(
     help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
 )
 _selection = combine(
-    click.option("--strategy", type=TEXT, help="Only policies of this strategy: delete, reallocate, snapshot."),
+    click.option(
+        "--strategy",
+        type=TEXT,
+        shell_complete=one_of(*STRATEGIES),
+        help=f"Only policies of this strategy: {', '.join(STRATEGIES)}.",
+    ),
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
 )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cratedb_retention.cli.options import TEXT
+from cratedb_retention.cli.options import STRATEGIES, TEXT, one_of
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.policy import Policy
@@ -36,6 +36,7 @@ _SHORT = {
     "misfire_grace": "DURATION",
     "jitter": "DURATION",
 }
+_VALUES = {"strategy": STRATEGIES, "misfire": ("catch-up", "skip"), "late": ("keep", "drop")}
 
 
 def policy_options(function: F) -> F:
@@ -49,6 +50,7 @@ def policy_options(function: F) -> F:
                 type=None if name in _MAY_BE_EMPTY else TEXT,
                 multiple=name in (*_PAIRS, "tags"),
                 metavar=_PAIRS.get(name) or _SHORT.get(name) or "TEXT",
+                shell_complete=one_of(*_VALUES[name]) if name in _VALUES else None,
                 help=(field.description or "").replace("`", ""),
             )(function)
     return function

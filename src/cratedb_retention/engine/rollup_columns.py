@@ -124,12 +124,15 @@ class Field:
     :param generated: What the database generates it from, if it does.
     :param derived: Whether it follows from other columns, and levels above have no use for it. Such columns are
         written, not generated: neither database can add a generated column to a table that holds rows.
+    :param searched: Whether rows are looked up by it. All others are read of rows that were found, and an index of
+        them would be work for nothing; a condition on one works without.
     """
 
     name: str
     type: str
     generated: sa.ColumnElement[Any] | None = None
     derived: bool = False
+    searched: bool = False
 
 
 def stored(fields: Sequence[Field]) -> list[str]:
@@ -146,7 +149,7 @@ def level_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
 def sketch_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
     """The columns of the table with the distributions."""
     own = [
-        Field(SKETCH_METRIC, TEXT),
+        Field(SKETCH_METRIC, TEXT, searched=True),
         Field(SKETCH_SIGN, "SMALLINT"),
         Field(SKETCH_BIN, "INTEGER"),
         Field(SKETCH_COUNT, BIGINT),
@@ -155,15 +158,15 @@ def sketch_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
 
 
 def _head(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
-    yield Field(rollup.time_name, TIME)
+    yield Field(rollup.time_name, TIME, searched=True)
     for column in rollup.dimensions:
-        yield Field(label(column.name), sql.stored_type(column))
+        yield Field(label(column.name), sql.stored_type(column), searched=True)
 
 
 def _tail(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
     yield Field(VERSION, TEXT)
     if rollup.partition:
-        yield Field(PARTITION, TIME, sql.partition(rollup))
+        yield Field(PARTITION, TIME, sql.partition(rollup), searched=True)
 
 
 def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:

@@ -158,7 +158,7 @@ def _with_contents(layer: Mapping[str, Given]) -> dict[str, Given]:
 
 def _read(path: Path, thing: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Editors on Windows begin files with a mark.
     except UnicodeDecodeError:
         raise InvalidInput(thing, "not UTF-8 text") from None
     except OSError as error:

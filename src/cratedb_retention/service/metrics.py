@@ -113,15 +113,7 @@ class RetentionCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All metrics."""
-        facts = self._read()
-        shown = facts.policies[:MOST_POLICIES]
-        yield from _of_policies(shown, facts)
-        yield from _of_levels(facts, {policy.id for policy in shown})
-        yield _single("policies", "How many policies there are.", len(facts.policies))
-        yield _single("policies_not_shown", "Policies beyond those with metrics of their own.",
-                      len(facts.policies) - len(shown))  # fmt: skip
-        yield _single("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged)
-        yield _single("running", "Runs that go on now and last longer than a second.", facts.running)
+        yield from families(self._read())
 
     def _read(self) -> Facts:
         with self._lock:
@@ -129,6 +121,18 @@ class RetentionCollector(Collector):
             if self._facts is None or not self._facts.now <= now < self._facts.now + self._fresh:
                 self._facts = read_facts(self._retention)
             return self._facts
+
+
+def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
+    """All metrics with what they say now; those of a policy or level have no values where there is none."""
+    shown = facts.policies[:MOST_POLICIES]
+    yield from _of_policies(shown, facts)
+    yield from _of_levels(facts, {policy.id for policy in shown})
+    yield _single("policies", "How many policies there are.", len(facts.policies))
+    yield _single("policies_not_shown", "Policies beyond those with metrics of their own.",
+                  len(facts.policies) - len(shown))  # fmt: skip
+    yield _single("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged)
+    yield _single("running", "Runs that go on now and last longer than a second.", facts.running)
 
 
 def make_metrics(retention: Retention, fresh: float = 15.0) -> bytes:

@@ -1,6 +1,6 @@
 """
 What can be set, in sections, with what each setting means: the same names in a file (``[http]``, ``listen = ...``) and
-in the environment (``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/configuration.md`` is made from this.
+in the environment (``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/reference/configuration.md`` is made from this.
 """
 
 from __future__ import annotations

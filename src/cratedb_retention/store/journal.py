@@ -53,6 +53,40 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+EVENTS: Mapping[Event, str] = {
+    Event.POLICY_CREATED: "A policy was created; `after` holds it.",
+    Event.POLICY_CHANGED: "A policy was changed; `before` and `after` hold it.",
+    Event.POLICY_DELETED: "A policy was deleted; `before` holds it.",
+    Event.HOLD_PLACED: "A hold was placed.",
+    Event.HOLD_RELEASED: "A hold was released.",
+    Event.VERIFIED: "A snapshot was read back and compared.",
+    Event.RESTORED: "A partition was restored, or could not be.",
+    Event.ROLLUPS_DROPPED: "All rollups of a table were dropped.",
+    Event.RUN_STARTED: "A run begins.",
+    Event.RUN_FINISHED: "A run ends; rows, bytes and partitions are those of all its steps.",
+    Event.STEP_STARTED: "A step begins.",
+    Event.STEP_FINISHED: "A step ends.",
+    Event.HELD: "Something is due and is not done; `error` says why.",
+    Event.SLOT_STARTED: "A run for an instant of the policy's schedule begins.",
+    Event.SLOT_FINISHED: "A run for an instant of the policy's schedule ends.",
+    Event.LEASE_TAKEN_OVER: "A run goes on with what another one left, whose lease had ended.",
+    Event.CANCEL_REQUESTED: "Somebody asked for the end of a run.",
+    Event.TOKEN_CREATED: "An access token was created.",
+    Event.TOKEN_REVOKED: "An access token was revoked.",
+}
+
+OUTCOMES: Mapping[Outcome, str] = {
+    Outcome.DONE: "All went well.",
+    Outcome.FAILED: "It failed; `error` says why.",
+    Outcome.DEFERRED: "Nothing is wrong: the data or the policy changed meanwhile, or another run is at it. The next"
+    " run takes it.",
+    Outcome.HELD: "It rightly waits, for example for a hold to be released.",
+    Outcome.PROBLEM: "Somebody has to do something, or it will wait forever.",
+    Outcome.CANCELLED: "Somebody ended the run.",
+    Outcome.INTERRUPTED: "The process was stopped, or lost its lease; another run goes on.",
+}
+
+
 @dataclass(frozen=True)
 class Entry:
     """One row of the journal, without who and when; see the table's columns."""
@@ -136,6 +170,12 @@ class Journal:
         if row["tags"] is not None:
             row["tags"] = list(row["tags"])
         return {**row, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
+
+    def mark(self) -> str:
+        """What changes whenever rows are added."""
+        self._database.refresh(self._table)
+        count, last = self._database.rows(sa.select(sa.func.count(), sa.func.max(self._table.c.time)))[0]
+        return f"{count} {last}"
 
     def read(self, wanted: JournalFilter) -> list[Mapping[str, Any]]:
         """The newest rows that fit, newest first."""

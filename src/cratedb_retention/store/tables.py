@@ -2,8 +2,8 @@
 The toolkit's own tables, in a schema of their own (``ext`` unless told otherwise).
 
 Column names are the names of the attributes in code, options and files. A column added here is added to an existing
-table by ``setup``. `docs/tables.md` is made from this: from ``doc`` of a column, or the attribute of a policy of that
-name, and from ``info["about"]`` of a table.
+table by ``setup``. `docs/reference/tables.md` is made from this: from ``doc`` of a column, or the attribute of a policy
+of that name, and from ``info["about"]`` of a table.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from cratedb_retention import __version__
 from cratedb_retention.service.http import (
@@ -17,6 +18,7 @@ from cratedb_retention.service.http import (
     health,
     holds,
     journal,
+    operations,
     plans,
     policies,
     policyfile,
@@ -27,9 +29,10 @@ from cratedb_retention.service.http import (
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.middleware import Gate
 from cratedb_retention.service.http.problems import Problem, handle
+from cratedb_retention.service.http.security import role_needed
 
 PREFIX = "/api/v1"
-_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, fetch, tokens)
+_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, operations, fetch, tokens)
 
 
 def make_app(context: Context) -> FastAPI:
@@ -38,6 +41,14 @@ def make_app(context: Context) -> FastAPI:
 
     There are no pages in it: those that FastAPI brings load scripts from elsewhere; ours come from the layer above.
     """
+    app = make_routes()
+    app.state.context = context
+    app.add_middleware(Gate, hosts=context.hosts, limits=context.limits)
+    return app
+
+
+def make_routes() -> FastAPI:
+    """All routes with their description, on no database: nothing can be asked of them yet."""
     app = FastAPI(
         title="cratedb-retention",
         version=__version__,
@@ -46,12 +57,10 @@ def make_app(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.context = context
     for part in _PARTS:
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(health.router)
     handle(app)
-    app.add_middleware(Gate, hosts=context.hosts, limits=context.limits)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
@@ -64,5 +73,16 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = Problem.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        _say_roles(found["paths"])
         app.openapi_schema = found
     return app.openapi_schema
+
+
+def _say_roles(paths: dict[str, Any]) -> None:
+    """Name the role that each route needs, as ``x-role``; ``none``: no token is asked for."""
+    for part, prefix in (*((part, PREFIX) for part in _PARTS), (health, "")):
+        for route in part.router.routes:
+            if isinstance(route, APIRoute):
+                role = role_needed(each.call for each in route.dependant.dependencies)
+                for method in route.methods or ():
+                    paths[f"{prefix}{route.path_format}"][method.lower()]["x-role"] = str(role or "none")

@@ -4,7 +4,7 @@ Who asks, and whether their role is enough: each route says which role it needs,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated
 
@@ -22,6 +22,7 @@ _BEARER = HTTPBearer(
     auto_error=False, bearerFormat="crt_...", description="A token of `cratedb-retention create-token`."
 )
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+_ROLES: dict[Callable[..., object], Role] = {}
 
 
 def context_of(request: Request) -> Context:
@@ -40,7 +41,13 @@ def allowed(needed: Role) -> Callable[..., Scoped]:
         request.state.tells_all = found.access.role is Role.ADMIN
         return found
 
+    _ROLES[scoped] = needed
     return scoped
+
+
+def role_needed(dependencies: Iterable[Callable[..., object] | None]) -> Role | None:
+    """The role that a route with these dependencies needs; None: it asks nobody."""
+    return next((_ROLES[call] for call in dependencies if call in _ROLES), None)
 
 
 def admit(context: Context, text: str, host: str) -> Scoped:

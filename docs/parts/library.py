@@ -1,0 +1,129 @@
+"""The page about the library, from the public names and their docstrings."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+import cratedb_retention
+from cratedb_retention import Retention
+from parts.markdown import HEAD, from_docstring, one_line, table
+
+_FIELD = re.compile(r"^:(param|return|raises)\s*(\w*):\s*((?:.|\n(?=\s))*)", re.MULTILINE)
+_SECTION = re.compile(r"^    # ([A-Z][\w ]+)$")
+_FIRST = "Policies"
+
+
+def library() -> str:
+    """The page."""
+    parts = [
+        f"{HEAD}\n# Library\n",
+        "Everything that the commands do is a method of `Retention`. The names on this page are all that\n"
+        "`from cratedb_retention import ...` offers, and all that is promised to stay. The\n"
+        "[examples](../../examples) run as they are.\n",
+        "Instants are `datetime` objects with a time zone. Errors are\n"
+        "[of these kinds](exit-codes.md#kinds-of-errors), all of them subclasses of `RetentionError`.\n",
+        f"## Retention\n\n{_signature('Retention', Retention)}\n{_documented(Retention)}",
+        "A `Retention` is closed by `close()`, or at the end of a `with` statement.\n",
+    ]
+    for section, methods in _sections():
+        parts.append(f"## {section}\n")
+        parts += [f"### {name}\n\n{_signature(name, method)}\n{_documented(method)}" for name, method in methods]
+    parts.append("## Other names\n")
+    names = (name for name in cratedb_retention.__all__ if name != "Retention")
+    parts += [_other(name, getattr(cratedb_retention, name)) for name in names]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[tuple[str, list[tuple[str, Callable[..., Any]]]]]:
+    """The public methods, as comments in the class put them together."""
+    lines, start = inspect.getsourcelines(Retention)
+    titles = [(start + number, match[1]) for number, line in enumerate(lines) if (match := _SECTION.match(line))]
+    found: dict[str, list[tuple[str, Callable[..., Any]]]] = {_FIRST: [], **{title: [] for _, title in titles}}
+    for name, method in vars(Retention).items():
+        if inspect.isfunction(method) and not name.startswith("_") and name != "close":
+            line = method.__code__.co_firstlineno
+            found[next((title for number, title in reversed(titles) if number < line), _FIRST)].append((name, method))
+    yield from found.items()
+
+
+def _signature(name: str, called: Callable[..., Any]) -> str:
+    """How something is called, as a block of code; one argument a line where one line is too short."""
+    signature = inspect.signature(called)
+    arguments = []
+    for each in signature.parameters.values():
+        if each.kind is each.KEYWORD_ONLY and "*" not in arguments:
+            arguments.append("*")
+        if each.name != "self":
+            arguments.append(_argument(each))
+    returned = signature.return_annotation
+    end = "" if isinstance(called, type) or returned is inspect.Signature.empty else f" -> {returned}"
+    text = f"{name}({', '.join(arguments)}){end}"
+    if len(text) > 100:
+        text = f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + f"){end}"
+    return f"```py\n{text}\n```\n"
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    stars = (
+        "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    )
+    text = f"{stars}{parameter.name}: {parameter.annotation}"
+    if parameter.default is inspect.Parameter.empty:
+        return text
+    default = parameter.default
+    named = f"{default.__module__}.{default.__qualname__}" if inspect.isfunction(default) else repr(default)
+    return f"{text} = {named}"
+
+
+def _documented(thing: Any, fields: bool = True) -> str:
+    """
+    A docstring.
+
+    :param fields: Whether with arguments, results and errors, as a list.
+    """
+    text = inspect.getdoc(thing) or ""
+    words = {"param": "`{}`: {}", "return": "returns: {1}", "raises": "raises `{}` {}"}
+    lines = [f"- {words[kind].format(name, said)}" for kind, name, said in _fields(text)] if fields else []
+    return "\n".join([from_docstring(_FIELD.sub("", text).strip()), "", *lines, *([""] if lines else [])])
+
+
+def _fields(text: str) -> list[tuple[str, str, str]]:
+    """Kind, name and text of each field of a docstring."""
+    return [(kind, name, from_docstring(one_line(said))) for kind, name, said in _FIELD.findall(text)]
+
+
+def _other(name: str, thing: Any) -> str:
+    """A class or function other than the main one."""
+    head = f"### {name}\n"
+    if inspect.isfunction(thing):
+        return f"{head}\n{_signature(name, thing)}\n{_documented(thing)}"
+    if issubclass(thing, BaseModel):
+        return f"{head}\n{_documented(thing)}\nIts attributes are those of [policies](policies.md#attributes).\n"
+    if issubclass(thing, enum.Enum):
+        return f"{head}\n{_documented(thing)}\n" + ", ".join(f"`{each.name}`" for each in thing) + ".\n"
+    if not dataclasses.is_dataclass(thing):
+        return f"{head}\n{_documented(thing)}"
+    about = {key: said for kind, key, said in _fields(inspect.getdoc(thing) or "") if kind == "param"}
+    rows = [
+        (f"`{each.name}`", f"`{each.type}`", about.get(each.name, ""))
+        for each in dataclasses.fields(thing)
+        if each.name[0] != "_"
+    ]
+    shown = [f"{head}\n{_documented(thing, fields=False)}", table(("Attribute", "Type", "Meaning"), rows)]
+    methods = "\n".join(_methods(thing))
+    return "\n".join([*shown, f"{methods}\n"] if methods else shown)
+
+
+def _methods(kind: Any) -> Iterator[str]:
+    """What the public methods and properties of a class are for, in a line each."""
+    for name, value in vars(kind).items():
+        if name[0] != "_" and (isinstance(value, property | classmethod) or inspect.isfunction(value)):
+            text = (inspect.getdoc(getattr(kind, name)) or "").partition("\n\n")[0].partition("\n:")[0]
+            yield f"- `{name}{'' if isinstance(value, property) else '()'}`: {one_line(from_docstring(text))}"

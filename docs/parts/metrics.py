@@ -1,0 +1,25 @@
+"""The metrics for Prometheus, from what makes them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from cratedb_retention.service.metrics import Facts, families
+from parts.markdown import table
+
+# A database with nothing in it: each metric is named, and has no values.
+_NOTHING = Facts(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), [], 0, {}, [], [], 0, {})
+
+
+def metrics() -> str:
+    """A table of all metrics."""
+    rows = [
+        (
+            f"`{family.name}`",
+            family.type,
+            ", ".join(f"`{label}`" for label in family._labelnames),  # nothing public tells them
+            family.documentation,
+        )
+        for family in families(_NOTHING)
+    ]
+    return table(("Metric", "Type", "Labels", "Meaning"), rows)

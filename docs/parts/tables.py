@@ -1,0 +1,44 @@
+"""The page about the toolkit's own tables, from their definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+from parts.markdown import HEAD, table
+
+_TYPES = {"TEXT": "text", "BIGINT": "whole number", "INTEGER": "whole number", "BOOLEAN": "true or false"}
+
+
+def tables() -> str:
+    """The page about the toolkit's tables."""
+    found = make_tables(DEFAULT_SCHEMA, "crate").metadata.sorted_tables
+    parts = [
+        f"{HEAD}\n# The toolkit's tables\n",
+        "`cratedb-retention setup` creates these tables in the schema `ext`, or the one that `--schema` or\n"
+        "`CRATEDB_EXT_SCHEMA` names, and adds columns that an older version lacks. Read them as you like; change\n"
+        "policies and holds through the commands or the library, so that the audit log knows. Instants are\n"
+        "`TIMESTAMP WITH TIME ZONE`. On CrateDB the audit log is partitioned by month.\n",
+    ]
+    for one in found:
+        rows = [(f"`{column.name}`", _type(column), _about(one, column)) for column in one.columns]
+        parts.append(f"## {one.name}\n\n{one.info['about']}\n\n{table(('Column', 'Type', 'Meaning'), rows)}")
+    return "\n".join(parts)
+
+
+def _type(column: sa.Column[Any]) -> str:
+    kind = column.type
+    if isinstance(kind, sa.ARRAY):
+        return "array of text"
+    text = "instant" if isinstance(kind, sa.types.TypeDecorator) else _TYPES[str(kind)]
+    return f"{text}, key" if column.primary_key else text
+
+
+def _about(one: sa.Table, column: sa.Column[Any]) -> str:
+    if column.doc:
+        return column.doc
+    text = Policy.model_fields[column.name].description or ""
+    return f"{text} A JSON object." if column.name in ("where", "expected_max") else text

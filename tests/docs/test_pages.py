@@ -1,0 +1,159 @@
+"""
+The commands of the documentation are run, as a reader would: of each page the blocks after ``<!-- test -->``, in their
+order, in an empty directory. Blocks after ``<!-- test: duckdb -->`` or ``<!-- test: cratedb -->`` are for one database;
+a page with such a block for CrateDB is run there as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cratedb import CrateDB
+from support.markdown import PAGES, ROOT, blocks, calls, commands, script
+from support.sql import SqlError, quoted
+
+DEMO_FILE = "duckdb:///cratedb-retention-demo/demo.duckdb"
+SERVER = "crate://localhost:4200/"
+# Seconds. A page is many commands, each of which starts Python.
+PATIENCE = 600
+NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
+
+
+def read(name: str) -> str:
+    """A page's text."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def run_script(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script until a command fails."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB_")}
+    search = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-x", "-c", text],
+        cwd=folder,
+        env={**own, "PATH": path, "PYTHONPATH": search, "HOME": str(folder), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
+@pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only != "cratedb" for b in found)])
+def test_commands_work(page: str, tmp_path: Path) -> None:
+    """A reader who follows the page meets no error."""
+    result = run_script(script(read(page)), tmp_path)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+
+
+def test_a_command_that_fails_is_noticed(tmp_path: Path) -> None:
+    """The test above would not pass if a block in the middle failed."""
+    text = "<!-- test -->\n```shell\ntrue\nfalse\n```\n\n<!-- test -->\n```python\nprint(1)\n```\n"
+    result = run_script(script(text), tmp_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+
+
+def test_blocks_for_one_database() -> None:
+    """A block for one database is left out on the other; one that stands in a list is run as well."""
+    text = "<!-- test: duckdb -->\n```shell\na\n```\n<!-- test: cratedb -->\n```sh\nb\n```\n"
+    text += "- x\n\n  <!-- test -->\n  ```sh\n  c\n  ```\n"
+    assert script(text) == "a\n\nc\n"
+    assert script(text, "cratedb") == "b\n\nc\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
+@pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only == "cratedb" for b in found)])
+def test_commands_work_on_cratedb(page: str, cratedb: CrateDB, tmp_path: Path) -> None:
+    """On CrateDB, too, a reader who follows the page meets no error."""
+    text, schema = script(read(page), "cratedb"), f"{Path(page).stem.replace('-', '_')}_ext"
+    assert SERVER in text
+    try:
+        result = run_script(text.replace(SERVER, cratedb.uri), tmp_path, CRATEDB_EXT_SCHEMA=schema)
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    finally:
+        clean_up(cratedb, text, schema)
+
+
+def clean_up(cratedb: CrateDB, text: str, schema: str) -> None:
+    """Drop what a script created, with its rollups: tables in the schema ``doc``, and repositories."""
+    cratedb.drop_schemas(schema)
+    made = tuple(re.findall(r"CREATE TABLE (\w+) \(", text))
+    found = cratedb.rows("SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'doc'")
+    for name, kind in found:
+        if str(name).startswith(made):
+            cratedb.sql(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} IF EXISTS {quoted('doc', str(name))}")
+    for repository in re.findall(r"CREATE REPOSITORY (\w+)", text):
+        drop_repository(cratedb, repository)
+
+
+@pytest.mark.slow
+def test_commands_of_the_readme_work_on_cratedb(cratedb: CrateDB, tmp_path: Path) -> None:
+    """The commands of the README work on CrateDB, with its address in place of the file's."""
+    text = script(read("README.md"))
+    assert f"export CRATEDB_URI={DEMO_FILE}" in text
+    try:
+        result = run_script(text.replace(DEMO_FILE, cratedb.uri), tmp_path, CRATEDB_URI=cratedb.uri)
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    finally:
+        cratedb.drop_schemas("retention_demo", "retention_demo_ext")
+        drop_repository(cratedb, "retention_demo")
+
+
+def drop_repository(cratedb: CrateDB, name: str) -> None:
+    """Drop a repository, if there is one."""
+    try:
+        cratedb.sql(f'DROP REPOSITORY "{name}"')
+    except SqlError as error:
+        assert "RepositoryMissing" in str(error)
+
+
+def test_the_first_commands_are_the_demo() -> None:
+    """The first thing that a reader is told to do needs nothing but a copy of the project."""
+    shell = [block.text for block in blocks(read("README.md")) if block.language == "shell"]
+    assert shell[0] == "make demo\n"
+    assert "cratedb-retention demo\n" in shell[1]
+
+
+def test_the_test_command_is_in_the_section_on_tests() -> None:
+    """The README says how to run the tests."""
+    section = read("README.md").partition("\n## Tests\n")[2].partition("\n## ")[0]
+    assert "```shell\nmake test\n```" in section
+    assert "CRATEDB_HOME" in section
+    assert "CRATEDB_URI" in section
+
+
+def test_commands_in_a_page_are_found() -> None:
+    """Commands are read with continued lines, and without comments and redirections."""
+    text = "```shell\nmake demo\ncratedb-retention run \\\n  --tags='a b' # now\ncratedb-retention export > file\n```\n"
+    assert list(commands(text)) == [["run", "--tags=a b"], ["export"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("pip install cratedb-retention", []),
+        ("CRATEDB_URI=x cratedb-retention run --due >> log 2>&1", [["run", "--due"]]),
+        ("sudo -u retention /opt/x/bin/cratedb-retention status", [["status"]]),
+        (
+            "X=$(cratedb-retention list-holds | jq '.[0]') && cratedb-retention release $X",
+            [["list-holds"], ["release", "$X"]],
+        ),
+        ("if ! cratedb-retention check; then exit; fi", [["check"]]),
+        ("for x in a b; do cratedb-retention plan --tags=$x; done", [["plan", "--tags=$x"]]),
+        ("python - <<END\ncratedb-retention nothing\nEND\ncratedb-retention jobs", [["jobs"]]),
+        ("cratedb-retention serve &", [["serve"]]),
+    ],
+)
+def test_commands_among_others_are_found(line: str, found: list[list[str]]) -> None:
+    """A call is found wherever a shell would see one, and nowhere else."""
+    assert list(calls(line)) == found
