@@ -102,7 +102,9 @@ def stage(environment: Environment, release: Release, directory: Path) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
     shutil.copy(ROOT / "LICENSE", directory)
     shipped.write_units(ROOT / "deploy" / "systemd", directory / "systemd")
-    shipped.write_man_pages(cli, release.version, f"{release.date:%Y-%m-%d}", directory / "man")
+    own = {"SOURCE_DATE_EPOCH": str(int(release.date.timestamp())), "PYTHONPATH": str(ROOT / "src")}
+    _call([sys.executable, ROOT / "docs" / "man.py", directory / "man"], ROOT, own)
+    shipped.pack_man_pages(directory / "man")
     shipped.write_completions(cli, directory / "completion")
     shipped.write_copyright(environment, directory / "copyright")
     changes = (ROOT / "CHANGES.md").read_text(encoding="utf-8")
