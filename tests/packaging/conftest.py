@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from support.deploying import NO_TOOL, call, find_tool
+from support.deploying import call, find_tool
+from support.missing import NO_DEPLOYING
 
 
 def tool(name: str) -> str:
     """Where a tool is; the test is skipped without."""
     found = find_tool(name)
     if found is None:
-        pytest.skip(f"{NO_TOOL}: {name}")
+        pytest.skip(f"{NO_DEPLOYING}: {name}")
     return found
 
 

@@ -29,9 +29,10 @@ from cratedb_retention.cli.main import COMMANDS
 from elf import Needs, Unfit
 from shipped import write_units
 from support.cratedb import CrateDB
-from support.debian import ENVIRONMENT, NO_ROOT, NO_TOOLS, Root, missing_tools, start_debootstrap
+from support.debian import ENVIRONMENT, Root, missing_tools, start_debootstrap
 from support.linux_packages import Packages, build
 from support.markdown import ROOT
+from support.missing import NO_PACKAGING, NO_ROOT
 from support.process import free_ports
 
 # Building takes a minute or two, and is part of the first test.
@@ -59,7 +60,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Pope
 def packages(tmp_path_factory: pytest.TempPathFactory, debian: object) -> Packages:
     """All four packages; the clean root is made meanwhile."""
     if missing := missing_tools():
-        pytest.skip(f"{NO_TOOLS}: {', '.join(missing)}")
+        pytest.skip(f"{NO_PACKAGING}: {', '.join(missing)}")
     return build(tmp_path_factory.mktemp("packages"))
 
 
@@ -374,7 +375,7 @@ def test_the_deb_says_what_it_is(packages: Packages) -> None:
 def test_the_rpm(packages: Packages) -> None:
     """The rpm has all files, marks the configuration, requires what its programs use, and creates the user first."""
     if shutil.which("rpm") is None:
-        pytest.skip(f"{NO_TOOLS}: rpm")
+        pytest.skip(f"{NO_PACKAGING}: rpm")
 
     def query(*options: str) -> str:
         command = ["rpm", "--query", "--package", *options, str(packages.paths["rpm"])]

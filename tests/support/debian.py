@@ -13,8 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-NO_TOOLS = "no tools to build Linux packages with"
-NO_ROOT = "no clean Debian root to install a package in"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 _SOURCES = Path("/etc/apt")
 # With what the kernel provides, which is gone when the command ends.

@@ -21,11 +21,6 @@ from cratedb_retention.cli.main import cli
 from cratedb_retention.service.loading import Loaded, load
 
 # Why a test is skipped, and what to do about it.
-NO_TOOL = "no tool to check a deployment with"
-TOOL_REMEDY = (
-    "Install Go, kubectl, helm (go install helm.sh/helm/v4/cmd/helm@v4.3.1), and kubernetes-validate (pipx install"
-    " kubernetes-validate==1.37.0)."
-)
 PROGRAM = Path(sys.executable).parent / "cratedb-retention"
 Document = dict[str, Any]
 
