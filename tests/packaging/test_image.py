@@ -160,6 +160,14 @@ def test_bytecode_is_there(image: Image) -> None:
     assert len(bare) < 20, bare  # templates of code that are no Python
 
 
+@pytest.mark.parametrize("args", [("--help",), ("config",), ("list-policies", "duckdb:///none.duckdb")])
+def test_bytecode_is_taken(image: Image, volume: Path, args: tuple[str, ...]) -> None:
+    """Python takes the bytecode that is there, of the program as well as of itself, and compiles nothing at a start."""
+    told = image.execute(volume, "python", "-v", "-m", "cratedb_retention", *args).err
+    assert "/cratedb_retention/__pycache__/" in told
+    assert not re.findall(r"^# code object from '?/\S+\.py'?$", told, re.MULTILINE)
+
+
 def test_without_rights(image: Image, volume: Path) -> None:
     """It runs as the user with that number, who can write nothing but the volume and /tmp, and has no capabilities."""
     assert ok(image, volume, "--version") == f"cratedb-retention {cratedb_retention.__version__}\n"
