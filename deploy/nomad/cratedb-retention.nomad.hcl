@@ -58,6 +58,52 @@ job "cratedb-retention" {
       }
     }
 
+    # The service does not start without its tables. Several at once do no harm.
+    task "setup" {
+      lifecycle {
+        hook    = "prestart"
+        sidecar = false
+      }
+
+      driver       = "docker"
+      user         = "10001:10001"
+      kill_signal  = "SIGINT"
+      kill_timeout = "30s"
+
+      config {
+        image           = var.image
+        args            = ["setup"]
+        readonly_rootfs = true
+        cap_drop        = ["all"]
+        security_opt    = ["no-new-privileges"]
+
+        mount {
+          type   = "tmpfs"
+          target = "/tmp"
+        }
+      }
+
+      # nomad var put nomad/jobs/cratedb-retention uri=crate://...
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/cratedb-retention\" }}{{ .uri }}{{ end }}"
+        destination = "secrets/uri"
+        perms       = "0400"
+        uid         = 10001
+        gid         = 10001
+      }
+
+      env {
+        CRATEDB_URI_FILE             = "${NOMAD_SECRETS_DIR}/uri"
+        CRATEDB_RETENTION_LOG_FORMAT = "json"
+      }
+
+      resources {
+        cpu        = 100
+        memory     = 192
+        memory_max = 768
+      }
+    }
+
     task "service" {
       driver       = "docker"
       user         = "10001:10001"

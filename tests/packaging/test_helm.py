@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from cratedb_retention import Retention, __version__, parse_policies
+from cratedb_retention.clock import Clock
 from cratedb_retention.model.duration import parse_duration
 from support.deploying import Document, Pod, call, check_pod, containers, documents, of_kind, parse_command, pod_specs
 from support.markdown import ROOT
@@ -281,19 +283,23 @@ def test_notes(helm: str) -> None:
 
 @pytest.mark.parametrize("mode", ["service", "cronjob"])
 def test_what_its_pods_run_works(mode: str, render: Render, duckdb_uri: str, tmp_path: Path) -> None:
-    """The Job creates the tables and applies the policies, the CronJob runs what is due, and the test succeeds."""
-    values = {"mode": mode, "database": {"uri": duckdb_uri}, "policies": POLICIES[:1], "apply": {"prune": True}}
-    found = render(values)
-    order = {"Job": 0, "CronJob": 1, "Pod": 2}
-    pods = sorted((order[name.split()[0]], name, pod) for name, pod in pod_specs(found) if name.split()[0] in order)
-    assert [name.split()[0] for _, name, _ in pods] == (
-        ["Job", "CronJob", "Pod"] if mode == "cronjob" else ["Job", "Pod"]
-    )
-    for _, name, template in pods:
-        pod = Pod(template, found, tmp_path / name.replace(" ", "-"))
+    """Tables are created and policies applied, the CronJob runs what is due, and the test of the chart succeeds."""
+    then = Clock(now=lambda: dt.datetime(2024, 1, 1, tzinfo=dt.UTC), sleep=lambda seconds: None)
+    with Retention(duckdb_uri, create=True, clock=then) as retention:
+        retention.setup()  # with a policy whose slot is due
+    found = render({"mode": mode, "database": {"uri": duckdb_uri}, "policies": POLICIES[:1]})
+    pods = dict(pod_specs(found))
+    written: dict[str, str] = {}
+    for kind in ("Job", "CronJob", "Pod") if mode == "cronjob" else ("Job", "Pod"):
+        (template,) = (template for name, template in pods.items() if name.startswith(f"{kind} "))
+        pod = Pod(template, found, tmp_path / kind)
         for container in containers(template):
             if "command" not in container:
                 done = pod.run(container)
                 assert done.returncode == 0, done.stderr
+                written[container["name"]] = done.stdout
+    assert written["apply"].startswith("created events: delete events")
+    if mode == "cronjob":
+        assert json.loads(written["due"])["ok"] is True
     with Retention(duckdb_uri) as retention:
-        assert [stored.policy.id for stored in retention.policies()] == ["events"]
+        assert {stored.policy.id for stored in retention.policies()} == {"events", "jobs-log"}

@@ -131,7 +131,9 @@ def test_jobs(path: Path, read: Read, tmp_path: Path) -> None:
     names = check(job, "retention:x", tmp_path)
     assert (
         names
-        == {"": ["serve"], "-due": ["run"], "-setup": ["setup", "apply"]}[job["id"].removeprefix("cratedb-retention")]
+        == {"": ["setup", "serve"], "-due": ["run"], "-setup": ["setup", "apply"]}[
+            job["id"].removeprefix("cratedb-retention")
+        ]
     )
     assert check(read("job", path), f"cratedb-retention:{__version__}", tmp_path) == names
 
@@ -159,7 +161,7 @@ def test_pack(mode: str, read: Read, tmp_path: Path) -> None:
     """The pack makes two jobs that fit Nomad's API, have few rights, and commands and settings the program knows."""
     found = read("pack", PACK, f"mode={mode}")
     names = check(found["cratedb_retention.nomad.tpl"], f"cratedb-retention:{__version__}", tmp_path)
-    assert names == (["serve"] if mode == "service" else ["run"])
+    assert names == (["setup", "serve"] if mode == "service" else ["run"])
     names = check(found["setup.nomad.tpl"], f"cratedb-retention:{__version__}", tmp_path)
     assert names == ["setup", "apply"]
 
@@ -180,7 +182,7 @@ def test_variables_of_the_pack(mode: str, read: Read, tmp_path: Path) -> None:
         assert job["group"][0]["count"] == 3
         assert job["group"][0]["service"][0]["provider"] == "consul"
         assert job["group"][0]["service"][0]["tags"] == ["traefik.enable=true"]
-        assert job["group"][0]["task"][0]["kill_timeout"] == "60s"
+        assert job["group"][0]["task"][1]["kill_timeout"] == "60s"
     else:
         assert job["periodic"][0]["crons"] == ["0 * * * *"]
     (apply,) = (task for task in tasks(setup) if task["name"] == "apply")

@@ -8,5 +8,5 @@ Both wait for the address of the database:
 
 The pages and the HTTP API ask for an access token. Make the first:
 
-  nomad alloc exec -job [[ var "job_name" . ]] cratedb-retention create-token --name=operations --role=admin
+  nomad alloc exec -task service -job [[ var "job_name" . ]] cratedb-retention create-token --name=operations --role=admin
 [[- end ]]

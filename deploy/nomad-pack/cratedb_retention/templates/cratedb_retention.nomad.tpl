@@ -43,6 +43,60 @@ job [[ var "job_name" . | toJson ]] {
       }
     }
 
+    # The service does not start without its tables. Several at once do no harm.
+    task "setup" {
+      lifecycle {
+        hook    = "prestart"
+        sidecar = false
+      }
+[[ template "process" . ]]
+      kill_timeout = "30s"
+
+      config {
+        args = ["setup"]
+[[ template "container" . ]]
+      }
+
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/[[ var "job_name" . ]]\" }}{{ .uri }}{{ end }}"
+        destination = "secrets/uri"
+        perms       = "0400"
+        uid         = 10001
+        gid         = 10001
+      }
+      [[- if var "webhook" . ]]
+
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/[[ var "job_name" . ]]\" }}{{ .webhook }}{{ end }}"
+        destination = "secrets/webhook"
+        perms       = "0400"
+        uid         = 10001
+        gid         = 10001
+      }
+
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/[[ var "job_name" . ]]\" }}{{ .webhook_secret }}{{ end }}"
+        destination = "secrets/webhook-secret"
+        perms       = "0400"
+        uid         = 10001
+        gid         = 10001
+      }
+      [[- end ]]
+
+      env {
+        CRATEDB_URI_FILE = "${NOMAD_SECRETS_DIR}/uri"
+        [[- if var "webhook" . ]]
+        CRATEDB_RETENTION_NOTIFY_WEBHOOK_FILE        = "${NOMAD_SECRETS_DIR}/webhook"
+        CRATEDB_RETENTION_NOTIFY_WEBHOOK_SECRET_FILE = "${NOMAD_SECRETS_DIR}/webhook-secret"
+        [[- end ]]
+        [[- range $name, $value := var "settings" . ]]
+        [[ $name ]] = [[ $value | toJson ]]
+        [[- end ]]
+      }
+
+[[ template "resources" . ]]
+    }
+
     task "service" {
 [[ template "process" . ]]
       kill_timeout = "[[ add (var "patience" .) 10 ]]s"
