@@ -4,7 +4,7 @@ PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard src tests benchmarks docs examples)
+CODE := $(wildcard src tests benchmarks docs examples packaging)
 PYTEST ?=
 # Processes that test side by side; each starts a CrateDB of its own, unless CRATEDB_URI names one.
 WORKERS ?= 2
@@ -12,7 +12,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs man screenshots format bench lock clean
+.PHONY: help venv demo test check docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +42,11 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python docs/deployment.py --check
 
-docs: $(STAMP)  ## Write what follows from the program, and build the site into build/site
+docs: $(STAMP)  ## Write what follows from the program, in docs/ and deploy/, and build the site into build/site
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/deployment.py
 	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/site
 	@echo build/site/index.html
 
@@ -60,6 +62,10 @@ format: $(STAMP)  ## Bring the code into form
 
 bench: $(STAMP)  ## Measure how long things take
 	@$(BIN)/python -m benchmarks
+
+packages: $(STAMP)  ## Build deb, rpm, apk and Arch packages into dist/, see docs/how-to/linux-packages.md
+	@$(BIN)/python packaging/build_packages.py $(if $(PYTHON_PREFIX),--python-prefix='$(PYTHON_PREFIX)') \
+		$(if $(MUSL_PYTHON_PREFIX),--musl-python-prefix='$(MUSL_PYTHON_PREFIX)') $(PACKAGES)
 
 lock: $(STAMP)  ## Pin the newest versions that fit pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

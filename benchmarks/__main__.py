@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks import expiring, pages, planning, preparing, rollups, rows, server_rows, start
 from benchmarks.line import Line
 from benchmarks.surroundings import NoServer, Surroundings
+from cratedb_retention.cli.preparing import collect_seldom
 
 MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "start": start.measure,
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unknown: {', '.join(unknown)}" if unknown else "--repeat must be at least 1")
     console, lines = Console(width=None if sys.stdout.isatty() else WIDTH), list[Line]()
     started = time.monotonic()
+    collect_seldom()  # As the command does.
     with Surroundings(options.repeat) as surroundings:
         missing = [name for name in options.names or MEASUREMENTS if not _measure(name, surroundings, lines, console)]
     console.print(_table(lines))

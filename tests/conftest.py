@@ -19,11 +19,21 @@ from hypothesis import HealthCheck, settings
 from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
+from support.debian import NO_ROOT, NO_TOOLS
+from support.missing import (
+    BUILDAH_REMEDY,
+    COMPOSE_REMEDY,
+    NO_BUILDAH,
+    NO_COMPOSE,
+    NO_CRATEDB,
+    NO_PROMTOOL,
+    PROMTOOL_REMEDY,
+)
+from support.deploying import NO_TOOL, TOOL_REMEDY
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
 
-NO_CRATEDB = "no CrateDB to run this on"
 REMEDY = (
     "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
     " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME."
@@ -32,6 +42,8 @@ NO_RRDTOOL = "no RRDtool to compare with"
 RRDTOOL_REMEDY = "Install the command rrdtool, e.g. by apt-get install rrdtool."
 NO_CHROMIUM = "no Chromium to look at the pages with"
 CHROMIUM_REMEDY = "Install a Chromium, e.g. by apt-get install chromium."
+TOOLS_REMEDY = "Install nfpm or Go, patchelf, binutils and rpm, e.g. by apt-get install golang patchelf binutils rpm."
+ROOT_REMEDY = "Run as root, on Debian, with debootstrap: apt-get install debootstrap."
 NO_MANDOC = "no mandoc to read man pages with"
 MANDOC_REMEDY = "Install the command mandoc, e.g. by apt-get install mandoc."
 # What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
@@ -39,6 +51,12 @@ NOT_TESTED = (
     ("NOT TESTED ON CRATEDB", NO_CRATEDB, REMEDY),
     ("NOT COMPARED WITH RRDTOOL", NO_RRDTOOL, RRDTOOL_REMEDY),
     ("PAGES NOT TESTED IN A BROWSER", NO_CHROMIUM, CHROMIUM_REMEDY),
+    ("LINUX PACKAGES NOT BUILT OR NOT LOOKED AT", NO_TOOLS, TOOLS_REMEDY),
+    ("LINUX PACKAGE NOT INSTALLED", NO_ROOT, ROOT_REMEDY),
+    ("IMAGE NOT BUILT", NO_BUILDAH, BUILDAH_REMEDY),
+    ("COMPOSE FILES NOT CHECKED BY COMPOSE", NO_COMPOSE, COMPOSE_REMEDY),
+    ("PROMETHEUS NOT CHECKED BY PROMTOOL", NO_PROMTOOL, PROMTOOL_REMEDY),
+    ("DEPLOYMENTS NOT RENDERED OR CHECKED", NO_TOOL, TOOL_REMEDY),
     ("MAN PAGES NOT CHECKED", NO_MANDOC, MANDOC_REMEDY),
 )
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.

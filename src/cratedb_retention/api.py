@@ -536,12 +536,13 @@ class Retention:
         self.store.require()
         return find_restorable(self.store, request)
 
-    def restore(self, request: RestoreRequest) -> list[Restored]:
+    def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
         """
         Bring partitions back. Those that go into their own table are on hold until they are released.
 
+        :param told: Is told of each as soon as it is back, or is not.
         :return: One for each partition; where ``error`` is set, it did not come back, and says why.
         :raises NotFound: if no snapshot fits.
         """
         self.store.require()
-        return restore(self.engine, self.store, self.clock, self.actor, request)
+        return restore(self.engine, self.store, self.clock, self.actor, request, told)

@@ -26,6 +26,17 @@ print("loaded:", *(name for name in {slow!r} if name in sys.modules))
 """
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("creat", "create-policy\nplain,create-token"), ("run --strat", "--strategy")]
+)
+def test_the_shell_can_complete(typed: str, offered: str) -> None:
+    """Asked by a shell as completion scripts ask, the program offers commands, and options of a command."""
+    words = ["cratedb-retention", *typed.split()]
+    environment = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    outcome = NOWHERE.process(environment={**environment, "_CRATEDB_RETENTION_COMPLETE": "bash_complete"})
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"plain,{offered}\n", "")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help_with_an_example(name: str) -> None:
     """The help of a command names it in full and shows at least one example that calls it."""

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cratedb_retention.service.metrics import make_metrics
 from support.databases import Database
+from support.missing import NO_PROMTOOL
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 ALERTS, DASHBOARD = DEPLOY / "prometheus" / "alerts.yml", DEPLOY / "grafana" / "dashboard.json"
@@ -56,7 +57,7 @@ def test_prometheus_takes_the_alerts() -> None:
     """Prometheus's own tool says so, where it is installed."""
     tool = shutil.which("promtool")
     if tool is None:
-        pytest.skip("promtool is not installed")
+        pytest.skip(NO_PROMTOOL)
     done = subprocess.run([tool, "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -35,6 +35,12 @@ NEEDED = {
     ("POST", "/api/v1/holds"): Role.OPERATOR,
     ("DELETE", "/api/v1/holds/{hold_id}"): Role.OPERATOR,
     ("GET", "/api/v1/snapshots"): Role.VIEWER,
+    ("GET", "/api/v1/snapshots/restorable"): Role.VIEWER,
+    ("POST", "/api/v1/snapshots/restore"): Role.OPERATOR,
+    ("POST", "/api/v1/snapshots/verify"): Role.OPERATOR,
+    ("GET", "/api/v1/operations"): Role.VIEWER,
+    ("GET", "/api/v1/operations/{operation_id}"): Role.VIEWER,
+    ("POST", "/api/v1/operations/{operation_id}/cancel"): Role.OPERATOR,
     ("GET", "/api/v1/fetch"): Role.VIEWER,
     ("GET", "/api/v1/tokens"): Role.ADMIN,
     ("POST", "/api/v1/tokens"): Role.ADMIN,
@@ -48,6 +54,8 @@ BODIES = {
     "/api/v1/holds": {"table_name": "x"},
     "/api/v1/tokens": {"name": "x", "role": "viewer"},
     "/api/v1/runs": {"policy": "nothing"},
+    "/api/v1/snapshots/restore": {"table_name": "nothing"},
+    "/api/v1/snapshots/verify": {"table_name": "nothing"},
     "/api/v1/policies/{policy_id}": {"description": "x"},
 }
 

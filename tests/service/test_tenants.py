@@ -48,6 +48,8 @@ def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
     chosen = ({"tags": "globex"}, {"tags": "not:acme"}, {"policy": "globex-tables"}, {"policy": "shared"})
     selections: list[dict[str, Any]] = [{}, *chosen]
     snapshot = {**POLICY, "strategy": "snapshot", **data, "table_name": "acme_metrics", "tags": ["acme"]}
+    found = [record.archived for record in world.db.tool.snapshots() if "globex" in record.archived.name]
+    archived = [{"repository": each.repository, "name": each.name} for each in found]
     files = [
         [{**POLICY, **data, "table_name": "acme_x", "tags": ["globex"]}],
         [{**POLICY, **data, "table_name": "globex_metrics", "tags": ["acme"]}],
@@ -118,6 +120,24 @@ def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
             {"hold_id": ids["acme-hold"]},
         ],
         ("GET", "/snapshots"): [{}, {"params": {"table_name": "globex*"}}],
+        ("GET", "/snapshots/restorable"): [
+            {},
+            {"params": {"table_name": "globex*"}},
+            {"params": {"table_name": "acme*", "into_schema": world.db.schema, "into_name": "globex_metrics"}},
+        ],
+        ("POST", "/snapshots/restore"): [
+            {"json": {"table_name": "globex*"}},
+            {"json": {"tags": ["globex"]}},
+            {"json": {"chosen": archived}},
+            {"json": {"table_name": "acme*", "into_schema": world.db.schema, "into_name": "globex_metrics"}},
+        ],
+        ("POST", "/snapshots/verify"): [
+            {"json": {"table_name": "globex*"}},
+            {"json": {"chosen": archived}},
+        ],
+        ("GET", "/operations"): [{}],
+        ("GET", "/operations/{operation_id}"): [{"operation_id": ids["globex-operation"]}],
+        ("POST", "/operations/{operation_id}/cancel"): [{"operation_id": ids["globex-operation"]}],
         ("GET", "/fetch"): [
             *({"params": {**period, **area, "where": "tenant=globex"}} for area in theirs),
             {"params": {**period, **data, "table_name": "events", "by": "tenant"}},
@@ -162,7 +182,11 @@ def of_globex(world: World) -> dict[str, list[str]]:
 def leaks(world: World, said: str, text: str) -> bool:
     """Whether an answer tells of globex: what the request said itself does not count, nor acme's own choice of tags."""
     text = text.replace("acme+globex", "")
-    names = [name for name in ("globex-hold", "globex-events-hold", "globex-run") if world.ids[name] not in said]
+    names = [
+        name
+        for name in ("globex-hold", "globex-events-hold", "globex-run", "globex-operation")
+        if world.ids[name] not in said
+    ]
     secrets = [world.ids[name][:length] for name in names for length in (36, 8)]
     words = re.findall(r"[\w/*-]*globex[\w*-]*", text)
     return any(word not in said for word in words) or any(secret in text for secret in secrets)
@@ -182,6 +206,9 @@ def check(world: World, most: int = 100) -> int:
 
     :param most: At most so many for each route, the last ones.
     """
+    verified = world.ask("globex-operator", "POST", f"{API}/snapshots/verify", json={"table_name": "*"})
+    world.ids["globex-operation"] = verified.json()["operation_id"]
+    world.wait()
     wanted = probes(world)
     assert sorted(routes(world)) == sorted(wanted), "a route without a rule"
     before, count = of_globex(world), 0

@@ -64,10 +64,11 @@ class World:
         return self.get(token, started.headers["Location"])
 
     def wait(self) -> None:
-        """Until no run is going on."""
+        """Until no run and no operation is going on."""
         runs = self.context.runs
         assert isinstance(runs, StoredRuns)
         runs.wait()
+        self.context.operations.wait()
 
     def rows(self, table: str) -> list[Any]:
         """All rows of one of the toolkit's tables."""
@@ -91,6 +92,7 @@ def make_world(db: Database, **more: Any) -> Iterator[World]:
         add_tenants(world)
         yield world
     runs.close()
+    context.operations.close()
 
 
 def fill(db: Database) -> None:

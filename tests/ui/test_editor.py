@@ -61,6 +61,12 @@ def test_create(each_stage: Stage) -> None:
     page = stage.log_in("admin", NEW)
     expect(effect(page)).to_contain_text("This is no policy yet. Look at: Table, Retention period.")
     write(page, Schema=db.schema, Table="fresh", Retention_period="60d", Tags="acme, lab", Description="Fresh")
+    columns = page.get_by_role("group", name="Columns for Only rows with")
+    columns.get_by_role("button", name="n=").click()
+    expect(field(page, "Only rows with")).to_have_value("n=")
+    expect(field(page, "Only rows with")).to_be_focused()
+    expect(columns.get_by_role("button", name="n=")).to_have_count(0)
+    field(page, "Only rows with").fill("")
     said = f"At the next run 4 partitions with 8 rows of {db.schema}.fresh, 2024-01-01 to 2024-04-30, are deleted"
     expect(effect(page)).to_contain_text(said)
     assert len(db.tool.policies()) == before

@@ -59,6 +59,15 @@ def test_offered() -> None:
     assert offered("table_schema", values, found) == ["doc", "lab"]
     assert offered("tags", values, found) == ["web, acme", "web, archive"]
     assert offered("time_column", values, found) == ["ts"]
+    for typed, expected in (
+        ("", ["ts=", "place=", "warmth="]),
+        ("p", ["place="]),
+        ("place=oslo", ["place=oslo\nts=", "place=oslo\nwarmth="]),
+        ("place=oslo\nW", ["place=oslo\nwarmth="]),
+        ("nothing", []),
+    ):
+        assert offered("where", {**values, "where": typed}, found) == expected
+    assert offered("aggregates", values, found) == ["warmth="]
     assert offered("metrics", values, found) == ["warmth"]
     assert offered("reallocation_attribute_value", values, found) == ["cold", "hot"]
     assert offered("target_repository_name", values, found) == ["r1"]

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.ui.jobs import read_query
+from cratedb_retention.ui.links import Query
 from support.cockpit import HOSTILE, HOSTILE_TABLE
 from support.databases import FixedClock
 from support.stage import Stage
@@ -77,4 +78,4 @@ def test_names_stay_text(stage: Stage) -> None:
 def test_what_can_not_be_read(query: dict[str, str]) -> None:
     """A filter that means nothing is refused, rather than left out."""
     with pytest.raises(InvalidInput):
-        read_query(query, FixedClock().moment)
+        read_query(Query(query), FixedClock().moment)

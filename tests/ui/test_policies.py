@@ -54,8 +54,12 @@ def test_the_list_and_what_can_be_done(each_stage: Stage, tmp_path: Path) -> Non
     expect(page.get_by_role("cell", name="disabled")).to_be_visible()
     assert not db.tool.store.policies.get("visits").policy.enabled
     page.get_by_role("button", name="Enable").click()
-    expect(page.get_by_text("from before 2024-04-03")).to_be_visible()
-    page.get_by_role("dialog").get_by_role("button", name="Enable").click()
+    asked = page.get_by_role("dialog")
+    gone = f"1 partition with 1 row of {db.schema}.visits, 2024-03-01 to 2024-03-31, is deleted for good"
+    expect(asked.get_by_text(gone)).to_be_visible()
+    expect(asked.get_by_role("button", name="Enable")).to_be_disabled()
+    asked.get_by_label("Write visits to go on").fill("visits")
+    asked.get_by_role("button", name="Enable").click()
     expect(page.get_by_role("cell", name="enabled")).to_be_visible()
 
     page.get_by_label("Search", exact=True).fill("")
@@ -100,6 +104,7 @@ def test_filters_in_the_address(stage: Stage) -> None:
     for query, expected in (
         ("tags=acme,web", "1 policy"),
         ("tags=acme,not:web", "3 policies"),
+        ("tags=acme,web&tags=globex", "2 policies"),
         ("strategy=snapshot", "1 policy"),
         ("q=weather+hour", "1 policy"),
         ("tags=acme&strategy=delete&q=letters", "1 policy"),
@@ -110,8 +115,11 @@ def test_filters_in_the_address(stage: Stage) -> None:
     expect(page.get_by_text("No policy fits this filter.")).to_be_visible()
     page.get_by_label("Tags", exact=True).fill("a,,b")
     expect(page.get_by_role("alert")).to_contain_text("an empty tag")
-    page.get_by_label("Tags", exact=True).fill("globex")
+    page.get_by_label("Tags", exact=True).fill("acme,web or globex")
     _count(page, "1 policy")
+    page.get_by_label("Search", exact=True).fill("")
+    _count(page, "2 policies")
+    assert page.url.endswith("?tags=acme%2Cweb&tags=globex")
     stage.go(page, f"{PATH}?strategy=shred")
     expect(page.get_by_role("alert").or_(_rows(page).filter(has_text="shred"))).to_be_visible()
     stage.go(page, f"{PATH}?q=old")

@@ -22,7 +22,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.preparing import prepare
+from cratedb_retention.cli.preparing import collect_seldom, prepare
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
 from cratedb_retention.model.redact import redact
 
@@ -118,7 +118,7 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
-        if not args and not ctx.resilient_parsing:
+        if not args and not ctx.resilient_parsing:  # With it, click only looks what could come next, to complete it.
             click.echo(ctx.get_help(), err=True)
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)
@@ -166,6 +166,7 @@ def cli(
 def main() -> None:
     """Run the command; every error ends in one line and an exit code."""
     _write_whatever_comes()
+    collect_seldom()
     try:
         code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
     except RetentionError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived
@@ -49,6 +49,10 @@ class RestoreRequest:
     repository: str | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     chosen: frozenset[tuple[str, str]] | None = None
+
+    def going(self, into: TableName | None) -> RestoreRequest:
+        """The same, into a table."""
+        return replace(self, into=into)
 
     def fits(self, record: SnapshotRecord) -> bool:
         """Tell whether a snapshot is wanted. One of unknown time fits any time."""
@@ -122,15 +126,26 @@ def snapshot_words(record: SnapshotRecord) -> str:
     return f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}"
 
 
-def restore(engine: Engine, store: Store, clock: Clock, actor: Actor, request: RestoreRequest) -> list[Restored]:
+def restore(
+    engine: Engine,
+    store: Store,
+    clock: Clock,
+    actor: Actor,
+    request: RestoreRequest,
+    told: Callable[[Restored], None] | None = None,
+) -> list[Restored]:
     """
     Bring back each partition that fits.
 
+    :param told: Is told of each as soon as it is back, or is not.
     :raises NotFound: if none fits.
     """
-    return [
-        _restore_one(engine, store, clock, actor, record, request.into) for record in find_restorable(store, request)
-    ]
+    found = []
+    for record in find_restorable(store, request):
+        found.append(_restore_one(engine, store, clock, actor, record, request.into))
+        if told is not None:
+            told(found[-1])
+    return found
 
 
 def find_restorable(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:

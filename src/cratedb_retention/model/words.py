@@ -48,7 +48,7 @@ def show_value(column: Column, value: Value) -> str:
 
 def show_partition(columns: Sequence[Column], values: Sequence[Value]) -> str:
     """A partition for people: ``tenant=acme, month=2024-01-01``."""
-    return ", ".join(f"{c.name}={show_value(c, v)}" for c, v in zip(columns, values, strict=True))
+    return ", ".join([f"{c.name}={show_value(c, v)}" for c, v in zip(columns, values, strict=True)])
 
 
 def show_where(where: Sequence[tuple[Column, Value]]) -> str:

@@ -6,7 +6,7 @@ bisection. A table's pieces are worked out once, however many policies look at t
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -96,7 +96,9 @@ def _from_bounds(partition: Partition, bounds: Bounds) -> tuple[int | None, int 
     return (None, None) if oldest is None or newest is None else (oldest, newest + 1)
 
 
-def _group(pieces: Iterable[Piece], positions: tuple[int, ...]) -> dict[tuple[Value, ...], Pieces]:
+def _group(pieces: Sequence[Piece], positions: tuple[int, ...]) -> dict[tuple[Value, ...], Pieces]:
+    if not positions:
+        return {(): _sort(pieces)}
     by_values: dict[tuple[Value, ...], list[Piece]] = {}
     for piece in pieces:
         values = piece.partition.values
@@ -104,17 +106,14 @@ def _group(pieces: Iterable[Piece], positions: tuple[int, ...]) -> dict[tuple[Va
     return {values: _sort(group) for values, group in by_values.items()}
 
 
-def _sort(pieces: Iterable[Piece]) -> Pieces:
+def _sort(pieces: Sequence[Piece]) -> Pieces:
     """By end, then by values, so that the order in which a database lists partitions makes no difference."""
-    known: list[tuple[int, Piece]] = []
-    unknown = []
-    for piece in sorted(pieces, key=_by_values):
-        if piece.end is None:
-            unknown.append(piece)
-        else:
-            known.append((piece.end, piece))
+    known = [(piece.end, piece) for piece in pieces if piece.end is not None]
+    unknown = sorted((piece for piece in pieces if piece.end is None), key=_by_values)
+    if len({end for end, _ in known}) < len(known):  # Looking at values takes far longer than at ends.
+        known.sort(key=lambda pair: _by_values(pair[1]))
     known.sort(key=itemgetter(0))
-    return Pieces(tuple(k[1] for k in known), tuple(k[0] for k in known), tuple(unknown))
+    return Pieces(tuple([piece for _, piece in known]), tuple([end for end, _ in known]), tuple(unknown))
 
 
 def _by_values(piece: Piece) -> list[tuple[bool, float, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cratedb_retention.errors import Forbidden, NotFound
+from cratedb_retention.errors import Conflict, Forbidden, NotFound
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
@@ -19,6 +19,7 @@ from cratedb_retention.model.areas import make_area
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import find_tables
+from cratedb_retention.service.operations import Operations, OperationState
 from cratedb_retention.store.journal import Event, JournalFilter
 from cratedb_retention.store.snapshots import SnapshotRecord
 
@@ -70,7 +71,7 @@ def preview(scoped: Scoped, request: RestoreRequest) -> list[Restorable]:
     return found
 
 
-def restore(scoped: Scoped, request: RestoreRequest) -> list[Restored]:
+def restore(scoped: Scoped, request: RestoreRequest, told: Callable[[Restored], None] | None) -> list[Restored]:
     """
     Bring snapshots of theirs back, into tables of theirs.
 
@@ -80,7 +81,40 @@ def restore(scoped: Scoped, request: RestoreRequest) -> list[Restored]:
     scoped.access.require(Role.OPERATOR)
     request = _narrow(scoped, request)
     _require(scoped, scoped.retention.restorable(request), request.into)
-    return scoped.retention.restore(request)
+    return scoped.retention.restore(request, told)
+
+
+def start_restore(scoped: Scoped, operations: Operations, request: RestoreRequest) -> OperationState:
+    """
+    Bring back, in the background, exactly what a preview says at this moment (law 10).
+
+    :raises NotFound: if no snapshot of theirs fits.
+    :raises Forbidden: if their role is not enough, or it would go where nothing of theirs is.
+    :raises Conflict: if nothing would come back, or too many operations go on.
+    """
+    scoped.access.require(Role.OPERATOR)
+    found = preview(scoped, request)
+    coming = [item.record.archived for item in found if item.refusal is None]
+    if not coming:
+        raise Conflict("restore", f"nothing would come back: {found[0].refusal}", "look at the preview")
+    exactly = replace(request, chosen=frozenset((each.repository, each.name) for each in coming))
+    return operations.start(scoped.retention, "restore", len(coming), lambda told: restore(scoped, exactly, told))
+
+
+def start_verify(scoped: Scoped, operations: Operations, request: RestoreRequest) -> OperationState:
+    """
+    Read snapshots of theirs back, in the background: those that there are at this moment.
+
+    :raises NotFound: if none fits.
+    :raises Forbidden: if their role is not enough.
+    :raises Conflict: if too many operations go on.
+    """
+    scoped.access.require(Role.OPERATOR)
+    found = [record.archived for record in scoped.retention.snapshots(_narrow(scoped, request))]
+    if not found:
+        raise NotFound("snapshots", "none fits", "GET /api/v1/snapshots lists them")
+    exactly = replace(request, chosen=frozenset((each.repository, each.name) for each in found))
+    return operations.start(scoped.retention, "verify", len(found), lambda told: verify(scoped, exactly, told))
 
 
 def _narrow(scoped: Scoped, request: RestoreRequest) -> RestoreRequest:

@@ -82,4 +82,4 @@ def _http(retention: Retention, settings: HttpSettings, where: Listening, mount:
     app = make_app(context)
     if mount is not None:
         mount(app, context)
-    return HttpServer(app, where.host, where.port, runs)
+    return HttpServer(app, where.host, where.port, runs, context.operations)

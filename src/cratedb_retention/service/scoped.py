@@ -8,14 +8,17 @@ theirs to see does not exist: the answer is the same as for a name that was neve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from cratedb_retention.engine.archive import SnapshotState
+from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.service import archiving
+from cratedb_retention.service.operations import UNKNOWN_OPERATION, Operations, OperationState
 from cratedb_retention.service.scope.cascades import Cascades
 from cratedb_retention.service.scope.tables import Tables
 from cratedb_retention.store.snapshots import SnapshotRecord
@@ -68,14 +71,56 @@ class Scoped(Tables, Cascades):
         """
         return archiving.preview(self, request)
 
-    def restore(self, request: RestoreRequest) -> list[Restored]:
+    def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
         """
         Bring partitions of theirs back, into tables of theirs.
 
+        :param told: Is told of each as soon as it is back, or is not.
         :raises NotFound: if no snapshot of theirs fits.
         :raises Forbidden: if their role is not enough, or it would go where nothing of theirs is.
         """
-        return archiving.restore(self, request)
+        return archiving.restore(self, request, told)
+
+    def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """The same in the background: exactly what :meth:`restorable` says at this moment would come back."""
+        return archiving.start_restore(self, operations, request)
+
+    def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """Like :meth:`verify_snapshots`, in the background."""
+        return archiving.start_verify(self, operations, request)
+
+    def operations(self, operations: Operations) -> list[OperationState]:
+        """The operations of late that are theirs to see, newest first."""
+        return [self._told(state) for state in operations.all() if self._sees_actor(state.actor)]
+
+    def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
+        """
+        One of them.
+
+        :raises NotFound: if they see none.
+        """
+        found = operations.find(operation_id)
+        if not self._sees_actor(found.actor):
+            raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
+        return self._told(found)
+
+    def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
+        """
+        Let an operation end before its next snapshot.
+
+        :raises NotFound: if they see none.
+        :raises Conflict: if it is over.
+        """
+        self.access.require(Role.OPERATOR)
+        self.find_operation(operations, operation_id)
+        return self._told(operations.cancel(operation_id))
+
+    def _told(self, state: OperationState) -> OperationState:
+        if not self.access.limited:
+            return state
+        holds = self._words_of_holds()
+        results = tuple(replace(each, error=self.realm.said(each.error, holds)) for each in state.results)
+        return replace(state, results=results, error=self.realm.said(state.error, holds))
 
     def tokens(self) -> Iterable[AccessToken]:
         """All tokens."""

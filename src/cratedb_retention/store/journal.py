@@ -171,6 +171,12 @@ class Journal:
             row["tags"] = list(row["tags"])
         return {**row, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
 
+    def mark(self) -> str:
+        """What changes whenever rows are added."""
+        self._database.refresh(self._table)
+        count, last = self._database.rows(sa.select(sa.func.count(), sa.func.max(self._table.c.time)))[0]
+        return f"{count} {last}"
+
     def read(self, wanted: JournalFilter) -> list[Mapping[str, Any]]:
         """The newest rows that fit, newest first."""
         self._database.refresh(self._table)

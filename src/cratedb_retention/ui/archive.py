@@ -13,15 +13,25 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.previewing import ArchiveLine
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.words import plural, show_partition, show_size
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
-from cratedb_retention.ui import archive_filter, words
+from cratedb_retention.ui import links, words
 from cratedb_retention.ui.choosing import choosable, chosen
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import Bit, Cell, Column, note, show_error, state, table
+from cratedb_retention.ui.querying import TAGS, Field, filter_form, read_tags
 from cratedb_retention.ui.restoring import Tools
 
+PATH = "/archive"
+_FIELDS = (
+    Field("table", "Table", hint="name or pattern, like doc.metrics_*"),
+    Field("repository", "Repository"),
+    Field("from", "From", hint="like 2024-01-01"),
+    Field("to", "To", hint="like 2024-07-01"),
+    TAGS,
+)
 # More rows than this are too many for a browser, and for people.
 MOST = 2_000
 COLUMNS = (
@@ -45,14 +55,33 @@ _STAGES = {
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
-    archive_filter.form(query)
+    filter_form(PATH, _FIELDS, query, "Filter")
     try:
-        request = archive_filter.read_request(query)
+        request = read_request(query)
     except RetentionError as error:
         show_error(error)
         return
     access = await guest.ask(lambda scoped: scoped.access)
     await Archive(guest, request, access.role.includes(Role.OPERATOR)).build()
+
+
+def read_request(query: Query) -> RestoreRequest:
+    """
+    Which snapshots the page is about.
+
+    :raises InvalidInput: if an instant or the tags can't be read.
+    """
+    given = {name: query.get(name, "").strip() for name in ("table", "repository", "from", "to")}
+    schema, _, table = given["table"].rpartition(".")
+    first, last = (parse_instant(given[name]) if given[name] else None for name in ("from", "to"))
+    return RestoreRequest(
+        table_schema=schema or None,
+        table_name=table or None,
+        start=first,
+        end=last,
+        repository=given["repository"] or None,
+        tags=read_tags(query),
+    )
 
 
 @dataclass
@@ -131,7 +160,7 @@ def cells(line: ArchiveLine) -> dict[str, Cell]:
     stage, hint = _STAGES[record.stage]
     return {
         "condition": _condition(line),
-        "table": Bit(str(archived.table), href=archive_filter.address(table=str(archived.table))),
+        "table": Bit(str(archived.table), href=links.archived(str(archived.table))),
         "partition": show_partition(archived.columns, archived.values),
         "rows": words.count(archived.rows),
         "size": show_size(record.size),

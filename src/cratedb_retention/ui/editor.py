@@ -16,10 +16,11 @@ from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
+from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.effect import sentences, show_effect
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import Column, button, confirmed, go, heading, link, note, show_error, table
+from cratedb_retention.ui.links import Query
+from cratedb_retention.ui.parts import Column, button, go, heading, link, note, show_error, table
 from cratedb_retention.ui.policy_fields import label_of
 from cratedb_retention.ui.policy_form import PolicyForm, differences
 

@@ -36,7 +36,7 @@ class Entrance:
 
     def __init__(self, app: ASGIApp, context: Context, sessions: Sessions) -> None:
         self._app, self._context, self._sessions = app, context, sessions
-        self._glances = Glances()
+        self._glances = Glances(context.retention.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""

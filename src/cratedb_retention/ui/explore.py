@@ -33,9 +33,8 @@ from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui.explore_chart import MOST_LINES, lines_of, options
 from cratedb_retention.ui.explore_form import Form, choose_table
 from cratedb_retention.ui.explore_table import Numbers
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.links import PREFIX, Query
 from cratedb_retention.ui.parts import button, note, show_error, telling
 
 PATH = f"{PREFIX}/explore"

@@ -4,7 +4,7 @@ What all pages have in common: the head with the way around, who is logged in, l
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -16,10 +16,9 @@ from cratedb_retention.model.access import Access
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui.entrance import LOGIN, LOGOUT
 from cratedb_retention.ui.guest import Guest, guest_of
-from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.links import PREFIX, Query
 from cratedb_retention.ui.parts import go, link, show_error
 
-Query = Mapping[str, str]
 Body = Callable[[Guest, Query], Awaitable[None]]
 # How long a page may take until it is sent: what the database says comes after that.
 _BUILDING = 10.0
@@ -71,7 +70,7 @@ class Page:
                 ui.label(self.title)
             waiting = ui.linear_progress(show_value=False).props('indeterminate aria-label="Loading"')
             content = ui.element("div").classes("content")
-        given = {**request.query_params, **request.path_params}
+        given = Query([*request.query_params.multi_items(), *request.path_params.items()])
 
         async def load() -> None:
             try:
@@ -89,7 +88,12 @@ class Page:
                 if not waiting.is_deleted:  # They may have left.
                     waiting.delete()
 
-        background_tasks.create(load(), name=f"page {self.path}", context=content)
+        loading = background_tasks.create(load(), name=f"page {self.path}", context=content)
+
+        def leave() -> None:
+            loading.cancel()
+
+        ui.context.client.on_delete(leave)
 
 
 def _over(error: Failed, content: ui.element) -> None:

@@ -28,7 +28,7 @@ class Guest:
     :param session: What their cookie says; empty where no tokens are asked for.
     :param token: The text of their access token, likewise.
     :param host: The address that they come from.
-    :param glances: What overviews showed last.
+    :param glances: Looks that overviews share.
     """
 
     context: Context

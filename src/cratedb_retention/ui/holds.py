@@ -16,10 +16,11 @@ from cratedb_retention.model.words import plural
 from cratedb_retention.service.archiving import Release
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.ui import words
-from cratedb_retention.ui.frame import Query
+from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.holding import Placing
-from cratedb_retention.ui.parts import Bit, button, confirmed, note
+from cratedb_retention.ui.links import Query
+from cratedb_retention.ui.parts import Bit, button, note
 
 _KINDS = {HoldKind.LEGAL: "Legal hold", HoldKind.RESTORED: "Restored data"}
 # How many tables of a pattern are named.

@@ -6,30 +6,27 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.moment import read_moment
 from cratedb_retention.model.story import Story, tell_run
-from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.journal import Event, JournalFilter, Outcome
 from cratedb_retention.ui import words
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.job_view import event_words, show_rows
-from cratedb_retention.ui.links import address
+from cratedb_retention.ui.links import Query, address
 from cratedb_retention.ui.parts import heading, link, note
-from cratedb_retention.ui.querying import Field, filter_form
+from cratedb_retention.ui.querying import TAGS, Field, filter_form, read_tags
 
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
 _FIELDS = (
     Field("table", "Table", hint="orders or doc.orders"),
     Field("policy", "Policy", hint="its beginning"),
-    Field("tags", "Tags", hint="acme,web"),
+    TAGS,
     Field("event", "Event", {str(event): event_words(event) for event in Event}),
     Field("outcome", "Outcome", {str(outcome): str(outcome) for outcome in Outcome}),
     Field("actor", "Who", hint="name, in full"),
@@ -70,7 +67,7 @@ def read_query(query: Query, now: dt.datetime) -> JournalFilter:
     def text(name: str) -> str | None:
         return query.get(name) or None
 
-    since, until, tags = text("since"), text("until"), text("tags")
+    since, until = text("since"), text("until")
     return JournalFilter(
         policy_id=text("policy"),
         run_id=text("run_id"),
@@ -78,7 +75,7 @@ def read_query(query: Query, now: dt.datetime) -> JournalFilter:
         event=_one_of(Event, text("event"), "event"),
         since=read_moment(since, now) if since else None,
         until=read_moment(until, now) if until else None,
-        tags=parse_tag_filter([tags] if tags else ()),
+        tags=read_tags(query),
         limit=_number(query, "limit", MOST if text("run_id") else LIMIT, 1, MOST),
         offset=_number(query, "offset", 0, 0, FARTHEST),
         table=text("table"),
@@ -138,7 +135,7 @@ def _totals(story: Story) -> str:
 
 
 def _pages(query: Query, wanted: JournalFilter, older: bool) -> None:
-    kept = {key: value for key, value in query.items() if key != "offset"}
+    kept = [(name, value) for name, value in query.multi_items() if name != "offset"]
     steps: Sequence[tuple[str, int, bool]] = (
         ("Newer", max(0, wanted.offset - wanted.limit), wanted.offset > 0),
         ("Older", wanted.offset + wanted.limit, older and wanted.offset + wanted.limit <= FARTHEST),
@@ -146,5 +143,4 @@ def _pages(query: Query, wanted: JournalFilter, older: bool) -> None:
     with ui.element("nav").classes("bar").props('aria-label="Older and newer rows"'):
         for word, offset, there in steps:
             if there:
-                values: dict[str, Any] = {**kept, "offset": str(offset) if offset else ""}
-                link(word, address(PATH, values))
+                link(word, address(PATH, Query([*kept, ("offset", str(offset or ""))])))

@@ -7,12 +7,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
+from starlette.datastructures import QueryParams
+
 PREFIX = "/ui"
+# What stands behind the question mark; a name may be there several times.
+Query = QueryParams
 
 
-def address(path: str, values: Mapping[str, str]) -> str:
+def address(path: str, values: Query | Mapping[str, str]) -> str:
     """The address of a page of ours with filters; empty ones are left out."""
-    query = urlencode({name: value for name, value in values.items() if value})
+    pairs = values.multi_items() if isinstance(values, Query) else values.items()
+    query = urlencode([(name, value) for name, value in pairs if value])
     return f"{PREFIX}{path}" + (f"?{query}" if query else "")
 
 
@@ -24,6 +29,16 @@ def policy(identifier: str) -> str:
 def new_policy(copied: str = "") -> str:
     """The editor of a policy that is not there yet, perhaps like another one."""
     return address("/policies/new", {"copy": copied})
+
+
+def tagged(tag: str) -> str:
+    """The list of policies with a tag."""
+    return address("/policies", {"tags": tag})
+
+
+def archived(table: str) -> str:
+    """The archive of a table."""
+    return address("/archive", {"table": table})
 
 
 def timeline(schema: str, name: str) -> str:

@@ -4,7 +4,6 @@ The overview: what is kept where and for how long, and what happens next; what i
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +18,8 @@ from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui import words
-from cratedb_retention.ui.frame import Query
-from cratedb_retention.ui.glances import Glance
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import new_policy, policy, timeline
+from cratedb_retention.ui.links import Query, new_policy, policy, timeline
 from cratedb_retention.ui.parts import Bit, Cell, Column, link, note, state, table
 
 COLUMNS = (
@@ -49,26 +46,26 @@ MEANINGS = {
 
 # So many are shown before it is known how they are.
 _AT_FIRST = 50
-# What is older says too little, and is perhaps not theirs to see any more.
-_RECENT = dt.timedelta(hours=1)
 
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page: at once with what was known last, or with the policies alone, and then with what is."""
-    access = await guest.ask(lambda scoped: scoped.access)
+    access, mark = await guest.ask(lambda scoped: (scoped.access, scoped.mark()))
     area = ui.element("div").classes("content")
+    limit = str(access.limit)
+    glance = guest.glances.fresh(limit, mark)
+    if glance is None:
+        with area:
+            await _meanwhile(guest, access)
+        glance = await guest.glances.look(limit, mark, lambda: guest.ask(lambda s: s.tables(Selection())))
+        area.clear()
     with area:
-        await _meanwhile(guest, access)
-    lines = await guest.ask(lambda scoped: scoped.tables(Selection()))
-    guest.glances.keep(str(access.limit), Glance(lines, guest.context.retention.clock.now()))
-    area.clear()
-    with area:
-        _show(guest, access, lines)
+        _show(guest, access, glance.lines)
 
 
 async def _meanwhile(guest: Guest, access: Access) -> None:
     known = guest.glances.find(str(access.limit))
-    if known is not None and guest.context.retention.clock.now() - known.taken < _RECENT:
+    if known is not None:
         note(f"As of {words.exact(known.taken)} (UTC); a new look is being taken.")
         _show(guest, access, known.lines)
         return

@@ -239,25 +239,3 @@ def telling() -> Iterator[None]:
 
 def _tell(error: RetentionError) -> None:
     ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
-
-
-async def confirmed(question: str, effect: str, word: str, action: str) -> bool:
-    """
-    Ask before something that can't be undone, in a way that nobody clicks through: a word has to be written.
-
-    :param question: As a heading.
-    :param effect: What will happen, in sentences.
-    :param word: What has to be written, such as a table's name.
-    :param action: What the button says.
-    """
-    with ui.dialog() as dialog, ui.card().classes("question").props("role=document"):
-        heading(question)
-        ui.label(effect).classes("many")
-        written = ui.input(f"Write {word} to go on").props("autocomplete=off spellcheck=false")
-        with ui.row().classes("buttons"):
-            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
-            go = ui.button(action, color="negative", on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
-            go.bind_enabled_from(written, "value", backward=lambda value: (value or "").strip() == word)
-    answer = await dialog
-    dialog.delete()
-    return bool(answer)

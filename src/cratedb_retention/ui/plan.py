@@ -14,22 +14,20 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.effect import Kind, names, removing, summary
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import Strategy, parse_strategy
-from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.ui.frame import Query
+from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import address
-from cratedb_retention.ui.parts import button, confirmed, link, note
+from cratedb_retention.ui.links import Query, address
+from cratedb_retention.ui.parts import button, link, note
 from cratedb_retention.ui.plan_view import show_plan
 from cratedb_retention.ui.progress import Progress
-from cratedb_retention.ui.querying import Field, filter_form
+from cratedb_retention.ui.querying import STRATEGY, TAGS, Field, filter_form, read_selection
 
 PATH = "/plan"
 # So many statements are shown of a plan.
 _STATEMENTS = 500
 _FIELDS = (
-    Field("tags", "Tags", hint="acme,web"),
-    Field("strategy", "Strategy", {str(strategy): str(strategy) for strategy in Strategy}),
+    TAGS,
+    STRATEGY,
     Field("policy", "Policy", hint="its identifier"),
     Field("cutoff", "Cutoff (UTC)", hint="now"),
 )
@@ -59,17 +57,11 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     :param now: The present (aware).
     :raises InvalidInput: if one of them can't be read, or the cutoff lies in the future.
     """
-    strategy, tags = query.get("strategy"), query.get("tags")
     cutoff = parse_instant(query["cutoff"]) if query.get("cutoff") else None
     if cutoff is not None and cutoff > now:
         reason = "lies in the future, so data would expire before its time"
         raise InvalidInput(f"cutoff {query['cutoff']}", reason, "choose an earlier one")
-    selection = Selection(
-        parse_strategy(strategy) if strategy else None,
-        parse_tag_filter([tags] if tags else ()),
-        query.get("policy") or None,
-    )
-    return selection, cutoff
+    return read_selection(query), cutoff
 
 
 def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:

@@ -4,35 +4,31 @@ All stored policies, with filters that stand in the address, what can be done ab
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.listing import Listing
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.policyfile import dump_policies
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.policies import Damaged, StoredPolicy
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import new_policy
-from cratedb_retention.ui.parts import Choice, button, go, heading, note, show_error, table, telling
+from cratedb_retention.ui.links import Query, new_policy
+from cratedb_retention.ui.parts import Choice, button, go, heading, note, show_error, table
 from cratedb_retention.ui.policy_actions import Actions
-from cratedb_retention.ui.policy_filter import Wanted
 from cratedb_retention.ui.policy_import import Import
 from cratedb_retention.ui.policy_rows import COLUMNS, damaged_order, damaged_row, order_of, row_of
+from cratedb_retention.ui.querying import STRATEGY, TAGS, Field, live_filter_form, read_selection
 
-_TAGS_HINT = "a,b: with both · not:c: without c"
+PATH = "/policies"
+_FIELDS = (Field("q", "Search", hint="Table, description, …"), TAGS, STRATEGY)
 
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
     access = await guest.ask(lambda scoped: scoped.access)
-    await PolicyList(guest, Wanted.read(query), access.role.includes(Role.EDITOR)).build()
+    await PolicyList(guest, query, access.role.includes(Role.EDITOR)).build()
 
 
 class PolicyList:
@@ -42,7 +38,7 @@ class PolicyList:
     :param editor: Whether who looks may change policies.
     """
 
-    def __init__(self, guest: Guest, wanted: Wanted, editor: bool) -> None:
+    def __init__(self, guest: Guest, wanted: Query, editor: bool) -> None:
         self._guest, self._wanted, self._editor = guest, wanted, editor
         self._asked = 0
         self._shown: list[Damaged | StoredPolicy] = []
@@ -50,7 +46,7 @@ class PolicyList:
 
     async def build(self) -> None:
         """Make the page."""
-        self._filters()
+        live_filter_form(PATH, _FIELDS, self._wanted, self._filter)
         with ui.element("div").classes("bar"):
             if self._editor:
                 button("New policy", lambda: go(new_policy()))
@@ -64,29 +60,9 @@ class PolicyList:
             heading("Policies as a file")
             Import(self._guest, self.load).build()
 
-    def _filters(self) -> None:
-        wanted = self._wanted
-        strategies = {"": "Any strategy", **{str(each): str(each) for each in Strategy}}
-        chosen = wanted.strategy if wanted.strategy in strategies else ""
-        with ui.element("form").classes("bar filters").props("role=search").on("submit.prevent", lambda: None):
-            self._input("Search", "q", wanted.q, "Table, description, …")
-            self._input("Tags", "tags", wanted.tags, _TAGS_HINT)
-            ui.select(strategies, value=chosen, label="Strategy", on_change=self._changed("strategy")).props(
-                "outlined dense"
-            )
-
-    def _input(self, label: str, name: str, value: str, hint: str) -> None:
-        made = ui.input(label, value=value, placeholder=hint, on_change=self._changed(name))
-        made.props("outlined dense clearable stack-label debounce=300 autocomplete=off spellcheck=false")
-
-    def _changed(self, name: str) -> Any:
-        async def work(event: Any) -> None:
-            self._wanted = replace(self._wanted, **{name: event.value or ""})
-            ui.navigate.history.replace(self._wanted.address)
-            with telling():
-                await self.load()
-
-        return work
+    async def _filter(self, wanted: Query) -> None:
+        self._wanted = wanted
+        await self.load()
 
     async def load(self, keep: str | None = None) -> None:
         """
@@ -97,11 +73,11 @@ class PolicyList:
         self._asked += 1
         mine, wanted = self._asked, self._wanted
         try:
-            selection = wanted.selection
+            selection = read_selection(wanted)
         except InvalidInput as error:
             self._refuse(error)
             return
-        listing = await self._guest.ask(lambda scoped: scoped.listing(selection, wanted.q))
+        listing = await self._guest.ask(lambda scoped: scoped.listing(selection, wanted.get("q", "")))
         if mine == self._asked:  # Else they have typed on meanwhile.
             self._show(listing, keep)
 
@@ -130,7 +106,7 @@ class PolicyList:
                 note(self._nothing())
 
     def _nothing(self) -> str:
-        if self._wanted != Wanted():
+        if any(field.text(self._wanted) for field in _FIELDS):
             return "No policy fits this filter."
         return "There are no policies yet." + (" “New policy” makes the first one." if self._editor else "")
 
@@ -147,10 +123,10 @@ class PolicyList:
             self._actions.choose(None if number is None else self._shown[number])
 
     async def _export(self) -> None:
-        wanted, selection = self._wanted, self._wanted.selection
+        words, selection = self._wanted.get("q", ""), read_selection(self._wanted)
 
         def read(scoped: Scoped) -> str:
-            return dump_policies(item.policy for item in scoped.listing(selection, wanted.q).policies)
+            return dump_policies(item.policy for item in scoped.listing(selection, words).policies)
 
         text = await self._guest.ask(read)
         ui.download.content(text, "policies.yaml", "application/yaml")

@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, NotFound
-from cratedb_retention.model.consequences import of_deleting, of_disabling, of_enabling
+from cratedb_retention.model.consequences import of_deleting, of_disabling
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import short
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
-from cratedb_retention.ui.agreeing import agreed
+from cratedb_retention.ui.agreeing import agreed, confirmed
+from cratedb_retention.ui.effect import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import button, confirmed, go
+from cratedb_retention.ui.parts import button, go
 
 Item = Damaged | StoredPolicy
 
@@ -37,6 +38,8 @@ class Actions:
             self._copy = button("Copy", self._go_copying, "secondary")
             self._switch = button("Disable", self._switching, "secondary")
             button("Delete", self._deleting, "negative")
+            self._looking = ui.label("Looking what the next run would do …").classes("muted").props("role=status")
+            self._looking.set_visibility(False)
         self._about = about
         self.choose(None)
 
@@ -63,16 +66,35 @@ class Actions:
         if not isinstance(item, StoredPolicy):
             return
         policy, wanted = item.policy, not item.policy.enabled
-        now = self._guest.context.retention.clock.now()
-        effect = of_enabling(policy, now) if wanted else of_disabling(policy)
         action = "Enable" if wanted else "Disable"
-        if not await agreed(f"{action} {_named(policy)}?", effect, action, "Cancel", "primary"):
+        question = f"{action} {_named(policy)}?"
+        if wanted:
+            sure = await self._sure_of_enabling(question, item)
+        else:
+            sure = await agreed(question, of_disabling(policy), action, "Cancel", "primary")
+        if not sure:
             return
         identifier = policy.id or ""
         await self._changing(
             lambda: self._guest.ask(lambda s: s.change(identifier, {"enabled": wanted}, item.version)), identifier
         )
         ui.notify(f"Now {action.lower()}d: {_named(policy)}", type="positive")
+
+    async def _sure_of_enabling(self, question: str, item: StoredPolicy) -> bool:
+        """Show what the next run would do; where it would delete data, a word has to be written."""
+        policy = item.policy.model_copy(update={"enabled": True})
+        self._looking.set_visibility(True)
+        try:
+            found = await self._guest.ask(lambda scoped: scoped.preview(policy))
+        finally:
+            self._looking.set_visibility(False)
+
+        def show() -> None:
+            show_effect(found)
+
+        if sentences(found):
+            return await confirmed(question, show, _word(item), "Enable")
+        return await agreed(question, show, "Enable", "Cancel", "primary")
 
     async def _deleting(self) -> None:
         item = self._chosen

@@ -14,7 +14,7 @@ from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Kind
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.policy import Late, Strategy
-from cratedb_retention.model.policyform import LIMITS, LISTS, Values, fields_for, list_text, read_list
+from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
 from cratedb_retention.model.schedule import Misfire
 
 # A browser need not be sent more of them for one field.
@@ -63,6 +63,7 @@ _COLUMNS: dict[str, Callable[[Kind], bool]] = {
     "time_column": lambda kind: kind is Kind.TIME,
     "dimensions": lambda kind: kind is not Kind.TIME,
     "metrics": lambda kind: kind is Kind.NUMBER,
+    "aggregates": lambda kind: kind is Kind.NUMBER,
     "counters": lambda kind: kind is Kind.NUMBER,
     **dict.fromkeys(("partition_column", "exclude", "where"), lambda kind: True),
 }
@@ -132,12 +133,23 @@ def is_shown(field: str, values: Values) -> bool:
 def offered(field: str, values: Values, found: Suggestions) -> list[str]:
     """What can be chosen for a field: beginning with what is written, then containing it."""
     typed = str(values[field])
+    if field in PAIRS:
+        return _completed(typed, _known(field, values, found))
     if field in LISTS:
         *before, last = ["", *typed.split(",")]
         known = read_list(",".join(before))
         rest = [each for each in _known(field, values, found) if each not in known]
         return [list_text([*known, each]) for each in _closest(rest, last.strip())]
     return _closest(_known(field, values, found), typed)
+
+
+def _completed(typed: str, known: Sequence[str]) -> list[str]:
+    """Pairs with one more that is begun: the last line, or one that comes after it."""
+    lines = typed.splitlines()
+    begun = "" if not lines or typed.endswith("\n") or "=" in lines[-1] else lines.pop()
+    before = [line for line in lines if line.strip()]
+    named = {line.partition("=")[0].strip() for line in before}
+    return ["\n".join([*before, f"{each}="]) for each in _closest((k for k in known if k not in named), begun.strip())]
 
 
 def _closest(known: Iterable[str], typed: str) -> list[str]:
@@ -149,7 +161,7 @@ def _known(field: str, values: Values, found: Suggestions) -> Sequence[str]:
     """All that could stand in a field, or be one of its words."""
     fits = _COLUMNS.get(field)
     if fits is not None:
-        return [f"{column.name}=" if field == "where" else column.name for column in found.columns if fits(column.kind)]
+        return [column.name for column in found.columns if fits(column.kind)]
     match field:
         case "table_schema":
             return sorted({table.schema for table in found.tables})

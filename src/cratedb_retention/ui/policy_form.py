@@ -4,8 +4,9 @@ The form of a policy: its fields with hints, what is wrong beside each as one ty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -15,6 +16,9 @@ from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.model.policyform import PAIRS, Values, find_mistakes_in, hint_of, to_attributes, to_values
 from cratedb_retention.ui.parts import heading
 from cratedb_retention.ui.policy_fields import CHOICES, FORMS, GROUPS, Group, is_shown, label_of, offered
+
+# So many columns are offered at once; who types on is offered others.
+MOST_COLUMNS = 12
 
 
 @dataclass
@@ -126,8 +130,11 @@ class PolicyForm:
         if self._locked:
             control.disable()
         self._fields[name] = _Field(box, control, mistake)
-        if isinstance(control, ui.input):
-            with box:
+        with box:
+            if name in PAIRS:  # A kind of input as well, for NiceGUI.
+                made = ui.element("div").classes("offers").props("role=group")
+                self._fields[name].options = made.props(f'aria-label="Columns for {label_of(name)}"')
+            elif isinstance(control, ui.input):
                 self._fields[name].options = ui.element("datalist").props(f"id={control.html_id}-datalist")
 
     def _control(self, name: str) -> Any:
@@ -162,9 +169,24 @@ class PolicyForm:
         if options is None or self._locked:
             return
         options.clear()
+        found = offered(name, self.values, self.suggestions)
         with options:
-            for text in offered(name, self.values, self.suggestions):
+            if name in PAIRS:
+                self._offer_columns(name, found[:MOST_COLUMNS])
+                return
+            for text in found:
                 ui.element("option")._props["value"] = text
+
+    def _offer_columns(self, name: str, found: Sequence[str]) -> None:
+        """A field of several lines has no list of its own in a browser, so each column is a button that writes it."""
+        control = self._fields[name].control
+
+        def write(text: str) -> None:
+            control.set_value(text)
+            control.run_method("focus")
+
+        for text in found:
+            ui.button(text.splitlines()[-1], on_click=partial(write, text)).props("outline dense no-caps size=13px")
 
 
 def _complain(field: _Field, text: str) -> None:

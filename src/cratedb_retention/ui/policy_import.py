@@ -16,8 +16,9 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import plural, short
+from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.parts import Bit, Cell, Column, button, confirmed, note, show_error, state, table
+from cratedb_retention.ui.parts import Bit, Cell, Column, button, note, show_error, state, table
 
 _NAME = "the file"
 _COLUMNS = (Column("action", "Would"), Column("policy", "Policy"), Column("differences", "What changes"))

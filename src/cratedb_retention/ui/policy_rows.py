@@ -13,7 +13,6 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.policies import Damaged
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.parts import Bit, Cell, Column, state
-from cratedb_retention.ui.policy_filter import tagged
 
 COLUMNS = (
     Column("state", "State"),
@@ -38,7 +37,7 @@ def row_of(policy: Policy, listing: Listing) -> dict[str, Cell]:
         "where": Bit(_where(policy), tone="many"),
         "kept": _kept(policy),
         "schedule": _schedule(policy, listing),
-        "tags": [Bit(tag, tagged(tag), "tag", f"All policies with the tag {tag}") for tag in policy.tags],
+        "tags": [Bit(tag, links.tagged(tag), "tag", f"All policies with the tag {tag}") for tag in policy.tags],
         "description": Bit(policy.description or "", tone="many"),
     }
 

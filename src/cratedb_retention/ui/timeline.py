@@ -12,8 +12,8 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links, words
-from cratedb_retention.ui.frame import Query
 from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, state, table
 from cratedb_retention.ui.timeline_chart import chart
 from cratedb_retention.ui.timeline_words import first_up, rows, stretch, what, when, why

@@ -197,7 +197,7 @@ def _read_groups(
         for number, *texts, rows, token in database.rows(union(branches)):
             table = chunk[number]
             columns = [table.columns[name] for name in table.partitioned_by]
-            values = tuple(from_text(c, text) for c, text in zip(columns, texts, strict=False))
+            values = tuple([from_text(c, text) for c, text in zip(columns, texts, strict=False)])
             label = show_partition(columns, values)
             found[table.name].append(Partition(values, label, rows, token=token or ""))
     return found

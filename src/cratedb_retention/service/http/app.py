@@ -18,6 +18,7 @@ from cratedb_retention.service.http import (
     health,
     holds,
     journal,
+    operations,
     plans,
     policies,
     policyfile,
@@ -31,7 +32,7 @@ from cratedb_retention.service.http.problems import Problem, handle
 from cratedb_retention.service.http.security import role_needed
 
 PREFIX = "/api/v1"
-_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, fetch, tokens)
+_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, operations, fetch, tokens)
 
 
 def make_app(context: Context) -> FastAPI:

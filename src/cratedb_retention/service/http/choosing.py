@@ -10,11 +10,13 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.policy import parse_strategy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 
 _TAGS = "Only policies with these tags: `a,b` both, repeated either, `not:c` those without c."
+_SNAPSHOT_TAGS = "Only snapshots of policies that had these tags then: `a,b` both, repeated either, `not:c` without."
 ShortText = Annotated[str, Query(min_length=1, max_length=255)]
 Tags = Annotated[list[ShortText] | None, Query(description=_TAGS, max_length=100)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
@@ -43,6 +45,23 @@ def read_cutoff(
     return parse_instant(cutoff) if cutoff else None
 
 
+def read_snapshots(
+    name: Annotated[ShortText | None, Query(description="Only snapshots whose name begins so.")] = None,
+    table_schema: Annotated[ShortText | None, Query(description="Name or pattern.")] = None,
+    table_name: Annotated[ShortText | None, Query(description="Name or pattern.")] = None,
+    repository: Annotated[ShortText | None, Query(description="Only those in this repository.")] = None,
+    start: Annotated[Moment | None, Query(description="Only what reaches beyond this instant.")] = None,
+    end: Annotated[Moment | None, Query(description="Only what begins before this instant.")] = None,
+    tags: Annotated[list[ShortText] | None, Query(description=_SNAPSHOT_TAGS, max_length=100)] = None,
+) -> RestoreRequest:
+    """Which snapshots are meant."""
+    first, last = (parse_instant(text) if text else None for text in (start, end))
+    return RestoreRequest(
+        name, table_schema, table_name, first, last, repository=repository, tags=parse_tag_filter(tags or ())
+    )
+
+
 Chosen = Annotated[Selection, Depends(read_selection)]
 ChosenTags = Annotated[TagFilter, Depends(read_tags)]
+ChosenSnapshots = Annotated[RestoreRequest, Depends(read_snapshots)]
 Cutoff = Annotated[dt.datetime | None, Depends(read_cutoff)]

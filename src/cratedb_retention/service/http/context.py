@@ -10,6 +10,7 @@ from functools import cached_property
 
 from cratedb_retention.api import Retention
 from cratedb_retention.service.http.limits import Buckets
+from cratedb_retention.service.operations import Operations
 from cratedb_retention.service.runs import Runs, StoredRuns
 
 
@@ -45,6 +46,7 @@ class Context:
     hosts: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     runs: Runs = field(default_factory=StoredRuns)
+    operations: Operations = field(default_factory=Operations)
     metrics: Callable[[], bytes] | None = None
 
     @cached_property

@@ -9,9 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from cratedb_retention.execution import previewing
+from cratedb_retention.execution.plain import snapshot_data
+from cratedb_retention.execution.restoring import Restored, Verified
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import Scalar
+from cratedb_retention.service.operations import OperationState
 from cratedb_retention.service.runs import RunState
+from cratedb_retention.store.snapshots import SnapshotRecord
 
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 # Instants of answers are in UTC, as ISO 8601.
@@ -228,6 +233,77 @@ class Snapshot(BaseModel):
     tags: list[str]
 
 
+class SnapshotKey(_Request):
+    """Names a snapshot."""
+
+    repository: Text
+    name: Text
+
+
+class SnapshotsWanted(_Request):
+    """Which snapshots are meant; each attribute that is set must fit, and one must be set."""
+
+    name: Text | None = Field(None, description="Only snapshots whose name begins so.")
+    table_schema: Text | None = Field(None, description="Name or pattern.")
+    table_name: Text | None = Field(None, description="Name or pattern.")
+    repository: Text | None = Field(None, description="Only those in this repository.")
+    start: AwareDatetime | None = Field(None, description="Only what reaches beyond this instant.")
+    end: AwareDatetime | None = Field(None, description="Only what begins before this instant.")
+    tags: list[Text] | None = Field(
+        None, min_length=1, max_length=100, description="Only snapshots of policies that had these tags then."
+    )
+    chosen: list[SnapshotKey] | None = Field(None, min_length=1, max_length=1000, description="Only these.")
+
+
+class RestoreWanted(SnapshotsWanted):
+    """What is brought back, and where to: into its own table, or one beside it."""
+
+    into_schema: Text | None = Field(None, description="Restore beside, into a table of this schema.")
+    into_name: Text | None = Field(None, description="The name of that table.")
+
+
+class Restorable(BaseModel):
+    """What a restore would do with a snapshot."""
+
+    name: str
+    repository: str
+    table: str
+    partition: dict[str, Any]
+    rows: int | None
+    bytes: int | None
+    into: str = Field(description="The table that it would go into.")
+    held: bool = Field(description="Whether it would be on hold from then on.")
+    refusal: str | None = Field(description="Why it would not come back; null: it would.")
+
+
+class OperationResult(BaseModel):
+    """What became of a snapshot."""
+
+    name: str
+    repository: str
+    table: str
+    partition: dict[str, Any]
+    into: str | None = Field(None, description="The table that it was brought back into.")
+    rows: int | None = Field(None, description="Rows that came back.")
+    hold_id: str | None = Field(None, description="The hold that it is on.")
+    found: str | None = Field(None, description="What reading it back found.")
+    error: str | None = Field(None, description="Why it did not come back, or what is wrong with it.")
+
+
+class Operation(BaseModel):
+    """A restore or a verification, and how far it is."""
+
+    operation_id: str
+    kind: str = Field(description="`restore` or `verify`.")
+    state: str = Field(description="`running`, `done`, `failed` or `cancelled`.")
+    actor: str
+    started_at: Instant
+    finished_at: Instant | None
+    total: int = Field(description="How many snapshots it is about.")
+    results: list[OperationResult]
+    error: str | None = Field(description="Why it ended early.")
+
+
 class TokenRequest(_Request):
     """A new access token."""
 
@@ -269,3 +345,42 @@ def run_answer(state: RunState) -> dict[str, Any]:
         if key in ("started_at", "finished_at", "expected_end")
     }
     return {**vars(state), **instants, "report": report}
+
+
+def restorable_answer(item: previewing.Restorable) -> Restorable:
+    """What a restore would do with a snapshot, for an answer."""
+    return Restorable(
+        **_snapshot(item.record),
+        rows=item.record.archived.rows,
+        bytes=item.record.size,
+        into=str(item.into),
+        held=item.held,
+        refusal=item.refusal,
+    )
+
+
+def operation_answer(state: OperationState) -> Operation:
+    """An operation, for an answer."""
+    return Operation(
+        operation_id=state.operation_id,
+        kind=state.kind,
+        state=state.state,
+        actor=state.actor,
+        started_at=state.started_at.isoformat(),
+        finished_at=state.finished_at.isoformat() if state.finished_at else None,
+        total=state.total,
+        results=[_result(each) for each in state.results],
+        error=state.error,
+    )
+
+
+def _result(item: Restored | Verified) -> OperationResult:
+    if isinstance(item, Verified):
+        return OperationResult(**_snapshot(item.record), found=item.found, error=item.error)
+    into = str(item.into)
+    return OperationResult(**_snapshot(item.record), into=into, rows=item.rows, hold_id=item.hold_id, error=item.error)
+
+
+def _snapshot(record: SnapshotRecord) -> dict[str, Any]:
+    data = snapshot_data(record, None)
+    return {key: data[key] for key in ("name", "repository", "table", "partition")}

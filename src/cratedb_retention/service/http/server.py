@@ -7,16 +7,23 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.service.runs import StoredRuns
 
 logger = logging.getLogger(__name__)
 # Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
 _MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
+
+
+class Closing(Protocol):
+    """What goes on in the background."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class HttpServer:
@@ -24,11 +31,11 @@ class HttpServer:
     The HTTP API on an address.
 
     :param port: 0: any that is free, see ``port``.
-    :param runs: Are ended with the server.
+    :param ended: Are ended with the server, such as runs.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int, runs: StoredRuns | None = None) -> None:
-        self._host, self._port, self._runs = host, port, runs
+    def __init__(self, app: FastAPI, host: str, port: int, *ended: Closing) -> None:
+        self._host, self._port, self._ended = host, port, ended
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -70,5 +77,5 @@ class HttpServer:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_PATIENCE + _SILENT)
-        if self._runs is not None:
-            self._runs.close()
+        for each in self._ended:
+            each.close()

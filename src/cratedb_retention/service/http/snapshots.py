@@ -1,34 +1,98 @@
-"""``/snapshots``: what was archived."""
+"""``/snapshots``: what was archived, read back or restored in the background."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.plain import snapshot_data
 from cratedb_retention.execution.restoring import RestoreRequest
-from cratedb_retention.model.instant import parse_instant
-from cratedb_retention.service.http.choosing import Limit, Moment, Offset, ShortText
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.service.http.choosing import ChosenSnapshots, Limit, Offset, ShortText
 from cratedb_retention.service.http.problems import problems
-from cratedb_retention.service.http.schemas import Snapshot
-from cratedb_retention.service.http.security import Viewer
+from cratedb_retention.service.http.schemas import (
+    Operation,
+    Restorable,
+    RestoreWanted,
+    Snapshot,
+    SnapshotsWanted,
+    operation_answer,
+    restorable_answer,
+)
+from cratedb_retention.service.http.security import Operator, Viewer, context_of
+from cratedb_retention.service.operations import OperationState
 
 router = APIRouter(tags=["snapshots"])
+_LOCATION = {"headers": {"Location": {"description": "Where the operation is.", "schema": {"type": "string"}}}}
 
 
 @router.get("/snapshots", responses=problems())
-def list_snapshots(
-    who: Viewer,
-    name: Annotated[ShortText | None, Query(description="Only snapshots whose name begins so.")] = None,
-    table_schema: Annotated[ShortText | None, Query(description="Name or pattern.")] = None,
-    table_name: Annotated[ShortText | None, Query(description="Name or pattern.")] = None,
-    start: Annotated[Moment | None, Query(description="Only what reaches beyond this instant.")] = None,
-    end: Annotated[Moment | None, Query(description="Only what begins before this instant.")] = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> list[Snapshot]:
+def list_snapshots(who: Viewer, chosen: ChosenSnapshots, limit: Limit = 100, offset: Offset = 0) -> list[Snapshot]:
     """What was archived, and what its repository says about it."""
-    first, last = (parse_instant(text) if text else None for text in (start, end))
-    found = who.snapshots(RestoreRequest(name, table_schema, table_name, first, last))
+    found = who.snapshots(chosen)
     return [Snapshot.model_validate(snapshot_data(*each)) for each in found[offset : offset + limit]]
+
+
+@router.get("/snapshots/restorable", responses=problems(404))
+def preview_restore(
+    who: Viewer,
+    chosen: ChosenSnapshots,
+    into_schema: Annotated[ShortText | None, Query(description="Restore beside, into a table of this schema.")] = None,
+    into_name: Annotated[ShortText | None, Query(description="The name of that table.")] = None,
+) -> list[Restorable]:
+    """What a restore would do: what would come back, where to, and what would not, and why. Nothing is written."""
+    found = who.restorable(chosen.going(_into(into_schema, into_name)))
+    return [restorable_answer(each) for each in found]
+
+
+@router.post("/snapshots/restore", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
+def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, response: Response) -> Operation:
+    """Bring back, in the background, what the preview says at this moment."""
+    chosen = _read(wanted).going(_into(wanted.into_schema, wanted.into_name))
+    return _started(who.start_restore(context_of(request).operations, chosen), response)
+
+
+@router.post("/snapshots/verify", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
+def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> Operation:
+    """Read snapshots back, in the background, and compare them with what was archived."""
+    return _started(who.start_verify(context_of(request).operations, _read(wanted)), response)
+
+
+def _read(wanted: SnapshotsWanted) -> RestoreRequest:
+    """
+    Which snapshots are meant.
+
+    :raises InvalidInput: if nothing says so: that would be all.
+    """
+    if not wanted.model_dump(exclude_none=True, exclude={"into_schema", "into_name"}):
+        raise InvalidInput("snapshots", "nothing is chosen", "give table_name, or another attribute")
+    return RestoreRequest(
+        wanted.name,
+        wanted.table_schema,
+        wanted.table_name,
+        wanted.start,
+        wanted.end,
+        repository=wanted.repository,
+        tags=parse_tag_filter(wanted.tags or ()),
+        chosen=None if wanted.chosen is None else frozenset((key.repository, key.name) for key in wanted.chosen),
+    )
+
+
+def _into(schema: str | None, name: str | None) -> TableName | None:
+    """
+    The table beside.
+
+    :raises InvalidInput: if only half of its name is there.
+    """
+    if (schema is None) is not (name is None):
+        raise InvalidInput("into_schema, into_name", "one of them is missing", "give both, or neither")
+    return None if schema is None or name is None else TableName(schema, name)
+
+
+def _started(state: OperationState, response: Response) -> Operation:
+    response.headers["Location"] = f"/api/v1/operations/{state.operation_id}"
+    return operation_answer(state)

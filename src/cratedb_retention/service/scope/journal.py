@@ -52,6 +52,10 @@ class Journal(Plans):
         holds = self._words_of_holds() if self.access.limited else []
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
+    def mark(self) -> str:
+        """What changes as soon as anybody does something that the audit log tells of."""
+        return self.retention.store.journal.mark()
+
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
         """
         Do what a plan of theirs says, in the background.
@@ -102,4 +106,7 @@ class Journal(Plans):
 
     def _sees_run(self, state: RunState) -> bool:
         """A run of somebody without a limit is about everything; those of their like are about what is theirs."""
-        return not self.access.limited or state.actor in self._actors
+        return self._sees_actor(state.actor)
+
+    def _sees_actor(self, actor: str) -> bool:
+        return not self.access.limited or actor in self._actors

@@ -1,0 +1,111 @@
+variable "mode" {
+  description = "service: a job that runs what is due, with pages, HTTP API and metrics; periodic: one that looks by a cron expression."
+  type        = string
+  default     = "service"
+}
+
+variable "job_name" {
+  description = "The name of the job; that of the job for tables and policies ends in -setup."
+  type        = string
+  default     = "cratedb-retention"
+}
+
+variable "region" {
+  description = "The region of the jobs; empty: that of the agent."
+  type        = string
+  default     = ""
+}
+
+variable "namespace" {
+  description = "The namespace of the jobs; empty: that of the command."
+  type        = string
+  default     = ""
+}
+
+variable "datacenters" {
+  description = "Where the jobs may run."
+  type        = list(string)
+  default     = ["*"]
+}
+
+variable "image" {
+  description = "The image without its tag."
+  type        = string
+  default     = "cratedb-retention"
+}
+
+variable "tag" {
+  description = "The tag of the image; empty: the version of the pack, which is that of the program."
+  type        = string
+  default     = ""
+}
+
+variable "replicas" {
+  description = "service: how many there are; any number may run on one database."
+  type        = number
+  default     = 1
+}
+
+variable "patience" {
+  description = "service: seconds to wait for runs at the end. The job is killed 10 seconds later; clients allow 30 in all unless max_kill_timeout says more."
+  type        = number
+  default     = 20
+}
+
+variable "service_provider" {
+  description = "service: where it is registered, nomad or consul."
+  type        = string
+  default     = "nomad"
+}
+
+variable "service_tags" {
+  description = "service: tags, e.g. for a load balancer."
+  type        = list(string)
+  default     = []
+}
+
+variable "cron" {
+  description = "periodic: when to look what is due, in UTC."
+  type        = string
+  default     = "*/5 * * * *"
+}
+
+variable "settings" {
+  description = "Settings by their environment variables, as docs/configuration.md lists them; secrets are in Nomad variables."
+  type        = map(string)
+  default = {
+    CRATEDB_RETENTION_LOG_FORMAT = "json"
+  }
+}
+
+variable "policies" {
+  description = "A policy file: its text."
+  type        = string
+  default     = "policies: []"
+}
+
+variable "prune" {
+  description = "Delete stored policies that the policy file lacks."
+  type        = bool
+  default     = false
+}
+
+variable "webhook" {
+  description = "Whether the Nomad variable of the job has webhook and webhook_secret, too."
+  type        = bool
+  default     = false
+}
+
+variable "resources" {
+  description = "CPU in MHz, memory in MB."
+  type = object({
+    cpu        = number
+    memory     = number
+    memory_max = number
+  })
+  default = {
+    cpu        = 100
+    memory     = 192
+    memory_max = 768
+  }
+}

@@ -1,0 +1,40 @@
+"""Filters of pages and their addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.ui.archive import read_request
+from cratedb_retention.ui.jobs import read_query as read_jobs
+from cratedb_retention.ui.links import Query, address
+from cratedb_retention.ui.plan import read_query as read_plan
+from cratedb_retention.ui.querying import TAGS, read_selection
+from support.databases import FixedClock
+
+SEVERAL = Query("tags=a,b&tags=not:c")
+
+
+def test_several_groups_of_tags() -> None:
+    """Each page with tags in its address takes them as `--tags` does: each both, repeated either."""
+    now, expected = FixedClock().moment, parse_tag_filter(["a,b", "not:c"])
+    assert read_selection(SEVERAL).tags == expected
+    assert read_plan(SEVERAL, now)[0].tags == expected
+    assert read_jobs(SEVERAL, now).tags == expected
+    assert read_request(SEVERAL).tags == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("", []), (" ", []), ("a,b", ["a,b"]), ("a,b or  not:c", ["a,b", "not:c"]), ("a or  or b", ["a", "b"])],
+)
+def test_what_is_written(text: str, values: list[str]) -> None:
+    """A field with several values is written with "or"; what the address has comes back as it was written."""
+    assert TAGS.values(text) == values
+    assert TAGS.values(TAGS.text(Query([("tags", value) for value in values]))) == values
+
+
+def test_addresses_keep_all() -> None:
+    """A query with repeated names is the same in an address; what is empty is left out."""
+    assert address("/plan", SEVERAL) == "/ui/plan?tags=a%2Cb&tags=not%3Ac"
+    assert address("/plan", Query("tags=&strategy=delete")) == "/ui/plan?strategy=delete"
