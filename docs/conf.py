@@ -164,3 +164,5 @@ def contents() -> str:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", read_page)
+    # The first page lists all others, so it is read anew when there is a further one.
+    app.connect("env-get-outdated", lambda *_: ["index"])
