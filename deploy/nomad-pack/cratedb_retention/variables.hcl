@@ -71,7 +71,7 @@ variable "cron" {
 }
 
 variable "settings" {
-  description = "Settings by their environment variables, as docs/configuration.md lists them; secrets are in Nomad variables."
+  description = "Settings by their environment variables, as docs/reference/configuration.md lists them; secrets are in Nomad variables."
   type        = map(string)
   default = {
     CRATEDB_RETENTION_LOG_FORMAT = "json"
