@@ -47,7 +47,7 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 docs: $(STAMP)  ## Write what follows from the program, in docs/ and deploy/, and build the site into build/site
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/deployment.py
-	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/site
+	@$(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --nitpicky --quiet docs build/site
 	@echo build/site/index.html
 
 man: $(STAMP)  ## Write a man page for each command into build/man

@@ -29,6 +29,7 @@ extensions = ["myst_parser", "sphinx_copybutton"]
 exclude_patterns = ["parts"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
+highlight_language = "text"  # of blocks that name no language
 
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
@@ -59,6 +60,13 @@ CONTENTS = {
     "Tutorial": ["tutorial"],
     "How to": [
         "how-to/install",
+        "how-to/linux-packages",
+        "how-to/snap",
+        "how-to/container",
+        "how-to/compose",
+        "how-to/kubernetes",
+        "how-to/nomad",
+        "how-to/buildpacks",
         "how-to/workstation",
         "how-to/cratedb-cloud",
         "how-to/windows",

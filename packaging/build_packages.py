@@ -33,7 +33,7 @@ from cratedb_retention.cli.main import cli  # noqa: E402
 from elf import Needs, Unfit  # noqa: E402
 from python_environment import Environment, build_environment, find_interpreter  # noqa: E402
 
-# Later ones up to 2.48 add formats for other systems, and nothing for these.
+# A later one needs a module that not every proxy of Go modules serves.
 NFPM = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2"
 FORMATS = {"deb": "glibc", "rpm": "glibc", "archlinux": "glibc", "apk": "musl"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -102,7 +102,9 @@ def stage(environment: Environment, release: Release, directory: Path) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
     shutil.copy(ROOT / "LICENSE", directory)
     shipped.write_units(ROOT / "deploy" / "systemd", directory / "systemd")
-    shipped.write_man_pages(cli, release.version, f"{release.date:%Y-%m-%d}", directory / "man")
+    own = {"SOURCE_DATE_EPOCH": str(int(release.date.timestamp())), "PYTHONPATH": str(ROOT / "src")}
+    _call([sys.executable, ROOT / "docs" / "man.py", directory / "man"], ROOT, own)
+    shipped.pack_man_pages(directory / "man")
     shipped.write_completions(cli, directory / "completion")
     shipped.write_copyright(environment, directory / "copyright")
     changes = (ROOT / "CHANGES.md").read_text(encoding="utf-8")

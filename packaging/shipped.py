@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
@@ -18,7 +17,6 @@ from pathlib import Path
 import click
 import yaml
 from click.shell_completion import get_completion_class
-from click_man.core import write_man_pages as make_pages
 
 from elf import Unfit
 from python_environment import HOME, Environment
@@ -60,16 +58,8 @@ def write_units(source: Path, target: Path) -> None:
         (target / unit.name).write_text(text, encoding="utf-8")
 
 
-def write_man_pages(cli: click.Group, version: str, date: str, target: Path) -> None:
-    """A page for the program, and one for each command."""
-    target.mkdir(parents=True)
-    context = click.Context(cli)
-    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
-    # click-man does not ask a group for its commands, it reads the attribute.
-    whole = click.Group(PROGRAM, {name: c for name, c in commands.items() if c}, params=cli.params, help=cli.help)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'click.utils.make_default_short_help' is deprecated", DeprecationWarning)
-        make_pages(PROGRAM, whole, version=version, target_dir=str(target), date=date)
+def pack_man_pages(target: Path) -> None:
+    """Compress the man pages, as `man` and all distributions want them."""
     for page in target.glob("*.1"):
         page.with_name(f"{page.name}.gz").write_bytes(gzip.compress(page.read_bytes(), mtime=0))
         page.unlink()

@@ -36,7 +36,7 @@ from support.missing import NO_PACKAGING, NO_ROOT
 from support.process import free_ports
 
 # Building takes a minute or two, and is part of the first test.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("linux_packages")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAME = "cratedb-retention"
 LIB = "usr/lib/cratedb-retention"

@@ -49,7 +49,9 @@ async def confirmed(question: str, effect: Effect, word: str, action: str) -> bo
 
 @contextmanager
 def _question(question: str, effect: Effect) -> Iterator[ui.dialog]:
-    with ui.dialog() as dialog, ui.card().classes("question").props("role=document"):
+    with ui.dialog() as dialog:
+        dialog.props["aria-label"] = question
+    with dialog, ui.card().classes("question").props("role=document"):
         heading(question)
         if isinstance(effect, str):
             ui.label(effect).classes("many")
@@ -61,5 +63,6 @@ def _question(question: str, effect: Effect) -> Iterator[ui.dialog]:
 
 async def _answer(dialog: ui.dialog) -> bool:
     answer = await dialog
-    dialog.delete()
+    if not dialog.is_deleted:  # They may have left.
+        dialog.delete()
     return bool(answer)

@@ -59,11 +59,13 @@ class Page:
         guest = guest_of(request.scope)
         _dark(request)
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
-        ui.html('<a class="skip" href="#main">Skip to the content</a>', sanitize=False)
-        with ui.element("header").classes("head").props("role=banner"):
-            link("cratedb-retention", f"{PREFIX}/").classes("brand")
-            _menu(pages, self.path)
-            who = ui.element("div").classes("who")
+        with ui.context.client.layout:  # Above what NiceGUI makes the main part of the page.
+            with ui.element("header").classes("head").props("role=banner") as head:
+                link("cratedb-retention", f"{PREFIX}/").classes("brand")
+                _menu(pages, self.path)
+                who = ui.element("div").classes("who")
+            head.move(target_index=0)
+            ui.html('<a class="skip" href="#main">Skip to the content</a>', sanitize=False).move(target_index=0)
         with ui.element("div").classes("page").props("id=main tabindex=-1"):
             heading = ui.element("h1").props("id=title")
             with heading:

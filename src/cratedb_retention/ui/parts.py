@@ -33,18 +33,30 @@ _ROW = """
   </q-td>
 </q-tr>
 """
-# A heading that sorts by the keyboard as well.
-_HEADING = """
-<q-th :props="props" tabindex="0" @keydown.enter="props.sort(props.col)" @keydown.space.prevent="props.sort(props.col)">
-  {{ props.col.label }}
-</q-th>
+# Headings that sort by the keyboard as well; above boxes that choose a row there is one too.
+_HEADINGS = """
+<q-tr :props="props">
+  %s
+  <q-th v-for="col in props.cols" :key="col.name" :props="props" tabindex="0"
+    @keydown.enter="props.sort(col)" @keydown.space.prevent="props.sort(col)">{{ col.label }}</q-th>
+</q-tr>
 """
+_CHOOSE = '<q-th auto-width><span class="spoken">Choose</span></q-th>'
 # A box that chooses a row; its label is the row's ``name_of_row_``.
 CHOICE = """
   <q-td auto-width data-label="Choose">
     <q-checkbox v-model="props.selected" dense :aria-label="'Choose ' + props.row['name_of_row_']" />
   </q-td>
 """
+
+
+def headings(before: str = "") -> str:
+    """
+    The headings, for the slot ``header`` of a table.
+
+    :param before: Cells before those of the columns.
+    """
+    return _HEADINGS % before
 
 
 def row_slot(before: str = "", instead: str = "") -> str:
@@ -147,7 +159,7 @@ def table(
     made.props["aria-label"] = caption
     if len(found) <= per_page:
         made.props("hide-pagination")
-    made.add_slot("header-cell", _HEADING)
+    made.add_slot("header", headings("" if choice is None else _CHOOSE))
     if choice is None:
         made.add_slot("body", row_slot())
     else:
@@ -209,18 +221,28 @@ def heading(text: str) -> None:
 
 
 def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "primary", icon: str = "") -> ui.button:
-    """A button; while its work goes on it can't be pressed again, and what goes wrong is told."""
+    """
+    A button; while its work goes on it can't be pressed again, and what goes wrong is told.
+
+    It is not disabled meanwhile, or it would lose the focus, which dialogs give back.
+    """
+    busy = False
 
     async def pressed() -> None:
-        made.disable()
+        nonlocal busy
+        if busy:
+            return
+        busy = True
+        made.props("aria-disabled=true").classes("busy")
         try:
             with telling():
                 found = work()
                 if found is not None:
                     await found
         finally:
+            busy = False
             if not made.is_deleted:  # Its work may have led to another page.
-                made.enable()
+                made.props(remove="aria-disabled").classes(remove="busy")
 
     made = ui.button(text, on_click=pressed, color=tone, icon=icon or None).props("no-caps unelevated")
     return made

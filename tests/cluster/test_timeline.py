@@ -1,0 +1,45 @@
+"""The timeline of a table whose partitions a policy moves, on a real cluster, as data and as a page."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.timeline import Lane, State
+from cratedb_retention.service.scoped import Scoped
+from support.benches import CrateBench
+from support.databases import MONTH, TIME
+from support.stage import open_browser, open_stage
+
+DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
+
+
+def lane(bench: CrateBench, title: str) -> Lane:
+    """A lane of the timeline as it is now."""
+    who = Scoped(bench.tool, Access(Role.VIEWER, "viewer"))
+    found = who.timeline(TableName(bench.schema, "readings"))
+    return next(each for each in found.lanes if each.title == title)
+
+
+def test_what_was_moved_is_in_the_timeline(bench: CrateBench, chromium: str) -> None:
+    """Before a run April and May are to be moved; after it they are in a lane of their own, on the page as well."""
+    bench.create("readings", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    bench.sql(f"ALTER TABLE {bench.q('readings')} SET (\"routing.allocation.require.storage\" = 'hot')")
+    bench.fill("readings", DAYS)
+    cold = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
+    bench.policy("reallocate", "readings", "30d", **cold)
+    assert lane(bench, "Moved to other nodes").spans == ()
+    spans = lane(bench, "Data in the table").spans
+    assert [(span.state, span.count) for span in spans] == [(State.MOVE, 2), (State.KEPT, 2)]
+    bench.run()
+    moved = lane(bench, "Moved to other nodes").spans
+    assert [(span.state, span.count, span.rows) for span in moved] == [(State.MOVED, 2, 3)]
+    spans = lane(bench, "Data in the table").spans
+    assert sum(span.count for span in spans) == 4
+    assert {span.state for span in spans} == {State.KEPT}
+    with open_browser(chromium) as browser, open_stage(bench, browser, authenticate=False) as stage:
+        page = stage.window()
+        stage.go(page, f"/ui/tables/{bench.schema}/readings")
+        expect(page.get_by_text("Moved to other nodes").first).to_be_visible()
+        expect(page.get_by_text("storage=cold").first).to_be_attached()

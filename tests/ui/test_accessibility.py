@@ -1,0 +1,106 @@
+"""What those rely on who listen to pages, or use keys alone: names, landmarks, headings, focus, live regions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from cratedb_retention.ui.links import timeline
+from support.stage import NARROW, WIDE, Stage
+
+CONTROLS = {
+    "button", "link", "textbox", "searchbox", "checkbox", "radio", "radiogroup", "switch", "combobox", "spinbutton",
+    "slider", "tab", "menuitem", "option", "dialog", "image", "img", "progressbar", "region", "columnheader",
+}  # fmt: skip
+PAGES = ("", "policies", "policies/visits", "policies/new", "plan", "jobs", "archive", "holds", "explore")
+# What the browser's own tree of what is read aloud does not say.
+STRUCTURE = """() => ({
+  h1: document.querySelectorAll('h1').length,
+  main: document.querySelectorAll('main, [role=main]').length,
+  banner: document.querySelectorAll('main header, main [role=banner]').length,
+  twice: [...document.querySelectorAll('[id]')].map(e => e.id).filter((id, i, all) => all.indexOf(id) != i),
+  headless: [...document.querySelectorAll('table')].filter(t => !t.querySelector('th')).length,
+  pictures: [...document.querySelectorAll('canvas, .nicegui-echart svg')].filter(e => !e.closest('[role=img]')).length,
+})"""
+# Between the last control and the first one, browsers leave the page.
+WITHIN = "e => e.contains(document.activeElement) || document.activeElement === document.body"
+SOUND = {"h1": 1, "main": 1, "banner": 0, "twice": [], "headless": 0, "pictures": 0}
+
+
+def read_aloud(page: Page) -> list[tuple[str, str]]:
+    """Role and name of everything that a screen reader finds."""
+    nodes: list[dict[str, Any]] = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
+        for node in nodes
+        if not node.get("ignored") and "role" in node
+    ]
+
+
+def assert_sound(page: Page) -> None:
+    """Each control has a name, and the page is built as readers expect it."""
+    found = read_aloud(page)
+    assert [role for role, name in found if role in CONTROLS and not name] == [], page.url
+    roles = [role for role, _ in found]
+    assert (roles.count("banner"), roles.count("main")) == (1, 1), page.url
+    assert ("navigation", "Pages") in found
+    assert page.evaluate(STRUCTURE) == SOUND, page.url
+
+
+def focused(page: Page) -> str:
+    """The text of what has the focus."""
+    return str(page.evaluate("() => document.activeElement.innerText")).strip()
+
+
+def test_each_page_can_be_read_aloud(stage: Stage) -> None:
+    """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
+    schema = stage.db.schema
+    for size in (WIDE, NARROW):
+        page = stage.log_in("admin", size=size)
+        for path in (*(f"/ui/{each}" for each in PAGES), timeline(schema, "weather"), timeline(schema, "orders")):
+            stage.go(page, path)
+            assert_sound(page)
+
+
+def test_dialogs_take_the_focus_and_give_it_back(stage: Stage) -> None:
+    """A dialog has a name and the focus, keeps it, and leaves it where it was; the keyboard is enough."""
+    page = stage.log_in("editor", "/ui/policies?q=visits")
+    page.get_by_role("checkbox", name="Choose delete").press("Space")
+    for name in ("Disable", "Delete"):
+        button = page.get_by_role("button", name=name)
+        button.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name=f"{name} the policy")
+        expect(dialog).to_be_visible()
+        assert_named_dialog(page)
+        for _ in range(6):
+            page.keyboard.press("Tab")
+            assert dialog.evaluate(WITHIN)
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+        expect(button).to_be_focused()
+    assert focused(page) == "Delete"
+
+
+def assert_named_dialog(page: Page) -> None:
+    """No dialog or control within one is without a name."""
+    assert [role for role, name in read_aloud(page) if role in CONTROLS and not name] == []
+
+
+def test_what_changes_is_told(stage: Stage) -> None:
+    """A mistake is an alert that its field refers to; the effect, the number of rows and errors are live."""
+    page = stage.log_in("editor", "/ui/policies/visits")
+    period = page.get_by_label("Retention period", exact=True)
+    period.fill("soon")
+    expect(period).to_have_attribute("aria-invalid", "true")
+    described = (period.get_attribute("aria-describedby") or "").split()
+    alert = page.get_by_role("alert").filter(has_text="soon").first
+    expect(alert).to_be_visible()
+    assert alert.get_attribute("id") in described
+    effect = page.get_by_role("complementary", name="Effect")
+    expect(effect.locator("[aria-live=polite]")).to_contain_text("This is no policy yet")
+    stage.go(page, "/ui/policies")
+    expect(page.get_by_role("status").filter(has_text="7 policies")).to_be_visible()
+    page.get_by_label("Tags", exact=True).fill("a,,b")
+    expect(page.get_by_role("alert")).to_contain_text("an empty tag")
