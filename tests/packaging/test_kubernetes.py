@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cratedb_retention import Retention, __version__, parse_policies
+from support.cratedb import CrateDB
 from support.deploying import (
+    PROGRAM,
     Document,
     Pod,
     call,
@@ -131,3 +135,19 @@ def test_what_its_pods_run_works(kubectl: str, duckdb_uri: str, tmp_path: Path) 
             assert done.returncode == 0, done.stderr
     with Retention(duckdb_uri) as retention:
         assert "events" in [stored.policy.id for stored in retention.policies()]
+
+
+def test_several_pods_set_up_at_the_same_time(cratedb: CrateDB, crate_schema: str) -> None:
+    """Each replica begins with `setup`; all of them succeed, and there is one policy for the audit log."""
+    schema = f"{crate_schema}_ext"
+    environment = {**os.environ, "CRATEDB_URI": cratedb.uri, "CRATEDB_EXT_SCHEMA": schema}
+    pods = [
+        subprocess.Popen(
+            [PROGRAM, "setup"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    complaints = [pod.communicate()[1] for pod in pods]
+    assert [pod.returncode for pod in pods] == [0, 0, 0], complaints
+    with Retention(cratedb.uri, schema=schema) as retention:
+        assert [stored.policy.id for stored in retention.policies()] == ["jobs-log"]
