@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
@@ -86,14 +85,6 @@ def test_the_dag(uri: str) -> None:
     (command,) = (ast.literal_eval(word.value) for word in calls[0].keywords if word.arg == "bash_command")
     assert '"ok": true' in run_line(command, uri)
     assert done_slots(uri) == 1
-
-
-def test_the_cron_job() -> None:
-    """The CronJob calls a command that exists."""
-    (text,) = re.findall(r"```\n(apiVersion: batch.*?)```", PAGE, re.DOTALL)
-    job = yaml.safe_load(text)
-    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["run", "--due"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

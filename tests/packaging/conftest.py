@@ -26,9 +26,11 @@ def helm() -> str:
 
 
 @pytest.fixture(scope="session")
-def kubectl() -> str:
-    """The command `kubectl`, which has kustomize."""
-    return tool("kubectl")
+def kustomize() -> Callable[[Path], str]:
+    """Gives what kustomize makes of a directory; `kubectl` has it as well."""
+    alone = find_tool("kustomize")
+    command = (alone, "build") if alone else (tool("kubectl"), "kustomize")
+    return lambda directory: call(*command, str(directory))
 
 
 @pytest.fixture(scope="session")

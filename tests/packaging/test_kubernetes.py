@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cratedb_retention import Retention, __version__, parse_policies
+from support.cratedb import CrateDB
 from support.deploying import (
+    PROGRAM,
     Document,
     Pod,
-    call,
     check_pod,
     containers,
     documents,
@@ -30,6 +33,7 @@ POLICIES = """\
 policies:
 - {id: events, strategy: delete, table_name: events, retention_period: 30d, schedule: '@hourly'}
 """
+Kustomize = Callable[[Path], str]
 variants = pytest.mark.parametrize("variant", ["service", "cronjob"])
 
 
@@ -83,9 +87,9 @@ def test_the_policy_file_is_valid() -> None:
 
 
 @variants
-def test_what_kustomize_makes(variant: str, kubectl: str, validate: Callable[[str], None]) -> None:
+def test_what_kustomize_makes(variant: str, kustomize: Kustomize, validate: Callable[[str], None]) -> None:
     """It is valid for Kubernetes, has the image of this version everywhere, and holds no Secret."""
-    text = call(kubectl, "kustomize", str(MANIFESTS / variant))
+    text = kustomize(MANIFESTS / variant)
     validate(text)
     found = documents(text)
     assert not of_kind(found, "Secret")
@@ -94,9 +98,9 @@ def test_what_kustomize_makes(variant: str, kubectl: str, validate: Callable[[st
 
 
 @variants
-def test_selectors(variant: str, kubectl: str) -> None:
+def test_selectors(variant: str, kustomize: Kustomize) -> None:
     """The network policy is about the pods of this program alone, and the Service finds those of the service."""
-    found = documents(call(kubectl, "kustomize", str(MANIFESTS / variant)))
+    found = documents(kustomize(MANIFESTS / variant))
     (policy,) = of_kind(found, "NetworkPolicy")
     chosen = policy["spec"]["podSelector"]["matchLabels"]
     assert chosen == {"app.kubernetes.io/name": "cratedb-retention"}
@@ -107,23 +111,23 @@ def test_selectors(variant: str, kubectl: str) -> None:
         assert [labels["app.kubernetes.io/component"] for labels in reached] == ["service"]
 
 
-def test_monitoring(kubectl: str, tmp_path: Path) -> None:
+def test_monitoring(kustomize: Kustomize, tmp_path: Path) -> None:
     """With the component there is a ServiceMonitor that finds the Service."""
     shutil.copytree(MANIFESTS, tmp_path / "kubernetes")
     path = tmp_path / "kubernetes" / "service" / "kustomization.yaml"
     text = path.read_text(encoding="utf-8")
     assert "  # - ../monitoring\n" in text
     path.write_text(text.replace("  # - ../monitoring", "  - ../monitoring"), encoding="utf-8")
-    found = documents(call(kubectl, "kustomize", str(path.parent)))
+    found = documents(kustomize(path.parent))
     (monitor,), (service,) = of_kind(found, "ServiceMonitor"), of_kind(found, "Service")
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
 
 
-def test_what_its_pods_run_works(kubectl: str, duckdb_uri: str, tmp_path: Path) -> None:
+def test_what_its_pods_run_works(kustomize: Kustomize, duckdb_uri: str, tmp_path: Path) -> None:
     """The Job creates the tables and applies the policies, and the CronJob runs what is due."""
     shutil.copytree(MANIFESTS, tmp_path / "kubernetes")
     (tmp_path / "kubernetes" / "common" / "policies.yaml").write_text(POLICIES, encoding="utf-8")
-    found = documents(call(kubectl, "kustomize", str(tmp_path / "kubernetes" / "cronjob")))
+    found = documents(kustomize(tmp_path / "kubernetes" / "cronjob"))
     for _, template in sorted(pod_specs(found), reverse=True, key=lambda named: named[0].startswith("Job")):
         pod = Pod(template, found, tmp_path, {"cratedb-retention": {"uri": duckdb_uri}})
         for container in containers(template):
@@ -131,3 +135,19 @@ def test_what_its_pods_run_works(kubectl: str, duckdb_uri: str, tmp_path: Path) 
             assert done.returncode == 0, done.stderr
     with Retention(duckdb_uri) as retention:
         assert "events" in [stored.policy.id for stored in retention.policies()]
+
+
+def test_several_pods_set_up_at_the_same_time(cratedb: CrateDB, crate_schema: str) -> None:
+    """Each replica begins with `setup`; all of them succeed, and there is one policy for the audit log."""
+    schema = f"{crate_schema}_ext"
+    environment = {**os.environ, "CRATEDB_URI": cratedb.uri, "CRATEDB_EXT_SCHEMA": schema}
+    pods = [
+        subprocess.Popen(
+            [PROGRAM, "setup"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    complaints = [pod.communicate()[1] for pod in pods]
+    assert [pod.returncode for pod in pods] == [0, 0, 0], complaints
+    with Retention(cratedb.uri, schema=schema) as retention:
+        assert [stored.policy.id for stored in retention.policies()] == ["jobs-log"]

@@ -61,8 +61,8 @@ NOT_TESTED = (
     (
         "DEPLOYMENTS NOT RENDERED OR CHECKED",
         NO_DEPLOYING,
-        "Install Go, kubectl, helm (go install helm.sh/helm/v4/cmd/helm@v4.3.1), and kubernetes-validate (pipx install"
-        " kubernetes-validate==1.37.0).",
+        "Install Go, kubectl or kustomize, helm (go install helm.sh/helm/v4/cmd/helm@v4.3.1), and kubernetes-validate"
+        " (pipx install kubernetes-validate==1.37.0).",
     ),
     (
         "MAN PAGES NOT CHECKED",
