@@ -33,7 +33,7 @@ from cratedb_retention.cli.main import cli  # noqa: E402
 from elf import Needs, Unfit  # noqa: E402
 from python_environment import Environment, build_environment, find_interpreter  # noqa: E402
 
-# Later ones up to 2.48 add formats for other systems, and nothing for these.
+# A later one needs a module that not every proxy of Go modules serves.
 NFPM = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2"
 FORMATS = {"deb": "glibc", "rpm": "glibc", "archlinux": "glibc", "apk": "musl"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -1,4 +1,4 @@
-"""Ctrl-C: a run that is interrupted says so in one line, and the next run goes on from there."""
+"""Ctrl-C and SIGTERM: a run that is interrupted says so in one line, and the next run goes on from there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from support.command import Command, Outcome, complaint
 
@@ -19,7 +20,8 @@ LISTEN = (
 )
 
 
-def test_interrupted_between_steps(command: Command, path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_between_steps(command: Command, path: Path, number: signal.Signals) -> None:
     """After an interrupt some partitions are archived, and the next run does exactly the rest."""
     with duckdb.connect(str(path)) as connection:
         connection.execute(
@@ -39,7 +41,7 @@ def test_interrupted_between_steps(command: Command, path: Path) -> None:
         assert process.stdout is not None
         while "done: main.metrics: drop archived" not in (line := process.stdout.readline()):
             assert line, "the run ended before it could be interrupted"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1, out
     assert complaint(Outcome(1, out, err), 1) == "interrupted: the next run goes on from here"

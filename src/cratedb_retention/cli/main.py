@@ -14,6 +14,7 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -167,6 +168,9 @@ def main() -> None:
     """Run the command; every error ends in one line and an exit code."""
     _write_whatever_comes()
     collect_seldom()
+    # Stopped by systemd or a container engine, a run gives its leases back, as after Ctrl-C. As process 1 it would not
+    # hear this signal at all.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
     except RetentionError as error:
