@@ -1,4 +1,4 @@
-"""What those rely on who listen to pages, or use the keyboard alone: names, landmarks, headings, focus, live regions."""
+"""What those rely on who listen to pages, or use the keyboard alone: names, landmarks, focus, live regions."""
 
 from __future__ import annotations
 
