@@ -29,13 +29,13 @@ def test_what_was_moved_is_in_the_timeline(bench: CrateBench, chromium: str) -> 
     bench.fill("readings", DAYS)
     cold = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
     bench.policy("reallocate", "readings", "30d", **cold)
-    assert lane(bench, "Moved to other nodes").spans == ()
-    spans = lane(bench, "Data in the table").spans
+    assert lane(bench, "Moved to other nodes").stretches == ()
+    spans = lane(bench, "Data in the table").stretches
     assert [(span.state, span.count) for span in spans] == [(State.MOVE, 2), (State.KEPT, 2)]
     bench.run()
-    moved = lane(bench, "Moved to other nodes").spans
+    moved = lane(bench, "Moved to other nodes").stretches
     assert [(span.state, span.count, span.rows) for span in moved] == [(State.MOVED, 2, 3)]
-    spans = lane(bench, "Data in the table").spans
+    spans = lane(bench, "Data in the table").stretches
     assert sum(span.count for span in spans) == 4
     assert {span.state for span in spans} == {State.KEPT}
     with open_browser(chromium) as browser, open_stage(bench, browser, authenticate=False) as stage:
