@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.timeline import Lane, State
 from cratedb_retention.service.scoped import Scoped
 from support.benches import CrateBench
@@ -38,6 +39,8 @@ def test_what_was_moved_is_in_the_timeline(bench: CrateBench, chromium: str) -> 
     spans = lane(bench, "Data in the table").stretches
     assert sum(span.count for span in spans) == 4
     assert {span.state for span in spans} == {State.KEPT}
+    # June ends with July; what was moved is due for nothing any more.
+    assert min(span.due for span in spans if span.due) == to_ms(parse_instant("2024-07-31"))
     with open_browser(chromium) as browser, open_stage(bench, browser, authenticate=False) as stage:
         page = stage.window()
         stage.go(page, f"/ui/tables/{bench.schema}/readings")
