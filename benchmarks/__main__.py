@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import expiring, pages, planning, preparing, rollups, rows, server_rows, start
+from benchmarks import expiring, packages, pages, planning, preparing, rollups, rows, server_rows, start
 from benchmarks.line import Line
-from benchmarks.surroundings import NoServer, Surroundings
+from benchmarks.surroundings import Missing, Surroundings
 from cratedb_retention.cli.preparing import collect_seldom
 
 MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "expire": expiring.measure,
     "rollups": rollups.measure,
     "pages": pages.measure,
+    "packages": packages.measure,
 }
 # Where no terminal says how wide it is.
 WIDTH = 180
@@ -49,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"Medians, taken by turns, in {time.monotonic() - started:.0f} seconds.")
     if missing:
         console.print(
-            f"[bold red]NOT MEASURED, or only in part: {', '.join(missing)}.[/] Without a CrateDB only half of this "
-            "can be measured: set CRATEDB_HOME (default: /opt/crate) or CRATEDB_URI."
+            f"[bold red]NOT MEASURED, or only in part: {', '.join(missing)}.[/] What is missing stands above."
         )
 
 
@@ -61,8 +61,8 @@ def _measure(name: str, surroundings: Surroundings, lines: list[Line], console: 
             for line in MEASUREMENTS[name](surroundings):
                 lines.append(line)
                 console.print(f"[dim]{line.what}: {_seconds(line.ours)}[/]")
-    except NoServer:
-        console.print(f"[bold red]{name}: THERE IS NO CRATEDB[/]")
+    except Missing as missing:
+        console.print(f"[bold red]{name}: {missing}[/]")
         return False
     except Exception:
         console.print_exception()

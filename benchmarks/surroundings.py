@@ -19,8 +19,8 @@ MEMORY = Path("/dev/shm")
 ENOUGH = 4_000_000_000
 
 
-class NoServer(Exception):
-    """There is no CrateDB to measure with."""
+class Missing(Exception):
+    """What is not here, so that something can't be measured."""
 
 
 class Surroundings:
@@ -55,10 +55,10 @@ class Surroundings:
         """
         A CrateDB that allows some thousand shards.
 
-        :raises NoServer: if there is none.
+        :raises Missing: if there is none.
         """
         if self._server is None:
-            raise NoServer
+            raise Missing("THERE IS NO CRATEDB: set CRATEDB_HOME (default: /opt/crate) or CRATEDB_URI")
         return self._server
 
     @cached_property

@@ -28,7 +28,7 @@ from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare
+from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
 from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
     Restored,
@@ -253,14 +253,12 @@ class Retention:
         selection: Selection | None = None,
         *,
         allow_future: bool = False,
-        released: Collection[str] = (),
     ) -> Prepared:
         """
         Decide what a run would do, and keep what that rests on, for :meth:`run`.
 
         :param cutoff: The aware instant taken for now; None: now.
         :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
-        :param released: Identifiers of holds that the plan takes for released, for showing what that would do.
         :raises InvalidInput: if the cutoff lies in the future by more than a day.
         """
         now = self.clock.now()
@@ -272,11 +270,22 @@ class Retention:
                 "choose an earlier one, or say --allow-future-cutoff",
             )
         self.store.require()
-        return prepare(self.engine, self.store, cutoff, selection, released)
+        return prepare(self.engine, self.store, cutoff, selection)
 
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
         return self.prepare(cutoff, selection).plan
+
+    def preview_release(
+        self, released: Collection[str], selection: Selection | None = None
+    ) -> tuple[Prepared, Prepared]:
+        """
+        What the next run would do, and what it would do if holds were released. Writes nothing.
+
+        :param released: Their identifiers.
+        """
+        self.store.require()
+        return prepare_both(self.engine, self.store, self.clock.now(), selection, released)
 
     def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.service.scoped import Scoped
 from support.service import World, scoped
@@ -53,3 +55,26 @@ def test_suggestions_of_a_tenant(each_world: World) -> None:
     everything = Scoped(each_world.db.tool, Access(Role.ADMIN, "admin")).suggestions(schema, "globex_metrics")
     assert {table.name for table in everything.tables} >= {"acme_metrics", "globex_metrics"}
     assert everything.columns
+
+
+def test_both_plans_are_of_one_look(each_world: World) -> None:
+    """What a change or the end of a hold would do costs as many statements as a plan, and is of the same."""
+    tool, database = each_world.db.tool, each_world.db.tool.engine.database
+    stored = tool.store.policies.get("acme-tables").policy
+    changed = stored.model_copy(update={"retention_period": parse_duration("1d")})
+    hold = each_world.ids["acme-hold"]
+
+    def cost(work: Callable[[], object]) -> int:
+        before = database.statements
+        work()
+        return database.statements - before
+
+    plain = cost(tool.prepare)
+    assert cost(lambda: tool.preview(changed)) == plain
+    assert cost(lambda: tool.preview_release([hold])) == plain
+    found = tool.preview(changed)
+    assert found.before.catalog is found.after.catalog
+    assert found.before.plan == tool.prepare().plan != found.after.plan
+    before, after = tool.preview_release([hold])
+    assert before.plan == found.before.plan
+    assert (hold in before.holds, hold in after.holds) == (True, False)

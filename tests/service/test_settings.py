@@ -53,6 +53,16 @@ def test_each_setting_has_one_value_and_a_source(file: Path) -> None:
     assert load({}, str(file)).settings.http.burst == 7
 
 
+def test_files_of_windows(tmp_path: Path) -> None:
+    """A byte order mark at the beginning and lines that end as on Windows do no harm, in the file or in a secret."""
+    path, secret = tmp_path / "retention.toml", tmp_path / "uri"
+    path.write_bytes(FILE.replace("\n", "\r\n").encode("utf-8-sig"))
+    secret.write_bytes("crate://u:hunter3@host:4200/\r\n".encode("utf-8-sig"))
+    loaded = load({"CRATEDB_URI_FILE": str(secret)}, str(path))
+    assert loaded.settings.http.burst == 7
+    assert loaded.settings.database.uri == "crate://u:hunter3@host:4200/"
+
+
 VALUES = {
     "bool": "true",
     "int": "3000",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from support.command import Outcome
+from support.debian import debian_mirror
 
 ROOT = Path(__file__).parent.parent.parent
 BASE = "localhost/base:test"
@@ -180,7 +180,8 @@ class Workshop:
     def _make_base(self) -> None:
         container = self._buildah("from", "scratch")
         root = Path(self._buildah("mount", container))
-        suite, mirror = debian_mirror()
+        mirror, suite = debian_mirror()
+        assert mirror, "no source of apt has packages of this release"
         _check_call("debootstrap", "--variant=minbase", "--include=python3,python3-venv", suite, str(root), mirror)
         for waste in ("var/cache/apt", "var/lib/apt/lists", "var/log/bootstrap.log"):
             path = root / waste
@@ -201,23 +202,6 @@ class Workshop:
     def _buildah(self, *args: str) -> str:
         places = [f"--root={self._directory / 'storage'}", f"--runroot={self._directory / 'run'}"]
         return _check_call("buildah", *places, f"--storage-driver={self._driver}", *args)
-
-
-def debian_mirror() -> tuple[str, str]:
-    """The name of this machine's release, and the mirror that its packages come from."""
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.MULTILINE))
-    suite = release["VERSION_CODENAME"]
-    apt = Path("/etc/apt")
-    for path in sorted([*apt.glob("sources.list"), *apt.glob("sources.list.d/*")]):
-        text = path.read_text()
-        lines = re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s", text, re.MULTILINE)
-        for stanza in text.split("\n\n"):
-            fields = dict(re.findall(r"^(\w+):\s*(.+)$", stanza, re.MULTILINE))
-            lines += [(fields["URIs"].split()[0], name) for name in fields.get("Suites", "").split()]
-        for mirror, name in lines:
-            if name == suite:
-                return suite, mirror
-    raise AssertionError(f"no source of apt has {suite}")
 
 
 def pip_options() -> tuple[dict[str, str], Path | None]:

@@ -45,7 +45,7 @@ def test_main_path(each_stage: Stage) -> None:
 
     stage.go(page, href(schema, "letters"))
     [held] = rows(page, "What is due, but does not happen")
-    assert "case 7/2024" in held[1]
+    assert "case 7/2024" in held[3]
     expect(page.get_by_label("Holds on this table")).to_contain_text("case 7/2024")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare
+from cratedb_retention.execution.preparing import Prepared, Selection, prepare_both
 from cratedb_retention.model.plan import DeleteRows, DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
@@ -148,8 +148,7 @@ def preview(
     :param policy: Takes the place of the stored one with its identifier, if there is one.
     """
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
-    before = prepare(engine, store, cutoff, selection)
-    return Preview(candidate, before, prepare(engine, store, cutoff, selection, candidate=candidate))
+    return Preview(candidate, *prepare_both(engine, store, cutoff, selection, candidate=candidate))
 
 
 def _verdicts(plan: Plan) -> dict[tuple[str, str], dict[str, None]]:

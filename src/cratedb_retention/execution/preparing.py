@@ -6,14 +6,14 @@ so what is shown is what is done (law 10).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.measurements import Measurements
+from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
@@ -89,69 +89,133 @@ class Prepared:
     measurements: Measurements = field(default_factory=Measurements)
 
 
-def prepare(
+def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
+    """
+    Make the plan for a cutoff.
+
+    :param cutoff: An aware instant.
+    """
+    return _Look(engine, store).prepare(cutoff, selection or Selection())
+
+
+def prepare_both(
     engine: Engine,
     store: Store,
     cutoff: dt.datetime,
     selection: Selection | None = None,
     released: Collection[str] = (),
     candidate: Policy | None = None,
-) -> Prepared:
+) -> tuple[Prepared, Prepared]:
     """
-    Make the plan for a cutoff.
+    The plan as it is, and as it would be: of one look at the database, so that whatever differs follows from what is
+    released, or from the candidate. The second is for showing only: a run sees that holds are in force, and obeys no
+    policy that is not stored.
 
     :param cutoff: An aware instant.
-    :param released: Identifiers of holds that count as released, for showing only: a run sees that they are in force.
+    :param released: Identifiers of holds that count as released.
     :param candidate: A policy that is not stored, taken as if it were: in place of the one with its identifier, or
-        besides the others. What is prepared so is for showing only.
+        besides the others.
     """
-    selection = selection or Selection()
-    _require_whole(store, engine.unwell(store.schema))
-    store.refresh()
-    (stored, damaged), holds, frozen, rollups, leases = store.read_together(
-        lambda: store.policies.all(refresh=False),
-        lambda: store.holds.active(refresh=False),
-        lambda: store.freezes.all(refresh=False),
-        lambda: store.rollups.all(refresh=False),
-        lambda: store.leases.read(refresh=False),
-    )
-    holds = [hold for hold in holds if hold.id not in released]
-    stored = _with_candidate(stored, candidate)
-    policies = [item.policy for item in stored]
-    catalog = read_catalog(engine, store.schema, policies, {table for table, _ in frozen}, rollups)
-    _require_whole(store, catalog.unwell)
-    downsampling = any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies)
-    ledger = store.rollups.ledger(rollups, refresh=False) if downsampling else Ledger()
-    measurements = engine.measure(find_probes(policies, catalog, cutoff, holds, ledger))
-    plan = make_plan(
-        policies,
-        catalog,
-        cutoff,
-        holds=holds,
-        measurements=measurements,
-        frozen=frozen,
-        chosen=selection.fits,
-        ledger=ledger,
-    )
-    return Prepared(
-        replace(plan, holds=(*_damaged(damaged), *plan.holds)),
-        {policy.id or "": policy for policy in policies},
-        _versions(stored),
-        frozenset(hold.id for hold in holds),
-        frozenset(frozen),
-        catalog,
-        selection,
-        ledger,
-        leases,
-        measurements,
-    )
+    look, selection = _Look(engine, store), selection or Selection()
+    return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released, candidate)
+
+
+@dataclass
+class _Seen:
+    """What was read for some selectors: the catalog, and what the rows answered so far."""
+
+    catalog: Catalog
+    asked: set[Probe] = field(default_factory=set)
+    measurements: Measurements = field(default_factory=Measurements)
+
+
+class _Look:
+    """One look at the database, for one plan or two."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine, self._store = engine, store
+        _require_whole(store, engine.unwell(store.schema))
+        store.refresh()
+        (self._stored, self._damaged), self._holds, self._frozen, self._rollups, self._leases = store.read_together(
+            lambda: store.policies.all(refresh=False),
+            lambda: store.holds.active(refresh=False),
+            lambda: store.freezes.all(refresh=False),
+            lambda: store.rollups.all(refresh=False),
+            lambda: store.leases.read(refresh=False),
+        )
+        self._seen: dict[tuple[Selector, ...], _Seen] = {}
+        self._ledger: Ledger | None = None
+
+    def prepare(
+        self,
+        cutoff: dt.datetime,
+        selection: Selection,
+        released: Collection[str] = (),
+        candidate: Policy | None = None,
+    ) -> Prepared:
+        """Make a plan; see :func:`prepare_both`."""
+        holds = [hold for hold in self._holds if hold.id not in released]
+        stored = _with_candidate(self._stored, candidate)
+        policies = [item.policy for item in stored]
+        seen = self._see(policies)
+        ledger = self._read_ledger(policies)
+        measurements = self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
+        plan = make_plan(
+            policies,
+            seen.catalog,
+            cutoff,
+            holds=holds,
+            measurements=measurements,
+            frozen=self._frozen,
+            chosen=selection.fits,
+            ledger=ledger,
+        )
+        return Prepared(
+            replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
+            {policy.id or "": policy for policy in policies},
+            _versions(stored),
+            frozenset(hold.id for hold in holds),
+            frozenset(self._frozen),
+            seen.catalog,
+            selection,
+            ledger,
+            self._leases,
+            measurements,
+        )
+
+    def _see(self, policies: Sequence[Policy]) -> _Seen:
+        """The catalog. Which tables are read, and as what, may depend on the order of the policies."""
+        key = tuple(dict.fromkeys(selector for policy in policies for selector in _selectors(policy)))
+        if key not in self._seen:
+            others = {table for table, _ in self._frozen}
+            catalog = read_catalog(self._engine, self._store.schema, policies, others, self._rollups)
+            _require_whole(self._store, catalog.unwell)
+            self._seen[key] = _Seen(catalog)
+        return self._seen[key]
+
+    def _read_ledger(self, policies: Iterable[Policy]) -> Ledger:
+        if not any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies):
+            return Ledger()
+        if self._ledger is None:
+            self._ledger = self._store.rollups.ledger(self._rollups, refresh=False)
+        return self._ledger
+
+    def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> Measurements:
+        """Ask the rows what they were not asked yet."""
+        new = [probe for probe in probes if probe not in seen.asked]
+        seen.asked.update(new)
+        seen.measurements |= self._engine.measure(new)
+        return seen.measurements
 
 
 def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
     """The policies as they would be; no run finds the candidate's version, so that none obeys it."""
     if candidate is None:
         return stored
-    return [item for item in stored if item.policy.id != candidate.id] + [StoredPolicy(candidate, _NOT_STORED)]
+    item = StoredPolicy(candidate, _NOT_STORED)
+    if all(each.policy.id != candidate.id for each in stored):
+        return [*stored, item]
+    return [item if each.policy.id == candidate.id else each for each in stored]
 
 
 def _require_whole(store: Store, unwell: frozenset[TableName]) -> None:

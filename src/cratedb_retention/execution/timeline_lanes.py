@@ -32,9 +32,11 @@ class Verdicts:
     """
     What a plan says about each partition and each window that it is about.
 
+    :param cutoff: The instant that it takes for now (ms, UTC).
     :param windows: By the level's table and the window's start; with its end.
     """
 
+    cutoff: int
     pieces: Mapping[PartitionKey, Verdict]
     windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]
 
@@ -61,7 +63,7 @@ def verdicts_of(plan: Plan, catalog: Catalog) -> Verdicts:
             windows.setdefault(hold.level, {}).update(held)
         for piece in hold.pieces if hold.table in names else ():
             _note(pieces, (names[hold.table], piece.partition.values), state, why)
-    return Verdicts(pieces, windows)
+    return Verdicts(plan.cutoff, pieces, windows)
 
 
 def said(reason: str, policy_id: str | None) -> str:
@@ -116,7 +118,7 @@ def _due(targets: Iterable[Target], index: PieceIndex, verdicts: Verdicts) -> di
         for piece in index.of(target).known:
             values = piece.partition.values
             due = None if (target.table.name, values) in verdicts.pieces else next_due(piece, target.policy)
-            if due is not None:
+            if due is not None and due > verdicts.cutoff:  # What was moved was due before.
                 found[values] = min(due, found.get(values, due))
     return found
 

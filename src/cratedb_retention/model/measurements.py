@@ -64,3 +64,11 @@ class Measurements:
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
+
+    def __or__(self, other: Measurements) -> Measurements:
+        """The answers of both."""
+        if not (self.bounds or self.rows or self.windows):
+            return other
+        return Measurements(
+            {**self.bounds, **other.bounds}, {**self.rows, **other.rows}, {**self.windows, **other.windows}
+        )

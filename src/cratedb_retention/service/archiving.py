@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cratedb_retention.errors import Conflict, Forbidden, NotFound
-from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.model.access import Role
@@ -151,7 +151,7 @@ def find_release(scoped: Scoped, identifier: str) -> Release:
     """
     if not any(hold.id == identifier for hold in scoped.holds()):
         raise NotFound(f"hold {identifier}", "is not in force", "it may have been released meanwhile")
-    before, after = (scoped.prepare(Selection(), released=ids) for ids in ((), (identifier,)))
+    before, after = scoped.preview_release((identifier,))
     now, then = _amounts(before), _amounts(after)
     return Release(max(then[0] - now[0], 0), max(then[1] - now[1], 0))
 

@@ -27,7 +27,7 @@ async def agreed(question: str, effect: Effect, action: str, back: str = "Back",
     with _question(question, effect) as dialog, ui.row().classes("buttons"):
         ui.button(back, on_click=lambda: dialog.submit(False)).props("flat no-caps autofocus")
         ui.button(action, color=tone, on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
-    return await _answer(dialog)
+    return bool(await dialog)
 
 
 async def confirmed(question: str, effect: Effect, word: str, action: str) -> bool:
@@ -44,13 +44,14 @@ async def confirmed(question: str, effect: Effect, word: str, action: str) -> bo
             ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
             go = ui.button(action, color="negative", on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
             go.bind_enabled_from(written, "value", backward=lambda value: (value or "").strip() == word)
-    return await _answer(dialog)
+    return bool(await dialog)
 
 
 @contextmanager
 def _question(question: str, effect: Effect) -> Iterator[ui.dialog]:
     with ui.dialog() as dialog:
         dialog.props["aria-label"] = question
+    dialog.on("hide", dialog.delete)  # Not before: it gives back the focus when it hides.
     with dialog, ui.card().classes("question").props("role=document"):
         heading(question)
         if isinstance(effect, str):
@@ -59,10 +60,3 @@ def _question(question: str, effect: Effect) -> Iterator[ui.dialog]:
             with ui.element("div").classes("effect"):
                 effect()
         yield dialog
-
-
-async def _answer(dialog: ui.dialog) -> bool:
-    answer = await dialog
-    if not dialog.is_deleted:  # They may have left.
-        dialog.delete()
-    return bool(answer)

@@ -28,6 +28,8 @@ def mount(app: FastAPI, context: Context) -> None:
     app.include_router(login.make_router(context, sessions))
     app.add_api_route("/", lambda: RedirectResponse(f"{PREFIX}/"), include_in_schema=False)
     app.add_middleware(Entrance, context=context, sessions=sessions)
+    # Pages say themselves that something is on its way; this bar would have no name.
+    nicegui.app.config.quasar_config["loadingBar"]["skipHijack"] = True
     nicegui.app.add_static_files("/static", STATIC)
     for page in PAGES:
         page.register(PAGES)

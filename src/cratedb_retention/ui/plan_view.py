@@ -12,19 +12,13 @@ from cratedb_retention.model.effect import next_due, summary, touched
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.words import describe, plural, short, show_size
+from cratedb_retention.model.words import describe, short, show_size
 from cratedb_retention.ui import links, words
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, state, table
+from cratedb_retention.ui.held import show_held
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, table
 
 # More would be slow to send, and nobody reads them; the sentence on top counts all.
 MOST = 1_000
-_HOLDS = (
-    Column("state", "State"),
-    Column("table", "Table"),
-    Column("policy", "Policy"),
-    Column("why", "Why"),
-    Column("what", "What"),
-)
 _TASKS = (
     Column("table", "Table"),
     Column("policy", "Policy"),
@@ -74,27 +68,8 @@ def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
     if not holds:
         return
     heading(title)
-    rows: list[dict[str, Cell]] = [
-        {
-            "state": state("problem" if hold.problem else "held"),
-            "table": hold.table,
-            "policy": policy_bit(hold.policy_id, {}) if hold.policy_id else "",
-            "why": hold.reason,
-            "what": Bit(concerned(hold), tone="many"),
-        }
-        for hold in holds[:most]
-    ]
-    table(_HOLDS, rows, title).classes("holds")
+    show_held(title, holds[:most]).classes("holds")
     _rest(len(holds), most)
-
-
-def concerned(hold: Hold) -> str:
-    """Which partitions a hold is about, one a line."""
-    if not hold.count:
-        return "the whole table"
-    more = hold.count - len(hold.partitions)
-    lines = [*hold.partitions, *([f"and {more:,} more"] if more > 0 else [])]
-    return "\n".join(lines) if hold.partitions else plural(hold.count, "partition")
 
 
 def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], most: int) -> None:

@@ -13,8 +13,9 @@ from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.held import show_held
 from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, state, table
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, table
 from cratedb_retention.ui.timeline_chart import chart
 from cratedb_retention.ui.timeline_words import first_up, rows, stretch, what, when, why
 
@@ -39,12 +40,6 @@ _CHANGES = (
     Column("size", "Size", right=True),
     Column("policy", "Policy"),
     Column("why", "Why"),
-)
-_HELD = (
-    Column("state", "State"),
-    Column("why", "Why"),
-    Column("what", "What"),
-    Column("policy", "Policy"),
 )
 _POLICIES = (
     Column("policy", "Policy"),
@@ -158,24 +153,7 @@ def _held(found: Timeline) -> None:
     if not found.held:
         return
     heading("What is due, but does not happen")
-    cells: list[dict[str, Cell]] = [
-        {
-            "state": state("problem" if hold.problem else "held"),
-            "why": hold.reason,
-            "what": _named(hold.partitions, hold.count),
-            "policy": _policy(hold.policy_id),
-        }
-        for hold in found.held
-    ]
-    _table(_HELD, cells, "What is due, but does not happen")
-
-
-def _named(names: tuple[str, ...], count: int) -> str:
-    if not count:
-        return "the whole table"
-    if not names:
-        return plural(count, "partition")
-    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
+    show_held("What is due, but does not happen", found.held).classes("timeline-rows")
 
 
 def _policies(found: Timeline) -> None:

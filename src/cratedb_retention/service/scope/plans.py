@@ -24,19 +24,23 @@ from cratedb_retention.service.scope.policies import Policies
 class Plans(Policies, Holds):
     """Plans, and what would become of them."""
 
-    def prepare(
-        self, selection: Selection, cutoff: dt.datetime | None = None, released: Collection[str] = ()
-    ) -> Prepared:
+    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
         """
         What a run would do, as far as it is theirs.
 
-        :param released: Identifiers of holds that count as released, for showing what that would do.
         :raises NotFound: if the chosen policy is none that they see.
         """
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
         selection = replace(selection, tags=selection.tags & self.access.limit)
-        prepared = self.retention.prepare(cutoff, selection, released=released)
+        return self._narrowed(self.retention.prepare(cutoff, selection))
+
+    def preview_release(self, released: Collection[str]) -> tuple[Prepared, Prepared]:
+        """What a run would do, and what it would do if holds were released, as far as it is theirs."""
+        before, after = self.retention.preview_release(released, Selection(tags=self.access.limit))
+        return self._narrowed(before), self._narrowed(after)
+
+    def _narrowed(self, prepared: Prepared) -> Prepared:
         return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
