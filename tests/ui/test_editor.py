@@ -100,6 +100,7 @@ def test_edit(each_stage: Stage) -> None:
         expect(go).to_be_disabled()
     dialog.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("status").filter(has_text="Not saved.")).to_be_visible()
+    expect(dialog).to_have_count(0)
     assert str(stored(stage, "visits").retention_period) == "90d"
     confirm(page, "visits")
     assert str(stored(stage, "visits").retention_period) == "30d"
