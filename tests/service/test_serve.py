@@ -9,12 +9,15 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.assembling import make_service
 from cratedb_retention.service.http.server import HttpServer
@@ -33,6 +36,24 @@ def get(port: int, path: str, token: str | None = None) -> tuple[int, bytes]:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+
+
+def test_what_does_not_start_is_no_service(caplog: pytest.LogCaptureFixture) -> None:
+    """An application that fails at its start keeps the service from starting, and its port is free again."""
+
+    async def refuse() -> None:
+        raise OSError("no room for it")
+
+    @asynccontextmanager
+    async def failing(app: FastAPI) -> AsyncIterator[None]:
+        await refuse()
+        yield
+
+    server = HttpServer(FastAPI(lifespan=failing), "127.0.0.1", 0)
+    with pytest.raises(RetentionError, match=r"http: the application did not start\. The log says why"):
+        server.start()
+    assert "no room for it" in caplog.text
+    server.stop()
 
 
 def test_http_beside_the_scheduler(duck: Database) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from contextlib import suppress
 from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, RetentionError
 
 logger = logging.getLogger(__name__)
 # Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
@@ -24,6 +25,27 @@ class Closing(Protocol):
 
     def close(self) -> None:
         """End it."""
+
+
+class _Server(uvicorn.Server):
+    """Says when it has begun, or will not."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.settled.set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until it is told to end."""
+        try:
+            with suppress(SystemExit):  # What does not start would end the process; here, who starts it is told.
+                super().run(sockets)
+        finally:
+            self.settled.set()
 
 
 class HttpServer:
@@ -46,7 +68,7 @@ class HttpServer:
             timeout_graceful_shutdown=_PATIENCE,
             limit_concurrency=_MOST_AT_ONCE,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
@@ -60,6 +82,7 @@ class HttpServer:
         Begin to listen.
 
         :raises InvalidInput: if the address can't be listened on.
+        :raises RetentionError: if the application does not start; the log has the reason.
         """
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
@@ -70,6 +93,10 @@ class HttpServer:
         sockets = [self._socket]
         self._thread = threading.Thread(target=self._server.run, args=(sockets,), name="http", daemon=True)
         self._thread.start()
+        self._server.settled.wait()
+        if not self._server.started:
+            self._socket.close()
+            raise RetentionError("http", "the application did not start", "the log says why")
         logger.info("HTTP on %s, port %d", self._host, self.port)
 
     def stop(self) -> None:
