@@ -23,6 +23,7 @@ STRUCTURE = """() => ({
   headless: [...document.querySelectorAll('table')].filter(t => !t.querySelector('th')).length,
   pictures: [...document.querySelectorAll('canvas, .nicegui-echart svg')].filter(e => !e.closest('[role=img]')).length,
 })"""
+HAS_FOCUS = "e => e.contains(document.activeElement)"
 # Between the last control and the first one, browsers leave the page.
 WITHIN = "e => e.contains(document.activeElement) || document.activeElement === document.body"
 SOUND = {"h1": 1, "main": 1, "banner": 0, "twice": [], "headless": 0, "pictures": 0}
@@ -73,10 +74,11 @@ def test_dialogs_take_the_focus_and_give_it_back(stage: Stage) -> None:
         page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog", name=f"{name} the policy")
         expect(dialog).to_be_visible()
+        page.wait_for_function(HAS_FOCUS, arg=dialog.element_handle())
         assert_named_dialog(page)
         for _ in range(6):
             page.keyboard.press("Tab")
-            assert dialog.evaluate(WITHIN)
+            page.wait_for_function(WITHIN, arg=dialog.element_handle())
         page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
         expect(button).to_be_focused()

@@ -58,11 +58,11 @@ class Import:
         """Make the form, folded up at first."""
         with ui.expansion("Import a YAML file").classes("card import").props("header-class=folded"):
             note("A file as “Export as YAML” writes it. Nothing changes until you press “Apply”.")
-            self._text = ui.textarea("Policy file (YAML)", on_change=self._forget)
+            self._text = ui.textarea("Policy file (YAML)", on_change=self._changed)
             self._text.props("outlined debounce=300 spellcheck=false input-class=mono")
             self._uploader()
-            self._prune = ui.checkbox("Also delete policies that the file lacks", on_change=self._forget)
-            self._tags = ui.input("… but only those with these tags", placeholder="any tags", on_change=self._forget)
+            self._prune = ui.checkbox("Also delete policies that the file lacks", on_change=self._changed)
+            self._tags = ui.input("… but only those with these tags", placeholder="any tags", on_change=self._changed)
             self._tags.props("outlined dense debounce=300").bind_visibility_from(self._prune, "value")
             with ui.element("div").classes("bar"):
                 button("Check", self._check)
@@ -95,8 +95,17 @@ class Import:
     def _too_large(self) -> InvalidInput:
         return InvalidInput(_NAME, f"no text file of at most {self._most} bytes", "see the setting http.max_body")
 
+    def _state(self) -> tuple[object, ...]:
+        return self._text.value, self._prune.value, self._tags.value
+
+    def _changed(self) -> None:
+        """Browsers say it again, late, what they were told themselves: that is no change of what was checked."""
+        if self._state() != self._seen:
+            self._forget()
+
     def _forget(self) -> None:
         """What was checked is not what is there now."""
+        self._seen = self._state()
         self._checked = None
         self._apply.set_visibility(False)
         self._place.clear()
