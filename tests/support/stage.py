@@ -35,7 +35,7 @@ from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
-PATIENCE = 30_000
+PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
 
