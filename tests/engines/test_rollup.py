@@ -109,7 +109,7 @@ def test_twice_is_once(lab: Lab) -> None:
     results, tables = [], []
     for _ in range(2):
         results.append(lab.roll_up(rollup, *windows(START, DAY, 3)))
-        found = [{**row, "rollup_version": ""} for row in lab.read(rollup.table)]
+        found = [{**row, "rollup_version": 0} for row in lab.read(rollup.table)]
         tables.append(sorted(found, key=lambda row: (row["ts"], str(row["host"]))))
     assert results[0] == results[1]
     assert tables[0] == tables[1]

@@ -29,12 +29,12 @@ from cratedb_retention.model.rollup import Rollup
 from cratedb_retention.model.rollup_steps import RollUp
 
 # What stands for the version of a computation where it is only shown.
-SHOWN = "this computation"
+SHOWN = 0
 
 
-def new_version() -> str:
-    """Tells the rows of one computation from those of earlier ones."""
-    return secrets.token_hex(6)
+def new_version() -> int:
+    """Tells the rows of one computation from those of earlier ones: a number, since each row has to hold it."""
+    return secrets.randbits(53)
 
 
 def tables_of(rollup: Rollup) -> list[TableName]:
@@ -43,7 +43,7 @@ def tables_of(rollup: Rollup) -> list[TableName]:
 
 
 def compute_statements(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: str, seed_from_source: bool = False
+    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seed_from_source: bool = False
 ) -> list[sa.Executable]:
     """Compute a run of windows, of which nothing is there."""
     query = level_select(sql, rollup, run, version, seed_from_source)

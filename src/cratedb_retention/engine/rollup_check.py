@@ -62,7 +62,7 @@ def count_beneath(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequenc
 
 
 def count_stored(
-    query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window], version: str
+    query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window], version: int
 ) -> dict[Window, Stored]:
     """Count what a level has of windows."""
     fresh: sa.ColumnElement[bool] = ref(VERSION) == version

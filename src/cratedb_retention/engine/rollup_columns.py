@@ -164,7 +164,7 @@ def _head(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
 
 
 def _tail(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
-    yield Field(VERSION, TEXT)
+    yield Field(VERSION, BIGINT)
     if rollup.partition:
         yield Field(PARTITION, TIME, sql.partition(rollup), searched=True)
 

@@ -34,7 +34,7 @@ Element = sa.ColumnElement[Any]
 
 
 def level_select(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: str, seed_from_source: bool = False
+    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seed_from_source: bool = False
 ) -> sa.Select[Any]:
     """
     The rows of a level for the buckets of a run, in the order of its stored columns.

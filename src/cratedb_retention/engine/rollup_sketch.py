@@ -39,7 +39,7 @@ Element = sa.ColumnElement[Any]
 _LARGEST_DOUBLE = 1.7976931348623157e308
 
 
-def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: str) -> sa.Select[Any]:
+def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int) -> sa.Select[Any]:
     """The rows of the distributions for the buckets of a run, in the order of their columns."""
     rows = _raw_bins(sql, rollup, run) if rollup.from_raw else _finer_bins(sql, rollup, run)
     dimensions = (f"d{i}" for i in range(len(rollup.dimensions)))

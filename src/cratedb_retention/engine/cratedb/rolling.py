@@ -117,7 +117,7 @@ def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, m
 
 
 def _compute(
-    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: str
+    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: int
 ) -> dict[Window, Stored]:
     """Replace the rows of a run, and count them."""
     _refresh_own(database, rollup)
@@ -132,7 +132,7 @@ def _compute(
 
 
 def _insert_statements(
-    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: str
+    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: int
 ) -> Iterator[sa.Executable]:
     """
     From raw rows piece by piece; a coarser level has few groups, and what a counter had before a piece can be read
