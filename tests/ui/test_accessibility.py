@@ -23,6 +23,10 @@ STRUCTURE = """() => ({
   headless: [...document.querySelectorAll('table')].filter(t => !t.querySelector('th')).length,
   pictures: [...document.querySelectorAll('canvas, .nicegui-echart svg')].filter(e => !e.closest('[role=img]')).length,
 })"""
+# What takes a while to move, or to fade.
+MOVING = """() => [...document.querySelectorAll('*')].map(e => [e.className, getComputedStyle(e)])
+  .filter(([_, style]) => style.transitionProperty != 'none' || parseFloat(style.animationDuration) > 0.001)
+  .map(([name]) => name)"""
 HAS_FOCUS = "e => e.contains(document.activeElement)"
 # Between the last control and the first one, browsers leave the page.
 WITHIN = "e => e.contains(document.activeElement) || document.activeElement === document.body"
@@ -62,6 +66,14 @@ def test_each_page_can_be_read_aloud(stage: Stage) -> None:
         for path in (*(f"/ui/{each}" for each in PAGES), timeline(schema, "weather"), timeline(schema, "orders")):
             stage.go(page, path)
             assert_sound(page)
+
+
+def test_nothing_moves_for_those_who_ask_for_that(stage: Stage) -> None:
+    """Where the system asks for less motion, no control moves or fades: a click meets what it was meant for."""
+    page = stage.log_in("editor", "/ui/policies?q=visits")
+    assert page.evaluate(MOVING) == []
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(MOVING) != []
 
 
 def test_dialogs_take_the_focus_and_give_it_back(stage: Stage) -> None:

@@ -37,7 +37,9 @@ def test_search_and_sort(stage: Stage) -> None:
     page.get_by_label("Search").fill("")
     heading = page.get_by_role("columnheader", name="Rows")
     heading.press("Enter")
+    expect(heading).to_have_attribute("aria-sort", "ascending")
     heading.press("Space")
+    expect(heading).to_have_attribute("aria-sort", "descending")
     expect(rows.nth(0)).to_contain_text("weather_1h")
 
 

@@ -33,11 +33,13 @@ _ROW = """
   </q-td>
 </q-tr>
 """
-# Headings that sort by the keyboard as well; above boxes that choose a row there is one too.
+# Headings that sort by the keyboard as well, and say what is sorted how, which Quasar says by a class only; above boxes
+# that choose a row there is one too.
 _HEADINGS = """
 <q-tr :props="props">
   %s
   <q-th v-for="col in props.cols" :key="col.name" :props="props" tabindex="0"
+    :aria-sort="!/ sorted /.test(col.__thClass) ? null : / sort-desc/.test(col.__thClass) ? 'descending' : 'ascending'"
     @keydown.enter="props.sort(col)" @keydown.space.prevent="props.sort(col)">{{ col.label }}</q-th>
 </q-tr>
 """
