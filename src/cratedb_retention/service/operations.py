@@ -7,20 +7,16 @@ They are known to the process that does them, and told of until it ends; the aud
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import Conflict, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, NotFound
 from cratedb_retention.execution.restoring import Restored, Verified
+from cratedb_retention.service.background import Background, outcome_of
 
-logger = logging.getLogger(__name__)
-# Operations that are over and still told of.
-REMEMBERED = 100
 UNKNOWN_OPERATION = "GET /api/v1/journal tells of older ones"
 Result = Restored | Verified
 # Does it, and tells of each snapshot as soon as it is through with it.
@@ -63,12 +59,7 @@ class Operations:
     """
 
     def __init__(self, workers: int = 2) -> None:
-        self._workers = workers
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="operation")
-        self._lock = threading.Lock()
-        self._states: dict[str, OperationState] = {}
-        self._stops: dict[str, threading.Event] = {}
-        self._futures: dict[str, Future[None]] = {}
+        self._background = Background[OperationState]("operation", workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         """
@@ -78,22 +69,12 @@ class Operations:
         """
         key = str(uuid.uuid4())
         state = OperationState(key, kind, "running", retention.actor.name, retention.clock.now(), total)
-        with self._lock:
-            self._futures = {each: future for each, future in self._futures.items() if not future.done()}
-            if len(self._futures) >= self._workers:
-                raise Conflict(kind, f"{self._workers} operations are going on already", "wait for one, or cancel it")
-            self._states[key], self._stops[key] = state, threading.Event()
-            while len(self._states) > REMEMBERED:
-                oldest = next(iter(self._states))
-                self._states.pop(oldest)
-                self._stops.pop(oldest)
-            self._futures[key] = self._pool.submit(self._do, retention, key, work, self._stops[key])
+        self._background.start(key, kind, state, lambda stop: self._do(retention, key, work, stop))
         return state
 
     def all(self) -> list[OperationState]:
         """Those of late, newest first."""
-        with self._lock:
-            return list(reversed(self._states.values()))
+        return list(reversed(self._background.all().values()))
 
     def find(self, key: str) -> OperationState:
         """
@@ -101,8 +82,7 @@ class Operations:
 
         :raises NotFound: if there is none.
         """
-        with self._lock:
-            state = self._states.get(key)
+        state = self._background.find(key)
         if state is None:
             raise NotFound(f"operation {key}", "is not known here", UNKNOWN_OPERATION)
         return state
@@ -117,41 +97,30 @@ class Operations:
         state = self.find(key)
         if state.state != "running":
             raise Conflict(f"operation {key}", "is over already")
-        with self._lock:
-            self._stops[key].set()
+        self._background.stop(key)
         return state
 
     def wait(self) -> None:
         """Until nothing goes on."""
-        for future in list(self._futures.values()):
-            future.result()
+        self._background.wait()
 
     def close(self) -> None:
         """End each before its next snapshot."""
-        with self._lock:
-            for stop in self._stops.values():
-                stop.set()
-        self._pool.shutdown(wait=True)
+        self._background.close()
 
     def _do(self, retention: Retention, key: str, work: Work, stop: threading.Event) -> None:
+        results: list[Result] = []
+
         def told(result: Result) -> None:
-            with self._lock:
-                self._states[key] = replace(self._states[key], results=(*self._states[key].results, result))
-                last = len(self._states[key].results) >= self._states[key].total
-            if stop.is_set() and not last:
+            results.append(result)
+            state = self._background.change(key, lambda state: replace(state, results=tuple(results)))
+            if stop.is_set() and state and len(results) < state.total:
                 raise _Cancelled
 
-        state, error = "failed", None
-        try:
+        def all_went_well() -> bool:
             work(told)
-            state = "failed" if any(result.error for result in self.find(key).results) else "done"
-        except _Cancelled:
-            state = "cancelled"
-        except RetentionError as found:
-            error = str(found)
-        except Exception:
-            logger.exception("operation %s ended by a mistake in the program", key)
-            error = "a mistake in the program; its log tells more"
-        with self._lock:
-            ended = replace(self._states[key], state=state, error=error, finished_at=retention.clock.now())
-            self._states[key] = ended
+            return not any(result.error for result in results)
+
+        outcome, error = outcome_of(f"operation {key}", all_went_well, _Cancelled)
+        now = retention.clock.now()
+        self._background.change(key, lambda state: replace(state, state=outcome, error=error, finished_at=now))

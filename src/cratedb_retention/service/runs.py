@@ -7,26 +7,22 @@ The HTTP API knows the protocol ``Runs`` only.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import threading
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cratedb_retention.api import Retention
 from cratedb_retention.engine.base import StepResult
-from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
+from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Report, RunEvent, RunFinished, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.words import describe
+from cratedb_retention.service.background import Background, outcome_of
 from cratedb_retention.store.jobs import SILENT, Job
 
-logger = logging.getLogger(__name__)
-# Runs that are over and still told of.
-REMEMBERED = 100
 UNKNOWN = "GET /api/v1/journal?run_id= tells of older ones"
 
 
@@ -109,41 +105,26 @@ class StoredRuns:
     """
 
     def __init__(self, workers: int = 4) -> None:
-        self._workers = workers
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
-        self._lock = threading.Lock()
-        self._states: dict[str, RunState] = {}
-        self._stops: dict[str, threading.Event] = {}
-        self._futures: dict[str, Future[None]] = {}
+        self._background = Background[RunState]("run", workers)
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
         """Begin a run; see :class:`Runs`."""
         total = sum(len(task.steps) for task in prepared.plan.tasks)
         now, run_id = retention.clock.now(), str(uuid.uuid4())
         state = RunState(run_id, "running", retention.actor.name, now, steps_total=total)
-        with self._lock:
-            self._futures = {key: future for key, future in self._futures.items() if not future.done()}
-            if len(self._futures) >= self._workers:
-                raise Conflict("run", f"{self._workers} runs are going on already", "wait for one, or cancel it")
-            self._states[run_id], self._stops[run_id] = state, threading.Event()
-            while len(self._states) > REMEMBERED:
-                oldest = next(iter(self._states))
-                self._states.pop(oldest)
-                self._stops.pop(oldest)
-            self._futures[run_id] = self._pool.submit(self._run, retention, prepared, run_id, self._stops[run_id])
+        self._background.start(run_id, "run", state, lambda stop: self._run(retention, prepared, run_id, stop))
         return state
 
     def all(self, retention: Retention) -> list[RunState]:
         """The runs of late, newest first."""
         elsewhere = {job.run_id: _of_job(job) for job in retention.running()}
-        with self._lock:
-            found = {**elsewhere, **{key: _told(state, elsewhere.get(key)) for key, state in self._states.items()}}
+        here = {key: _told(state, elsewhere.get(key)) for key, state in self._background.all().items()}
+        found = {**elsewhere, **here}
         return sorted(found.values(), key=lambda state: state.started_at, reverse=True)
 
     def find(self, retention: Retention, run_id: str) -> RunState:
         """One of them."""
-        with self._lock:
-            state = self._states.get(run_id)
+        state = self._background.find(run_id)
         if state is None:
             state = next((_of_job(job) for job in retention.running() if job.run_id == run_id), None)
         if state is None:
@@ -158,38 +139,26 @@ class StoredRuns:
         try:
             retention.cancel(run_id)
         except NotFound:  # It is too young to be in the database.
-            with self._lock:
-                stop = self._stops.get(run_id)
-            if stop is not None:
-                stop.set()
+            self._background.stop(run_id)
         return state
 
     def wait(self) -> None:
         """Until nothing of this process runs."""
-        for future in list(self._futures.values()):
-            future.result()
+        self._background.wait()
 
     def close(self) -> None:
         """End what runs in this process before its next step."""
-        with self._lock:
-            for stop in self._stops.values():
-                stop.set()
-        self._pool.shutdown(wait=True)
+        self._background.close()
 
     def _run(self, retention: Retention, prepared: Prepared, run_id: str, stop: threading.Event) -> None:
         def observe(event: RunEvent) -> None:
             self._observe(run_id, event)
 
-        try:
-            report = retention.run(prepared, observers=[observe], run_id=run_id, terms=Terms(stop=stop))
-            self._end(retention, run_id, "done" if report.ok else "failed", None)
-        except RunEnded as error:
-            self._end(retention, run_id, "cancelled", str(error))
-        except RetentionError as error:
-            self._end(retention, run_id, "failed", str(error))
-        except Exception:
-            logger.exception("run %s ended by a mistake in the program", run_id)
-            self._end(retention, run_id, "failed", "a mistake in the program; its log tells more")
+        def all_went_well() -> bool:
+            return retention.run(prepared, observers=[observe], run_id=run_id, terms=Terms(stop=stop)).ok
+
+        outcome, error = outcome_of(f"run {run_id}", all_went_well, RunEnded)
+        self._change(run_id, state=outcome, error=error, finished_at=retention.clock.now(), step=None)
 
     def _observe(self, run_id: str, event: RunEvent) -> None:
         match event:
@@ -206,19 +175,14 @@ class StoredRuns:
                 pass
 
     def _count(self, run_id: str, result: StepResult) -> None:
-        with self._lock:
-            state = self._states.get(run_id)
-            if state is not None:
-                rows, size = state.rows + (result.rows or 0), state.bytes + (result.size or 0)
-                self._states[run_id] = replace(state, steps_done=state.steps_done + 1, rows=rows, bytes=size)
+        def counted(state: RunState) -> RunState:
+            rows, size = state.rows + (result.rows or 0), state.bytes + (result.size or 0)
+            return replace(state, steps_done=state.steps_done + 1, rows=rows, bytes=size)
 
-    def _end(self, retention: Retention, run_id: str, state: str, error: str | None) -> None:
-        self._change(run_id, state=state, error=error, finished_at=retention.clock.now(), step=None)
+        self._background.change(run_id, counted)
 
     def _change(self, run_id: str, **values: object) -> None:
-        with self._lock:
-            if run_id in self._states:
-                self._states[run_id] = replace(self._states[run_id], **values)  # type: ignore[arg-type]
+        self._background.change(run_id, lambda state: replace(state, **values))  # type: ignore[arg-type]
 
 
 def _told(state: RunState, written: RunState | None) -> RunState:

@@ -1,0 +1,112 @@
+"""
+Work in the background of this process: begun, watched, told of for a while when it is over, and ended with the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from cratedb_retention.errors import Conflict, RetentionError
+
+logger = logging.getLogger(__name__)
+# What is over and still told of.
+REMEMBERED = 100
+State = TypeVar("State")
+
+
+class Background(Generic[State]):
+    """
+    Pieces of work, each with a key and a state that others may look at.
+
+    :param kind: What such a piece is called.
+    :param workers: At most so many at a time.
+    """
+
+    def __init__(self, kind: str, workers: int) -> None:
+        self._kind, self._workers = kind, workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=kind)
+        self._lock = threading.Lock()
+        self._states: dict[str, State] = {}
+        self._stops: dict[str, threading.Event] = {}
+        self._futures: dict[str, Future[None]] = {}
+
+    def start(self, key: str, thing: str, state: State, work: Callable[[threading.Event], None]) -> None:
+        """
+        Begin, and come back at once.
+
+        :param thing: What is begun, for the error.
+        :param work: Does it, and looks from time to time whether the event is set, which asks for its end.
+        :raises Conflict: if too many go on.
+        """
+        with self._lock:
+            self._futures = {each: future for each, future in self._futures.items() if not future.done()}
+            if len(self._futures) >= self._workers:
+                going_on = f"{self._workers} {self._kind}s are going on already"
+                raise Conflict(thing, going_on, "wait for one, or cancel it")
+            self._states[key], self._stops[key] = state, threading.Event()
+            while len(self._states) > REMEMBERED:
+                oldest = next(iter(self._states))
+                self._states.pop(oldest)
+                self._stops.pop(oldest)
+            self._futures[key] = self._pool.submit(work, self._stops[key])
+
+    def all(self) -> dict[str, State]:
+        """What is known, by key, oldest first."""
+        with self._lock:
+            return dict(self._states)
+
+    def find(self, key: str) -> State | None:
+        """The state of one, if it is known."""
+        with self._lock:
+            return self._states.get(key)
+
+    def change(self, key: str, changed: Callable[[State], State]) -> State | None:
+        """Replace a state; what is known no more has none."""
+        with self._lock:
+            if key not in self._states:
+                return None
+            self._states[key] = changed(self._states[key])
+            return self._states[key]
+
+    def stop(self, key: str) -> None:
+        """Ask one for its end."""
+        with self._lock:
+            stop = self._stops.get(key)
+        if stop is not None:
+            stop.set()
+
+    def wait(self) -> None:
+        """Until nothing goes on."""
+        for future in list(self._futures.values()):
+            future.result()
+
+    def close(self) -> None:
+        """Ask all for their end, and wait for it."""
+        with self._lock:
+            for stop in self._stops.values():
+                stop.set()
+        self._pool.shutdown(wait=True)
+
+
+def outcome_of(what: str, work: Callable[[], bool], ended: type[Exception]) -> tuple[str, str | None]:
+    """
+    Do something in the background, where nobody hears an error.
+
+    :param what: What it is, for the log.
+    :param work: Does it, and tells whether all went well.
+    :param ended: What it raises where it was asked for its end.
+    :return: ``done``, ``failed`` or ``cancelled``, and why.
+    """
+    try:
+        return ("done" if work() else "failed"), None
+    except ended as error:
+        return "cancelled", str(error) or None
+    except RetentionError as error:
+        return "failed", str(error)
+    except Exception:
+        logger.exception("%s ended by a mistake in the program", what)
+        return "failed", "a mistake in the program; its log tells more"
