@@ -28,8 +28,10 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
         yield from _deb(surroundings)
     if can_build():
         yield from _image(surroundings)
-    if missing or not can_build():
-        raise Missing(f"needs {', '.join([*missing, *([] if can_build() else ['root with buildah, debootstrap'])])}")
+    else:
+        missing.append("root with buildah, debootstrap")
+    if missing:
+        raise Missing(f"needs {', '.join(missing)}")
 
 
 def _wheel(surroundings: Surroundings) -> Iterator[Line]:

@@ -9,6 +9,8 @@ import pytest
 
 from cratedb_retention import __version__
 from cratedb_retention.cli.main import COMMANDS, cli
+from cratedb_retention.cli.options import STRATEGIES
+from cratedb_retention.model.policy import Strategy
 from support.command import Command, argv
 
 NOWHERE = Command(None)
@@ -109,3 +111,8 @@ def test_version_as_a_module() -> None:
     """``python -m cratedb_retention`` is the command, and tells the version of the package."""
     done = subprocess.run(argv("--version"), capture_output=True, text=True, check=True)
     assert done.stdout == f"cratedb-retention {__version__}\n"
+
+
+def test_strategies_of_the_help() -> None:
+    """Help names the strategies without asking the model."""
+    assert tuple(Strategy) == STRATEGIES

@@ -34,6 +34,7 @@ class _Text(click.types.StringParamType):
 
 
 TEXT = _Text()
+# As the enum has them, which help would have to wait for.
 STRATEGIES = ("delete", "reallocate", "snapshot", "downsample")
 
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import click
 
-from cratedb_retention.cli.options import STRATEGIES, TEXT, one_of
+from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.pairs import read_pairs
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policy import Late, Policy, Strategy
+from cratedb_retention.model.schedule import Misfire
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OWN_OPTION = {"id", "enabled"}
@@ -30,13 +31,13 @@ _SHORT = {
     "metrics": "COLUMN,...",
     "exclude": "COLUMN,...",
     "counters": "METRIC,...",
-    "late": "keep|drop",
+    "late": "|".join(Late),
     "schedule": "CRON",
-    "misfire": "catch-up|skip",
+    "misfire": "|".join(Misfire),
     "misfire_grace": "DURATION",
     "jitter": "DURATION",
 }
-_VALUES = {"strategy": STRATEGIES, "misfire": ("catch-up", "skip"), "late": ("keep", "drop")}
+_VALUES: Mapping[str, Iterable[str]] = {"strategy": Strategy, "misfire": Misfire, "late": Late}
 
 
 def policy_options(function: F) -> F:
