@@ -8,8 +8,11 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.events import Report, RunEvent, StepFinished
+from cratedb_retention.execution.events import Report, RunEvent, StepFinished, StepStarted
+from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.plan import DeleteRows
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.planning import delete
 from support.databases import MONTH, TIME, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -194,6 +197,97 @@ def test_table_without_partitions(db: Database) -> None:
     fill(db, ["2024-07-01T10:00"], "plain", first=11)
     run(db)
     assert total(db, "plain_1h") == 31 + 2048
+
+
+@pytest.fixture
+def plain(db: Database) -> Database:
+    """A table without partitions, with expired rows of three days and young ones of two, and a policy for it."""
+    db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
+    days = ["2024-05-10T10:10", "2024-05-11T10:50", "2024-06-24T23:59", "2024-06-25T00:00", "2024-07-01T09:00"]
+    fill(db, days, "plain")
+    db.policy("downsample", "plain", "7d", levels="1m:90d,1h:forever")
+    return db
+
+
+def late_at_deletion(db: Database, time: str) -> Report:
+    """Run, and write a row when the first deletion is about to begin."""
+    written: list[RunEvent] = []
+
+    def once(event: RunEvent) -> None:
+        if isinstance(event, StepStarted) and isinstance(event.step, DeleteRows) and not written:
+            written.append(event)
+            fill(db, [time], "plain", first=10)
+
+    report = db.tool.run(observers=[once])
+    assert (report.ok, len(written)) == (True, 1)
+    return report
+
+
+def test_row_between_windows_that_are_deleted(plain: Database) -> None:
+    """A row of a day without rows, written right before the deletion of all around it, is rolled up before it goes."""
+    report = late_at_deletion(plain, "2024-06-20T10:00")
+    assert (report.deferred, plain.count("plain")) == (1, 6)
+    assert any(
+        "1 row came after the others were rolled up" in row["error"] for row in plain.journal(outcome="deferred")
+    )
+    run(plain, 2)
+    assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
+    assert holds(plain) == []
+
+
+def test_row_in_a_window_that_is_deleted(plain: Database) -> None:
+    """A row of a day that is sealed already is late: it stays, and is reported, whatever else goes."""
+    report = late_at_deletion(plain, "2024-06-24T10:00")
+    assert (report.deferred, plain.count("plain")) == (1, 6)
+    run(plain, 2)
+    assert (plain.count("plain", "x = 1024"), plain.count("plain"), total(plain, "plain_1h")) == (1, 4, 31)
+    assert holds(plain) == [
+        "1 row came after their time was rolled up and expired; kept, as the policy says (late: keep)"
+    ]
+    assert steps(plain) == []
+
+
+def test_row_while_earlier_ones_are_deleted(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows are compared with their rollup right before they go, not when the first of many goes."""
+    monkeypatch.setattr(delete, "ROWS_AT_ONCE", 1)
+    written: list[RunEvent] = []
+
+    def once(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, DeleteRows) and not written:
+            written.append(event)
+            fill(plain, ["2024-06-24T10:00"], "plain", first=10)
+
+    report = plain.tool.run(observers=[once])
+    assert (report.ok, report.deferred, plain.count("plain")) == (True, 1, 4)
+    run(plain, 2)
+    assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
+
+
+def test_hold_on_a_plain_table(plain: Database) -> None:
+    """Windows that a hold reaches into stay as a whole, and go when it is released."""
+    hold = plain.tool.hold("plain", plain.schema, where={"n": "a"}, end=parse_instant("2024-05-11"))
+    run(plain, 2)
+    assert (plain.count("plain"), plain.count("plain", "x = 1")) == (3, 1)
+    assert steps(plain) == []
+    assert holds(plain)[0].startswith(f"1 row, in whole windows of the rollup: legal hold {hold.id[:8]}")
+    plain.tool.release(hold.id)
+    run(plain)
+    assert (plain.count("plain"), total(plain, "plain_1h"), holds(plain), steps(plain)) == (2, 31, [], [])
+
+
+def test_killed_before_it_is_noted(plain: Database) -> None:
+    """Rows are gone and that is not noted: the next run does it, so that a late row is told from them (law 7)."""
+    run(plain, 2)
+    ledger = plain.q("rollup_ledger", plain.own_schema)
+    plain.sql(f"UPDATE {ledger} SET expired_at = NULL")
+    plain.refresh("rollup_ledger", plain.own_schema)
+    assert steps(plain) == ["SealWindows", "DeleteRows"]
+    run(plain)
+    assert steps(plain) == []
+    fill(plain, ["2024-06-24T10:00"], "plain", first=10)
+    run(plain)
+    assert (plain.count("plain"), total(plain, "plain_1h")) == (3, 31)
+    assert "came after their time" in holds(plain)[0]
 
 
 def test_months_and_a_time_zone(db: Database) -> None:

@@ -44,6 +44,11 @@ DAYS = tuple(Window(MAY + i * DAY, MAY + (i + 1) * DAY, MAY + i * DAY, MAY + (i 
         ),
         (DeleteRows(METRICS, TS, JUNE), "delete rows with ts before 2024-06-01", "delete_rows"),
         (
+            DeleteRows(METRICS, TS, JUNE, since=JUNE - 1000),
+            "delete rows with ts from 2024-05-31T23:59:59Z and before 2024-06-01",
+            "delete_rows",
+        ),
+        (
             DeleteRows(METRICS, TS, JUNE + 1, ((TENANT, "a"), (VALUE, None)), (Spared("h"),)),
             "delete rows with ts before 2024-06-01T00:00:00.001Z, tenant=a and value=NULL, except those under 1 hold",
             "delete_rows",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
@@ -67,19 +68,36 @@ class World:
         """What a run would do."""
         return make_plan(self.policies, self.catalog, cutoff, measurements=self.measure(cutoff), ledger=self.ledger)
 
-    def run(self, cutoff: dt.datetime, kill_at: int | None = None) -> Plan:
-        """Plan, and carry it out; killed before a step, if that is said."""
+    def run(
+        self, cutoff: dt.datetime, kill_at: int | None = None, meanwhile: Callable[[int], None] = lambda number: None
+    ) -> Plan:
+        """
+        Plan, and carry it out.
+
+        :param kill_at: Before which instant it is killed; each step is one, and each note that rows are gone.
+        :param meanwhile: What others do before each instant, except to what is frozen.
+        """
         plan, number = self.plan(cutoff), 0
         for task in plan.tasks:
-            for step in task.steps:
+            works = self._works(task)
+            for work in works:
                 number += 1
                 if number == kill_at:
                     return plan
+                if work is works[0] or not self.unit:
+                    meanwhile(number)
                 try:
-                    self._perform(task, step)
+                    work()
                 except Deferred:
                     break
         return plan
+
+    def _works(self, task: Task) -> list[Callable[[], None]]:
+        found: list[Callable[[], None]] = []
+        for step in task.steps:
+            found.append(partial(self._perform, task, step))
+            found += [partial(self._note, task)] if isinstance(step, DeleteRows) else []
+        return found
 
     @property
     def ledger(self) -> Ledger:
@@ -97,12 +115,19 @@ class World:
         view = (finest.view if finest else ()) or (ViewPart(METRICS, "", None, None),)
         parts = {part.table: part for part in view}
         current = {level_table(METRICS, level.interval) for policy in self.policies for level in policy.levels}
-        return sum(
+        return self._surplus() + sum(
             count
             for table in (METRICS, *(set(self.levels) & current))
             for (tenant, hour), count in self._rows(table).items()
             if (table in parts and _is_within(parts[table], hour)) or self._is_late(table, tenant, hour)
         )
+
+    def _surplus(self) -> int:
+        """Rows that came to a window without partitions after it was sealed, and before its own rows went."""
+        above = [known.rollup for known in self.known.values() if known.rollup.from_raw and not self.unit]
+        there = {(rollup.table, start): rows for rollup in above for start, rows, _ in self._rows_between(rollup)}
+        sealed = [(r.table, row) for r in above for row in self.windows.get(r.table, {}).values() if row.sealed]
+        return sum(max(0, there.get((table, row.start), 0) - row.rows) for table, row in sealed if not row.expired)
 
     def _rows(self, table: TableName) -> dict[tuple[str, int], int]:
         return self.raw if table == METRICS else self.levels[table]
@@ -191,7 +216,7 @@ class World:
             case DropPartitions():
                 self._drop(step)
             case DeleteRows():
-                self._delete(task, step)
+                self._delete(step)
             case ReplaceView():
                 levels = next(p.levels for p in self.policies if p.id == task.policy_id)
                 finest = level_table(METRICS, levels[0].interval)
@@ -265,13 +290,20 @@ class World:
     def _seal(self, rollup: Rollup, windows: tuple[Window, ...], idents: set[str]) -> None:
         rows = self.windows.get(rollup.table, {})
         sources = {} if self._by_rows(rollup) else self._sources(rollup, windows)
+        there = {start: token for start, _, token in self._rows_between(rollup)} if self._by_rows(rollup) else {}
+        known = {window.start for window in windows}
+        if any(windows[0].start <= start < windows[-1].end and start not in known for start in there):
+            raise Deferred
         for window in windows:
             row = rows.get(window.start)
+            if row is not None and not row.sealed and there.get(window.start, row.token) != row.token:
+                raise Deferred
             if row is None or not (row.whole or row.sealed):
                 raise Lost(f"{rollup.table} does not cover {window} when its source is about to go")
             source = sources.get(window.start)
             for piece in source.pieces if source else ():  # type: ignore[attr-defined]
-                if piece.partition.ident in idents and digest(piece) not in row.token.split():
+                looked_at = piece.partition.ident in idents if idents else not row.sealed
+                if looked_at and digest(piece) not in row.token.split():
                     raise Deferred
             rows[window.start] = replace(row, sealed=True)
 
@@ -284,10 +316,14 @@ class World:
                 raise Lost(f"{key} is younger than {step.before}")
             del rows[key]
 
-    def _delete(self, task: Task, step: DeleteRows) -> None:
-        for key in [k for k in self.raw if k[1] < step.before]:
-            if not any(s.start <= key[1] < s.end for s in step.spared):  # type: ignore[operator]
-                del self.raw[key]
+    def _delete(self, step: DeleteRows) -> None:
+        going = [k for k in self.raw if (step.since or 0) <= k[1] < step.before]
+        if sum(self.raw[key] for key in going) > (step.rows or 0):
+            raise Deferred
+        for key in going:
+            del self.raw[key]
+
+    def _note(self, task: Task) -> None:
         for seal in (s for s in task.steps if isinstance(s, SealWindows)):
             rows = self.windows[seal.rollup.table]
             for window in seal.windows:

@@ -104,10 +104,13 @@ def expired_rows(
     before: int,
     where: Iterable[tuple[Column, Value]] = (),
     spared: Iterable[Spared] = (),
+    since: int | None = None,
 ) -> Condition:
-    """Rows before an instant, with some values, without those under a hold. Rows without a time are none of them."""
+    """Rows before an instant, with some values, without those that are spared. Rows without a time are none of them."""
+    time = sql.column(time_column)
     return sa.and_(
-        sql.column(time_column) < sql.value(time_column, before),
+        *([] if since is None else [time >= sql.value(time_column, since)]),
+        time < sql.value(time_column, before),
         *(equals(sql, column, value) for column, value in where),
         *(_not_spared(sql, time_column, rows) for rows in spared),
     )

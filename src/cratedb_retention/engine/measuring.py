@@ -89,11 +89,16 @@ def _measure_windows(
 
 def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]:
     """The window is computed in a subquery: written twice, its parameters would be different ones."""
-    start = sql.epoch_ms(sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column)))
+    column, time = probe.time_column, sql.column(probe.time_column)
+    start = sql.epoch_ms(sql.bucket(probe.interval, probe.zone, sql.instant(column)))
+    conditions = [time.is_not(None)]
+    if probe.within is not None:
+        since, until = probe.within
+        conditions += [time >= sql.value(column, since), time < sql.value(column, until)]
     rows = (
         sa.select(start.label("w"), sql.row_version(ALIAS).label("v"))
         .select_from(table_ref(probe.table).alias(ALIAS))
-        .where(sql.column(probe.time_column).is_not(None))
+        .where(*conditions)
         .subquery("s")
     )
     total = sa.cast(sa.func.sum(rows.c.v), sa.Text())

@@ -11,7 +11,10 @@ import sqlalchemy as sa
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref
+from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DeleteRows
+from cratedb_retention.model.words import plural
 
 
 def delete_in_batches(
@@ -24,12 +27,16 @@ def delete_in_batches(
 
     :param size: Rows in a batch.
     :param prepare: Called before each batch.
+    :raises PartitionChanged: if all of the rows are rolled up, and there are more of them.
     """
     expired, deleted = _expired(sql, step), 0
     time = sql.column(step.time_column)
     while True:
         prepare()
-        border = _border(database, sql, step, expired, size)
+        # Counted, since putting rows in order costs far more, and mostly there is nothing to divide.
+        left = database.rows(sa.select(sa.func.count()).select_from(table_ref(step.table)).where(expired))[0][0]
+        _check_surplus(step, left + deleted)
+        border = _border(database, sql, step, expired, size) if left > size else None
         if border is None:
             return StepResult(deleted + max(database.execute(rows_statement(sql, step)), 0))
         batch = sa.and_(expired, time <= sql.value(step.time_column, border))
@@ -37,11 +44,18 @@ def delete_in_batches(
         report(Progress(deleted, step.rows, "row"))
 
 
+def _check_surplus(step: DeleteRows, rows: int) -> None:
+    """Law 3: a row that came after the others were rolled up must not go with them."""
+    if step.since is not None and step.rows is not None and rows > step.rows:
+        raise PartitionChanged(
+            f"table {step.table}, {show(step.since)} to {show(step.before)}",
+            f"{plural(rows - step.rows, 'row')} came after the others were rolled up",
+            "the next run looks again",
+        )
+
+
 def _border(database: Database, sql: Expressions, step: DeleteRows, expired: Condition, size: int) -> int | None:
-    """The time of the last row of a batch (ms); None if what is left fits into one batch."""
-    # Counting first, since putting rows in order costs far more, and mostly there is nothing to divide.
-    if database.rows(sa.select(sa.func.count()).select_from(table_ref(step.table)).where(expired))[0][0] <= size:
-        return None
+    """The time of the last row of a batch (ms); None if there is none any more."""
     time = sql.column(step.time_column)
     ordered = sa.select(sql.epoch_ms(time)).select_from(table_ref(step.table)).where(expired).order_by(time)
     found = database.rows(ordered.limit(1).offset(size - 1))
@@ -55,4 +69,4 @@ def rows_statement(sql: Expressions, step: DeleteRows) -> sa.Delete:
 
 
 def _expired(sql: Expressions, step: DeleteRows) -> Condition:
-    return expired_rows(sql, step.time_column, step.before, step.where, step.spared)
+    return expired_rows(sql, step.time_column, step.before, step.where, step.spared, step.since)

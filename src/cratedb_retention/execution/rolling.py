@@ -114,8 +114,11 @@ class Roller:
         """Law 3: what is about to go is what was rolled up, and the level still has it."""
         windows = list(windows)
         rows = self._store.rollups.windows(rollup.table, [window.start for window in windows])
-        sources = self._look_beneath(task, rollup)(windows)
+        sources = self._look_beneath(task, rollup, (windows[0].start, windows[-1].end))(windows)
         going = set(idents)
+        for start in sorted(set(sources) - {window.start for window in windows}):
+            thing = f"table {rollup.beneath}, from {show(start)}"
+            raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
         for window in windows:
             row, source = rows.get(window.start), sources.get(window.start)
             thing = f"table {rollup.beneath}, from {show(window.start)}"
@@ -155,8 +158,13 @@ class Roller:
                 "the next run computes it again",
             )
 
-    def _look_beneath(self, task: Task, rollup: Rollup) -> FindSources:
-        """What lies beneath a level now, for any of its windows."""
+    def _look_beneath(self, task: Task, rollup: Rollup, within: tuple[int, int] | None = None) -> FindSources:
+        """
+        What lies beneath a level now, for any of its windows.
+
+        :param within: Only in this stretch of time [start, end) (ms, UTC), if the rows themselves have to be looked at;
+            then all windows in it that have rows are found.
+        """
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
         catalog = self._engine.read_catalog([Selector(name.schema, name.name, policy.partition_column, tokens=True)])
@@ -167,9 +175,9 @@ class Roller:
             pieces = make_pieces(target.table, target.grids, {})
             return lambda windows: sources_of_windows(windows, pieces)
         grid = window_grid(rollup)
-        probe = window_probe(rollup, grid)
+        probe = window_probe(rollup, grid, within)
         found = sources_of_rows(grid, self._engine.measure([probe]).windows.get(probe, ()))
-        return lambda windows: {w.start: found[w.start] for w in windows if w.start in found}
+        return lambda windows: found
 
     def _source_policy(self, task: Task, rollup: Rollup) -> Policy:
         """The policy that downsamples, which may be another one than the one that deletes."""

@@ -5,6 +5,7 @@ What the next run does to a table, summed up: one line for each policy and kind 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from cratedb_retention.execution.timeline_lanes import state_of
 from cratedb_retention.model.catalog import TableName
@@ -23,7 +24,7 @@ from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, Reba
 from cratedb_retention.model.timeline import Change, State
 from cratedb_retention.model.words import describe, plural
 
-_Key = tuple[str | None, TableName, State]
+_Key = tuple[str | None, TableName, State | None]
 _VERBS = {
     State.ARCHIVE: "archive, then drop",
     State.DROP: "drop",
@@ -48,15 +49,15 @@ def changes_of(plan: Plan, tables: Collection[TableName]) -> Iterator[Change]:
         if isinstance(group, Change):
             yield group
         elif not isinstance(key, int):
-            yield _sum(key, group)
+            policy_id, table, state = key
+            yield _sum(policy_id, table, state, group) if state else _sum_rows(policy_id, table, group)
 
 
 def _add(found: dict[_Key | int, list[Task] | Change], task: Task, step: Step, table: TableName) -> None:
     """Put together what is alike; what is not stays as it is."""
     state = state_of(step)
-    if state is None:
-        rows = step.rows if isinstance(step, DeleteRows) else None
-        found[len(found)] = Change(task.policy_id, table, describe(step), rows=rows, reason=task.reason)
+    if state is None and not isinstance(step, DeleteRows):
+        found[len(found)] = Change(task.policy_id, table, describe(step), reason=task.reason)
         return
     group = found.setdefault((task.policy_id, table, state), [])
     if isinstance(group, list):
@@ -76,8 +77,16 @@ def _table(step: Step) -> TableName | None:
             return None
 
 
-def _sum(key: _Key, tasks: list[Task]) -> Change:
-    policy_id, table, state = key
+def _sum_rows(policy_id: str | None, table: TableName, tasks: list[Task]) -> Change:
+    """Rows go oldest first, so the last step says until when, and why."""
+    steps = [step for task in tasks for step in task.steps if isinstance(step, DeleteRows)]
+    counts = [step.rows for step in steps]
+    rows = None if None in counts else sum(count or 0 for count in counts)
+    step = replace(steps[-1], since=steps[0].since)
+    return Change(policy_id, table, describe(step), rows=rows, reason=tasks[-1].reason)
+
+
+def _sum(policy_id: str | None, table: TableName, state: State, tasks: list[Task]) -> Change:
     steps = [step for task in tasks for step in task.steps if state_of(step) is state and _table(step) == table]
     stretches = [stretch for step in steps for stretch in _stretches(step)]
     noun = "window" if state is State.ROLL else "partition"

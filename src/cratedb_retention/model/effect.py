@@ -132,8 +132,8 @@ def _stretches(step: Step) -> Iterator[tuple[int | None, int | None]]:
             yield from ((piece.start, piece.end) for piece in step.pieces)
         case SnapshotPartition(piece=piece) | VerifySnapshot(piece=piece) | DropArchived(piece=piece):
             yield piece.start, piece.end
-        case DeleteRows(before=before):
-            yield None, before
+        case DeleteRows(since=since, before=before):
+            yield since, before
         case RollUp(windows=windows) | SealWindows(windows=windows):
             yield from ((window.since, window.until) for window in windows)
         case _:

@@ -39,12 +39,14 @@ class WindowRows:
 
     :param interval: The length of the windows.
     :param zone: The time zone of calendar units.
+    :param within: Only of rows in this stretch of time [start, end) (ms, UTC); None: of all.
     """
 
     table: TableName
     time_column: Column
     interval: Interval
     zone: str
+    within: tuple[int, int] | None = None
 
 
 Probe = PartitionBounds | ExpiredRows | WindowRows

@@ -59,10 +59,12 @@ class DeleteRows:
     """
     Delete expired rows, in batches.
 
-    :param before: Rows whose time is before this instant.
+    :param before: Rows whose time is before this instant (ms, UTC).
     :param where: Only rows with these values.
     :param spared: Rows that are kept nevertheless.
     :param rows: How many there were when the plan was made.
+    :param since: Only rows from this instant on (ms, UTC), all of which are rolled up: if there are more of them than
+        `rows`, none is deleted. None: from the beginning.
     """
 
     table: TableName
@@ -71,6 +73,7 @@ class DeleteRows:
     where: tuple[tuple[Column, Value], ...] = ()
     spared: tuple[Spared, ...] = ()
     rows: int | None = None
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,15 +119,20 @@ def _describe_rollup(step: RollupStep) -> str:
             assert_never(step)
 
 
+def _describe_rows(step: DeleteRows) -> str:
+    since = "" if step.since is None else f"from {show(step.since)} and "
+    text = f"delete rows with {step.time_column.name} {since}before {show(step.before)}"
+    text += f", {show_where(step.where)}" if step.where else ""
+    return text + (f", except those under {plural(len(step.spared), 'hold')}" if step.spared else "")
+
+
 def describe(step: Step) -> str:
     """What a step does, in words, beginning with a verb."""
     match step:
         case DropPartitions(columns=columns, pieces=pieces):
             return f"drop {_pieces(columns, pieces)}"
-        case DeleteRows(time_column=column, before=before, where=where, spared=spared):
-            text = f"delete rows with {column.name} before {show(before)}"
-            text += f", {show_where(where)}" if where else ""
-            return text + (f", except those under {plural(len(spared), 'hold')}" if spared else "")
+        case DeleteRows():
+            return _describe_rows(step)
         case MovePartitions(columns=columns, pieces=pieces, attribute=attribute, value=value):
             return f"move {_pieces(columns, pieces)} to nodes with {attribute}={value}"
         case FreezePartitions(columns=columns, pieces=pieces):

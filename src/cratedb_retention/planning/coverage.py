@@ -16,6 +16,7 @@ from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import SealWindows
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.downsample import LevelState
+from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.windows import digest
 
 
@@ -42,25 +43,21 @@ class Above:
         return self.state.level.rollup.beneath == self.table
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExpirableRows:
     """
-    Rows that may be deleted.
+    Rows that may be deleted, and those that may not though they are expired, by windows.
 
-    :param before: Those before this instant (ms, UTC) ...
-    :param windows: ... which are in these windows ...
-    :param spared: ... but for what came too late and is kept.
-    :param rows: How many.
-    :param late: How many came too late and are kept.
-    :param waiting: Why even more is not deleted, though it is expired.
+    :param going: Windows that may go, each with its rows; those that no other one with rows lies between, together.
+    :param late: Windows with rows that came too late and are kept, each with how many of these.
+    :param held: The same with those under a legal hold.
+    :param waiting: Why nothing later is deleted; None if all that is expired was looked at.
     """
 
-    before: int
-    windows: tuple[Window, ...]
-    spared: tuple[tuple[int, int], ...]
-    rows: int
-    late: int
-    waiting: str | None
+    going: list[list[tuple[Window, int]]] = field(default_factory=list)
+    late: list[tuple[Window, int]] = field(default_factory=list)
+    held: list[tuple[Window, int, TableHold]] = field(default_factory=list)
+    waiting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,15 +142,16 @@ class Coverage:
         if windows:
             yield SealWindows(state.level.rollup, tuple(found[start] for start in windows), tuple(idents))
 
-    def rows(self, table: TableName, limit: int) -> ExpirableRows | None:
+    def rows(self, table: TableName, limit: int, holds: Sequence[TableHold]) -> ExpirableRows | None:
         """
         Which rows of a table without partitions of time may be deleted: those of whole windows.
 
         :param limit: The instant (ms, UTC) before which they are expired.
+        :param holds: The legal holds on the table.
         :return: None if nothing lies above the table.
         """
         above = self.above.get(table)
-        return None if above is None else _expirable(above, limit)
+        return None if above is None else _expirable(above, limit, holds)
 
 
 LATE = "{} came after their time was rolled up and expired; kept, as the policy says (late: keep)"
@@ -167,23 +165,49 @@ def _why_open(own: Above, start: int) -> str | None:
     return f"{own.state.level.rollup.beneath} still holds what it was computed from"
 
 
-def _expirable(above: Above, limit: int) -> ExpirableRows:
-    state = above.state
+def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> ExpirableRows:
+    state, found = above.state, ExpirableRows()
+    together: list[tuple[Window, int]] = []
     before = state.grid.interval.floor(limit, state.grid.zone)
-    windows: list[Window] = []
-    spared: list[tuple[int, int]] = []
-    rows = late = 0
-    for start in sorted(at for at in state.sources if at < before):
-        source, row = state.sources[start], state.rows.get(start)
-        if row is not None and row.expired and above.late is Late.KEEP:
-            spared.append((start, source.end))
-            late += source.rows
-            continue
-        if (row is None or not row.sealed) and not _is_covered(above, start):
-            return ExpirableRows(start, tuple(windows), tuple(spared), rows, late, _not_yet(above, start, source.end))
-        windows.append(Window(start, source.end, start, source.end))
-        rows += source.rows
-    return ExpirableRows(before, tuple(windows), tuple(spared), rows, late, None)
+    for start in sorted(at for at in {*state.sources, *_unfinished(state)} if at < before):
+        end = state.grid.interval.end(start, state.grid.zone)
+        rows, window = _rows_beneath(state, start), Window(start, end, start, end)
+        sealed = start in state.rows and state.rows[start].sealed
+        if not sealed and not _is_covered(above, start):
+            found.waiting = _not_yet(above, start, end)
+            return found
+        late = _late_rows(state, start) if above.late is Late.KEEP else 0
+        # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
+        hold = next((hold for hold in holds if hold.hold.overlaps(start, end)), None)
+        if late:
+            found.late.append((window, late))
+            together = []
+        elif hold is not None:
+            found.held.append((window, rows, hold))
+            together = []
+        else:
+            found.going += [] if together else [together]
+            together.append((window, rows))
+    return found
+
+
+def _unfinished(state: LevelState) -> Iterator[int]:
+    """Windows whose rows may be gone, without a note of it: then a row that comes late could not be told as such."""
+    return (start for start, row in state.rows.items() if row.sealed and not row.expired)
+
+
+def _rows_beneath(state: LevelState, start: int) -> int:
+    return state.sources[start].rows if start in state.sources else 0
+
+
+def _late_rows(state: LevelState, start: int) -> int:
+    """Rows that came to a window when its own were gone, or about to go."""
+    rows, row = _rows_beneath(state, start), state.rows.get(start)
+    if row is None or not row.sealed:
+        return 0
+    if row.expired:
+        return rows
+    return max(0, rows - row.rows) if state.level.rollup.from_raw else 0
 
 
 def _is_covered(above: Above, start: int) -> bool:

@@ -14,10 +14,10 @@ from cratedb_retention.model.plan import (
     FreezePartitions,
     Hold,
     Piece,
-    Spared,
     Step,
     Task,
 )
+from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import SealWindows
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.context import Context
@@ -28,6 +28,8 @@ from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
+# Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
+WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
 
 
 def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
@@ -70,9 +72,9 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     if problem:
         yield Hold(policy.id, str(table.name), problem, problem=True)
         return
-    covered = context.coverage.rows(table.name, limit)
+    covered = context.coverage.rows(table.name, limit, holds)
     if covered is not None:
-        yield from _plan_covered(context, target, covered, holds)
+        yield from _plan_covered(context, target, covered)
         return
     probe = rows_probe(target, limit, holds)
     rows = context.counted.get(probe) if probe else None
@@ -82,22 +84,48 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     yield Task(policy.id, table.name, (step,), f"older than {show(limit)}, kept for {policy.retention_period}", rows)
 
 
-def _plan_covered(
-    context: Context, target: Target, covered: ExpirableRows, holds: Sequence[TableHold]
-) -> Iterator[Task | Hold]:
+def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> Iterator[Task | Hold]:
     """Delete rows that a rollup covers, whole windows of them."""
-    table, policy = target.table.name, target.policy
+    policy, table = target.policy, target.table.name
     if covered.late:
-        yield Hold(policy.id, str(table), LATE.format(plural(covered.late, "row")))
+        yield Hold(policy.id, str(table), LATE.format(plural(sum(rows for _, rows in covered.late), "row")))
+    for hold, group in _by_hold(covered).items():
+        yield Hold(policy.id, str(table), f"{plural(sum(group), 'row')}, in whole windows of the rollup: {hold}")
     if covered.waiting:
         yield Hold(policy.id, str(table), covered.waiting)
-    if covered.windows and target.time_column is not None:
-        spared = [hold.spared for hold in holds if hold.spared is not None]
-        spared += [Spared("late", (), start, end) for start, end in covered.spared]
-        seal = SealWindows(context.coverage.above[table].state.level.rollup, covered.windows)
-        step = DeleteRows(table, target.time_column, covered.before, (), tuple(spared), covered.rows)
-        why = f"older than {show(covered.before)}, kept for {policy.retention_period}, and rolled up"
-        yield Task(policy.id, table, (seal, step), why, covered.rows)
+    time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
+    if time is None:
+        return
+    for windows, rows in (batch for together in covered.going for batch in _batches(together)):
+        before = windows[-1].end
+        step = DeleteRows(table, time, before, rows=rows, since=windows[0].start)
+        why = f"older than {show(before)}, kept for {policy.retention_period}, and rolled up"
+        if not rows:
+            why = "their rows are gone, which is noted, so that late ones can be told"
+        yield Task(policy.id, table, (SealWindows(rollup, windows), step), why, rows)
+
+
+def _by_hold(covered: ExpirableRows) -> dict[str, list[int]]:
+    """The rows of each window that is held, by what is said of the hold; windows without rows need not be told."""
+    found: dict[str, list[int]] = {}
+    for _, rows, hold in covered.held:
+        if rows:
+            found.setdefault(hold.words, []).append(rows)
+    return found
+
+
+def _batches(going: Sequence[tuple[Window, int]]) -> Iterator[tuple[tuple[Window, ...], int]]:
+    """Windows that go at once, with their rows."""
+    batch: list[Window] = []
+    total = 0
+    for window, rows in going:
+        if batch and (len(batch) == WINDOWS_AT_ONCE or total + rows > ROWS_AT_ONCE):
+            yield tuple(batch), total
+            batch, total = [], 0
+        batch.append(window)
+        total += rows
+    if batch:
+        yield tuple(batch), total
 
 
 def _problem_with_rows(context: Context, target: Target) -> str | None:

@@ -145,10 +145,14 @@ def sources_of_rows(grid: WindowGrid, measured: Sequence[tuple[int, int, str]]) 
     }
 
 
-def window_probe(rollup: Rollup, grid: WindowGrid) -> WindowRows:
-    """The question for the rows of each window."""
+def window_probe(rollup: Rollup, grid: WindowGrid, within: tuple[int, int] | None = None) -> WindowRows:
+    """
+    The question for the rows of each window.
+
+    :param within: Only of those in this stretch of time [start, end) (ms, UTC).
+    """
     time = rollup.time if rollup.from_raw else replace(rollup.time, name=rollup.time_name, expression=None)
-    return WindowRows(rollup.beneath, time, grid.interval, grid.zone_name)
+    return WindowRows(rollup.beneath, time, grid.interval, grid.zone_name, within)
 
 
 def partition_length(grids: Iterable[Grid]) -> int | None:
