@@ -10,8 +10,8 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Report, RunEvent, StepFinished, StepStarted
 from cratedb_retention.model.instant import parse_instant
-from cratedb_retention.model.plan import DeleteRows
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.plan import DeleteRows, Step
+from cratedb_retention.model.rollup_steps import RollUp, SealWindows
 from cratedb_retention.planning import delete
 from support.databases import MONTH, TIME, Database
 
@@ -209,12 +209,12 @@ def plain(db: Database) -> Database:
     return db
 
 
-def late_at_deletion(db: Database, time: str) -> Report:
-    """Run, and write a row when the first deletion is about to begin."""
+def late_at(db: Database, kind: type[Step], time: str) -> Report:
+    """Run, and write a row when the first step of a kind is about to begin."""
     written: list[RunEvent] = []
 
     def once(event: RunEvent) -> None:
-        if isinstance(event, StepStarted) and isinstance(event.step, DeleteRows) and not written:
+        if isinstance(event, StepStarted) and isinstance(event.step, kind) and not written:
             written.append(event)
             fill(db, [time], "plain", first=10)
 
@@ -225,7 +225,7 @@ def late_at_deletion(db: Database, time: str) -> Report:
 
 def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     """A row of a day without rows, written right before the deletion of all around it, is rolled up before it goes."""
-    report = late_at_deletion(plain, "2024-06-20T10:00")
+    report = late_at(plain, DeleteRows, "2024-06-20T10:00")
     assert (report.deferred, plain.count("plain")) == (1, 6)
     assert any(
         "1 row came after the others were rolled up" in row["error"] for row in plain.journal(outcome="deferred")
@@ -235,9 +235,19 @@ def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     assert holds(plain) == []
 
 
+def test_row_between_windows_that_are_sealed(plain: Database) -> None:
+    """The same a moment earlier: then no window is sealed either."""
+    report = late_at(plain, SealWindows, "2024-06-20T10:00")
+    plain.refresh("rollup_ledger", plain.own_schema)
+    sealed = f"SELECT count(*) FROM {plain.q('rollup_ledger', plain.own_schema)} WHERE sealed_at IS NOT NULL"
+    assert (report.deferred, plain.count("plain"), plain.rows(sealed)[0][0]) == (1, 6, 0)
+    run(plain, 2)
+    assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
+
+
 def test_row_in_a_window_that_is_deleted(plain: Database) -> None:
     """A row of a day that is sealed already is late: it stays, and is reported, whatever else goes."""
-    report = late_at_deletion(plain, "2024-06-24T10:00")
+    report = late_at(plain, DeleteRows, "2024-06-24T10:00")
     assert (report.deferred, plain.count("plain")) == (1, 6)
     run(plain, 2)
     assert (plain.count("plain", "x = 1024"), plain.count("plain"), total(plain, "plain_1h")) == (1, 4, 31)
