@@ -300,6 +300,49 @@ def test_killed_before_it_is_noted(plain: Database) -> None:
     assert "came after their time" in holds(plain)[0]
 
 
+@pytest.mark.parametrize("late", ["2024-06-29T12:00", "2024-06-30T12:00"])
+def test_a_window_expires_as_a_whole(db: Database, late: str) -> None:
+    """Days of a week that is summarized as such go together: what comes in time for one of them gets into the week."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-06-23T10:00", "2024-06-24T10:00", "2024-06-29T10:00"])
+    db.policy("downsample", "readings", "3d", levels="1w:forever", late="drop")
+    run(db, 2)
+    assert (db.count("readings"), db.count("readings", "x > 1")) == (2, 2)
+    assert holds(db) == [f"its window in {db.table('readings_1w')} lasts until 2024-07-01, and expires as a whole"]
+    fill(db, [late], first=3)
+    run(db)
+    assert (total(db, "readings_1w"), total(db, "readings_all")) == (15, 15)
+    db.time.set("2024-07-04T00:00:00+00:00")
+    run(db)
+    assert (db.count("readings"), holds(db), steps(db)) == (0, [], [])
+    assert (total(db, "readings_1w"), total(db, "readings_all")) == (15, 15)
+
+
+@pytest.mark.parametrize(
+    ("days", "why"),
+    [
+        (["2024-06-24T10:00", "2024-06-29T10:00"], "still holds what it was computed from"),
+        (["2024-06-24T10:00", "2024-06-24T11:00"], "may still get rows of its time"),
+    ],
+)
+def test_a_level_waits_for_the_rest_of_a_window(db: Database, days: list[str], why: str) -> None:
+    """Hours go when nothing can come to their week any more that is in time, and not before."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, days)
+    db.policy("downsample", "readings", "3d", levels="1h:4d,1w:forever", late="drop")
+    run(db, 2)
+    hours = [total(db, "readings_1h")]
+    assert f"{db.table('readings')} {why}" in holds(db)
+    fill(db, ["2024-06-29T12:00"], first=2)
+    run(db, 2)
+    hours.append(total(db, "readings_1h"))
+    assert (hours, total(db, "readings_1w"), total(db, "readings_all")) == ([3, 7], 7, 7)
+    db.time.set("2024-07-06T00:00:00+00:00")
+    run(db, 2)
+    assert (db.count("readings"), total(db, "readings_1h"), holds(db), steps(db)) == (0, 0, [], [])
+    assert (total(db, "readings_1w"), total(db, "readings_all")) == (7, 7)
+
+
 def test_months_and_a_time_zone(db: Database) -> None:
     """Monthly partitions and days of Vienna: each row is in the day that a clock there shows."""
     db.create("monthly", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "month": MONTH}, by=["month"])

@@ -101,6 +101,34 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
     assert world.plan(now).tasks == ()
 
 
+# Windows that are longer than what expires at once, in rows that are kept for two days.
+SHORT = st.sampled_from(
+    ["6h:4d,1w:forever", "1h:3d,1mo:forever", "1d:forever", "1w:forever", "1h:4d,1d:9d,1mo:forever"]
+)
+DAILY = st.lists(
+    st.builds(
+        Turn,
+        st.integers(6, 30),
+        st.lists(st.tuples(st.integers(0, 47), st.sampled_from("ab")), max_size=1).map(tuple),
+        st.none() | st.integers(1, 8),
+        st.none() | st.tuples(st.integers(1, 8), st.integers(0, 47)),
+    ),
+    min_size=20,
+    max_size=50,
+)
+
+
+@settings(max_examples=60, phases=PHASES)
+@given(SHORT, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), DAILY)
+def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: list[Turn]) -> None:
+    """What is written before its time is over for raw rows gets into each level, whatever was sealed around it."""
+    world = World([policy("downsample", "2d", levels=levels)], unit, tenants and bool(unit))
+    now = START
+    for turn in turns:
+        now = take(turn, world, now)
+        assert world.shown() == world.written
+
+
 @settings(max_examples=60, phases=PHASES)
 @given(
     st.permutations(["1h:10d,1d:forever", "1d:forever", "1h:20d,6h:60d,1d:forever", "6h:60d,1d:forever"]),

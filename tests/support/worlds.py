@@ -109,17 +109,24 @@ class World:
         probes = find_probes(self.policies, self.catalog, cutoff, (), self.ledger)
         return Measurements(windows={p: self._window_rows(p) for p in probes if isinstance(p, WindowRows)})
 
+    def shown(self) -> int:
+        """The rows that the view shows."""
+        return self._count(late=False)
+
     def seen(self) -> int:
         """The rows that the view shows, and those that came too late for the level above and are kept."""
+        return self._surplus() + self._count(late=True)
+
+    def _count(self, late: bool) -> int:
         finest = self.known.get(level_table(METRICS, self.policies[0].levels[0].interval))
         view = (finest.view if finest else ()) or (ViewPart(METRICS, "", None, None),)
         parts = {part.table: part for part in view}
         current = {level_table(METRICS, level.interval) for policy in self.policies for level in policy.levels}
-        return self._surplus() + sum(
+        return sum(
             count
             for table in (METRICS, *(set(self.levels) & current))
             for (tenant, hour), count in self._rows(table).items()
-            if (table in parts and _is_within(parts[table], hour)) or self._is_late(table, tenant, hour)
+            if (table in parts and _is_within(parts[table], hour)) or (late and self._is_late(table, tenant, hour))
         )
 
     def _surplus(self) -> int:

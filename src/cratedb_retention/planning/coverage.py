@@ -1,5 +1,8 @@
 """
 The interlock of law 3: raw rows and levels expire only when the level above covers them at their present change token.
+
+What is summarized together expires together: a window is sealed when nothing can come to it any more that is on time.
+For raw rows this is so when all of the window has expired; for a level when all of its own windows in there are sealed.
 """
 
 from __future__ import annotations
@@ -30,12 +33,14 @@ class Above:
     :param active: Whether this run rolls up what is due.
     :param table: The table that it lies above: the one that the level is computed from, or its distributions, whose
         change tokens nobody keeps, since they are written together.
+    :param limit: The instant (ms, UTC) before which raw rows are expired; None if they are kept forever.
     """
 
     state: LevelState
     late: Late
     active: bool
     table: TableName
+    limit: int | None
 
     @property
     def tracked(self) -> bool:
@@ -74,27 +79,28 @@ class Coverage:
     own: Mapping[TableName, Above] = field(default_factory=dict)
     sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
 
-    def why_not(self, table: TableName, piece: Piece) -> str | None:
-        """Why an expired piece must wait; None if what lies above covers it, or will when it is its turn."""
-        if piece.start is None or piece.end is None:
-            return None
+    def why_not(self, table: TableName, piece: Piece, limit: int) -> str | None:
+        """
+        Why an expired piece must wait; None if what lies above covers it, or will when it is its turn.
+
+        :param limit: The instant (ms, UTC) before which the table's rows are expired.
+        """
         above, own = self.above.get(table), self.own.get(table)
         reasons: list[str | None] = []
         if above is not None and not above.state.by_rows:
-            spans = above.state.grid.spans(piece.start, piece.end)
-            reasons += [_why_not(above, piece, start, end) for start, end in spans]
+            reasons += [_why_not(above, piece, start, end) for start, end in _spans(above, piece)]
         if own is not None:
-            sealing = self.sealing[own.state.level.rollup.table]
-            spans = own.state.grid.spans(piece.start, piece.end)
-            reasons += [_why_open(own, start) for start, _ in spans if start not in sealing]
+            settled = self.sealing[own.state.level.rollup.table]
+            spans = _spans_together(own, above, piece)
+            reasons += [_why_open(own, start, end) for start, end in spans if start not in settled]
+        elif above is not None:
+            reasons += [_together(above, end) for _, end in _open_spans(above, piece) if end > limit]
         return next((reason for reason in reasons if reason), None)
 
     def late_rows(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece holds what came after its windows were sealed."""
         above = self.above.get(table)
-        if above is None or piece.start is None or piece.end is None:
-            return False
-        return any(_is_late(above, piece, start) for start, _ in above.state.grid.spans(piece.start, piece.end))
+        return above is not None and any(_is_late(above, piece, start) for start, _ in _spans(above, piece))
 
     def protects(self, table: TableName) -> bool:
         """Whether something lies above a table to which others write."""
@@ -106,41 +112,28 @@ class Coverage:
         own, above = self.own.get(table), self.above.get(table)
         if own is not None:
             # What a level loses must never be computed again, or it would come back, too late for the level above.
-            yield from self._seal(own, pieces, ())
+            yield from self._seal(own, (span for piece in pieces for span in _spans_together(own, above, piece)), ())
         if above is not None:
             # A piece that is late for one window, and goes as the policy says, may be on time for the next.
             groups: list[list[Piece]] = [[]]
             for piece in pieces:
                 groups.append([piece]) if self.late_rows(table, piece) else groups[0].append(piece)
             for group in groups:
-                idents = [piece.partition.ident for piece in group] if above.tracked else ()
-                yield from self._seal(above, group, idents, not_late=True)
+                spans = (span for p in group for span in _spans(above, p) if not _is_late(above, p, span[0]))
+                yield from self._seal(above, spans, [p.partition.ident for p in group] if above.tracked else ())
 
-    def _seal(
-        self,
-        above: Above,
-        pieces: Iterable[Piece],
-        idents: Sequence[str],
-        not_late: bool = False,
-    ) -> Iterator[SealWindows]:
+    def _seal(self, above: Above, spans: Iterable[tuple[int, int]], idents: Sequence[str]) -> Iterator[SealWindows]:
         """
-        Seal the windows that pieces reach into.
+        Seal windows.
 
-        :param not_late: Only those that the pieces are not too late for.
+        :param idents: The partitions that go, which are looked at one by one, even if a window is sealed already.
         """
-        state, found = above.state, dict[int, Window]()
-        for piece in pieces:
-            if piece.start is not None and piece.end is not None:
-                for start, end in state.grid.spans(piece.start, piece.end):
-                    if not (not_late and _is_late(above, piece, start)):
-                        found.setdefault(start, Window(start, end, start, end))
-        table = state.level.rollup.table
-        tracked = [start for start in sorted(found) if start in state.rows or start in state.planned]
-        # Partitions are looked at one by one, even if the window is sealed already.
-        windows = [s for s in tracked if idents or not (s in state.rows and state.rows[s].sealed)]
-        self.sealing[table].update(windows)
+        state = above.state
+        tracked = [(start, end) for start, end in sorted(set(spans)) if start in state.rows or start in state.planned]
+        windows = [Window(s, e, s, e) for s, e in tracked if idents or not _is_sealed(above, s)]
+        self.sealing[state.level.rollup.table].update(window.start for window in windows)
         if windows:
-            yield SealWindows(state.level.rollup, tuple(found[start] for start in windows), tuple(idents))
+            yield SealWindows(state.level.rollup, tuple(windows), tuple(idents))
 
     def rows(self, table: TableName, limit: int, holds: Sequence[TableHold]) -> ExpirableRows | None:
         """
@@ -157,12 +150,42 @@ class Coverage:
 LATE = "{} came after their time was rolled up and expired; kept, as the policy says (late: keep)"
 
 
-def _why_open(own: Above, start: int) -> str | None:
-    """Why a level's own rows must wait: what they were computed from is still there, and may change."""
-    row, source = own.state.rows.get(start), own.state.sources.get(start)
-    if (row is not None and row.sealed) or (start not in own.state.planned and (source is None or not source.rows)):
+def _spans(above: Above, piece: Piece) -> Iterable[tuple[int, int]]:
+    """The windows that a piece touches."""
+    return () if piece.start is None or piece.end is None else above.state.grid.spans(piece.start, piece.end)
+
+
+def _open_spans(above: Above, piece: Piece) -> Iterator[tuple[int, int]]:
+    """Those that are not sealed yet, and would be if the piece went."""
+    return (span for span in _spans(above, piece) if not _is_sealed(above, span[0]))
+
+
+def _spans_together(own: Above, above: Above | None, piece: Piece) -> Iterator[tuple[int, int]]:
+    """A level's own windows that a piece touches, and those that lie beneath the same windows of the level above."""
+    yield from _spans(own, piece)
+    for start, end in _open_spans(above, piece) if above is not None else ():
+        yield from own.state.grid.spans(start, end)
+
+
+def _is_sealed(above: Above, start: int) -> bool:
+    return start in above.state.rows and above.state.rows[start].sealed
+
+
+def _together(above: Above, end: int) -> str:
+    """Why raw rows must wait that may go by themselves: others of the same window may still come, and be on time."""
+    return f"its window in {above.state.level.rollup.table} lasts until {show(end)}, and expires as a whole"
+
+
+def _why_open(own: Above, start: int, end: int) -> str | None:
+    """Why a level's own rows must wait: what they were computed from is still there, or may still come."""
+    state, source = own.state, own.state.sources.get(start)
+    if _is_sealed(own, start):
         return None
-    return f"{own.state.level.rollup.beneath} still holds what it was computed from"
+    if start in state.planned or (source is not None and source.rows):
+        return f"{state.level.rollup.beneath} still holds what it was computed from"
+    if start not in state.rows and own.limit is not None and end > own.limit:
+        return f"{state.level.rollup.source} may still get rows of its time"
+    return None
 
 
 def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> ExpirableRows:
@@ -172,8 +195,7 @@ def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> Expirabl
     for start in sorted(at for at in {*state.sources, *_unfinished(state)} if at < before):
         end = state.grid.interval.end(start, state.grid.zone)
         rows, window = _rows_beneath(state, start), Window(start, end, start, end)
-        sealed = start in state.rows and state.rows[start].sealed
-        if not sealed and not _is_covered(above, start):
+        if not _is_sealed(above, start) and not _is_covered(above, start):
             found.waiting = _not_yet(above, start, end)
             return found
         late = _late_rows(state, start) if above.late is Late.KEEP else 0
@@ -264,19 +286,20 @@ def _not_yet(above: Above, start: int, end: int) -> str:
     return f"not rolled up into {table} yet{why}"
 
 
-def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Late, bool]]) -> Coverage:
+def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Late, bool, int | None]]) -> Coverage:
     """
     What lies above which table.
 
-    :param cascades: Of each the levels, what becomes of late rows, and whether this run rolls up.
+    :param cascades: Of each the levels, what becomes of late rows, whether this run rolls up, and before which instant
+        (ms, UTC) raw rows are expired.
     """
     above: dict[TableName, Above] = {}
     own: dict[TableName, Above] = {}
-    for states, late, active in cascades:
+    for states, late, active, limit in cascades:
         for state in states:
             rollup = state.level.rollup
             for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
-                above[table] = Above(state, late, active, table)
+                above[table] = Above(state, late, active, table, limit)
             for table in (rollup.table, rollup.sketch):
-                own[table] = Above(state, late, active, table)
+                own[table] = Above(state, late, active, table, limit)
     return Coverage(above, own)

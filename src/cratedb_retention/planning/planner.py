@@ -111,7 +111,9 @@ def make_plan(
         archivers=_archivers(targets, cutoff),
         stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
-        coverage=make_coverage((states[c.source], c.policy.late, c.policy.id in ids) for c in cascades),
+        coverage=make_coverage(
+            (states[c.source], c.policy.late, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades
+        ),
     )
     outcome = _Outcome(context)
     for cascade in cascades:
@@ -234,7 +236,7 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece) -> tuple[str
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
-    waiting = context.coverage.why_not(target.table.name, piece)
+    waiting = context.coverage.why_not(target.table.name, piece, target.policy.limit(context.cutoff) or 0)
     if waiting and target.policy.strategy is not Strategy.REALLOCATE:
         return waiting, False
     if target.policy.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE):
