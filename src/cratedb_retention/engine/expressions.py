@@ -98,6 +98,12 @@ def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Seque
     )
 
 
+def between(sql: Expressions, time: Column, since: int, until: int) -> Condition:
+    """Rows of a stretch of time; one without a time is in none."""
+    reference = sql.column(time)
+    return sa.and_(reference >= sql.value(time, since), reference < sql.value(time, until))
+
+
 def expired_rows(
     sql: Expressions,
     time_column: Column,
@@ -107,10 +113,9 @@ def expired_rows(
     since: int | None = None,
 ) -> Condition:
     """Rows before an instant, with some values, without those that are spared. Rows without a time are none of them."""
-    time = sql.column(time_column)
+    own = sql.column(time_column) < sql.value(time_column, before)
     return sa.and_(
-        *([] if since is None else [time >= sql.value(time_column, since)]),
-        time < sql.value(time_column, before),
+        own if since is None else between(sql, time_column, since, before),
         *(equals(sql, column, value) for column, value in where),
         *(_not_spared(sql, time_column, rows) for rows in spared),
     )

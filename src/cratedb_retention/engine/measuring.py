@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import Expressions, expired_rows, table_ref
+from cratedb_retention.engine.expressions import Expressions, between, expired_rows, table_ref
 from cratedb_retention.errors import ConnectionLost, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe, WindowRows
@@ -89,16 +89,13 @@ def _measure_windows(
 
 def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]:
     """The window is computed in a subquery: written twice, its parameters would be different ones."""
-    column, time = probe.time_column, sql.column(probe.time_column)
+    column = probe.time_column
     start = sql.epoch_ms(sql.bucket(probe.interval, probe.zone, sql.instant(column)))
-    conditions = [time.is_not(None)]
-    if probe.within is not None:
-        since, until = probe.within
-        conditions += [time >= sql.value(column, since), time < sql.value(column, until)]
+    within = sql.column(column).is_not(None) if probe.within is None else between(sql, column, *probe.within)
     rows = (
         sa.select(start.label("w"), sql.row_version(ALIAS).label("v"))
         .select_from(table_ref(probe.table).alias(ALIAS))
-        .where(*conditions)
+        .where(within)
         .subquery("s")
     )
     total = sa.cast(sa.func.sum(rows.c.v), sa.Text())

@@ -9,11 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.measuring import union
 from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
-    between,
     level_fields,
     number,
     own_time,

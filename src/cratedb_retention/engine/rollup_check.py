@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.measuring import chunks, union
-from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, between, number, own_time, ref
+from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, number, own_time, ref
 from cratedb_retention.engine.rollup_sketch import countable, of_metrics
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import show

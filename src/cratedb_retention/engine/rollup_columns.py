@@ -103,12 +103,6 @@ def own_time(rollup: Rollup) -> Column:
     return Column(rollup.time_name, TIME, Kind.TIME)
 
 
-def between(sql: Expressions, time: Column, since: int, until: int) -> sa.ColumnElement[bool]:
-    """Rows of a stretch of time; one without a time is in none."""
-    reference = sql.column(time)
-    return sa.and_(reference >= sql.value(time, since), reference < sql.value(time, until))
-
-
 def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
     """A source column in the type that a rollup keeps it in."""
     reference, wanted = sql.column(column), sql.stored_type(column)

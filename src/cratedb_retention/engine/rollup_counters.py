@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.rollup_columns import DOUBLE, RollupSQL, as_type, between, number, own_time, ref
+from cratedb_retention.engine.expressions import between, table_ref
+from cratedb_retention.engine.rollup_columns import DOUBLE, RollupSQL, as_type, number, own_time, ref
 from cratedb_retention.engine.rollup_runs import Run
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, label
 

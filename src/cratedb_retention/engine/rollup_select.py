@@ -13,12 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.rollup_columns import (
     DOUBLE,
     RollupSQL,
     as_type,
-    between,
     derive,
     mergeable,
     metric_fields,

@@ -10,13 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.rollup_columns import (
     DOUBLE,
     TEXT,
     RollupSQL,
     as_type,
-    between,
     number,
     own_time,
     ref,

@@ -116,8 +116,9 @@ class Roller:
         rows = self._store.rollups.windows(rollup.table, [window.start for window in windows])
         sources = self._look_beneath(task, rollup, (windows[0].start, windows[-1].end))(windows)
         going = set(idents)
-        for start in sorted(set(sources) - {window.start for window in windows}):
-            thing = f"table {rollup.beneath}, from {show(start)}"
+        between = min(set(sources) - {window.start for window in windows}, default=None)
+        if between is not None:
+            thing = f"table {rollup.beneath}, from {show(between)}"
             raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
         for window in windows:
             row, source = rows.get(window.start), sources.get(window.start)

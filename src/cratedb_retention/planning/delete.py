@@ -17,9 +17,9 @@ from cratedb_retention.model.plan import (
     Step,
     Task,
 )
-from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import SealWindows
 from cratedb_retention.model.words import plural
+from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.coverage import LATE, ExpirableRows
 from cratedb_retention.planning.holds import TableHold
@@ -96,13 +96,14 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
     time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
     if time is None:
         return
-    for windows, rows in (batch for together in covered.going for batch in _batches(together)):
+    going = (batch for together in covered.going for batch in batches(together, WINDOWS_AT_ONCE, ROWS_AT_ONCE))
+    for windows, rows in going:
         before = windows[-1].end
         step = DeleteRows(table, time, before, rows=rows, since=windows[0].start)
         why = f"older than {show(before)}, kept for {policy.retention_period}, and rolled up"
         if not rows:
             why = "their rows are gone, which is noted, so that late ones can be told"
-        yield Task(policy.id, table, (SealWindows(rollup, windows), step), why, rows)
+        yield Task(policy.id, table, (SealWindows(rollup, tuple(windows)), step), why, rows)
 
 
 def _by_hold(covered: ExpirableRows) -> dict[str, list[int]]:
@@ -112,20 +113,6 @@ def _by_hold(covered: ExpirableRows) -> dict[str, list[int]]:
         if rows:
             found.setdefault(hold.words, []).append(rows)
     return found
-
-
-def _batches(going: Sequence[tuple[Window, int]]) -> Iterator[tuple[tuple[Window, ...], int]]:
-    """Windows that go at once, with their rows."""
-    batch: list[Window] = []
-    total = 0
-    for window, rows in going:
-        if batch and (len(batch) == WINDOWS_AT_ONCE or total + rows > ROWS_AT_ONCE):
-            yield tuple(batch), total
-            batch, total = [], 0
-        batch.append(window)
-        total += rows
-    if batch:
-        yield tuple(batch), total
 
 
 def _problem_with_rows(context: Context, target: Target) -> str | None:

@@ -18,6 +18,7 @@ from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.rollup import Aggregate, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
 from cratedb_retention.model.words import plural
+from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.layout import expected_columns
 from cratedb_retention.planning.pieces import PieceIndex
@@ -254,30 +255,16 @@ def _roll_up(cascade: Cascade, state: LevelState, settled: bool) -> Iterator[Tas
 
     :param settled: Whether the plan leaves what lies beneath as it is, so that its change tokens are known.
     """
-    for batch in _batches(state):
+    planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
+    for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
         windows = tuple(state.planned[start][0] for start in batch)
         reasons = [state.planned[start][1] for start in batch]
         words = ", ".join(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
-        rows = sum(state.sources[start].rows for start in batch) or None
         tokens = tuple(state.sources[start].token for start in batch) if settled else ()
         step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens)
         stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
-        yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows)
-
-
-def _batches(state: LevelState) -> Iterator[list[int]]:
-    batch: list[int] = []
-    rows = 0
-    for start in sorted(state.planned):
-        more = state.sources[start].rows
-        if batch and (len(batch) == WINDOWS_IN_STEP or rows + more > ROWS_IN_STEP):
-            yield batch
-            batch, rows = [], 0
-        batch.append(start)
-        rows += more
-    if batch:
-        yield batch
+        yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows or None)
 
 
 def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
