@@ -78,6 +78,7 @@ class Coverage:
     above: Mapping[TableName, Above] = field(default_factory=dict)
     own: Mapping[TableName, Above] = field(default_factory=dict)
     sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
+    _waiting: dict[tuple[TableName, int, int], str | None] = field(default_factory=dict)
 
     def why_not(self, table: TableName, piece: Piece, limit: int) -> str | None:
         """
@@ -90,12 +91,19 @@ class Coverage:
         if above is not None and not above.state.by_rows:
             reasons += [_why_not(above, piece, start, end) for start, end in _spans(above, piece)]
         if own is not None:
-            settled = self.sealing[own.state.level.rollup.table]
-            spans = _spans_together(own, above, piece)
-            reasons += [_why_open(own, start, end) for start, end in spans if start not in settled]
+            reasons += [self._why_waiting(own, start, end) for start, end in _stretches(above, piece)]
         elif above is not None:
             reasons += [_together(above, end) for _, end in _open_spans(above, piece) if end > limit]
         return next((reason for reason in reasons if reason), None)
+
+    def _why_waiting(self, own: Above, start: int, end: int) -> str | None:
+        """Why a level's own rows of a stretch of time must wait; many pieces ask for the same."""
+        table = own.state.level.rollup.table
+        key = (table, start, end)
+        if key not in self._waiting:
+            spans = (span for span in own.state.grid.spans(start, end) if span[0] not in self.sealing[table])
+            self._waiting[key] = next(filter(None, (_why_open(own, *span) for span in spans)), None)
+        return self._waiting[key]
 
     def late_rows(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece holds what came after its windows were sealed."""
@@ -112,7 +120,8 @@ class Coverage:
         own, above = self.own.get(table), self.above.get(table)
         if own is not None:
             # What a level loses must never be computed again, or it would come back, too late for the level above.
-            yield from self._seal(own, (span for piece in pieces for span in _spans_together(own, above, piece)), ())
+            stretches = {stretch for piece in pieces for stretch in _stretches(above, piece)}
+            yield from self._seal(own, (span for stretch in stretches for span in own.state.grid.spans(*stretch)), ())
         if above is not None:
             # A piece that is late for one window, and goes as the policy says, may be on time for the next.
             groups: list[list[Piece]] = [[]]
@@ -160,11 +169,11 @@ def _open_spans(above: Above, piece: Piece) -> Iterator[tuple[int, int]]:
     return (span for span in _spans(above, piece) if not _is_sealed(above, span[0]))
 
 
-def _spans_together(own: Above, above: Above | None, piece: Piece) -> Iterator[tuple[int, int]]:
-    """A level's own windows that a piece touches, and those that lie beneath the same windows of the level above."""
-    yield from _spans(own, piece)
-    for start, end in _open_spans(above, piece) if above is not None else ():
-        yield from own.state.grid.spans(start, end)
+def _stretches(above: Above | None, piece: Piece) -> list[tuple[int, int]]:
+    """The time of a piece, and of what would be sealed if it went."""
+    if piece.start is None or piece.end is None:
+        return []
+    return [(piece.start, piece.end), *(_open_spans(above, piece) if above is not None else ())]
 
 
 def _is_sealed(above: Above, start: int) -> bool:
