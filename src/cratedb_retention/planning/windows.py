@@ -11,8 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import zoneinfo
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.intervals import Grid
@@ -47,6 +49,16 @@ class Source:
     def token(self) -> str:
         """The change token as it is in the ledger."""
         return " ".join(sorted(self.digests))
+
+    def add(self, piece: Piece, own: str) -> None:
+        """
+        Take in a partition that reaches into the window.
+
+        :param own: Its digest.
+        """
+        self.digests.add(own)
+        self.rows += piece.partition.rows or 0
+        self.pieces.append(piece)
 
 
 Sources = Mapping[int, Source]
@@ -116,24 +128,22 @@ def sources_of_pieces(grid: WindowGrid, pieces: Iterable[Piece]) -> dict[int, So
             continue
         own = digest(piece)
         for start, end in grid.spans(piece.start, piece.end):
-            source = found.setdefault(start, Source(end))
-            source.digests.add(own)
-            source.rows += piece.partition.rows or 0
-            source.pieces.append(piece)
+            found.setdefault(start, Source(end)).add(piece, own)
     return found
 
 
 def sources_of_windows(windows: Iterable[Window], pieces: Sequence[Piece]) -> dict[int, Source]:
-    """The same for some windows that are known."""
+    """The same for some windows that are known, and do not overlap."""
     found: dict[int, Source] = {}
-    for window in windows:
-        for piece in pieces:
-            if piece.start is None or piece.end is None or piece.start >= window.end or piece.end <= window.start:
-                continue
-            source = found.setdefault(window.start, Source(window.end))
-            source.digests.add(digest(piece))
-            source.rows += piece.partition.rows or 0
-            source.pieces.append(piece)
+    ordered = sorted(windows, key=lambda window: window.start)
+    ends = [window.end for window in ordered]
+    for piece in pieces:
+        if piece.start is None or piece.end is None:
+            continue
+        own = digest(piece)
+        touched = slice(bisect_right(ends, piece.start), bisect_left(ordered, piece.end, key=attrgetter("start")))
+        for window in ordered[touched]:
+            found.setdefault(window.start, Source(window.end)).add(piece, own)
     return found
 
 
