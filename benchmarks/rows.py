@@ -26,6 +26,7 @@ LIMIT = "TIMESTAMPTZ '2020-04-01 00:00:00+00'"
 def measure(surroundings: Surroundings) -> Iterator[Line]:
     """Delete and archive."""
     yield _deleting(surroundings)
+    yield _deleting_rolled_up(surroundings)
     yield _archiving(surroundings)
 
 
@@ -88,23 +89,41 @@ def _rows(count: int, until: str) -> str:
     )
 
 
-def _deleting(surroundings: Surroundings) -> Line:
-    # The other half of the rows is of the future, so that it stays whenever this is run.
-    half = TABLE // 2
-    uri = new_file(
+def _half_expired(surroundings: Surroundings) -> str:
+    """A file whose other half of rows is of the future, so that it stays whenever this is run."""
+    return new_file(
         surroundings.directory(),
         (
             "CREATE TABLE metrics (ts TIMESTAMPTZ, sensor BIGINT, value DOUBLE)",
-            _rows(half, LIMIT),
+            _rows(TABLE // 2, LIMIT),
             "INSERT INTO metrics SELECT ts + to_years(100), sensor, value FROM metrics",
         ),
     )
+
+
+def _deleting(surroundings: Surroundings) -> Line:
+    uri = _half_expired(surroundings)
     _store(uri, strategy="delete", retention_period="30d", time_column="ts")
-    copies = Copies(uri, half)
+    return _delete(surroundings, uri, "", "counts first, then deletes in batches, oldest first")
+
+
+def _deleting_rolled_up(surroundings: Surroundings) -> Line:
+    uri = _half_expired(surroundings)
+    cascade = {"strategy": "downsample", "levels": "1d:forever", "dimensions": ["sensor"], "time_column": "ts"}
+    _store(uri, retention_period="forever", **cascade)
+    with Retention(uri) as retention:
+        retention.run()
+    _store(uri, retention_period="30d", **cascade)
+    note = "compares each window with its rollup, seals it, counts, and deletes month by month"
+    return _delete(surroundings, uri, " that were rolled up", note)
+
+
+def _delete(surroundings: Surroundings, uri: str, which: str, note: str) -> Line:
+    copies = Copies(uri, TABLE // 2)
     hand = copies.by_hand(f"DELETE FROM metrics WHERE ts < {LIMIT}")
     taken = by_turns(surroundings.repeat(3), {OURS: copies.ours, BY_HAND: hand})
-    note = "counts first, then deletes in batches, oldest first"
-    return Line("delete 10 of 20 million rows, DuckDB", taken[OURS], taken[BY_HAND], copies.statements, note=note)
+    what = f"delete 10 of 20 million rows{which}, DuckDB"
+    return Line(what, taken[OURS], taken[BY_HAND], copies.statements, note=note)
 
 
 def _archiving(surroundings: Surroundings) -> Line:
