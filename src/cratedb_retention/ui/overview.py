@@ -57,6 +57,8 @@ async def show(guest: Guest, query: Query) -> None:
     if glance is None:
         with area:
             await _meanwhile(guest, access)
+        # A look keeps a processor busy, which the browser needs until it shows what it has.
+        await ui.context.client.connected()
         glance = await guest.glances.look(limit, mark, lambda: guest.ask(lambda s: s.tables(Selection())))
         area.clear()
     with area:
