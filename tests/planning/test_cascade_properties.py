@@ -43,13 +43,16 @@ class Turn:
     meanwhile: tuple[int, int] | None = None
 
 
+def turn_with(age: st.SearchStrategy[int], hours: st.SearchStrategy[int], most: int) -> st.SearchStrategy[Turn]:
+    """A turn of so many hours, with at most so many writes of such ages in hours."""
+    writes = st.lists(st.tuples(age, st.sampled_from("ab")), max_size=most).map(tuple)
+    instants = st.integers(1, 8)
+    return st.builds(Turn, hours, writes, st.none() | instants, st.none() | st.tuples(instants, age))
+
+
 def turns_with(age: st.SearchStrategy[int]) -> st.SearchStrategy[list[Turn]]:
     """Some turns, with rows of such ages in hours."""
-    writes = st.lists(st.tuples(age, st.sampled_from("ab")), max_size=6).map(tuple)
-    hours = st.integers(1, 72) | st.integers(1, 40 * 24)
-    instants = st.integers(1, 8)
-    turns = st.builds(Turn, hours, writes, st.none() | instants, st.none() | st.tuples(instants, age))
-    return st.lists(turns, min_size=1, max_size=8)
+    return st.lists(turn_with(age, st.integers(1, 72) | st.integers(1, 40 * 24), 6), min_size=1, max_size=8)
 
 
 def take(turn: Turn, world: World, now: dt.datetime) -> dt.datetime:
@@ -105,17 +108,7 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
 SHORT = st.sampled_from(
     ["6h:4d,1w:forever", "1h:3d,1mo:forever", "1d:forever", "1w:forever", "1h:4d,1d:9d,1mo:forever"]
 )
-DAILY = st.lists(
-    st.builds(
-        Turn,
-        st.integers(6, 30),
-        st.lists(st.tuples(st.integers(0, 47), st.sampled_from("ab")), max_size=1).map(tuple),
-        st.none() | st.integers(1, 8),
-        st.none() | st.tuples(st.integers(1, 8), st.integers(0, 47)),
-    ),
-    min_size=20,
-    max_size=50,
-)
+DAILY = st.lists(turn_with(st.integers(0, 47), st.integers(6, 30), 1), min_size=20, max_size=50)
 
 
 @settings(max_examples=60, phases=PHASES)

@@ -86,15 +86,16 @@ class Coverage:
 
         :param limit: The instant (ms, UTC) before which the table's rows are expired.
         """
+        return next(filter(None, self._reasons(table, piece, limit)), None)
+
+    def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[str | None]:
         above, own = self.above.get(table), self.own.get(table)
-        reasons: list[str | None] = []
         if above is not None and not above.state.by_rows:
-            reasons += [_why_not(above, piece, start, end) for start, end in _spans(above, piece)]
+            yield from (_why_not(above, piece, start, end) for start, end in _spans(above, piece))
         if own is not None:
-            reasons += [self._why_waiting(own, start, end) for start, end in _stretches(above, piece)]
+            yield from (self._why_waiting(own, start, end) for start, end in _stretches(above, piece))
         elif above is not None:
-            reasons += [_together(above, end) for _, end in _open_spans(above, piece) if end > limit]
-        return next((reason for reason in reasons if reason), None)
+            yield from (_together(above, end) for _, end in _open_spans(above, piece) if end > limit)
 
     def _why_waiting(self, own: Above, start: int, end: int) -> str | None:
         """Why a level's own rows of a stretch of time must wait; many pieces ask for the same."""

@@ -197,7 +197,7 @@ class _Outcome:
                 self.reserved.update((target.table.name, piece.partition.values) for piece in due)
             return
         if limit is not None:
-            self.take(self._judge(target, due, pieces.unknown))
+            self.take(self._judge(target, limit, due, pieces.unknown))
         # What nothing tells the time of is held by then, unless it is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         self.kept.append(_kept(target, later, pieces.known[len(due) : len(due) + 1]))
@@ -210,14 +210,16 @@ class _Outcome:
             else:
                 self.holds.append(verdict)
 
-    def _judge(self, target: Target, due: Sequence[Piece], unknown: Sequence[Piece]) -> Iterator[Task | Hold]:
+    def _judge(
+        self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
+    ) -> Iterator[Task | Hold]:
         policy, context = target.policy, self.context
         free: list[Piece] = []
         held: list[tuple[str, bool, Piece]] = []
         for piece in due:
             if context.is_claimed(target.table.name, piece):
                 continue
-            reason = _reason_to_hold(context, target, piece)
+            reason = _reason_to_hold(context, target, piece, limit)
             if reason:
                 held.append((*reason, piece))
             else:
@@ -229,14 +231,14 @@ class _Outcome:
             yield from limits.keep_within(target, verdicts)
 
 
-def _reason_to_hold(context: Context, target: Target, piece: Piece) -> tuple[str, bool] | None:
+def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) -> tuple[str, bool] | None:
     """Why an expired piece must stay, and whether that is a problem; None if it may go."""
     hold = context.hold_on(target, piece)
     if hold:
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
-    waiting = context.coverage.why_not(target.table.name, piece, target.policy.limit(context.cutoff) or 0)
+    waiting = context.coverage.why_not(target.table.name, piece, limit)
     if waiting and target.policy.strategy is not Strategy.REALLOCATE:
         return waiting, False
     if target.policy.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE):

@@ -12,9 +12,8 @@ import datetime as dt
 import hashlib
 import zoneinfo
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.intervals import Grid
@@ -49,16 +48,6 @@ class Source:
     def token(self) -> str:
         """The change token as it is in the ledger."""
         return " ".join(sorted(self.digests))
-
-    def add(self, piece: Piece, own: str) -> None:
-        """
-        Take in a partition that reaches into the window.
-
-        :param own: Its digest.
-        """
-        self.digests.add(own)
-        self.rows += piece.partition.rows or 0
-        self.pieces.append(piece)
 
 
 Sources = Mapping[int, Source]
@@ -122,28 +111,32 @@ def digest(piece: Piece) -> str:
 
 def sources_of_pieces(grid: WindowGrid, pieces: Iterable[Piece]) -> dict[int, Source]:
     """What lies beneath each window, from partitions of known time."""
-    found: dict[int, Source] = {}
-    for piece in pieces:
-        if piece.start is None or piece.end is None:
-            continue
-        own = digest(piece)
-        for start, end in grid.spans(piece.start, piece.end):
-            found.setdefault(start, Source(end)).add(piece, own)
-    return found
+    return _sources(pieces, grid.spans)
 
 
-def sources_of_windows(windows: Iterable[Window], pieces: Sequence[Piece]) -> dict[int, Source]:
+def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
     """The same for some windows that are known, and do not overlap."""
+    spans = sorted((window.start, window.end) for window in windows)
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    return _sources(pieces, lambda since, until: spans[bisect_right(ends, since) : bisect_left(starts, until)])
+
+
+def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[tuple[int, int]]]) -> dict[int, Source]:
+    """
+    What lies beneath windows.
+
+    :param touched: The windows that a stretch of time touches.
+    """
     found: dict[int, Source] = {}
-    ordered = sorted(windows, key=lambda window: window.start)
-    ends = [window.end for window in ordered]
     for piece in pieces:
         if piece.start is None or piece.end is None:
             continue
         own = digest(piece)
-        touched = slice(bisect_right(ends, piece.start), bisect_left(ordered, piece.end, key=attrgetter("start")))
-        for window in ordered[touched]:
-            found.setdefault(window.start, Source(window.end)).add(piece, own)
+        for start, end in touched(piece.start, piece.end):
+            source = found.setdefault(start, Source(end))
+            source.digests.add(own)
+            source.rows += piece.partition.rows or 0
+            source.pieces.append(piece)
     return found
 
 
