@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support import tiers
-from support.benches import CrateBench, DuckBench
+from support.benches import CrateBench, DuckBench, DuckTemplate
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
 from support.databases import Database
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, NOT_TESTED
@@ -120,9 +120,23 @@ def new_crate(cratedb: CrateDB, crate_schema: str, crate_repository: str) -> Ite
     bench.close()
 
 
+@pytest.fixture(scope="session")
+def duck_template(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
+    """A DuckDB file with the toolkit's tables."""
+    return DuckTemplate(tmp_path_factory.mktemp("duck"), lambda bench: bench.set_up())
+
+
 @pytest.fixture
-def duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
+def duck(duck_template: DuckTemplate) -> Iterator[DuckBench]:
     """A DuckDB file, with a repository beside it, and the toolkit on it."""
+    bench = duck_template.open()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def new_duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
+    """Like `duck`, but nothing is set up yet."""
     bench = DuckBench(duckdb_uri, tmp_path / "repository")
     yield bench
     bench.close()
@@ -135,7 +149,7 @@ def db(request: pytest.FixtureRequest) -> Database:
     return bench
 
 
-@pytest.fixture(params=["duck", pytest.param("new_crate", marks=pytest.mark.cratedb)])
+@pytest.fixture(params=["new_duck", pytest.param("new_crate", marks=pytest.mark.cratedb)])
 def new_db(request: pytest.FixtureRequest) -> Database:
     """Like `db`, but nothing is set up yet."""
     bench: Database = request.getfixturevalue(request.param)
