@@ -98,6 +98,8 @@ def make_world(db: Database, filled: World | None = None, **more: Any) -> Iterat
             world.tokens, world.ids = dict(filled.tokens), dict(filled.ids)
         else:
             add_tenants(world)
+        for tenant in ("acme", "globex"):
+            world.ids[f"{tenant}-run"] = world.run(f"{tenant}-operator")["run_id"]
         yield world
     runs.close()
     context.operations.close()
@@ -139,8 +141,6 @@ def add_tenants(world: World) -> None:
     whole = tool.hold("events", db.schema, reason="case of globex against all", where={"tenant": "globex"})
     world.ids["globex-events-hold"] = whole.id
     tool.run()
-    for tenant in ("acme", "globex"):
-        world.ids[f"{tenant}-run"] = world.run(f"{tenant}-operator")["run_id"]
 
 
 def scoped(world: World, tenant: str) -> Scoped:
