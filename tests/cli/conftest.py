@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,19 +33,36 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "test.duckdb"
 
 
-@pytest.fixture
-def bare(duckdb_uri: str, path: Path) -> Command:
-    """The command on a DuckDB file with tables, but without the toolkit's own."""
+@pytest.fixture(scope="session")
+def bare_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DuckDB file with tables, of which tests get a copy."""
+    path = tmp_path_factory.mktemp("duckdb") / "bare.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(TABLES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def set_up_file(bare_file: Path) -> Path:
+    """The same with the toolkit's own tables, made by ``setup``."""
+    path = bare_file.with_name("set-up.duckdb")
+    shutil.copy(bare_file, path)
+    Command(f"duckdb:///{path}").ok("setup", "--no-journal-policy")
+    return path
+
+
+@pytest.fixture
+def bare(duckdb_uri: str, path: Path, bare_file: Path) -> Command:
+    """The command on a DuckDB file with tables, but without the toolkit's own."""
+    shutil.copy(bare_file, path)
     return Command(duckdb_uri)
 
 
 @pytest.fixture
-def command(bare: Command) -> Command:
+def command(duckdb_uri: str, path: Path, set_up_file: Path) -> Command:
     """The command on a DuckDB file that is set up."""
-    bare.ok("setup", "--no-journal-policy")
-    return bare
+    shutil.copy(set_up_file, path)
+    return Command(duckdb_uri)
 
 
 @pytest.fixture
