@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from support.command import Command, Contents, Rows
+from support.command import Command, Contents, FilledBy, Rows
 from support.cratedb import CrateDB
 from support.sql import quoted
 
@@ -63,6 +64,31 @@ def command(duckdb_uri: str, path: Path, set_up_file: Path) -> Command:
     """The command on a DuckDB file that is set up."""
     shutil.copy(set_up_file, path)
     return Command(duckdb_uri)
+
+
+@pytest.fixture(scope="session")
+def filled_folder(set_up_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a DuckDB file that is set up and filled by a function, which is called once."""
+
+    @cache
+    def filled_folder(fill: Callable[[Command], None]) -> Path:
+        path = tmp_path_factory.mktemp("filled") / "test.duckdb"
+        shutil.copy(set_up_file, path)
+        fill(Command(f"duckdb:///{path}"))
+        return path.parent
+
+    return filled_folder
+
+
+@pytest.fixture
+def filled_by(filled_folder: Callable[..., Path], tmp_path: Path, duckdb_uri: str) -> FilledBy:
+    """Gives the command on a copy of such a folder."""
+
+    def filled_by(fill: Callable[[Command], None]) -> Command:
+        shutil.copytree(filled_folder(fill), tmp_path, dirs_exist_ok=True)
+        return Command(duckdb_uri)
+
+    return filled_by
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from support.command import Command, Contents
+from support.command import Command, Contents, FilledBy
 
 CREATE = ("create-policy", "--strategy=delete", "--table-name=x", "--retention-period=1d")
 REQUIRED = "--table-name, --retention-period missing"
@@ -125,23 +122,17 @@ ABSENT: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def stocked_file(set_up_file: Path) -> Path:
-    """A DuckDB file with two policies whose identifiers begin alike, and a hold; tests get a copy."""
-    path = set_up_file.with_name("stocked.duckdb")
-    shutil.copy(set_up_file, path)
-    command = Command(f"duckdb:///{path}")
+def fill(command: Command) -> None:
+    """Two policies whose identifiers begin alike, and a hold."""
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=60d", "--id=p1")
     command.ok("create", "--strategy=delete", "--table-name=events", "--retention-period=60d", "--id=p2", "--tags=a")
     command.ok("hold", "--table-name=plain")
-    return path
 
 
 @pytest.fixture
-def stocked(duckdb_uri: str, path: Path, stocked_file: Path) -> Command:
-    """The command on such a file."""
-    shutil.copy(stocked_file, path)
-    return Command(duckdb_uri)
+def stocked(filled_by: FilledBy) -> Command:
+    """The command on such a database."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize(

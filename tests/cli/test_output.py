@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from support.command import Command, argv
+from support.command import Command, FilledBy, argv
 
 HOSTILE = [
     "[bold]x[/]",
@@ -29,8 +29,7 @@ READERS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def filled(command: Command) -> Command:
+def fill(command: Command) -> None:
     """A database with a policy, a run, a hold and a snapshot."""
     command.ok(
         "create", "--strategy=snapshot", "--table-name=metrics", "--retention-period=100d", "--tags=a,b",
@@ -38,7 +37,12 @@ def filled(command: Command) -> Command:
     )  # fmt: skip
     command.ok("run", "--cutoff-day=2024-07-01")
     command.ok("restore", "--all")
-    return command
+
+
+@pytest.fixture
+def filled(filled_by: FilledBy) -> Command:
+    """The command on such a database."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize("args", READERS, ids=" ".join)

@@ -6,18 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Command
+from support.command import Command, FilledBy
 
 
-@pytest.fixture
-def tagged(command: Command) -> Command:
+def fill(command: Command) -> None:
     """Three policies with the tags a; a and b; c."""
     for number, tags in enumerate(("a", "a,b", "c")):
         command.ok(
             "create", "--strategy=delete", "--table-name=metrics", "--retention-period=60d", f"--tags={tags}",
             f"--id=p{number}", f"--where=tenant=t{number}",
         )  # fmt: skip
-    return command
+
+
+@pytest.fixture
+def tagged(filled_by: FilledBy) -> Command:
+    """The command on a database with these policies."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize(

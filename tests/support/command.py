@@ -115,6 +115,10 @@ class Command:
         return _ANSI.sub("", shown.decode()).replace("\r\n", "\n")
 
 
+# Gives the command on a copy of a database that a function has filled, which is called once for all tests.
+FilledBy = Callable[[Callable[[Command], None]], Command]
+
+
 def argv(*args: str) -> list[str]:
     """What starts the command in a process of its own, which gets signals and can be waited for."""
     return [str(fork_server().programs / "cratedb-retention"), *args]
