@@ -40,16 +40,19 @@ def receive(connection: _socket.socket) -> int:
 def main(server: str) -> None:
     """Run the command of this process's name, and end as it ends."""
     name = os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib takes longer to import
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)  # They wait until it is known where they go.
     connection = start(server, [name, *sys.argv[1:]], os.getcwd(), os.environ, (0, 1, 2))  # noqa: PTH109
     pid = receive(connection)
     for number in FORWARDED:
         _signal.signal(number, lambda number, frame: os.kill(pid, number))
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)
     # What reads from the command must see its end, and what writes to it too.
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     status = receive(connection)
     if status < 0:
-        _signal.signal(-status, _signal.SIG_DFL)
+        if -status != _signal.SIGKILL:
+            _signal.signal(-status, _signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)

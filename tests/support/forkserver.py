@@ -109,7 +109,7 @@ def fork_server() -> ForkServer:
 
 
 @dataclass(frozen=True)
-class Command:
+class Request:
     """What a client wants to be run."""
 
     argv: list[str]
@@ -118,7 +118,7 @@ class Command:
     streams: list[int]
 
     def run(self) -> None:
-        """Become the process of the command, run it, and end."""
+        """Become the process of the command, and run it."""
         for number, stream in enumerate(self.streams):
             os.dup2(stream, number)
             os.close(stream)
@@ -192,11 +192,11 @@ def leave() -> NoReturn:
     os._exit(status)
 
 
-def serve(listener: socket.socket) -> Command | None:
+def serve(listener: socket.socket) -> Request | None:
     """
-    Fork for each command until the tests end.
+    Fork for each request until the tests end.
 
-    :return: In each of the forked processes: what it has to run.
+    :return: In each of the forked processes: the request that it has to carry out.
     """
     ended, wakeup = socket.socketpair()
     wakeup.setblocking(False)
@@ -210,13 +210,15 @@ def serve(listener: socket.socket) -> Command | None:
     while True:
         for key, _ in selector.select():
             if key.fileobj is sys.stdin:
+                for pid in running:
+                    os.kill(pid, signal.SIGKILL)
                 return None
             if key.fileobj is ended:
                 ended.recv(1024)
                 report(running, selector)
             elif key.fileobj is listener:
                 connection, _ = listener.accept()
-                command = receive(connection)
+                request = receive(connection)
                 pid = os.fork()
                 if pid == 0:
                     signal.set_wakeup_fd(-1)
@@ -224,8 +226,8 @@ def serve(listener: socket.socket) -> Command | None:
                     for each in (connection, listener, ended, wakeup, *running.values()):
                         each.close()
                     selector.close()
-                    return command
-                for stream in command.streams:
+                    return request
+                for stream in request.streams:
                     os.close(stream)
                 running[pid] = connection
                 selector.register(connection, selectors.EVENT_READ, pid)
@@ -235,12 +237,12 @@ def serve(listener: socket.socket) -> Command | None:
                 os.kill(key.data, signal.SIGKILL)
 
 
-def receive(connection: socket.socket) -> Command:
+def receive(connection: socket.socket) -> Request:
     """What a client asks for."""
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     with connection.makefile("rb") as file:
         argv, cwd, environment = marshal.load(file)
-    return Command(argv, cwd, environment, streams)
+    return Request(argv, cwd, environment, streams)
 
 
 def report(running: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
@@ -286,11 +288,11 @@ def _main(path: str) -> None:
         listener.bind(path)
         listener.listen()
         print("ready", flush=True)
-        command = serve(listener)
-    if command is None:
+        request = serve(listener)
+    if request is None:
         shutil.rmtree(Path(path).parent)
     else:
-        command.run()
+        request.run()
 
 
 if __name__ == "__main__":
