@@ -42,7 +42,6 @@ def run_script(text: str, folder: Path, **variables: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only != "cratedb" for b in found)])
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
@@ -66,7 +65,7 @@ def test_blocks_for_one_database() -> None:
     assert script(text, "cratedb") == "b\n\nc\n"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("a page has up to thirty commands, each of which waits for CrateDB")
 @pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only == "cratedb" for b in found)])
 def test_commands_work_on_cratedb(page: str, cratedb: CrateDB, tmp_path: Path) -> None:
     """On CrateDB, too, a reader who follows the page meets no error."""
@@ -91,7 +90,7 @@ def clean_up(cratedb: CrateDB, text: str, schema: str) -> None:
         drop_repository(cratedb, repository)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it loads a year of flights into CrateDB, and archives them")
 def test_commands_of_the_readme_work_on_cratedb(cratedb: CrateDB, tmp_path: Path) -> None:
     """The commands of the README work on CrateDB, with its address in place of the file's."""
     text = script(read("README.md"))

@@ -22,21 +22,21 @@ EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scena
 FREEZING = [scenario for scenario in SCENARIOS if scenario.name in ("delete-text", "snapshot")]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run at each of some dozens of instants, and finishes it each time")
 @EVERY_SCENARIO
 def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
     """Killed around any change, at any event and before any file operation, a run on DuckDB is made good."""
     assert_converges(DuckArena(scenario, tmp_path))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run at each of some dozens of instants, and finishes it each time")
 @EVERY_SCENARIO
 def test_cratedb_converges(scenario: Scenario, crate: CrateBench) -> None:
     """Killed while CrateDB carries out any change, or right after it, a run on CrateDB is made good."""
     assert_converges(CrateArena(scenario, crate))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run at each of some dozens of instants, and finishes it each time")
 @pytest.mark.parametrize("scenario", FREEZING, ids=lambda scenario: scenario.name)
 def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
     """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""

@@ -78,7 +78,7 @@ def assert_right(state: list[list[tuple[Any, ...]]]) -> None:
     assert (frozen, due) == ([(0,)], [(0,)])
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run of a cascade at some dozens of instants, and finishes it each time")
 def test_duckdb_converges(tmp_path: Path) -> None:
     """Killed around changes and at events, a run on DuckDB is made good."""
     template, file = tmp_path / "template.duckdb", tmp_path / "test.duckdb"
@@ -103,7 +103,7 @@ def test_duckdb_converges(tmp_path: Path) -> None:
             return
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run of a cascade at some dozens of instants, and finishes it each time")
 @pytest.mark.timeout(900)
 def test_cratedb_converges(crate: CrateBench) -> None:
     """Killed while CrateDB carries out changes, or right after them, a run on CrateDB is made good."""
