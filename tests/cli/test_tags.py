@@ -66,10 +66,10 @@ def test_deleting_by_tags(tagged: Command) -> None:
 
 
 @pytest.mark.parametrize("command_name", ["list", "plan", "run", "status", "check", "export", "delete-policy"])
-@pytest.mark.parametrize("text", ["", " ", "a,,b", ",", "not:"])
-def test_empty_tags_are_refused(tagged: Command, command_name: str, text: str) -> None:
+def test_empty_tags_are_refused(tagged: Command, command_name: str) -> None:
     """An empty tag never means "every policy"."""
-    assert "an empty tag" in tagged.refused(2, command_name, f"--tags={text}")
+    for text in ("", " ", "a,,b", ",", "not:"):
+        assert "an empty tag" in tagged.refused(2, command_name, f"--tags={text}")
     assert len(tagged.data("list")) == 3
 
 
