@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from cratedb_retention.model.policyfile import policy_file_schema
@@ -28,25 +29,24 @@ from parts.settings import settings
 from parts.tables import tables
 
 ROOT = Path(__file__).parent.parent
-REFERENCE = ROOT / "docs" / "reference"
 
 Part = Callable[[], str]
 # Files of which some parts, between markers, are made here.
-IN_PART: Mapping[Path, Mapping[str, Part]] = {
-    ROOT / "README.md": {"policy attributes": attributes},
-    REFERENCE / "policies.md": {"policy attributes": attributes},
-    REFERENCE / "configuration.md": {"settings": settings},
-    REFERENCE / "http-api.md": {"routes": routes, "each route": details},
-    REFERENCE / "metrics.md": {"metrics": metrics},
-    REFERENCE / "exit-codes.md": {"kinds of errors": errors},
-    REFERENCE / "audit-log.md": {"events": events, "outcomes": outcomes},
+IN_PART: Mapping[str, Mapping[str, Part]] = {
+    "README.md": {"policy attributes": attributes},
+    "docs/reference/policies.md": {"policy attributes": attributes},
+    "docs/reference/configuration.md": {"settings": settings},
+    "docs/reference/http-api.md": {"routes": routes, "each route": details},
+    "docs/reference/metrics.md": {"metrics": metrics},
+    "docs/reference/exit-codes.md": {"kinds of errors": errors},
+    "docs/reference/audit-log.md": {"events": events, "outcomes": outcomes},
 }
 # Files that are made here as a whole.
-WHOLE: Mapping[Path, Part] = {
-    REFERENCE / "commands.md": commands,
-    REFERENCE / "tables.md": tables,
-    REFERENCE / "library.md": library,
-    REFERENCE / "policies.schema.json": lambda: json.dumps(policy_file_schema(), indent=2) + "\n",
+WHOLE: Mapping[str, Part] = {
+    "docs/reference/commands.md": commands,
+    "docs/reference/tables.md": tables,
+    "docs/reference/library.md": library,
+    "docs/reference/policies.schema.json": lambda: json.dumps(policy_file_schema(), indent=2) + "\n",
 }
 
 
@@ -58,27 +58,33 @@ def filled(path: Path, parts: Mapping[str, Part]) -> str:
         pattern = re.compile(f"({re.escape(start)}).*?({re.escape(end)})", re.DOTALL)
         if not pattern.search(text):
             raise LookupError(f"{path.name} has no {start.strip()}")
-        content = make()
+        content = _made(make)
         text = pattern.sub(lambda match, content=content: f"{match[1]}{content}{match[2]}", text)  # type: ignore[misc]
     return text
 
 
-def wanted() -> dict[Path, str]:
-    """Each file that is made here, or in part, with the text that it should have."""
+def wanted(root: Path) -> dict[Path, str]:
+    """Each file of the project in this directory that is made here, or in part, with the text that it should have."""
     return {
-        **{path: filled(path, parts) for path, parts in IN_PART.items()},
-        **{path: make() for path, make in WHOLE.items()},
+        **{root / name: filled(root / name, parts) for name, parts in IN_PART.items()},
+        **{root / name: _made(make) for name, make in WHOLE.items()},
     }
 
 
-def main(arguments: Sequence[str]) -> int:
+@cache
+def _made(make: Part) -> str:
+    """A part; it is the same however often it is asked for."""
+    return make()
+
+
+def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """Write the files, or with ``--check`` only compare them; 1 if any differs."""
     check, code = "--check" in arguments, 0
-    for path, text in wanted().items():
+    for path, text in wanted(root).items():
         present = path.read_text(encoding="utf-8") if path.exists() else ""
         if present == text:
             continue
-        name = str(path.relative_to(ROOT))
+        name = str(path.relative_to(root))
         if check:
             code = 1
             print(f"{name} is not up to date; run `make docs`")

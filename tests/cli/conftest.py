@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from support.command import Command, Contents, Rows
+from support.command import Command, Contents, FilledBy, Rows
 from support.cratedb import CrateDB
 from support.sql import quoted
 
@@ -32,19 +34,61 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "test.duckdb"
 
 
-@pytest.fixture
-def bare(duckdb_uri: str, path: Path) -> Command:
-    """The command on a DuckDB file with tables, but without the toolkit's own."""
+@pytest.fixture(scope="session")
+def bare_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DuckDB file with tables, of which tests get a copy."""
+    path = tmp_path_factory.mktemp("duckdb") / "bare.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(TABLES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def set_up_file(bare_file: Path) -> Path:
+    """The same with the toolkit's own tables, made by ``setup``."""
+    path = bare_file.with_name("set-up.duckdb")
+    shutil.copy(bare_file, path)
+    Command(f"duckdb:///{path}").ok("setup", "--no-journal-policy")
+    return path
+
+
+@pytest.fixture
+def bare(duckdb_uri: str, path: Path, bare_file: Path) -> Command:
+    """The command on a DuckDB file with tables, but without the toolkit's own."""
+    shutil.copy(bare_file, path)
     return Command(duckdb_uri)
 
 
 @pytest.fixture
-def command(bare: Command) -> Command:
+def command(duckdb_uri: str, path: Path, set_up_file: Path) -> Command:
     """The command on a DuckDB file that is set up."""
-    bare.ok("setup", "--no-journal-policy")
-    return bare
+    shutil.copy(set_up_file, path)
+    return Command(duckdb_uri)
+
+
+@pytest.fixture(scope="session")
+def filled_folder(set_up_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a DuckDB file that is set up and filled by a function, which is called once."""
+
+    @cache
+    def filled_folder(fill: Callable[[Command], None]) -> Path:
+        path = tmp_path_factory.mktemp("filled") / "test.duckdb"
+        shutil.copy(set_up_file, path)
+        fill(Command(f"duckdb:///{path}"))
+        return path.parent
+
+    return filled_folder
+
+
+@pytest.fixture
+def filled_by(filled_folder: Callable[..., Path], tmp_path: Path, duckdb_uri: str) -> FilledBy:
+    """Gives the command on a copy of such a folder."""
+
+    def filled_by(fill: Callable[[Command], None]) -> Command:
+        shutil.copytree(filled_folder(fill), tmp_path, dirs_exist_ok=True)
+        return Command(duckdb_uri)
+
+    return filled_by
 
 
 @pytest.fixture

@@ -138,14 +138,9 @@ def test_an_empty_file_prunes_nothing(command: Command, file: Path, contents: Co
 
 def test_reading_from_a_pipe(command: Command) -> None:
     """``-f -`` reads standard input; errors name it."""
-    import subprocess
-
-    from support.command import argv
-
-    done = subprocess.run(
-        argv("apply", "-f", "-"), env=command.environment, input=POLICIES, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.count("created: ") == 2
+    done = command.process("apply", "-f", "-", stdin=POLICIES)
+    assert done.code == 0, done.err
+    assert done.out.count("created: ") == 2
 
 
 def test_the_schema_of_policy_files() -> None:

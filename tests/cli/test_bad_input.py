@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.command import Command, Contents
+from support.command import Command, Contents, FilledBy
 
 CREATE = ("create-policy", "--strategy=delete", "--table-name=x", "--retention-period=1d")
 REQUIRED = "--table-name, --retention-period missing"
@@ -122,13 +122,17 @@ ABSENT: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-@pytest.fixture
-def stocked(command: Command) -> Command:
+def fill(command: Command) -> None:
     """Two policies whose identifiers begin alike, and a hold."""
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=60d", "--id=p1")
     command.ok("create", "--strategy=delete", "--table-name=events", "--retention-period=60d", "--id=p2", "--tags=a")
     command.ok("hold", "--table-name=plain")
-    return command
+
+
+@pytest.fixture
+def stocked(filled_by: FilledBy) -> Command:
+    """The command on such a database."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cratedb_retention.cli.main import COMMANDS
+from support.forkserver import fork_server
 
-PROGRAM = Path(sys.executable).parent / "cratedb-retention"
 # What bash does when somebody presses Tab at the end of a line: it sets these variables and calls the function that is
 # registered for the command.
 IN_BASH = """
@@ -31,7 +31,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 def in_shell(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run something that finds the program."""
-    path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{fork_server().programs}{os.pathsep}{os.environ['PATH']}"
     own = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB_")}
     return subprocess.run(
         command, env={**own, "PATH": path, **variables}, capture_output=True, text=True, check=False, timeout=60

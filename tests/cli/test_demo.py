@@ -41,7 +41,7 @@ def _shown_commands_work(out: str, folder: Path) -> None:
     assert Command(uri, schema).data("jobs")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it loads a year of flights into CrateDB, and archives them, twice")
 def test_on_cratedb_twice(cratedb: CrateDB) -> None:
     """On a server the demonstration has a schema of its own, and can be repeated."""
     command = Command(cratedb.uri)

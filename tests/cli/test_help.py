@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
-from cratedb_retention import __version__
 from cratedb_retention.cli.main import COMMANDS, cli
 from cratedb_retention.cli.options import STRATEGIES
 from cratedb_retention.model.policy import Strategy
-from support.command import Command, argv
+from support.command import Command
 
 NOWHERE = Command(None)
 # What a command like --help must not load: it would take most of a second.
@@ -105,12 +104,6 @@ def test_help_of_a_command_loads_no_driver() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded:"
-
-
-def test_version_as_a_module() -> None:
-    """``python -m cratedb_retention`` is the command, and tells the version of the package."""
-    done = subprocess.run(argv("--version"), capture_output=True, text=True, check=True)
-    assert done.stdout == f"cratedb-retention {__version__}\n"
 
 
 def test_strategies_of_the_help() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from support.command import Command
+from support.command import Command, FilledBy
 
 CUTOFF = "--cutoff-day=2024-07-01"
 
 
-@pytest.fixture
-def due(command: Command) -> Command:
+def fill(command: Command) -> None:
     """January to April are due."""
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=60d", "--id=p")
-    return command
+
+
+@pytest.fixture
+def due(filled_by: FilledBy) -> Command:
+    """The command on such a database."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize(

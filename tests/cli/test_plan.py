@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Command, Contents
+from support.command import Command, Contents, FilledBy
 from support.golden import check_golden
 
 GOLDEN = Path(__file__).parent / "golden"
 CUTOFF = "--cutoff-day=2024-07-01"
 
 
-@pytest.fixture
-def planned(command: Command, tmp_path: Path) -> Command:
+def fill(command: Command) -> None:
     """Policies of all kinds: due, held, kept, a problem, and one that is disabled."""
     for identifier, table, *more in (
         ("archive-metrics", "metrics", "--strategy=snapshot", "--retention-period=100d",
@@ -27,7 +26,12 @@ def planned(command: Command, tmp_path: Path) -> Command:
         ("switched-off", "plain", "--strategy=delete", "--retention-period=1d", "--disabled"),
     ):  # fmt: skip
         command.ok("create", f"--id={identifier}", f"--table-name={table}", *more)
-    return command
+
+
+@pytest.fixture
+def planned(filled_by: FilledBy) -> Command:
+    """The command on a database with these policies."""
+    return filled_by(fill)
 
 
 def test_the_plan_at_120_columns(planned: Command, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
@@ -22,12 +21,6 @@ from support.command import Command, argv
 
 THEN = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 WAIT = 60
-# Whoever runs the tests in the background has SIGINT ignored, in the processes that they start too.
-LISTEN = (
-    "import signal, sys\n"
-    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from cratedb_retention.cli import main\n"
-)
 
 
 @pytest.fixture
@@ -133,10 +126,9 @@ def test_status_shows_who_is_silent(command: Command, running: Job) -> None:
 def test_watching(command: Command, running: Job) -> None:
     """``status --watch`` shows runs on a terminal until Ctrl-C."""
     master, slave = pty.openpty()
-    code = f"{LISTEN}sys.argv = ['cratedb-retention', 'status', '--watch']\nmain.main()\n"
     environment = {**command.environment, "TERM": "xterm", "COLUMNS": "200"}
     with subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdin=slave, stdout=slave, stderr=slave
+        argv("status", "--watch"), env=environment, stdin=slave, stdout=slave, stderr=slave
     ) as process:
         os.close(slave)
         shown = b""

@@ -6,20 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Command, Contents, complaint
+from support.command import Command, Contents, FilledBy, complaint
 
 CUTOFF = "--cutoff-day=2024-07-01"
 
 
-@pytest.fixture
-def archived(command: Command) -> Command:
+def fill(command: Command) -> None:
     """January and February are in the archive."""
     command.ok(
         "create", "--strategy=snapshot", "--table-name=metrics", "--retention-period=100d",
         "--target-repository-name=archive", "--tags=acme",
     )  # fmt: skip
     command.ok("run", CUTOFF)
-    return command
+
+
+@pytest.fixture
+def archived(filled_by: FilledBy) -> Command:
+    """The command on such a database."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Command
+from support.command import Command, FilledBy
 
 
-@pytest.fixture
-def tagged(command: Command) -> Command:
+def fill(command: Command) -> None:
     """Three policies with the tags a; a and b; c."""
     for number, tags in enumerate(("a", "a,b", "c")):
         command.ok(
             "create", "--strategy=delete", "--table-name=metrics", "--retention-period=60d", f"--tags={tags}",
             f"--id=p{number}", f"--where=tenant=t{number}",
         )  # fmt: skip
-    return command
+
+
+@pytest.fixture
+def tagged(filled_by: FilledBy) -> Command:
+    """The command on a database with these policies."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize(
@@ -62,10 +66,10 @@ def test_deleting_by_tags(tagged: Command) -> None:
 
 
 @pytest.mark.parametrize("command_name", ["list", "plan", "run", "status", "check", "export", "delete-policy"])
-@pytest.mark.parametrize("text", ["", " ", "a,,b", ",", "not:"])
-def test_empty_tags_are_refused(tagged: Command, command_name: str, text: str) -> None:
+def test_empty_tags_are_refused(tagged: Command, command_name: str) -> None:
     """An empty tag never means "every policy"."""
-    assert "an empty tag" in tagged.refused(2, command_name, f"--tags={text}")
+    for text in ("", " ", "a,,b", ",", "not:"):
+        assert "an empty tag" in tagged.refused(2, command_name, f"--tags={text}")
     assert len(tagged.data("list")) == 3
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cratedb_retention.model.policyfile import parse_policies
-from support.command import Command, argv
+from support.command import Command
 
 NOWHERE = Command(None)
 SCHEMAS = "[carbon]\npattern = ^carbon\\.\nretentions = 60:90d\n"
@@ -33,10 +33,11 @@ def test_a_file(schemas: str) -> None:
 
 def test_the_standard_input() -> None:
     """A dash reads the standard input."""
-    command = argv("translate", "--from=rrdtool", "-", "--table-name=power")
-    done = subprocess.run(command, input="--step 300 RRA:MAX:0.5:1:288", capture_output=True, text=True, check=True)
-    (policy,) = parse_policies(done.stdout, "out")
-    assert (policy.table_name, str(policy.retention_period), done.stderr) == ("power", "1d", "")
+    done = NOWHERE.process(
+        "translate", "--from=rrdtool", "-", "--table-name=power", stdin="--step 300 RRA:MAX:0.5:1:288"
+    )
+    (policy,) = parse_policies(done.out, "out")
+    assert (policy.table_name, str(policy.retention_period), done.code, done.err) == ("power", "1d", 0, "")
 
 
 def test_apply_reads_it(command: Command, schemas: str, tmp_path: Path) -> None:

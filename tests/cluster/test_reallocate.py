@@ -17,7 +17,7 @@ from cratedb_retention.model.plan import MovePartitions
 from cratedb_retention.model.policy import Policy, make_policy
 from support.benches import CrateBench
 from support.databases import MONTH, NOW, TIME, Database
-from support.killing import Order, executioner
+from support.kill_harness import Order, run_until_killed
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 COLD = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
@@ -163,13 +163,12 @@ def standstill(readings: CrateBench) -> Iterator[CrateBench]:
 def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
     cold_policy(standstill)
-    with executioner() as killer:
-        killed = []
-        for instant in range(1, 11):
-            killed.append(killer.execute(Order(standstill.uri, standstill.own_schema, NOW, instant, 1000)) or "")
-            standstill.forget_leases()
-            (task,) = standstill.tool.plan().tasks
-            assert [type(step) for step in task.steps] == [MovePartitions]
+    killed = []
+    for instant in range(1, 11):
+        killed.append(run_until_killed(Order(standstill.uri, standstill.own_schema, NOW, instant, 1000)) or "")
+        standstill.forget_leases()
+        (task,) = standstill.tool.plan().tasks
+        assert [type(step) for step in task.steps] == [MovePartitions]
     moves = [word.partition(" ALTER TABLE")[0] for word in killed if " ALTER TABLE" in word]
     assert set(moves) == {"while CrateDB does", "after"}
     assert set().union(*where(standstill).values()) <= HOT_NODES

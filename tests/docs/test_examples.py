@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 import cratedb_retention
 from cratedb_retention import parse_policies
 from support.cratedb import CrateDB
+from support.forkserver import fork_server
 from support.markdown import ROOT
 from support.sql import SqlError
 
@@ -61,8 +60,8 @@ each_example = pytest.mark.parametrize("name", [path.stem for path in PROGRAMS])
 def run_example(name: str, *arguments: str) -> str:
     """What an example prints."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB_")}
-    command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments]
-    result = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
+    program = str(EXAMPLES / f"{name}.py")
+    result = fork_server().run("python", program, *arguments, env={**own, "PYTHONWARNINGS": "error"})
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     return result.stdout
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.cratedb import CrateDB
+from support.forkserver import fork_server
 from support.markdown import PAGES, ROOT, blocks, calls, commands, script
 from support.sql import SqlError, quoted
 
 DEMO_FILE = "duckdb:///cratedb-retention-demo/demo.duckdb"
 SERVER = "crate://localhost:4200/"
-# Seconds. A page is many commands, each of which starts Python.
-PATIENCE = 600
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 
 
@@ -33,20 +31,17 @@ def read(name: str) -> str:
 def run_script(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script until a command fails."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB_")}
-    search = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{fork_server().programs}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-x", "-c", text],
         cwd=folder,
-        env={**own, "PATH": path, "PYTHONPATH": search, "HOME": str(folder), **variables},
+        env={**own, "PATH": path, "HOME": str(folder), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only != "cratedb" for b in found)])
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
@@ -70,8 +65,7 @@ def test_blocks_for_one_database() -> None:
     assert script(text, "cratedb") == "b\n\nc\n"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(PATIENCE)
+@pytest.mark.slow("a page has up to thirty commands, each of which waits for CrateDB")
 @pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only == "cratedb" for b in found)])
 def test_commands_work_on_cratedb(page: str, cratedb: CrateDB, tmp_path: Path) -> None:
     """On CrateDB, too, a reader who follows the page meets no error."""
@@ -96,7 +90,7 @@ def clean_up(cratedb: CrateDB, text: str, schema: str) -> None:
         drop_repository(cratedb, repository)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it loads a year of flights into CrateDB, and archives them")
 def test_commands_of_the_readme_work_on_cratedb(cratedb: CrateDB, tmp_path: Path) -> None:
     """The commands of the README work on CrateDB, with its address in place of the file's."""
     text = script(read("README.md"))

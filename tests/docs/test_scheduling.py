@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.schedule import NICKNAMES, following
+from support.forkserver import fork_server
 from support.markdown import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "scheduling.md").read_text(encoding="utf-8")
 CRON = (ROOT / "docs" / "how-to" / "cron-and-systemd.md").read_text(encoding="utf-8")
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
 DAG = ROOT / "examples" / "airflow_dag.py"
-PROGRAM = Path(sys.executable).parent / "cratedb-retention"
 
 
 def test_nicknames() -> None:
@@ -52,7 +51,7 @@ def uri(tmp_path: Path) -> str:
 
 def run_line(line: str, uri: str) -> str:
     """Run a line as a shell does that finds the program."""
-    path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{fork_server().programs}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "CRATEDB_URI": uri}
     done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -95,7 +94,9 @@ def test_units_for_systemd(tmp_path: Path) -> None:
         text = unit.read_text(encoding="utf-8")
         for command in re.findall(r"ExecStart=\S+ (.*)", text):
             assert command in ("serve", "run --due")
-        (tmp_path / unit.name).write_text(text.replace("/usr/local/bin/cratedb-retention", str(PROGRAM)))
+        (tmp_path / unit.name).write_text(
+            text.replace("/usr/local/bin/cratedb-retention", str(fork_server().programs / "cratedb-retention"))
+        )
     checked = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in UNITS)],
         capture_output=True,

@@ -17,7 +17,7 @@ from cratedb_retention.errors import ConnectionLost
 from cratedb_retention.execution.retrying import ATTEMPTS
 from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
 from support.benches import CrateBench
-from support.killing import READS
+from support.kill_harness import READS
 from support.proxy import Fate, Proxy, lose, lose_each_answer_once, proxy_to
 
 PAUSES = [0.5, 1, 2, 4, 8]

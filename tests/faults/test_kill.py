@@ -16,42 +16,35 @@ import pytest
 
 from support.arena import SCENARIOS, Arena, CrateArena, DuckArena, Scenario, State
 from support.benches import CrateBench
-from support.killing import Executioner, executioner
+from support.kill_harness import run_until_killed
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 FREEZING = [scenario for scenario in SCENARIOS if scenario.name in ("delete-text", "snapshot")]
 
 
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Executioner]:
-    """The process that forks those who die."""
-    with executioner() as found:
-        yield found
-
-
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run at each of some dozens of instants, and finishes it each time")
 @EVERY_SCENARIO
-def test_duckdb_converges(killer: Executioner, scenario: Scenario, tmp_path: Path) -> None:
+def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
     """Killed around any change, at any event and before any file operation, a run on DuckDB is made good."""
-    assert_converges(killer, DuckArena(scenario, tmp_path))
+    assert_converges(DuckArena(scenario, tmp_path))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run at each of some dozens of instants, and finishes it each time")
 @EVERY_SCENARIO
-def test_cratedb_converges(killer: Executioner, scenario: Scenario, crate: CrateBench) -> None:
+def test_cratedb_converges(scenario: Scenario, crate: CrateBench) -> None:
     """Killed while CrateDB carries out any change, or right after it, a run on CrateDB is made good."""
-    assert_converges(killer, CrateArena(scenario, crate))
+    assert_converges(CrateArena(scenario, crate))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run at each of some dozens of instants, and finishes it each time")
 @pytest.mark.parametrize("scenario", FREEZING, ids=lambda scenario: scenario.name)
-def test_nothing_stays_frozen(killer: Executioner, scenario: Scenario, crate: CrateBench) -> None:
+def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
     """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""
     arena = CrateArena(scenario, crate)
     was_frozen = 0
     for instant in itertools.count(1):
         arena.reset()
-        killed = killer.execute(arena.order(instant))
+        killed = run_until_killed(arena.order(instant))
         if killed is None:
             break
         was_frozen += arena.frozen()
@@ -73,14 +66,14 @@ def switched_off(crate: CrateBench) -> Iterator[None]:
     crate.tool.edit_policy(stored.policy.id or "", {"enabled": True})
 
 
-def assert_converges(killer: Executioner, arena: Arena) -> None:
+def assert_converges(arena: Arena) -> None:
     """Kill runs at every instant; the one that no instant is left for is the last."""
     arena.reset()
     undisturbed = arena.finish()
     assert_right(undisturbed, arena.scenario)
     for instant in itertools.count(1):
         arena.reset()
-        killed = killer.execute(arena.order(instant))
+        killed = run_until_killed(arena.order(instant))
         assert arena.finish() == undisturbed, f"killed {killed or 'never'} (instant {instant})"
         if killed is None:
             # Three writes to the journal and one DELETE, which has two instants, are the least.

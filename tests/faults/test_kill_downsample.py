@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from cratedb_retention import Retention
 from support.arena import CUTOFF, an_hour_later
 from support.benches import CrateBench, DuckBench
 from support.databases import NOW, TIME, Database
-from support.killing import Executioner, Order, executioner
+from support.kill_harness import Order, run_until_killed
 
 # A run of a cascade has more than a hundred instants; of three in a row mostly two leave the same behind.
 STRIDE = 3
@@ -34,13 +34,6 @@ QUERIES = (
     'SELECT table_name FROM "{own}".rollup ORDER BY 1',
     'SELECT count(*) FROM "{own}".retention_freeze',
 )
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Executioner]:
-    """The process that forks those who die."""
-    with executioner() as found:
-        yield found
 
 
 def fill(db: Database) -> None:
@@ -85,8 +78,8 @@ def assert_right(state: list[list[tuple[Any, ...]]]) -> None:
     assert (frozen, due) == ([(0,)], [(0,)])
 
 
-@pytest.mark.slow
-def test_duckdb_converges(killer: Executioner, tmp_path: Path) -> None:
+@pytest.mark.slow("it kills a run of a cascade at some dozens of instants, and finishes it each time")
+def test_duckdb_converges(tmp_path: Path) -> None:
     """Killed around changes and at events, a run on DuckDB is made good."""
     template, file = tmp_path / "template.duckdb", tmp_path / "test.duckdb"
     db = DuckBench(f"duckdb:///{template}", tmp_path / "archive")
@@ -103,23 +96,23 @@ def test_duckdb_converges(killer: Executioner, tmp_path: Path) -> None:
     assert_right(undisturbed)
     for instant in itertools.count(1, STRIDE):
         reset()
-        killed = killer.execute(Order(f"duckdb:///{file}", db.own_schema, NOW, instant, 1000, str(tmp_path / "no")))
+        killed = run_until_killed(Order(f"duckdb:///{file}", db.own_schema, NOW, instant, 1000, str(tmp_path / "no")))
         assert finish(f"duckdb:///{file}", db) == undisturbed, f"killed {killed or 'never'} (instant {instant})"
         if killed is None:
             assert instant > 30, "there must have been more to kill"
             return
 
 
-@pytest.mark.slow
+@pytest.mark.slow("it kills a run of a cascade at some dozens of instants, and finishes it each time")
 @pytest.mark.timeout(900)
-def test_cratedb_converges(killer: Executioner, crate: CrateBench) -> None:
+def test_cratedb_converges(crate: CrateBench) -> None:
     """Killed while CrateDB carries out changes, or right after them, a run on CrateDB is made good."""
     fill(crate)
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)
     for instant in itertools.count(1, STRIDE):
         reset_crate(crate)
-        killed = killer.execute(Order(crate.uri, crate.own_schema, NOW, instant, 1000))
+        killed = run_until_killed(Order(crate.uri, crate.own_schema, NOW, instant, 1000))
         assert finish(crate.uri, crate) == undisturbed, f"killed {killed or 'never'} (instant {instant})"
         if killed is None:
             assert instant > 30, "there must have been more to kill"

@@ -20,7 +20,7 @@ from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
 from support.benches import CrateBench, DuckBench
 from support.databases import MONTH, NOW, TIME
-from support.killing import Order
+from support.kill_harness import Order
 
 CUTOFF = dt.datetime.fromisoformat(NOW)
 TABLE = "readings"

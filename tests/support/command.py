@@ -1,5 +1,7 @@
 """
 Runs the command ``cratedb-retention`` for tests: in this process, in one of its own, and on a terminal.
+
+What runs in a process of its own is forked (``forkserver.py``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cratedb_retention.cli.main import main
+from support.forkserver import fork_server
 
 # All rows of all tables.
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -87,16 +90,12 @@ class Command:
         outcome = self(*args)
         return complaint(outcome, code)
 
-    def process(self, *args: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Outcome:
+    def process(
+        self, *args: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: str = ""
+    ) -> Outcome:
         """Run it in a process of its own."""
-        done = subprocess.run(
-            argv(*args),
-            env={**self.environment, **(environment or {})},
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
+        done = fork_server().run(
+            "cratedb-retention", *args, env={**self.environment, **(environment or {})}, cwd=cwd, stdin=stdin
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -116,9 +115,13 @@ class Command:
         return _ANSI.sub("", shown.decode()).replace("\r\n", "\n")
 
 
+# Gives the command on a copy of a database that a function has filled, which is called once for all tests.
+FilledBy = Callable[[Callable[[Command], None]], Command]
+
+
 def argv(*args: str) -> list[str]:
-    """What starts the command in a process of its own."""
-    return [sys.executable, "-m", "cratedb_retention", *args]
+    """What starts the command in a process of its own, which gets signals and can be waited for."""
+    return [str(fork_server().programs / "cratedb-retention"), *args]
 
 
 def complaint(outcome: Outcome, code: int) -> str:

@@ -2,41 +2,25 @@
 Runs that are killed: each in a process of its own, which ends itself with SIGKILL at its n-th instant.
 
 The instants of a run are all the moments at which a kill can leave something different behind. Processes are forked
-by a helper that has imported everything and opened nothing, so that each costs hardly more than its run.
+(``forkserver.py``), so that each costs hardly more than its run.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import importlib
-import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 
-TESTS = Path(__file__).parent.parent
+from support.forkserver import fork_server
+
 FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 READS = ("SELECT", "REFRESH")
-# The last two are not ours: DuckDB imports them when it is connected to, if they are there.
-IMPORTED = (
-    "cratedb_retention.api",
-    "cratedb_retention.engine.cratedb.engine",
-    "cratedb_retention.engine.duckdb.engine",
-    "sqlalchemy_cratedb",
-    "duckdb_sqlalchemy",
-    "numpy",
-    "pandas",
-)
 
 
 @dataclass(frozen=True)
@@ -58,48 +42,18 @@ class Order:
     watched: str = ""
 
 
-class Executioner:
-    """Hands orders to the helper process."""
+def run_until_killed(order: Order) -> str | None:
+    """
+    Let a run be killed, and wait until it is dead.
 
-    def __init__(self, orders: IO[str], answers: IO[str]) -> None:
-        self._orders, self._answers = orders, answers
-
-    def execute(self, order: Order) -> str | None:
-        """
-        Let a run be killed, and wait until it is dead.
-
-        :return: In words when it was killed; None if it came to its end before that.
-        """
-        print(json.dumps(asdict(order)), file=self._orders, flush=True)
-        *said, status = itertools.chain.from_iterable(self._until_the_end())
-        if status == "=0":
-            return None
-        assert status == f"={-signal.SIGKILL}", f"a run ended with {status}: {said}"
-        return said[-1]
-
-    def _until_the_end(self) -> Iterator[list[str]]:
-        while True:
-            line = self._answers.readline().rstrip("\n")
-            yield [line]
-            if line.startswith("=") or not line:
-                return
-
-
-@contextmanager
-def executioner() -> Iterator[Executioner]:
-    """The helper process, until the end of the block."""
-    paths = os.pathsep.join([str(TESTS), *sys.path])
-    with subprocess.Popen(
-        [sys.executable, "-m", "support.killing"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield Executioner(process.stdin, process.stdout)
-        process.stdin.close()
+    :return: In words when it was killed; None if it came to its end before that.
+    """
+    order_text = json.dumps(asdict(order))
+    done = fork_server().run("python", "-m", "support.kill_harness", order_text, env=os.environ)
+    if done.returncode == 0:
+        return None
+    assert done.returncode == -signal.SIGKILL, f"a run ended with {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout.splitlines()[-1]
 
 
 class _Instants:
@@ -190,26 +144,5 @@ def _watch_files(directory: str, instants: _Instants) -> None:
     sys.addaudithook(heard)
 
 
-def _main() -> None:
-    """Import everything, then fork for each order."""
-    for name in IMPORTED:
-        with suppress(ImportError):
-            importlib.import_module(name)
-    for address in ("crate://", "duckdb:///nothing"):
-        sa.create_engine(address)  # finds the driver and connects to nothing
-    for line in sys.stdin:
-        order = Order(**json.loads(line))
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _obey(order)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        print(f"={os.waitstatus_to_exitcode(status)}", flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    _obey(Order(**json.loads(sys.argv[1])))

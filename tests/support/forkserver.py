@@ -1,0 +1,299 @@
+"""
+Runs commands in processes that are forked from one that has imported the toolkit and opened nothing. A command costs
+what it does; its imports, which take most of a second, are paid for once.
+
+Such a command has its own directory, environment, standard streams and process id, like any other. What only a new
+interpreter can show is tested by tests/cli/test_installed.py.
+
+- In a test: :func:`fork_server`, then :meth:`ForkServer.run`.
+- In a script, or for signals and terminals: the programs ``cratedb-retention`` and ``python`` in
+  :attr:`ForkServer.programs`, which stand for the real ones (``forkclient.py``).
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import marshal
+import os
+import pkgutil
+import runpy
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import types
+import warnings
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+from support import forkclient
+
+TESTS = Path(__file__).parent.parent
+# They are not ours: engines import them when they connect, if they are there.
+DRIVERS = ("sqlalchemy_cratedb", "duckdb_sqlalchemy", "numpy", "pandas", "pyarrow")
+CLIENT = """#!{python} -IS
+import sys
+sys.path.insert(0, {support!r})
+import forkclient
+forkclient.main({socket!r})
+"""
+
+
+@dataclass(frozen=True)
+class ForkServer:
+    """
+    The server as its clients see it.
+
+    :param socket: Where it listens.
+    :param programs: A directory with ``cratedb-retention`` and ``python``, for the PATH of scripts.
+    """
+
+    socket: str
+    programs: Path
+
+    def run(
+        self, *argv: str, env: Mapping[str, str], cwd: Path | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``cratedb-retention ...`` or ``python ...``, and return how it ended and what it wrote."""
+        with (
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
+            given.write(stdin.encode())
+            given.seek(0)
+            streams = [stream.fileno() for stream in (given, out, err)]
+            with closing(forkclient.start(self.socket, argv, str(cwd or Path.cwd()), env, streams)) as connection:
+                forkclient.receive(connection)
+                status = forkclient.receive(connection)
+            written = []
+            for stream in (out, err):
+                stream.seek(0)
+                written.append(stream.read().decode())
+        return subprocess.CompletedProcess(argv, status, *written)
+
+
+@cache
+def fork_server() -> ForkServer:
+    """The server of this test process, started when it is first asked for, and ended with it."""
+    folder = Path(tempfile.mkdtemp(prefix="fork-"))
+    server = ForkServer(str(folder / "socket"), folder)
+    for name in ("cratedb-retention", "python"):
+        text = CLIENT.format(python=sys.executable, support=str(TESTS / "support"), socket=server.socket)
+        (server.programs / name).write_text(text, encoding="utf-8")
+        (server.programs / name).chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "support.forkserver", server.socket],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "OPENBLAS_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+    atexit.register(process.communicate)
+    return server
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client wants to be run."""
+
+    argv: list[str]
+    cwd: str
+    environment: dict[str, str]
+    streams: list[int]
+
+    def run(self) -> None:
+        """Become the process of the command, and run it."""
+        for number, stream in enumerate(self.streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(self.cwd)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        time.tzset()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Whoever tests in the background has it ignored.
+        encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+        sys.stdin, sys.stdout = open(0, encoding=encoding), open(1, "w", encoding=encoding)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding=encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
+        if "PYTHONWARNINGS" in os.environ:
+            warnings.simplefilter(os.environ["PYTHONWARNINGS"])  # type: ignore[arg-type]
+        try:
+            self._call()
+            ends_with(0)
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+            ends_with(end.code if isinstance(end.code, int) else int(end.code is not None))
+        except BaseException:
+            traceback.print_exc()
+            ends_with(1)
+
+    def _call(self) -> None:
+        sys.argv = self.argv
+        match self.argv:
+            case ["cratedb-retention", *_]:
+                from cratedb_retention.cli.main import main
+
+                main()
+            case ["python", "-m", module, *_]:
+                sys.argv = self.argv[2:]
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            case ["python", "-"]:
+                run_text(sys.stdin.read())
+            case ["python", "-c", text, *_]:
+                run_text(text)
+            case ["python", path, *_] if not path.startswith("-"):
+                sys.argv = self.argv[1:]
+                sys.path.insert(0, str(Path(path).parent))
+                runpy.run_path(path, run_name="__main__")
+            case _:
+                raise SystemExit(f"the fork server can't run {self.argv}")
+
+
+def run_text(text: str) -> None:
+    """Run a program that is in no file."""
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    exec(compile(text, "<text>", "exec"), module.__dict__)
+
+
+_status = 0
+
+
+def ends_with(status: int) -> None:
+    """Note the exit status for the end of this process."""
+    global _status  # noqa: PLW0603
+    _status = status
+
+
+def leave() -> NoReturn:
+    """The very end of a process, after all threads and all other handlers: free no memory, which takes 0.1 s."""
+    status = _status
+    try:
+        if not sys.stdout.closed:
+            sys.stdout.flush()
+    except OSError as error:  # As Python does it.
+        print(f"Exception ignored in: {sys.stdout}\n{error}", file=sys.stderr)
+        status = 120
+    os._exit(status)
+
+
+def serve(listener: socket.socket) -> Request | None:
+    """
+    Fork for each request until the tests end.
+
+    :return: In each of the forked processes: the request that it has to carry out.
+    """
+    ended, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    ended.setblocking(False)
+    signal.set_wakeup_fd(wakeup.fileno())
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    selector = selectors.DefaultSelector()
+    for waited_for in (listener, ended, sys.stdin):
+        selector.register(waited_for, selectors.EVENT_READ)
+    running: dict[int, socket.socket] = {}
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is sys.stdin:
+                for pid in running:
+                    os.kill(pid, signal.SIGKILL)
+                return None
+            if key.fileobj is ended:
+                ended.recv(1024)
+                report(running, selector)
+            elif key.fileobj is listener:
+                connection, _ = listener.accept()
+                request = receive(connection)
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for each in (connection, listener, ended, wakeup, *running.values()):
+                        each.close()
+                    selector.close()
+                    return request
+                for stream in request.streams:
+                    os.close(stream)
+                running[pid] = connection
+                selector.register(connection, selectors.EVENT_READ, pid)
+                send(connection, pid)
+            elif key.data in running:  # Its client is gone.
+                selector.unregister(key.fileobj)
+                os.kill(key.data, signal.SIGKILL)
+
+
+def receive(connection: socket.socket) -> Request:
+    """What a client asks for."""
+    _, streams, *_ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile("rb") as file:
+        argv, cwd, environment = marshal.load(file)
+    return Request(argv, cwd, environment, streams)
+
+
+def report(running: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
+    """Tell clients how their commands ended."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with running.pop(pid) as connection:
+            with suppress(KeyError):
+                selector.unregister(connection)
+            send(connection, os.waitstatus_to_exitcode(status))
+
+
+def send(connection: socket.socket, number: int) -> None:
+    """Send a number to a client, if it is still there."""
+    with suppress(OSError):
+        connection.sendall(number.to_bytes(4, sys.byteorder, signed=True))
+
+
+def import_everything() -> None:
+    """The whole toolkit, and what it imports when it connects to a database."""
+    import sqlalchemy
+
+    import cratedb_retention
+
+    found = (module.name for module in pkgutil.walk_packages(cratedb_retention.__path__, "cratedb_retention."))
+    for name in (*DRIVERS, *found):
+        with suppress(ImportError):
+            if not name.endswith("__main__"):
+                importlib.import_module(name)
+    sqlalchemy.create_engine("crate://")  # It looks for the driver, and connects to nothing.
+    duckdb = sqlalchemy.create_engine("duckdb://")
+    duckdb.connect().close()  # The first connection asks DuckDB for its settings, and remembers them.
+    duckdb.dispose()
+
+
+def _main(path: str) -> None:
+    atexit.register(leave)  # Before all others, so that it comes last.
+    import_everything()
+    gc.freeze()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)
+        request = serve(listener)
+    if request is None:
+        shutil.rmtree(Path(path).parent)
+    else:
+        request.run()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])
