@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from support.benches import CrateBench, DuckBench
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
 from support.databases import Database
-from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, NOT_TESTED
+from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.rrdtool import find_rrdtool
 from support.sql import quoted
 from support.stage import find_chromium
@@ -163,13 +163,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly what was not tested."""
-    skips = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
-    for title, reason, remedy in NOT_TESTED:
-        skipped = sum(reason in skip for skip in skips)
-        if skipped:
-            terminalreporter.section(title, sep="!", red=True, bold=True)
-            terminalreporter.line(f"{skipped} skipped: {reason}. {remedy}", red=True)
+    """Say what was not tested, and how to get what it needs."""
+    for line in summary(str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.line(line, red=True, bold=True)
 
 
 def _unique(prefix: str) -> str:
