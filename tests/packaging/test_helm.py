@@ -20,8 +20,9 @@ import yaml
 from cratedb_retention import Retention, __version__, parse_policies
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.duration import parse_duration
-from support.deploying import Document, Pod, call, check_pod, containers, documents, of_kind, parse_command, pod_specs
+from support.deploying import Document, Pod, check_pod, containers, documents, of_kind, parse_command, pod_specs
 from support.markdown import ROOT
+from support.tools import call
 
 CHART = ROOT / "deploy" / "helm" / "cratedb-retention"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

@@ -20,23 +20,21 @@ import pytest
 import cratedb_retention
 from support.benches import CrateBench
 from support.databases import MONTH, TIME
-from support.images import ROOT, UID, VOLUME, Container, Image, Workshop, can_build, pip_options
-from support.missing import NO_BUILDAH
+from support.images import ROOT, UID, VOLUME, Container, Image, Workshop, missing_for_image, pip_options
 from support.process import HOST
+from support.tools import skip_without
 
-# Where xdist runs these tests in several processes, they share one image.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("image")]
+pytestmark = [pytest.mark.long("builds the image and runs it: two minutes"), pytest.mark.timeout(900)]
 LABELS = {"VERSION": cratedb_retention.__version__, "REVISION": "0123abc", "CREATED": "2024-07-01T00:00:00Z"}
 URI = "duckdb:///metrics.duckdb"
 # Bytes that installing the program adds to the base.
 MOST = 300_000_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    """The image, built from a Debian made for it."""
-    if not can_build():
-        pytest.skip(NO_BUILDAH)
+    """The image, built on a clean Debian."""
+    skip_without(missing_for_image())
     workshop = Workshop(Path(tempfile.mkdtemp(prefix="cratedb-retention-image-")))
     try:
         yield workshop.build(LABELS)
@@ -102,13 +100,6 @@ def test_what_it_says_of_itself(image: Image) -> None:
     assert config["Healthcheck"]["Test"][0] == "CMD"
     assert config["WorkingDir"] == VOLUME
     assert not config.get("Volumes")
-
-
-def test_a_wrong_version_is_no_image() -> None:
-    """The Containerfile names no version of its own, and compares that of the label with the program's."""
-    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
-    assert cratedb_retention.__version__ not in text.replace("0.0.0.0", "")
-    assert 'echo "VERSION is ${VERSION}, but this is ${found}" >&2; exit 1' in text
 
 
 def test_size(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,8 +261,3 @@ def test_health_without_http(image: Image, volume: Path) -> None:
     """Where there is no HTTP, the health check has nothing to ask, and finds nothing wrong."""
     check = image.config["Healthcheck"]["Test"][1:]
     assert image.execute(volume, *check, environment={"CRATEDB_RETENTION_HTTP_LISTEN": ""}).code == 0
-
-
-def test_docker_gets_what_buildah_gets() -> None:
-    """Docker reads another file than buildah to learn what stays outside; both say the same."""
-    assert (ROOT / ".dockerignore").read_bytes() == (ROOT / ".containerignore").read_bytes()

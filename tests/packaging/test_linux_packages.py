@@ -15,28 +15,24 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
-from build_packages import NFPM, depends, main, semver
 from cratedb_retention import __version__
 from cratedb_retention.cli.main import COMMANDS
-from elf import Needs, Unfit
-from shipped import write_units
 from support.cratedb import CrateDB
-from support.debian import ENVIRONMENT, Root, missing_tools, start_debootstrap
-from support.linux_packages import Packages, build
-from support.markdown import ROOT
-from support.missing import NO_PACKAGING, NO_ROOT
+from support.debian import ENVIRONMENT, Root, clean_root, missing_for_root
+from support.linux_packages import Packages, build, missing_for_packages
 from support.process import free_ports
+from support.tools import require_tool, skip_without
 
-# Building takes a minute or two, and is part of the first test.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.long("builds an environment and four packages, and installs one: two minutes"),
+    pytest.mark.timeout(900),
+]
 
 NAME = "cratedb-retention"
 LIB = "usr/lib/cratedb-retention"
@@ -46,38 +42,18 @@ SITE = "site-packages/cratedb_retention/__init__.py"
 UNITS = ("cratedb-retention.service", "cratedb-retention-due.service", "cratedb-retention-due.timer")
 
 
-@pytest.fixture(scope="session")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes] | None]:
-    """A clean root in the making; None where there can't be one."""
-    process = start_debootstrap(tmp_path_factory.mktemp("debian") / "root")
-    yield process
-    if process is not None:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory, debian: object) -> Packages:
-    """All four packages; the clean root is made meanwhile."""
-    if missing := missing_tools():
-        pytest.skip(f"{NO_PACKAGING}: {', '.join(missing)}")
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    """All four packages."""
+    skip_without(missing_for_packages())
     return build(tmp_path_factory.mktemp("packages"))
 
 
-@pytest.fixture(scope="session")
-def clean(debian: subprocess.Popen[bytes] | None) -> Root:
-    """A clean root of Debian, without any package of ours. Copy it before you change it."""
-    if debian is None:
-        pytest.skip(NO_ROOT)
-    path = Path(str(debian.args[3]))  # type: ignore[index]
-    assert debian.wait(600) == 0, (path.parent / "debootstrap.log").read_text()
-    return Root(path)
-
-
-@pytest.fixture(scope="session")
-def installed(packages: Packages, clean: Root, tmp_path_factory: pytest.TempPathFactory) -> Root:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, packages: Packages) -> Root:
     """A Debian in which the deb has just been installed."""
-    root = clean.copy(tmp_path_factory.mktemp("installed") / "root")
+    skip_without(missing_for_root())
+    root = clean_root().copy(tmp_path_factory.mktemp("installed") / "root")
     root.install(packages.paths["deb"])
     return root
 
@@ -218,23 +194,14 @@ def test_nothing_starts_by_itself(installed: Root) -> None:
 
 def test_units_are_valid(installed: Root, tmp_path: Path) -> None:
     """systemd finds nothing wrong with the units, and the program where they say."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = require_tool("systemd-analyze")
     for unit in UNITS:
         text = (installed.path / "usr/lib/systemd/system" / unit).read_text()
         (tmp_path / unit).write_text(text.replace("ExecStart=/", f"ExecStart={installed.path}/"))
-    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit) for unit in UNITS)]
+    command = [analyze, "verify", "--man=no", *(str(tmp_path / unit) for unit in UNITS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert NAME not in done.stderr
-
-
-def test_units_that_changed_are_noticed(tmp_path: Path) -> None:
-    """Where a unit no longer says what the packages replace, nothing is built, rather than something wrong."""
-    (tmp_path / "units").mkdir()
-    (tmp_path / "units" / "x.service").write_text("[Service]\nExecStart=/opt/cratedb-retention serve\n")
-    with pytest.raises(Unfit, match="ExecStart=/usr/local/bin/"):
-        write_units(tmp_path / "units", tmp_path / "out")
 
 
 def test_the_configuration_is_private(installed: Root) -> None:
@@ -374,11 +341,10 @@ def test_the_deb_says_what_it_is(packages: Packages) -> None:
 
 def test_the_rpm(packages: Packages) -> None:
     """The rpm has all files, marks the configuration, requires what its programs use, and creates the user first."""
-    if shutil.which("rpm") is None:
-        pytest.skip(f"{NO_PACKAGING}: rpm")
+    rpm = require_tool("rpm")
 
     def query(*options: str) -> str:
-        command = ["rpm", "--query", "--package", *options, str(packages.paths["rpm"])]
+        command = [rpm, "--query", "--package", *options, str(packages.paths["rpm"])]
         return str(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     files = set(query("--list").splitlines())
@@ -439,54 +405,3 @@ def test_packages_are_reproducible(packages: Packages) -> None:
     """The same content makes the same package, byte for byte."""
     again = packages.build("archlinux", packages.release, "again")
     assert again.read_bytes() == packages.paths["archlinux"].read_bytes()
-
-
-def test_an_apk_needs_a_python_for_musl() -> None:
-    """Who asks for an apk and names no interpreter for musl is told so, before anything is built."""
-    done = CliRunner().invoke(main, ["--format=apk"])
-    assert done.exit_code == 1
-    assert "apk needs a CPython for musl: MUSL_PYTHON_PREFIX=" in done.output
-
-
-@pytest.mark.parametrize(
-    ("prefix", "reason"), [("/usr", "the system's Python is no use"), ("/nowhere", "there is no Python")]
-)
-def test_interpreters_that_do_not_do(prefix: str, reason: str, tmp_path: Path) -> None:
-    """An interpreter that can't be moved elsewhere, or is none, is refused."""
-    if prefix == "/nowhere":
-        prefix = str(tmp_path)
-    done = CliRunner().invoke(main, ["--format=deb", f"--python-prefix={prefix}", f"--work={tmp_path}"])
-    assert done.exit_code == 1
-    assert reason in done.output
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [("0.2.0", "0.2.0"), ("0.2.0a1", "0.2.0-alpha1"), ("0.2.0b2", "0.2.0-beta2"), ("1.2.0rc3", "1.2.0-rc3")],
-)
-def test_versions(version: str, expected: str) -> None:
-    """Versions are told to nfpm in its own words."""
-    assert semver(version) == expected
-
-
-def test_versions_that_no_package_can_have() -> None:
-    """A version without a counterpart in all formats is refused, rather than sorted wrongly."""
-    for version in ("0.2.0.dev1", "0.2.0.post1", "0.2.0+local", "1!0.2.0"):
-        with pytest.raises(Unfit, match="packages are of versions like"):
-            semver(version)
-
-
-def test_what_is_required() -> None:
-    """Each format names what the programs need in the words of its system."""
-    needs = Needs("glibc", {"GLIBC": "2.17", "GLIBCXX": "3.4.22"}, ("libstdc++.so.6", "libgcc_s.so.1"))
-    assert depends("deb", needs) == ["libc6 (>= 2.17)", "libstdc++6 (>= 6)", "libgcc-s1"]
-    assert depends("rpm", needs)[1] == "libstdc++.so.6(GLIBCXX_3.4.22)(64bit)"
-    assert depends("archlinux", needs) == ["glibc>=2.17", "gcc-libs"]
-    assert depends("apk", Needs("musl", {}, ()))[0].startswith("so:libc.musl-")
-    with pytest.raises(Unfit, match="does not know"):
-        depends("deb", replace(needs, versions={"GLIBCXX": "3.4.99"}))
-
-
-def test_one_version_of_nfpm() -> None:
-    """The documentation names the version of nfpm that the packages are built with."""
-    assert NFPM in (ROOT / "docs" / "how-to" / "linux-packages.md").read_text(encoding="utf-8")
