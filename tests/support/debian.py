@@ -79,7 +79,7 @@ def clean_root(*packages: str) -> Root:
     """A clean root with nothing but the base system and these packages, built once. Copy it before you change it."""
     mirror, release = debian_mirror()
     assert mirror is not None
-    options = ["--variant=minbase", f"--include={','.join(packages)}"]
+    options = ["--variant=minbase", *([f"--include={','.join(packages)}"] if packages else [])]
 
     def build(path: Path) -> None:
         # In a namespace of its own: what it mounts is gone with it, even if it is killed.
