@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
 from benchmarks.timing import seconds
-from support.images import Workshop, missing_for_image
+from support.images import ImageBuilder, missing_for_image
 from support.linux_packages import missing_for_packages
 
 ROOT = Path(__file__).parent.parent
@@ -61,13 +61,13 @@ def _deb(surroundings: Surroundings) -> Iterator[Line]:
 
 def _image(surroundings: Surroundings) -> Iterator[Line]:
     """As it runs in a container, which is made anew each time."""
-    workshop, volume = Workshop(surroundings.directory()), surroundings.directory()
+    builder, volume = ImageBuilder(surroundings.directory()), surroundings.directory()
     try:
-        image = workshop.build({})
+        image = builder.build({})
         note = f"image {image.sizes[1]}, its base {image.sizes[0]}"
         yield _line(surroundings, "image", lambda: image.run(volume, VERSION), note)
     finally:
-        workshop.clear()
+        builder.remove()
 
 
 def _line(surroundings: Surroundings, what: str, start: Callable[[], object], note: str) -> Line:

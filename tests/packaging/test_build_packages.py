@@ -25,7 +25,7 @@ def test_units_that_changed_are_noticed(tmp_path: Path) -> None:
 
 
 def test_an_apk_needs_a_python_for_musl() -> None:
-    """Who asks for an apk and names no interpreter for musl is told so, before anything is built."""
+    """Without an interpreter for musl an apk is refused, before anything is built."""
     done = CliRunner().invoke(main, ["--format=apk"])
     assert done.exit_code == 1
     assert "apk needs a CPython for musl: MUSL_PYTHON_PREFIX=" in done.output
@@ -48,7 +48,7 @@ def test_interpreters_that_do_not_do(prefix: str, reason: str, tmp_path: Path) -
     [("0.2.0", "0.2.0"), ("0.2.0a1", "0.2.0-alpha1"), ("0.2.0b2", "0.2.0-beta2"), ("1.2.0rc3", "1.2.0-rc3")],
 )
 def test_versions(version: str, expected: str) -> None:
-    """Versions are told to nfpm in its own words."""
+    """nfpm gets versions in its own notation."""
     assert semver(version) == expected
 
 

@@ -20,7 +20,7 @@ import pytest
 import cratedb_retention
 from support.benches import CrateBench
 from support.databases import MONTH, TIME
-from support.images import ROOT, UID, VOLUME, Container, Image, Workshop, missing_for_image, pip_options
+from support.images import ROOT, UID, VOLUME, Container, Image, ImageBuilder, missing_for_image, pip_options
 from support.process import HOST
 from support.tools import skip_without
 
@@ -35,11 +35,11 @@ MOST = 300_000_000
 def image() -> Iterator[Image]:
     """The image, built on a clean Debian."""
     skip_without(missing_for_image())
-    workshop = Workshop(Path(tempfile.mkdtemp(prefix="cratedb-retention-image-")))
+    builder = ImageBuilder(Path(tempfile.mkdtemp(prefix="cratedb-retention-image-")))
     try:
-        yield workshop.build(LABELS)
+        yield builder.build(LABELS)
     finally:
-        workshop.clear()
+        builder.remove()
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def await_log(container: Container, text: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """A free port."""
     with socket.create_server((HOST, 0)) as free:
         return int(free.getsockname()[1])
 
@@ -128,13 +128,13 @@ def test_no_trace_of_this_machine(image: Image) -> None:
     """Neither files nor history nor configuration tell where packages came from, or where the image was built."""
     options, certificate = pip_options()
     secrets = [str(ROOT), *(options.get(key, "") for key in ("index-url", "extra-index-url", "proxy", "trusted-host"))]
-    told = [secret.encode() for secret in secrets if secret]
-    assert not [line for line in image.history if any(secret.decode() in line for secret in told)]
-    assert not [secret for secret in told if secret in json.dumps(dict(image.config)).encode()]
+    private = [secret.encode() for secret in secrets if secret]
+    assert not [line for line in image.history if any(secret.decode() in line for secret in private)]
+    assert not [secret for secret in private if secret in json.dumps(dict(image.config)).encode()]
     for path in (image.root / "opt").rglob("*"):
         if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
-            assert not [secret for secret in told if secret in content], path
+            assert not [secret for secret in private if secret in content], path
     assert not (image.root / "run/secrets").exists() or not list((image.root / "run/secrets").iterdir())
     assert not list(image.root.glob("etc/pip.conf")) + list(image.root.glob("root/.*pip*"))
     if certificate and not certificate.is_relative_to("/etc/ssl"):
@@ -154,9 +154,9 @@ def test_bytecode_is_there(image: Image) -> None:
 @pytest.mark.parametrize("args", [("--help",), ("config",), ("list-policies", "duckdb:///none.duckdb")])
 def test_bytecode_is_taken(image: Image, volume: Path, args: tuple[str, ...]) -> None:
     """Python takes the bytecode that is there, of the program as well as of itself, and compiles nothing at a start."""
-    told = image.execute(volume, "python", "-v", "-m", "cratedb_retention", *args).err
-    assert "/cratedb_retention/__pycache__/" in told
-    assert not re.findall(r"^# code object from '?/\S+\.py'?$", told, re.MULTILINE)
+    log = image.execute(volume, "python", "-v", "-m", "cratedb_retention", *args).err
+    assert "/cratedb_retention/__pycache__/" in log
+    assert not re.findall(r"^# code object from '?/\S+\.py'?$", log, re.MULTILINE)
 
 
 def test_without_rights(image: Image, volume: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_file_on_a_volume(image: Image, volume: Path) -> None:
     assert {path.name.partition(".")[0] for path in volume.iterdir()} == {"metrics"}
 
 
-def test_as_somebody_else(image: Image, volume: Path) -> None:
+def test_any_user_can_run_it(image: Image, volume: Path) -> None:
     """A user that the image has never heard of can run it, as in clusters that give out users of their own."""
     os.chown(volume, 54321, 0)
     outcome = image.run(volume, "setup", environment={"CRATEDB_URI": URI}, user="54321:0")

@@ -168,7 +168,7 @@ def test_the_service_serves(installed: Root) -> None:
 
 
 def ask(process: subprocess.Popen[str], url: str) -> int:
-    """Ask for a page until somebody answers, or the service ends."""
+    """Status of a page, as soon as the service answers."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -178,11 +178,11 @@ def ask(process: subprocess.Popen[str], url: str) -> int:
             return error.code
         except OSError:
             time.sleep(0.1)
-    pytest.fail(f"nobody answers at {url}; exit code {process.poll()}")
+    pytest.fail(f"no answer from {url}; exit code {process.poll()}")
 
 
 def test_nothing_starts_by_itself(installed: Root) -> None:
-    """Neither the service nor the timer is enabled at first; who starts it too early is told what lacks."""
+    """Neither the service nor the timer is enabled at first; starting it without configuration says what is missing."""
     assert not [path for path in (installed.path / "etc/systemd").rglob("*.wants/*") if NAME in path.name]
     said = installed.call(NAME, "serve", user=NAME)
     assert said.returncode == 2
@@ -205,7 +205,7 @@ def test_units_are_valid(installed: Root, tmp_path: Path) -> None:
 
 
 def test_the_configuration_is_private(installed: Root) -> None:
-    """Passwords in the configuration are for root and the service alone; others are told so in one line."""
+    """Passwords in the configuration are for root and the service alone; for others it is one line of an error."""
     wanted = {"environment": "640 root cratedb-retention", "config.toml": "640 root cratedb-retention"}
     for name, owner in wanted.items():
         assert installed.ok("stat", "--format=%a %U %G", f"/{CONFIG}/{name}").strip() == owner
@@ -248,7 +248,7 @@ def test_the_environment_is_complete(installed: Root, packages: Packages) -> Non
         assert list((tree / "lib").glob(f"python3*/{name}")) == []
 
 
-def test_the_environment_minds_nobody_else(installed: Root, tmp_path: Path) -> None:
+def test_variables_of_python_are_ignored(installed: Root, tmp_path: Path) -> None:
     """Neither PYTHONPATH nor PYTHONHOME of who calls it leads the program to other modules."""
     env = {"PYTHONPATH": "/tmp/elsewhere", "PYTHONHOME": "/tmp/elsewhere"}
     assert __version__ in installed.ok(NAME, "--version", env=env)
@@ -296,7 +296,7 @@ def test_upgrade_remove_purge(packages: Packages, installed: Root, tmp_path: Pat
     assert config.read_text() == edited
     assert root.ok("stat", "--format=%a", f"/{CONFIG}/config.toml").strip() == "600"
     assert "# New in 9.0.0." in (root.path / CONFIG / "config.toml.dpkg-dist").read_text()
-    assert "# New in 9.0.0." in (root.path / CONFIG / "environment").read_text()  # nobody has edited it
+    assert "# New in 9.0.0." in (root.path / CONFIG / "environment").read_text()  # not edited
     assert link.is_symlink()
     assert __version__ in root.ok(NAME, "--version", user=NAME)
 
@@ -331,12 +331,12 @@ def newer(packages: Packages, tmp_path: Path, gone: str) -> Path:
 def test_the_deb_says_what_it_is(packages: Packages) -> None:
     """The deb's fields are complete, and what it depends on follows from the symbols that its programs use."""
     shown = subprocess.run(["dpkg-deb", "--field", packages.paths["deb"]], capture_output=True, text=True, check=True)
-    told = dict(line.split(": ", 1) for line in shown.stdout.splitlines() if not line.startswith(" "))
-    assert told["Version"] == f"{__version__}-1"
-    assert told["Maintainer"] == packages.release.maintainer
-    assert {"Section", "Priority", "Architecture", "Installed-Size", "Description", "Recommends"} <= set(told)
+    fields = dict(line.split(": ", 1) for line in shown.stdout.splitlines() if not line.startswith(" "))
+    assert fields["Version"] == f"{__version__}-1"
+    assert fields["Maintainer"] == packages.release.maintainer
+    assert {"Section", "Priority", "Architecture", "Installed-Size", "Description", "Recommends"} <= set(fields)
     glibc = packages.environment.needs.versions["GLIBC"]
-    assert told["Depends"].startswith(f"libc6 (>= {glibc}), libstdc++6 (>= ")
+    assert fields["Depends"].startswith(f"libc6 (>= {glibc}), libstdc++6 (>= ")
 
 
 def test_the_rpm(packages: Packages) -> None:
@@ -377,9 +377,9 @@ def test_the_apk(packages: Packages) -> None:
     assert not any("systemd" in name or "sysusers" in name for name in files if not name.startswith(LIB))
     assert {".pre-install", ".post-install", ".pre-deinstall", ".post-upgrade"} <= set(files)
     assert "adduser -S" in apk.texts[".pre-install"]
-    told = apk.fields
-    assert told["pkgver"] == [f"{__version__}-r1"]
-    assert "so:libc.so.6" in told["depend"]
+    fields = apk.fields
+    assert fields["pkgver"] == [f"{__version__}-r1"]
+    assert "so:libc.so.6" in fields["depend"]
     assert subprocess.run(["sh", "-n"], input=apk.texts[f"etc/init.d/{NAME}"], text=True, check=False).returncode == 0
 
 
@@ -390,10 +390,10 @@ def test_the_arch_package(packages: Packages) -> None:
     assert {f"usr/bin/{NAME}", f"{CONFIG}/environment", STATE, f"usr/lib/systemd/system/{UNITS[0]}"} <= set(files)
     assert any(name.endswith(SITE) for name in files)
     assert (files[f"{CONFIG}/environment"].mode & 0o777, files[STATE].gname) == (0o640, NAME)
-    told = package.fields
-    assert told["pkgver"] == [f"{__version__}-1"]
-    assert set(told["backup"]) == {f"{CONFIG}/environment", f"{CONFIG}/config.toml"}
-    assert told["depend"][0].startswith("glibc>=")
+    fields = package.fields
+    assert fields["pkgver"] == [f"{__version__}-1"]
+    assert set(fields["backup"]) == {f"{CONFIG}/environment", f"{CONFIG}/config.toml"}
+    assert fields["depend"][0].startswith("glibc>=")
     install = package.texts[".INSTALL"]
     assert 'chgrp cratedb-retention "/etc/cratedb-retention/$file"' in install
     functions = set(re.findall(r"\b((?:pre|post)_\w+)\(\)", install))

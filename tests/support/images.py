@@ -142,7 +142,7 @@ class Container:
         return Outcome(self.process.returncode, out, err)
 
 
-class Workshop:
+class ImageBuilder:
     """
     A directory with a storage of buildah's, for one base and one image.
 
@@ -172,7 +172,7 @@ class Workshop:
         root = Path(self._buildah("mount", container))
         return Image(root, inspected["Docker"]["config"], history, (sizes[BASE], sizes[NAME]))
 
-    def clear(self) -> None:
+    def remove(self) -> None:
         """Unmount and remove everything."""
         self._buildah("rm", "--all")
         shutil.rmtree(self._directory)
@@ -199,7 +199,7 @@ class Workshop:
 
 
 def pip_options() -> tuple[dict[str, str], Path | None]:
-    """What this machine's pip was told of package indexes, and the certificates that it trusts, if they are its own."""
+    """What the configuration of pip says of package indexes, and the certificates that it names, if there are any."""
     listed = call(sys.executable, "-m", "pip", "config", "list")
     found = {}
     for line in listed.splitlines():
