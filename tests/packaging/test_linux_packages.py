@@ -69,10 +69,10 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.files: dict[str, tarfile.TarInfo] = {}
         self.texts: dict[str, str] = {}
-        unpack = ["zstd"] if path.suffix == ".zst" else ["gzip"]
+        unpack = require_tool("zstd" if path.suffix == ".zst" else "gzip")
         # An apk is several archives, one after the other, of which only the last has an end.
         with (
-            subprocess.Popen([*unpack, "--decompress", "--stdout", path], stdout=subprocess.PIPE) as process,
+            subprocess.Popen([unpack, "--decompress", "--stdout", path], stdout=subprocess.PIPE) as process,
             tarfile.open(fileobj=process.stdout, mode="r|", ignore_zeros=True) as tar,
         ):
             for each in tar:
@@ -330,7 +330,9 @@ def newer(packages: Packages, tmp_path: Path, gone: str) -> Path:
 
 def test_the_deb_says_what_it_is(packages: Packages) -> None:
     """The deb's fields are complete, and what it depends on follows from the symbols that its programs use."""
-    shown = subprocess.run(["dpkg-deb", "--field", packages.paths["deb"]], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [require_tool("dpkg-deb"), "--field", packages.paths["deb"]], capture_output=True, text=True, check=True
+    )
     fields = dict(line.split(": ", 1) for line in shown.stdout.splitlines() if not line.startswith(" "))
     assert fields["Version"] == f"{__version__}-1"
     assert fields["Maintainer"] == packages.release.maintainer
