@@ -69,7 +69,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.files: dict[str, tarfile.TarInfo] = {}
         self.texts: dict[str, str] = {}
-        unpack = require_tool("zstd" if path.suffix == ".zst" else "gzip")
+        unpack = require_tool("zstd") if path.suffix == ".zst" else "gzip"
         # An apk is several archives, one after the other, of which only the last has an end.
         with (
             subprocess.Popen([unpack, "--decompress", "--stdout", path], stdout=subprocess.PIPE) as process,

@@ -9,32 +9,23 @@ from collections.abc import Iterable
 
 MAX_LINES = 10
 _PREFIX = "not found: "
+_PACKAGES = ("chromium", "rrdtool", "mandoc", "zsh", "fish", "patchelf", "rpm", "zstd", "debootstrap", "buildah")
 # Each tool that a test may skip for, the most important first, and how to get it.
 _REMEDIES = {
     "CrateDB": "Unpack one and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests.",
-    "chromium": "apt-get install chromium",
-    "rrdtool": "apt-get install rrdtool",
-    "mandoc": "apt-get install mandoc",
-    "zsh": "apt-get install zsh",
-    "fish": "apt-get install fish",
+    **{package: f"apt-get install {package}" for package in _PACKAGES},
     "docker compose": "apt-get install docker-compose",
     "promtool": "apt-get install prometheus",
     "helm": "go install helm.sh/helm/v4/cmd/helm@v4.3.1",
     "kubectl": "apt-get install kubectl, or kustomize in its place",
     "kubernetes-validate": "pipx install kubernetes-validate==1.37.0",
     "go": "https://go.dev/dl/",
-    "patchelf": "apt-get install patchelf",
     "readelf": "apt-get install binutils",
-    "relocatable Python": "run the tests with a Python of uv or pyenv, not that of the system",
-    "rpm": "apt-get install rpm",
     "dpkg-deb": "apt-get install dpkg",
-    "zstd": "apt-get install zstd",
-    "gzip": "apt-get install gzip",
     "systemd-analyze": "apt-get install systemd",
+    "relocatable Python": "run the tests with a Python of uv or pyenv, not that of the system",
     "root privileges": "run the tests as root",
     "Debian": "run the tests on Debian",
-    "debootstrap": "apt-get install debootstrap",
-    "buildah": "apt-get install buildah",
 }
 
 
