@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
 from benchmarks.timing import seconds
-from support.debian import missing_tools
-from support.images import Workshop, can_build
+from support.images import ImageBuilder, missing_for_image
+from support.linux_packages import missing_for_packages
 
 ROOT = Path(__file__).parent.parent
 VERSION = "--version"
@@ -22,15 +22,12 @@ VERSION = "--version"
 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
     """Build each, and start it."""
-    missing = missing_tools()
     yield from _wheel(surroundings)
-    if not missing:
+    if not (for_packages := missing_for_packages()):
         yield from _deb(surroundings)
-    if can_build():
+    if not (for_image := missing_for_image()):
         yield from _image(surroundings)
-    else:
-        missing.append("root with buildah, debootstrap")
-    if missing:
+    if missing := [*for_packages, *for_image]:
         raise Missing(f"needs {', '.join(missing)}")
 
 
@@ -64,13 +61,13 @@ def _deb(surroundings: Surroundings) -> Iterator[Line]:
 
 def _image(surroundings: Surroundings) -> Iterator[Line]:
     """As it runs in a container, which is made anew each time."""
-    workshop, volume = Workshop(surroundings.directory()), surroundings.directory()
+    builder, volume = ImageBuilder(surroundings.directory()), surroundings.directory()
     try:
-        image = workshop.build({})
+        image = builder.build({})
         note = f"image {image.sizes[1]}, its base {image.sizes[0]}"
         yield _line(surroundings, "image", lambda: image.run(volume, VERSION), note)
     finally:
-        workshop.clear()
+        builder.remove()
 
 
 def _line(surroundings: Surroundings, what: str, start: Callable[[], object], note: str) -> Line:

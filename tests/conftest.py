@@ -19,7 +19,7 @@ from support import tiers
 from support.benches import CrateBench, DuckBench, DuckTemplate
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
 from support.databases import Database
-from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, NOT_TESTED
+from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.rrdtool import find_rrdtool
 from support.shared import SharedServer, shared_node
 from support.stage import find_chromium
@@ -221,14 +221,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly what was not tested, and what took too long."""
+    """Say what was not tested and how to get what it needs, and what took too long."""
     stats = terminalreporter.stats
-    skips = [str(report.longrepr) for report in stats.get("skipped", ())]
-    for title, reason, remedy in NOT_TESTED:
-        skipped = sum(reason in skip for skip in skips)
-        if skipped:
-            terminalreporter.section(title, sep="!", red=True, bold=True)
-            terminalreporter.line(f"{skipped} skipped: {reason}. {remedy}", red=True)
+    for line in summary(str(report.longrepr) for report in stats.get("skipped", ())):
+        terminalreporter.line(line, red=True, bold=True)
     reports = [r for key in ("passed", "failed", "") for r in stats.get(key, ()) if isinstance(r, pytest.TestReport)]
     for number, line in enumerate(tiers.over_budget(reports)):
         if number == 0:

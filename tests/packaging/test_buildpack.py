@@ -86,7 +86,7 @@ def test_setup_and_what_is_due(duckdb_uri: str) -> None:
 
 
 def test_web(duckdb_uri: str, port: int) -> None:
-    """The service listens on the port that the platform says, and ends in peace when it is told to."""
+    """The service listens on the port that the platform says, and ends with 0 after SIGTERM."""
     run("release", duckdb_uri)
     with started("web", duckdb_uri, port) as process:
         assert ready(port) == 200

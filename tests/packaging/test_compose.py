@@ -22,9 +22,10 @@ from cratedb_retention.cli.main import cli
 from cratedb_retention.service.listening import listening
 from cratedb_retention.service.loading import load
 from support.cratedb import CrateDB, cratedb_home
-from support.missing import NO_COMPOSE, NO_CRATEDB, NO_PROMTOOL
+from support.missing import NO_CRATEDB, not_found
 from support.process import HOST, CrateProcess, free_ports, prepare_directory
 from support.sql import SqlClient, SqlError, Unreachable
+from support.tools import require_tool
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "compose"
@@ -70,7 +71,7 @@ def config(folder: Path, *names: str) -> Any:
     """What Compose makes of files."""
     compose = find_compose()
     if compose is None:
-        pytest.skip(NO_COMPOSE)
+        pytest.skip(not_found("docker compose"))
     argv = [*compose, "--project-directory", str(folder)]
     version = subprocess.run([*compose, "version", "--short"], capture_output=True, text=True, check=True).stdout
     for name in names:
@@ -184,14 +185,12 @@ def test_prometheus_finds_the_service(folder: Path, tmp_path: Path) -> None:
     token = Path(job["authorization"]["credentials_file"])
     assert str(token.parent) == mounts["tokens"]
     assert token.name in found["init"]["command"][0]
-    tool = shutil.which("promtool")
-    if tool is None:
-        pytest.skip(NO_PROMTOOL)
+    promtool = require_tool("promtool")
     (tmp_path / token.name).write_text("x")
     text = text.replace(str(token.parent), str(tmp_path))
     text = text.replace(mounts["../prometheus/alerts.yml"], str(ROOT / "deploy/prometheus/alerts.yml"))
     (tmp_path / "prometheus.yml").write_text(text)
-    argv = [tool, "check", "config", str(tmp_path / "prometheus.yml")]
+    argv = [promtool, "check", "config", str(tmp_path / "prometheus.yml")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rules found" in done.stdout
@@ -345,7 +344,7 @@ def check_health(port: int) -> None:
 
 
 @pytest.mark.cratedb
-@pytest.mark.slow
+@pytest.mark.long("starts a CrateDB of its own and runs the guide's commands: half a minute")
 @pytest.mark.timeout(600)
 def test_one_node_at_work(root: Path, tmp_path: Path) -> None:
     """
@@ -374,7 +373,7 @@ def test_one_node_at_work(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.long("starts a cluster of its own and moves shards: half a minute")
 @pytest.mark.timeout(600)
 def test_cluster_at_work(root: Path, tmp_path: Path) -> None:
     """Three nodes with the options of the file find each other, and old logs move to the cold one, and only there."""

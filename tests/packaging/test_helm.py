@@ -20,8 +20,9 @@ import yaml
 from cratedb_retention import Retention, __version__, parse_policies
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.duration import parse_duration
-from support.deploying import Document, Pod, call, check_pod, containers, documents, of_kind, parse_command, pod_specs
+from support.deploying import Document, Pod, check_pod, containers, documents, of_kind, parse_command, pod_specs
 from support.markdown import ROOT
+from support.tools import call
 
 CHART = ROOT / "deploy" / "helm" / "cratedb-retention"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -200,7 +201,7 @@ def test_settings_arrive(render: Render, tmp_path: Path) -> None:
 
 
 @variants
-def test_it_ends_in_peace(variant: str, render: Render, tmp_path: Path) -> None:
+def test_grace_period(variant: str, render: Render, tmp_path: Path) -> None:
     """Kubernetes waits for longer than the service waits for its runs."""
     found = render(VARIANTS[variant])
     for deployment in of_kind(found, "Deployment"):
@@ -217,7 +218,7 @@ def test_secrets_are_in_secrets_alone(render: Render) -> None:
             assert "p%2Fw" not in text and "s3cret" not in text and "hooks.example.com" not in text
 
 
-def test_with_a_secret_of_ones_own_there_is_no_other(render: Render) -> None:
+def test_no_secret_beside_an_existing_one(render: Render) -> None:
     """The chart makes no Secret where one is named."""
     assert not of_kind(render(VARIANTS["existing secret"]), "Secret")
 
@@ -294,7 +295,9 @@ def test_notes(helm: str, tmp_path: Path) -> None:
     assert parse_command(line.split(" -- cratedb-retention ")[1].split())[0] == "create-token"
 
 
-@pytest.mark.parametrize("mode", ["service", "cronjob"])
+@pytest.mark.parametrize(
+    "mode", [pytest.param("service", marks=pytest.mark.long("runs commands that the other mode runs, too")), "cronjob"]
+)
 def test_what_its_pods_run_works(mode: str, render: Render, duckdb_uri: str, tmp_path: Path) -> None:
     """Tables are created and policies applied, the CronJob runs what is due, and the test of the chart succeeds."""
     then = Clock(now=lambda: dt.datetime(2024, 1, 1, tzinfo=dt.UTC), sleep=lambda seconds: None)

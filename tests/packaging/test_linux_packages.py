@@ -15,28 +15,24 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 
-from build_packages import NFPM, depends, main, semver
 from cratedb_retention import __version__
 from cratedb_retention.cli.main import COMMANDS
-from elf import Needs, Unfit
-from shipped import write_units
 from support.cratedb import CrateDB
-from support.debian import ENVIRONMENT, Root, missing_tools, start_debootstrap
-from support.linux_packages import Packages, build
-from support.markdown import ROOT
-from support.missing import NO_PACKAGING, NO_ROOT
+from support.debian import ENVIRONMENT, Root, clean_root, missing_for_root
+from support.linux_packages import Packages, build, missing_for_packages
 from support.process import free_ports
+from support.tools import require_tool, skip_without
 
-# Building takes a minute or two, and is part of the first test.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.long("builds an environment and four packages, and installs one: two minutes"),
+    pytest.mark.timeout(900),
+]
 
 NAME = "cratedb-retention"
 LIB = "usr/lib/cratedb-retention"
@@ -46,38 +42,18 @@ SITE = "site-packages/cratedb_retention/__init__.py"
 UNITS = ("cratedb-retention.service", "cratedb-retention-due.service", "cratedb-retention-due.timer")
 
 
-@pytest.fixture(scope="session")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes] | None]:
-    """A clean root in the making; None where there can't be one."""
-    process = start_debootstrap(tmp_path_factory.mktemp("debian") / "root")
-    yield process
-    if process is not None:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory, debian: object) -> Packages:
-    """All four packages; the clean root is made meanwhile."""
-    if missing := missing_tools():
-        pytest.skip(f"{NO_PACKAGING}: {', '.join(missing)}")
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    """All four packages."""
+    skip_without(missing_for_packages())
     return build(tmp_path_factory.mktemp("packages"))
 
 
-@pytest.fixture(scope="session")
-def clean(debian: subprocess.Popen[bytes] | None) -> Root:
-    """A clean root of Debian, without any package of ours. Copy it before you change it."""
-    if debian is None:
-        pytest.skip(NO_ROOT)
-    path = Path(str(debian.args[3]))  # type: ignore[index]
-    assert debian.wait(600) == 0, (path.parent / "debootstrap.log").read_text()
-    return Root(path)
-
-
-@pytest.fixture(scope="session")
-def installed(packages: Packages, clean: Root, tmp_path_factory: pytest.TempPathFactory) -> Root:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, packages: Packages) -> Root:
     """A Debian in which the deb has just been installed."""
-    root = clean.copy(tmp_path_factory.mktemp("installed") / "root")
+    skip_without(missing_for_root())
+    root = clean_root().copy(tmp_path_factory.mktemp("installed") / "root")
     root.install(packages.paths["deb"])
     return root
 
@@ -93,10 +69,10 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.files: dict[str, tarfile.TarInfo] = {}
         self.texts: dict[str, str] = {}
-        unpack = ["zstd"] if path.suffix == ".zst" else ["gzip"]
+        unpack = require_tool("zstd") if path.suffix == ".zst" else "gzip"
         # An apk is several archives, one after the other, of which only the last has an end.
         with (
-            subprocess.Popen([*unpack, "--decompress", "--stdout", path], stdout=subprocess.PIPE) as process,
+            subprocess.Popen([unpack, "--decompress", "--stdout", path], stdout=subprocess.PIPE) as process,
             tarfile.open(fileobj=process.stdout, mode="r|", ignore_zeros=True) as tar,
         ):
             for each in tar:
@@ -192,7 +168,7 @@ def test_the_service_serves(installed: Root) -> None:
 
 
 def ask(process: subprocess.Popen[str], url: str) -> int:
-    """Ask for a page until somebody answers, or the service ends."""
+    """Status of a page, as soon as the service answers."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -202,11 +178,11 @@ def ask(process: subprocess.Popen[str], url: str) -> int:
             return error.code
         except OSError:
             time.sleep(0.1)
-    pytest.fail(f"nobody answers at {url}; exit code {process.poll()}")
+    pytest.fail(f"no answer from {url}; exit code {process.poll()}")
 
 
 def test_nothing_starts_by_itself(installed: Root) -> None:
-    """Neither the service nor the timer is enabled at first; who starts it too early is told what lacks."""
+    """Neither the service nor the timer is enabled at first; starting it without configuration says what is missing."""
     assert not [path for path in (installed.path / "etc/systemd").rglob("*.wants/*") if NAME in path.name]
     said = installed.call(NAME, "serve", user=NAME)
     assert said.returncode == 2
@@ -218,27 +194,18 @@ def test_nothing_starts_by_itself(installed: Root) -> None:
 
 def test_units_are_valid(installed: Root, tmp_path: Path) -> None:
     """systemd finds nothing wrong with the units, and the program where they say."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = require_tool("systemd-analyze")
     for unit in UNITS:
         text = (installed.path / "usr/lib/systemd/system" / unit).read_text()
         (tmp_path / unit).write_text(text.replace("ExecStart=/", f"ExecStart={installed.path}/"))
-    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit) for unit in UNITS)]
+    command = [analyze, "verify", "--man=no", *(str(tmp_path / unit) for unit in UNITS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert NAME not in done.stderr
 
 
-def test_units_that_changed_are_noticed(tmp_path: Path) -> None:
-    """Where a unit no longer says what the packages replace, nothing is built, rather than something wrong."""
-    (tmp_path / "units").mkdir()
-    (tmp_path / "units" / "x.service").write_text("[Service]\nExecStart=/opt/cratedb-retention serve\n")
-    with pytest.raises(Unfit, match="ExecStart=/usr/local/bin/"):
-        write_units(tmp_path / "units", tmp_path / "out")
-
-
 def test_the_configuration_is_private(installed: Root) -> None:
-    """Passwords in the configuration are for root and the service alone; others are told so in one line."""
+    """Passwords in the configuration are for root and the service alone; for others it is one line of an error."""
     wanted = {"environment": "640 root cratedb-retention", "config.toml": "640 root cratedb-retention"}
     for name, owner in wanted.items():
         assert installed.ok("stat", "--format=%a %U %G", f"/{CONFIG}/{name}").strip() == owner
@@ -281,7 +248,7 @@ def test_the_environment_is_complete(installed: Root, packages: Packages) -> Non
         assert list((tree / "lib").glob(f"python3*/{name}")) == []
 
 
-def test_the_environment_minds_nobody_else(installed: Root, tmp_path: Path) -> None:
+def test_variables_of_python_are_ignored(installed: Root, tmp_path: Path) -> None:
     """Neither PYTHONPATH nor PYTHONHOME of who calls it leads the program to other modules."""
     env = {"PYTHONPATH": "/tmp/elsewhere", "PYTHONHOME": "/tmp/elsewhere"}
     assert __version__ in installed.ok(NAME, "--version", env=env)
@@ -329,7 +296,7 @@ def test_upgrade_remove_purge(packages: Packages, installed: Root, tmp_path: Pat
     assert config.read_text() == edited
     assert root.ok("stat", "--format=%a", f"/{CONFIG}/config.toml").strip() == "600"
     assert "# New in 9.0.0." in (root.path / CONFIG / "config.toml.dpkg-dist").read_text()
-    assert "# New in 9.0.0." in (root.path / CONFIG / "environment").read_text()  # nobody has edited it
+    assert "# New in 9.0.0." in (root.path / CONFIG / "environment").read_text()  # not edited
     assert link.is_symlink()
     assert __version__ in root.ok(NAME, "--version", user=NAME)
 
@@ -363,22 +330,23 @@ def newer(packages: Packages, tmp_path: Path, gone: str) -> Path:
 
 def test_the_deb_says_what_it_is(packages: Packages) -> None:
     """The deb's fields are complete, and what it depends on follows from the symbols that its programs use."""
-    shown = subprocess.run(["dpkg-deb", "--field", packages.paths["deb"]], capture_output=True, text=True, check=True)
-    told = dict(line.split(": ", 1) for line in shown.stdout.splitlines() if not line.startswith(" "))
-    assert told["Version"] == f"{__version__}-1"
-    assert told["Maintainer"] == packages.release.maintainer
-    assert {"Section", "Priority", "Architecture", "Installed-Size", "Description", "Recommends"} <= set(told)
+    shown = subprocess.run(
+        [require_tool("dpkg-deb"), "--field", packages.paths["deb"]], capture_output=True, text=True, check=True
+    )
+    fields = dict(line.split(": ", 1) for line in shown.stdout.splitlines() if not line.startswith(" "))
+    assert fields["Version"] == f"{__version__}-1"
+    assert fields["Maintainer"] == packages.release.maintainer
+    assert {"Section", "Priority", "Architecture", "Installed-Size", "Description", "Recommends"} <= set(fields)
     glibc = packages.environment.needs.versions["GLIBC"]
-    assert told["Depends"].startswith(f"libc6 (>= {glibc}), libstdc++6 (>= ")
+    assert fields["Depends"].startswith(f"libc6 (>= {glibc}), libstdc++6 (>= ")
 
 
 def test_the_rpm(packages: Packages) -> None:
     """The rpm has all files, marks the configuration, requires what its programs use, and creates the user first."""
-    if shutil.which("rpm") is None:
-        pytest.skip(f"{NO_PACKAGING}: rpm")
+    rpm = require_tool("rpm")
 
     def query(*options: str) -> str:
-        command = ["rpm", "--query", "--package", *options, str(packages.paths["rpm"])]
+        command = [rpm, "--query", "--package", *options, str(packages.paths["rpm"])]
         return str(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     files = set(query("--list").splitlines())
@@ -411,9 +379,9 @@ def test_the_apk(packages: Packages) -> None:
     assert not any("systemd" in name or "sysusers" in name for name in files if not name.startswith(LIB))
     assert {".pre-install", ".post-install", ".pre-deinstall", ".post-upgrade"} <= set(files)
     assert "adduser -S" in apk.texts[".pre-install"]
-    told = apk.fields
-    assert told["pkgver"] == [f"{__version__}-r1"]
-    assert "so:libc.so.6" in told["depend"]
+    fields = apk.fields
+    assert fields["pkgver"] == [f"{__version__}-r1"]
+    assert "so:libc.so.6" in fields["depend"]
     assert subprocess.run(["sh", "-n"], input=apk.texts[f"etc/init.d/{NAME}"], text=True, check=False).returncode == 0
 
 
@@ -424,10 +392,10 @@ def test_the_arch_package(packages: Packages) -> None:
     assert {f"usr/bin/{NAME}", f"{CONFIG}/environment", STATE, f"usr/lib/systemd/system/{UNITS[0]}"} <= set(files)
     assert any(name.endswith(SITE) for name in files)
     assert (files[f"{CONFIG}/environment"].mode & 0o777, files[STATE].gname) == (0o640, NAME)
-    told = package.fields
-    assert told["pkgver"] == [f"{__version__}-1"]
-    assert set(told["backup"]) == {f"{CONFIG}/environment", f"{CONFIG}/config.toml"}
-    assert told["depend"][0].startswith("glibc>=")
+    fields = package.fields
+    assert fields["pkgver"] == [f"{__version__}-1"]
+    assert set(fields["backup"]) == {f"{CONFIG}/environment", f"{CONFIG}/config.toml"}
+    assert fields["depend"][0].startswith("glibc>=")
     install = package.texts[".INSTALL"]
     assert 'chgrp cratedb-retention "/etc/cratedb-retention/$file"' in install
     functions = set(re.findall(r"\b((?:pre|post)_\w+)\(\)", install))
@@ -439,54 +407,3 @@ def test_packages_are_reproducible(packages: Packages) -> None:
     """The same content makes the same package, byte for byte."""
     again = packages.build("archlinux", packages.release, "again")
     assert again.read_bytes() == packages.paths["archlinux"].read_bytes()
-
-
-def test_an_apk_needs_a_python_for_musl() -> None:
-    """Who asks for an apk and names no interpreter for musl is told so, before anything is built."""
-    done = CliRunner().invoke(main, ["--format=apk"])
-    assert done.exit_code == 1
-    assert "apk needs a CPython for musl: MUSL_PYTHON_PREFIX=" in done.output
-
-
-@pytest.mark.parametrize(
-    ("prefix", "reason"), [("/usr", "the system's Python is no use"), ("/nowhere", "there is no Python")]
-)
-def test_interpreters_that_do_not_do(prefix: str, reason: str, tmp_path: Path) -> None:
-    """An interpreter that can't be moved elsewhere, or is none, is refused."""
-    if prefix == "/nowhere":
-        prefix = str(tmp_path)
-    done = CliRunner().invoke(main, ["--format=deb", f"--python-prefix={prefix}", f"--work={tmp_path}"])
-    assert done.exit_code == 1
-    assert reason in done.output
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [("0.2.0", "0.2.0"), ("0.2.0a1", "0.2.0-alpha1"), ("0.2.0b2", "0.2.0-beta2"), ("1.2.0rc3", "1.2.0-rc3")],
-)
-def test_versions(version: str, expected: str) -> None:
-    """Versions are told to nfpm in its own words."""
-    assert semver(version) == expected
-
-
-def test_versions_that_no_package_can_have() -> None:
-    """A version without a counterpart in all formats is refused, rather than sorted wrongly."""
-    for version in ("0.2.0.dev1", "0.2.0.post1", "0.2.0+local", "1!0.2.0"):
-        with pytest.raises(Unfit, match="packages are of versions like"):
-            semver(version)
-
-
-def test_what_is_required() -> None:
-    """Each format names what the programs need in the words of its system."""
-    needs = Needs("glibc", {"GLIBC": "2.17", "GLIBCXX": "3.4.22"}, ("libstdc++.so.6", "libgcc_s.so.1"))
-    assert depends("deb", needs) == ["libc6 (>= 2.17)", "libstdc++6 (>= 6)", "libgcc-s1"]
-    assert depends("rpm", needs)[1] == "libstdc++.so.6(GLIBCXX_3.4.22)(64bit)"
-    assert depends("archlinux", needs) == ["glibc>=2.17", "gcc-libs"]
-    assert depends("apk", Needs("musl", {}, ()))[0].startswith("so:libc.musl-")
-    with pytest.raises(Unfit, match="does not know"):
-        depends("deb", replace(needs, versions={"GLIBCXX": "3.4.99"}))
-
-
-def test_one_version_of_nfpm() -> None:
-    """The documentation names the version of nfpm that the packages are built with."""
-    assert NFPM in (ROOT / "docs" / "how-to" / "linux-packages.md").read_text(encoding="utf-8")

@@ -66,7 +66,7 @@ def test_commands(app: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("app", SERVICES.values(), ids=SERVICES)
 def test_services(app: dict[str, Any], tmp_path: Path) -> None:
-    """Services are off until somebody sets the address of the database, and have longer to end than they take."""
+    """Services are off until an operator sets the address of the database, and have longer to end than they take."""
     assert app["install-mode"] == "disable"
     assert int(app["stop-timeout"].removesuffix("s")) > ServiceSettings().patience
     subprocess.run([HOOK], env={**os.environ, "SNAP_COMMON": str(tmp_path)}, check=True)

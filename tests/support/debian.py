@@ -1,6 +1,5 @@
 """
-A clean Debian for tests, of the release that the tests run on: made by debootstrap, used by chroot; and what building
-packages needs.
+A clean Debian for tests, of the release that the tests run on: made by debootstrap, used by chroot.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from support.tools import build_once, call, missing_tools
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 _SOURCES = Path("/etc/apt")
@@ -30,8 +30,8 @@ class Root:
         self.path = path
 
     def copy(self, target: Path) -> Root:
-        """The same once more, to change it."""
-        subprocess.run(["cp", "--archive", self.path, target], check=True)
+        """The same once more, to change it; the target may be an empty directory."""
+        subprocess.run(["cp", "--archive", "--no-target-directory", self.path, target], check=True)
         return Root(target)
 
     def command(self, *command: str, user: str | None = None) -> list[str]:
@@ -69,21 +69,25 @@ class Root:
         return self.ok("dpkg", "--force-confold", "--install", f"/tmp/{package.name}")
 
 
-def missing_tools() -> list[str]:
-    """What Linux packages can't be built without, and is not on this machine."""
-    missing = [tool for tool in ("patchelf", "readelf", "strip") if shutil.which(tool) is None]
-    missing += [] if shutil.which("nfpm") or shutil.which("go") else ["nfpm"]
-    return [*missing, *(["a Python that is not the system's"] if sys.base_prefix == "/usr" else [])]
+def missing_for_root() -> list[str]:
+    """What a clean root cannot be made without, and is missing here."""
+    missing = [] if os.geteuid() == 0 else ["root privileges"]
+    return [*missing, *([] if debian_mirror()[0] else ["Debian"]), *missing_tools("debootstrap")]
 
 
-def start_debootstrap(target: Path) -> subprocess.Popen[bytes] | None:
-    """Begin to make a clean root, which takes a minute; None where that can't be."""
-    mirror, codename = debian_mirror()
-    if os.geteuid() != 0 or mirror is None or shutil.which("debootstrap") is None:
-        return None
-    with (target.parent / "debootstrap.log").open("wb") as log:
-        command = ["debootstrap", "--variant=minbase", codename, str(target), mirror]
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+def clean_root(*packages: str) -> Root:
+    """A clean root with nothing but the base system and these packages, built once. Copy it before you change it."""
+    mirror, release = debian_mirror()
+    assert mirror is not None
+    options = ["--variant=minbase", *([f"--include={','.join(packages)}"] if packages else [])]
+
+    def build(path: Path) -> None:
+        # In a namespace of its own: what it mounts is gone with it, even if it is killed.
+        call("unshare", "--mount", "debootstrap", *options, release, str(path), mirror)
+        for waste in ("var/cache/apt", "var/lib/apt/lists", "var/log/bootstrap.log"):
+            subprocess.run(["rm", "-rf", path / waste], check=True)
+
+    return Root(build_once(f"debian-{release}", [mirror, *packages], build))
 
 
 def debian_mirror() -> tuple[str | None, str]:

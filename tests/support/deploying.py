@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,22 +19,8 @@ import yaml
 from cratedb_retention.cli.main import cli
 from cratedb_retention.service.loading import Loaded, load
 
-# Why a test is skipped, and what to do about it.
 PROGRAM = Path(sys.executable).parent / "cratedb-retention"
 Document = dict[str, Any]
-
-
-def find_tool(name: str) -> str | None:
-    """Where a program is: on the path, or where ``go install`` puts it."""
-    go = Path(os.environ.get("GOBIN") or Path(os.environ.get("GOPATH") or Path.home() / "go", "bin"))
-    return shutil.which(name) or shutil.which(name, path=str(go))
-
-
-def call(*command: str, text: str | None = None) -> str:
-    """What a program writes; it must succeed."""
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def parse_command(arguments: Sequence[str]) -> tuple[str, Mapping[str, Any]]:

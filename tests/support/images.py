@@ -1,9 +1,9 @@
 """
-The container image, built from the Containerfile in the root and run, with what Debian has: debootstrap for a base, so
+The container image, built from the Containerfile in the root and run, with what Debian has: a clean root for a base, so
 that no registry of images has to be reachable, buildah to build, and chroot in a mount namespace to run.
 
-All of it lies in a directory that vanishes. What this machine needs to reach package indexes goes into the build as
-secrets, of which nothing may stay in the image.
+All but that root lies in a directory that is removed. What this machine needs to reach package indexes goes into the
+build as secrets, of which nothing may stay in the image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from support.command import Outcome
-from support.debian import debian_mirror
+from support.debian import clean_root, missing_for_root
+from support.tools import call, missing_tools
 
 ROOT = Path(__file__).parent.parent.parent
 BASE = "localhost/base:test"
@@ -30,7 +31,6 @@ NAME = "localhost/cratedb-retention:test"
 UID = 10001
 VOLUME = "/var/lib/cratedb-retention"
 TIMEOUT = 120
-_PROGRAMS = ("buildah", "chroot", "debootstrap", "setpriv", "unshare")
 # Options of pip that say where packages come from.
 _PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout", "timeout")
 # As an engine does with a read-only root: all is read-only but /tmp and the volume, nothing is gained by files with
@@ -52,9 +52,9 @@ exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" \
 """
 
 
-def can_build() -> bool:
-    """Whether images can be built and run here."""
-    return os.geteuid() == 0 and all(map(shutil.which, _PROGRAMS))
+def missing_for_image() -> list[str]:
+    """What the image cannot be built without, and is missing here."""
+    return [*missing_for_root(), *missing_tools("buildah")]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Container:
         return Outcome(self.process.returncode, out, err)
 
 
-class Workshop:
+class ImageBuilder:
     """
     A directory with a storage of buildah's, for one base and one image.
 
@@ -172,20 +172,14 @@ class Workshop:
         root = Path(self._buildah("mount", container))
         return Image(root, inspected["Docker"]["config"], history, (sizes[BASE], sizes[NAME]))
 
-    def clear(self) -> None:
+    def remove(self) -> None:
         """Unmount and remove everything."""
         self._buildah("rm", "--all")
         shutil.rmtree(self._directory)
 
     def _make_base(self) -> None:
         container = self._buildah("from", "scratch")
-        root = Path(self._buildah("mount", container))
-        mirror, suite = debian_mirror()
-        assert mirror, "no source of apt has packages of this release"
-        _check_call("debootstrap", "--variant=minbase", "--include=python3,python3-venv", suite, str(root), mirror)
-        for waste in ("var/cache/apt", "var/lib/apt/lists", "var/log/bootstrap.log"):
-            path = root / waste
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        clean_root("python3", "python3-venv").copy(Path(self._buildah("mount", container)))
         self._buildah("commit", "--quiet", "--rm", container, BASE)
 
     def _secrets(self) -> list[str]:
@@ -201,12 +195,12 @@ class Workshop:
 
     def _buildah(self, *args: str) -> str:
         places = [f"--root={self._directory / 'storage'}", f"--runroot={self._directory / 'run'}"]
-        return _check_call("buildah", *places, f"--storage-driver={self._driver}", *args)
+        return call("buildah", *places, f"--storage-driver={self._driver}", *args).strip()
 
 
 def pip_options() -> tuple[dict[str, str], Path | None]:
-    """What this machine's pip was told of package indexes, and the certificates that it trusts, if they are its own."""
-    listed = _check_call(sys.executable, "-m", "pip", "config", "list")
+    """What the configuration of pip says of package indexes, and the certificates that it names, if there are any."""
+    listed = call(sys.executable, "-m", "pip", "config", "list")
     found = {}
     for line in listed.splitlines():
         key, value = line.split("=", 1)
@@ -220,9 +214,3 @@ def _can_overlay(directory: Path) -> bool:
     script = 'cd "$1" && mkdir -p l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w overlay m'
     argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(directory)]
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
-
-
-def _check_call(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout.strip()

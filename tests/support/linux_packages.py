@@ -4,7 +4,6 @@ Linux packages for tests, all of them built once from the Python that runs the t
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import build_packages
 from build_packages import Release
 from python_environment import Environment
+from support.tools import missing_tools
 
 MAINTAINER = "The cratedb-retention developers <cratedb-retention@example.com>"
 
@@ -31,10 +31,15 @@ class Packages:
         return build_packages.package(format_, self.environment, release, self.staged, self.output / output)
 
 
+def missing_for_packages() -> list[str]:
+    """What packages cannot be built without, and is missing here."""
+    missing = missing_tools("patchelf", "readelf", *(["go"] if missing_tools("nfpm") else []))
+    return [*missing, *(["relocatable Python"] if sys.base_prefix == "/usr" else [])]
+
+
 def build(directory: Path) -> Packages:
     """Build all four from the Python that runs this; the apk to look at its content only."""
-    with subprocess.Popen([*build_packages.nfpm(), "--version"], stdout=subprocess.DEVNULL):  # Go may have to build it.
-        environment = build_packages.prepare(Path(sys.base_prefix), directory / "work")
+    environment = build_packages.prepare(Path(sys.base_prefix), directory / "work")
     release = build_packages.describe(1, MAINTAINER)
     staged = environment.root.parent
     build_packages.stage(environment, release, staged)

@@ -1,72 +1,84 @@
 """
-Why tests are skipped where a program is missing; ``tests/conftest.py`` says at the end what was not tested, and what to
-do about it.
+Skips for lack of a tool: the reason that a test gives, and the summary at the end of the output.
 """
 
 from __future__ import annotations
 
-NO_CRATEDB = "no CrateDB to run this on"
-NO_RRDTOOL = "no RRDtool to compare with"
-NO_CHROMIUM = "no Chromium to look at the pages with"
-NO_PACKAGING = "no tools to build Linux packages with"
-NO_ROOT = "no clean Debian root to install a package in"
-NO_BUILDAH = "no root with buildah and debootstrap to build the image"
-NO_COMPOSE = "no Compose to check its files with"
-NO_PROMTOOL = "no promtool to check the configuration of Prometheus with"
-NO_DEPLOYING = "no tool to check a deployment with"
-NO_MANDOC = "no mandoc to read man pages with"
-# What the end of the output says where tests were skipped: a title, the reason of these skips, what to do about it.
-NOT_TESTED = (
-    (
-        "NOT TESTED ON CRATEDB",
-        NO_CRATEDB,
-        "Unpack a CrateDB and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests, e.g."
-        " crate://localhost:4200/; tests of a cluster need CRATEDB_HOME.",
-    ),
-    (
-        "NOT COMPARED WITH RRDTOOL",
-        NO_RRDTOOL,
-        "Install the command rrdtool, e.g. by apt-get install rrdtool.",
-    ),
-    (
-        "PAGES NOT TESTED IN A BROWSER",
-        NO_CHROMIUM,
-        "Install a Chromium, e.g. by apt-get install chromium.",
-    ),
-    (
-        "LINUX PACKAGES NOT BUILT OR NOT LOOKED AT",
-        NO_PACKAGING,
-        "Install nfpm or Go, patchelf, binutils and rpm, e.g. by apt-get install golang patchelf binutils rpm.",
-    ),
-    (
-        "LINUX PACKAGE NOT INSTALLED",
-        NO_ROOT,
-        "Run as root, on Debian, with debootstrap: apt-get install debootstrap.",
-    ),
-    (
-        "IMAGE NOT BUILT",
-        NO_BUILDAH,
-        "Run the tests as root, after apt-get install buildah debootstrap.",
-    ),
-    (
-        "COMPOSE FILES NOT CHECKED BY COMPOSE",
-        NO_COMPOSE,
-        "Install Docker with Compose, or apt-get install docker-compose.",
-    ),
-    (
-        "PROMETHEUS NOT CHECKED BY PROMTOOL",
-        NO_PROMTOOL,
-        "Install it, e.g. by apt-get install prometheus.",
-    ),
-    (
-        "DEPLOYMENTS NOT RENDERED OR CHECKED",
-        NO_DEPLOYING,
-        "Install Go, kubectl or kustomize, helm (go install helm.sh/helm/v4/cmd/helm@v4.3.1), and kubernetes-validate"
-        " (pipx install kubernetes-validate==1.37.0).",
-    ),
-    (
-        "MAN PAGES NOT CHECKED",
-        NO_MANDOC,
-        "Install the command mandoc, e.g. by apt-get install mandoc.",
-    ),
-)
+from collections import Counter
+from collections.abc import Iterable
+
+from support.tiers import LEFT_OUT
+
+MAX_LINES = 10
+_PREFIX = "not found: "
+_PACKAGES = ("chromium", "rrdtool", "mandoc", "zsh", "fish", "patchelf", "rpm", "zstd", "debootstrap", "buildah")
+# Each tool that a test may skip for, the most important first, and how to get it.
+_REMEDIES = {
+    "CrateDB": "Unpack one and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests.",
+    **{package: f"apt-get install {package}" for package in _PACKAGES},
+    "docker compose": "apt-get install docker-compose",
+    "promtool": "apt-get install prometheus",
+    "helm": "go install helm.sh/helm/v4/cmd/helm@v4.3.1",
+    "kubectl": "apt-get install kubectl, or kustomize in its place",
+    "kubernetes-validate": "pipx install kubernetes-validate==1.37.0",
+    "go": "https://go.dev/dl/",
+    "readelf": "apt-get install binutils",
+    "dpkg-deb": "apt-get install dpkg",
+    "systemd-analyze": "apt-get install systemd",
+    "relocatable Python": "run the tests with a Python of uv or pyenv, not that of the system",
+    "root privileges": "run the tests as root",
+    "Debian": "run the tests on Debian",
+}
+
+
+def not_found(tool: str) -> str:
+    """The reason to skip a test that needs a tool; one that the summary knows."""
+    assert tool in _REMEDIES, f"tests/support/missing.py does not say how to get {tool}"
+    return f"{_PREFIX}{tool}"
+
+
+NO_CRATEDB = not_found("CrateDB")
+NO_CHROMIUM = not_found("chromium")
+NO_RRDTOOL = not_found("rrdtool")
+NO_MANDOC = not_found("mandoc")
+NO_PROMTOOL = not_found("promtool")
+
+
+def summary(skip_reasons: Iterable[str]) -> list[str]:
+    """
+    What was not tested and how to get it: a line for each missing tool and one for the long tier, at most ten in all.
+
+    :param skip_reasons: For each skipped test its reason, or a text that contains it.
+    """
+    counts = Counter(map(_cause, skip_reasons))
+    others, left_out = counts.pop(None, 0), counts.pop(LEFT_OUT, 0)
+    tools = [tool for tool in _REMEDIES if tool in counts]
+    room = MAX_LINES - bool(others) - bool(left_out)
+    shown = len(tools) if len(tools) <= room else room - 1
+    lines = [_line(tool, counts[tool]) for tool in tools[:shown]]
+    if rest := tools[shown:]:
+        skipped = _skipped(sum(counts[tool] for tool in rest))
+        lines.append(f"{skipped}, no {', '.join(rest)}: tests/support/missing.py says how to get them")
+    if left_out:
+        lines.append(f"{_skipped(left_out)}, long tier: make test-long")
+    if others:
+        lines.append(f"{_skipped(others)} for other reasons: make test PYTEST=-rs")
+    return lines
+
+
+def _line(tool: str, tests: int) -> str:
+    if tool == "CrateDB":
+        return f"NOT TESTED ON CRATEDB: {_skipped(tests)}. {_REMEDIES[tool]}"
+    return f"{_skipped(tests)}, no {tool}: {_REMEDIES[tool]}"
+
+
+def _skipped(tests: int) -> str:
+    return f"{tests} {'test' if tests == 1 else 'tests'} skipped"
+
+
+def _cause(reason: str) -> str | None:
+    """The tool that a reason names, or the long tier; None for other reasons."""
+    if LEFT_OUT in reason:
+        return LEFT_OUT
+    _, prefix, rest = reason.partition(_PREFIX)
+    return next((tool for tool in _REMEDIES if prefix and rest.startswith(tool)), None)

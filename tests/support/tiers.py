@@ -31,7 +31,14 @@ def examples(quick: int, long: int) -> int:
 
 
 def leave_out(item: pytest.Item) -> None:
-    """Skip a test of the long tier, unless that runs."""
+    """
+    Skip a test of the long tier, unless that runs.
+
+    :raises pytest.UsageError: if a marker gives no reason.
+    """
+    for marker in [*item.iter_markers("long"), *item.iter_markers("slow")]:
+        if len(marker.args) != 1 or not isinstance(marker.args[0], str):
+            raise pytest.UsageError(f"{item.nodeid}: the marker {marker.name} needs a reason")
     marked = item.get_closest_marker("long")
     if marked and not _chosen[LEFT_OUT]:
         item.add_marker(pytest.mark.skip(reason=f"{LEFT_OUT}: {marked.args[0]}"))
