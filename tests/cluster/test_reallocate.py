@@ -165,7 +165,7 @@ def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
     cold_policy(standstill)
     killed = []
     for instant in range(1, 11):
-        killed.append(run_until_killed(Order(standstill.uri, standstill.own_schema, NOW, instant, 1000)) or "")
+        killed.append(run_until_killed(Order(standstill.uri, standstill.own_schema, NOW, kill_at=instant)) or "")
         standstill.forget_leases()
         (task,) = standstill.tool.plan().tasks
         assert [type(step) for step in task.steps] == [MovePartitions]

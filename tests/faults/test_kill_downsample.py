@@ -5,9 +5,9 @@ one that was never killed. No row is lost, none is counted twice, no window is l
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from cratedb_retention import Retention
 from support.arena import CUTOFF, an_hour_later
 from support.benches import CrateBench, DuckBench
 from support.databases import NOW, TIME, Database
-from support.kill_harness import Order, run_until_killed
+from support.kill_harness import Order, first_of_each_kind, left_by_kills, list_instants, run_until_killed
+from support.tiers import examples
 
 # A run of a cascade has more than a hundred instants; of three in a row mostly two leave the same behind.
 STRIDE = 3
@@ -78,45 +79,44 @@ def assert_right(state: list[list[tuple[Any, ...]]]) -> None:
     assert (frozen, due) == ([(0,)], [(0,)])
 
 
-@pytest.mark.slow("it kills a run of a cascade at some dozens of instants, and finishes it each time")
 def test_duckdb_converges(tmp_path: Path) -> None:
-    """Killed around changes and at events, a run on DuckDB is made good."""
-    template, file = tmp_path / "template.duckdb", tmp_path / "test.duckdb"
-    db = DuckBench(f"duckdb:///{template}", tmp_path / "archive")
+    """Whatever a kill leaves of a run on DuckDB, around changes and at events, is made good."""
+    files, template = tmp_path / "files", tmp_path / "template"
+    files.mkdir()
+    db = DuckBench(f"duckdb:///{files / 'test.duckdb'}", files / "archive")
     fill(db)
     db.close()
-
-    def reset() -> None:
-        for path in tmp_path.glob("test.duckdb*"):
-            path.unlink()
-        shutil.copy(template, file)
-
-    reset()
-    undisturbed = finish(f"duckdb:///{file}", db)
+    shutil.copytree(files, template)
+    undisturbed = finish(db.uri, db)
     assert_right(undisturbed)
-    for instant in itertools.count(1, STRIDE):
-        reset()
-        killed = run_until_killed(Order(f"duckdb:///{file}", db.own_schema, NOW, instant, 1000, str(tmp_path / "no")))
-        assert finish(f"duckdb:///{file}", db) == undisturbed, f"killed {killed or 'never'} (instant {instant})"
-        if killed is None:
-            assert instant > 30, "there must have been more to kill"
-            return
+    put_back(template, files)
+    left = left_by_kills(Order(db.uri, db.own_schema, NOW), files, tmp_path / "kept")
+    assert len(left) > 20, "there must have been more to kill"
+    for instant, copy in left:
+        put_back(copy, files)
+        assert finish(db.uri, db) == undisturbed, f"killed {instant}"
 
 
-@pytest.mark.slow("it kills a run of a cascade at some dozens of instants, and finishes it each time")
+def put_back(copy: Path, files: Path) -> None:
+    """The files as they were when they were copied."""
+    shutil.rmtree(files)
+    shutil.copytree(copy, files)
+
+
+@pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @pytest.mark.timeout(900)
 def test_cratedb_converges(crate: CrateBench) -> None:
     """Killed while CrateDB carries out changes, or right after them, a run on CrateDB is made good."""
     fill(crate)
+    order = Order(crate.uri, crate.own_schema, NOW)
+    instants = list_instants(order)
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)
-    for instant in itertools.count(1, STRIDE):
+    for instant in range(1, len(instants) + 1, STRIDE) if examples(0, long=1) else first_of_each_kind(instants):
         reset_crate(crate)
-        killed = run_until_killed(Order(crate.uri, crate.own_schema, NOW, instant, 1000))
-        assert finish(crate.uri, crate) == undisturbed, f"killed {killed or 'never'} (instant {instant})"
-        if killed is None:
-            assert instant > 30, "there must have been more to kill"
-            return
+        killed = run_until_killed(replace(order, kill_at=instant))
+        assert killed, f"there is no instant {instant}"
+        assert finish(crate.uri, crate) == undisturbed, f"killed {killed} (instant {instant})"
 
 
 def reset_crate(crate: CrateBench) -> None:

@@ -132,9 +132,9 @@ class Arena(abc.ABC):
         """Open the toolkit when the leases of whoever was killed have expired."""
         return Retention(self.uri, self.own_schema, clock=an_hour_later())
 
-    def order(self, kill_at: int) -> Order:
-        """The order to run and die at an instant."""
-        return Order(self.uri, self.own_schema, NOW, kill_at, BATCH, self.watched)
+    def order(self, kill_at: int = 0) -> Order:
+        """The order to run, and to die at an instant."""
+        return Order(self.uri, self.own_schema, NOW, BATCH, kill_at, self.watched)
 
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""
@@ -209,8 +209,9 @@ class DuckArena(Arena):
 
     def __init__(self, scenario: Scenario, directory: Path) -> None:
         super().__init__(scenario)
-        self._template, self._file = directory / "template.duckdb", directory / "test.duckdb"
-        self._archive = directory / "archive"
+        self.files = directory / "files"
+        self._template, self._file = directory / "template.duckdb", self.files / "test.duckdb"
+        self._archive = self.files / "archive"
         self.uri, self.watched = f"duckdb:///{self._file}", str(self._archive)
         bench = DuckBench(f"duckdb:///{self._template}", self._archive)
         bench.create(TABLE, scenario.columns, scenario.by)
@@ -219,10 +220,14 @@ class DuckArena(Arena):
         bench.close()
 
     def reset(self) -> None:
-        for path in self._file.parent.glob(f"{self._file.name}*"):
-            path.unlink()
-        shutil.rmtree(self._archive, ignore_errors=True)
+        shutil.rmtree(self.files, ignore_errors=True)
+        self.files.mkdir()
         shutil.copy(self._template, self._file)
+
+    def restore(self, left: Path) -> None:
+        """Put back what a run left."""
+        shutil.rmtree(self.files, ignore_errors=True)
+        shutil.copytree(left, self.files)
 
     def look(self, query: str) -> list[Sequence[Any]]:
         engine = sa.create_engine(self.uri)

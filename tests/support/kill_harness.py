@@ -1,18 +1,27 @@
 """
-Runs that are killed: each in a process of its own, which ends itself with SIGKILL at its n-th instant.
+Runs that are killed, each in a process of its own (``forkserver.py``), at one of the instants at which a kill can leave
+something different behind.
 
-The instants of a run are all the moments at which a kill can leave something different behind. Processes are forked
-(``forkserver.py``), so that each costs hardly more than its run.
+- :func:`run_until_killed` ends a run by SIGKILL at its n-th instant.
+- :func:`list_instants` lets a run come to its end, and says what its instants are.
+- :func:`left_by_kills` lets a run on DuckDB come to its end, and keeps a copy of its files at each instant. A process
+  that is killed leaves just these files, so this is what all kills would leave, for the price of one run.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,17 +38,19 @@ class Order:
     What a process has to do.
 
     :param cutoff: Of its run, in ISO 8601.
-    :param kill_at: At which instant it ends itself, counted from 1.
     :param batch: Rows in one DELETE, so that a small table takes several.
-    :param watched: File operations beneath this directory are instants as well.
+    :param kill_at: At which instant it ends itself, counted from 1; 0: not at all.
+    :param watched: File operations in this directory are instants as well.
+    :param kept: Where files are copied to at each instant; empty: they are not.
     """
 
     uri: str
     schema: str
     cutoff: str
-    kill_at: int
-    batch: int
+    batch: int = 1000
+    kill_at: int = 0
     watched: str = ""
+    kept: str = ""
 
 
 def run_until_killed(order: Order) -> str | None:
@@ -48,26 +59,78 @@ def run_until_killed(order: Order) -> str | None:
 
     :return: In words when it was killed; None if it came to its end before that.
     """
-    order_text = json.dumps(asdict(order))
-    done = fork_server().run("python", "-m", "support.kill_harness", order_text, env=os.environ)
+    done = _carry_out(order)
     if done.returncode == 0:
         return None
     assert done.returncode == -signal.SIGKILL, f"a run ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout.splitlines()[-1]
 
 
-class _Instants:
-    """Counts, and kills."""
+def list_instants(order: Order) -> list[str]:
+    """The instants of a run that comes to its end."""
+    done = _carry_out(replace(order, kill_at=0))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
 
-    def __init__(self, kill_at: int) -> None:
-        self._left = kill_at
+
+def first_of_each_kind(instants: Sequence[str]) -> list[int]:
+    """The numbers of instants, from 1; of those that differ in names, numbers and values alone the first."""
+    kinds: dict[str, int] = {}
+    for number, instant in enumerate(instants, 1):
+        kinds.setdefault(re.sub(r"\"[^\"]*\"|'[^']*'|[\w-]*\d[\w-]*|\?", "", instant)[:80], number)
+    return list(kinds.values())
+
+
+def left_by_kills(order: Order, files: Path, kept: Path) -> list[tuple[str, Path]]:
+    """
+    What kills of a run on DuckDB would leave behind.
+
+    :param files: The directory with the database and all other files that the run writes.
+    :param kept: A directory for copies of it, which does not exist yet.
+    :return: Pairs of an instant and a copy; none for an instant that leaves the same as the one before.
+    """
+    kept.mkdir()
+    instants = list_instants(replace(order, kept=json.dumps([str(files), str(kept)])))
+    return [(instants[int(copy.name) - 1], copy) for copy in sorted(kept.iterdir())]
+
+
+def _carry_out(order: Order) -> subprocess.CompletedProcess[str]:
+    return fork_server().run("python", "-m", "support.kill_harness", json.dumps(asdict(order)), env=os.environ)
+
+
+class _Instants:
+    """Counts and names instants, and kills or copies files at them."""
+
+    def __init__(self, order: Order) -> None:
+        self._kill_at = order.kill_at
+        self._copied = [Path(path) for path in json.loads(order.kept)] if order.kept else []
+        self._number = 0
+        self._busy = False
+        self._last = ""
 
     def reach(self, what: str) -> None:
-        """An instant."""
-        self._left -= 1
-        if self._left == 0:
+        """An instant; what is done here is none."""
+        if self._busy:
+            return
+        self._busy = True
+        self._number += 1
+        if self._number == self._kill_at or not self._kill_at:
             print(" ".join(what.split())[:200], flush=True)
+        if self._number == self._kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        self._copy()
+        self._busy = False
+
+    def _copy(self) -> None:
+        """Copy the files, unless they are as they were at the last instant."""
+        if self._copied:
+            files, kept = self._copied
+            found = hashlib.sha1(usedforsecurity=False)
+            for path in sorted(path for path in files.rglob("*") if path.is_file()):
+                found.update(f"{path}\n".encode() + path.read_bytes())
+            if found.hexdigest() != self._last:
+                self._last = found.hexdigest()
+                shutil.copytree(files, kept / f"{self._number:05d}")
 
 
 def _obey(order: Order) -> None:
@@ -76,14 +139,15 @@ def _obey(order: Order) -> None:
     from cratedb_retention.engine.duckdb import delete as duck_delete
 
     crate_delete.BATCH = duck_delete.BATCH = order.batch
-    instants = _Instants(order.kill_at)
+    instants = _Instants(order)
     with Retention(order.uri, order.schema) as retention:
         if order.uri.startswith("crate:"):
             _watch_crate(retention.engine.database.engine, instants)
             retention.run(cutoff=dt.datetime.fromisoformat(order.cutoff))
         else:
             _watch_duck(retention.engine.database.engine, instants)
-            _watch_files(order.watched, instants)
+            if order.watched:
+                _watch_files(order.watched, instants)
             retention.run(
                 cutoff=dt.datetime.fromisoformat(order.cutoff),
                 observers=[lambda event: instants.reach(f"at {type(event).__name__}")],
