@@ -6,16 +6,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard src tests benchmarks docs examples packaging)
 PYTEST ?=
-# Processes that test side by side; each starts a CrateDB of its own, unless CRATEDB_URI names one.
+# Processes that test side by side; they share one CrateDB.
 WORKERS ?= 2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs man screenshots format bench lock packages clean
+.PHONY: help venv demo test test-long check docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## Make .venv with all that is needed, pinned by requirements.lock
 
@@ -35,6 +35,9 @@ demo: $(STAMP)  ## See it work on a file, without a server
 
 test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on, WORKERS=0 tests in one process
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup $(PYTEST)
+
+test-long: $(STAMP)  ## Run all tests: more examples, each instant of a kill on CrateDB, each kind of package
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --long $(PYTEST)
 
 check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)

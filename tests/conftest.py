@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support.benches import CrateBench, DuckBench
-from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, one_node, three_nodes
+from support import tiers
+from support.benches import CrateBench, DuckBench, DuckTemplate
+from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
 from support.databases import Database
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.rrdtool import find_rrdtool
-from support.sql import quoted
+from support.shared import SharedServer, shared_node
 from support.stage import find_chromium
+from support.workspace import Workspace, create_repository, drop_repository, unique
 
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -38,9 +39,9 @@ CLUSTER_TIMEOUT = 600
 
 
 @pytest.fixture(scope="session")
-def cratedb() -> Iterator[CrateDB]:
-    """A CrateDB of one node, for the whole session."""
-    with one_node() as db:
+def cratedb(pytestconfig: pytest.Config) -> Iterator[CrateDB]:
+    """A CrateDB of one node: one for all workers, for the whole session."""
+    with shared_node(pytestconfig) as db:
         if db is None:
             pytest.skip(NO_CRATEDB)
         yield db
@@ -57,17 +58,33 @@ def cratedb_cluster() -> Iterator[CrateDBCluster]:
 
 @pytest.fixture
 def crate_schema(cratedb: CrateDB) -> Iterator[str]:
-    """The name of a schema of the test's own; it and ``<name>_ext``, for the toolkit's tables, are emptied after it."""
-    schema = _unique("t")
+    """A schema name of the test's own; it and ``<name>_ext``, for the toolkit's tables, are dropped after it."""
+    schema = unique("t")
     yield schema
     cratedb.drop_schemas(schema, f"{schema}_ext")
+
+
+@pytest.fixture(scope="session")
+def workspaces(cratedb: CrateDB) -> Iterator[Workspace]:
+    """What `workspace` lends to one test after the other."""
+    found = Workspace(cratedb)
+    yield found
+    found.drop()
+
+
+@pytest.fixture
+def workspace(workspaces: Workspace) -> Iterator[Workspace]:
+    """A schema on CrateDB, another that has the toolkit's tables, and a repository, all empty."""
+    workspaces.prepare()
+    yield workspaces
+    workspaces.clear()
 
 
 @pytest.fixture
 def cluster_schema(cratedb_cluster: CrateDBCluster) -> Iterator[str]:
     """Like `crate_schema`, on the cluster. All nodes are up at the start, and started again at the end."""
     cratedb_cluster.heal()
-    schema = _unique("t")
+    schema = unique("t")
     yield schema
     cratedb_cluster.heal()
     cratedb_cluster.db.drop_schemas(schema, f"{schema}_ext")
@@ -76,11 +93,9 @@ def cluster_schema(cratedb_cluster: CrateDBCluster) -> Iterator[str]:
 @pytest.fixture
 def crate_repository(cratedb: CrateDB) -> Iterator[str]:
     """The name of an empty snapshot repository of type ``fs``."""
-    name = _unique("r")
-    location = str(cratedb.repo_root / name)
-    cratedb.sql(f"CREATE REPOSITORY {quoted(name)} TYPE fs WITH (location = ?)", [location])
+    name = create_repository(cratedb)
     yield name
-    cratedb.sql(f"DROP REPOSITORY {quoted(name)}")
+    drop_repository(cratedb, name)
 
 
 @pytest.fixture
@@ -90,16 +105,38 @@ def duckdb_uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def crate(cratedb: CrateDB, crate_schema: str, crate_repository: str) -> Iterator[CrateBench]:
+def crate(cratedb: CrateDB, workspace: Workspace) -> Iterator[CrateBench]:
     """A schema of a real CrateDB, with a repository, and the toolkit on it."""
-    bench = CrateBench(cratedb, crate_schema, crate_repository)
+    bench = CrateBench(cratedb, workspace.schema, workspace.repository)
     yield bench
     bench.close()
 
 
 @pytest.fixture
-def duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
+def new_crate(cratedb: CrateDB, crate_schema: str, crate_repository: str) -> Iterator[CrateBench]:
+    """Like `crate`, but nothing is set up yet."""
+    bench = CrateBench(cratedb, crate_schema, crate_repository)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="session")
+def duck_template(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
+    """A DuckDB file with the toolkit's tables."""
+    return DuckTemplate(tmp_path_factory.mktemp("duck"), lambda bench: bench.set_up())
+
+
+@pytest.fixture
+def duck(duck_template: DuckTemplate) -> Iterator[DuckBench]:
     """A DuckDB file, with a repository beside it, and the toolkit on it."""
+    bench = duck_template.open()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def new_duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
+    """Like `duck`, but nothing is set up yet."""
     bench = DuckBench(duckdb_uri, tmp_path / "repository")
     yield bench
     bench.close()
@@ -108,6 +145,13 @@ def duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
 @pytest.fixture(params=["duck", pytest.param("crate", marks=pytest.mark.cratedb)])
 def db(request: pytest.FixtureRequest) -> Database:
     """Each engine in turn, as `duck` and `crate`."""
+    bench: Database = request.getfixturevalue(request.param)
+    return bench
+
+
+@pytest.fixture(params=["new_duck", pytest.param("new_crate", marks=pytest.mark.cratedb)])
+def new_db(request: pytest.FixtureRequest) -> Database:
+    """Like `db`, but nothing is set up yet."""
     bench: Database = request.getfixturevalue(request.param)
     return bench
 
@@ -139,16 +183,30 @@ def mandoc() -> str:
     return command
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long tier is chosen by an option."""
+    parser.addoption(tiers.OPTION, action="store_true", help="Run the long tier: all tests, with more examples.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the tier, and be ready to start a CrateDB for all workers."""
+    tiers.choose(config)
+    if config.pluginmanager.hasplugin("dsession"):  # The process that hands out tests.
+        config.pluginmanager.register(SharedServer(), "shared-cratedb")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures that they ask for, before ``-m`` selects by marks."""
+    """Mark tests by the fixtures that they ask for, before ``-m`` selects by marks, and leave out the long tier."""
     for item in items:
         for fixture, mark in MARKED_BY_FIXTURE.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
         if item.get_closest_marker("cluster"):
             item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
-        item.add_marker(pytest.mark.xdist_group(_worker(item)))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(_worker(item)))
+        tiers.leave_out(item)
 
 
 def _worker(item: pytest.Item) -> str:
@@ -163,10 +221,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not tested, and how to get what it needs."""
-    for line in summary(str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+    """Say what was not tested and how to get what it needs, and what took too long."""
+    stats = terminalreporter.stats
+    for line in summary(str(report.longrepr) for report in stats.get("skipped", ())):
         terminalreporter.line(line, red=True, bold=True)
-
-
-def _unique(prefix: str) -> str:
-    return f"{prefix}_{uuid.uuid4().hex[:8]}"
+    reports = [r for key in ("passed", "failed", "") for r in stats.get(key, ()) if isinstance(r, pytest.TestReport)]
+    for number, line in enumerate(tiers.over_budget(reports)):
+        if number == 0:
+            terminalreporter.section(f"more than {tiers.SLOW:.0f} s without @pytest.mark.slow(reason)", yellow=True)
+        terminalreporter.line(line, yellow=True)

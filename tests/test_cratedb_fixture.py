@@ -122,7 +122,6 @@ def test_snapshot_of_partition(cratedb: CrateDB, readings: str, crate_repository
     assert cratedb.rows(f"SELECT value FROM {readings} ORDER BY ts") == [[1.0], [2.0], [3.0]]
 
 
-@pytest.mark.slow
 def test_partition_moves_to_cold_node(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> None:
     """A partition's shards move to the nodes with the attribute that it requires."""
     assert [node.storage for node in cratedb_cluster.nodes.values()] == ["hot", "hot", "cold"]
@@ -139,7 +138,6 @@ def test_partition_moves_to_cold_node(cratedb_cluster: CrateDBCluster, cluster_s
     )
 
 
-@pytest.mark.slow
 def test_missing_shards_are_silent(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> None:
     """With a node gone and no replica, a count is too low and no error says so; only `sys.health` does."""
     table = quoted(cluster_schema, "readings")

@@ -74,7 +74,6 @@ def months(bench: CrateBench, name: str) -> int:
     return len(bench.partitions(name))
 
 
-@pytest.mark.slow
 def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
     """What lacks shards is a problem that says so, and stays; the rest is done, and all of it once the node is back."""
     lose(cratedb_cluster, bench)
@@ -102,7 +101,6 @@ def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBe
     assert_completes(bench)
 
 
-@pytest.mark.slow
 def test_shards_lost_after_planning(
     cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]
 ) -> None:
@@ -129,7 +127,6 @@ def test_shards_lost_after_planning(
     assert_completes(bench)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("own", ["retention_hold", "retention_policy", "retention_freeze"])
 def test_own_table_is_lost(
     cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy], own: str
@@ -157,7 +154,6 @@ def test_own_table_is_lost(
     assert_completes(bench)
 
 
-@pytest.mark.slow
 def test_journal_is_lost(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
     """What can't be written down is not done: neither a new run nor one that was planned before; none of them hangs."""
     prepared = bench.tool.prepare()

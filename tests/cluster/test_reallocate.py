@@ -60,7 +60,6 @@ def cold_policy(bench: Database) -> Policy:
     return bench.policy("reallocate", "readings", "30d", **COLD)
 
 
-@pytest.mark.slow
 def test_moves_and_waits(readings: CrateBench) -> None:
     """Expired partitions are on the cold node when the run ends, younger ones are not; nothing is left to do then."""
     cold_policy(readings)
@@ -77,7 +76,6 @@ def test_moves_and_waits(readings: CrateBench) -> None:
     assert readings.tool.plan().tasks == ()
 
 
-@pytest.mark.slow
 def test_moved_partition_is_deleted_later(readings: CrateBench) -> None:
     """What was moved after 30 days is deleted after 60, in one run with the moving of the next partition."""
     cold_policy(readings)
@@ -92,7 +90,6 @@ def test_moved_partition_is_deleted_later(readings: CrateBench) -> None:
     assert readings.tool.plan().tasks == ()
 
 
-@pytest.mark.slow
 def test_no_node_has_the_attribute(readings: CrateBench) -> None:
     """A policy that names what no node has is a problem that says what the nodes have; nothing moves."""
     attributes = {**COLD, "reallocation_attribute_value": "frozen"}
@@ -124,7 +121,6 @@ class Impatient:
         return Clock(now=lambda: self.moment, sleep=self.sleep)
 
 
-@pytest.mark.slow
 def test_stuck_move_says_why(bench: CrateBench) -> None:
     """A move that CrateDB refuses fails with CrateDB's reason; when that is gone, the next run brings it to an end."""
     bench.create("readings", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
@@ -164,7 +160,6 @@ def standstill(readings: CrateBench) -> Iterator[CrateBench]:
     readings.sql("RESET GLOBAL cluster.routing.allocation.enable")
 
 
-@pytest.mark.slow
 def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
     cold_policy(standstill)

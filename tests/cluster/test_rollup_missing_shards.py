@@ -38,7 +38,6 @@ def wait_until_green(cluster: CrateDBCluster, bench: CrateBench) -> None:
     cluster.wait_for(f"SELECT count(*) FROM sys.health WHERE table_schema IN {schemas} AND health <> 'GREEN'", 0)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_missing_shards_are_not_rolled_up(cratedb_cluster: CrateDBCluster, readings: CrateBench) -> None:
     """The day that is lost is a problem, and nothing of it is written or dropped; all of it is done when it is back."""

@@ -16,6 +16,7 @@ from support.databases import TIME, Database
 from support.histories import History, NewRow, Shape, Turn, histories
 from support.oracle import Number
 from support.playing import play
+from support.tiers import examples
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 # One database serves all examples; each has a table of its own. The histories are the same in each run of the tests;
@@ -23,18 +24,18 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 SHARED = settings(phases=PHASES, suppress_health_check=list(HealthCheck), derandomize="HUNT" not in os.environ)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("whole histories are played")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=40)
+@settings(SHARED, max_examples=examples(15, long=150))
 @given(histories(most_turns=3, most_rows=6, last_statement=120))
 def test_levels_are_exact_on_duckdb(duck: DuckBench, history: History) -> None:
     """Each level on DuckDB is right after each run, and holds every row in the end."""
     play(duck, history)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("whole histories are played")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=10)
+@settings(SHARED, max_examples=examples(4, long=30))
 @given(histories(most_turns=2, most_rows=6, last_statement=150))
 def test_levels_are_exact_on_cratedb(crate: CrateBench, history: History) -> None:
     """The same on CrateDB."""

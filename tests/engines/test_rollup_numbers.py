@@ -23,6 +23,7 @@ from cratedb_retention.model.rollup import Aggregate, Rollup, Window
 from support.benches import CrateBench, DuckBench
 from support.databases import Database
 from support.rollups import DAY, HOUR, MINUTE, START, Lab, Row, check_level, windows
+from support.tiers import examples
 
 QUANTILES = {"p0": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "p100": 1.0}
 
@@ -130,14 +131,14 @@ def test_deviation_beyond_reason(lab: Lab) -> None:
         assert {row["host"]: row["x_stddev"] for row in lab.read(rollup.table)} == {"a": None, "b": 0.0}
 
 
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30, long=200), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
 def test_deviation_of_anything_on_duckdb(duck: DuckBench, values: list[float], step: int) -> None:
     """Whatever the values are, two levels know their deviation."""
     deviations(duck, values, step)
 
 
-@settings(max_examples=4, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(4, long=30), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
 def test_deviation_of_anything_on_cratedb(crate: CrateBench, values: list[float], step: int) -> None:
     """The same on CrateDB."""

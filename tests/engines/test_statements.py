@@ -49,7 +49,7 @@ def test_one_table_in_few_statements(crate: CrateBench) -> None:
     assert sorted(events) == ["policy-created", "step-finished", "step-started"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("300 partitions are created")
 def test_many_partitions_on_cratedb(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""
     monkeypatch.setattr(delete, "BATCH", 50)

@@ -46,17 +46,17 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-def test_setup_is_needed(db: Database) -> None:
+def test_setup_is_needed(new_db: Database) -> None:
     """Without its tables the toolkit says what to do."""
     with pytest.raises(NotFound, match="setup"):
-        db.retention().policies()
+        new_db.retention().policies()
 
 
-def test_setup_twice(db: Database) -> None:
+def test_setup_twice(new_db: Database) -> None:
     """Setting up again changes nothing and loses nothing."""
-    tool = db.retention()
+    tool = new_db.retention()
     assert len(tool.setup(journal_policy=False)) == 11
-    policy = db.policy("delete", "metrics", "30d")
+    policy = new_db.policy("delete", "metrics", "30d")
     assert tool.setup() == []
     assert [stored.policy for stored in tool.policies()] == [policy]
 
@@ -316,10 +316,10 @@ def test_null_where_cratedb_says_nothing(crate: CrateBench) -> None:
     assert (str(stored.policy.retention_period), stored.policy.enabled, stored.policy.tags) == ("7d", True, ())
 
 
-def test_a_policy_for_the_journal(db: Database) -> None:
+def test_a_policy_for_the_journal(new_db: Database) -> None:
     """A new store keeps its audit log for a year; once that policy is deleted, it does not come back."""
-    tool = db.retention()
-    assert f"created policy jobs-log: {db.own_schema}.jobs_log is kept for 1y" in tool.setup()
+    tool = new_db.retention()
+    assert f"created policy jobs-log: {new_db.own_schema}.jobs_log is kept for 1y" in tool.setup()
     (stored,) = tool.policies()
     assert (stored.policy.table_name, stored.policy.schedule) == ("jobs_log", "@daily")
     tool.delete_policy("jobs-log")
@@ -327,17 +327,22 @@ def test_a_policy_for_the_journal(db: Database) -> None:
     assert tool.policies() == []
 
 
-def test_the_journal_policy_works(db: Database) -> None:
+def test_the_journal_policy_works(new_db: Database) -> None:
     """What is older than a year goes from the audit log, and nothing else."""
-    tool = db.retention()
+    tool = new_db.retention()
     tool.setup()
-    before = len(db.journal())
-    db.time.set("2026-09-02T00:00:00+00:00")
-    assert not [row for row in db.journal() if row["event"] == "run-started"]
+    before = len(new_db.journal())
+    new_db.time.set("2026-09-02T00:00:00+00:00")
+    assert not [row for row in new_db.journal() if row["event"] == "run-started"]
     report = tool.run()
     assert (report.ok, report.done) == (True, 1)
     assert before
-    assert {row["event"] for row in db.journal()} <= {"run-started", "run-finished", "step-started", "step-finished"}
+    assert {row["event"] for row in new_db.journal()} <= {
+        "run-started",
+        "run-finished",
+        "step-started",
+        "step-finished",
+    }
 
 
 def test_an_older_store_gets_the_journal_policy(db: Database) -> None:

@@ -55,15 +55,15 @@ class Interrupted(BaseException):
 
 
 @pytest.fixture
-def legacy(crate: CrateBench) -> CrateBench:
+def legacy(new_crate: CrateBench) -> CrateBench:
     """A database that cratedb-toolkit has left, of which nothing was refreshed."""
-    table = crate.q("retention_policy", crate.own_schema)
-    crate.sql(LEGACY.format(table))
-    crate.sql(f"ALTER TABLE {table} SET (refresh_interval = 0)")
+    table = new_crate.q("retention_policy", new_crate.own_schema)
+    new_crate.sql(LEGACY.format(table))
+    new_crate.sql(f"ALTER TABLE {table} SET (refresh_interval = 0)")
     places = ", ".join("?" * len(COLUMNS))
     statement = f"INSERT INTO {table} ({', '.join(COLUMNS)}) VALUES ({places})"
-    assert crate.server.bulk(statement, ROWS) == [1] * len(ROWS)
-    return crate
+    assert new_crate.server.bulk(statement, ROWS) == [1] * len(ROWS)
+    return new_crate
 
 
 def assert_complete(crate: CrateBench) -> None:
@@ -121,7 +121,7 @@ def test_disabled_ones_are_no_problem(legacy: CrateBench) -> None:
     assert {problem.policy_id for problem in problems} & {"id-4", "id-5"} == set()
 
 
-@pytest.mark.slow
+@pytest.mark.slow("each statement of the upgrade is interrupted once")
 def test_interrupted_anywhere(legacy: CrateBench) -> None:
     """Killed after its n-th statement, for each n, and set up again: it ends the same."""
     backup, table = legacy.q("backup", legacy.own_schema), legacy.q("retention_policy", legacy.own_schema)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.instant import to_ms
 from support.catalogs import policy
+from support.tiers import examples
 from support.worlds import HOUR, World
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
@@ -79,7 +80,7 @@ TURNS = turns_with(st.integers(0, 48) | st.integers(0, 90 * 24))
 IN_TIME = turns_with(st.integers(0, 72))
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60, long=400), phases=PHASES)
 @given(
     CASCADES,
     st.sampled_from(["hour", "day", "month", ""]),
@@ -111,7 +112,7 @@ SHORT = st.sampled_from(
 DAILY = st.lists(turn_with(st.integers(0, 47), st.integers(6, 30), 1), min_size=20, max_size=50)
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60, long=400), phases=PHASES)
 @given(SHORT, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), DAILY)
 def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: list[Turn]) -> None:
     """What is written before its time is over for raw rows gets into each level, whatever was sealed around it."""
@@ -122,7 +123,7 @@ def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: li
         assert world.shown() == world.written
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60, long=400), phases=PHASES)
 @given(
     st.permutations(["1h:10d,1d:forever", "1d:forever", "1h:20d,6h:60d,1d:forever", "6h:60d,1d:forever"]),
     IN_TIME,

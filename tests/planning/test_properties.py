@@ -12,6 +12,7 @@ from cratedb_retention.model.plan import DropPartitions, FreezePartitions, ThawP
 from cratedb_retention.model.policy import Strategy
 from support.catalogs import at, pieces_of, policy, touched
 from support.scenarios import Scenario, fits, held_by, limit_of, scenarios
+from support.tiers import examples
 
 PARTITIONED = ["delete", "snapshot", "reallocate"]
 DAYS = st.sampled_from(["0d", "30d", "45d", "90d", "400d"])
@@ -30,7 +31,7 @@ archived = st.builds(
     DAYS,
     st.just({}) | st.just({"tenant": "a"}),
 )
-lawful = settings(max_examples=150)
+lawful = settings(max_examples=examples(150, long=1500))
 
 
 @lawful

@@ -34,6 +34,7 @@ from support.catalogs import (
     policy,
     table,
 )
+from support.tiers import examples
 from support.worlds import World
 
 NOW = at("2024-07-02T00:00")
@@ -252,7 +253,7 @@ ITEMS = st.lists(
 
 
 @given(ITEMS, st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, long=400), deadline=None)
 def test_sums(items: list[Item], times: int) -> None:
     """However items are joined, rows and counts of each state stay, and each lies within a span of its state."""
     many = [

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from support.databases import Database
+from support.tiers import examples
 
 CHECKS = [
     not_a_server_error,
@@ -30,7 +31,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 10
+EXAMPLES = examples(5, long=100)
 SETTINGS = settings(
     max_examples=EXAMPLES,
     database=None,
@@ -41,7 +42,7 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.slow("each route gets many requests")
 def test_whatever_is_sent_is_answered(duck: Database) -> None:
     """For each route some requests, good and bad, as Schemathesis makes them: no server error, nothing undescribed."""
     duck.create("metrics", {"ts": "TIMESTAMP WITH TIME ZONE", "n": "TEXT"})

@@ -23,7 +23,7 @@ def test_runs_of_others_are_seen_and_cancelled(world: World) -> None:
     """A run of another process is seen with its progress, by whom it concerns; a request to cancel reaches it."""
     tool, now = world.db.tool, world.db.time.clock.now()
     mine = Job("run-of-all", now, now, "root", "h", ("acme-tables",), step=3, steps=7, doing="drop", done=1, total=4)
-    actor = world.get("acme-operator", f"{API}/runs")[0]["actor"]
+    actor = world.run("acme-operator")["actor"]
     tool.store.jobs.begin(mine)
     tool.store.jobs.begin(replace(mine, run_id="run-of-acme", actor=actor))
     found = world.get("admin", f"{API}/runs/run-of-all")

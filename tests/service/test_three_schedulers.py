@@ -25,7 +25,7 @@ SCHEDULES = {"a": "*/10 * * * *", "b": "*/15 * * * *", "c": "7,37 * * * *", "d":
 OLD = "2024-05-01T00:00:00Z"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("days of schedules, with schedulers that die")
 @pytest.mark.timeout(900)
 def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
     """Two hundred ticks; at each, everything that nobody is at is done up to its newest slot."""

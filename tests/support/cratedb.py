@@ -23,6 +23,8 @@ from support.sql import SqlClient, SqlError, Unreachable, quoted
 
 STORAGE = {"n1": "hot", "n2": "hot", "n3": "cold"}
 CLUSTER_HEAP = "512m"
+# Bytes that must be free where servers keep their data in memory.
+MEMORY_NEEDED = 4 * 2**30
 
 
 class CrateDB(SqlClient):
@@ -220,11 +222,17 @@ def _settings(port: int, transport_port: int, repo: Path) -> dict[str, str]:
 @contextmanager
 def _directory() -> Iterator[Path]:
     """A directory that vanishes; not pytest's own, which no other user may enter."""
-    root = Path(tempfile.mkdtemp(prefix="cratedb-test-"))
+    root = Path(tempfile.mkdtemp(prefix="cratedb-test-", dir=_memory()))
     try:
         yield prepare_directory(root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """A file system in memory, if there is one with room: a table is created twice as fast there as on a disk."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free >= MEMORY_NEEDED else None
 
 
 def _await_each_other(nodes: list[Node]) -> None:

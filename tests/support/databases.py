@@ -78,8 +78,12 @@ class Database(abc.ABC):
     def tool(self) -> Retention:
         """The toolkit, opened and set up."""
         if not self._opened:
-            self.retention().setup(journal_policy=False)
+            self.set_up()
         return self._opened[0]
+
+    def set_up(self) -> None:
+        """Create the toolkit's tables."""
+        self.retention().setup(journal_policy=False)
 
     def policy(self, strategy: str, table: str, period: str | int, **more: Any) -> Policy:
         """Store a policy for a table of the test's schema."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from support.tiers import LEFT_OUT
+
 MAX_LINES = 10
 _PREFIX = "not found: "
 _PACKAGES = ("chromium", "rrdtool", "mandoc", "zsh", "fish", "patchelf", "rpm", "zstd", "debootstrap", "buildah")
@@ -27,6 +29,8 @@ _REMEDIES = {
     "root privileges": "run the tests as root",
     "Debian": "run the tests on Debian",
 }
+# What the summary says of tests that were skipped for other causes.
+_NO_TOOL = {"other": " for other reasons: make test PYTEST=-rs", LEFT_OUT: ": they are left to make test-long"}
 
 
 def not_found(tool: str) -> str:
@@ -48,16 +52,16 @@ def summary(skip_reasons: Iterable[str]) -> list[str]:
 
     :param skip_reasons: For each skipped test its reason, or a text that contains it.
     """
-    counts = Counter(map(_tool, skip_reasons))
-    others = counts.pop(None, 0)
+    counts = Counter(map(_cause, skip_reasons))
+    last = [f"{_skipped(counts[cause])}{text}" for cause, text in _NO_TOOL.items() if cause in counts]
     tools = [tool for tool in _REMEDIES if tool in counts]
-    room = MAX_LINES - bool(others)
+    room = MAX_LINES - len(last)
     shown = len(tools) if len(tools) <= room else room - 1
     lines = [_line(tool, counts[tool]) for tool in tools[:shown]]
     if rest := tools[shown:]:
         skipped = _skipped(sum(counts[tool] for tool in rest))
         lines.append(f"{skipped}, no {', '.join(rest)}: tests/support/missing.py says how to get them")
-    return [*lines, *([f"{_skipped(others)} for other reasons: make test PYTEST=-rs"] if others else [])]
+    return [*lines, *last]
 
 
 def _line(tool: str, tests: int) -> str:
@@ -70,7 +74,8 @@ def _skipped(tests: int) -> str:
     return f"{tests} {'test' if tests == 1 else 'tests'} skipped"
 
 
-def _tool(reason: str) -> str | None:
-    """The tool that a reason names; None for other reasons."""
+def _cause(reason: str) -> str:
+    """The tool that a reason names, or why else a test is skipped."""
     _, prefix, rest = reason.partition(_PREFIX)
-    return next((tool for tool in _REMEDIES if prefix and rest.startswith(tool)), None)
+    found = next((tool for tool in _REMEDIES if prefix and rest.startswith(tool)), None)
+    return found or (LEFT_OUT if f"{LEFT_OUT}: " in reason else "other")

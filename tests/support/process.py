@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
+# The servers of tests live for minutes: code that is compiled quickly beats code that runs fast.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 STOP_SECONDS = 20
 LOG_LINES = 30
 
@@ -110,7 +112,7 @@ class CrateProcess:
 
     def _environment(self) -> dict[str, str]:
         own = {"HOME": str(self.directory), "CRATE_HEAP_SIZE": self.heap, "CRATE_DISABLE_GC_LOGGING": "1"}
-        return {**os.environ, **own}
+        return {"CRATE_JAVA_OPTS": JAVA_OPTIONS, **os.environ, **own}
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:

@@ -81,15 +81,23 @@ class World:
 
 
 @contextmanager
-def make_world(db: Database, **more: Any) -> Iterator[World]:
-    """Two tenants and their HTTP API."""
-    fill(db)
+def make_world(db: Database, filled: World | None = None, **more: Any) -> Iterator[World]:
+    """
+    Two tenants and their HTTP API.
+
+    :param filled: The world whose data the database holds already.
+    """
+    if not filled:
+        fill(db)
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
         world = World(db, context, client)
-        add_tenants(world)
+        if filled:
+            world.tokens, world.ids = dict(filled.tokens), dict(filled.ids)
+        else:
+            add_tenants(world)
         yield world
     runs.close()
     context.operations.close()

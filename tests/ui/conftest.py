@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from support.benches import DuckBench
-from support.cockpit import add_tokens, fill
+from support.benches import CrateBench, DuckTemplate
+from support.cockpit import NOW, add_tokens, fill
 from support.databases import Database
 from support.stage import Stage, open_browser, open_stage
 
@@ -20,20 +20,36 @@ def browser(chromium: str) -> Iterator[Browser]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
+    """A DuckDB file with something of everything."""
+    return DuckTemplate(tmp_path_factory.mktemp("pages"), fill)
+
+
 @pytest.fixture
-def stage(duck: DuckBench, browser: Browser) -> Iterator[Stage]:
+def stage(filled: DuckTemplate, browser: Browser) -> Iterator[Stage]:
     """Pages of a database with something of everything, on DuckDB. The browser must have had no complaint."""
-    yield from _stage(duck, browser)
+    db = filled.open()
+    db.time.set(NOW)
+    yield from _stage(db, browser)
+    db.close()
 
 
 @pytest.fixture
-def each_stage(db: Database, browser: Browser) -> Iterator[Stage]:
+def crate_stage(crate: CrateBench, browser: Browser) -> Iterator[Stage]:
+    """The same on CrateDB."""
+    fill(crate)
+    yield from _stage(crate, browser)
+
+
+@pytest.fixture(params=["stage", pytest.param("crate_stage", marks=pytest.mark.cratedb)])
+def each_stage(request: pytest.FixtureRequest) -> Stage:
     """The same on each engine in turn."""
-    yield from _stage(db, browser)
+    found: Stage = request.getfixturevalue(request.param)
+    return found
 
 
 def _stage(db: Database, browser: Browser) -> Iterator[Stage]:
-    fill(db)
     with open_stage(db, browser) as found:
         add_tokens(found)
         yield found

@@ -1,0 +1,48 @@
+"""
+The two tiers of tests: `make test`, and `make test-long`, which runs everything.
+
+``@pytest.mark.long("reason")`` leaves a test to the long tier; the reason says what `make test` proves instead.
+``@pytest.mark.slow("reason")`` says why a test takes more than `SLOW` seconds. Everything about tiers and their budget
+is here and in these two markers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+# Seconds. What takes longer needs a reason.
+SLOW = 10.0
+OPTION = "--long"
+LEFT_OUT = "long tier"
+_chosen = {LEFT_OUT: False}
+
+
+def choose(config: pytest.Config) -> None:
+    """Take note of which tier runs, before any test is imported."""
+    _chosen[LEFT_OUT] = bool(config.getoption(OPTION))
+
+
+def examples(quick: int, long: int) -> int:
+    """How many examples a property gets in this tier."""
+    return long if _chosen[LEFT_OUT] else quick
+
+
+def leave_out(item: pytest.Item) -> None:
+    """Skip a test of the long tier, unless that runs."""
+    marked = item.get_closest_marker("long")
+    if marked and not _chosen[LEFT_OUT]:
+        item.add_marker(pytest.mark.skip(reason=f"{LEFT_OUT}: {marked.args[0]}"))
+
+
+def over_budget(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
+    """A line for each test that takes too long and does not say why."""
+    seconds: dict[str, float] = defaultdict(float)
+    for report in reports:
+        if not {"slow", "cluster"} & set(report.keywords):
+            seconds[report.nodeid] += report.duration
+    for name, taken in sorted(seconds.items(), key=lambda item: -item[1]):
+        if taken > SLOW:
+            yield f"{taken:.0f} s: {name}"
