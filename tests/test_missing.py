@@ -8,6 +8,7 @@ import pytest
 
 from support import missing
 from support.missing import MAX_LINES, not_found, summary
+from support.tiers import LEFT_OUT
 
 TOOLS = list(missing._REMEDIES)
 
@@ -58,14 +59,17 @@ def test_other_reasons() -> None:
     assert lines[-2].startswith(f"{len(TOOLS) - MAX_LINES + 2} tests skipped, no ")
 
 
+def test_the_long_tier() -> None:
+    """Tests that the tier leaves out are the last line, beside those that lack a tool."""
+    left_out = f"('x.py', 1, 'Skipped: {LEFT_OUT}: takes an hour, no CrateDB')"
+    assert summary([left_out, left_out]) == ["2 tests skipped: they are left to make test-long"]
+    lines = summary([left_out, "no idea", *map(skipped, TOOLS)])
+    assert len(lines) == MAX_LINES
+    assert lines[-3].startswith(f"{len(TOOLS) - MAX_LINES + 3} tests skipped, no ")
+    assert "other reasons" in lines[-2] and "test-long" in lines[-1]
+
+
 def test_unknown_tools() -> None:
     """A test cannot skip for a tool without a remedy."""
     with pytest.raises(AssertionError, match=r"missing\.py does not say how to get snapcraft"):
         not_found("snapcraft")
-
-
-def test_long_tier() -> None:
-    """What is left to the long tier is counted apart, and the remedy is the command that runs it."""
-    assert summary(["long tier: all kinds of packages"] * 3) == ["3 tests skipped, long tier: make test-long"]
-    lines = summary(["no idea", "long tier: many", *map(skipped, TOOLS)])
-    assert len(lines) == MAX_LINES

@@ -344,7 +344,7 @@ def check_health(port: int) -> None:
 
 
 @pytest.mark.cratedb
-@pytest.mark.long("starts a CrateDB of its own and runs the guide's commands: half a minute")
+@pytest.mark.long("half a minute on a CrateDB of its own; make test checks the file's settings and commands")
 @pytest.mark.timeout(600)
 def test_one_node_at_work(root: Path, tmp_path: Path) -> None:
     """
@@ -373,7 +373,7 @@ def test_one_node_at_work(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.long("starts a cluster of its own and moves shards: half a minute")
+@pytest.mark.long("half a minute on a cluster of its own; make test checks the file, and moves shards elsewhere")
 @pytest.mark.timeout(600)
 def test_cluster_at_work(root: Path, tmp_path: Path) -> None:
     """Three nodes with the options of the file find each other, and old logs move to the cold one, and only there."""

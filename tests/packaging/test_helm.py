@@ -296,7 +296,8 @@ def test_notes(helm: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", [pytest.param("service", marks=pytest.mark.long("runs commands that the other mode runs, too")), "cronjob"]
+    "mode",
+    [pytest.param("service", marks=pytest.mark.long("make test runs these commands in the other mode")), "cronjob"],
 )
 def test_what_its_pods_run_works(mode: str, render: Render, duckdb_uri: str, tmp_path: Path) -> None:
     """Tables are created and policies applied, the CronJob runs what is due, and the test of the chart succeeds."""

@@ -24,7 +24,10 @@ from support.images import ROOT, UID, VOLUME, Container, Image, ImageBuilder, mi
 from support.process import HOST
 from support.tools import skip_without
 
-pytestmark = [pytest.mark.long("builds the image and runs it: two minutes"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.long("two minutes; make test looks at the Containerfile, and runs the wheel"),
+    pytest.mark.timeout(900),
+]
 LABELS = {"VERSION": cratedb_retention.__version__, "REVISION": "0123abc", "CREATED": "2024-07-01T00:00:00Z"}
 URI = "duckdb:///metrics.duckdb"
 # Bytes that installing the program adds to the base.

@@ -30,7 +30,7 @@ from support.process import free_ports
 from support.tools import require_tool, skip_without
 
 pytestmark = [
-    pytest.mark.long("builds an environment and four packages, and installs one: two minutes"),
+    pytest.mark.long("two minutes; make test proves what test_build_packages.py and test_wheel.py do"),
     pytest.mark.timeout(900),
 ]
 

@@ -19,7 +19,7 @@ from support.markdown import ROOT
 from support.tools import build_once, call, require_tool
 
 pytestmark = [
-    pytest.mark.long("compiles the types of Nomad's API and the language of its jobs: forty seconds of processor time"),
+    pytest.mark.long("compiles for 40 s; make test checks commands and settings of the jobs by their text"),
     pytest.mark.timeout(900),
 ]
 READER = Path(__file__).parent / "nomadspec"

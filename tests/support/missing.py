@@ -29,6 +29,8 @@ _REMEDIES = {
     "root privileges": "run the tests as root",
     "Debian": "run the tests on Debian",
 }
+# What the summary says of tests that were skipped for other causes.
+_NO_TOOL = {"other": " for other reasons: make test PYTEST=-rs", LEFT_OUT: ": they are left to make test-long"}
 
 
 def not_found(tool: str) -> str:
@@ -46,24 +48,20 @@ NO_PROMTOOL = not_found("promtool")
 
 def summary(skip_reasons: Iterable[str]) -> list[str]:
     """
-    What was not tested and how to get it: a line for each missing tool and one for the long tier, at most ten in all.
+    What was not tested and how to get it: a line for each missing tool, at most ten lines in all.
 
     :param skip_reasons: For each skipped test its reason, or a text that contains it.
     """
     counts = Counter(map(_cause, skip_reasons))
-    others, left_out = counts.pop(None, 0), counts.pop(LEFT_OUT, 0)
+    last = [f"{_skipped(counts[cause])}{text}" for cause, text in _NO_TOOL.items() if cause in counts]
     tools = [tool for tool in _REMEDIES if tool in counts]
-    room = MAX_LINES - bool(others) - bool(left_out)
+    room = MAX_LINES - len(last)
     shown = len(tools) if len(tools) <= room else room - 1
     lines = [_line(tool, counts[tool]) for tool in tools[:shown]]
     if rest := tools[shown:]:
         skipped = _skipped(sum(counts[tool] for tool in rest))
         lines.append(f"{skipped}, no {', '.join(rest)}: tests/support/missing.py says how to get them")
-    if left_out:
-        lines.append(f"{_skipped(left_out)}, long tier: make test-long")
-    if others:
-        lines.append(f"{_skipped(others)} for other reasons: make test PYTEST=-rs")
-    return lines
+    return [*lines, *last]
 
 
 def _line(tool: str, tests: int) -> str:
@@ -76,9 +74,8 @@ def _skipped(tests: int) -> str:
     return f"{tests} {'test' if tests == 1 else 'tests'} skipped"
 
 
-def _cause(reason: str) -> str | None:
-    """The tool that a reason names, or the long tier; None for other reasons."""
-    if LEFT_OUT in reason:
-        return LEFT_OUT
+def _cause(reason: str) -> str:
+    """The tool that a reason names, or why else a test is skipped."""
     _, prefix, rest = reason.partition(_PREFIX)
-    return next((tool for tool in _REMEDIES if prefix and rest.startswith(tool)), None)
+    found = next((tool for tool in _REMEDIES if prefix and rest.startswith(tool)), None)
+    return found or (LEFT_OUT if f"{LEFT_OUT}: " in reason else "other")

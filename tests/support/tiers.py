@@ -48,7 +48,7 @@ def over_budget(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
     """A line for each test that takes too long and does not say why."""
     seconds: dict[str, float] = defaultdict(float)
     for report in reports:
-        if not {"slow", "cluster"} & set(report.keywords):
+        if not {"slow", "long", "cluster"} & set(report.keywords):
             seconds[report.nodeid] += report.duration
     for name, taken in sorted(seconds.items(), key=lambda item: -item[1]):
         if taken > SLOW:
