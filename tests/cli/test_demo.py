@@ -44,6 +44,7 @@ def _shown_commands_work(out: str, folder: Path) -> None:
 
 
 @pytest.mark.slow("it loads a year of flights into CrateDB, and archives them, twice")
+@pytest.mark.timeout(600)
 def test_on_cratedb_twice(cratedb: CrateDB, tmp_path: Path) -> None:
     """
     On a server the demonstration has a schema of its own, and can be repeated: the commands of the README, which begin
