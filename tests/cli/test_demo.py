@@ -8,7 +8,9 @@ import pytest
 
 from support.command import Command, Outcome
 from support.cratedb import CrateDB
+from support.markdown import ROOT, run_script, script
 
+DEMO_FILE = "duckdb:///cratedb-retention-demo/demo.duckdb"
 LEFT = "362,891 rows before, 265,394 gone, 97,497 left: it adds up"
 
 
@@ -42,12 +44,19 @@ def _shown_commands_work(out: str, folder: Path) -> None:
 
 
 @pytest.mark.slow("it loads a year of flights into CrateDB, and archives them, twice")
-def test_on_cratedb_twice(cratedb: CrateDB) -> None:
-    """On a server the demonstration has a schema of its own, and can be repeated."""
-    command = Command(cratedb.uri)
+@pytest.mark.timeout(600)
+def test_on_cratedb_twice(cratedb: CrateDB, tmp_path: Path) -> None:
+    """
+    On a server the demonstration has a schema of its own, and can be repeated: the commands of the README, which begin
+    with it, work there with the server's address in place of the file's.
+    """
+    commands = script((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert f"cratedb-retention demo\nexport CRATEDB_URI={DEMO_FILE}\n" in commands
     try:
-        _right(command("demo"))
-        _right(command("demo"))
+        _right(Command(cratedb.uri)("demo"))
+        result = run_script(commands.replace(DEMO_FILE, cratedb.uri), tmp_path, CRATEDB_URI=cratedb.uri)
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+        assert LEFT in result.stdout
     finally:
         cratedb.drop_schemas("retention_demo", "retention_demo_ext")
         cratedb.sql("DROP REPOSITORY retention_demo")

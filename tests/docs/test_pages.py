@@ -6,19 +6,15 @@ a page with such a block for CrateDB is run there as well.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from support.cratedb import CrateDB
-from support.forkserver import fork_server
-from support.markdown import PAGES, ROOT, blocks, calls, commands, script
+from support.markdown import PAGES, ROOT, blocks, calls, commands, run_script, script
 from support.sql import SqlError, quoted
 
-DEMO_FILE = "duckdb:///cratedb-retention-demo/demo.duckdb"
 SERVER = "crate://localhost:4200/"
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 
@@ -26,20 +22,6 @@ NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text(
 def read(name: str) -> str:
     """A page's text."""
     return (ROOT / name).read_text(encoding="utf-8")
-
-
-def run_script(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a script until a command fails."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB_")}
-    path = f"{fork_server().programs}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-x", "-c", text],
-        cwd=folder,
-        env={**own, "PATH": path, "HOME": str(folder), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only != "cratedb" for b in found)])
@@ -87,28 +69,10 @@ def clean_up(cratedb: CrateDB, text: str, schema: str) -> None:
         if str(name).startswith(made):
             cratedb.sql(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} IF EXISTS {quoted('doc', str(name))}")
     for repository in re.findall(r"CREATE REPOSITORY (\w+)", text):
-        drop_repository(cratedb, repository)
-
-
-@pytest.mark.slow("it loads a year of flights into CrateDB, and archives them")
-def test_commands_of_the_readme_work_on_cratedb(cratedb: CrateDB, tmp_path: Path) -> None:
-    """The commands of the README work on CrateDB, with its address in place of the file's."""
-    text = script(read("README.md"))
-    assert f"export CRATEDB_URI={DEMO_FILE}" in text
-    try:
-        result = run_script(text.replace(DEMO_FILE, cratedb.uri), tmp_path, CRATEDB_URI=cratedb.uri)
-        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
-    finally:
-        cratedb.drop_schemas("retention_demo", "retention_demo_ext")
-        drop_repository(cratedb, "retention_demo")
-
-
-def drop_repository(cratedb: CrateDB, name: str) -> None:
-    """Drop a repository, if there is one."""
-    try:
-        cratedb.sql(f'DROP REPOSITORY "{name}"')
-    except SqlError as error:
-        assert "RepositoryMissing" in str(error)
+        try:
+            cratedb.sql(f'DROP REPOSITORY "{repository}"')
+        except SqlError as error:  # The page got no further.
+            assert "RepositoryMissing" in str(error)
 
 
 def test_the_first_commands_are_the_demo() -> None:

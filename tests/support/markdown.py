@@ -1,15 +1,20 @@
 """
-Reads Markdown as far as the tests of the documentation need it: blocks of code, links, headings, commands.
+Reads Markdown as far as the tests of the documentation need it: blocks of code, links, headings, commands; and runs the
+blocks of a page.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from support.forkserver import fork_server
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / ".github").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -67,6 +72,20 @@ def _as_shell(block: Block) -> str:
     if block.language not in SHELLS:
         raise ValueError(f"a block in {block.language!r} can't be run")
     return block.text
+
+
+def run_script(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script for a shell until a command fails; what it calls is forked (``forkserver.py``)."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("CRATEDB_")}
+    path = f"{fork_server().programs}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-x", "-c", text],
+        cwd=folder,
+        env={**own, "PATH": path, "HOME": str(folder), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def links(text: str) -> list[str]:
