@@ -14,6 +14,7 @@ import pytest
 
 from cratedb_retention.cli.main import COMMANDS
 from support.forkserver import fork_server
+from support.missing import not_found
 
 # What bash does when somebody presses Tab at the end of a line: it sets these variables and calls the function that is
 # registered for the command.
@@ -86,7 +87,7 @@ def test_names_of_commands_need_no_command() -> None:
     ]
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+@pytest.mark.skipif(shutil.which("zsh") is None, reason=not_found("zsh"))
 def test_zsh_completes() -> None:
     """What click writes for zsh is loaded by it, and asks for commands with what they do."""
     script = """
@@ -102,7 +103,7 @@ def test_zsh_completes() -> None:
     assert "Read snapshots back and compare." in lines
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
+@pytest.mark.skipif(shutil.which("fish") is None, reason=not_found("fish"))
 def test_fish_completes(tmp_path: Path) -> None:
     """Fish offers commands and options, with what they do."""
     script = """

@@ -7,7 +7,7 @@ or forgotten shows in the state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from support.arena import SCENARIOS, Arena, CrateArena, DuckArena, Scenario, State
 from support.benches import CrateBench
-from support.kill_harness import first_of_each_kind, left_by_kills, list_instants, run_until_killed
+from support.kill_harness import kill_runs, left_by_kills
 from support.tiers import examples
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -28,7 +28,7 @@ def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
     arena = DuckArena(scenario, tmp_path)
     undisturbed = run_undisturbed(arena)
     arena.reset()
-    left = left_by_kills(arena.order(), arena.files, tmp_path / "kept")
+    left = left_by_kills(arena.order, arena.files, tmp_path / "kept")
     # Three writes to the journal and one DELETE are the least.
     assert len(left) > 4, "there must have been more to kill"
     for instant, files in left:
@@ -39,19 +39,14 @@ def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
 @EVERY_SCENARIO
 def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
     """A process that is killed leaves what the test above looks at: the next run makes that good as well."""
-    arena = DuckArena(scenario, tmp_path)
-    arena.reset()
-    count = len(list_instants(arena.order()))
-    assert_converges(arena, range(1, count + 1, 1 if examples(0, long=1) else count // 4))
+    assert_converges(DuckArena(scenario, tmp_path), examples(6, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @EVERY_SCENARIO
 def test_cratedb_converges(scenario: Scenario, crate: CrateBench) -> None:
     """Killed while CrateDB carries out any kind of change, or right after it, a run on CrateDB is made good."""
-    arena = CrateArena(scenario, crate)
-    arena.reset()
-    assert_converges(arena, chosen(list_instants(arena.order())))
+    assert_converges(CrateArena(scenario, crate), examples(0, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
@@ -59,27 +54,16 @@ def test_cratedb_converges(scenario: Scenario, crate: CrateBench) -> None:
 def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
     """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""
     arena = CrateArena(scenario, crate)
-    arena.reset()
     was_frozen = 0
-    for instant in chosen(list_instants(arena.order())):
-        arena.reset()
-        killed = run_until_killed(arena.order(instant))
-        assert killed
+    for killed in kill_runs(arena.order, arena.reset, examples(0, long=1)):
         was_frozen += arena.frozen()
         before = arena.look("SELECT n FROM {table} ORDER BY n")
         with switched_off(crate):
             state = arena.finish()
-        assert (state.frozen, state.noted, state.due) == (0, 0, 0), f"killed {killed} (instant {instant})"
+        assert (state.frozen, state.noted, state.due) == (0, 0, 0), f"killed {killed}"
         if not killed.startswith("while CrateDB does DELETE"):
             assert state.rows == tuple(row[0] for row in before)
-    assert was_frozen > 4, "there must have been more to thaw"
-
-
-def chosen(instants: Sequence[str]) -> Sequence[int]:
-    """The instants at which runs on CrateDB are killed: one of each kind, or in the long tier all."""
-    kinds = first_of_each_kind(instants)
-    assert len(kinds) > 5, instants
-    return range(1, len(instants) + 1) if examples(0, long=1) else kinds
+    assert was_frozen > 2, "there must have been more to thaw"
 
 
 @contextmanager
@@ -99,14 +83,14 @@ def run_undisturbed(arena: Arena) -> State:
     return undisturbed
 
 
-def assert_converges(arena: Arena, instants: Iterable[int]) -> None:
-    """Kill a run at each of these instants, and let the next one finish it."""
+def assert_converges(arena: Arena, stride: int) -> None:
+    """Kill runs, and let the next one finish each of them."""
     undisturbed = run_undisturbed(arena)
-    for instant in instants:
-        arena.reset()
-        killed = run_until_killed(arena.order(instant))
-        assert killed, f"there is no instant {instant}"
-        assert arena.finish() == undisturbed, f"killed {killed} (instant {instant})"
+    instants = 0
+    for killed in kill_runs(arena.order, arena.reset, stride):
+        assert arena.finish() == undisturbed, f"killed {killed}"
+        instants += 1
+    assert instants > 2, "there must have been more to kill"
 
 
 def assert_right(state: State, scenario: Scenario) -> None:

@@ -132,9 +132,10 @@ class Arena(abc.ABC):
         """Open the toolkit when the leases of whoever was killed have expired."""
         return Retention(self.uri, self.own_schema, clock=an_hour_later())
 
-    def order(self, kill_at: int = 0) -> Order:
-        """The order to run, and to die at an instant."""
-        return Order(self.uri, self.own_schema, NOW, BATCH, kill_at, self.watched)
+    @property
+    def order(self) -> Order:
+        """The order to run."""
+        return Order(self.uri, self.own_schema, NOW, BATCH, watched=self.watched)
 
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""

@@ -2,8 +2,7 @@
 Runs that are killed, each in a process of its own (``forkserver.py``), at one of the instants at which a kill can leave
 something different behind.
 
-- :func:`run_until_killed` ends a run by SIGKILL at its n-th instant.
-- :func:`list_instants` lets a run come to its end, and says what its instants are.
+- :func:`run_until_killed` ends a run by SIGKILL at an instant, :func:`kill_runs` one run after the other at many.
 - :func:`left_by_kills` lets a run on DuckDB come to its end, and keeps a copy of its files at each instant. A process
   that is killed leaves just these files, so this is what all kills would leave, for the price of one run.
 """
@@ -12,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -19,7 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Order:
     :param cutoff: Of its run, in ISO 8601.
     :param batch: Rows in one DELETE, so that a small table takes several.
     :param kill_at: At which instant it ends itself, counted from 1; 0: not at all.
+    :param kill_kind: It ends itself at the first instant of this kind; empty: not at all.
     :param watched: File operations in this directory are instants as well.
     :param kept: Where files are copied to at each instant; empty: they are not.
     """
@@ -49,6 +50,7 @@ class Order:
     cutoff: str
     batch: int = 1000
     kill_at: int = 0
+    kill_kind: str = ""
     watched: str = ""
     kept: str = ""
 
@@ -68,17 +70,37 @@ def run_until_killed(order: Order) -> str | None:
 
 def list_instants(order: Order) -> list[str]:
     """The instants of a run that comes to its end."""
-    done = _carry_out(replace(order, kill_at=0))
+    done = _carry_out(order)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
 
 
-def first_of_each_kind(instants: Sequence[str]) -> list[int]:
-    """The numbers of instants, from 1; of those that differ in names, numbers and values alone the first."""
-    kinds: dict[str, int] = {}
-    for number, instant in enumerate(instants, 1):
-        kinds.setdefault(re.sub(r"\"[^\"]*\"|'[^']*'|[\w-]*\d[\w-]*|\?", "", instant)[:80], number)
-    return list(kinds.values())
+def kind_of(instant: str) -> str:
+    """What an instant has in common with those that differ in names, numbers and values alone."""
+    return re.sub(r"\"[^\"]*\"|'[^']*'|[\w-]*\d[\w-]*|\?", "", instant)[:80]
+
+
+def kill_runs(order: Order, reset: Callable[[], None], stride: int) -> Iterator[str]:
+    """
+    Kill one run after the other, and give the instant of each, so that what it left can be looked at.
+
+    :param reset: Makes everything as it was before a run.
+    :param stride: Each how many-th instant; 0: the first of each kind.
+    """
+    if stride:
+        for number in itertools.count(1, stride):
+            reset()
+            killed = run_until_killed(replace(order, kill_at=number))
+            if killed is None:
+                return
+            yield killed
+    reset()
+    for kind in sorted({kind_of(instant) for instant in list_instants(order)}):
+        reset()
+        killed = run_until_killed(replace(order, kill_kind=kind))
+        assert killed or "job_state" in kind, kind  # A heartbeat comes when it likes.
+        if killed:
+            yield killed
 
 
 def left_by_kills(order: Order, files: Path, kept: Path) -> list[tuple[str, Path]]:
@@ -102,7 +124,7 @@ class _Instants:
     """Counts and names instants, and kills or copies files at them."""
 
     def __init__(self, order: Order) -> None:
-        self._kill_at = order.kill_at
+        self._kill_at, self._kill_kind = order.kill_at, order.kill_kind
         self._copied = [Path(path) for path in json.loads(order.kept)] if order.kept else []
         self._number = 0
         self._busy = False
@@ -114,9 +136,9 @@ class _Instants:
             return
         self._busy = True
         self._number += 1
-        if self._number == self._kill_at or not self._kill_at:
-            print(" ".join(what.split())[:200], flush=True)
-        if self._number == self._kill_at:
+        instant = " ".join(what.split())[:200]
+        print(instant, flush=True)
+        if self._number == self._kill_at or kind_of(instant) == self._kill_kind:
             os.kill(os.getpid(), signal.SIGKILL)
         self._copy()
         self._busy = False

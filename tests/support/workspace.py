@@ -40,7 +40,7 @@ class Workspace:
         self._server.drop_schemas(self.schema)
         if self._read_layout() == self._layout:
             self._empty_own_tables()
-        if self._server.rows("SELECT 1 FROM sys.snapshots WHERE repository = ? LIMIT 1", [self.repository]):
+        if self._is_used():
             drop_repository(self._server, self.repository)
             self.repository = create_repository(self._server)
 
@@ -48,6 +48,12 @@ class Workspace:
         """Remove everything."""
         self._server.drop_schemas(self.schema, self.own_schema)
         drop_repository(self._server, self.repository)
+
+    def _is_used(self) -> bool:
+        """Whether the repository holds snapshots, or was broken."""
+        query = "SELECT 1 FROM sys.snapshots WHERE repository = ? LIMIT 1"
+        broken = not (self._server.repo_root / self.repository).is_dir()
+        return broken or bool(self._server.rows(query, [self.repository]))
 
     def _empty_own_tables(self) -> None:
         names = [quoted(self.own_schema, name) for name in sorted({str(row[0]) for row in self._layout})]
