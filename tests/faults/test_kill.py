@@ -63,7 +63,7 @@ def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
         assert (state.frozen, state.noted, state.due) == (0, 0, 0), f"killed {killed}"
         if not killed.startswith("while CrateDB does DELETE"):
             assert state.rows == tuple(row[0] for row in before)
-    assert was_frozen > 2, "there must have been more to thaw"
+    assert was_frozen > examples(0, long=4), "there must have been more to thaw"
 
 
 @contextmanager

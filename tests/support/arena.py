@@ -147,7 +147,8 @@ class Arena(abc.ABC):
     def see(self, retention: Retention) -> State:
         """What there is."""
         verified = retention.verify_snapshots()
-        assert not [v.error for v in verified if v.error]
+        errors = [str(v.error) for v in verified if v.error]
+        assert not errors, errors
         states = retention.snapshot_states([v.record for v in verified])
         due = len(retention.plan(CUTOFF).tasks)
         if not self.uri.startswith("crate:"):
@@ -172,7 +173,6 @@ class CrateArena(Arena):
     def __init__(self, scenario: Scenario, bench: CrateBench) -> None:
         super().__init__(scenario)
         self.bench, self.uri, self.own_schema = bench, bench.uri, bench.own_schema
-        self._known: set[str] = set()
         bench.create(TABLE, scenario.columns, scenario.by)
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
 
@@ -182,9 +182,11 @@ class CrateArena(Arena):
         if missing:
             self.bench.insert(TABLE, missing)
         for own in ("retention_freeze", "retention_snapshot", "lease"):
+            self.bench.refresh(own, self.own_schema)  # What is not visible is not deleted.
             self.bench.sql(f"DELETE FROM {self.bench.q(own, self.own_schema)}")
             self.bench.refresh(own, self.own_schema)
-        self._known = set(self._snapshots())
+        for name in self._snapshots():
+            self.bench.drop_snapshot(name)
 
     def look(self, query: str) -> list[Sequence[Any]]:
         names = {"table": (TABLE, None), "freeze": ("retention_freeze", self.own_schema)}
@@ -193,7 +195,7 @@ class CrateArena(Arena):
         return self.bench.rows(query.format(**{key: self.bench.q(*table) for key, table in names.items()}))
 
     def repository(self) -> Counter[str]:
-        return Counter(state for name, state in self._snapshots().items() if name not in self._known)
+        return Counter(self._snapshots().values())
 
     def frozen(self) -> int:
         return self.bench.frozen(TABLE)
