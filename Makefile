@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard src tests benchmarks docs examples packaging)
 PYTEST ?=
+FAULTS ?=
 # Processes that test side by side; each starts a CrateDB of its own, unless CRATEDB_URI names one.
 WORKERS ?= 2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs man screenshots format bench lock packages clean
+.PHONY: help venv demo test mutants check docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ demo: $(STAMP)  ## See it work on a file, without a server
 
 test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on, WORKERS=0 tests in one process
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup $(PYTEST)
+
+mutants: $(STAMP)  ## Apply deliberate faults, and see that tests notice; FAULTS='--breaks="law 1"' chooses some
+	@PYTHONPATH=tests $(BIN)/python -m mutants $(FAULTS)
 
 check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)
