@@ -118,6 +118,24 @@ def test_interrupted_freeze_is_undone(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD, YOUNG]
 
 
+def test_noted_before_it_is_frozen(crate: CrateBench) -> None:
+    """What is frozen is noted before, and the note stays until it is gone: a run may be killed at any instant."""
+    create_texts(crate)
+    with crate.statements() as sent:
+        assert crate.run().partitions == 1
+    noted, frozen, dropped, forgotten = (
+        next(i for i, statement in enumerate(sent) if statement.startswith(words[0]) and words[1] in statement)
+        for words in (
+            ("INSERT INTO", "retention_freeze"),
+            ("ALTER TABLE", "blocks.write"),
+            ("DELETE FROM", "texts"),
+            ("DELETE FROM", "retention_freeze"),
+        )
+    )
+    assert noted < frozen < dropped < forgotten
+    assert not crate.tool.store.freezes.all()
+
+
 def test_interrupted_freeze_without_policy(crate: CrateBench) -> None:
     """The same where the policy was deleted in the meantime."""
     create_texts(crate)
