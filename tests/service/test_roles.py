@@ -131,7 +131,7 @@ def actions(who: Scoped, world: World) -> Mapping[Role, list[Callable[[], object
 
 
 def test_roles_hold_without_routes(world: World) -> None:
-    """Pages reach the toolkit without a route: each role is refused there what a later one is for, and nothing is done."""
+    """Pages reach the toolkit without a route: each role is refused there what a later one is for."""
     before = [world.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")]
     for role in (Role.VIEWER, Role.OPERATOR, Role.EDITOR):
         who = Scoped(world.db.tool.acting_as(Actor("x", "host")), Access(role, "x"))
