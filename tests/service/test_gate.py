@@ -36,6 +36,9 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
     assert api.post(f"{API}/runs", json={}, headers=mine).status_code == 202
     for headers in (other, {"Origin": "null"}, {"Origin": "http://localhost:1"}):
         assert api.post(f"{API}/runs", json={}, headers=headers).status_code == 403
+        assert api.patch(f"{API}/policies/x", json={}, headers={**headers, "If-Match": "*"}).status_code == 403
+        for path in ("policies/x", "holds/x", "tokens/x"):
+            assert api.delete(f"{API}/{path}", headers={**headers, "If-Match": "*"}).status_code == 403
     answer = api.get(f"{API}/tags", headers=other)
     assert not any(name.lower().startswith("access-control") for name in answer.headers)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
