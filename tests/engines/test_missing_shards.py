@@ -10,6 +10,15 @@ from functools import partial
 import pytest
 
 from cratedb_retention.errors import ClusterUnwell
+from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    MovePartitions,
+    SnapshotPartition,
+    Step,
+)
 from support.benches import CrateBench
 from support.databases import MONTH, TIME
 from support.losing import before_statement, give_back, lost, take_shards
@@ -55,6 +64,29 @@ def test_lost_after_planning(crate: CrateBench, strategy: str) -> None:
     assert "shards are missing. Bring the lost nodes back" in failed[-1]["error"]
     assert crate.left("t")[-3:] == DAYS[1:]
     assert crate.frozen("t") == 0
+
+
+@pytest.mark.parametrize("kind", [DropPartitions, MovePartitions, SnapshotPartition, DropArchived, DeleteRows])
+def test_each_step_looks_again(crate: CrateBench, kind: type[Step]) -> None:
+    """Whatever the plan was, no step sends a statement that changes something to what lacks shards by then."""
+    create(crate, "snapshot")
+    (_, task) = crate.tool.plan().tasks
+    archiving = next(step for step in task.steps if isinstance(step, SnapshotPartition))
+    table, columns, piece, time = archiving.table, archiving.columns, archiving.piece, Column("ts", TIME, Kind.TIME)
+    steps: list[Step] = [
+        archiving,
+        next(step for step in task.steps if isinstance(step, DropArchived)),
+        DropPartitions(table, columns, (piece,), piece.end or 0),
+        MovePartitions(table, columns, (piece,), "storage", "cold"),
+        DeleteRows(table, time, piece.end or 0),
+    ]
+    (step,) = (step for step in steps if isinstance(step, kind))
+    for before in task.steps[: task.steps.index(step)] if step in task.steps else ():
+        crate.tool.engine.perform(before, lambda progress: None)
+    with lost(crate, "t", partition=MAY), crate.statements() as sent, pytest.raises(ClusterUnwell, match="missing"):
+        crate.tool.engine.perform(step, lambda progress: None)
+    assert all(statement.startswith("SELECT") for statement in sent)
+    assert crate.left("t") == DAYS
 
 
 @pytest.mark.parametrize("planned", [False, True])

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.access import Role
@@ -44,6 +45,24 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_connections_of_other_pages_are_refused(duck: Database) -> None:
+    """Browsers let any page open a connection, with our cookies: one of another page, or by another name, is closed."""
+
+    async def connect(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    app = make_app(Context(duck.tool, hosts=frozenset({"localhost"})))
+    app.add_api_websocket_route("/live", connect)
+    api = TestClient(app, base_url="http://localhost:4242")
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
+        with pytest.raises(WebSocketDisconnect) as refused, api.websocket_connect("/live", headers=headers):
+            pass
+        assert refused.value.code == 1008
+    with api.websocket_connect("ws://localhost:4242/live", headers={"Origin": "http://localhost:4242"}):
+        pass
 
 
 def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:
