@@ -48,6 +48,17 @@ def test_young_row_that_is_not_visible_yet(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD, "young"]
 
 
+def test_old_row_arrives(crate: CrateBench) -> None:
+    """Any row that was written since the plan defers the task, an old one too: it may not have been the last."""
+    create_texts(crate)
+    prepared = crate.tool.prepare()
+    crate.fill("texts", [OLD], part="a")
+    assert crate.tool.run(prepared).deferred == 1
+    assert (crate.left("texts"), crate.frozen("texts")) == ([OLD, OLD], 0)
+    assert crate.run().ok
+    assert crate.left("texts") == []
+
+
 def test_young_row_stays_on_duckdb(duck: DuckBench) -> None:
     """DuckDB looks and deletes in one statement: the old row goes and the young one stays."""
     create_texts(duck)
