@@ -363,6 +363,18 @@ def test_reading_without_routes(world: World) -> None:
         acme.cascade(replace(mine, where={}))
 
 
+def test_the_audit_log_in_parts(world: World) -> None:
+    """What is not seen takes no place: a tenant's parts of the audit log are as long as asked, and make up the whole."""
+    whole = world.get("acme-viewer", f"{API}/journal", params={"limit": 1000})
+    assert len(whole) > 10
+    parts = [
+        world.get("acme-viewer", f"{API}/journal", params={"limit": 3, "offset": offset})
+        for offset in range(0, len(whole), 3)
+    ]
+    assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
+    assert [row for part in parts for row in part] == whole
+
+
 def test_timelines_of_others(world: World) -> None:
     """What a table holds when is for those whose policies are about it; own tables are nobody's."""
     acme, schema = scoped(world, "acme"), world.db.schema
