@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard src tests benchmarks docs examples packaging)
 PYTEST ?=
+FAULTS ?=
 # Processes that test side by side; they share one CrateDB.
 WORKERS ?= 2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-long check docs man screenshots format bench lock packages clean
+.PHONY: help venv demo test test-long mutants check docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on, WORKERS=
 
 test-long: $(STAMP)  ## Run all tests: more examples, each instant of a kill on CrateDB, each kind of package
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --long $(PYTEST)
+
+mutants: $(STAMP)  ## Apply deliberate faults, and see that tests notice; FAULTS='--breaks="law 1"' chooses some
+	@PYTHONPATH=tests $(BIN)/python -m mutants $(FAULTS)
 
 check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)

@@ -5,17 +5,23 @@ Archived before dropped (law 2), each guard with something that sets it off, on 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from cratedb_retention import Report
+from cratedb_retention.errors import DatabaseError
 from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.plan import SnapshotPartition, Step, VerifySnapshot
 from support.benches import CrateBench, DuckBench
 from support.databases import MONTH, TIME, Database
+from support.sql import SqlError, quoted
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
+
+# The months of these.
+MAY_MS, JUNE_MS = 1_714_521_600_000, 1_717_200_000_000
 
 
 @pytest.fixture
@@ -207,6 +213,68 @@ def test_half_a_snapshot_is_replaced(duck: DuckBench) -> None:
     assert duck.run().ok
     assert duck.left("metrics") == [JUNE]
     assert [v.error for v in duck.tool.verify_snapshots()] == [None]
+
+
+def verification(db: Database) -> VerifySnapshot:
+    """The step that verifies the snapshot of the first partition."""
+    steps = [step for step in db.tool.plan().tasks[0].steps if isinstance(step, VerifySnapshot)]
+    return steps[0]
+
+
+def archive_by_hand(crate: CrateBench, name: str, month: str) -> None:
+    """Make a snapshot of a partition, as nobody should."""
+    where = f"{crate.q('metrics')} PARTITION (month = '{month}')"
+    crate.sql(f"CREATE SNAPSHOT {quoted(crate.repository, name)} TABLE {where} WITH (wait_for_completion = true)")
+
+
+def test_broken_snapshot_is_replaced(crate: CrateBench) -> None:
+    """A snapshot of the right name whose shards could not be written is no archive, and made anew by the next run."""
+    create_metrics(crate)
+    step = verification(crate)
+    archive_by_hand(crate, "another", "2024-05-01")
+    (shard,) = crate.directory.glob("indices/*/0")
+    away = shard.rename(shard.with_name("away"))
+    shard.write_text("in the way")
+    with suppress(SqlError):
+        archive_by_hand(crate, step.name, "2024-05-01")
+    shard.unlink()
+    away.rename(shard)
+    query = "SELECT state FROM sys.snapshots WHERE name = ?"
+    assert crate.rows(query, [step.name])[0][0] in ("PARTIAL", "FAILED")
+    with pytest.raises(DatabaseError, match="is not complete"):
+        crate.tool.engine.perform(step, lambda progress: None)
+    assert crate.run().ok
+    assert crate.rows(query, [step.name])[0][0] == "SUCCESS"
+    assert crate.left("metrics") == [JUNE]
+    assert [v.error for v in crate.tool.verify_snapshots()] == [None]
+
+
+def test_snapshot_of_another_partition(crate: CrateBench) -> None:
+    """A complete snapshot of the right name that holds another partition is none: nothing is dropped."""
+    create_metrics(crate)
+    archive_by_hand(crate, verification(crate).name, "2024-06-01")
+    report = crate.run()
+    assert (report.failed, report.partitions) == (1, 0)
+    assert (
+        "does not hold partition month=2024-05-01" in crate.journal(event="step-finished", outcome="failed")[0]["error"]
+    )
+    assert_untouched(crate, [MAY, JUNE])
+
+
+def test_manifest_of_another_partition(duck: DuckBench) -> None:
+    """A directory of the right name whose manifest names another partition is no archive: nothing is dropped."""
+    create_metrics(duck)
+
+    def rename() -> None:
+        (path,) = duck.directory.glob("*/manifest.json")
+        text = path.read_text()
+        assert text.count(f"{MAY_MS}") == 1
+        path.write_text(text.replace(f"{MAY_MS}", f"{JUNE_MS}"))
+
+    report = run_with(duck, SnapshotPartition, rename)
+    assert (report.failed, report.partitions) == (1, 0)
+    assert "names another partition" in duck.journal(event="step-finished", outcome="failed")[0]["error"]
+    assert_untouched(duck, [MAY, JUNE])
 
 
 def test_young_row_in_an_archived_text_partition(db: Database) -> None:

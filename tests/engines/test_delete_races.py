@@ -48,6 +48,17 @@ def test_young_row_that_is_not_visible_yet(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD, "young"]
 
 
+def test_old_row_arrives(crate: CrateBench) -> None:
+    """Any row that was written since the plan defers the task, an old one too: it may not have been the last."""
+    create_texts(crate)
+    prepared = crate.tool.prepare()
+    crate.fill("texts", [OLD], part="a")
+    assert crate.tool.run(prepared).deferred == 1
+    assert (crate.left("texts"), crate.frozen("texts")) == ([OLD, OLD], 0)
+    assert crate.run().ok
+    assert crate.left("texts") == []
+
+
 def test_young_row_stays_on_duckdb(duck: DuckBench) -> None:
     """DuckDB looks and deletes in one statement: the old row goes and the young one stays."""
     create_texts(duck)
@@ -116,6 +127,24 @@ def test_interrupted_freeze_is_undone(crate: CrateBench) -> None:
     assert crate.frozen("texts") == 0
     crate.fill("texts", [YOUNG], part="a")
     assert crate.left("texts") == [OLD, YOUNG]
+
+
+def test_noted_before_it_is_frozen(crate: CrateBench) -> None:
+    """What is frozen is noted before, and the note stays until it is gone: a run may be killed at any instant."""
+    create_texts(crate)
+    with crate.statements() as sent:
+        assert crate.run().partitions == 1
+    noted, frozen, dropped, forgotten = (
+        next(i for i, statement in enumerate(sent) if statement.startswith(words[0]) and words[1] in statement)
+        for words in (
+            ("INSERT INTO", "retention_freeze"),
+            ("ALTER TABLE", "blocks.write"),
+            ("DELETE FROM", "texts"),
+            ("DELETE FROM", "retention_freeze"),
+        )
+    )
+    assert noted < frozen < dropped < forgotten
+    assert not crate.tool.store.freezes.all()
 
 
 def test_interrupted_freeze_without_policy(crate: CrateBench) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Report, RunEvent, StepFinished, StepStarted
+from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.instant import parse_instant
-from cratedb_retention.model.plan import DeleteRows, Step
+from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
 from cratedb_retention.planning import delete
+from support.benches import CrateBench
 from support.databases import MONTH, TIME, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -138,8 +140,6 @@ def test_delete_waits_for_the_rollup(readings: Database) -> None:
     """Another policy's expiry waits until the rows are rolled up, whoever is due first (law 3)."""
     down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
     delete = readings.policy("delete", "readings", "7d")
-    from cratedb_retention.execution.preparing import Selection
-
     alone = readings.tool.run(selection=Selection(policy_id=delete.id))
     assert (alone.ok, alone.partitions, readings.count("readings")) == (True, 0, 6)
     assert any("not rolled up into" in row["error"] for row in readings.journal(event="held"))
@@ -147,6 +147,38 @@ def test_delete_waits_for_the_rollup(readings: Database) -> None:
     assert (report.partitions, readings.count("readings")) == (3, 2)
     assert down.id != delete.id
     assert total(readings, "readings_1d") == 63
+
+
+def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
+    """A plan without the policy that rolls up leaves alone what was written to since, and says why."""
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    run(readings)
+    fill(readings, ["2024-06-10T11:30"], first=6)
+    delete = readings.policy("delete", "readings", "7d")
+    plan = readings.tool.plan(selection=Selection(policy_id=delete.id))
+    partitions = [len(step.pieces) for task in plan.tasks for step in task.steps if isinstance(step, DropPartitions)]
+    assert partitions == [2]
+    (reason,) = [hold.reason for hold in plan.holds]
+    assert "not rolled up into" in reason
+    assert "is not part of this run" in reason
+
+
+def test_closed_partition_waits_for_the_rollup(crate: CrateBench) -> None:
+    """A closed partition hides its rows: it stays until it is opened and rolled up, and is a problem until then."""
+    crate.create("readings", COLUMNS, by=["day"])
+    fill(crate, ["2024-05-10T10:10", "2024-06-10T11:00", "2024-07-01T09:00"])
+    crate.policy("downsample", "readings", "7d", levels="1d:forever")
+    closed = f"ALTER TABLE {crate.q('readings')} PARTITION (day = '2024-05-10')"
+    crate.sql(f"{closed} CLOSE")
+    for _ in range(2):
+        report = crate.run()
+        assert (report.failed, report.problems) == (0, 1)
+    assert "a partition is closed" in crate.tool.plan().problems[0].reason
+    assert len(crate.partitions("readings")) == 2
+    crate.sql(f"{closed} OPEN")
+    run(crate, times=2)
+    assert len(crate.partitions("readings")) == 1
+    assert total(crate, "readings_1d") == 7
 
 
 def test_archive_waits_for_the_rollup(readings: Database) -> None:
@@ -476,9 +508,10 @@ def test_verify_and_fetch(readings: Database) -> None:
 def test_raw_rows_stay_for_a_level_that_was_robbed(readings: Database) -> None:
     """Rows that somebody deleted from a level are computed again before the raw rows beneath them go (law 3)."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    fill(readings, ["2024-06-10T12:00"], first=6)
     run(readings)
     readings.sql(f"DELETE FROM {readings.q('readings_1h')} WHERE x_sum = 4")
-    assert total(readings, "readings_1h") == 63 - 4
+    assert total(readings, "readings_1h") == 127 - 4
     policy = readings.tool.policies()[0].policy
     readings.tool.edit_policy(policy.id or "", {"retention_period": "7d"})
     report = readings.run()
@@ -486,7 +519,7 @@ def test_raw_rows_stay_for_a_level_that_was_robbed(readings: Database) -> None:
     assert report.deferred
     assert readings.rows(f"SELECT count(*) FROM {readings.q('readings')} WHERE x = 4")[0][0] == 1
     run(readings, times=3)
-    assert total(readings, "readings_1h") == 63
-    assert total(readings, "readings_1d") == 63
+    assert total(readings, "readings_1h") == 127
+    assert total(readings, "readings_1d") == 127
     assert readings.rows(f"SELECT count(*) FROM {readings.q('readings')} WHERE x = 4")[0][0] == 0
     assert steps(readings) == []

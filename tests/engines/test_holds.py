@@ -9,6 +9,7 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import parse_instant
 from support.benches import CrateBench, DuckBench
 from support.databases import MONTH, TIME, Database
@@ -71,6 +72,18 @@ def test_released(db: Database, metrics: str) -> None:
     assert len(db.journal(event="hold-placed")) == len(db.journal(event="hold-released")) == 1
     with pytest.raises(NotFound):
         db.tool.release(hold.id)
+
+
+def test_release_wants_one(db: Database, metrics: str) -> None:
+    """The beginning of an identifier that two holds have releases none of them, and all of their data stays."""
+    for identifier in ("abc1", "abc2"):
+        db.tool.store.holds.place(LegalHold(identifier, db.schema, metrics))
+    for beginning in ("abc", "a", ""):
+        with pytest.raises(InvalidInput):
+            db.tool.release(beginning)
+    assert db.tool.release("abc1").id == "abc1"
+    assert db.run().ok
+    assert db.left(metrics) == [MARCH, APRIL, MAY, JUNE]
 
 
 def test_stretch_of_time(db: Database, metrics: str) -> None:

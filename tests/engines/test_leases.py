@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import name_holder
@@ -17,7 +18,9 @@ from cratedb_retention.errors import Cancelled, LeaseLost, NotFound
 from cratedb_retention.execution.events import LeftOut, RunEvent, StepFinished, StepStarted, TakenOver
 from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.store.journal import Outcome
+from support.benches import CrateBench
 from support.databases import TIME, Database
 
 OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]
@@ -113,6 +116,66 @@ def test_the_fence_is_looked_at(db: Database) -> None:
     other.take({"a": None})
     with pytest.raises(LeaseLost, match="other@host:1:x has it now"):
         one.check("a")
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_gives_up_before_another_can_have_it(db: Database, renewed: bool) -> None:
+    """However long the database takes to answer, a holder gives up no later than another one can take the lease."""
+    one, other = holder(db, "one"), holder(db, "other")
+
+    def slow(*args: object) -> None:
+        wait(db, 7)
+
+    engine = db.tool.engine.database.engine
+    sa.event.listen(engine, "after_cursor_execute", slow)
+    one.take({"a": None})
+    if renewed:
+        one.renew()
+    sa.event.remove(engine, "after_cursor_execute", slow)
+    one.check_time()
+    free_at = db.tool.store.leases.read().of("a").expires_at
+    assert free_at is not None
+    db.time.moment = free_at - dt.timedelta(seconds=1)
+    assert not other.take({"a": None}).won
+    db.time.moment = free_at
+    with pytest.raises(LeaseLost):
+        one.check_time()
+    assert other.take({"a": None}).won
+
+
+def test_a_run_that_goes_on_keeps_its_leases(db: Database) -> None:
+    """A run renews its leases as long as it goes on: nobody else has them, though it lasts for longer than they do."""
+    policies = [table(db, name) for name in ("one", "two", "three", "four")]
+    other, started = holder(db, "other"), db.time.moment
+
+    def pause(event: RunEvent) -> None:
+        if isinstance(event, StepStarted | StepFinished):
+            wait(db, 25)
+            assert not other.take(dict.fromkeys(policies)).won
+
+    report = db.tool.run(observers=[pause], terms=ALONE)
+    assert (report.ok, report.done) == (True, 4)
+    assert (db.time.moment - started).total_seconds() == 200
+
+
+def test_what_is_frozen_is_left_to_who_took_over(crate: CrateBench) -> None:
+    """A run that lost its lease thaws nothing: what it froze may be another one's work by now, which knows of it."""
+    crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    crate.fill("texts", OLD, part="a")
+    policy = crate.policy("delete", "texts", "30d", partition_column="part").id or ""
+    other = holder(crate, "other")
+
+    def pause(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, FreezePartitions):
+            wait(crate, 61)
+            assert other.take({policy: None}).won
+
+    with pytest.raises(LeaseLost):
+        crate.tool.run(observers=[pause], terms=ALONE)
+    assert (crate.frozen("texts"), len(crate.tool.store.freezes.all())) == (1, 1)
+    other.release({})
+    assert crate.run().ok
+    assert (crate.left("texts"), crate.frozen("texts"), crate.tool.store.freezes.all()) == ([], 0, set())
 
 
 def test_released_twice(db: Database) -> None:

@@ -5,9 +5,11 @@ Hostile names on both engines: everything is quoted, nothing is pasted into text
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.engine.cratedb.sql import SQL
+from cratedb_retention.model.catalog import Column, Kind, TableName
 from support.benches import DuckBench
 from support.databases import MONTH, TIME, Database
 from support.sql import quoted
@@ -106,3 +108,13 @@ def test_case_matters(db: Database) -> None:
     report = db.run()
     assert (report.problems, report.done) == (1, 0)
     assert db.count("Metrics") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("day", '"day"'), ('a"b', '"a""b"'), ("o['day']", "\"o\"['day']"), ("o['it's']['x']", "\"o\"['it''s']['x']")],
+)
+def test_columns_within_objects(name: str, written: str) -> None:
+    """A column within an object of CrateDB is quoted part by part, whatever the parts are called."""
+    column = SQL.column(Column(name, "text", Kind.TEXT))
+    assert str(column.compile(dialect=sa.create_engine("crate://").dialect)) == written

@@ -17,6 +17,7 @@ from cratedb_retention.model.rollup import Aggregate, Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, ViewPart
 from support.benches import CrateBench, DuckBench
 from support.databases import TIME, Database
+from support.losing import before_statement
 from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, PLAIN, START, Lab, Row, check_level, stretch, windows
 from support.sql import quoted
 
@@ -177,6 +178,23 @@ def test_lost_rows_are_found(crate: CrateBench, monkeypatch: pytest.MonkeyPatch)
     crate.sql(f"ALTER TABLE {crate.q('raw_1h')} PARTITION (rollup_partition = {second.start}) CLOSE")
     with pytest.raises(DatabaseError, match=r"window 2024-01-0.*144 rows beneath it, 0 arrived"):
         lab.roll_up(rollup, first, second)
+
+
+def test_rows_of_others_are_found(crate: CrateBench) -> None:
+    """A row that somebody else writes into a window while it is computed is not taken for one of it (law 5)."""
+    lab = Lab(crate, crate.tool.engine)
+    lab.create(hours(100))
+    rollup = lab.level("1h")
+    values = f"({START + HOUR}, 'another', 7, 1)"
+
+    def write() -> None:
+        crate.sql(f"INSERT INTO {crate.q('raw_1h')} (ts, host, row_count, rollup_version) VALUES {values}")
+
+    with before_statement(crate, "INSERT INTO", write) as seen:
+        lab.roll_up(rollup, *windows(START, DAY, 1))
+    assert "raw_1h" in seen[0]
+    assert crate.count("raw_1h", "host = 'another'") == 0
+    check_level(lab, rollup, hours(100), START, START + DAY)
 
 
 def test_closed_partitions_hide_their_rows(crate: CrateBench) -> None:

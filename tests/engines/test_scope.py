@@ -150,6 +150,19 @@ def test_own_table_by_name(db: Database) -> None:
     assert len(db.journal(event="run-finished")) == 1
 
 
+def test_patterns_leave_the_own_tables_alone(db: Database) -> None:
+    """A pattern that fits everything means tables of users: no row of the journal goes, whatever its age."""
+    db.create("metrics", {"time": TIME, "n": "TEXT"})
+    db.insert("metrics", [{"time": OLD, "n": "x"}])
+    db.policy("delete", "*", "90d", table_schema="*", time_column="time", id="everything")
+    db.time.set("2025-01-01T00:00:00+00:00")
+    plan = db.tool.plan()
+    assert {str(task.table) for task in plan.tasks} >= {str(db.table("metrics"))}
+    assert not [task for task in plan.tasks if task.table.schema == db.own_schema]
+    db.tool.edit_policy("everything", {"table_schema": db.own_schema})
+    assert not db.tool.plan().tasks
+
+
 def test_no_such_table(db: Database) -> None:
     """A policy for a table that is not there is a problem, and the other policies go on."""
     db.create("metrics", BY_MONTH, by=["month"])

@@ -198,6 +198,15 @@ def test_identifiers_by_prefix(db: Database) -> None:
     assert {stored.policy.id for stored in db.tool.policies()} == {"abc-1", "xzy"}
 
 
+def test_identifiers_mean_themselves(db: Database) -> None:
+    """The beginning of an identifier in the audit log is no pattern: percent sign and underscore are themselves."""
+    for identifier in ("a_1", "ab1", "a%1"):
+        db.policy("delete", identifier.replace("%", "x"), "30d", id=identifier)
+    for wanted, found in (("a_", ["a_1"]), ("a%", ["a%1"]), ("%", []), ("_", []), ("a", ["a%1", "a_1", "ab1"])):
+        rows = db.tool.journal(JournalFilter(policy_id=wanted))
+        assert sorted(row["policy_id"] for row in rows) == found
+
+
 def test_delete_by_tags(db: Database) -> None:
     """Both tags, either tag, and never without any."""
     for name, tags in (("a", ["x", "y"]), ("b", ["x"]), ("c", ["z"]), ("d", [])):

@@ -8,6 +8,7 @@ import datetime as dt
 
 import pytest
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Held, RunEvent, RunFinished, RunStarted, StepFinished, StepStarted
 from cratedb_retention.model.words import describe, kind_of
 from support.databases import MONTH, TIME, Database
@@ -97,6 +98,19 @@ def test_journal_tells_each_step_twice(busy: Database) -> None:
     assert [row["outcome"] for row in busy.journal(event="run-finished")] == ["done"]
     assert len(busy.journal(event="run-started")) == 1
     assert [row["outcome"] for row in busy.journal(event="held")] == ["held"]
+
+
+def test_cutoff_of_the_future(duck: Database) -> None:
+    """A cutoff is at most a day ahead, as it may be tomorrow elsewhere; beyond that it has to be said twice."""
+    now, tool = duck.time.moment, duck.tool
+    day = dt.timedelta(days=1)
+    assert tool.plan(now + day).tasks == ()
+    assert tool.run(cutoff=now + day).ok
+    beyond = now + day + dt.timedelta(seconds=1)
+    for look in (tool.prepare, tool.plan, lambda cutoff: tool.run(cutoff=cutoff)):
+        with pytest.raises(InvalidInput, match="lies in the future"):
+            look(beyond)
+    assert tool.prepare(beyond, allow_future=True).plan.tasks == ()
 
 
 def _run(db: Database, cutoff: dt.datetime) -> list[RunEvent]:

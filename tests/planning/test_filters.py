@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.planning.filters import FilterIndex
+from cratedb_retention.planning.filters import FilterIndex, overlap
 from support.catalogs import MONTH, TENANT, VALUE
 
 COLUMNS = (TENANT, MONTH)
@@ -34,6 +34,26 @@ ITEMS: list[tuple[str, list[tuple[Column, Value]]]] = [
 def test_fitting(values: tuple[Value, ...], found: list[str]) -> None:
     """A filter of other columns fits every partition, NULL is a value, and the order is that of the filters."""
     assert FilterIndex(COLUMNS, ITEMS).fitting(values) == found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ([], [], True),
+        ([], [(TENANT, "a")], True),
+        ([(TENANT, "a")], [], True),
+        ([(TENANT, "a")], [(TENANT, "a")], True),
+        ([(TENANT, "a")], [(TENANT, "b")], False),
+        ([(TENANT, "a")], [(TENANT, None)], False),
+        ([(TENANT, "a")], [(VALUE, 7)], True),
+        ([(TENANT, "a"), (VALUE, 7)], [(TENANT, "b"), (VALUE, 7)], False),
+        ([(VALUE, 7), (TENANT, "a")], [(TENANT, "a"), (VALUE, 8)], False),
+        ([(TENANT, "a"), (VALUE, 7)], [(VALUE, 7), (TENANT, "a")], True),
+    ],
+)
+def test_overlap(one: list[tuple[Column, Value]], other: list[tuple[Column, Value]], meet: bool) -> None:
+    """Two filters meet unless they ask any column for two different values, whichever comes first."""
+    assert overlap(one, other) is overlap(other, one) is meet
 
 
 _values = st.sampled_from(["a", "b", None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -52,9 +53,9 @@ def test_chain() -> None:
 def test_name_follows_content() -> None:
     """The same content has the same snapshot, so an interrupted run finds it; other content has another one."""
     names = []
-    for token in ("t1", "t1", "t2"):
+    for token, later in (("t1", 0), ("t1", 1), ("t2", 1)):
         found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", token=token)]))
-        [task] = make_plan([policy("snapshot")], found, CUTOFF).tasks
+        [task] = make_plan([policy("snapshot")], found, CUTOFF + dt.timedelta(hours=later)).tasks
         names += [step.name for step in task.steps if isinstance(step, SnapshotPartition)]
     assert names[0] == names[1] != names[2]
 

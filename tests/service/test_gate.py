@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.access import Role
@@ -36,11 +37,32 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
     assert api.post(f"{API}/runs", json={}, headers=mine).status_code == 202
     for headers in (other, {"Origin": "null"}, {"Origin": "http://localhost:1"}):
         assert api.post(f"{API}/runs", json={}, headers=headers).status_code == 403
+        assert api.patch(f"{API}/policies/x", json={}, headers={**headers, "If-Match": "*"}).status_code == 403
+        for path in ("policies/x", "holds/x", "tokens/x"):
+            assert api.delete(f"{API}/{path}", headers={**headers, "If-Match": "*"}).status_code == 403
     answer = api.get(f"{API}/tags", headers=other)
     assert not any(name.lower().startswith("access-control") for name in answer.headers)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_connections_of_other_pages_are_refused(duck: Database) -> None:
+    """Browsers let any page open a connection, with our cookies: one of another page, or by another name, is closed."""
+
+    async def connect(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    app = make_app(Context(duck.tool, hosts=frozenset({"localhost"})))
+    app.add_api_websocket_route("/live", connect)
+    api = TestClient(app, base_url="http://localhost:4242")
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
+        with pytest.raises(WebSocketDisconnect) as refused, api.websocket_connect("/live", headers=headers):
+            pass
+        assert refused.value.code == 1008
+    with api.websocket_connect("ws://localhost:4242/live", headers={"Origin": "http://localhost:4242"}):
+        pass
 
 
 def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import httpx2
+import pytest
 
-from cratedb_retention.model.access import Role
+from cratedb_retention.clock import Actor
+from cratedb_retention.errors import Forbidden
+from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.service.scoped import Scoped
 from support.markdown import ROOT
 from support.service import World
 
@@ -92,6 +99,47 @@ def test_each_route_needs_its_role(world: World) -> None:
             world.wait()
             assert "has the role" not in answer.text, (method, path)
     assert len(world.rows("access_token")) == len(before) + 1
+
+
+def actions(who: Scoped, world: World) -> Mapping[Role, list[Callable[[], object]]]:
+    """What each role is the least for, as the pages do it: not by way of a route."""
+    runs, operations, request = world.context.runs, world.context.operations, RestoreRequest(table_name="acme_metrics")
+    prepared = world.db.tool.prepare()
+    policy = world.db.tool.policies()[0].policy
+    return {
+        Role.OPERATOR: [
+            lambda: who.place("acme_metrics", world.db.schema, {}, None, None, ""),
+            lambda: who.release(world.ids["acme-hold"]),
+            lambda: who.start_run(runs, prepared),
+            lambda: who.cancel_run(runs, world.ids["acme-run"]),
+            lambda: who.cancel_operation(operations, "x"),
+            lambda: who.statements(prepared.plan),
+            lambda: who.verify_snapshots(request),
+            lambda: who.restore(request),
+            lambda: who.start_restore(operations, request),
+            lambda: who.start_verify(operations, request),
+        ],
+        Role.EDITOR: [
+            lambda: who.create(policy),
+            lambda: who.change("acme-tables", {"description": "x"}, None),
+            lambda: who.delete("acme-tables", None),
+            lambda: who.apply([], False, TagFilter(), True),
+            lambda: who.preview(policy),
+        ],
+        Role.ADMIN: [who.tokens],
+    }
+
+
+def test_roles_hold_without_routes(world: World) -> None:
+    """Pages reach the toolkit without a route: each role is refused there what a later one is for."""
+    before = [world.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")]
+    for role in (Role.VIEWER, Role.OPERATOR, Role.EDITOR):
+        who = Scoped(world.db.tool.acting_as(Actor("x", "host")), Access(role, "x"))
+        for needed, found in actions(who, world).items():
+            for act in found if not role.includes(needed) else ():
+                with pytest.raises(Forbidden, match=f"has the role {role}"):
+                    act()
+    assert [world.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")] == before
 
 
 def test_without_a_good_token(world: World) -> None:

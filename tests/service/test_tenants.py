@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cratedb_retention.errors import Forbidden
+from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.narrowing import narrow_plan
+from cratedb_retention.service.scoped import Scoped
 from support.databases import Database
 from support.service import World, make_world, scoped
 
@@ -320,6 +327,72 @@ def test_a_plan_is_narrowed_twice(world: World) -> None:
     mine = [replace(task, policy_id=None) for task in narrowed.tasks]
     tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(world, "acme").realm, [])
     assert len(tidied.plan.tasks) == len(mine)
+
+
+def test_numbers_and_statements_of_what_is_shared(world: World) -> None:
+    """How large a shared table is, and statements, which name what others hold, are for those without a limit."""
+    world.db.time.set("2024-10-02T00:00:00+00:00")
+    for holder, whole in (("acme-viewer", False), ("viewer", True)):
+        lines = world.get(holder, f"{API}/status")["policies"]
+        sizes = {line["policy"]["id"]: (line.get("rows"), line.get("bytes")) for line in lines}
+        assert (sizes["acme-events"][0] is not None) is whole
+        assert sizes["acme-archive"][0] is not None
+        tasks = world.get(holder, f"{API}/plan", params={"sql": "true"})["tasks"]
+        assert {task["policy_id"] for task in tasks} >= {"acme-archive"}
+        assert {bool(step.get("sql")) for task in tasks for step in task["steps"]} == (
+            {True, False} if whole else {False}
+        )
+
+
+def test_reading_without_routes(world: World) -> None:
+    """The pages read a shared table, its values and its levels as far as they are a tenant's, too, and no further."""
+    acme, schema = scoped(world, "acme"), world.db.schema
+    start, end = parse_instant("2024-01-01"), parse_instant("2024-08-01")
+    whole = FetchRequest("events", schema, start, end, by=("tenant",))
+    for request in (whole, replace(whole, where={"tenant": "globex"}), replace(whole, table_name="globex_metrics")):
+        for read in (acme.suggest_values, acme.fetch):
+            with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
+                read(request)
+    april = parse_instant("2024-04-01"), parse_instant("2024-05-01")
+    mine_alone = replace(whole, where={"tenant": "acme"}, start=april[0], end=april[1])
+    assert acme.suggest_values(mine_alone) == ["acme"]
+    (mine,) = acme.cascades()
+    assert dict(mine.where) == {"tenant": "acme"}
+    assert acme.cascade(mine).source == mine.table
+    with pytest.raises(Forbidden):
+        acme.cascade(replace(mine, where={}))
+
+
+def test_the_audit_log_in_parts(world: World) -> None:
+    """What is not seen takes no place: a tenant's parts of the audit log are as long as asked, and are the whole."""
+    whole = world.get("acme-viewer", f"{API}/journal", params={"limit": 1000})
+    assert len(whole) > 10
+    parts = [
+        world.get("acme-viewer", f"{API}/journal", params={"limit": 3, "offset": offset})
+        for offset in range(0, len(whole), 3)
+    ]
+    assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
+    assert [row for part in parts for row in part] == whole
+
+
+def test_timelines_of_others(world: World) -> None:
+    """What a table holds when is for those whose policies are about it; own tables are nobody's."""
+    acme, schema = scoped(world, "acme"), world.db.schema
+    assert acme.timeline(TableName(schema, "acme_metrics")).lanes
+    for table in (TableName(schema, "globex_metrics"), TableName(world.db.own_schema, "jobs_log")):
+        with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
+            acme.timeline(table)
+
+
+@pytest.mark.parametrize("change", [str, str.upper])
+def test_nothing_is_restored_among_the_own_tables(world: World, change: Callable[[str], str]) -> None:
+    """Not even an admin restores into the schema of the toolkit's tables, however it is written."""
+    into = TableName(change(world.db.own_schema), "retention_policy")
+    who = Scoped(world.db.tool, Access(Role.ADMIN, "admin"))
+    request = RestoreRequest(table_name="acme_metrics", into=into)
+    for act in (who.restorable, who.restore, lambda wanted: who.start_restore(world.context.operations, wanted)):
+        with pytest.raises(Forbidden, match="would be among the toolkit's own tables"):
+            act(request)
 
 
 def test_a_run_of_a_tenant_is_about_its_own(world: World) -> None:

@@ -260,7 +260,7 @@ def _why_not(above: Above, piece: Piece, start: int, end: int) -> str | None:
     planned = above.state.planned.get(start)
     if planned is not None and planned[0].whole and above.active:
         return None
-    if row is None and not piece.partition.rows:
+    if row is None and piece.partition.rows == 0:
         return None
     return _not_yet(above, start, end)
 

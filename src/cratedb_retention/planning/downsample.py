@@ -140,7 +140,7 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
         if (row is not None and row.sealed) or (row is None and sealed.first(start, source.end) is not None):
             continue
         touched = dirty.first(start, source.end)
-        if touched is None and not source.rows:
+        if touched is None and not source.rows and not source.hidden:
             continue
         reason = _why_held(source, waiting.first(start, source.end))
         if reason:

@@ -49,6 +49,11 @@ class Source:
         """The change token as it is in the ledger."""
         return " ".join(sorted(self.digests))
 
+    @property
+    def hidden(self) -> bool:
+        """Whether there may be rows that nobody can see: a partition is closed, or lacks shards."""
+        return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
+
 
 Sources = Mapping[int, Source]
 

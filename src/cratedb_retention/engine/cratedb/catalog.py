@@ -73,7 +73,7 @@ def read_catalog(
         )
         for name, by in partitioned_by.items()
     }
-    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell)
+    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell)
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:

@@ -1,0 +1,79 @@
+"""
+The bench of deliberate faults (`make mutants`) in itself: each fault still applies, and nothing promised lacks faults.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mutants.faults import Fault, Misplaced, choose, read_faults
+from mutants.promises import ACCESS, GUARDS, LAWS, PROMISES
+from mutants.running import INVALID, NOTICED, SURVIVED, Copy, judge_all
+
+PROJECT = Path(__file__).parents[1]
+FAULTS = read_faults()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_fault_applies(fault: Fault) -> None:
+    """What a fault replaces is there once, the result is Python, and its tests exist."""
+    assert fault.apply((PROJECT / fault.path).read_text(encoding="utf-8"))
+    assert fault.tests
+    for test in fault.tests:
+        file, _, name = test.partition("::")
+        assert (PROJECT / file).exists(), test
+        assert not name or f"def {name.partition('[')[0]}(" in (PROJECT / file).read_text(encoding="utf-8"), test
+    assert fault.promise.endswith((".", "?"))
+
+
+def test_each_promise_has_three_faults() -> None:
+    """There are at least sixty faults, and three for each law, guard and rule of access; their names are unique."""
+    assert len(FAULTS) >= 60
+    assert not [name for name, count in Counter(fault.id for fault in FAULTS).items() if count > 1]
+    counts = Counter(fault.breaks for fault in FAULTS)
+    assert not [promise for promise in PROMISES if counts[promise] < 3]
+    assert (len(LAWS), len(PROMISES)) == (10, len(LAWS) + len(GUARDS) + len(ACCESS))
+
+
+def test_what_does_not_apply_is_said() -> None:
+    """Text that is there never or twice, and what is no Python then, is no fault."""
+    fault = Fault("x", "law 1", "p.", "errors.py", "one", "two", ("tests/model",))
+    assert fault.apply("a = 'one'") == "a = 'two'"
+    for text, reason in (("", "0 times"), ("one, one", "2 times"), ("one +", "no Python")):
+        with pytest.raises(Misplaced, match=reason):
+            fault.apply(text)
+    assert choose([fault], ["x*"], []) == choose([fault], [], ["law*"]) == [fault]
+    assert choose([fault], ["y"], []) == choose([fault], [], ["access*"]) == []
+
+
+EXPECTED = {
+    "noticed": NOTICED,
+    "survives": SURVIVED,
+    "can-not-be-imported": INVALID,
+    "all-are-deselected": INVALID,
+    "not-there": INVALID,
+}
+
+
+@pytest.mark.slow("it copies the project, and starts pytest for each fault")
+def test_verdicts(tmp_path: Path) -> None:
+    """A test that fails notices; one that passes does not; an import that fails, or no test at all, says nothing."""
+    tags, exit_done = ("model/tags.py", 'NOT = "not:"'), ("errors.py", "EXIT_DONE = 0")
+    tests = ("tests/model/test_tags.py",)
+    faults = [
+        Fault("noticed", "law 1", "p.", *tags, 'NOT = "no:"', tests),
+        Fault("survives", "law 1", "p.", *exit_done, "EXIT_DONE = -0", tests),
+        Fault("can-not-be-imported", "law 1", "p.", *tags, "NOT = unknown", tests),
+        Fault("all-are-deselected", "law 1", "p.", *tags, 'NOT = "no:"', tests, needs="cluster"),
+        Fault("not-there", "law 1", "p.", "model/tags.py", "nothing of the kind", "", tests),
+    ]
+    told: list[str] = []
+    verdicts = judge_all(faults, 1, 120, tmp_path, lambda verdict: told.append(verdict.fault.id))
+    assert {verdict.fault.id: verdict.outcome for verdict in verdicts} == EXPECTED
+    assert told == list(EXPECTED)
+    assert Copy(tmp_path / "control", 120).control(faults[:1]) == ""
+    changed = tmp_path / "job0" / "project" / faults[0].path
+    assert changed.read_bytes() == (PROJECT / faults[0].path).read_bytes()

@@ -1,0 +1,175 @@
+"""
+Logging in and out without a browser: who gets in, until when, and where a log-in leads. `tests/ui/test_frame.py` has it
+with the pages themselves.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from fastapi import FastAPI, Request
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from cratedb_retention.model.access import Role
+from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.http.problems import Failed
+from cratedb_retention.ui.entrance import COOKIE, LOGIN, LOGOUT, Entrance
+from cratedb_retention.ui.guest import guest_of
+from cratedb_retention.ui.login import make_router
+from cratedb_retention.ui.sessions import Sessions
+from support.databases import Database
+
+PAGE = "/ui/page"
+
+
+@pytest.fixture
+def token(duck: Database) -> str:
+    """The text of an access token."""
+    return duck.tool.create_token("x", Role.VIEWER)[1]
+
+
+@pytest.fixture
+def browser(duck: Database) -> TestClient:
+    """What stands before the pages, with a page of one word."""
+    context, numbers = Context(duck.tool), itertools.count(1)
+    sessions = Sessions(duck.time.clock, lambda count: next(numbers).to_bytes(count))
+    app = FastAPI()
+    app.include_router(make_router(context, sessions))
+
+    @app.get(PAGE)
+    @app.post(PAGE)
+    def page(request: Request) -> str:
+        try:
+            return guest_of(request.scope).scoped().access.actor.partition(" ")[0]
+        except Failed as failed:
+            return failed.error.reason
+
+    @app.websocket(PAGE)
+    async def connect(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    app.add_middleware(Entrance, context=context, sessions=sessions)
+    return TestClient(app, base_url="https://localhost", follow_redirects=False)
+
+
+def log_in(browser: TestClient, token: str, to: str = PAGE) -> str:
+    """Where a log-in leads."""
+    answer = browser.post(LOGIN, data={"token": token, "to": to})
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"]
+
+
+def is_in(browser: TestClient) -> bool:
+    """Whether the page is shown."""
+    answer = browser.get(PAGE)
+    assert answer.status_code in (200, 303)
+    return answer.status_code == 200
+
+
+def test_nobody_gets_in_without_logging_in(browser: TestClient) -> None:
+    """A page leads to the log-in, whatever the cookie says; what changes something, and connections, are refused."""
+    for cookie in ("", "x", "AAAA"):
+        browser.cookies.set(COOKIE, cookie)
+        answer = browser.get(f"{PAGE}?a=b")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{LOGIN}?to=/ui/page%3Fa%3Db")
+        assert browser.post(PAGE).status_code == 401
+        with pytest.raises(WebSocketDisconnect), browser.websocket_connect(f"wss://localhost{PAGE}"):
+            pass
+    assert browser.get(LOGIN).status_code == 200
+
+
+def test_log_in_and_out(browser: TestClient, token: str) -> None:
+    """A good token opens the pages; what its cookie said is worth nothing after the log-out."""
+    for wrong in ("", "x", token[:-1], f"{token}x"):
+        answer = browser.post(LOGIN, data={"token": wrong, "to": PAGE})
+        assert (answer.status_code, COOKIE in answer.cookies) == (401, False)
+        assert not is_in(browser)
+    assert log_in(browser, f" {token}\n") == PAGE
+    assert is_in(browser)
+    with browser.websocket_connect(f"wss://localhost{PAGE}"):
+        pass
+    cookie = browser.cookies[COOKIE]
+    assert browser.post(LOGOUT).status_code == 303
+    browser.cookies.set(COOKIE, cookie, domain="localhost.local", path="/ui")
+    assert not is_in(browser)
+
+
+def test_cookie(browser: TestClient, token: str) -> None:
+    """The cookie can't be read by scripts, is not sent from other pages, nor without TLS, and is not the token."""
+    said = browser.post(LOGIN, data={"token": token}).headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Secure", "Path=/ui"} <= set(said.split("; "))
+    assert token not in said
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "/ui",
+        "/uix/",
+        "/ui/../x",
+        "/ui/%2e%2e/x",
+        "/ui/\\evil",
+        "/ui/a\nb",
+        LOGIN,
+        f"{LOGOUT}?x",
+        "javascript:alert(1)",
+        "",
+    ],
+)
+def test_log_in_leads_nowhere_else(browser: TestClient, token: str, to: str) -> None:
+    """Whatever the address says, the log-in leads to a page of ours that is neither log-in nor log-out."""
+    assert log_in(browser, token, to) == "/ui/"
+
+
+@pytest.mark.parametrize(
+    ("visits", "last", "stays"),
+    [
+        ([], "2024-07-02T08:00:00", True),
+        ([], "2024-07-02T08:00:01", False),
+        (
+            [f"2024-07-0{day}T{hour:02}:00:00" for day in range(2, 9) for hour in range(0, 24, 6)],
+            "2024-07-09T00:00:00",
+            True,
+        ),
+        (
+            [f"2024-07-0{day}T{hour:02}:00:00" for day in range(2, 9) for hour in range(0, 24, 6)],
+            "2024-07-09T00:00:01",
+            False,
+        ),
+    ],
+)
+def test_sessions_end(
+    browser: TestClient, duck: Database, token: str, visits: list[str], last: str, stays: bool
+) -> None:
+    """A session ends eight hours after it was last used, and a week after the log-in in any case."""
+    log_in(browser, token)
+    for at in visits:
+        duck.time.set(f"{at}+00:00")
+        assert is_in(browser), at
+    duck.time.set(f"{last}+00:00")
+    assert is_in(browser) is stays
+
+
+def test_token_that_ends(browser: TestClient, duck: Database, token: str) -> None:
+    """What the token may do is looked up each time: once it is revoked, the session is worth nothing."""
+    log_in(browser, token)
+    assert browser.get(PAGE).json() == "x"
+    duck.tool.revoke_token("x")
+    assert "worth nothing" in browser.get(PAGE).json()
+
+
+def test_without_tokens(duck: Database) -> None:
+    """Where no tokens are asked for, nobody has to log in."""
+    context = Context(duck.tool, authenticate=False)
+    app = FastAPI()
+    app.include_router(make_router(context, Sessions(duck.time.clock, bytes)))
+    app.add_middleware(Entrance, context=context, sessions=Sessions(duck.time.clock, bytes))
+    app.add_api_route(PAGE, lambda: "shown")
+    browser = TestClient(app, base_url="http://localhost", follow_redirects=False)
+    assert browser.get(PAGE).json() == "shown"
+    assert browser.get(LOGIN).headers["location"] == "/ui/"
