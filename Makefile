@@ -9,6 +9,7 @@ PYTEST ?=
 FAULTS ?=
 # Processes that test side by side; they share one CrateDB.
 WORKERS ?= 2
+WORKING := --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder --durations=10 --durations-min=2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -35,10 +36,10 @@ demo: $(STAMP)  ## See it work on a file, without a server
 	@$(BIN)/cratedb-retention demo
 
 test: $(STAMP)  ## Run the tests; PYTEST='-k name -x' hands options on, WORKERS=0 tests in one process
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup $(PYTEST)
+	@$(BIN)/python -m pytest $(WORKING) $(PYTEST)
 
 test-long: $(STAMP)  ## Run all tests: more examples, each instant of a kill on CrateDB, each kind of package
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --long $(PYTEST)
+	@$(BIN)/python -m pytest $(WORKING) --long $(PYTEST)
 
 mutants: $(STAMP)  ## Apply deliberate faults, and see that tests notice; FAULTS='--breaks="law 1"' chooses some
 	@PYTHONPATH=tests $(BIN)/python -m mutants $(FAULTS)

@@ -207,6 +207,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(_worker(item)))
         tiers.leave_out(item)
+    costly = {_group(item) for item in items if item.get_closest_marker("slow") or item.get_closest_marker("cratedb")}
+    # What takes long comes first, so that no worker has to wait for another one at the end.
+    items.sort(key=lambda item: (_group(item) != "cluster", _group(item) not in costly))
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return str(marker.args[0])
 
 
 def _worker(item: pytest.Item) -> str:
