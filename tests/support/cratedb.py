@@ -23,6 +23,8 @@ from support.sql import SqlClient, SqlError, Unreachable, quoted
 
 STORAGE = {"n1": "hot", "n2": "hot", "n3": "cold"}
 CLUSTER_HEAP = "512m"
+# The servers of tests live for minutes: code that is compiled quickly beats code that runs fast.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1"
 # Bytes that must be free where servers keep their data in memory.
 MEMORY_NEEDED = 4 * 2**30
 
@@ -144,16 +146,20 @@ def cratedb_home() -> Path | None:
 
 
 @contextmanager
-def one_node() -> Iterator[CrateDB | None]:
-    """The server of ``CRATEDB_URI``, or one of our own; None where there is neither."""
+def one_node(short_lived: bool = True) -> Iterator[CrateDB | None]:
+    """
+    The server of ``CRATEDB_URI``, or one of our own; None where there is neither.
+
+    :param short_lived: Whether it is for tests. What is measured needs one with its data on disk that warms up fully.
+    """
     home = cratedb_home()
     if uri := os.environ.get("CRATEDB_URI"):
         db = CrateDB(uri, Path(os.environ.get("CRATEDB_REPO_ROOT") or "/tmp/cratedb-repo"))
         db.sql("SELECT 1")  # a server that was named and does not answer is an error, not a reason to skip
         yield db
     elif home:
-        with _directory() as root:
-            yield from _own_node(home, root)
+        with _directory(_memory() if short_lived else None) as root:
+            yield from _own_node(home, root, SHORT_LIVED if short_lived else "")
     else:
         yield None
 
@@ -165,7 +171,7 @@ def three_nodes() -> Iterator[CrateDBCluster | None]:
     if not home:
         yield None
         return
-    with _directory() as root:
+    with _directory(_memory()) as root:
         cluster = _new_cluster(home, root)
         try:
             cluster.heal()
@@ -175,12 +181,12 @@ def three_nodes() -> Iterator[CrateDBCluster | None]:
                 node.process.stop()
 
 
-def _own_node(home: Path, root: Path) -> Iterator[CrateDB]:
+def _own_node(home: Path, root: Path, java_options: str) -> Iterator[CrateDB]:
     port, transport_port = free_ports(2)
     repo = prepare_directory(root / "repo")
     own = {"cluster.name": root.name, "node.name": "n1", "discovery.type": "single-node"}
     settings = {**own, **_settings(port, transport_port, repo)}
-    process = CrateProcess(home, prepare_directory(root / "n1"), settings)
+    process = CrateProcess(home, prepare_directory(root / "n1"), settings, java_options=java_options)
     db = CrateDB(f"crate://{HOST}:{port}/", repo)
     try:
         process.start()
@@ -204,7 +210,7 @@ def _new_cluster(home: Path, root: Path) -> CrateDBCluster:
     nodes = {}
     for port, (name, storage) in zip(ports, STORAGE.items(), strict=False):
         own = {"node.name": name, "node.attr.storage": storage, **_settings(port, transport[name], repo)}
-        process = CrateProcess(home, prepare_directory(root / name), {**common, **own}, CLUSTER_HEAP)
+        process = CrateProcess(home, prepare_directory(root / name), {**common, **own}, CLUSTER_HEAP, SHORT_LIVED)
         nodes[name] = Node(name, storage, port, transport[name], process)
     return CrateDBCluster(nodes, repo)
 
@@ -220,9 +226,9 @@ def _settings(port: int, transport_port: int, repo: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def _directory(parent: Path | None) -> Iterator[Path]:
     """A directory that vanishes; not pytest's own, which no other user may enter."""
-    root = Path(tempfile.mkdtemp(prefix="cratedb-test-", dir=_memory()))
+    root = Path(tempfile.mkdtemp(prefix="cratedb-test-", dir=parent))
     try:
         yield prepare_directory(root)
     finally:

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
-# The servers of tests live for minutes: code that is compiled quickly beats code that runs fast.
-JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 STOP_SECONDS = 20
 LOG_LINES = 30
 
@@ -38,12 +36,14 @@ class CrateProcess:
     :param directory: For data and logs; prepared by :func:`prepare_directory`.
     :param settings: CrateDB's settings, e.g. ``{"http.port": "4200"}``.
     :param heap: The size of the Java heap.
+    :param java_options: For the Java VM, unless the environment has ``CRATE_JAVA_OPTS``.
     """
 
     home: Path
     directory: Path
     settings: Mapping[str, str]
     heap: str = "1g"
+    java_options: str = ""
     _popen: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -112,7 +112,7 @@ class CrateProcess:
 
     def _environment(self) -> dict[str, str]:
         own = {"HOME": str(self.directory), "CRATE_HEAP_SIZE": self.heap, "CRATE_DISABLE_GC_LOGGING": "1"}
-        return {"CRATE_JAVA_OPTS": JAVA_OPTIONS, **os.environ, **own}
+        return {"CRATE_JAVA_OPTS": self.java_options, **os.environ, **own}
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
