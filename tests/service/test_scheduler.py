@@ -129,6 +129,17 @@ def test_stopping(db: Database) -> None:
     assert set(slots(db).values()) == {"02T01:00"}
 
 
+def test_by_hand_takes_no_slot(db: Database) -> None:
+    """A run by hand that does what is due takes the place of no slot: that happens all the same."""
+    policy = scheduled(db, "one")
+    db.time.set("2024-07-02T01:10:00+00:00")
+    assert db.tool.run(terms=ALONE).done == 1
+    assert slots(db) == {policy: None}
+    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    assert run_due(db.tool, terms=ALONE) is not None
+    assert slots(db) == {policy: "02T01:00"}
+
+
 @pytest.mark.parametrize(
     ("error", "done"),
     [
