@@ -134,7 +134,7 @@ class Database:
         :raises RetentionError: in the words of the engine.
         """
         try:
-            with self.engine.begin() as connection, _interruptible(connection):
+            with _transaction(self.engine) as connection:
                 return work(connection.execution_options(**self._options))
         except SQLAlchemyError as error:
             text = self.render(statement) if statement is not None else ""
@@ -185,19 +185,28 @@ class Database:
 
 
 @contextmanager
-def _interruptible(connection: sa.Connection) -> Iterator[None]:
+def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """
-    Make Ctrl-C what it is everywhere else.
+    A transaction in which Ctrl-C is what it is everywhere else, also while it is committed.
 
     DuckDB's driver raises a RuntimeError, and the statement may go on behind it, which the rollback would wait for.
     """
     try:
-        yield
+        with engine.begin() as connection:
+            try:
+                yield connection
+            except RuntimeError as error:
+                if _is_interruption(error):
+                    connection.connection.driver_connection.interrupt()  # type: ignore[union-attr]
+                raise
     except RuntimeError as error:
-        if "interrupted" not in str(error):
-            raise
-        connection.connection.driver_connection.interrupt()  # type: ignore[union-attr]
-        raise KeyboardInterrupt from error
+        if _is_interruption(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _is_interruption(error: RuntimeError) -> bool:
+    return "interrupted" in str(error)
 
 
 def render(statement: sa.Executable, dialect: sa.Dialect) -> str:
