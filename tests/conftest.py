@@ -20,7 +20,6 @@ from support.benches import CrateBench, DuckBench, DuckTemplate
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
 from support.databases import Database
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
-from support.rrdtool import find_rrdtool
 from support.shared import SharedServer, shared_node
 from support.stage import find_chromium
 from support.workspace import Workspace, create_repository, drop_repository, unique
@@ -159,7 +158,7 @@ def new_db(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture(scope="session")
 def rrdtool() -> str:
     """The command `rrdtool`."""
-    command = find_rrdtool()
+    command = shutil.which("rrdtool")
     if command is None:
         pytest.skip(NO_RRDTOOL)
     return command

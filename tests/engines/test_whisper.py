@@ -6,10 +6,11 @@ first archive, which is what the raw rows are here. Where they do not mean the s
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import whisper
 
 from support.databases import Database
 from support.peers import (
@@ -20,6 +21,7 @@ from support.peers import (
     START,
     STEP,
     Reading,
+    Values,
     fetch,
     keep,
     make_readings,
@@ -27,7 +29,40 @@ from support.peers import (
     same,
     within,
 )
-from support.whisper_files import WhisperFile
+
+
+class WhisperFile:
+    """
+    A file.
+
+    :param archives: Seconds of their intervals, and for how many seconds each is kept; finest first.
+    :param method: How a coarser value is made of finer ones: ``average``, ``sum``, ``min``, ``max`` or ``last``.
+    :param xff: The share of finer values that must be there.
+    """
+
+    def __init__(self, path: Path, archives: Mapping[int, int], method: str, xff: float = 0) -> None:
+        self.path, self.now = str(path), 0
+        layout = [(seconds, kept // seconds) for seconds, kept in archives.items()]
+        whisper.create(self.path, layout, xFilesFactor=xff, aggregationMethod=method)
+
+    def write(self, readings: Sequence[tuple[int, float]], now: int) -> None:
+        """Write readings, each at an instant in seconds, and let it be some time."""
+        self.now = now
+        whisper.update_many(self.path, list(readings), now=now)
+
+    def read(self, seconds: int, start: int) -> Values:
+        """
+        The values of an archive from an instant until now, by the start of their interval.
+
+        :param seconds: The length of its intervals.
+        """
+        # It answers what comes after the first instant, up to the second one and the interval of that.
+        (first, end, step), values = whisper.fetch(
+            self.path, start - seconds, self.now - seconds, now=self.now, archiveToSelect=seconds
+        )
+        assert (first, end, step) == (start, self.now, seconds)
+        return dict(zip(range(first, end, step), values, strict=True))
+
 
 # Seconds of an interval, by the name of the level; the archive of single steps is the raw rows.
 SECONDS = {"5m": 300, "1h": HOUR, "1d": DAY}
