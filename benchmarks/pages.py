@@ -16,7 +16,7 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.service.scoped import Scoped
-from support.benches import DuckBench
+from support.databases import DuckDatabase
 from support.stage import Stage, find_chromium, open_browser, open_stage
 
 GOAL = Goal(seconds=2)
@@ -28,7 +28,7 @@ ROWS = f"SELECT TIMESTAMPTZ '2024-01-01 12:00:00+00' + INTERVAL (d) DAY, d FROM 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
     """Show the overview."""
     directory = surroundings.directory()
-    bench = DuckBench(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
+    bench = DuckDatabase(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
     bench.time.set(NOW)
     _fill(bench)
     who = Scoped(bench.tool, Access(Role.ADMIN, "bench"))
@@ -48,7 +48,7 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     bench.close()
 
 
-def _fill(bench: DuckBench) -> None:
+def _fill(bench: DuckDatabase) -> None:
     for number in range(MANY):
         bench.sql(f"CREATE TABLE lab.metrics_{number:04} ({COLUMNS})")
         bench.sql(f"INSERT INTO lab.metrics_{number:04} {ROWS}")

@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.benches import DuckBench  # noqa: E402 - found by the path above
 from support.cockpit import add_tokens, fill  # noqa: E402
+from support.databases import DuckDatabase  # noqa: E402 - found by the path above
 from support.stage import NARROW, WIDE, Stage, find_chromium, open_browser, open_stage  # noqa: E402
 
 TALL = (WIDE[0], 1000)
@@ -61,7 +61,7 @@ def main() -> int:
     wanted = [shot for shot in SHOTS if shot.name in sys.argv[1:] or not sys.argv[1:]]
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, open_browser(chromium) as browser:
-        db = DuckBench(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
+        db = DuckDatabase(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
         fill(db, hostile=False)
         with open_stage(db, browser) as stage:
             add_tokens(stage)

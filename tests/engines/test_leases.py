@@ -20,8 +20,7 @@ from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.store.journal import Outcome
-from support.benches import CrateBench
-from support.databases import TIME, Database
+from support.databases import TIME, CrateDatabase, Database
 
 OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]
 ALONE = Terms(ttl=60, threads=False)
@@ -158,7 +157,7 @@ def test_a_run_that_goes_on_keeps_its_leases(db: Database) -> None:
     assert (db.time.moment - started).total_seconds() == 200
 
 
-def test_what_is_frozen_is_left_to_who_took_over(crate: CrateBench) -> None:
+def test_what_is_frozen_is_left_to_who_took_over(crate: CrateDatabase) -> None:
     """A run that lost its lease thaws nothing: what it froze may be another one's work by now, which knows of it."""
     crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
     crate.fill("texts", OLD, part="a")

@@ -20,8 +20,7 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding
 from cratedb_retention.model.rollup import Aggregate, Rollup, Window
-from support.benches import CrateBench, DuckBench
-from support.databases import Database
+from support.databases import CrateDatabase, Database, DuckDatabase
 from support.rollups import DAY, HOUR, MINUTE, START, Lab, Row, check_level, windows
 from support.tiers import examples
 
@@ -133,14 +132,14 @@ def test_deviation_beyond_reason(lab: Lab) -> None:
 
 @settings(max_examples=examples(30, long=200), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
-def test_deviation_of_anything_on_duckdb(duck: DuckBench, values: list[float], step: int) -> None:
+def test_deviation_of_anything_on_duckdb(duck: DuckDatabase, values: list[float], step: int) -> None:
     """Whatever the values are, two levels know their deviation."""
     deviations(duck, values, step)
 
 
 @settings(max_examples=examples(4, long=30), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
-def test_deviation_of_anything_on_cratedb(crate: CrateBench, values: list[float], step: int) -> None:
+def test_deviation_of_anything_on_cratedb(crate: CrateDatabase, values: list[float], step: int) -> None:
     """The same on CrateDB."""
     deviations(crate, values, step)
 

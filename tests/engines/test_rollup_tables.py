@@ -15,8 +15,7 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Selector
 from cratedb_retention.model.rollup import Aggregate, Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, ViewPart
-from support.benches import CrateBench, DuckBench
-from support.databases import TIME, Database
+from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.losing import before_statement
 from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, PLAIN, START, Lab, Row, check_level, stretch, windows
 from support.sql import quoted
@@ -73,7 +72,7 @@ def test_columns_are_added(lab: Lab, kept: tuple[Aggregate, ...]) -> None:
 
 def dialect(lab: Lab) -> Any:
     """The engine's own expressions."""
-    if isinstance(lab.db, DuckBench):
+    if isinstance(lab.db, DuckDatabase):
         from cratedb_retention.engine.duckdb import rollup_sql as duck
 
         return duck.SQL
@@ -111,7 +110,7 @@ def test_view(lab: Lab) -> None:
 def test_hostile_names(lab: Lab, name: str) -> None:
     """Time, dimensions and metrics of any name, and tables of many."""
     lab.time, lab.dimensions, lab.metrics = f"{name}t", (f"{name}d",), {name: EVERYTHING}
-    lab.name = "100%%(x)s:$1" if isinstance(lab.db, CrateBench) else 'a "b" %s :c'
+    lab.name = "100%%(x)s:$1" if isinstance(lab.db, CrateDatabase) else 'a "b" %s :c'
     rows = [{lab.time: START + i * MINUTE, f"{name}d": None if i % 3 else "it's", name: float(i)} for i in range(100)]
     lab.create(rows)
     finer = lab.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
@@ -125,7 +124,7 @@ def test_hostile_names(lab: Lab, name: str) -> None:
     assert lab.db.rows(f"SELECT sum(row_count) FROM {quoted(*step.view)}")[0][0] == 100
 
 
-def test_inside_objects(crate: CrateBench) -> None:
+def test_inside_objects(crate: CrateDatabase) -> None:
     """Time, dimensions and metrics may be sub-columns of objects on CrateDB."""
     lab = Lab(crate, crate.retention().engine)
     lab.time, lab.dimensions, lab.metrics = "o['ts']", ("o['host']",), {"o['deep']['x']": EVERYTHING}
@@ -147,7 +146,7 @@ def test_inside_objects(crate: CrateBench) -> None:
 
 def test_types(lab: Lab) -> None:
     """Dimensions and metrics of other types keep them, or one that holds their values."""
-    if isinstance(lab.db, DuckBench):
+    if isinstance(lab.db, DuckDatabase):
         kinds = {"host": "ENUM ('a', 'b')", "x": "DECIMAL(10, 2)", "ts": "TIMESTAMP"}
     else:
         kinds = {"host": "CHARACTER(3)", "x": "NUMERIC(10, 2)", "ts": "TIMESTAMP WITHOUT TIME ZONE"}
@@ -163,7 +162,7 @@ def test_types(lab: Lab) -> None:
     lab.do(view_of(lab, rollup, START + HOUR))
 
 
-def test_lost_rows_are_found(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_rows_are_found(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Rows that CrateDB skips without an error make the step fail, and name the window (law 5).
 
@@ -180,7 +179,7 @@ def test_lost_rows_are_found(crate: CrateBench, monkeypatch: pytest.MonkeyPatch)
         lab.roll_up(rollup, first, second)
 
 
-def test_rows_of_others_are_found(crate: CrateBench) -> None:
+def test_rows_of_others_are_found(crate: CrateDatabase) -> None:
     """A row that somebody else writes into a window while it is computed is not taken for one of it (law 5)."""
     lab = Lab(crate, crate.tool.engine)
     lab.create(hours(100))
@@ -197,7 +196,7 @@ def test_rows_of_others_are_found(crate: CrateBench) -> None:
     check_level(lab, rollup, hours(100), START, START + DAY)
 
 
-def test_closed_partitions_hide_their_rows(crate: CrateBench) -> None:
+def test_closed_partitions_hide_their_rows(crate: CrateDatabase) -> None:
     """A window over a closed partition is not taken for empty, which would delete its rollup."""
     lab = Lab(crate, crate.retention().engine)
     lab.types = {"day": crate.bin("1 day")}
@@ -213,7 +212,7 @@ def test_closed_partitions_hide_their_rows(crate: CrateBench) -> None:
     check_level(lab, rollup, hours(100), START, START + 16 * HOUR)
 
 
-def test_cratedb_parses_each_statement(crate: CrateBench) -> None:
+def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
     """CrateDB's own grammar knows each statement of a cascade."""
     lab = Lab(crate, crate.tool.engine, metrics={"x": EVERYTHING})
     with crate.statements() as sent:

@@ -17,8 +17,7 @@ from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, Selector
 from cratedb_retention.model.intervals import read_grid
-from support.benches import DuckBench
-from support.databases import TIME, Database
+from support.databases import TIME, Database, DuckDatabase
 from support.rollups import DAY, HOUR, Lab, Row, check_level, stretch
 
 # The last three set their clocks at midnight: forward, so that it is missing, and back, so that it comes twice.
@@ -32,7 +31,7 @@ FIXED = [parse_interval(text) for text in ("1s", "10s", "1m", "15m", "1h", "6h",
 
 def dialect(db: Database) -> RollupSQL:
     """The engine's own expressions."""
-    if isinstance(db, DuckBench):
+    if isinstance(db, DuckDatabase):
         from cratedb_retention.engine.duckdb.rollup_sql import SQL as DUCK
 
         return DUCK
@@ -61,7 +60,7 @@ def instants(zone: zoneinfo.ZoneInfo) -> list[int]:
 def fill(db: Database, found: list[int]) -> None:
     """A table with instants."""
     db.create("instants", {"ts": TIME, "ms": "BIGINT"})
-    value = "timezone('UTC', make_timestamp(i * 1000))" if isinstance(db, DuckBench) else "i"
+    value = "timezone('UTC', make_timestamp(i * 1000))" if isinstance(db, DuckDatabase) else "i"
     query = f"SELECT {value}, i FROM unnest([{', '.join(f'{ms}' for ms in found)}]) AS g (i)"
     db.sql(f"INSERT INTO {db.q('instants')} (ts, ms) ({query})")
     db.refresh("instants")

@@ -16,7 +16,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.errors import ConnectionLost
 from cratedb_retention.execution.retrying import ATTEMPTS
 from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
-from support.benches import CrateBench
+from support.databases import CrateDatabase
 from support.kill_harness import READS
 from support.proxy import Fate, Proxy, lose, lose_each_answer_once, proxy_to
 
@@ -34,7 +34,7 @@ class Line:
 
 
 @pytest.fixture
-def line(crate: CrateBench) -> Iterator[Line]:
+def line(crate: CrateDatabase) -> Iterator[Line]:
     """A line to the database of the test."""
     with proxy_to(crate.uri) as proxy:
         pauses: list[float] = []
@@ -43,14 +43,14 @@ def line(crate: CrateBench) -> Iterator[Line]:
             yield Line(retention, proxy, pauses)
 
 
-def journal(crate: CrateBench, **equal: Any) -> list[str]:
+def journal(crate: CrateDatabase, **equal: Any) -> list[str]:
     """Outcomes of steps in the journal."""
     return [row["outcome"] for row in crate.journal(event="step-finished", **equal)]
 
 
 @pytest.mark.parametrize("fate", [Fate.LOSE_REQUEST, Fate.LOSE_ANSWER])
 @pytest.mark.parametrize("times", [1, 3, ATTEMPTS - 1])
-def test_pauses_grow(crate: CrateBench, line: Line, fate: Fate, times: int) -> None:
+def test_pauses_grow(crate: CrateDatabase, line: Line, fate: Fate, times: int) -> None:
     """A connection that is lost up to five times costs nothing but pauses: half a second, and twice that each time."""
     arena = CrateArena(DELETE, crate)
     arena.reset()
@@ -62,7 +62,7 @@ def test_pauses_grow(crate: CrateBench, line: Line, fate: Fate, times: int) -> N
     assert journal(crate) == ["done"]
 
 
-def test_gives_up(crate: CrateBench, line: Line) -> None:
+def test_gives_up(crate: CrateDatabase, line: Line) -> None:
     """What is lost for the sixth time has failed; the journal says so, and another table goes on."""
     arena = CrateArena(DELETE, crate)
     arena.reset()
@@ -80,7 +80,7 @@ def test_gives_up(crate: CrateBench, line: Line) -> None:
     assert len(arena.look("SELECT n FROM {table}")) == len(DELETE.rows)
 
 
-def test_database_gone_for_good(crate: CrateBench, line: Line) -> None:
+def test_database_gone_for_good(crate: CrateDatabase, line: Line) -> None:
     """Where not even the journal can be written, the run ends with the error, after as many tries."""
     CrateArena(DELETE, crate).reset()
     prepared = line.retention.prepare()
@@ -90,7 +90,7 @@ def test_database_gone_for_good(crate: CrateBench, line: Line) -> None:
     assert line.pauses == PAUSES
 
 
-def test_lost_while_preparing(crate: CrateBench, line: Line) -> None:
+def test_lost_while_preparing(crate: CrateDatabase, line: Line) -> None:
     """A run tries again what is lost while it prepares, too; a plan is for somebody who waits, and says it at once."""
     arena = CrateArena(DELETE, crate)
     arena.reset()
@@ -104,7 +104,7 @@ def test_lost_while_preparing(crate: CrateBench, line: Line) -> None:
     assert arena.see(line.retention).rows == DELETE.kept
 
 
-def test_gone_in_the_middle(crate: CrateBench, line: Line) -> None:
+def test_gone_in_the_middle(crate: CrateDatabase, line: Line) -> None:
     """A database that goes away while a partition is frozen: the error comes up, and the next run makes it good."""
     scenario = next(s for s in SCENARIOS if s.name == "snapshot")
     arena = CrateArena(scenario, crate)
@@ -126,7 +126,7 @@ def test_gone_in_the_middle(crate: CrateBench, line: Line) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_each_change_happens_twice(crate: CrateBench, line: Line, scenario: Scenario) -> None:
+def test_each_change_happens_twice(crate: CrateDatabase, line: Line, scenario: Scenario) -> None:
     """Where the answer to each change is lost once, so that all are done twice, the end is the same."""
     arena = CrateArena(scenario, crate)
     arena.reset()

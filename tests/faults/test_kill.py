@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.arena import SCENARIOS, Arena, CrateArena, DuckArena, Scenario, State
-from support.benches import CrateBench
+from support.databases import CrateDatabase
 from support.kill_harness import kill_runs, left_by_kills
 from support.tiers import examples
 
@@ -44,14 +44,14 @@ def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @EVERY_SCENARIO
-def test_cratedb_converges(scenario: Scenario, crate: CrateBench) -> None:
+def test_cratedb_converges(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed while CrateDB carries out any kind of change, or right after it, a run on CrateDB is made good."""
     assert_converges(CrateArena(scenario, crate), examples(0, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @pytest.mark.parametrize("scenario", FREEZING, ids=lambda scenario: scenario.name)
-def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
+def test_nothing_stays_frozen(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""
     arena = CrateArena(scenario, crate)
     was_frozen = 0
@@ -67,7 +67,7 @@ def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
 
 
 @contextmanager
-def switched_off(crate: CrateBench) -> Iterator[None]:
+def switched_off(crate: CrateDatabase) -> Iterator[None]:
     """The policy is disabled for a while."""
     (stored,) = crate.tool.policies()
     crate.tool.edit_policy(stored.policy.id or "", {"enabled": False})

@@ -14,8 +14,7 @@ import pytest
 
 from cratedb_retention import Retention
 from support.arena import CUTOFF, an_hour_later
-from support.benches import CrateBench, DuckBench
-from support.databases import NOW, TIME, Database
+from support.databases import NOW, TIME, CrateDatabase, Database, DuckDatabase
 from support.kill_harness import Order, kill_runs, left_by_kills
 from support.tiers import examples
 
@@ -82,7 +81,7 @@ def test_duckdb_converges(tmp_path: Path) -> None:
     """Whatever a kill leaves of a run on DuckDB, around changes and at events, is made good."""
     files, template = tmp_path / "files", tmp_path / "template"
     files.mkdir()
-    db = DuckBench(f"duckdb:///{files / 'test.duckdb'}", files / "archive")
+    db = DuckDatabase(f"duckdb:///{files / 'test.duckdb'}", files / "archive")
     fill(db)
     db.close()
     shutil.copytree(files, template)
@@ -104,7 +103,7 @@ def put_back(copy: Path, files: Path) -> None:
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @pytest.mark.timeout(900)
-def test_cratedb_converges(crate: CrateBench) -> None:
+def test_cratedb_converges(crate: CrateDatabase) -> None:
     """Killed while CrateDB carries out changes, or right after them, a run on CrateDB is made good."""
     fill(crate)
     undisturbed = finish(crate.uri, crate)
@@ -116,7 +115,7 @@ def test_cratedb_converges(crate: CrateBench) -> None:
     assert instants > 10, "there must have been more to kill"
 
 
-def reset_crate(crate: CrateBench) -> None:
+def reset_crate(crate: CrateDatabase) -> None:
     """As it was before any run, but for the journal."""
     crate.sql(f"DROP VIEW IF EXISTS {crate.q('readings_all')}")
     for name in ("readings", "readings_1h", "readings_1d"):

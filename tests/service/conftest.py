@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.benches import CrateBench, DuckBench, DuckTemplate
+from support.databases import CrateDatabase, DuckDatabase, DuckTemplate
 from support.service import World, make_world
 
 
@@ -15,7 +15,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[DuckTemplate, Worl
     """Two tenants on a DuckDB file."""
     made = []
 
-    def fill(bench: DuckBench) -> None:
+    def fill(bench: DuckDatabase) -> None:
         with make_world(bench) as found:
             made.append(found)
 
@@ -33,7 +33,7 @@ def world(filled: tuple[DuckTemplate, World]) -> Iterator[World]:
 
 
 @pytest.fixture
-def crate_world(crate: CrateBench) -> Iterator[World]:
+def crate_world(crate: CrateDatabase) -> Iterator[World]:
     """Two tenants on CrateDB."""
     with make_world(crate) as found:
         yield found

@@ -23,8 +23,7 @@ from cratedb_retention.planning.due import newest_slot
 from cratedb_retention.service.scheduler import run_due
 from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.leases import Lease
-from support.benches import CrateBench
-from support.databases import TIME
+from support.databases import TIME, CrateDatabase
 
 
 class Killed(BaseException):
@@ -153,7 +152,7 @@ OLD = "2024-05-01T00:00:00Z"
 
 @pytest.mark.slow("days of schedules, with schedulers that die")
 @pytest.mark.timeout(900)
-def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
+def test_each_due_run_once_or_resumed(crate: CrateDatabase) -> None:
     """Two hundred ticks; at each, everything that nobody is at is done up to its newest slot."""
     chance = random.Random(20240702)
     for name, schedule in SCHEDULES.items():
@@ -183,7 +182,7 @@ def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
         assert crate.left(name) == []
 
 
-def end(crate: CrateBench, mortals: Sequence[Mortal]) -> None:
+def end(crate: CrateDatabase, mortals: Sequence[Mortal]) -> None:
     """Let all come to an end, and one that can't die do the rest."""
     for mortal in mortals:
         mortal._kill = mortal._pause = 0.0
@@ -196,7 +195,7 @@ def end(crate: CrateBench, mortals: Sequence[Mortal]) -> None:
     assert all(leases.of(name).holder is None for name in SCHEDULES)
 
 
-def assert_nothing_is_lost(crate: CrateBench, mortals: Sequence[Mortal], fences: dict[str, int]) -> None:
+def assert_nothing_is_lost(crate: CrateDatabase, mortals: Sequence[Mortal], fences: dict[str, int]) -> None:
     """Where somebody could look to the end, what nobody holds is done; and fences only grow."""
     leases = crate.tool.store.leases.read()
     scheduled = {item.policy_id: item for item in crate.tool.store.policies.scheduled()}
@@ -213,7 +212,7 @@ def assert_nothing_is_lost(crate: CrateBench, mortals: Sequence[Mortal], fences:
             assert lease.done_slot == due or late, f"{name} was not run at {leases.now}"
 
 
-def read_journal(crate: CrateBench) -> list[Mapping[str, Any]]:
+def read_journal(crate: CrateDatabase) -> list[Mapping[str, Any]]:
     """All of it, oldest first."""
     return crate.tool.journal(JournalFilter(limit=100_000))[::-1]
 

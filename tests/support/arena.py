@@ -18,8 +18,7 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, NOW, TIME
+from support.databases import MONTH, NOW, TIME, CrateDatabase, DuckDatabase
 from support.kill_harness import Order
 
 CUTOFF = dt.datetime.fromisoformat(NOW)
@@ -170,7 +169,7 @@ class Arena(abc.ABC):
 class CrateArena(Arena):
     """A scenario on CrateDB."""
 
-    def __init__(self, scenario: Scenario, bench: CrateBench) -> None:
+    def __init__(self, scenario: Scenario, bench: CrateDatabase) -> None:
         super().__init__(scenario)
         self.bench, self.uri, self.own_schema = bench, bench.uri, bench.own_schema
         bench.create(TABLE, scenario.columns, scenario.by)
@@ -216,7 +215,7 @@ class DuckArena(Arena):
         self._template, self._file = directory / "template.duckdb", self.files / "test.duckdb"
         self._archive = self.files / "archive"
         self.uri, self.watched = f"duckdb:///{self._file}", str(self._archive)
-        bench = DuckBench(f"duckdb:///{self._template}", self._archive)
+        bench = DuckDatabase(f"duckdb:///{self._template}", self._archive)
         bench.create(TABLE, scenario.columns, scenario.by)
         bench.insert(TABLE, scenario.rows)
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)

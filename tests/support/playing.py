@@ -11,9 +11,8 @@ from typing import Any
 
 from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.rollup_steps import RollUp
-from support.benches import CrateBench
 from support.crashes import dying
-from support.databases import TIME, Database
+from support.databases import TIME, CrateDatabase, Database
 from support.exactness import Inspector
 from support.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
 from support.oracle import Buckets, moment_of, ms_of
@@ -79,7 +78,7 @@ class Player:
         unit, zone = self.shape.unit, self._partition_zone
         if zone == "UTC":
             expression = f"date_trunc('{unit}', ts)"
-        elif isinstance(self.db, CrateBench):
+        elif isinstance(self.db, CrateDatabase):
             expression = f"date_trunc('{unit}', '{zone}', ts)"
         else:
             expression = f"timezone('{zone}', date_trunc('{unit}', timezone('{zone}', ts)))"
@@ -225,7 +224,7 @@ class Player:
         return (start, row["d0"]) if self.shape.by_dimension else (start,)
 
     def _is_frozen(self) -> bool:
-        return isinstance(self.db, CrateBench) and self.db.frozen(self.name) > 0
+        return isinstance(self.db, CrateDatabase) and self.db.frozen(self.name) > 0
 
 
 def _period(days: int | None) -> str:

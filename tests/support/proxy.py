@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from support.process import HOST
+from support.cratedb import HOST
 
 
 class Fate(enum.Enum):

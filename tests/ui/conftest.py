@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from support.benches import CrateBench, DuckTemplate
 from support.cockpit import NOW, add_tokens, fill
-from support.databases import Database
+from support.databases import CrateDatabase, Database, DuckTemplate
 from support.stage import Stage, open_browser, open_stage
 
 
@@ -36,7 +35,7 @@ def stage(filled: DuckTemplate, browser: Browser) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def crate_stage(crate: CrateBench, browser: Browser) -> Iterator[Stage]:
+def crate_stage(crate: CrateDatabase, browser: Browser) -> Iterator[Stage]:
     """The same on CrateDB."""
     fill(crate)
     yield from _stage(crate, browser)

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from cratedb_retention.ui.entrance import COOKIE
 from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.pages import PAGES
-from support.benches import DuckBench
 from support.cockpit import fill
+from support.databases import DuckDatabase
 from support.stage import Stage, open_stage
 
 
@@ -141,7 +141,7 @@ def test_keyboard(stage: Stage) -> None:
     assert page.url == f"{stage.address}/ui/"
 
 
-def test_open_to_all(duck: DuckBench, browser: Browser) -> None:
+def test_open_to_all(duck: DuckDatabase, browser: Browser) -> None:
     """Where no tokens are asked for, there is no log-in, and no log-out."""
     fill(duck)
     with open_stage(duck, browser, authenticate=False) as stage:
