@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
-from support.histories import History, NewRow, Shape, Turn, histories
-from support.oracle import Number
-from support.playing import play
+from support.histories import History, NewRow, Number, Shape, Turn, histories
+from support.history_player import play
 from support.tiers import examples
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)

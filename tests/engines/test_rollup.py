@@ -11,7 +11,8 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.rollup import Aggregate, Window
 from cratedb_retention.model.rollup_steps import CreateRollup, RollUp, SealWindows
 from support.databases import Database
-from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, Lab, Row, check_level, windows
+from support.oracle import Row
+from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, Lab, check_level, windows
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding
 from cratedb_retention.model.rollup import Aggregate, Rollup, Window
 from support.databases import CrateDatabase, Database, DuckDatabase
-from support.rollups import DAY, HOUR, MINUTE, START, Lab, Row, check_level, windows
+from support.oracle import Row
+from support.rollups import DAY, HOUR, MINUTE, START, Lab, check_level, windows
 from support.tiers import examples
 
 QUANTILES = {"p0": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "p100": 1.0}

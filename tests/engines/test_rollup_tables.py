@@ -17,7 +17,8 @@ from cratedb_retention.model.rollup import Aggregate, Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, ViewPart
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.losing import before_statement
-from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, PLAIN, START, Lab, Row, check_level, stretch, windows
+from support.oracle import Row
+from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, PLAIN, START, Lab, check_level, stretch, windows
 from support.sql import quoted
 
 HOSTILE = ["select", 'My "Column', "%(x)s 100%", ":p a:b;--", "größe $1 ?"]

@@ -18,7 +18,8 @@ from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, Selector
 from cratedb_retention.model.intervals import read_grid
 from support.databases import TIME, Database, DuckDatabase
-from support.rollups import DAY, HOUR, Lab, Row, check_level, stretch
+from support.oracle import Row
+from support.rollups import DAY, HOUR, Lab, check_level, stretch
 
 # The last three set their clocks at midnight: forward, so that it is missing, and back, so that it comes twice.
 ZONES = (

@@ -152,6 +152,8 @@ class Database(abc.ABC):
     def insert(self, name: str, rows: Iterable[Mapping[str, Any]], schema: str | None = None) -> None:
         """Insert rows, given by column, and make them visible. All have the same columns."""
         rows = list(rows)
+        if not rows:
+            return
         columns = ", ".join(map(quoted, rows[0]))
         places = ", ".join("?" * len(rows[0]))
         statement = f"INSERT INTO {self.q(name, schema)} ({columns}) VALUES ({places})"

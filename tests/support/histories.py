@@ -10,10 +10,22 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from support.oracle import Number
-
 HOUR, DAY = 3_600_000, 86_400_000
 Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """
+    A metric of a table.
+
+    :param kind: Its type as SQL.
+    :param counter: Whether its increase is kept, rather than least, greatest and sum.
+    """
+
+    name: str
+    kind: str
+    counter: bool = False
 
 
 @dataclass(frozen=True)

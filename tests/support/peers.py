@@ -18,7 +18,6 @@ from typing import Any
 
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
-from support.cascades import insert
 from support.databases import NUMBER, TIME, Database
 
 # Seconds since 1970: Monday, 24 June 2024, 00:00 UTC, and a week later. Each archive's intervals begin there.
@@ -99,7 +98,7 @@ def keep(db: Database, readings: Sequence[Reading], period: str, levels: str) ->
     middle = len(readings) * 4 // 7 - 17
     # A run may leave something for the next one to expire.
     for part, runs in ((readings[:middle], 1), (readings[middle:], 2)):
-        insert(db, TABLE, [reading.row for reading in part if reading.known])
+        db.insert(TABLE, [reading.row for reading in part if reading.known])
         db.time.set(iso(part[-1].at))
         for _ in range(runs):
             report = db.run()

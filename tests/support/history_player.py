@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import sqlalchemy as sa
 
 from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.rollup_steps import RollUp
-from support.crashes import dying
 from support.databases import TIME, CrateDatabase, Database
-from support.exactness import Inspector
 from support.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
-from support.oracle import Buckets, moment_of, ms_of
-from support.remembered import Remembered
-from support.rollups import Row, text
+from support.history_checks import Inspector, Remembered
+from support.oracle import Buckets, Row, moment_of, ms_of, text
 from support.sql import quoted
 
 # Longer than anything but the last level is kept, and at last than its buckets are.
@@ -234,3 +234,31 @@ def _period(days: int | None) -> str:
 def _sent(row: Row) -> Row:
     """Values as both databases take them: JSON has no NaN."""
     return {name: "NaN" if value != value else value for name, value in row.items()}  # noqa: PLR0124
+
+
+class Crash(BaseException):
+    """The process is gone. Nothing handles it, as nothing handles SIGKILL."""
+
+
+@contextmanager
+def dying(engine: sa.Engine, after: int) -> Iterator[None]:
+    """
+    Let the process die after so many statements; what it tries to tidy up then does not happen either.
+
+    A statement outside of a transaction is done or not; a transaction that is not committed is undone.
+    """
+    left = after
+
+    def count(*about: Any) -> None:
+        nonlocal left
+        if left <= 0:
+            raise Crash
+        left -= 1
+
+    sa.event.listen(engine, "before_cursor_execute", count)
+    try:
+        yield
+    except Crash:
+        pass
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", count)
