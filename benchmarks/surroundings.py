@@ -63,7 +63,7 @@ class Surroundings:
 
     @cached_property
     def _server(self) -> CrateDB | None:
-        server = self._stack.enter_context(one_node())
+        server = self._stack.enter_context(one_node(short_lived=False))
         if server:
             server.timeout = 600
             server.sql(f'SET GLOBAL TRANSIENT "{SHARDS}" = 10000')

@@ -168,5 +168,4 @@ def test_absence_is_loud() -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "NOT TESTED ON CRATEDB" in result.stdout
-    assert "1 skipped: no CrateDB" in result.stdout
+    assert "NOT TESTED ON CRATEDB: 1 test skipped" in result.stdout

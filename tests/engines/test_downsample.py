@@ -10,7 +10,7 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Report, RunEvent, StepFinished, StepStarted
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
 from cratedb_retention.planning import delete
@@ -178,6 +178,25 @@ def test_closed_partition_waits_for_the_rollup(crate: CrateDatabase) -> None:
     run(crate, times=2)
     assert len(crate.partitions("readings")) == 1
     assert total(crate, "readings_1d") == 7
+
+
+def test_what_can_not_be_rolled_up_again_stays(crate: CrateDatabase) -> None:
+    """A partition that was written to stays while its window can't be computed, since another one of it is closed."""
+    crate.create("readings", COLUMNS, by=["day"])
+    fill(crate, ["2024-05-10T10:10", "2024-05-11T11:00", "2024-07-01T09:00"])
+    crate.policy("downsample", "readings", "90d", levels="1mo:forever")
+    run(crate)
+    fill(crate, ["2024-05-10T12:00"], first=3)
+    closed = f"ALTER TABLE {crate.q('readings')} PARTITION (day = '2024-05-11')"
+    crate.sql(f"{closed} CLOSE")
+    crate.policy("delete", "readings", "7d")
+    plan = crate.tool.plan()
+    steps = [step for task in plan.tasks for step in task.steps if isinstance(step, DropPartitions)]
+    assert to_ms(parse_instant("2024-05-10")) not in [piece.start for step in steps for piece in step.pieces]
+    assert any("not rolled up into" in hold.reason and "is closed" in hold.reason for hold in plan.holds)
+    crate.sql(f"{closed} OPEN")
+    run(crate, times=2)
+    assert (crate.count("readings"), total(crate, "readings_1mo")) == (1, 1 + 2 + 8)
 
 
 def test_archive_waits_for_the_rollup(readings: Database) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import name_holder
-from cratedb_retention.errors import Cancelled, LeaseLost, NotFound
+from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, Stopped
 from cratedb_retention.execution.events import LeftOut, RunEvent, StepFinished, StepStarted, TakenOver
 from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.running import Terms
@@ -175,6 +175,24 @@ def test_what_is_frozen_is_left_to_who_took_over(crate: CrateDatabase) -> None:
     other.release({})
     assert crate.run().ok
     assert (crate.left("texts"), crate.frozen("texts"), crate.tool.store.freezes.all()) == ([], 0, set())
+
+
+@pytest.mark.parametrize("error", [Cancelled("run", "cancelled"), Stopped("run", "the process ends")])
+def test_what_is_frozen_is_thawed_at_the_end(crate: CrateDatabase, error: Exception) -> None:
+    """A run that is cancelled or stopped after it froze a partition leaves it as it was: writes are taken again."""
+    crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    crate.fill("texts", OLD, part="a")
+    crate.policy("delete", "texts", "30d", partition_column="part")
+
+    def end(event: RunEvent) -> None:
+        if isinstance(event, StepStarted) and not isinstance(event.step, FreezePartitions):
+            assert crate.frozen("texts") == 1
+            raise error
+
+    with pytest.raises(type(error)):
+        crate.tool.run(observers=[end], terms=ALONE)
+    assert (crate.frozen("texts"), crate.tool.store.freezes.all()) == (0, set())
+    crate.fill("texts", OLD, part="a")
 
 
 def test_released_twice(db: Database) -> None:

@@ -65,6 +65,7 @@ def test_lost_after_planning(crate: CrateDatabase, strategy: str) -> None:
     assert crate.frozen("t") == 0
 
 
+@pytest.mark.timeout(90)  # CrateDB takes a minute for some of these, and a move that has begun waits for its end.
 @pytest.mark.parametrize("kind", [DropPartitions, MovePartitions, SnapshotPartition, DropArchived, DeleteRows])
 def test_each_step_looks_again(crate: CrateDatabase, kind: type[Step]) -> None:
     """Whatever the plan was, no step sends a statement that changes something to what lacks shards by then."""

@@ -13,8 +13,15 @@ import pytest
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
-from cratedb_retention.errors import ConnectionLost
-from cratedb_retention.execution.retrying import ATTEMPTS
+from cratedb_retention.errors import (
+    ConnectionLost,
+    DatabaseError,
+    LeaseLost,
+    NoAnswer,
+    PartitionChanged,
+    RetentionError,
+)
+from cratedb_retention.execution.retrying import ATTEMPTS, retry
 from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
 from support.databases import CrateDatabase
 from support.kill_harness import READS
@@ -46,6 +53,29 @@ def line(crate: CrateDatabase) -> Iterator[Line]:
 def journal(crate: CrateDatabase, **equal: Any) -> list[str]:
     """Outcomes of steps in the journal."""
     return [row["outcome"] for row in crate.journal(event="step-finished", **equal)]
+
+
+@pytest.mark.parametrize(
+    ("error", "pauses"),
+    [
+        (ConnectionLost("database", "is gone"), PAUSES),
+        (NoAnswer("database", "says nothing"), PAUSES[:1]),
+        (DatabaseError("database", "refused"), []),
+        (PartitionChanged("partition", "was written to"), []),
+        (LeaseLost("lease", "another one has it"), []),
+    ],
+)
+def test_only_what_is_lost_is_tried_again(error: RetentionError, pauses: list[float]) -> None:
+    """A lost connection is tried six times, an answer that does not come twice; what was refused has failed at once."""
+    waited, tried = list[float](), list[int]()
+
+    def work() -> None:
+        tried.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        retry(work, waited.append)
+    assert (waited, len(tried)) == (pauses, len(pauses) + 1)
 
 
 @pytest.mark.parametrize("fate", [Fate.LOSE_REQUEST, Fate.LOSE_ANSWER])

@@ -18,6 +18,7 @@ from cratedb_retention.service.http.limits import REMEMBERED, Buckets
 from support.databases import Database
 
 API = "/api/v1"
+LIVE = "ws://localhost:4242/live"
 
 
 def client(duck: Database, limits: Limits | None = None, hosts: tuple[str, ...] = ("localhost",)) -> TestClient:
@@ -58,10 +59,10 @@ def test_connections_of_other_pages_are_refused(duck: Database) -> None:
     app.add_api_websocket_route("/live", connect)
     api = TestClient(app, base_url="http://localhost:4242")
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
-        with pytest.raises(WebSocketDisconnect) as refused, api.websocket_connect("/live", headers=headers):
+        with pytest.raises(WebSocketDisconnect) as refused, api.websocket_connect(LIVE, headers=headers):
             pass
         assert refused.value.code == 1008
-    with api.websocket_connect("ws://localhost:4242/live", headers={"Origin": "http://localhost:4242"}):
+    with api.websocket_connect(LIVE, headers={"Origin": "http://localhost:4242"}):
         pass
 
 

@@ -11,8 +11,8 @@ import tracemalloc
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.errors import Stopped
-from cratedb_retention.execution.events import RunEvent, StepFinished
+from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, LeaseLost, Stopped
+from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.scheduler import Scheduler, find_due, run_due, run_session, take_due
@@ -127,6 +127,52 @@ def test_stopping(db: Database) -> None:
     assert report is not None
     assert report.done == 1
     assert set(slots(db).values()) == {"02T01:00"}
+
+
+def test_by_hand_takes_no_slot(db: Database) -> None:
+    """A run by hand that does what is due takes the place of no slot: that happens all the same."""
+    policy = scheduled(db, "one")
+    db.time.set("2024-07-02T01:10:00+00:00")
+    assert db.tool.run(terms=ALONE).done == 1
+    assert slots(db) == {policy: None}
+    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    assert run_due(db.tool, terms=ALONE) is not None
+    assert slots(db) == {policy: "02T01:00"}
+
+
+@pytest.mark.parametrize(
+    ("error", "done"),
+    [
+        (Cancelled("run", "cancelled by a person"), True),
+        (ZeroDivisionError("a mistake"), True),
+        (Stopped("run", "the process ends"), False),
+        (LeaseLost("lease", "another one has it"), False),
+        (ConnectionLost("database", "no answer"), False),
+        (ClusterUnwell("table", "shards are missing"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_what_becomes_of_a_slot(db: Database, error: BaseException, done: bool) -> None:
+    """A slot that a person ended, or that would fail again at once, is done; any other is begun anew."""
+    policy = scheduled(db, "one")
+    db.time.set("2024-07-02T01:00:00+00:00")
+
+    def end(event: RunEvent) -> None:
+        # What fails a step ends the run only if it can't be written down.
+        if isinstance(event, StepStarted | StepFailed):
+            raise error
+
+    with pytest.raises(type(error)):
+        run_due(db.tool, [end], ALONE)
+    assert slots(db) == {policy: "02T01:00" if done else None}
+    assert bool(db.journal(event="slot-finished")) is done
+    assert len(db.left("one")) == 2
+    report = run_due(db.retention("other"), terms=ALONE)
+    assert (report is None) is done
+    assert len(db.left("one")) == (2 if done else 0)
+    db.time.set("2024-07-02T02:00:00+00:00")
+    assert run_due(db.tool, terms=ALONE) is not None
+    assert (db.left("one"), slots(db)) == ([], {policy: "02T02:00"})
 
 
 def test_ticks_start_runs_in_threads(db: Database) -> None:

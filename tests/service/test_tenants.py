@@ -364,7 +364,7 @@ def test_reading_without_routes(world: World) -> None:
 
 
 def test_the_audit_log_in_parts(world: World) -> None:
-    """What is not seen takes no place: a tenant's parts of the audit log are as long as asked, and are the whole."""
+    """What is not seen takes no place: a tenant's parts of the audit log are full, and make up the whole."""
     whole = world.get("acme-viewer", f"{API}/journal", params={"limit": 1000})
     assert len(whole) > 10
     parts = [

@@ -27,7 +27,7 @@ from support.sql import SqlClient, SqlError, Unreachable, quoted
 
 HOST = "127.0.0.1"
 # The servers of tests live for minutes: code that is compiled quickly beats code that runs fast.
-JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
+SHORT_LIVED = "-XX:TieredStopAtLevel=1"
 STOP_SECONDS = 20
 LOG_LINES = 30
 # The nodes of the cluster, with their attribute `storage`.
@@ -50,12 +50,14 @@ class CrateProcess:
     :param directory: For data and logs; prepared by :func:`prepare_directory`.
     :param settings: CrateDB's settings, e.g. ``{"http.port": "4200"}``.
     :param heap: The size of the Java heap.
+    :param java_options: For the Java VM, unless the environment has ``CRATE_JAVA_OPTS``.
     """
 
     home: Path
     directory: Path
     settings: Mapping[str, str]
     heap: str = "1g"
+    java_options: str = ""
     _popen: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -139,7 +141,7 @@ class CrateProcess:
 
     def _environment(self) -> dict[str, str]:
         own = {"HOME": str(self.directory), "CRATE_HEAP_SIZE": self.heap, "CRATE_DISABLE_GC_LOGGING": "1"}
-        return {"CRATE_JAVA_OPTS": JAVA_OPTIONS, **os.environ, **own}
+        return {"CRATE_JAVA_OPTS": self.java_options, **os.environ, **own}
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
@@ -277,8 +279,12 @@ def cratedb_home() -> Path | None:
 
 
 @contextmanager
-def one_node() -> Iterator[CrateDB | None]:
-    """The server of ``CRATEDB_URI``, or a new one; None where there is neither."""
+def one_node(short_lived: bool = True) -> Iterator[CrateDB | None]:
+    """
+    The server of ``CRATEDB_URI``, or a new one; None where there is neither.
+
+    :param short_lived: Whether it is for tests. Benchmarks need one with its data on disk that warms up fully.
+    """
     home = cratedb_home()
     if uri := os.environ.get("CRATEDB_URI"):
         db = CrateDB(uri, Path(os.environ.get("CRATEDB_REPO_ROOT") or "/tmp/cratedb-repo"))
@@ -286,7 +292,7 @@ def one_node() -> Iterator[CrateDB | None]:
         yield db
     elif home:
         own = {"discovery.type": "single-node", "http.port": str(free_ports(1)[0]), "transport.tcp.port": "0"}
-        with _new_cluster(home, {"n1": own}, "1g") as cluster:
+        with _new_cluster(home, {"n1": own}, "1g", short_lived) as cluster:
             yield cluster.db
     else:
         yield None
@@ -315,15 +321,18 @@ def three_nodes() -> Iterator[CrateDBCluster | None]:
 
 
 @contextmanager
-def _new_cluster(home: Path, nodes: Mapping[str, Mapping[str, str]], heap: str) -> Iterator[CrateDBCluster]:
+def _new_cluster(
+    home: Path, nodes: Mapping[str, Mapping[str, str]], heap: str, short_lived: bool = True
+) -> Iterator[CrateDBCluster]:
     """Start nodes, given by their names and settings."""
-    with _directory() as root:
+    java_options = SHORT_LIVED if short_lived else ""
+    with _directory(_memory() if short_lived else None) as root:
         repo = prepare_directory(root / "repo")
         common = {"cluster.name": root.name, "network.host": HOST, "psql.enabled": "false", "path.repo": str(repo)}
-        found = {
-            name: CrateProcess(home, prepare_directory(root / name), {**common, "node.name": name, **own}, heap)
-            for name, own in nodes.items()
-        }
+        found = {}
+        for name, own in nodes.items():
+            settings = {**common, "node.name": name, **own}
+            found[name] = CrateProcess(home, prepare_directory(root / name), settings, heap, java_options)
         cluster = CrateDBCluster(found, repo)
         try:
             cluster.heal()
@@ -334,9 +343,9 @@ def _new_cluster(home: Path, nodes: Mapping[str, Mapping[str, str]], heap: str) 
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def _directory(parent: Path | None) -> Iterator[Path]:
     """A directory that is removed; not pytest's own, which other users must not enter."""
-    root = Path(tempfile.mkdtemp(prefix="cratedb-test-", dir=_memory()))
+    root = Path(tempfile.mkdtemp(prefix="cratedb-test-", dir=parent))
     try:
         yield prepare_directory(root)
     finally:
