@@ -16,7 +16,7 @@ from cratedb_retention.execution.events import RunEvent, StepProgressed, StepSta
 from cratedb_retention.model.plan import MovePartitions
 from cratedb_retention.model.policy import Policy, make_policy
 from support.databases import MONTH, NOW, TIME, CrateDatabase, Database
-from support.kill_harness import Order, run_until_killed
+from support.kill_harness import RunRequest, run_until_killed
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 COLD = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
@@ -164,7 +164,7 @@ def test_killed_while_shards_are_on_their_way(standstill: CrateDatabase) -> None
     cold_policy(standstill)
     killed = []
     for instant in range(1, 11):
-        killed.append(run_until_killed(Order(standstill.uri, standstill.own_schema, NOW, kill_at=instant)) or "")
+        killed.append(run_until_killed(RunRequest(standstill.uri, standstill.own_schema, NOW, kill_at=instant)) or "")
         standstill.forget_leases()
         (task,) = standstill.tool.plan().tasks
         assert [type(step) for step in task.steps] == [MovePartitions]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention
-from support.arena import CUTOFF, an_hour_later
 from support.databases import NOW, TIME, CrateDatabase, Database, DuckDatabase
-from support.kill_harness import Order, kill_runs, left_by_kills
+from support.kill_harness import RunRequest, kill_runs, left_by_kills
+from support.kill_scenarios import CUTOFF, an_hour_later
 from support.tiers import examples
 
 # A run of a cascade has more than a hundred instants; of three in a row mostly two leave the same behind.
@@ -88,7 +88,7 @@ def test_duckdb_converges(tmp_path: Path) -> None:
     undisturbed = finish(db.uri, db)
     assert_right(undisturbed)
     put_back(template, files)
-    left = left_by_kills(Order(db.uri, db.own_schema, NOW), files, tmp_path / "kept")
+    left = left_by_kills(RunRequest(db.uri, db.own_schema, NOW), files, tmp_path / "kept")
     assert len(left) > 20, "there must have been more to kill"
     for instant, copy in left:
         put_back(copy, files)
@@ -108,8 +108,8 @@ def test_cratedb_converges(crate: CrateDatabase) -> None:
     fill(crate)
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)
-    order, instants = Order(crate.uri, crate.own_schema, NOW), 0
-    for killed in kill_runs(order, lambda: reset_crate(crate), examples(0, long=STRIDE)):
+    request, instants = RunRequest(crate.uri, crate.own_schema, NOW), 0
+    for killed in kill_runs(request, lambda: reset_crate(crate), examples(0, long=STRIDE)):
         assert finish(crate.uri, crate) == undisturbed, f"killed {killed}"
         instants += 1
     assert instants > 10, "there must have been more to kill"
