@@ -1,6 +1,6 @@
 """
-A world without a database: tables as counts of rows in days, in which plans of cascades are carried out as the runner
-and an engine would, so that years of runs can be looked at in a moment.
+A simulated database: tables as counts of rows per hour, on which plans of cascades are executed as the runner and an
+engine would, so that years of runs take a moment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import partial
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece, Plan, Task
@@ -30,7 +29,7 @@ from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 HOUR, DAY = 3_600_000, 86_400_000
 
 
-class Lost(AssertionError):
+class BrokenLaw(AssertionError):
     """A law was broken."""
 
 
@@ -39,7 +38,7 @@ class Deferred(Exception):
 
 
 @dataclass
-class World:
+class SimulatedDatabase:
     """
     A table of raw rows, the rollups of it, and the ledger.
 
@@ -255,7 +254,7 @@ class World:
         rows = self.windows.setdefault(rollup.table, {})
         before = rows.get(window.start)
         if before is not None and before.sealed:
-            raise Lost(f"a sealed window of {rollup.table} was computed again")
+            raise BrokenLaw(f"a sealed window of {rollup.table} was computed again")
         total = sum(found.values()) + (before.rows if before and window.since > window.start else 0)
         rows[window.start] = LedgerRow(
             window.start, window.end, window.until, window.whole, rollup.beneath, token, total, len(found), False
@@ -306,7 +305,7 @@ class World:
             if row is not None and not row.sealed and there.get(window.start, row.token) != row.token:
                 raise Deferred
             if row is None or not (row.whole or row.sealed):
-                raise Lost(f"{rollup.table} does not cover {window} when its source is about to go")
+                raise BrokenLaw(f"{rollup.table} does not cover {window} when its source is about to go")
             source = sources.get(window.start)
             for piece in source.pieces if source else ():  # type: ignore[attr-defined]
                 looked_at = piece.partition.ident in idents if idents else not row.sealed
@@ -320,7 +319,7 @@ class World:
         going = {piece.partition.values for piece in step.pieces}
         for key in [k for k in rows if self._values(*k, self.tenants and rollup is None, rollup) in going]:
             if key[1] + HOUR > step.before:
-                raise Lost(f"{key} is younger than {step.before}")
+                raise BrokenLaw(f"{key} is younger than {step.before}")
             del rows[key]
 
     def _delete(self, step: DeleteRows) -> None:
@@ -339,8 +338,3 @@ class World:
 
 def _is_within(part: ViewPart, hour: int) -> bool:
     return (part.start is None or hour >= part.start) and (part.end is None or hour < part.end)
-
-
-def instant(text: str) -> int:
-    """Milliseconds of ISO 8601 text in UTC."""
-    return to_ms(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC))
