@@ -20,7 +20,7 @@ from cratedb_retention.model.plan import (
     Step,
 )
 from support.databases import MONTH, TIME, CrateDatabase
-from support.losing import before_statement, give_back, lost, take_shards
+from support.lost_shards import before_statement, give_back, lost, take_shards
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20"]
 BY_MONTH = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "month": MONTH}

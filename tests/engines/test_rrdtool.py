@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from support.databases import Database
-from support.peers import (
+from support.sensor_readings import (
     CLOSE,
     DAY,
     END,
@@ -23,11 +23,11 @@ from support.peers import (
     TABLE,
     Reading,
     Values,
+    assert_same,
+    downsample,
     fetch,
-    keep,
     make_readings,
     read_level,
-    same,
     times,
     within,
 )
@@ -113,7 +113,7 @@ def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     readings = make_readings(seed=1)
     file = write(rrdtool, tmp_path, readings, KEPT)
-    keep(db, readings, "1d", "1m:2d,5m:3d,1h:6d,1d:forever")
+    downsample(db, readings, "1d", "1m:2d,5m:3d,1h:6d,1d:forever")
     assert db.count(TABLE) == DAY // STEP
     for level, seconds in SECONDS.items():
         since = END - KEPT[level]
@@ -122,11 +122,11 @@ def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
         assert len(ours["gauge:avg"]) == KEPT[level] // seconds
         for function, name in FUNCTIONS.items():
             theirs = file.read(function, seconds, since, END)
-            same(theirs["gauge"], ours[f"gauge:{name}"], CLOSE if function == "AVERAGE" else 0)
+            assert_same(theirs["gauge"], ours[f"gauge:{name}"], CLOSE if function == "AVERAGE" else 0)
             if function == "AVERAGE":
                 for source in ("counter", "derive"):
-                    same(times(theirs[source], seconds), ours["counter:increase"])
-                    same(theirs[source], ours["counter:rate"])
+                    assert_same(times(theirs[source], seconds), ours["counter:increase"])
+                    assert_same(theirs[source], ours["counter:rate"])
 
 
 def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     readings = make_readings(seed=2, lost=0.25)
     file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
-    keep(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
+    downsample(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
     known = file.read("AVERAGE", STEP, START, END)["gauge"]
     for level, seconds in SECONDS.items():
         enough = f"gauge_count >= 0.5 * {seconds // STEP}"
@@ -148,7 +148,7 @@ def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
             if function == "LAST":
                 ours = {at: value for at, value in ours.items() if known[at + seconds - STEP] is not None}
             assert len(ours) > 0.7 * len(theirs)
-            same(theirs, ours, CLOSE if function == "AVERAGE" else 0)
+            assert_same(theirs, ours, CLOSE if function == "AVERAGE" else 0)
 
 
 def test_a_counter_with_gaps_and_resets(db: Database, rrdtool: str, tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_a_counter_with_gaps_and_resets(db: Database, rrdtool: str, tmp_path: Pa
     """
     readings = make_readings(seed=3, lost=0.02, resets=0.002)
     file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
-    keep(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
+    downsample(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
     steps = file.read("AVERAGE", STEP, START, END)["derive"]
     for level, seconds in SECONDS.items():
         theirs, ours = file.read("AVERAGE", seconds, START, END)["derive"], read_level(db, level, "counter_increase")
         known = within(steps, seconds)
         whole = [at for at, rates in known.items() if len(rates) * STEP == seconds]
         assert len(whole) >= 0.4 * len(theirs)
-        same(times({at: theirs[at] for at in whole}, seconds), {at: ours[at] for at in whole})
+        assert_same(times({at: theirs[at] for at in whole}, seconds), {at: ours[at] for at in whole})
         for at in known.keys() - whole:
             assert (ours[at] or 0) >= sum(known[at]) * STEP * (1 - CLOSE)
     grown = read_level(db, "1d", "counter_increase").values()
@@ -189,7 +189,7 @@ def test_several_readings_in_a_step(db: Database, rrdtool: str, tmp_path: Path) 
         for seconds, gauge in ((15, 10.0), (30, 0.0), (60, 40.0))
     ]
     file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
-    keep(db, readings, "7d", "1h:forever")
+    downsample(db, readings, "7d", "1h:forever")
     in_a_step, hours = 15 / 60 * 10 + 30 / 60 * 40, [START, START + HOUR]
     right = {
         # Their value, ours. The factors are 1, 2 and 3, in equal parts.
@@ -198,5 +198,5 @@ def test_several_readings_in_a_step(db: Database, rrdtool: str, tmp_path: Path) 
         "MAX": (3 * in_a_step, 120),
     }
     for function, (theirs, ours) in right.items():
-        same(file.read(function, HOUR, START, START + 2 * HOUR)["gauge"], dict.fromkeys(hours, theirs))
-        same(read_level(db, "1h", f"gauge_{FUNCTIONS[function]}"), dict.fromkeys(hours, ours))
+        assert_same(file.read(function, HOUR, START, START + 2 * HOUR)["gauge"], dict.fromkeys(hours, theirs))
+        assert_same(read_level(db, "1h", f"gauge_{FUNCTIONS[function]}"), dict.fromkeys(hours, ours))

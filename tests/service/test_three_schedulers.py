@@ -27,11 +27,11 @@ from support.databases import TIME, CrateDatabase
 
 
 class Killed(BaseException):
-    """What a process meets that is killed: nothing can be done about it."""
+    """The scheduler was killed; no code handles this."""
 
 
-class Desk:
-    """Whose step is going on under which policy; no two may be at one."""
+class StepMonitor:
+    """Which scheduler executes a step of which policy; no two may work on the same one."""
 
     def __init__(self) -> None:
         self._busy: dict[str, str] = {}
@@ -49,29 +49,29 @@ class Desk:
             self._busy[policy] = who
 
     def end(self, who: str) -> None:
-        """Whoever it is does nothing now: the step is over, or he is dead, or stands still."""
+        """A scheduler is idle: its step is over, or it is dead or paused."""
         with self._lock:
             self._busy = {policy: holder for policy, holder in self._busy.items() if holder != who}
 
 
-class Mortal:
+class UnreliableScheduler:
     """
-    A scheduler with a fate.
+    A scheduler that is killed or paused at random statements.
 
-    :param open_tool: Opens the toolkit with connections of its own, for somebody of that name.
-    :param kill: How likely it dies at a statement; ``pause``: that it stands still there.
+    :param open_tool: Opens the toolkit with connections of its own, for a scheduler of that name.
+    :param kill: How likely it dies at a statement; ``pause``: that it pauses there.
     """
 
     def __init__(
         self,
         name: str,
         open_tool: Callable[[str], Retention],
-        desk: Desk,
+        monitor: StepMonitor,
         chance: random.Random,
         kill: float,
         pause: float,
     ) -> None:
-        self.name, self._open, self._desk, self._chance = name, open_tool, desk, chance
+        self.name, self._open, self._monitor, self._chance = name, open_tool, monitor, chance
         self._kill, self._pause = kill, pause
         self._idle, self._go_on = threading.Event(), threading.Event()
         self.is_dead, self.is_paused = True, False
@@ -98,11 +98,11 @@ class Mortal:
         if drawn < self._kill:
             self.is_dead = True
             self.deaths += 1
-            self._desk.end(self.name)
+            self._monitor.end(self.name)
             raise Killed
         if drawn < self._kill + self._pause:
             self.pauses += 1
-            self._desk.end(self.name)
+            self._monitor.end(self.name)
             self.is_paused = True
             self._idle.set()
             self._go_on.wait()
@@ -135,14 +135,14 @@ class Mortal:
         except BaseException as error:
             self.errors.append(error)
         finally:
-            self._desk.end(self.name)
+            self._monitor.end(self.name)
             self._idle.set()
 
     def _observe(self, event: RunEvent) -> None:
         if isinstance(event, StepStarted):
-            self._desk.begin(self.name, event.task.policy_id or "")
+            self._monitor.begin(self.name, event.task.policy_id or "")
         elif isinstance(event, StepFinished | StepFailed):
-            self._desk.end(self.name)
+            self._monitor.end(self.name)
 
 
 TICKS = 200
@@ -158,44 +158,49 @@ def test_each_due_run_once_or_resumed(crate: CrateDatabase) -> None:
     for name, schedule in SCHEDULES.items():
         crate.create(name, {"ts": TIME, "n": "TEXT"})
         crate.policy("delete", name, "30d", id=name, schedule=schedule)
-    desk = Desk()
-    mortals = [Mortal(f"s{i}", crate.retention, desk, random.Random(i), kill=0.012, pause=0.006) for i in range(3)]
+    monitor = StepMonitor()
+    schedulers = [
+        UnreliableScheduler(f"s{i}", crate.retention, monitor, random.Random(i), kill=0.012, pause=0.006)
+        for i in range(3)
+    ]
     fences: dict[str, int] = defaultdict(int)
     for _ in range(TICKS):
         crate.time.moment += dt.timedelta(seconds=chance.choice([20, 90, 240, 600]))
         if chance.random() < 0.3:
             crate.fill(chance.choice(list(SCHEDULES)), [OLD])
-        for mortal in mortals:
-            mortal.tick(resume=chance.random() < 0.4)
-        for mortal in mortals:
-            mortal.wait()
-        assert_nothing_is_lost(crate, mortals, fences)
-    end(crate, mortals)
-    assert not desk.overlaps
-    assert not [error for mortal in mortals for error in mortal.errors]
+        for scheduler in schedulers:
+            scheduler.tick(resume=chance.random() < 0.4)
+        for scheduler in schedulers:
+            scheduler.wait()
+        assert_nothing_is_lost(crate, schedulers, fences)
+    end(crate, schedulers)
+    assert not monitor.overlaps
+    assert not [error for scheduler in schedulers for error in scheduler.errors]
     # All of that must have happened, or nothing is proved.
-    assert desk.steps > 30
+    assert monitor.steps > 30
     for seen in ("deaths", "pauses", "losses"):
-        assert sum(getattr(mortal, seen) for mortal in mortals) > (0 if seen == "losses" else 10)
+        assert sum(getattr(scheduler, seen) for scheduler in schedulers) > (0 if seen == "losses" else 10)
     assert_journal_proves_it(read_journal(crate))
     for name in SCHEDULES:
         assert crate.left(name) == []
 
 
-def end(crate: CrateDatabase, mortals: Sequence[Mortal]) -> None:
+def end(crate: CrateDatabase, schedulers: Sequence[UnreliableScheduler]) -> None:
     """Let all come to an end, and one that can't die do the rest."""
-    for mortal in mortals:
-        mortal._kill = mortal._pause = 0.0
-        mortal.tick(resume=True)
-        mortal.wait()
+    for scheduler in schedulers:
+        scheduler._kill = scheduler._pause = 0.0
+        scheduler.tick(resume=True)
+        scheduler.wait()
     crate.time.moment += dt.timedelta(hours=2)
-    mortals[0].tick(resume=True)
-    mortals[0].wait()
+    schedulers[0].tick(resume=True)
+    schedulers[0].wait()
     leases = crate.tool.store.leases.read()
     assert all(leases.of(name).holder is None for name in SCHEDULES)
 
 
-def assert_nothing_is_lost(crate: CrateDatabase, mortals: Sequence[Mortal], fences: dict[str, int]) -> None:
+def assert_nothing_is_lost(
+    crate: CrateDatabase, schedulers: Sequence[UnreliableScheduler], fences: dict[str, int]
+) -> None:
     """Where somebody could look to the end, what nobody holds is done; and fences only grow."""
     leases = crate.tool.store.leases.read()
     scheduled = {item.policy_id: item for item in crate.tool.store.policies.scheduled()}
@@ -205,7 +210,7 @@ def assert_nothing_is_lost(crate: CrateDatabase, mortals: Sequence[Mortal], fenc
         fences[name] = lease.fence
         due = newest_slot(scheduled[name], leases.now)
         since = scheduled[name].since
-        somebody_looked = any(mortal.has_looked for mortal in mortals)
+        somebody_looked = any(scheduler.has_looked for scheduler in schedulers)
         if somebody_looked and lease.holder is None and due and since and due >= since:
             # Or somebody who stood still has just given it back, when all others had looked.
             late = lease.finished_at == leases.now

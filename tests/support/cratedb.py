@@ -169,7 +169,7 @@ def prepare_directory(directory: Path) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now; all different, since all are held until the last one is found."""
+    """Ports that are free now; all different, since each is bound until the last one is found."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

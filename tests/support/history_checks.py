@@ -23,7 +23,7 @@ from cratedb_retention.model.rollup import Rollup, level_table
 from support.databases import Database
 from support.histories import DAY, Number, Shape
 from support.oracle import Buckets, Key, Row, grouped
-from support.rollups import Lab
+from support.rollups import RollupTables
 
 # What each row may add to a counter, by metric and `id`.
 Increases = Mapping[tuple[str, int], frozenset[Fraction]]
@@ -40,7 +40,7 @@ def window_at(windows: Windows, ts: int) -> LedgerRow | None:
 
 
 @dataclass
-class Remembered:
+class ExpectedRows:
     """
     Rows by ``id``.
 
@@ -91,9 +91,9 @@ class Remembered:
 
 
 @dataclass
-class Inspector:
+class HistoryChecker:
     """
-    Looks at a table and its levels.
+    Checks a table and its levels.
 
     :param name: The table with the raw rows.
     """
@@ -101,7 +101,7 @@ class Inspector:
     db: Database
     shape: Shape
     name: str
-    memory: Remembered
+    expected: ExpectedRows
 
     def ledger(self) -> Ledger:
         """What the toolkit noted."""
@@ -132,19 +132,19 @@ class Inspector:
         :param now: The cutoff of the last run (ms, UTC).
         """
         counts = Counter(self.raw())
-        assert not counts.keys() - self.memory.reached[0].keys()
+        assert not counts.keys() - self.expected.reached[0].keys()
         assert set(counts.values()) <= {1}
-        for number in self.memory.reached[0].keys() - counts.keys():
-            row = self.memory.reached[0][number]
+        for number in self.expected.reached[0].keys() - counts.keys():
+            row = self.expected.reached[0][number]
             assert self._is_expired(row["ts"], 0, now), ("a young row is lost", row)
             if self.shape.late == "keep":
-                assert number not in self.memory.late, ("a late row is lost", row)
+                assert number not in self.expected.late, ("a late row is lost", row)
 
     def check_sealed(self, now: int) -> None:
         """Whenever one looks, a sealed window was complete and expired, and was made of the rows that it should."""
         ledger = self.ledger()
         for level, windows in zip(self._levels, self.windows(ledger), strict=True):
-            rows = {window.start: self.memory.within(level, window) for window in windows.values() if window.sealed}
+            rows = {window.start: self.expected.within(level, window) for window in windows.values() if window.sealed}
             for start, mine in rows.items():
                 window = windows[start]
                 assert window.whole
@@ -160,14 +160,14 @@ class Inspector:
         for level, windows in zip(self._levels, self.windows(ledger), strict=True):
             wrong = list(self._wrong(level, ledger, now))
             assert not wrong, (self.shape.levels[level - 1], wrong)
-            waiting = set(self.memory.waiting(level, self.windows(ledger)))
+            waiting = set(self.expected.waiting(level, self.windows(ledger)))
             for window in windows.values():
                 if window.whole and not any(window.start <= ts < window.end for ts in waiting):
-                    assert window.rows == len(self.memory.within(level, window)), (level, window)
+                    assert window.rows == len(self.expected.within(level, window)), (level, window)
 
     def check_view(self) -> None:
         """The view shows each row once; of those that came too late for a level it need not show all."""
-        first, *others = self.memory.reached
+        first, *others = self.expected.reached
         if all(other == first for other in others):
             assert self._sum(f"{self.name}_all") == len(first)
 
@@ -192,14 +192,14 @@ class Inspector:
         """What is wrong with a level, or with some of its buckets."""
         cut = Buckets(self.shape.levels[level - 1][0], self.shape.zone)
         dimensions = [f"d{i}" for i in range(len(self.shape.dimensions))]
-        complete = [row for row in self.memory.reached[level].values() if cut(row["ts"])[1] <= now]
+        complete = [row for row in self.expected.reached[level].values() if cut(row["ts"])[1] <= now]
         wanted, windows = grouped(complete, cut, dimensions), self.windows(ledger)
         known = ledger.rollups.get(self.table(level))
         if known is None:
             yield from wanted
             return
         found = self._found(level, dimensions)
-        waiting = {cut(ts)[0] for ts in self.memory.waiting(level, windows)}
+        waiting = {cut(ts)[0] for ts in self.expected.waiting(level, windows)}
         increases = self._increases(ledger)
         for key in wanted.keys() | found.keys():
             if key[0] in waiting or (only is not None and key[0] not in only):
@@ -217,19 +217,19 @@ class Inspector:
                     yield key, what
 
     def _found(self, level: int, dimensions: Sequence[str]) -> dict[Key, Row]:
-        rows = Lab(self.db, self.db.tool.engine, self.name).read(self.table(level))
+        rows = RollupTables(self.db, self.db.tool.engine, self.name).read(self.table(level))
         found = {(row["ts"], *(row[name] for name in dimensions)): row for row in rows}
         assert len(found) == len(rows), "a group is there twice"
         return found
 
     def _increases(self, ledger: Ledger) -> Increases:
         finest = ledger.rollups[self.table(1)].rollup
-        if not self.memory.steady or finest.window is None:
+        if not self.expected.steady or finest.window is None:
             return {}
         dimensions = [f"d{i}" for i in range(len(self.shape.dimensions))]
         buckets = Buckets(self.shape.levels[0][0], self.shape.zone)
         windows = Buckets(str(finest.window), finest.window_zone)
-        return increases_of(self.memory.reached[1].values(), dimensions, self.shape.numbers, buckets, windows)
+        return increases_of(self.expected.reached[1].values(), dimensions, self.shape.numbers, buckets, windows)
 
     def _may_be_gone(self, key: Key, rollup: Rollup, level: int, now: int) -> bool:
         """Whether the partition of a level that a bucket lies in is expired."""
@@ -332,7 +332,7 @@ def increases_of(
     What each row may add to a counter: the difference to the value before of its series.
 
     That is looked for as far back as a window is long, and further where windows are computed together; so beyond that
-    a row may as well begin anew and add nothing. Of several values at the instant before any may count as the last.
+    a row may also start at zero and add nothing. Of several values at the instant before any may count as the last.
 
     :return: By metric and ``id``.
     """

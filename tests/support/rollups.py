@@ -35,7 +35,7 @@ def to_ms(value: Any) -> int | None:
 
 
 @dataclass
-class Lab:
+class RollupTables:
     """
     A table with raw rows on a database, and an engine.
 
@@ -146,10 +146,12 @@ def _aggregated(group: Sequence[Row], metrics: Iterable[Metric]) -> Row:
     return {m.named(a): found[a] for m, found in values for a in Aggregate if a in found and m.has(a)}
 
 
-def check_level(lab: Lab, rollup: Rollup, rows: Iterable[Row], since: int, until: int, tolerance: float = 1e-7) -> None:
+def check_level(
+    rollups: RollupTables, rollup: Rollup, rows: Iterable[Row], since: int, until: int, tolerance: float = 1e-7
+) -> None:
     """A level has exactly the rows of a stretch of time that Python finds."""
     dimensions = [label_of(column.name) for column in rollup.dimensions]
-    found = [row for row in lab.read(rollup.table) if since <= row[rollup.time_name] < until]
+    found = [row for row in rollups.read(rollup.table) if since <= row[rollup.time_name] < until]
     keyed = {(row[rollup.time_name], *(row[name] for name in dimensions)): row for row in found}
     assert len(keyed) == len(found)
     wanted = expected(rows, rollup, since, until)
