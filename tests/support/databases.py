@@ -48,6 +48,20 @@ class FixedClock:
         return Clock(now=lambda: self.moment, sleep=lambda seconds: None)
 
 
+@contextmanager
+def before_statements(engine: sa.Engine, act: Callable[[str], None]) -> Iterator[None]:
+    """Call a function with each statement, right before it is sent."""
+
+    def before(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        act(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", before)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", before)
+
+
 class Database(abc.ABC):
     """
     A database with a schema of the test's own.
@@ -104,16 +118,8 @@ class Database(abc.ABC):
     def statements(self) -> Iterator[list[str]]:
         """Collects the statements that the toolkit sends."""
         sent: list[str] = []
-
-        def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-            sent.append(statement)
-
-        engine = self.tool.engine.database.engine
-        sa.event.listen(engine, "before_cursor_execute", note)
-        try:
+        with before_statements(self.tool.engine.database.engine, sent.append):
             yield sent
-        finally:
-            sa.event.remove(engine, "before_cursor_execute", note)
 
     def journal(self, **equal: Any) -> list[Mapping[str, Any]]:
         """Rows of the journal with these values."""
@@ -203,13 +209,21 @@ class Database(abc.ABC):
     def bin(self, interval: str) -> str:
         """A generated column that cuts ``ts`` into intervals of fixed length, as a type."""
 
-    @abc.abstractmethod
     def break_repository(self) -> None:
-        """Make the repository unusable, as a disk that is gone would."""
+        """Make the repository unusable, as a failed disk would: a file is where the directory was."""
+        if self.directory.exists():
+            self.directory.rename(self._away)
+        self.directory.write_text("")
 
-    @abc.abstractmethod
     def mend_repository(self) -> None:
         """Undo that."""
+        self.directory.unlink()
+        if self._away.exists():
+            self._away.rename(self.directory)
+
+    @property
+    def _away(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}_away")
 
     @abc.abstractmethod
     def snapshot_names(self) -> list[str]:
@@ -252,19 +266,6 @@ class CrateDatabase(Database):
 
     def bin(self, interval: str) -> str:
         return f"{TIME} GENERATED ALWAYS AS date_bin('{interval}'::interval, ts, 0)"
-
-    def break_repository(self) -> None:
-        # A file where the directory was. The server may run as another user, who must not be asked.
-        self.directory.rename(self._away)
-        self.directory.write_text("")
-
-    def mend_repository(self) -> None:
-        self.directory.unlink()
-        self._away.rename(self.directory)
-
-    @property
-    def _away(self) -> Path:
-        return self.directory.with_name(f"{self.directory.name}_away")
 
     def snapshot_names(self) -> list[str]:
         query = "SELECT name FROM sys.snapshots WHERE repository = ? ORDER BY name"
@@ -332,16 +333,6 @@ class DuckDatabase(Database):
 
     def bin(self, interval: str) -> str:
         return f"{TIME} GENERATED ALWAYS AS (time_bucket(INTERVAL '{interval}', ts))"
-
-    def break_repository(self) -> None:
-        if self.directory.exists():
-            self.directory.rename(self.directory.with_name("away"))
-        self.directory.write_text("")
-
-    def mend_repository(self) -> None:
-        self.directory.unlink()
-        if self.directory.with_name("away").exists():
-            self.directory.with_name("away").rename(self.directory)
 
     def snapshot_names(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/manifest.json"))

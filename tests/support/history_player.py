@@ -7,14 +7,14 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.rollup_steps import RollUp
-from support.databases import TIME, CrateDatabase, Database
+from support.databases import TIME, CrateDatabase, Database, before_statements
 from support.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
 from support.history_checks import ExpectedRows, HistoryChecker
 from support.oracle import Buckets, Row, moment_of, ms_of, text
@@ -249,16 +249,11 @@ def dying(engine: sa.Engine, after: int) -> Iterator[None]:
     """
     left = after
 
-    def count(*about: Any) -> None:
+    def count(statement: str) -> None:
         nonlocal left
         if left <= 0:
             raise Crash
         left -= 1
 
-    sa.event.listen(engine, "before_cursor_execute", count)
-    try:
+    with suppress(Crash), before_statements(engine, count):
         yield
-    except Crash:
-        pass
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", count)

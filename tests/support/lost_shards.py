@@ -8,11 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import sqlalchemy as sa
-
-from support.databases import CrateDatabase
+from support.databases import CrateDatabase, before_statements
 
 # How many shards a node may recover at once. It is a setting of the cluster: what others open meanwhile waits as well.
 _RECOVERIES = "\"cluster\"['routing']['allocation']['node_initial_primaries_recoveries']"
@@ -56,19 +53,16 @@ def before_statement(bench: CrateDatabase, part: str, act: Callable[[], None]) -
 
     :return: That statement, once it was sent.
     """
-    engine, lock, seen = bench.tool.engine.database.engine, threading.Lock(), list[str]()
+    lock, seen = threading.Lock(), list[str]()
 
-    def heard(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+    def before(statement: str) -> None:
         with lock:
             if part in statement and not seen:
                 seen.append(statement)
                 act()
 
-    sa.event.listen(engine, "before_cursor_execute", heard)
-    try:
+    with before_statements(bench.tool.engine.database.engine, before):
         yield seen
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", heard)
 
 
 def _missing(bench: CrateDatabase, name: str, schema: str | None) -> int:
