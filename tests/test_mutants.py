@@ -11,7 +11,7 @@ import pytest
 
 from mutants.faults import Fault, Misplaced, choose, read_faults
 from mutants.promises import ACCESS, GUARDS, LAWS, PROMISES
-from mutants.running import INVALID, NOTICED, SURVIVED, Copy, judge_all
+from mutants.running import INVALID, NOTICED, SURVIVED, Copy, Verdict, judge_all
 
 PROJECT = Path(__file__).parents[1]
 FAULTS = read_faults()
@@ -74,6 +74,10 @@ def test_verdicts(tmp_path: Path) -> None:
     verdicts = judge_all(faults, 1, 120, tmp_path, lambda verdict: told.append(verdict.fault.id))
     assert {verdict.fault.id: verdict.outcome for verdict in verdicts} == EXPECTED
     assert told == list(EXPECTED)
-    assert Copy(tmp_path / "control", 120).control(faults[:1]) == ""
+    control = Copy(tmp_path / "control", 120)
+    assert control.control(verdicts) == verdicts
+    (control.directory / "tests" / "test_wrong.py").write_text("def test_wrong() -> None:\n    assert False\n")
+    anyway = Verdict(faults[1], NOTICED, "tests/test_wrong.py::test_wrong")
+    assert [verdict.outcome for verdict in control.control([verdicts[0], anyway])] == [NOTICED, INVALID]
     changed = tmp_path / "job0" / "project" / faults[0].path
     assert changed.read_bytes() == (PROJECT / faults[0].path).read_bytes()

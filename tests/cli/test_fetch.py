@@ -34,10 +34,10 @@ def cascade(duck: DuckDatabase) -> Cascade:
 
 
 @pytest.fixture
-def command(cascade: Cascade, duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def command(cascade: Cascade, duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """The command on it."""
     monkeypatch.setattr(Retention, "cascade", lambda *_, **__: cascade)
-    yield Command(duckdb_uri)
+    yield Command(duck.uri)
 
 
 def test_table(command: Command) -> None:
@@ -151,13 +151,13 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
     assert message.endswith("has no rollups. Create a downsample policy for it, and run that")
 
 
-def test_verify_rollups(command: Command, cascade: Cascade, duckdb_uri: str) -> None:
+def test_verify_rollups(command: Command, cascade: Cascade, duck: DuckDatabase) -> None:
     """What is right is said to be; what differs ends with 1 and is named."""
     assert "right" in command.ok("verify-rollups", "--table-name=weather")
     assert command.data("verify-rollups", "--table-name=weather") == []
     import duckdb
 
-    path = duckdb_uri.removeprefix("duckdb:///")
+    path = duck.uri.removeprefix("duckdb:///")
     with duckdb.connect(path) as connection:
         connection.execute("UPDATE lab.weather_1h SET row_count = row_count + 1 WHERE ts = '2024-03-31T04:00:00Z'")
     outcome = command("verify-rollups", "--table-name=weather", "--format=json")

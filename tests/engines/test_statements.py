@@ -107,11 +107,11 @@ def test_idle_run_in_a_fixed_number(db: Database) -> None:
     assert len(set(counts)) == 1 and counts[0] < 20
 
 
-def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
+def test_cratedb_parses_each_statement(new_crate: CrateDatabase) -> None:
     """CrateDB's own grammar knows each statement that a life with the toolkit sends."""
-    crate.retention()
-    with crate.statements() as sent:
-        live(crate)
+    new_crate.retention()
+    with new_crate.statements() as sent:
+        live(new_crate)
     kinds = {" ".join(statement.split()[:2]) for statement in sent}
     assert {"CREATE SNAPSHOT", "RESTORE SNAPSHOT", "DELETE FROM", "ALTER TABLE", "CREATE TABLE"} <= kinds
     for statement in dict.fromkeys(sent):
