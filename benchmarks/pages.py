@@ -16,8 +16,8 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.service.scoped import Scoped
-from support.benches import DuckBench
-from support.stage import Stage, find_chromium, open_browser, open_stage
+from support.databases import DuckDatabase
+from support.pages import PagesInBrowser, find_chromium, open_browser, open_pages
 
 GOAL = Goal(seconds=2)
 NOW = "2024-04-10T00:00:00+00:00"
@@ -28,7 +28,7 @@ ROWS = f"SELECT TIMESTAMPTZ '2024-01-01 12:00:00+00' + INTERVAL (d) DAY, d FROM 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
     """Show the overview."""
     directory = surroundings.directory()
-    bench = DuckBench(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
+    bench = DuckDatabase(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
     bench.time.set(NOW)
     _fill(bench)
     who = Scoped(bench.tool, Access(Role.ADMIN, "bench"))
@@ -39,16 +39,16 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     if chromium is None:
         yield Line("show the overview: NOT MEASURED, there is no Chromium", 0)
         return
-    with open_browser(chromium) as browser, open_stage(bench, browser, authenticate=False) as stage:
-        first, whole = _show(stage)
-        shown = by_turns(surroundings.repeat(3), {"": lambda: _show(stage)[0]})[""]
+    with open_browser(chromium) as browser, open_pages(bench, browser, authenticate=False) as pages:
+        first, whole = _show(pages)
+        shown = by_turns(surroundings.repeat(3), {"": lambda: _show(pages)[0]})[""]
     yield Line(f"show the overview for the first time: {what}", first, goal=GOAL, note="policies first, then states")
     yield Line("the same, until all states are there", whole)
     yield Line(f"show the overview again: {what}", shown, goal=GOAL, note="in a browser that has nothing of it yet")
     bench.close()
 
 
-def _fill(bench: DuckBench) -> None:
+def _fill(bench: DuckDatabase) -> None:
     for number in range(MANY):
         bench.sql(f"CREATE TABLE lab.metrics_{number:04} ({COLUMNS})")
         bench.sql(f"INSERT INTO lab.metrics_{number:04} {ROWS}")
@@ -66,14 +66,14 @@ def _policy(number: int) -> Policy:
     )
 
 
-def _show(stage: Stage) -> tuple[float, float]:
+def _show(pages: PagesInBrowser) -> tuple[float, float]:
     """Seconds until there is a row, and until the page is complete."""
-    page = stage.window()
+    page = pages.window()
     started = time.perf_counter()
-    page.goto(f"{stage.address}/ui/")
+    page.goto(f"{pages.address}/ui/")
     page.get_by_text("lab.metrics_0000").first.wait_for()
     first = time.perf_counter() - started
-    stage.there(page)
+    pages.there(page)
     page.get_by_text("lab.metrics_0000").first.wait_for()
     whole = time.perf_counter() - started
     page.close()

@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.benches import DuckBench  # noqa: E402 - found by the path above
-from support.cockpit import add_tokens, fill  # noqa: E402
-from support.stage import NARROW, WIDE, Stage, find_chromium, open_browser, open_stage  # noqa: E402
+from support.databases import DuckDatabase  # noqa: E402 - found by the path above
+from support.pages import NARROW, WIDE, PagesInBrowser, find_chromium, open_browser, open_pages  # noqa: E402
+from support.sample_data import add_tokens, fill  # noqa: E402
 
 TALL = (WIDE[0], 1000)
 IMAGES = ROOT / "docs" / "images"
@@ -61,19 +61,19 @@ def main() -> int:
     wanted = [shot for shot in SHOTS if shot.name in sys.argv[1:] or not sys.argv[1:]]
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, open_browser(chromium) as browser:
-        db = DuckBench(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
+        db = DuckDatabase(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
         fill(db, hostile=False)
-        with open_stage(db, browser) as stage:
-            add_tokens(stage)
+        with open_pages(db, browser) as pages:
+            add_tokens(pages)
             for shot in wanted:
-                _take(stage, shot)
+                _take(pages, shot)
         db.close()
     return 0
 
 
-def _take(stage: Stage, shot: Shot) -> None:
-    path = shot.path.format(schema=stage.db.schema)
-    page = stage.log_in("admin", path, shot.size, shot.dark)
+def _take(pages: PagesInBrowser, shot: Shot) -> None:
+    path = shot.path.format(schema=pages.db.schema)
+    page = pages.log_in("admin", path, shot.size, shot.dark)
     page.wait_for_load_state("networkidle")
     page.screenshot(path=IMAGES / f"{shot.name}.png", animations="disabled")
     print(f"docs/images/{shot.name}.png")

@@ -16,14 +16,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support import tiers
-from support.benches import CrateBench, DuckBench, DuckTemplate
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
-from support.databases import Database
+from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
-from support.rrdtool import find_rrdtool
-from support.shared import SharedServer, shared_node
-from support.stage import find_chromium
-from support.workspace import Workspace, create_repository, drop_repository, unique
+from support.pages import find_chromium
+from support.workspace import SharedServer, Workspace, create_repository, drop_repository, shared_node, unique
 
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -105,17 +102,17 @@ def duckdb_uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def crate(cratedb: CrateDB, workspace: Workspace) -> Iterator[CrateBench]:
+def crate(cratedb: CrateDB, workspace: Workspace) -> Iterator[CrateDatabase]:
     """A schema of a real CrateDB, with a repository, and the toolkit on it."""
-    bench = CrateBench(cratedb, workspace.schema, workspace.repository)
+    bench = CrateDatabase(cratedb, workspace.schema, workspace.repository)
     yield bench
     bench.close()
 
 
 @pytest.fixture
-def new_crate(cratedb: CrateDB, crate_schema: str, crate_repository: str) -> Iterator[CrateBench]:
+def new_crate(cratedb: CrateDB, crate_schema: str, crate_repository: str) -> Iterator[CrateDatabase]:
     """Like `crate`, but nothing is set up yet."""
-    bench = CrateBench(cratedb, crate_schema, crate_repository)
+    bench = CrateDatabase(cratedb, crate_schema, crate_repository)
     yield bench
     bench.close()
 
@@ -127,7 +124,7 @@ def duck_template(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
 
 
 @pytest.fixture
-def duck(duck_template: DuckTemplate) -> Iterator[DuckBench]:
+def duck(duck_template: DuckTemplate) -> Iterator[DuckDatabase]:
     """A DuckDB file, with a repository beside it, and the toolkit on it."""
     bench = duck_template.open()
     yield bench
@@ -135,9 +132,9 @@ def duck(duck_template: DuckTemplate) -> Iterator[DuckBench]:
 
 
 @pytest.fixture
-def new_duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckBench]:
+def new_duck(duckdb_uri: str, tmp_path: Path) -> Iterator[DuckDatabase]:
     """Like `duck`, but nothing is set up yet."""
-    bench = DuckBench(duckdb_uri, tmp_path / "repository")
+    bench = DuckDatabase(duckdb_uri, tmp_path / "repository")
     yield bench
     bench.close()
 
@@ -159,7 +156,7 @@ def new_db(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture(scope="session")
 def rrdtool() -> str:
     """The command `rrdtool`."""
-    command = find_rrdtool()
+    command = shutil.which("rrdtool")
     if command is None:
         pytest.skip(NO_RRDTOOL)
     return command

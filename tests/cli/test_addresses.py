@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Command, complaint
-from support.process import free_ports
+from support.cratedb import free_ports
 
 PASSWORD = "s3cr3t"
 NOWHERE = Command(None)

@@ -13,9 +13,9 @@ import yaml
 
 from cratedb_retention import Retention
 from cratedb_retention.model.reading import Cascade
-from support.benches import DuckBench
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
+from support.databases import DuckDatabase
 
 pa = pytest.importorskip("pyarrow")
 # DuckDB adds up in any order, so that the last digit of an average varies.
@@ -24,7 +24,7 @@ RANGE = ("--table-name=weather", "--from=2024-03-31", "--to=2024-03-31T06:00")
 
 
 @pytest.fixture
-def cascade(duck: DuckBench) -> Cascade:
+def cascade(duck: DuckDatabase) -> Cascade:
     """A cascade on a DuckDB file."""
     holdings = {"raw": ("2024-03-31T04:00", None), "1h": ("2024-03-31", "2024-03-31T05:00"), "1d": (None, "2024-03-31")}
     found = chained(create(duck, Source(make_rows(36)), holdings))
@@ -34,7 +34,7 @@ def cascade(duck: DuckBench) -> Cascade:
 
 
 @pytest.fixture
-def command(cascade: Cascade, duck: DuckBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def command(cascade: Cascade, duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """The command on it."""
     monkeypatch.setattr(Retention, "cascade", lambda *_, **__: cascade)
     yield Command(duck.uri)
@@ -143,7 +143,7 @@ def test_bad_input(command: Command, args: list[str], message: str) -> None:
     assert message.lower() in command.refused(2, "fetch", *RANGE, *args).lower()
 
 
-def test_without_a_cascade(duck: DuckBench) -> None:
+def test_without_a_cascade(duck: DuckDatabase) -> None:
     """A table without rollups is not found."""
     duck.tool.close()
     duck.close()
@@ -151,7 +151,7 @@ def test_without_a_cascade(duck: DuckBench) -> None:
     assert message.endswith("has no rollups. Create a downsample policy for it, and run that")
 
 
-def test_verify_rollups(command: Command, cascade: Cascade, duck: DuckBench) -> None:
+def test_verify_rollups(command: Command, cascade: Cascade, duck: DuckDatabase) -> None:
     """What is right is said to be; what differs ends with 1 and is named."""
     assert "right" in command.ok("verify-rollups", "--table-name=weather")
     assert command.data("verify-rollups", "--table-name=weather") == []

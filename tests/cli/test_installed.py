@@ -22,8 +22,8 @@ import pytest
 
 from cratedb_retention import __version__
 from support.command import Command, Outcome
+from support.cratedb import free_ports
 from support.markdown import ROOT
-from support.process import free_ports
 
 SOURCES = ROOT / "src" / "cratedb_retention"
 # Seconds of processor time that `--help` and `--version` may take.

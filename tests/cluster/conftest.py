@@ -8,20 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.benches import CrateBench
 from support.cratedb import CrateDBCluster
+from support.databases import CrateDatabase
 from support.sql import quoted
 
 
 @pytest.fixture
-def bench(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> Iterator[CrateBench]:
+def bench(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> Iterator[CrateDatabase]:
     """A schema on the cluster, reached through n1, with a repository of its own."""
     repository = f"r_{cluster_schema}"
     cratedb_cluster.sql(
         f"CREATE REPOSITORY {quoted(repository)} TYPE fs WITH (location = ?)",
         [str(cratedb_cluster.repo_root / repository)],
     )
-    found = CrateBench(cratedb_cluster.db, cluster_schema, repository)
+    found = CrateDatabase(cratedb_cluster.db, cluster_schema, repository)
     yield found
     found.close()
     cratedb_cluster.sql("RESET GLOBAL cluster.routing.allocation.enable")

@@ -10,9 +10,8 @@ import pytest
 
 from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.policy import Policy
-from support.benches import CrateBench
 from support.cratedb import CrateDBCluster
-from support.databases import MONTH, TIME
+from support.databases import MONTH, TIME, CrateDatabase
 
 # Partitions of tables with one shard each; May is on the cold node, which is lost.
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
@@ -21,7 +20,7 @@ LOST = "n3"
 
 
 @pytest.fixture
-def tables(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> dict[str, Policy]:
+def tables(bench: CrateDatabase, cratedb_cluster: CrateDBCluster) -> dict[str, Policy]:
     """A table for each strategy, and the policies by the tables' names."""
     for name in ("dropped", "archived"):
         bench.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
@@ -41,7 +40,7 @@ def tables(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> dict[str, Poli
     }
 
 
-def lose(cluster: CrateDBCluster, bench: CrateBench, shards: int = 3) -> None:
+def lose(cluster: CrateDBCluster, bench: CrateDatabase, shards: int = 3) -> None:
     """Kill the node, and wait until the cluster knows that so many shards are missing."""
     await_whole(cluster, bench)
     cluster.kill(LOST)
@@ -49,19 +48,19 @@ def lose(cluster: CrateDBCluster, bench: CrateBench, shards: int = 3) -> None:
     cluster.wait_for(f"SELECT sum(missing_shards) FROM sys.health WHERE table_schema IN {schemas}", shards)
 
 
-def bring_back(cluster: CrateDBCluster, bench: CrateBench) -> None:
+def bring_back(cluster: CrateDBCluster, bench: CrateDatabase) -> None:
     """Start the node, and wait until all shards are there."""
     cluster.start(LOST)
     await_whole(cluster, bench)
 
 
-def await_whole(cluster: CrateDBCluster, bench: CrateBench) -> None:
+def await_whole(cluster: CrateDBCluster, bench: CrateDatabase) -> None:
     """Wait until all shards are there, and their replicas: those of the toolkit's own tables as well."""
     schemas = f"('{bench.schema}', '{bench.own_schema}')"
     cluster.wait_for(f"SELECT count(*) FROM sys.health WHERE table_schema IN {schemas} AND health <> 'GREEN'", 0)
 
 
-def only_on_the_lost_node(cluster: CrateDBCluster, bench: CrateBench, name: str) -> None:
+def only_on_the_lost_node(cluster: CrateDBCluster, bench: CrateDatabase, name: str) -> None:
     """Let the node that will be lost have the only copy of one of the toolkit's own tables."""
     options = "number_of_replicas = 0, \"routing.allocation.require.storage\" = 'cold'"
     bench.sql(f"ALTER TABLE {bench.q(name, bench.own_schema)} SET ({options})")
@@ -69,12 +68,14 @@ def only_on_the_lost_node(cluster: CrateDBCluster, bench: CrateBench, name: str)
     cluster.wait_for(f"SELECT count(*) {shards} AND (node['name'] <> '{LOST}' OR routing_state <> 'STARTED')", 0)
 
 
-def months(bench: CrateBench, name: str) -> int:
+def months(bench: CrateDatabase, name: str) -> int:
     """How many partitions a table has, whether or not their shards are there."""
     return len(bench.partitions(name))
 
 
-def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
+def test_missing_shards_are_held(
+    cratedb_cluster: CrateDBCluster, bench: CrateDatabase, tables: dict[str, Policy]
+) -> None:
     """What lacks shards is a problem that says so, and stays; the rest is done, and all of it once the node is back."""
     lose(cratedb_cluster, bench)
 
@@ -102,7 +103,7 @@ def test_missing_shards_are_held(cratedb_cluster: CrateDBCluster, bench: CrateBe
 
 
 def test_shards_lost_after_planning(
-    cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]
+    cratedb_cluster: CrateDBCluster, bench: CrateDatabase, tables: dict[str, Policy]
 ) -> None:
     """A node dies between plan and run: each task on what it held fails, nothing is dropped, nothing stays frozen."""
     prepared = bench.tool.prepare()
@@ -129,7 +130,7 @@ def test_shards_lost_after_planning(
 
 @pytest.mark.parametrize("own", ["retention_hold", "retention_policy", "retention_freeze"])
 def test_own_table_is_lost(
-    cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy], own: str
+    cratedb_cluster: CrateDBCluster, bench: CrateDatabase, tables: dict[str, Policy], own: str
 ) -> None:
     """Where a hold could be on a lost shard, nothing is done at all, and the table is named; all is well afterwards."""
     hold = bench.tool.hold("dropped", bench.schema, reason="audit")
@@ -154,7 +155,7 @@ def test_own_table_is_lost(
     assert_completes(bench)
 
 
-def test_journal_is_lost(cratedb_cluster: CrateDBCluster, bench: CrateBench, tables: dict[str, Policy]) -> None:
+def test_journal_is_lost(cratedb_cluster: CrateDBCluster, bench: CrateDatabase, tables: dict[str, Policy]) -> None:
     """What can't be written down is not done: neither a new run nor one that was planned before; none of them hangs."""
     prepared = bench.tool.prepare()
     assert prepared.plan.tasks
@@ -175,7 +176,7 @@ def test_journal_is_lost(cratedb_cluster: CrateDBCluster, bench: CrateBench, tab
     assert_completes(bench)
 
 
-def assert_completes(bench: CrateBench) -> None:
+def assert_completes(bench: CrateDatabase) -> None:
     """With all shards there, a run does what was left, and what was archived can be read back."""
     report = bench.run()
     assert (report.ok, report.problems) == (True, 0)

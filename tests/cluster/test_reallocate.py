@@ -15,9 +15,8 @@ from cratedb_retention.errors import Unsupported
 from cratedb_retention.execution.events import RunEvent, StepProgressed, StepStarted
 from cratedb_retention.model.plan import MovePartitions
 from cratedb_retention.model.policy import Policy, make_policy
-from support.benches import CrateBench
-from support.databases import MONTH, NOW, TIME, Database
-from support.kill_harness import Order, run_until_killed
+from support.databases import MONTH, NOW, TIME, CrateDatabase, Database
+from support.kill_harness import RunRequest, run_until_killed
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 COLD = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
@@ -25,7 +24,7 @@ HOT_NODES = {"n1", "n2"}
 
 
 @pytest.fixture
-def readings(bench: CrateBench) -> CrateBench:
+def readings(bench: CrateDatabase) -> CrateDatabase:
     """A table whose partitions are on the hot nodes; April and May are expired."""
     bench.create("readings", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     bench.sql(f"ALTER TABLE {bench.q('readings')} SET (\"routing.allocation.require.storage\" = 'hot')")
@@ -34,7 +33,7 @@ def readings(bench: CrateBench) -> CrateBench:
     return bench
 
 
-def where(bench: CrateBench) -> dict[str, set[str]]:
+def where(bench: CrateDatabase) -> dict[str, set[str]]:
     """The nodes of each partition, by month; a shard on its way counts as where it comes from."""
     query = (
         "SELECT date_format('%Y-%m', p.\"values\"['month']), s.node['name'] FROM information_schema.table_partitions p"
@@ -47,7 +46,7 @@ def where(bench: CrateBench) -> dict[str, set[str]]:
     return found
 
 
-def assert_moved(bench: CrateBench) -> None:
+def assert_moved(bench: CrateDatabase) -> None:
     """Old partitions are on the cold node, young ones on the hot nodes, and every row is there."""
     nodes = where(bench)
     assert nodes["2024-04"] == nodes["2024-05"] == {"n3"}
@@ -60,7 +59,7 @@ def cold_policy(bench: Database) -> Policy:
     return bench.policy("reallocate", "readings", "30d", **COLD)
 
 
-def test_moves_and_waits(readings: CrateBench) -> None:
+def test_moves_and_waits(readings: CrateDatabase) -> None:
     """Expired partitions are on the cold node when the run ends, younger ones are not; nothing is left to do then."""
     cold_policy(readings)
     events: list[RunEvent] = []
@@ -76,7 +75,7 @@ def test_moves_and_waits(readings: CrateBench) -> None:
     assert readings.tool.plan().tasks == ()
 
 
-def test_moved_partition_is_deleted_later(readings: CrateBench) -> None:
+def test_moved_partition_is_deleted_later(readings: CrateDatabase) -> None:
     """What was moved after 30 days is deleted after 60, in one run with the moving of the next partition."""
     cold_policy(readings)
     assert readings.run().ok
@@ -90,7 +89,7 @@ def test_moved_partition_is_deleted_later(readings: CrateBench) -> None:
     assert readings.tool.plan().tasks == ()
 
 
-def test_no_node_has_the_attribute(readings: CrateBench) -> None:
+def test_no_node_has_the_attribute(readings: CrateDatabase) -> None:
     """A policy that names what no node has is a problem that says what the nodes have; nothing moves."""
     attributes = {**COLD, "reallocation_attribute_value": "frozen"}
     readings.policy("reallocate", "readings", "30d", **attributes)
@@ -121,7 +120,7 @@ class Impatient:
         return Clock(now=lambda: self.moment, sleep=self.sleep)
 
 
-def test_stuck_move_says_why(bench: CrateBench) -> None:
+def test_stuck_move_says_why(bench: CrateDatabase) -> None:
     """A move that CrateDB refuses fails with CrateDB's reason; when that is gone, the next run brings it to an end."""
     bench.create("readings", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     limits = 'number_of_shards = 2, "routing.allocation.total_shards_per_node" = 1'
@@ -147,25 +146,25 @@ def test_stuck_move_says_why(bench: CrateBench) -> None:
     assert_moved(bench)
 
 
-def patient(bench: CrateBench) -> Retention:
+def patient(bench: CrateDatabase) -> Retention:
     """The toolkit with the system's clock, which waits as long as it takes."""
     return Retention(bench.uri, bench.own_schema)
 
 
 @pytest.fixture
-def standstill(readings: CrateBench) -> Iterator[CrateBench]:
+def standstill(readings: CrateDatabase) -> Iterator[CrateDatabase]:
     """A cluster that moves no shard until it is told to."""
     readings.sql("SET GLOBAL TRANSIENT cluster.routing.allocation.enable = 'new_primaries'")
     yield readings
     readings.sql("RESET GLOBAL cluster.routing.allocation.enable")
 
 
-def test_killed_while_shards_are_on_their_way(standstill: CrateBench) -> None:
+def test_killed_while_shards_are_on_their_way(standstill: CrateDatabase) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
     cold_policy(standstill)
     killed = []
     for instant in range(1, 11):
-        killed.append(run_until_killed(Order(standstill.uri, standstill.own_schema, NOW, kill_at=instant)) or "")
+        killed.append(run_until_killed(RunRequest(standstill.uri, standstill.own_schema, NOW, kill_at=instant)) or "")
         standstill.forget_leases()
         (task,) = standstill.tool.plan().tasks
         assert [type(step) for step in task.steps] == [MovePartitions]

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.benches import CrateBench
 from support.cratedb import CrateDBCluster
-from support.databases import TIME
+from support.databases import TIME, CrateDatabase
 
 DAY = f"{TIME} GENERATED ALWAYS AS date_trunc('day', ts)"
 # The second day is on the node that is lost; both are expired after 7 days.
@@ -18,7 +17,7 @@ LOST = "n3"
 
 
 @pytest.fixture
-def readings(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> CrateBench:
+def readings(bench: CrateDatabase, cratedb_cluster: CrateDBCluster) -> CrateDatabase:
     """Raw rows, one day of them on the cold node alone, and all of the toolkit's tables green."""
     bench.create("readings", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}, by=["day"])
     bench.sql(f"ALTER TABLE {bench.q('readings')} SET (\"routing.allocation.require.storage\" = 'hot')")
@@ -32,14 +31,14 @@ def readings(bench: CrateBench, cratedb_cluster: CrateDBCluster) -> CrateBench:
     return bench
 
 
-def wait_until_green(cluster: CrateDBCluster, bench: CrateBench) -> None:
+def wait_until_green(cluster: CrateDBCluster, bench: CrateDatabase) -> None:
     """Wait until all shards of the test's schemas are there, replicas too."""
     schemas = f"('{bench.schema}', '{bench.own_schema}')"
     cluster.wait_for(f"SELECT count(*) FROM sys.health WHERE table_schema IN {schemas} AND health <> 'GREEN'", 0)
 
 
 @pytest.mark.timeout(600)
-def test_missing_shards_are_not_rolled_up(cratedb_cluster: CrateDBCluster, readings: CrateBench) -> None:
+def test_missing_shards_are_not_rolled_up(cratedb_cluster: CrateDBCluster, readings: CrateDatabase) -> None:
     """The day that is lost is a problem, and nothing of it is written or dropped; all of it is done when it is back."""
     cratedb_cluster.kill(LOST)
     missing = f"SELECT sum(missing_shards) FROM sys.health WHERE table_schema = '{readings.schema}'"

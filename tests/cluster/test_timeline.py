@@ -9,21 +9,20 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.timeline import Lane, State
 from cratedb_retention.service.scoped import Scoped
-from support.benches import CrateBench
-from support.databases import MONTH, TIME
-from support.stage import open_browser, open_stage
+from support.databases import MONTH, TIME, CrateDatabase
+from support.pages import open_browser, open_pages
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 
 
-def lane(bench: CrateBench, title: str) -> Lane:
+def lane(bench: CrateDatabase, title: str) -> Lane:
     """A lane of the timeline as it is now."""
     who = Scoped(bench.tool, Access(Role.VIEWER, "viewer"))
     found = who.timeline(TableName(bench.schema, "readings"))
     return next(each for each in found.lanes if each.title == title)
 
 
-def test_what_was_moved_is_in_the_timeline(bench: CrateBench, chromium: str) -> None:
+def test_what_was_moved_is_in_the_timeline(bench: CrateDatabase, chromium: str) -> None:
     """Before a run April and May are to be moved; after it they are in a lane of their own, on the page as well."""
     bench.create("readings", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     bench.sql(f"ALTER TABLE {bench.q('readings')} SET (\"routing.allocation.require.storage\" = 'hot')")
@@ -41,8 +40,8 @@ def test_what_was_moved_is_in_the_timeline(bench: CrateBench, chromium: str) -> 
     assert {span.state for span in spans} == {State.KEPT}
     # June ends with July; what was moved is due for nothing any more.
     assert min(span.due for span in spans if span.due) == to_ms(parse_instant("2024-07-31"))
-    with open_browser(chromium) as browser, open_stage(bench, browser, authenticate=False) as stage:
-        page = stage.window()
-        stage.go(page, f"/ui/tables/{bench.schema}/readings")
+    with open_browser(chromium) as browser, open_pages(bench, browser, authenticate=False) as pages:
+        page = pages.window()
+        pages.go(page, f"/ui/tables/{bench.schema}/readings")
         expect(page.get_by_text("Moved to other nodes").first).to_be_visible()
         expect(page.get_by_text("storage=cold").first).to_be_attached()

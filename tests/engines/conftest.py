@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.benches import CrateBench
 from support.cratedb import CrateDB
+from support.databases import CrateDatabase
 
 
 @pytest.fixture
-def crate_own(cratedb: CrateDB, crate_repository: str) -> Iterator[CrateBench]:
+def crate_own(cratedb: CrateDB, crate_repository: str) -> Iterator[CrateDatabase]:
     """A CrateDB whose schemas have names that must be quoted."""
-    bench = CrateBench(cratedb, f"Users'-%(x)s:{crate_repository}", crate_repository)
+    bench = CrateDatabase(cratedb, f"Users'-%(x)s:{crate_repository}", crate_repository)
     yield bench
     bench.close()
     cratedb.drop_schemas(bench.schema, bench.own_schema)

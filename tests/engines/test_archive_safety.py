@@ -13,8 +13,7 @@ from cratedb_retention import Report
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.plan import SnapshotPartition, Step, VerifySnapshot
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError, quoted
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
@@ -84,7 +83,7 @@ def test_changed_after_the_plan(db: Database, metrics: str, statement: str) -> N
 
 
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
-def test_written_after_the_snapshot(duck: DuckBench, after: type[Step]) -> None:
+def test_written_after_the_snapshot(duck: DuckDatabase, after: type[Step]) -> None:
     """DuckDB can't freeze: a row that arrives after the snapshot keeps the partition."""
     create_metrics(duck)
     report = run_with(duck, after, lambda: duck.fill("metrics", ["2024-05-20T00:00:00Z"]))
@@ -93,7 +92,7 @@ def test_written_after_the_snapshot(duck: DuckBench, after: type[Step]) -> None:
 
 
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
-def test_thawed_in_between(crate: CrateBench, after: type[Step]) -> None:
+def test_thawed_in_between(crate: CrateDatabase, after: type[Step]) -> None:
     """A partition that somebody unfroze after the snapshot is not dropped, even if nothing was written."""
     create_metrics(crate)
     thaw = f"""ALTER TABLE {crate.q("metrics")} PARTITION (month = '2024-05-01') SET ("blocks.write" = false)"""
@@ -102,7 +101,7 @@ def test_thawed_in_between(crate: CrateBench, after: type[Step]) -> None:
     assert_untouched(crate, [MAY, JUNE])
 
 
-def test_thawed_and_written_in_between(crate: CrateBench) -> None:
+def test_thawed_and_written_in_between(crate: CrateDatabase) -> None:
     """The same with a row that was written, and the block put back."""
     create_metrics(crate)
     table = crate.q("metrics")
@@ -168,7 +167,7 @@ def test_snapshot_vanishes(db: Database, metrics: str) -> None:
 @pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
 @pytest.mark.parametrize("how", ["changed", "garbled", "emptied", "removed"])
-def test_damaged_file(duck: DuckBench, damage: str, after: type[Step], how: str) -> None:
+def test_damaged_file(duck: DuckDatabase, damage: str, after: type[Step], how: str) -> None:
     """A file that is not any more what was written: nothing is dropped."""
     create_metrics(duck)
 
@@ -190,7 +189,7 @@ def test_damaged_file(duck: DuckBench, damage: str, after: type[Step], how: str)
     assert_untouched(duck, [MAY, JUNE])
 
 
-def test_something_in_the_snapshots_place(duck: DuckBench) -> None:
+def test_something_in_the_snapshots_place(duck: DuckDatabase) -> None:
     """A file that has the snapshot's name: a failure of this table alone, and nothing is dropped."""
     create_metrics(duck)
     (task,) = duck.tool.plan().tasks
@@ -202,7 +201,7 @@ def test_something_in_the_snapshots_place(duck: DuckBench) -> None:
     assert_untouched(duck, [MAY, JUNE])
 
 
-def test_half_a_snapshot_is_replaced(duck: DuckBench) -> None:
+def test_half_a_snapshot_is_replaced(duck: DuckDatabase) -> None:
     """What a killed run left of a snapshot is made anew."""
     create_metrics(duck)
     (task,) = duck.tool.plan().tasks
@@ -221,13 +220,13 @@ def verification(db: Database) -> VerifySnapshot:
     return steps[0]
 
 
-def archive_by_hand(crate: CrateBench, name: str, month: str) -> None:
+def archive_by_hand(crate: CrateDatabase, name: str, month: str) -> None:
     """Make a snapshot of a partition, as nobody should."""
     where = f"{crate.q('metrics')} PARTITION (month = '{month}')"
     crate.sql(f"CREATE SNAPSHOT {quoted(crate.repository, name)} TABLE {where} WITH (wait_for_completion = true)")
 
 
-def test_broken_snapshot_is_replaced(crate: CrateBench) -> None:
+def test_broken_snapshot_is_replaced(crate: CrateDatabase) -> None:
     """A snapshot of the right name whose shards could not be written is no archive, and made anew by the next run."""
     create_metrics(crate)
     step = verification(crate)
@@ -249,7 +248,7 @@ def test_broken_snapshot_is_replaced(crate: CrateBench) -> None:
     assert [v.error for v in crate.tool.verify_snapshots()] == [None]
 
 
-def test_snapshot_of_another_partition(crate: CrateBench) -> None:
+def test_snapshot_of_another_partition(crate: CrateDatabase) -> None:
     """A complete snapshot of the right name that holds another partition is none: nothing is dropped."""
     create_metrics(crate)
     archive_by_hand(crate, verification(crate).name, "2024-06-01")
@@ -261,7 +260,7 @@ def test_snapshot_of_another_partition(crate: CrateBench) -> None:
     assert_untouched(crate, [MAY, JUNE])
 
 
-def test_manifest_of_another_partition(duck: DuckBench) -> None:
+def test_manifest_of_another_partition(duck: DuckDatabase) -> None:
     """A directory of the right name whose manifest names another partition is no archive: nothing is dropped."""
     create_metrics(duck)
 

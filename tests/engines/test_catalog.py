@@ -8,8 +8,7 @@ import pytest
 
 from cratedb_retention.engine.cratedb import catalog
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, NUMBER, TIME, Database
+from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 
 JAN, FEB = "2024-01-10T00:00:00Z", "2024-02-10T00:00:00Z"
 JAN_MS, FEB_MS = 1704067200000, 1706745600000
@@ -98,7 +97,7 @@ def test_token_moves_with_each_change(db: Database) -> None:
     assert (tokens()[(JAN_MS,)] == jan[-1]) is (db.product == "DuckDB")
 
 
-def test_token_of_a_partition_made_anew(crate: CrateBench) -> None:
+def test_token_of_a_partition_made_anew(crate: CrateDatabase) -> None:
     """A partition that was dropped and came into being again has another token, whatever its rows."""
     crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     tokens = set()
@@ -119,7 +118,7 @@ def test_only_what_is_wanted(db: Database) -> None:
     assert db.tool.engine.read_catalog([]).tables == {}
 
 
-def test_closed_and_frozen(crate: CrateBench) -> None:
+def test_closed_and_frozen(crate: CrateDatabase) -> None:
     """A closed partition hides its rows; a frozen one shows that it is."""
     crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     crate.fill("metrics", [JAN, FEB])
@@ -132,7 +131,7 @@ def test_closed_and_frozen(crate: CrateBench) -> None:
     ]
 
 
-def test_object_columns(crate: CrateBench) -> None:
+def test_object_columns(crate: CrateDatabase) -> None:
     """Columns inside objects are columns, and may be partition columns."""
     crate.create("objects", {"ts": TIME, "n": "TEXT", "m": f"OBJECT AS (day {TIME})"}, by=["m['day']"])
     crate.insert("objects", [{"ts": JAN, "n": "x", "m": {"day": JAN}}])
@@ -142,7 +141,7 @@ def test_object_columns(crate: CrateBench) -> None:
     assert found.partitions[0].values == (1704844800000,)
 
 
-def test_many_names(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_names(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables that are named are read alone, and where there are too many of them, their schema as a whole."""
     for name in ("a", "b", "c"):
         crate.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
@@ -157,7 +156,7 @@ def test_many_names(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("table_name IN" in statement for statement in sent)
 
 
-def test_repositories_and_nodes(crate: CrateBench) -> None:
+def test_repositories_and_nodes(crate: CrateDatabase) -> None:
     """The repositories that policies may name, and the nodes; read only for policies that need them."""
     assert (read(crate).nodes, read(crate).repositories) == ({}, frozenset())
     found = read(crate, tokens=True, moves=True)
@@ -165,7 +164,7 @@ def test_repositories_and_nodes(crate: CrateBench) -> None:
     assert len(found.nodes) == 1
 
 
-def test_partition_columns_of_duckdb(duck: DuckBench) -> None:
+def test_partition_columns_of_duckdb(duck: DuckDatabase) -> None:
     """What counts as a partition: the comment, else the policy's column, else the only generated interval."""
     duck.create("metrics", {"ts": TIME, "n": "TEXT", "site": "INTEGER", "month": MONTH})
     assert table(duck, "metrics").partitioned_by == ("month",)
@@ -176,7 +175,7 @@ def test_partition_columns_of_duckdb(duck: DuckBench) -> None:
     assert table(duck, "metrics").partitioned_by == ("month",)
 
 
-def test_defaults_are_no_expressions(duck: DuckBench) -> None:
+def test_defaults_are_no_expressions(duck: DuckDatabase) -> None:
     """A default value is not taken for a generated column."""
     columns = {"ts": f"{TIME} DEFAULT now()", "n": "TEXT DEFAULT 'ts'", "k": "INTEGER DEFAULT 3"}
     named_alike = {"date": "DATE", "d": "DATE DEFAULT CAST('2020-01-01' AS DATE)", "now": "TIMESTAMP DEFAULT now()"}

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError
 
 OLD, YOUNG = "2024-05-01T00:00:00Z", "2024-07-01T00:00:00Z"
@@ -20,7 +19,7 @@ def create_texts(db: Database) -> None:
     db.policy("delete", "texts", "30d", partition_column="part")
 
 
-def test_young_row_arrives(crate: CrateBench) -> None:
+def test_young_row_arrives(crate: CrateDatabase) -> None:
     """A young row that was written to an expired text partition after planning keeps all of it, writable again."""
     create_texts(crate)
     prepared = crate.tool.prepare()
@@ -37,7 +36,7 @@ def test_young_row_arrives(crate: CrateBench) -> None:
     assert YOUNG[:10] in row["error"]
 
 
-def test_young_row_that_is_not_visible_yet(crate: CrateBench) -> None:
+def test_young_row_that_is_not_visible_yet(crate: CrateDatabase) -> None:
     """The same with a row that no query has seen, since the table was not refreshed."""
     create_texts(crate)
     crate.sql(f"ALTER TABLE {crate.q('texts')} SET (refresh_interval = 0)")
@@ -48,7 +47,7 @@ def test_young_row_that_is_not_visible_yet(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD, "young"]
 
 
-def test_old_row_arrives(crate: CrateBench) -> None:
+def test_old_row_arrives(crate: CrateDatabase) -> None:
     """Any row that was written since the plan defers the task, an old one too: it may not have been the last."""
     create_texts(crate)
     prepared = crate.tool.prepare()
@@ -59,7 +58,7 @@ def test_old_row_arrives(crate: CrateBench) -> None:
     assert crate.left("texts") == []
 
 
-def test_young_row_stays_on_duckdb(duck: DuckBench) -> None:
+def test_young_row_stays_on_duckdb(duck: DuckDatabase) -> None:
     """DuckDB looks and deletes in one statement: the old row goes and the young one stays."""
     create_texts(duck)
     prepared = duck.tool.prepare()
@@ -68,7 +67,7 @@ def test_young_row_stays_on_duckdb(duck: DuckBench) -> None:
     assert duck.left("texts") == [YOUNG]
 
 
-def test_other_batch_goes_on(crate: CrateBench) -> None:
+def test_other_batch_goes_on(crate: CrateDatabase) -> None:
     """A young row in one table defers only that table."""
     create_texts(crate)
     crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
@@ -113,7 +112,7 @@ def test_dropped_table_is_a_failure(db: Database) -> None:
     assert (row["table_name"], bool(row["error"])) == ("gone", True)
 
 
-def test_interrupted_freeze_is_undone(crate: CrateBench) -> None:
+def test_interrupted_freeze_is_undone(crate: CrateDatabase) -> None:
     """A partition that a killed run left frozen is thawed by the next one, though nobody wants to delete it now."""
     create_texts(crate)
     (task,) = crate.tool.plan().tasks
@@ -129,7 +128,7 @@ def test_interrupted_freeze_is_undone(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD, YOUNG]
 
 
-def test_noted_before_it_is_frozen(crate: CrateBench) -> None:
+def test_noted_before_it_is_frozen(crate: CrateDatabase) -> None:
     """What is frozen is noted before, and the note stays until it is gone: a run may be killed at any instant."""
     create_texts(crate)
     with crate.statements() as sent:
@@ -147,7 +146,7 @@ def test_noted_before_it_is_frozen(crate: CrateBench) -> None:
     assert not crate.tool.store.freezes.all()
 
 
-def test_interrupted_freeze_without_policy(crate: CrateBench) -> None:
+def test_interrupted_freeze_without_policy(crate: CrateDatabase) -> None:
     """The same where the policy was deleted in the meantime."""
     create_texts(crate)
     (task,) = crate.tool.plan().tasks
@@ -160,7 +159,7 @@ def test_interrupted_freeze_without_policy(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD]
 
 
-def test_closed_partition_with_expression(crate: CrateBench) -> None:
+def test_closed_partition_with_expression(crate: CrateDatabase) -> None:
     """A closed partition whose expression says that it is expired is dropped."""
     crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     crate.fill("metrics", [OLD, YOUNG])
@@ -171,7 +170,7 @@ def test_closed_partition_with_expression(crate: CrateBench) -> None:
     assert crate.left("metrics") == [YOUNG]
 
 
-def test_closed_partition_without_expression(crate: CrateBench) -> None:
+def test_closed_partition_without_expression(crate: CrateDatabase) -> None:
     """A closed partition whose age only its rows could tell is held, and says so."""
     create_texts(crate)
     crate.sql(f"ALTER TABLE {crate.q('texts')} PARTITION (part = 'a') CLOSE")
@@ -182,7 +181,7 @@ def test_closed_partition_without_expression(crate: CrateBench) -> None:
     assert crate.left("texts") == [OLD]
 
 
-def test_closed_table(crate: CrateBench) -> None:
+def test_closed_table(crate: CrateDatabase) -> None:
     """A closed table is a problem of its own, and keeps nobody else from being served."""
     for name in ("closed_rows", "closed_months", "open_rows"):
         columns = {"ts": TIME, "n": "TEXT"}
@@ -200,7 +199,7 @@ def test_closed_table(crate: CrateBench) -> None:
     assert crate.left("closed_rows") == crate.left("closed_months") == [OLD, YOUNG]
 
 
-def test_unreadable_table(crate: CrateBench) -> None:
+def test_unreadable_table(crate: CrateDatabase) -> None:
     """A table that refuses reads keeps nobody else from being served."""
     for name in ("locked", "unlocked"):
         crate.create(name, {"ts": TIME, "n": "TEXT"})
@@ -214,7 +213,7 @@ def test_unreadable_table(crate: CrateBench) -> None:
     assert crate.left("locked") == [OLD, YOUNG]
 
 
-def test_object_column(crate: CrateBench) -> None:
+def test_object_column(crate: CrateDatabase) -> None:
     """A partition column inside an object."""
     crate.create("objects", {"ts": TIME, "n": "TEXT", "m": f"OBJECT AS (day {TIME})"}, by=["m['day']"])
     crate.insert("objects", [{"ts": d, "n": d, "m": {"day": d}} for d in (OLD, "2024-06-02T00:00:00Z", YOUNG)])
@@ -224,7 +223,7 @@ def test_object_column(crate: CrateBench) -> None:
 
 
 @pytest.mark.parametrize("unit", ["day", "month", "week"])
-def test_time_zone(crate: CrateBench, unit: str) -> None:
+def test_time_zone(crate: CrateDatabase, unit: str) -> None:
     """Days of Vienna begin and end at its midnight, also on 31 March, which has 23 hours."""
     kind = f"{TIME} GENERATED ALWAYS AS date_trunc('{unit}', 'Europe/Vienna', ts)"
     crate.create("local", {"ts": TIME, "n": "TEXT", "part": kind}, by=["part"])

@@ -14,8 +14,7 @@ from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
 from cratedb_retention.planning import delete
-from support.benches import CrateBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
@@ -163,7 +162,7 @@ def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
     assert "is not part of this run" in reason
 
 
-def test_closed_partition_waits_for_the_rollup(crate: CrateBench) -> None:
+def test_closed_partition_waits_for_the_rollup(crate: CrateDatabase) -> None:
     """A closed partition hides its rows: it stays until it is opened and rolled up, and is a problem until then."""
     crate.create("readings", COLUMNS, by=["day"])
     fill(crate, ["2024-05-10T10:10", "2024-06-10T11:00", "2024-07-01T09:00"])
@@ -181,7 +180,7 @@ def test_closed_partition_waits_for_the_rollup(crate: CrateBench) -> None:
     assert total(crate, "readings_1d") == 7
 
 
-def test_what_can_not_be_rolled_up_again_stays(crate: CrateBench) -> None:
+def test_what_can_not_be_rolled_up_again_stays(crate: CrateDatabase) -> None:
     """A partition that was written to stays while its window can't be computed, since another one of it is closed."""
     crate.create("readings", COLUMNS, by=["day"])
     fill(crate, ["2024-05-10T10:10", "2024-05-11T11:00", "2024-07-01T09:00"])

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from support.benches import CrateBench, DuckBench
-from support.databases import TIME, Database
-from support.histories import History, NewRow, Shape, Turn, histories
-from support.oracle import Number
-from support.playing import play
+from support.databases import TIME, CrateDatabase, Database, DuckDatabase
+from support.histories import History, NewRow, Number, Shape, Turn, histories
+from support.history_player import play
 from support.tiers import examples
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
@@ -28,7 +26,7 @@ SHARED = settings(phases=PHASES, suppress_health_check=list(HealthCheck), derand
 @pytest.mark.timeout(900)
 @settings(SHARED, max_examples=examples(15, long=150))
 @given(histories(most_turns=3, most_rows=6, last_statement=120))
-def test_levels_are_exact_on_duckdb(duck: DuckBench, history: History) -> None:
+def test_levels_are_exact_on_duckdb(duck: DuckDatabase, history: History) -> None:
     """Each level on DuckDB is right after each run, and holds every row in the end."""
     play(duck, history)
 
@@ -37,7 +35,7 @@ def test_levels_are_exact_on_duckdb(duck: DuckBench, history: History) -> None:
 @pytest.mark.timeout(900)
 @settings(SHARED, max_examples=examples(4, long=30))
 @given(histories(most_turns=2, most_rows=6, last_statement=150))
-def test_levels_are_exact_on_cratedb(crate: CrateBench, history: History) -> None:
+def test_levels_are_exact_on_cratedb(crate: CrateDatabase, history: History) -> None:
     """The same on CrateDB."""
     play(crate, history)
 
@@ -84,7 +82,7 @@ SERIES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("by", [["day"], ["host", "day"]])
-def test_null_dimensions_are_at_each_level(crate: CrateBench, by: list[str]) -> None:
+def test_null_dimensions_are_at_each_level(crate: CrateDatabase, by: list[str]) -> None:
     """
     Rows whose dimensions, partition columns among them, are NULL are in each level, as groups of their own. CrateDB
     drops a row of an ``INSERT ... SELECT`` without a word if a column of its key is NULL.

@@ -13,7 +13,8 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.instant import parse_instant, parse_time_zone, to_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill
-from support.cascades import Source, create, expected, make_rows, ms
+from support.cascades import Source, create, expected, make_rows
+from support.catalogs import ms
 from support.databases import Database
 
 START, END = "2024-03-30T20:00", "2024-04-01T08:00"

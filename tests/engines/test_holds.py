@@ -11,8 +11,7 @@ import pytest
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import parse_instant
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 BY_TENANT = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}
 MARCH, APRIL, MAY, JUNE = (f"2024-0{month}-10T00:00:00Z" for month in (3, 4, 5, 6))
@@ -194,7 +193,7 @@ def test_rows_of_a_whole_table(db: Database, events: str) -> None:
     assert db.count(events) == 6
 
 
-def test_microseconds_at_the_border(duck: DuckBench) -> None:
+def test_microseconds_at_the_border(duck: DuckDatabase) -> None:
     """A hold that ends within a millisecond covers that millisecond: rather keep than lose."""
     duck.create("events", {"ts": TIME, "n": "TEXT"})
     duck.fill("events", ["2024-03-10T00:00:00.000300Z", "2024-03-10T00:00:00.002Z"])
@@ -214,7 +213,7 @@ def test_snapshots_are_held(db: Database, metrics: str) -> None:
     assert db.left(metrics) == [APRIL, JUNE]
 
 
-def test_moves_are_held(crate: CrateBench) -> None:
+def test_moves_are_held(crate: CrateDatabase) -> None:
     """What is on hold is not even looked at for moving."""
     crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     crate.fill("metrics", [MAY])

@@ -20,8 +20,7 @@ from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.store.journal import Outcome
-from support.benches import CrateBench
-from support.databases import TIME, Database
+from support.databases import TIME, CrateDatabase, Database
 
 OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]
 ALONE = Terms(ttl=60, threads=False)
@@ -158,7 +157,7 @@ def test_a_run_that_goes_on_keeps_its_leases(db: Database) -> None:
     assert (db.time.moment - started).total_seconds() == 200
 
 
-def test_what_is_frozen_is_left_to_who_took_over(crate: CrateBench) -> None:
+def test_what_is_frozen_is_left_to_who_took_over(crate: CrateDatabase) -> None:
     """A run that lost its lease thaws nothing: what it froze may be another one's work by now, which knows of it."""
     crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
     crate.fill("texts", OLD, part="a")
@@ -179,7 +178,7 @@ def test_what_is_frozen_is_left_to_who_took_over(crate: CrateBench) -> None:
 
 
 @pytest.mark.parametrize("error", [Cancelled("run", "cancelled"), Stopped("run", "the process ends")])
-def test_what_is_frozen_is_thawed_at_the_end(crate: CrateBench, error: Exception) -> None:
+def test_what_is_frozen_is_thawed_at_the_end(crate: CrateDatabase, error: Exception) -> None:
     """A run that is cancelled or stopped after it froze a partition leaves it as it was: writes are taken again."""
     crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
     crate.fill("texts", OLD, part="a")

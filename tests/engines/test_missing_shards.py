@@ -19,9 +19,8 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Step,
 )
-from support.benches import CrateBench
-from support.databases import MONTH, TIME
-from support.losing import before_statement, give_back, lost, take_shards
+from support.databases import MONTH, TIME, CrateDatabase
+from support.lost_shards import before_statement, give_back, lost, take_shards
 
 DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20"]
 BY_MONTH = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "month": MONTH}
@@ -29,7 +28,7 @@ MAY = "month = '2024-05-01'"
 STRATEGIES = ("delete", "snapshot")
 
 
-def create(crate: CrateBench, strategy: str) -> None:
+def create(crate: CrateDatabase, strategy: str) -> None:
     """A table by month, of which two are expired, and a policy."""
     crate.create("t", BY_MONTH, by=["month"])
     crate.fill("t", DAYS, x=1.0)
@@ -37,7 +36,7 @@ def create(crate: CrateBench, strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_missing_shards_are_held(crate: CrateBench, strategy: str) -> None:
+def test_missing_shards_are_held(crate: CrateDatabase, strategy: str) -> None:
     """What lacks shards is a problem that says so, and stays; the rest is done, and all of it once they are back."""
     create(crate, strategy)
     with lost(crate, "t", partition=MAY):
@@ -52,7 +51,7 @@ def test_missing_shards_are_held(crate: CrateBench, strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_lost_after_planning(crate: CrateBench, strategy: str) -> None:
+def test_lost_after_planning(crate: CrateDatabase, strategy: str) -> None:
     """Shards that are lost between plan and run: the task on them fails, and nothing of them is gone or rolled up."""
     create(crate, strategy)
     prepared = crate.tool.prepare()
@@ -68,7 +67,7 @@ def test_lost_after_planning(crate: CrateBench, strategy: str) -> None:
 
 @pytest.mark.timeout(90)  # CrateDB takes a minute for some of these, and a move that has begun waits for its end.
 @pytest.mark.parametrize("kind", [DropPartitions, MovePartitions, SnapshotPartition, DropArchived, DeleteRows])
-def test_each_step_looks_again(crate: CrateBench, kind: type[Step]) -> None:
+def test_each_step_looks_again(crate: CrateDatabase, kind: type[Step]) -> None:
     """Whatever the plan was, no step sends a statement that changes something to what lacks shards by then."""
     create(crate, "snapshot")
     (_, task) = crate.tool.plan().tasks
@@ -91,7 +90,7 @@ def test_each_step_looks_again(crate: CrateBench, kind: type[Step]) -> None:
 
 
 @pytest.mark.parametrize("planned", [False, True])
-def test_what_lacks_shards_is_not_rolled_up(crate: CrateBench, planned: bool) -> None:
+def test_what_lacks_shards_is_not_rolled_up(crate: CrateDatabase, planned: bool) -> None:
     """A window whose source lacks shards keeps what it had, also if they are lost between plan and run."""
     crate.create("t", BY_MONTH, by=["month"])
     crate.fill("t", DAYS, x=1.0)
@@ -109,14 +108,14 @@ def test_what_lacks_shards_is_not_rolled_up(crate: CrateBench, planned: bool) ->
     assert sums(crate) == 8
 
 
-def sums(crate: CrateBench) -> float:
+def sums(crate: CrateDatabase) -> float:
     """What all that the level says adds up to; April is gone."""
     crate.refresh("t_1d")
     return float(crate.rows(f"SELECT sum(x_sum) FROM {crate.q('t_1d')} WHERE ts >= '2024-05-01'")[0][0])
 
 
 @pytest.mark.parametrize("own", ["retention_hold", "retention_policy"])
-def test_own_table_is_lost(crate: CrateBench, own: str) -> None:
+def test_own_table_is_lost(crate: CrateDatabase, own: str) -> None:
     """Where a hold or policy could be on a lost shard, nothing is done, nor is the table waited for."""
     create(crate, "delete")
     unhealthy = pytest.raises(ClusterUnwell, match=f"{own}: shards are missing")
@@ -126,7 +125,7 @@ def test_own_table_is_lost(crate: CrateBench, own: str) -> None:
     assert crate.left("t") == DAYS
 
 
-def test_own_table_is_lost_while_the_catalog_is_read(crate: CrateBench) -> None:
+def test_own_table_is_lost_while_the_catalog_is_read(crate: CrateDatabase) -> None:
     """Shards of an own table that are lost between the first look at health and the catalog's end the run as well."""
     create(crate, "delete")
     own = "retention_hold"

@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from cratedb_retention import RestoreRequest
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from support.benches import DuckBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, Database, DuckDatabase
 from support.sql import quoted
 
 # What CrateDB allows in a table's name: none of \ / * ? " < > | blank, comma and dot.
@@ -48,7 +47,7 @@ def test_strategies(db: Database, table: str, column: str) -> None:
     works(db, table, column)
 
 
-def test_more_names_on_duckdb(duck: DuckBench) -> None:
+def test_more_names_on_duckdb(duck: DuckDatabase) -> None:
     """DuckDB allows any name."""
     for table in ["a b", 'a"b', "a/b", "a\\b", "a.b", "x,y", " "]:
         works(duck, table, f"{table}.{table}")
@@ -87,7 +86,7 @@ def test_text_partitions_of_hostile_values(db: Database) -> None:
     assert db.left("texts") == sorted(["'a'", YOUNG])
 
 
-def test_hostile_schema(duck: DuckBench) -> None:
+def test_hostile_schema(duck: DuckDatabase) -> None:
     """A schema of such a name, and the toolkit's own tables in one."""
     duck.own_schema = 'my "own" %(x)s :schema'
     duck.schema = "users' %s"

@@ -16,8 +16,7 @@ import sqlalchemy as sa
 from cratedb_retention import Retention
 from cratedb_retention.engine.cratedb import patience
 from cratedb_retention.errors import ConnectionLost, NoAnswer
-from support.benches import CrateBench
-from support.databases import MONTH, TIME
+from support.databases import MONTH, TIME, CrateDatabase
 from support.proxy import Fate, proxy_to
 
 
@@ -56,7 +55,7 @@ def pools(connection: sa.Connection) -> list[Any]:
     return [server.pool for server in driver.client.server_pool.values()]
 
 
-def test_settings_arrive(crate: CrateBench) -> None:
+def test_settings_arrive(crate: CrateDatabase) -> None:
     """The driver connects with our timeout and with keepalive; what may take hours has no timeout, the rest one."""
     database = crate.tool.engine.database
     for opened, seconds in ((database.brief(), patience.BRIEF_SECONDS), (database, None), (database.brief(), 90)):
@@ -73,7 +72,7 @@ def test_settings_arrive(crate: CrateBench) -> None:
         opened.transact(look)
 
 
-def test_address_wins(crate: CrateBench) -> None:
+def test_address_wins(crate: CrateDatabase) -> None:
     """Who names a timeout in the address gets it, for each statement."""
     with Retention(f"{crate.uri}?timeout=30") as retention:
 
@@ -86,7 +85,7 @@ def test_address_wins(crate: CrateBench) -> None:
         retention.engine.database.brief().transact(look)
 
 
-def test_small_and_long_statements(crate: CrateBench) -> None:
+def test_small_and_long_statements(crate: CrateDatabase) -> None:
     """The toolkit's tables and the catalog are asked with a timeout; what touches data has as long as it takes."""
     limited: dict[str, bool] = {}
 
@@ -108,7 +107,7 @@ def test_small_and_long_statements(crate: CrateBench) -> None:
         assert is_limited is not (touches and crate.own_schema not in statement), statement
 
 
-def test_unanswered(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unanswered(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small statement that CrateDB leaves unanswered is given up; a run tries it once more, and not six times."""
     monkeypatch.setattr(patience, "BRIEF_SECONDS", 0.3)
     crate.tool.setup()

@@ -12,8 +12,7 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.store.snapshots import SnapshotStage
-from support.benches import CrateBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -41,7 +40,7 @@ def test_back_into_the_table(db: Database, archived: str) -> None:
     assert [row["outcome"] for row in db.journal(event="restored")] == ["done", "done"]
 
 
-def test_verify_keeps_to_its_own_schema(crate: CrateBench) -> None:
+def test_verify_keeps_to_its_own_schema(crate: CrateDatabase) -> None:
     """The copy is never in the schema of the users' tables; one that a killed verification left is dropped."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [APRIL, JUNE])
@@ -63,7 +62,7 @@ def test_verify_keeps_to_its_own_schema(crate: CrateBench) -> None:
     assert crate.left("metrics") == [JUNE]
 
 
-def test_killed_before_the_thaw(crate: CrateBench) -> None:
+def test_killed_before_the_thaw(crate: CrateDatabase) -> None:
     """A restore that ends right after RESTORE leaves a partition frozen; the next run thaws it, and keeps its rows."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [APRIL, JUNE])
@@ -89,7 +88,7 @@ def test_killed_before_the_thaw(crate: CrateBench) -> None:
     assert crate.count("metrics") == 3
 
 
-def test_there_already_and_frozen_by_hand(crate: CrateBench) -> None:
+def test_there_already_and_frozen_by_hand(crate: CrateDatabase) -> None:
     """A restore that is refused leaves no note, so that nobody thaws what a person froze."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [APRIL, JUNE])
@@ -171,7 +170,7 @@ def test_beside_the_table(db: Database, archived: str) -> None:
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}
 
 
-def test_beside_the_table_is_writable(crate: CrateBench) -> None:
+def test_beside_the_table_is_writable(crate: CrateDatabase) -> None:
     """The copy can be written to, though its partitions were frozen when they were archived."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [MAY, JUNE])
@@ -292,7 +291,7 @@ def test_verify_finds_damage(db: Database, archived: str) -> None:
     assert db.tool.holds() == []
 
 
-def test_table_is_gone(crate: CrateBench) -> None:
+def test_table_is_gone(crate: CrateDatabase) -> None:
     """On CrateDB a partition comes back even if its table was dropped."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [MAY, JUNE])

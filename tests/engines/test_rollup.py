@@ -11,13 +11,14 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.rollup import Aggregate, Window
 from cratedb_retention.model.rollup_steps import CreateRollup, RollUp, SealWindows
 from support.databases import Database
-from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, Lab, Row, check_level, windows
+from support.oracle import Row
+from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, RollupTables, check_level, windows
 
 
 @pytest.fixture
-def lab(db: Database) -> Lab:
+def rollups(db: Database) -> RollupTables:
     """A raw table of hosts and one metric, on each engine."""
-    return Lab(db, db.retention().engine)
+    return RollupTables(db, db.retention().engine)
 
 
 def samples(count: int, step: int, hosts: tuple[str | None, ...] = ("a", "b", None)) -> list[Row]:
@@ -29,171 +30,171 @@ def samples(count: int, step: int, hosts: tuple[str | None, ...] = ("a", "b", No
     ]
 
 
-def test_one_level(lab: Lab) -> None:
+def test_one_level(rollups: RollupTables) -> None:
     """Each aggregate of each bucket and series, NULL dimensions and NULL values among them, is right."""
     rows = samples(200, 90 * SECOND)
-    lab.create(rows)
-    rollup = lab.level("1h")
-    result = lab.roll_up(rollup, *windows(START, DAY, 1))
-    check_level(lab, rollup, rows, START, START + DAY)
+    rollups.create(rows)
+    rollup = rollups.level("1h")
+    result = rollups.roll_up(rollup, *windows(START, DAY, 1))
+    check_level(rollups, rollup, rows, START, START + DAY)
     assert result.rows == len(rows) == result.windows[0].source_rows
-    assert result.windows[0].groups == len(lab.read(rollup.table)) == 15
+    assert result.windows[0].groups == len(rollups.read(rollup.table)) == 15
 
 
-def test_without_dimensions(lab: Lab) -> None:
+def test_without_dimensions(rollups: RollupTables) -> None:
     """A table that is one series has one row for each bucket."""
-    lab.dimensions = ()
+    rollups.dimensions = ()
     rows = [{"ts": START + i * MINUTE, "x": float(i)} for i in range(120)]
-    lab.create(rows)
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    check_level(lab, rollup, rows, START, START + DAY)
-    assert len(lab.read(rollup.table)) == 2
+    rollups.create(rows)
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    check_level(rollups, rollup, rows, START, START + DAY)
+    assert len(rollups.read(rollup.table)) == 2
 
 
-def test_dimensions_do_not_run_together(lab: Lab) -> None:
+def test_dimensions_do_not_run_together(rollups: RollupTables) -> None:
     """Series whose dimensions look alike when they are written one after the other stay apart."""
-    lab.dimensions = ("host", "part")
+    rollups.dimensions = ("host", "part")
     names: list[tuple[str | None, str | None]] = [
         ("a", "b"), ("ab", ""), ("", "ab"), (None, "ab"), ("ab", None), (None, None), ("-", "-"),
         ("1:a", "b"), ("1", ":ab"),
     ]  # fmt: skip
     rows = [{"ts": START, "host": host, "part": part, "x": 1.0} for host, part in names]
-    lab.create(rows)
-    rollup = lab.level("1h", partition=None)
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    check_level(lab, rollup, rows, START, START + DAY)
-    assert len(lab.read(rollup.table)) == len(names)
+    rollups.create(rows)
+    rollup = rollups.level("1h", partition=None)
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    check_level(rollups, rollup, rows, START, START + DAY)
+    assert len(rollups.read(rollup.table)) == len(names)
 
 
-def test_rows_without_time(lab: Lab) -> None:
+def test_rows_without_time(rollups: RollupTables) -> None:
     """Rows whose time is NULL belong to no bucket and are not counted."""
-    lab.create([{"ts": None, "host": "a", "x": 1.0}, {"ts": START, "host": "a", "x": 2.0}])
-    rollup = lab.level("1h")
-    assert lab.roll_up(rollup, *windows(START, DAY, 1)).rows == 1
-    assert [row["row_count"] for row in lab.read(rollup.table)] == [1]
+    rollups.create([{"ts": None, "host": "a", "x": 1.0}, {"ts": START, "host": "a", "x": 2.0}])
+    rollup = rollups.level("1h")
+    assert rollups.roll_up(rollup, *windows(START, DAY, 1)).rows == 1
+    assert [row["row_count"] for row in rollups.read(rollup.table)] == [1]
 
 
-def test_recomputing_replaces(lab: Lab) -> None:
+def test_recomputing_replaces(rollups: RollupTables) -> None:
     """After deletes and updates in the source a window has the new rows and no stale group."""
-    lab.create(samples(100, 10 * MINUTE))
-    rollup = lab.level("1h")
+    rollups.create(samples(100, 10 * MINUTE))
+    rollup = rollups.level("1h")
     first, second = windows(START, HOUR * 8, 2)
-    lab.roll_up(rollup, first, second)
-    lab.db.sql(f"DELETE FROM {lab.db.q('raw')} WHERE host = 'a'")
-    lab.db.sql(f"UPDATE {lab.db.q('raw')} SET host = 'c' WHERE host IS NULL")
+    rollups.roll_up(rollup, first, second)
+    rollups.db.sql(f"DELETE FROM {rollups.db.q('raw')} WHERE host = 'a'")
+    rollups.db.sql(f"UPDATE {rollups.db.q('raw')} SET host = 'c' WHERE host IS NULL")
     rows = [row | {"host": row["host"] or "c"} for row in samples(100, 10 * MINUTE) if row["host"] != "a"]
-    result = lab.roll_up(rollup, first)
-    check_level(lab, rollup, rows, first.start, first.end)
-    check_level(lab, rollup, samples(100, 10 * MINUTE), second.start, second.end)
+    result = rollups.roll_up(rollup, first)
+    check_level(rollups, rollup, rows, first.start, first.end)
+    check_level(rollups, rollup, samples(100, 10 * MINUTE), second.start, second.end)
     assert result.rows == 96
 
 
-def test_window_that_became_empty(lab: Lab) -> None:
+def test_window_that_became_empty(rollups: RollupTables) -> None:
     """A window whose rows are all gone has none in the rollup, and its neighbours stay."""
     rows = samples(48, HOUR)
-    lab.create(rows)
-    rollup = lab.level("1h")
+    rollups.create(rows)
+    rollup = rollups.level("1h")
     first, second = windows(START, DAY, 2)
-    lab.roll_up(rollup, first, second)
-    lab.db.sql(f"DELETE FROM {lab.db.q('raw')} WHERE ts >= '2024-01-02'")
-    result = lab.roll_up(rollup, second)
+    rollups.roll_up(rollup, first, second)
+    rollups.db.sql(f"DELETE FROM {rollups.db.q('raw')} WHERE ts >= '2024-01-02'")
+    result = rollups.roll_up(rollup, second)
     assert (result.rows, result.windows[0].groups) == (0, 0)
-    check_level(lab, rollup, [row for row in rows if row["ts"] < first.end], START, second.end)
+    check_level(rollups, rollup, [row for row in rows if row["ts"] < first.end], START, second.end)
 
 
-def test_twice_is_once(lab: Lab) -> None:
+def test_twice_is_once(rollups: RollupTables) -> None:
     """Rolling up again changes nothing but the version."""
-    lab.create(samples(50, HOUR))
-    rollup = lab.level("1h")
+    rollups.create(samples(50, HOUR))
+    rollup = rollups.level("1h")
     results, tables = [], []
     for _ in range(2):
-        results.append(lab.roll_up(rollup, *windows(START, DAY, 3)))
-        found = [{**row, "rollup_version": 0} for row in lab.read(rollup.table)]
+        results.append(rollups.roll_up(rollup, *windows(START, DAY, 3)))
+        found = [{**row, "rollup_version": 0} for row in rollups.read(rollup.table)]
         tables.append(sorted(found, key=lambda row: (row["ts"], str(row["host"]))))
     assert results[0] == results[1]
     assert tables[0] == tables[1]
 
 
-def test_windows_with_gaps(lab: Lab) -> None:
+def test_windows_with_gaps(rollups: RollupTables) -> None:
     """Windows that do not follow one another are computed, and what lies between them is not."""
     rows = samples(24 * 6, HOUR)
-    lab.create(rows)
-    rollup = lab.level("1h")
+    rollups.create(rows)
+    rollup = rollups.level("1h")
     days = windows(START, DAY, 6)
-    result = lab.roll_up(rollup, days[0], days[1], days[4])
+    result = rollups.roll_up(rollup, days[0], days[1], days[4])
     assert [found.window for found in result.windows] == [days[0], days[1], days[4]]
-    check_level(lab, rollup, rows, START, days[1].end)
-    check_level(lab, rollup, rows, days[4].start, days[4].end)
-    assert {row["ts"] // DAY for row in lab.read(rollup.table)} == {
+    check_level(rollups, rollup, rows, START, days[1].end)
+    check_level(rollups, rollup, rows, days[4].start, days[4].end)
+    assert {row["ts"] // DAY for row in rollups.read(rollup.table)} == {
         day.start // DAY for day in (days[0], days[1], days[4])
     }
 
 
-def test_open_window(lab: Lab) -> None:
+def test_open_window(rollups: RollupTables) -> None:
     """Of an open window only the buckets from ``since`` to ``until`` are computed; the others stay as they are."""
     rows = samples(24, HOUR)
-    lab.create(rows)
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, Window(START, START + DAY, START, START + 5 * HOUR))
-    check_level(lab, rollup, [row for row in rows if row["ts"] < START + 5 * HOUR], START, START + DAY)
+    rollups.create(rows)
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, Window(START, START + DAY, START, START + 5 * HOUR))
+    check_level(rollups, rollup, [row for row in rows if row["ts"] < START + 5 * HOUR], START, START + DAY)
     late = [{"ts": START + HOUR, "host": "late", "x": 1.0}]
-    lab.insert(late)
-    result = lab.roll_up(rollup, Window(START, START + DAY, START + 5 * HOUR, START + 9 * HOUR))
+    rollups.insert(late)
+    result = rollups.roll_up(rollup, Window(START, START + DAY, START + 5 * HOUR, START + 9 * HOUR))
     assert result.rows == 12
-    check_level(lab, rollup, [row for row in rows if row["ts"] < START + 9 * HOUR], START, START + DAY)
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    check_level(lab, rollup, rows + late, START, START + DAY)
+    check_level(rollups, rollup, [row for row in rows if row["ts"] < START + 9 * HOUR], START, START + DAY)
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    check_level(rollups, rollup, rows + late, START, START + DAY)
 
 
 @pytest.mark.parametrize("interval", ["5m", "1h", "1d", "1w"])
-def test_two_levels_are_one(lab: Lab, interval: str) -> None:
+def test_two_levels_are_one(rollups: RollupTables, interval: str) -> None:
     """A level computed from a finer one is what it would be from the raw rows, and what Python finds."""
-    lab.metrics = {"x": (*PLAIN, Aggregate.STDDEV, Aggregate.INCREASE)}
+    rollups.metrics = {"x": (*PLAIN, Aggregate.STDDEV, Aggregate.INCREASE)}
     rows = samples(300, 47 * MINUTE + 13 * SECOND)
-    lab.create(rows)
-    finer = lab.level("1m")
+    rollups.create(rows)
+    finer = rollups.level("1m")
     weeks = windows(START, 7 * DAY, 2)
-    lab.roll_up(finer, *weeks)
-    coarser = lab.level(interval, beneath=finer)
-    result = lab.roll_up(coarser, *weeks)
+    rollups.roll_up(finer, *weeks)
+    coarser = rollups.level(interval, beneath=finer)
+    result = rollups.roll_up(coarser, *weeks)
     assert result.rows == len(rows)
-    check_level(lab, coarser, rows, START, START + 14 * DAY)
-    direct = lab.level(interval, table=lab.db.table("direct"))
-    lab.roll_up(direct, *weeks)
-    check_level(lab, direct, rows, START, START + 14 * DAY)
+    check_level(rollups, coarser, rows, START, START + 14 * DAY)
+    direct = rollups.level(interval, table=rollups.db.table("direct"))
+    rollups.roll_up(direct, *weeks)
+    check_level(rollups, direct, rows, START, START + 14 * DAY)
 
 
-def test_creating_twice(lab: Lab) -> None:
+def test_creating_twice(rollups: RollupTables) -> None:
     """Creating a level that is there does nothing, and leaves its rows."""
-    lab.create(samples(5, HOUR))
-    rollup = lab.level("1h", partition=parse_interval("1mo"))
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    before = lab.read(rollup.table)
-    lab.do(CreateRollup(rollup))
-    assert lab.read(rollup.table) == before != []
+    rollups.create(samples(5, HOUR))
+    rollup = rollups.level("1h", partition=parse_interval("1mo"))
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    before = rollups.read(rollup.table)
+    rollups.do(CreateRollup(rollup))
+    assert rollups.read(rollup.table) == before != []
 
 
-def test_table_gone(lab: Lab) -> None:
+def test_table_gone(rollups: RollupTables) -> None:
     """Rolling up into a table that is not there is an error in words of ours."""
-    lab.create(samples(5, HOUR))
+    rollups.create(samples(5, HOUR))
     with pytest.raises(NotFound):
-        lab.roll_up(lab.rollup("1h"), *windows(START, DAY, 1))
+        rollups.roll_up(rollups.rollup("1h"), *windows(START, DAY, 1))
 
 
-def test_sealing_is_none_of_the_engines_business(lab: Lab) -> None:
+def test_sealing_is_none_of_the_engines_business(rollups: RollupTables) -> None:
     """To seal windows an engine does nothing, and shows nothing."""
-    lab.create()
-    step = SealWindows(lab.rollup("1h"), tuple(windows(START, DAY, 1)))
-    assert lab.do(step).windows == ()
-    assert lab.engine.render(step) == []
+    rollups.create()
+    step = SealWindows(rollups.rollup("1h"), tuple(windows(START, DAY, 1)))
+    assert rollups.do(step).windows == ()
+    assert rollups.engine.render(step) == []
 
 
-def test_shown(lab: Lab) -> None:
+def test_shown(rollups: RollupTables) -> None:
     """The statements that a plan shows compute, and remove what is stale."""
-    lab.create()
-    rollup = lab.rollup("1h")
-    (create,) = lab.engine.render(CreateRollup(rollup))
+    rollups.create()
+    rollup = rollups.rollup("1h")
+    (create,) = rollups.engine.render(CreateRollup(rollup))
     assert create.startswith("CREATE TABLE IF NOT EXISTS")
-    shown = lab.engine.render(RollUp(rollup, tuple(windows(START, DAY, 3))))
+    shown = rollups.engine.render(RollUp(rollup, tuple(windows(START, DAY, 3))))
     assert sorted(statement.split()[0] for statement in shown) == ["DELETE", "INSERT"]

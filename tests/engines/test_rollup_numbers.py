@@ -20,18 +20,18 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding
 from cratedb_retention.model.rollup import Aggregate, Rollup, Window
-from support.benches import CrateBench, DuckBench
-from support.databases import Database
-from support.rollups import DAY, HOUR, MINUTE, START, Lab, Row, check_level, windows
+from support.databases import CrateDatabase, Database, DuckDatabase
+from support.oracle import Row
+from support.rollups import DAY, HOUR, MINUTE, START, RollupTables, check_level, windows
 from support.tiers import examples
 
 QUANTILES = {"p0": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "p100": 1.0}
 
 
 @pytest.fixture
-def lab(db: Database) -> Lab:
+def rollups(db: Database) -> RollupTables:
     """A raw table of hosts and one metric, on each engine."""
-    return Lab(db, db.retention().engine)
+    return RollupTables(db, db.retention().engine)
 
 
 # Counters
@@ -50,111 +50,113 @@ def counters(count: int, seed: int = 1) -> list[Row]:
     return rows
 
 
-def test_increase_across_borders(lab: Lab) -> None:
+def test_increase_across_borders(rollups: RollupTables) -> None:
     """A counter's increase is complete across buckets and windows, however these are computed: at once or in turn."""
-    lab.metrics = {"x": (Aggregate.INCREASE,)}
+    rollups.metrics = {"x": (Aggregate.INCREASE,)}
     rows = counters(300)
-    lab.create(rows)
-    rollup = lab.level("1h")
+    rollups.create(rows)
+    rollup = rollups.level("1h")
     for found in ([*windows(START, 6 * HOUR, 6)], windows(START, 6 * HOUR, 6)[2:4]):
-        lab.roll_up(rollup, *found)
-        check_level(lab, rollup, rows, START, START + 36 * HOUR)
+        rollups.roll_up(rollup, *found)
+        check_level(rollups, rollup, rows, START, START + 36 * HOUR)
     for window in windows(START, 6 * HOUR, 6):
-        lab.roll_up(rollup, window)
-    check_level(lab, rollup, rows, START, START + 36 * HOUR)
+        rollups.roll_up(rollup, window)
+    check_level(rollups, rollup, rows, START, START + 36 * HOUR)
 
 
-def test_increase_of_an_open_window(lab: Lab) -> None:
+def test_increase_of_an_open_window(rollups: RollupTables) -> None:
     """An open window that is extended takes up where it was."""
-    lab.metrics = {"x": (Aggregate.INCREASE,)}
+    rollups.metrics = {"x": (Aggregate.INCREASE,)}
     rows = counters(200, seed=2)
-    lab.create(rows)
-    rollup = lab.level("1h")
+    rollups.create(rows)
+    rollup = rollups.level("1h")
     for hour in range(0, 20, 5):
-        lab.roll_up(rollup, Window(START, START + DAY, START + hour * HOUR, START + (hour + 5) * HOUR))
-    check_level(lab, rollup, rows, START, START + 20 * HOUR)
+        rollups.roll_up(rollup, Window(START, START + DAY, START + hour * HOUR, START + (hour + 5) * HOUR))
+    check_level(rollups, rollup, rows, START, START + 20 * HOUR)
 
 
-def test_increase_without_the_source_before(lab: Lab) -> None:
+def test_increase_without_the_source_before(rollups: RollupTables) -> None:
     """Where the raw rows before a window are gone, the level itself knows the last sample."""
-    lab.metrics = {"x": (Aggregate.INCREASE,)}
+    rollups.metrics = {"x": (Aggregate.INCREASE,)}
     rows = counters(300, seed=3)
-    lab.create(rows)
-    rollup = lab.level("1h")
+    rollups.create(rows)
+    rollup = rollups.level("1h")
     first, second = windows(START, 12 * HOUR, 2)
-    lab.roll_up(rollup, first)
-    lab.db.sql(f"DELETE FROM {lab.db.q('raw')} WHERE ts < '2024-01-01T12:00:00Z'")
-    lab.roll_up(rollup, second)
-    check_level(lab, rollup, rows, START, second.end)
+    rollups.roll_up(rollup, first)
+    rollups.db.sql(f"DELETE FROM {rollups.db.q('raw')} WHERE ts < '2024-01-01T12:00:00Z'")
+    rollups.roll_up(rollup, second)
+    check_level(rollups, rollup, rows, START, second.end)
 
 
-def test_increase_from_the_source_before(lab: Lab) -> None:
+def test_increase_from_the_source_before(rollups: RollupTables) -> None:
     """Where the level has nothing before a window, the raw rows do, as far back as a window is long."""
-    lab.metrics = {"x": (Aggregate.INCREASE,)}
+    rollups.metrics = {"x": (Aggregate.INCREASE,)}
     rows = counters(200, seed=4)
-    lab.create(rows)
-    rollup = lab.level("1h")
+    rollups.create(rows)
+    rollup = rollups.level("1h")
     second = windows(START, 6 * HOUR, 2)[1]
-    lab.roll_up(rollup, second)
-    check_level(lab, rollup, rows, second.start, second.end)
+    rollups.roll_up(rollup, second)
+    check_level(rollups, rollup, rows, second.start, second.end)
 
 
 # Standard deviations
 
 
-def test_deviation_of_large_values(lab: Lab) -> None:
+def test_deviation_of_large_values(rollups: RollupTables) -> None:
     """A billion plus or minus one has a deviation of about one, from raw rows and from levels, per series."""
-    lab.metrics = {"x": (Aggregate.STDDEV,)}
+    rollups.metrics = {"x": (Aggregate.STDDEV,)}
     chance = random.Random(5)
     rows = [
         {"ts": START + i * MINUTE, "host": host, "x": offset + chance.choice([-1.0, 1.0])}
         for i in range(400)
         for host, offset in (("a", 1e9), ("b", 0.0), (None, -3e9))
     ]
-    lab.create(rows)
-    finer, day = lab.level("15m"), windows(START, DAY, 1)
-    coarser = lab.level("1h", beneath=finer)
+    rollups.create(rows)
+    finer, day = rollups.level("15m"), windows(START, DAY, 1)
+    coarser = rollups.level("1h", beneath=finer)
     for rollup in (finer, coarser):
-        lab.roll_up(rollup, *day)
+        rollups.roll_up(rollup, *day)
         # A mean of 3e9 is known to 2e-7, and that is how well the deviation between means is known.
-        check_level(lab, rollup, rows, START, START + DAY, tolerance=1e-6)
+        check_level(rollups, rollup, rows, START, START + DAY, tolerance=1e-6)
 
 
-def test_deviation_beyond_reason(lab: Lab) -> None:
+def test_deviation_beyond_reason(rollups: RollupTables) -> None:
     """Values whose squares no double can hold leave the deviation unknown; the others are not touched by it."""
-    lab.metrics = {"x": (Aggregate.STDDEV,)}
-    lab.create([{"ts": START + i, "host": host, "x": x} for host, x in (("a", 1e300), ("b", 2.0)) for i in range(2)])
-    finer = lab.level("1m")
-    coarser = lab.level("1h", beneath=finer)
+    rollups.metrics = {"x": (Aggregate.STDDEV,)}
+    rollups.create(
+        [{"ts": START + i, "host": host, "x": x} for host, x in (("a", 1e300), ("b", 2.0)) for i in range(2)]
+    )
+    finer = rollups.level("1m")
+    coarser = rollups.level("1h", beneath=finer)
     for rollup in (finer, coarser):
-        lab.roll_up(rollup, *windows(START, DAY, 1))
-        assert {row["host"]: row["x_stddev"] for row in lab.read(rollup.table)} == {"a": None, "b": 0.0}
+        rollups.roll_up(rollup, *windows(START, DAY, 1))
+        assert {row["host"]: row["x_stddev"] for row in rollups.read(rollup.table)} == {"a": None, "b": 0.0}
 
 
 @settings(max_examples=examples(30, long=200), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
-def test_deviation_of_anything_on_duckdb(duck: DuckBench, values: list[float], step: int) -> None:
+def test_deviation_of_anything_on_duckdb(duck: DuckDatabase, values: list[float], step: int) -> None:
     """Whatever the values are, two levels know their deviation."""
     deviations(duck, values, step)
 
 
 @settings(max_examples=examples(4, long=30), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
-def test_deviation_of_anything_on_cratedb(crate: CrateBench, values: list[float], step: int) -> None:
+def test_deviation_of_anything_on_cratedb(crate: CrateDatabase, values: list[float], step: int) -> None:
     """The same on CrateDB."""
     deviations(crate, values, step)
 
 
 def deviations(db: Database, values: Sequence[float], step: int) -> None:
     """A table of its own for each example, since one database serves all of them."""
-    lab = Lab(db, db.tool.engine, name=f"t{uuid.uuid4().hex}", metrics={"x": (Aggregate.STDDEV,)})
+    rollups = RollupTables(db, db.tool.engine, name=f"t{uuid.uuid4().hex}", metrics={"x": (Aggregate.STDDEV,)})
     rows = [{"ts": START + i * step * 7000, "host": "a", "x": x} for i, x in enumerate(values)]
-    lab.create(rows)
-    finer = lab.level("10s")
-    coarser = lab.level("1h", beneath=finer)
+    rollups.create(rows)
+    finer = rollups.level("10s")
+    coarser = rollups.level("1h", beneath=finer)
     for rollup in (finer, coarser):
-        lab.roll_up(rollup, *windows(START, DAY, 1))
-    (found,) = lab.read(coarser.table)
+        rollups.roll_up(rollup, *windows(START, DAY, 1))
+    (found,) = rollups.read(coarser.table)
     mean = math.fsum(values) / len(values)
     wanted = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / len(values))
     assert math.isclose(found["x_stddev"], wanted, rel_tol=1e-6, abs_tol=max(map(abs, values)) * 1e-14)
@@ -174,14 +176,14 @@ def distribution(count: int) -> list[Row]:
     return rows
 
 
-def quantiles(lab: Lab, rollup: Rollup, *by: str) -> dict[Any, dict[str, Any]]:
+def quantiles(rollups: RollupTables, rollup: Rollup, *by: str) -> dict[Any, dict[str, Any]]:
     """What the distributions of a level say of its first day, by group."""
     holdings = (Holding(rollup, rollup.table, None, None),)
     cascade = Cascade(rollup.source, rollup.time, rollup.dimensions, rollup.metrics, rollup.zone, holdings)
     span = (from_ms(START), from_ms(START + DAY))
     asked = tuple(f"x:{name}" for name in QUANTILES)
     answer = fetch(
-        lab.engine, cascade, FetchRequest("raw", None, *span, parse_interval("1d"), metrics=asked, by=by), span[1]
+        rollups.engine, cascade, FetchRequest("raw", None, *span, parse_interval("1d"), metrics=asked, by=by), span[1]
     )
     assert answer.levels == [str(rollup.interval)]
     return {row[1 : 1 + len(by)]: dict(zip(QUANTILES, row[1 + len(by) : -1], strict=True)) for row in answer.rows}
@@ -195,49 +197,49 @@ def check_quantiles(found: dict[str, float], values: list[float]) -> None:
         assert math.isclose(found[name], exact, rel_tol=0.0101, abs_tol=0), (name, found[name], exact)
 
 
-def test_percentiles(lab: Lab) -> None:
+def test_percentiles(rollups: RollupTables) -> None:
     """Percentiles are within 1 % of the exact ones, from raw rows and from merged levels, by series and for all."""
-    lab.metrics = {"x": (Aggregate.PERCENTILES, Aggregate.COUNT)}
+    rollups.metrics = {"x": (Aggregate.PERCENTILES, Aggregate.COUNT)}
     rows = distribution(1500)
-    lab.create(rows)
-    finer = lab.level("15m")
-    coarser = lab.level("1h", beneath=finer)
+    rollups.create(rows)
+    finer = rollups.level("15m")
+    coarser = rollups.level("1h", beneath=finer)
     for rollup in (finer, coarser):
-        assert lab.roll_up(rollup, *windows(START, DAY, 1)).rows == len(rows)
+        assert rollups.roll_up(rollup, *windows(START, DAY, 1)).rows == len(rows)
         known = [row for row in rows if row["x"] is not None]
-        check_quantiles(quantiles(lab, rollup)[()], [row["x"] for row in known])
-        by_host = quantiles(lab, rollup, "host")
+        check_quantiles(quantiles(rollups, rollup)[()], [row["x"] for row in known])
+        by_host = quantiles(rollups, rollup, "host")
         assert by_host.keys() == {("a",), (None,)}
         for (host,), found in by_host.items():
             check_quantiles(found, [row["x"] for row in known if row["host"] == host])
 
 
-def test_percentiles_are_replaced(lab: Lab) -> None:
+def test_percentiles_are_replaced(rollups: RollupTables) -> None:
     """Recomputing a window leaves no bin of values that are gone; several metrics stay apart."""
-    lab.metrics = {"x": (Aggregate.PERCENTILES,), "y": (Aggregate.PERCENTILES,)}
-    lab.create([{"ts": START + i, "host": "a", "x": float(i), "y": -float(i)} for i in range(100)])
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    lab.db.sql(f"DELETE FROM {lab.db.q('raw')} WHERE x > 9")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    bins = lab.read(rollup.sketch)
+    rollups.metrics = {"x": (Aggregate.PERCENTILES,), "y": (Aggregate.PERCENTILES,)}
+    rollups.create([{"ts": START + i, "host": "a", "x": float(i), "y": -float(i)} for i in range(100)])
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    rollups.db.sql(f"DELETE FROM {rollups.db.q('raw')} WHERE x > 9")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    bins = rollups.read(rollup.sketch)
     assert {metric: sum(row["count"] for row in bins if row["metric"] == metric) for metric in ("x", "y")} == {
         "x": 10, "y": 10
     }  # fmt: skip
     assert {row["sign"] for row in bins if row["metric"] == "y"} == {-1, 0}
-    assert quantiles(lab, rollup)[()]["p100"] == pytest.approx(9, rel=0.01)
+    assert quantiles(rollups, rollup)[()]["p100"] == pytest.approx(9, rel=0.01)
 
 
-def test_what_has_no_bin(lab: Lab) -> None:
+def test_what_has_no_bin(rollups: RollupTables) -> None:
     """Infinity and NaN are rows, but have no place in a distribution."""
-    lab.metrics = {"x": (Aggregate.PERCENTILES, Aggregate.STDDEV)}
-    lab.create([{"ts": START, "host": "a", "x": 1.0}])
+    rollups.metrics = {"x": (Aggregate.PERCENTILES, Aggregate.STDDEV)}
+    rollups.create([{"ts": START, "host": "a", "x": 1.0}])
     for value in ("Infinity", "-Infinity", "NaN"):
-        lab.db.sql(
-            f"INSERT INTO {lab.db.q('raw')} (ts, host, x)"
+        rollups.db.sql(
+            f"INSERT INTO {rollups.db.q('raw')} (ts, host, x)"
             f" VALUES ('2024-01-01T00:00:00Z', 'a', CAST('{value}' AS DOUBLE PRECISION))"
         )
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    assert [row["count"] for row in lab.read(rollup.sketch)] == [1]
-    assert [(row["row_count"], row["x_stddev"]) for row in lab.read(rollup.table)] == [(4, None)]
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    assert [row["count"] for row in rollups.read(rollup.sketch)] == [1]
+    assert [(row["row_count"], row["x_stddev"]) for row in rollups.read(rollup.table)] == [(4, None)]

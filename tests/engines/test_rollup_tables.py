@@ -15,19 +15,19 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Selector
 from cratedb_retention.model.rollup import Aggregate, Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, ViewPart
-from support.benches import CrateBench, DuckBench
-from support.databases import TIME, Database
-from support.losing import before_statement
-from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, PLAIN, START, Lab, Row, check_level, stretch, windows
+from support.databases import TIME, CrateDatabase, Database, DuckDatabase
+from support.lost_shards import before_statement
+from support.oracle import Row
+from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, PLAIN, START, RollupTables, check_level, stretch, windows
 from support.sql import quoted
 
 HOSTILE = ["select", 'My "Column', "%(x)s 100%", ":p a:b;--", "größe $1 ?"]
 
 
 @pytest.fixture
-def lab(db: Database) -> Lab:
+def rollups(db: Database) -> RollupTables:
     """A raw table of hosts and one metric, on each engine."""
-    return Lab(db, db.retention().engine)
+    return RollupTables(db, db.retention().engine)
 
 
 def hours(count: int, **more: Any) -> list[Row]:
@@ -35,45 +35,45 @@ def hours(count: int, **more: Any) -> list[Row]:
     return [{"ts": START + i * 10 * MINUTE, "host": "a", "x": float(i % 13), **more} for i in range(count)]
 
 
-def view_of(lab: Lab, rollup: Rollup, border: int) -> ReplaceView:
+def view_of(rollups: RollupTables, rollup: Rollup, border: int) -> ReplaceView:
     """A view with the level before an instant and the raw rows after it."""
     return ReplaceView(
-        view_name(lab.source),
-        lab.source,
+        view_name(rollups.source),
+        rollups.source,
         rollup.time,
         rollup.dimensions,
         rollup.metrics,
         (
             ViewPart(rollup.table, str(rollup.interval), None, border),
-            ViewPart(lab.source, "", border, None),
+            ViewPart(rollups.source, "", border, None),
         ),
     )
 
 
 @pytest.mark.parametrize("kept", [PLAIN, EVERYTHING, (Aggregate.MIN, Aggregate.MAX)])
-def test_columns_are_added(lab: Lab, kept: tuple[Aggregate, ...]) -> None:
+def test_columns_are_added(rollups: RollupTables, kept: tuple[Aggregate, ...]) -> None:
     """A metric that comes later gets its columns, generated ones among them, in a table that holds rows already."""
     rows = hours(100, y=2.0)
-    lab.metrics = {"x": PLAIN, "y": ()}
-    lab.create(rows)
-    old = lab.level("1h", partition=parse_interval("1mo"))
-    lab.roll_up(old, *windows(START, DAY, 1))
-    lab.metrics = {"x": PLAIN, "y": kept}
-    new = lab.rollup("1h", partition=parse_interval("1mo"))
+    rollups.metrics = {"x": PLAIN, "y": ()}
+    rollups.create(rows)
+    old = rollups.level("1h", partition=parse_interval("1mo"))
+    rollups.roll_up(old, *windows(START, DAY, 1))
+    rollups.metrics = {"x": PLAIN, "y": kept}
+    new = rollups.rollup("1h", partition=parse_interval("1mo"))
     from cratedb_retention.engine.rollup_columns import metric_fields
 
-    names = tuple(field.name for field in metric_fields(dialect(lab), new.metrics[1]))
+    names = tuple(field.name for field in metric_fields(dialect(rollups), new.metrics[1]))
     for _ in range(2):
-        lab.do(AlterRollup(new, names))
-        assert set(names) <= set(lab.names(new.table))
-        check_level(lab, old, rows, START, START + DAY)
-    lab.roll_up(new, *windows(START, DAY, 1))
-    check_level(lab, new, rows, START, START + DAY)
+        rollups.do(AlterRollup(new, names))
+        assert set(names) <= set(rollups.names(new.table))
+        check_level(rollups, old, rows, START, START + DAY)
+    rollups.roll_up(new, *windows(START, DAY, 1))
+    check_level(rollups, new, rows, START, START + DAY)
 
 
-def dialect(lab: Lab) -> Any:
+def dialect(rollups: RollupTables) -> Any:
     """The engine's own expressions."""
-    if isinstance(lab.db, DuckBench):
+    if isinstance(rollups.db, DuckDatabase):
         from cratedb_retention.engine.duckdb import rollup_sql as duck
 
         return duck.SQL
@@ -82,19 +82,19 @@ def dialect(lab: Lab) -> Any:
     return crate.SQL
 
 
-def test_view(lab: Lab) -> None:
+def test_view(rollups: RollupTables) -> None:
     """The view has the rolled-up rows before a border, the raw ones after it in the same form, and says which."""
-    lab.metrics = {"x": EVERYTHING}
+    rollups.metrics = {"x": EVERYTHING}
     rows = [*hours(36), {"ts": START + 5 * HOUR, "host": None, "x": None}]
-    lab.create(rows)
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
+    rollups.create(rows)
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
     border = START + 3 * HOUR
-    step = view_of(lab, rollup, border)
-    lab.do(view_of(lab, rollup, START + 2 * HOUR))
-    lab.do(step)
+    step = view_of(rollups, rollup, border)
+    rollups.do(view_of(rollups, rollup, START + 2 * HOUR))
+    rollups.do(step)
     query = f"SELECT level, sum(row_count), count(*), sum(x_sum), sum(x_count) FROM {quoted(*step.view)} GROUP BY level"
-    found = {row[0]: [int(value) for value in row[1:]] for row in lab.db.rows(query)}
+    found = {row[0]: [int(value) for value in row[1:]] for row in rollups.db.rows(query)}
     before = [row["x"] for row in rows if row["ts"] < border]
     after = [row["x"] for row in rows if row["ts"] >= border]
     assert found == {
@@ -102,33 +102,35 @@ def test_view(lab: Lab) -> None:
         "raw": [len(after), len(after), sum(x or 0 for x in after), len(after) - 1],
     }
     shown = ("min", "max", "sum", "count", "first", "last", "avg", "stddev", "increase")
-    assert lab.names(step.view) == ["ts", "host", *(f"x_{name}" for name in shown), "row_count", "level"]
-    (null,) = lab.db.rows(f"SELECT x_min, x_count, x_avg, x_stddev FROM {quoted(*step.view)} WHERE host IS NULL")
+    assert rollups.names(step.view) == ["ts", "host", *(f"x_{name}" for name in shown), "row_count", "level"]
+    (null,) = rollups.db.rows(f"SELECT x_min, x_count, x_avg, x_stddev FROM {quoted(*step.view)} WHERE host IS NULL")
     assert list(null) == [None, 0, None, None]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names(lab: Lab, name: str) -> None:
+def test_hostile_names(rollups: RollupTables, name: str) -> None:
     """Time, dimensions and metrics of any name, and tables of many."""
-    lab.time, lab.dimensions, lab.metrics = f"{name}t", (f"{name}d",), {name: EVERYTHING}
-    lab.name = "100%%(x)s:$1" if isinstance(lab.db, CrateBench) else 'a "b" %s :c'
-    rows = [{lab.time: START + i * MINUTE, f"{name}d": None if i % 3 else "it's", name: float(i)} for i in range(100)]
-    lab.create(rows)
-    finer = lab.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
-    coarser = lab.level("1h", beneath=finer)
+    rollups.time, rollups.dimensions, rollups.metrics = f"{name}t", (f"{name}d",), {name: EVERYTHING}
+    rollups.name = "100%%(x)s:$1" if isinstance(rollups.db, CrateDatabase) else 'a "b" %s :c'
+    rows = [
+        {rollups.time: START + i * MINUTE, f"{name}d": None if i % 3 else "it's", name: float(i)} for i in range(100)
+    ]
+    rollups.create(rows)
+    finer = rollups.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
+    coarser = rollups.level("1h", beneath=finer)
     for rollup in (finer, coarser):
-        lab.do(CreateRollup(rollup))
-        lab.roll_up(rollup, *windows(START, DAY, 1))
-        check_level(lab, rollup, rows, START, START + DAY)
-    step = view_of(lab, coarser, START + HOUR)
-    lab.do(step)
-    assert lab.db.rows(f"SELECT sum(row_count) FROM {quoted(*step.view)}")[0][0] == 100
+        rollups.do(CreateRollup(rollup))
+        rollups.roll_up(rollup, *windows(START, DAY, 1))
+        check_level(rollups, rollup, rows, START, START + DAY)
+    step = view_of(rollups, coarser, START + HOUR)
+    rollups.do(step)
+    assert rollups.db.rows(f"SELECT sum(row_count) FROM {quoted(*step.view)}")[0][0] == 100
 
 
-def test_inside_objects(crate: CrateBench) -> None:
+def test_inside_objects(crate: CrateDatabase) -> None:
     """Time, dimensions and metrics may be sub-columns of objects on CrateDB."""
-    lab = Lab(crate, crate.retention().engine)
-    lab.time, lab.dimensions, lab.metrics = "o['ts']", ("o['host']",), {"o['deep']['x']": EVERYTHING}
+    rollups = RollupTables(crate, crate.retention().engine)
+    rollups.time, rollups.dimensions, rollups.metrics = "o['ts']", ("o['host']",), {"o['deep']['x']": EVERYTHING}
     crate.sql(
         f"CREATE TABLE {crate.q('raw')} (o OBJECT(STRICT) AS (ts TIMESTAMP WITH TIME ZONE, host TEXT,"
         " deep OBJECT AS (x DOUBLE PRECISION)))"
@@ -138,94 +140,94 @@ def test_inside_objects(crate: CrateBench) -> None:
         made = {"ts": row["o['ts']"], "host": "a", "deep": {"x": row["o['deep']['x']"]}}
         crate.sql(f"INSERT INTO {crate.q('raw')} (o) VALUES (?)", [made])
     crate.refresh("raw")
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    assert {"o_ts", "o_host", "o_deep_x_min"} <= set(lab.names(rollup.table))
-    check_level(lab, rollup, flat, START, START + DAY)
-    lab.do(view_of(lab, rollup, START + HOUR))
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    assert {"o_ts", "o_host", "o_deep_x_min"} <= set(rollups.names(rollup.table))
+    check_level(rollups, rollup, flat, START, START + DAY)
+    rollups.do(view_of(rollups, rollup, START + HOUR))
 
 
-def test_types(lab: Lab) -> None:
+def test_types(rollups: RollupTables) -> None:
     """Dimensions and metrics of other types keep them, or one that holds their values."""
-    if isinstance(lab.db, DuckBench):
+    if isinstance(rollups.db, DuckDatabase):
         kinds = {"host": "ENUM ('a', 'b')", "x": "DECIMAL(10, 2)", "ts": "TIMESTAMP"}
     else:
         kinds = {"host": "CHARACTER(3)", "x": "NUMERIC(10, 2)", "ts": "TIMESTAMP WITHOUT TIME ZONE"}
-    lab.types = kinds | {"n": "INTEGER", "flag": "BOOLEAN"}
-    lab.dimensions, lab.metrics = ("host", "flag"), {"x": EVERYTHING, "n": EVERYTHING}
-    lab.create([{"ts": START + i, "host": "a", "flag": True, "x": i + 0.25, "n": i} for i in range(4)])
-    rollup = lab.level("1h")
-    lab.roll_up(rollup, *windows(START, DAY, 1))
-    (row,) = lab.read(rollup.table)
+    rollups.types = kinds | {"n": "INTEGER", "flag": "BOOLEAN"}
+    rollups.dimensions, rollups.metrics = ("host", "flag"), {"x": EVERYTHING, "n": EVERYTHING}
+    rollups.create([{"ts": START + i, "host": "a", "flag": True, "x": i + 0.25, "n": i} for i in range(4)])
+    rollup = rollups.level("1h")
+    rollups.roll_up(rollup, *windows(START, DAY, 1))
+    (row,) = rollups.read(rollup.table)
     assert [float(row[f"x_{name}"]) for name in ("min", "max", "sum", "last", "avg")] == [0.25, 3.25, 7, 3.25, 1.75]
     assert [row[f"n_{name}"] for name in ("min", "max", "sum", "last", "increase")] == [0, 3, 6, 3, 3]
     assert (str(row["host"]).strip(), row["flag"]) == ("a", True)
-    lab.do(view_of(lab, rollup, START + HOUR))
+    rollups.do(view_of(rollups, rollup, START + HOUR))
 
 
-def test_lost_rows_are_found(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_rows_are_found(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Rows that CrateDB skips without an error make the step fail, and name the window (law 5).
 
     A trigger for it: a partition of the target is closed. Then CrateDB stores none of the statement's rows.
     """
     monkeypatch.setattr(rolling, "ATTEMPTS", 2)
-    lab = Lab(crate, crate.retention().engine)
-    lab.create(hours(300))
-    rollup = lab.level("1h", partition=parse_interval("1d"))
+    rollups = RollupTables(crate, crate.retention().engine)
+    rollups.create(hours(300))
+    rollup = rollups.level("1h", partition=parse_interval("1d"))
     first, second = windows(START, DAY, 2)
-    lab.roll_up(rollup, first, second)
+    rollups.roll_up(rollup, first, second)
     crate.sql(f"ALTER TABLE {crate.q('raw_1h')} PARTITION (rollup_partition = {second.start}) CLOSE")
     with pytest.raises(DatabaseError, match=r"window 2024-01-0.*144 rows beneath it, 0 arrived"):
-        lab.roll_up(rollup, first, second)
+        rollups.roll_up(rollup, first, second)
 
 
-def test_rows_of_others_are_found(crate: CrateBench) -> None:
+def test_rows_of_others_are_found(crate: CrateDatabase) -> None:
     """A row that somebody else writes into a window while it is computed is not taken for one of it (law 5)."""
-    lab = Lab(crate, crate.tool.engine)
-    lab.create(hours(100))
-    rollup = lab.level("1h")
+    rollups = RollupTables(crate, crate.tool.engine)
+    rollups.create(hours(100))
+    rollup = rollups.level("1h")
     values = f"({START + HOUR}, 'another', 7, 1)"
 
     def write() -> None:
         crate.sql(f"INSERT INTO {crate.q('raw_1h')} (ts, host, row_count, rollup_version) VALUES {values}")
 
     with before_statement(crate, "INSERT INTO", write) as seen:
-        lab.roll_up(rollup, *windows(START, DAY, 1))
+        rollups.roll_up(rollup, *windows(START, DAY, 1))
     assert "raw_1h" in seen[0]
     assert crate.count("raw_1h", "host = 'another'") == 0
-    check_level(lab, rollup, hours(100), START, START + DAY)
+    check_level(rollups, rollup, hours(100), START, START + DAY)
 
 
-def test_closed_partitions_hide_their_rows(crate: CrateBench) -> None:
+def test_closed_partitions_hide_their_rows(crate: CrateDatabase) -> None:
     """A window over a closed partition is not taken for empty, which would delete its rollup."""
-    lab = Lab(crate, crate.retention().engine)
-    lab.types = {"day": crate.bin("1 day")}
+    rollups = RollupTables(crate, crate.retention().engine)
+    rollups.types = {"day": crate.bin("1 day")}
     crate.create("raw", {"ts": TIME, "host": "TEXT", "x": "DOUBLE PRECISION", "day": crate.bin("1 day")}, by=["day"])
-    lab.insert(hours(100))
-    rollup = lab.level("1h")
-    table = lab.engine.read_catalog([Selector(crate.schema, "raw")]).tables[lab.source]
+    rollups.insert(hours(100))
+    rollup = rollups.level("1h")
+    table = rollups.engine.read_catalog([Selector(crate.schema, "raw")]).tables[rollups.source]
     step = RollUp(rollup, tuple(windows(START, DAY, 1)), tuple(partition.ident for partition in table.partitions))
-    lab.do(step)
+    rollups.do(step)
     crate.sql(f"ALTER TABLE {crate.q('raw')} PARTITION (day = {START}) CLOSE")
     with pytest.raises(PartitionChanged, match="closed"):
-        lab.do(step)
-    check_level(lab, rollup, hours(100), START, START + 16 * HOUR)
+        rollups.do(step)
+    check_level(rollups, rollup, hours(100), START, START + 16 * HOUR)
 
 
-def test_cratedb_parses_each_statement(crate: CrateBench) -> None:
+def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
     """CrateDB's own grammar knows each statement of a cascade."""
-    lab = Lab(crate, crate.tool.engine, metrics={"x": EVERYTHING})
+    rollups = RollupTables(crate, crate.tool.engine, metrics={"x": EVERYTHING})
     with crate.statements() as sent:
-        lab.create(hours(200))
-        finer = lab.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
-        coarser = lab.level("1d", beneath=finer, zone="Europe/Vienna")
+        rollups.create(hours(200))
+        finer = rollups.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
+        coarser = rollups.level("1d", beneath=finer, zone="Europe/Vienna")
         for rollup in (finer, coarser, finer):
-            lab.roll_up(rollup, *stretch(parse_interval("1d"), START, 2, rollup.tzinfo))
+            rollups.roll_up(rollup, *stretch(parse_interval("1d"), START, 2, rollup.tzinfo))
             crate.sql(f"DELETE FROM {crate.q('raw')} WHERE x = 3")
-        lab.do(AlterRollup(finer, ("x_min",)))
-        lab.do(view_of(lab, coarser, START + DAY))
-    shown = lab.engine.render(RollUp(finer, tuple(windows(START, DAY, 2))))
+        rollups.do(AlterRollup(finer, ("x_min",)))
+        rollups.do(view_of(rollups, coarser, START + DAY))
+    shown = rollups.engine.render(RollUp(finer, tuple(windows(START, DAY, 2))))
     assert len(shown) == 4
     for statement in dict.fromkeys([*sent, *shown]):
         sqlparse(statement, raise_exception=True)

@@ -17,9 +17,9 @@ from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, Selector
 from cratedb_retention.model.intervals import read_grid
-from support.benches import DuckBench
-from support.databases import TIME, Database
-from support.rollups import DAY, HOUR, Lab, Row, check_level, stretch
+from support.databases import TIME, Database, DuckDatabase
+from support.oracle import Row
+from support.rollups import DAY, HOUR, RollupTables, check_level, stretch
 
 # The last three set their clocks at midnight: forward, so that it is missing, and back, so that it comes twice.
 ZONES = (
@@ -32,7 +32,7 @@ FIXED = [parse_interval(text) for text in ("1s", "10s", "1m", "15m", "1h", "6h",
 
 def dialect(db: Database) -> RollupSQL:
     """The engine's own expressions."""
-    if isinstance(db, DuckBench):
+    if isinstance(db, DuckDatabase):
         from cratedb_retention.engine.duckdb.rollup_sql import SQL as DUCK
 
         return DUCK
@@ -61,7 +61,7 @@ def instants(zone: zoneinfo.ZoneInfo) -> list[int]:
 def fill(db: Database, found: list[int]) -> None:
     """A table with instants."""
     db.create("instants", {"ts": TIME, "ms": "BIGINT"})
-    value = "timezone('UTC', make_timestamp(i * 1000))" if isinstance(db, DuckBench) else "i"
+    value = "timezone('UTC', make_timestamp(i * 1000))" if isinstance(db, DuckDatabase) else "i"
     query = f"SELECT {value}, i FROM unnest([{', '.join(f'{ms}' for ms in found)}]) AS g (i)"
     db.sql(f"INSERT INTO {db.q('instants')} (ts, ms) ({query})")
     db.refresh("instants")
@@ -84,24 +84,24 @@ def test_floor(db: Database, name: str) -> None:
 
 def test_days_of_other_lengths(db: Database) -> None:
     """Days of 23 and 25 hours are one bucket each, from the raw rows and from hours."""
-    lab = Lab(db, db.retention().engine)
+    rollups = RollupTables(db, db.retention().engine)
     zone = zoneinfo.ZoneInfo("Europe/Vienna")
     spring, autumn = (round(dt.datetime(2024, *day, tzinfo=zone).timestamp()) * 1000 for day in ((3, 30), (10, 26)))
     rows: list[Row] = [
         {"ts": at + i * HOUR // 2, "host": "a", "x": float(i)} for at in (spring, autumn) for i in range(150)
     ]
-    lab.create(rows)
-    hours = lab.level("1h", partition=parse_interval("1mo"), zone=zone.key)
-    days = lab.level("1d", beneath=hours, partition=parse_interval("1y"), zone=zone.key)
-    direct = lab.level("1d", zone=zone.key, table=db.table("direct"))
+    rollups.create(rows)
+    hours = rollups.level("1h", partition=parse_interval("1mo"), zone=zone.key)
+    days = rollups.level("1d", beneath=hours, partition=parse_interval("1y"), zone=zone.key)
+    direct = rollups.level("1d", zone=zone.key, table=db.table("direct"))
     for start in (spring, autumn):
         found = stretch(parse_interval("1d"), start, 3, zone)
         for rollup in (hours, days, direct):
-            assert lab.roll_up(rollup, *found).rows == sum(
+            assert rollups.roll_up(rollup, *found).rows == sum(
                 found[0].start <= int(row["ts"]) < found[-1].end for row in rows
             )
-            check_level(lab, rollup, rows, found[0].start, found[-1].end)
-    counts = [row["row_count"] for row in sorted(lab.read(days.table), key=lambda row: row["ts"])]
+            check_level(rollups, rollup, rows, found[0].start, found[-1].end)
+    counts = [row["row_count"] for row in sorted(rollups.read(days.table), key=lambda row: row["ts"])]
     assert counts == [48, 46, 48, 48, 50, 48]
 
 
@@ -109,13 +109,13 @@ def test_days_of_other_lengths(db: Database) -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna"])
 def test_partitions_are_understood(db: Database, text: str, zone: str) -> None:
     """The catalog's reader knows the partitions of a level as what they are: by which column, from when to when."""
-    lab = Lab(db, db.retention().engine)
-    lab.create([{"ts": 1_719_000_000_000 + i * DAY, "host": "a", "x": 1.0} for i in range(3)])
+    rollups = RollupTables(db, db.retention().engine)
+    rollups.create([{"ts": 1_719_000_000_000 + i * DAY, "host": "a", "x": 1.0} for i in range(3)])
     interval = parse_interval(text)
-    rollup = lab.level("1h", partition=interval, zone=zone)
-    lab.roll_up(rollup, *stretch(parse_interval("1d"), 1_719_000_000_000, 3, rollup.tzinfo))
-    lab.name = rollup.table.name
-    table = lab.engine.read_catalog([Selector(db.schema, lab.name)]).tables[rollup.table]
+    rollup = rollups.level("1h", partition=interval, zone=zone)
+    rollups.roll_up(rollup, *stretch(parse_interval("1d"), 1_719_000_000_000, 3, rollup.tzinfo))
+    rollups.name = rollup.table.name
+    table = rollups.engine.read_catalog([Selector(db.schema, rollups.name)]).tables[rollup.table]
     assert table.partitioned_by == ("rollup_partition",)
     grid = read_grid(table.columns["rollup_partition"].expression or "", table.columns)
     assert grid is not None and grid.time_column == "ts"

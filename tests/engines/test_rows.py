@@ -9,8 +9,7 @@ import pytest
 from cratedb_retention.engine.cratedb import delete as crate_delete
 from cratedb_retention.engine.duckdb import delete as duck_delete
 from cratedb_retention.execution.events import RunEvent, StepProgressed
-from support.benches import CrateBench, DuckBench
-from support.databases import TIME, Database
+from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 # With 30 days at 2 July, the limit is 2 June.
 LIMIT = "2024-06-02T00:00:00.000Z"
@@ -120,7 +119,7 @@ def test_batches_next_to_the_limit(db: Database, events: str) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_microseconds(duck: DuckBench) -> None:
+def test_microseconds(duck: DuckDatabase) -> None:
     """DuckDB's microseconds: 1 µs before the limit goes, the limit itself stays, and batches end between them."""
     duck.create("events", {"ts": TIME, "n": "TEXT"})
     old = [f"2024-06-01T23:59:59.9999{i:02}Z" for i in range(90, 100)]
@@ -130,7 +129,7 @@ def test_microseconds(duck: DuckBench) -> None:
     assert duck.left("events") == ["2024-06-02T00:00:00.000000Z", "2024-06-02T00:00:00.000001Z"]
 
 
-def test_fractions_of_the_cutoff_keep(duck: DuckBench) -> None:
+def test_fractions_of_the_cutoff_keep(duck: DuckDatabase) -> None:
     """A cutoff between two milliseconds counts as the earlier one, so that in doubt a row stays."""
     duck.create("events", {"ts": TIME, "n": "TEXT"})
     duck.fill("events", ["2024-06-02T00:00:00.000400Z"])
@@ -141,7 +140,7 @@ def test_fractions_of_the_cutoff_keep(duck: DuckBench) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE", "TIMESTAMPTZ"])
-def test_times_of_duckdb(duck: DuckBench, kind: str) -> None:
+def test_times_of_duckdb(duck: DuckDatabase, kind: str) -> None:
     """Every type that DuckDB has for instants; those without a time zone count as UTC."""
     duck.create("events", {"ts": kind, "n": "TEXT"})
     duck.insert("events", [{"ts": f"2024-06-0{day}", "n": f"{day}"} for day in (1, 2, 3)])
@@ -150,7 +149,7 @@ def test_times_of_duckdb(duck: DuckBench, kind: str) -> None:
     assert duck.left("events") == ["2", "3"]
 
 
-def test_infinite_times(duck: DuckBench) -> None:
+def test_infinite_times(duck: DuckDatabase) -> None:
     """What lies in the infinite future stays; what lies in the infinite past goes."""
     duck.create("events", {"ts": TIME, "n": "TEXT"})
     duck.insert("events", [{"ts": "infinity", "n": "future"}, {"ts": "-infinity", "n": "past"}])
@@ -160,7 +159,7 @@ def test_infinite_times(duck: DuckBench) -> None:
     assert duck.left("events") == [LIMIT, "future"]
 
 
-def test_timestamp_without_time_zone(crate: CrateBench) -> None:
+def test_timestamp_without_time_zone(crate: CrateDatabase) -> None:
     """CrateDB's timestamps without time zone count as UTC."""
     crate.create("events", {"ts": "TIMESTAMP WITHOUT TIME ZONE", "n": "TEXT"})
     crate.fill("events", ["2024-06-01T23:59:59.999", "2024-06-02T00:00:00"])
@@ -212,7 +211,7 @@ def test_partitioned_by_something_else(db: Database) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_failure_in_the_middle(crate: CrateBench) -> None:
+def test_failure_in_the_middle(crate: CrateDatabase) -> None:
     """A table that refuses deletes fails with an error in the journal, and the others go on."""
     for name in ("a_locked", "b_open"):
         crate.create(name, {"ts": TIME, "n": "TEXT"})

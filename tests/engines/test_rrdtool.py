@@ -6,11 +6,14 @@ reading for each step, and intervals that begin in UTC. Where they do not mean t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import math
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from support.databases import Database
-from support.peers import (
+from support.sensor_readings import (
     CLOSE,
     DAY,
     END,
@@ -19,15 +22,72 @@ from support.peers import (
     STEP,
     TABLE,
     Reading,
+    Values,
+    assert_same,
+    downsample,
     fetch,
-    keep,
     make_readings,
     read_level,
-    same,
     times,
     within,
 )
-from support.rrdtool import RRDFile
+
+_BATCH = 1000
+
+
+class RRDFile:
+    """
+    A file.
+
+    :param start: Seconds; what is written must be later.
+    :param sources: Data sources in RRDtool's words, by name: ``{"x": "GAUGE:120:U:U"}``.
+    :param archives: How many steps one of their values is made of, and how many values are kept. Each has the
+        functions AVERAGE, MIN, MAX and LAST.
+    :param xff: How much of an interval may be unknown.
+    """
+
+    def __init__(
+        self, command: str, path: Path, start: int, sources: Mapping[str, str], archives: Mapping[int, int], xff: float
+    ) -> None:
+        self.command, self.path, self.names = command, path, list(sources)
+        self._run(
+            *("create", str(path), f"--start={start}", f"--step={STEP}"),
+            *(f"DS:{name}:{words}" for name, words in sources.items()),
+            *(
+                f"RRA:{function}:{xff}:{steps}:{values}"
+                for function in ("AVERAGE", "MIN", "MAX", "LAST")
+                for steps, values in archives.items()
+            ),
+        )
+
+    def write(self, readings: Iterable[tuple[int, Sequence[float | None]]]) -> None:
+        """Write readings of all sources, each at an instant in seconds; None is unknown."""
+        words = (":".join([str(at), *("U" if v is None else repr(v) for v in values)]) for at, values in readings)
+        while batch := list(itertools.islice(words, _BATCH)):
+            self._run("update", str(self.path), *batch)
+
+    def read(self, function: str, seconds: int, start: int, end: int) -> dict[str, Values]:
+        """
+        The values of an archive, by source and by the start of their interval. RRDtool names them by its end.
+
+        :param seconds: The length of its intervals.
+        """
+        text = self._run("fetch", str(self.path), function, f"-r{seconds}", f"-s{start}", f"-e{end}")
+        found: dict[str, Values] = {name: {} for name in self.names}
+        for line in text.splitlines():
+            label, _, numbers = line.partition(":")
+            if numbers and start < int(label) <= end:
+                for name, number in zip(self.names, map(float, numbers.split()), strict=True):
+                    found[name][int(label) - seconds] = None if math.isnan(number) else number
+        assert list(found[self.names[0]]) == list(range(start, end, seconds)), "another archive answered"
+        return found
+
+    def _run(self, *arguments: str) -> str:
+        environment = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run([self.command, *arguments], capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
 
 # Seconds of an interval, by the name of the level.
 SECONDS = {"1m": STEP, "5m": 300, "1h": HOUR, "1d": DAY}
@@ -53,7 +113,7 @@ def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     readings = make_readings(seed=1)
     file = write(rrdtool, tmp_path, readings, KEPT)
-    keep(db, readings, "1d", "1m:2d,5m:3d,1h:6d,1d:forever")
+    downsample(db, readings, "1d", "1m:2d,5m:3d,1h:6d,1d:forever")
     assert db.count(TABLE) == DAY // STEP
     for level, seconds in SECONDS.items():
         since = END - KEPT[level]
@@ -62,11 +122,11 @@ def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
         assert len(ours["gauge:avg"]) == KEPT[level] // seconds
         for function, name in FUNCTIONS.items():
             theirs = file.read(function, seconds, since, END)
-            same(theirs["gauge"], ours[f"gauge:{name}"], CLOSE if function == "AVERAGE" else 0)
+            assert_same(theirs["gauge"], ours[f"gauge:{name}"], CLOSE if function == "AVERAGE" else 0)
             if function == "AVERAGE":
                 for source in ("counter", "derive"):
-                    same(times(theirs[source], seconds), ours["counter:increase"])
-                    same(theirs[source], ours["counter:rate"])
+                    assert_same(times(theirs[source], seconds), ours["counter:increase"])
+                    assert_same(theirs[source], ours["counter:rate"])
 
 
 def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
@@ -76,7 +136,7 @@ def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     readings = make_readings(seed=2, lost=0.25)
     file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
-    keep(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
+    downsample(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
     known = file.read("AVERAGE", STEP, START, END)["gauge"]
     for level, seconds in SECONDS.items():
         enough = f"gauge_count >= 0.5 * {seconds // STEP}"
@@ -88,7 +148,7 @@ def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
             if function == "LAST":
                 ours = {at: value for at, value in ours.items() if known[at + seconds - STEP] is not None}
             assert len(ours) > 0.7 * len(theirs)
-            same(theirs, ours, CLOSE if function == "AVERAGE" else 0)
+            assert_same(theirs, ours, CLOSE if function == "AVERAGE" else 0)
 
 
 def test_a_counter_with_gaps_and_resets(db: Database, rrdtool: str, tmp_path: Path) -> None:
@@ -98,14 +158,14 @@ def test_a_counter_with_gaps_and_resets(db: Database, rrdtool: str, tmp_path: Pa
     """
     readings = make_readings(seed=3, lost=0.02, resets=0.002)
     file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
-    keep(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
+    downsample(db, readings, "7d", "1m:7d,5m:7d,1h:7d,1d:forever")
     steps = file.read("AVERAGE", STEP, START, END)["derive"]
     for level, seconds in SECONDS.items():
         theirs, ours = file.read("AVERAGE", seconds, START, END)["derive"], read_level(db, level, "counter_increase")
         known = within(steps, seconds)
         whole = [at for at, rates in known.items() if len(rates) * STEP == seconds]
         assert len(whole) >= 0.4 * len(theirs)
-        same(times({at: theirs[at] for at in whole}, seconds), {at: ours[at] for at in whole})
+        assert_same(times({at: theirs[at] for at in whole}, seconds), {at: ours[at] for at in whole})
         for at in known.keys() - whole:
             assert (ours[at] or 0) >= sum(known[at]) * STEP * (1 - CLOSE)
     grown = read_level(db, "1d", "counter_increase").values()
@@ -129,7 +189,7 @@ def test_several_readings_in_a_step(db: Database, rrdtool: str, tmp_path: Path) 
         for seconds, gauge in ((15, 10.0), (30, 0.0), (60, 40.0))
     ]
     file = write(rrdtool, tmp_path, readings, dict.fromkeys(SECONDS, END - START))
-    keep(db, readings, "7d", "1h:forever")
+    downsample(db, readings, "7d", "1h:forever")
     in_a_step, hours = 15 / 60 * 10 + 30 / 60 * 40, [START, START + HOUR]
     right = {
         # Their value, ours. The factors are 1, 2 and 3, in equal parts.
@@ -138,5 +198,5 @@ def test_several_readings_in_a_step(db: Database, rrdtool: str, tmp_path: Path) 
         "MAX": (3 * in_a_step, 120),
     }
     for function, (theirs, ours) in right.items():
-        same(file.read(function, HOUR, START, START + 2 * HOUR)["gauge"], dict.fromkeys(hours, theirs))
-        same(read_level(db, "1h", f"gauge_{FUNCTIONS[function]}"), dict.fromkeys(hours, ours))
+        assert_same(file.read(function, HOUR, START, START + 2 * HOUR)["gauge"], dict.fromkeys(hours, theirs))
+        assert_same(read_level(db, "1h", f"gauge_{FUNCTIONS[function]}"), dict.fromkeys(hours, ours))

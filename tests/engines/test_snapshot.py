@@ -8,8 +8,7 @@ import pytest
 
 from cratedb_retention.model.plan import SnapshotPartition
 from cratedb_retention.store.snapshots import SnapshotStage
-from support.benches import CrateBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -69,7 +68,7 @@ def test_second_run_is_idle(db: Database, metrics: str) -> None:
     assert len(db.tool.snapshots()) == 2
 
 
-def test_exact_rows(crate: CrateBench) -> None:
+def test_exact_rows(crate: CrateDatabase) -> None:
     """The recorded number of rows is what was archived, though the plan counted before a refresh."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.sql(f"ALTER TABLE {crate.q('metrics')} SET (refresh_interval = 0)")
@@ -175,7 +174,7 @@ def test_not_partitioned(db: Database) -> None:
     assert db.count("events") == 1
 
 
-def test_missing_repository(crate: CrateBench) -> None:
+def test_missing_repository(crate: CrateDatabase) -> None:
     """A repository that does not exist is a problem that the plan shows."""
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [APRIL])
@@ -198,7 +197,7 @@ def test_late_rows(db: Database, metrics: str) -> None:
     assert [v.error for v in db.tool.verify_snapshots()] == [None] * 3
 
 
-def test_closed_partition(crate: CrateBench) -> None:
+def test_closed_partition(crate: CrateDatabase) -> None:
     """A closed partition is archived as it is, and comes back open with all its rows."""
     from cratedb_retention import RestoreRequest
 

@@ -9,8 +9,7 @@ from cratedb_sqlparse import ParsingException, sqlparse  # type: ignore[import-u
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.planning import delete
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"
 
@@ -20,7 +19,7 @@ def deletes(sent: list[str]) -> int:
     return sum(statement.startswith("DELETE") for statement in sent)
 
 
-def test_many_partitions_on_duckdb(duck: DuckBench) -> None:
+def test_many_partitions_on_duckdb(duck: DuckDatabase) -> None:
     """1,200 partitions go in two statements."""
     duck.create("hours", {"ts": TIME, "n": "TEXT", "hour": duck.bin("1 hour")}, by=["hour"])
     duck.sql(
@@ -34,7 +33,7 @@ def test_many_partitions_on_duckdb(duck: DuckBench) -> None:
     assert deletes(sent) == 2
 
 
-def test_one_table_in_few_statements(crate: CrateBench) -> None:
+def test_one_table_in_few_statements(crate: CrateDatabase) -> None:
     """Dropping partitions of one table costs little beyond the DELETE: each statement is a round trip."""
     crate.create("months", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     crate.fill("months", [OLD, YOUNG])
@@ -50,7 +49,7 @@ def test_one_table_in_few_statements(crate: CrateBench) -> None:
 
 
 @pytest.mark.slow("300 partitions are created")
-def test_many_partitions_on_cratedb(crate: CrateBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_partitions_on_cratedb(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""
     monkeypatch.setattr(delete, "BATCH", 50)
     crate.create("hours", {"ts": TIME, "n": "TEXT", "hour": crate.bin("1 hour")}, by=["hour"])
@@ -108,7 +107,7 @@ def test_idle_run_in_a_fixed_number(db: Database) -> None:
     assert len(set(counts)) == 1 and counts[0] < 20
 
 
-def test_cratedb_parses_each_statement(new_crate: CrateBench) -> None:
+def test_cratedb_parses_each_statement(new_crate: CrateDatabase) -> None:
     """CrateDB's own grammar knows each statement that a life with the toolkit sends."""
     new_crate.retention()
     with new_crate.statements() as sent:
@@ -124,7 +123,7 @@ def test_cratedb_parses_each_statement(new_crate: CrateBench) -> None:
         assert not problems, statement
 
 
-def live(crate: CrateBench) -> None:
+def live(crate: CrateDatabase) -> None:
     """Something of everything."""
     crate.tool.setup()
     crate.create("months", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])

@@ -14,8 +14,7 @@ from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupport
 from cratedb_retention.execution.applying import Action
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.journal import JournalFilter
-from support.benches import CrateBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database
 
 EVERYTHING: dict[str, Any] = {
     "strategy": "snapshot",
@@ -315,7 +314,7 @@ def test_policies_survive_the_connection(db: Database) -> None:
         assert again.policies()[0].policy.strategy is Strategy.DELETE
 
 
-def test_null_where_cratedb_says_nothing(crate: CrateBench) -> None:
+def test_null_where_cratedb_says_nothing(crate: CrateDatabase) -> None:
     """A policy that somebody wrote by SQL with the least that is needed is a policy."""
     table = crate.q("retention_policy", crate.own_schema)
     crate.tool.policies()

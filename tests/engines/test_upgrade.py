@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.errors import NotFound
-from support.benches import CrateBench
+from support.databases import CrateDatabase
 
 # As cratedb-toolkit 0.1.1 creates it.
 LEGACY = """
@@ -55,7 +55,7 @@ class Interrupted(BaseException):
 
 
 @pytest.fixture
-def legacy(new_crate: CrateBench) -> CrateBench:
+def legacy(new_crate: CrateDatabase) -> CrateDatabase:
     """A database that cratedb-toolkit has left, of which nothing was refreshed."""
     table = new_crate.q("retention_policy", new_crate.own_schema)
     new_crate.sql(LEGACY.format(table))
@@ -66,7 +66,7 @@ def legacy(new_crate: CrateBench) -> CrateBench:
     return new_crate
 
 
-def assert_complete(crate: CrateBench) -> None:
+def assert_complete(crate: CrateDatabase) -> None:
     """All policies are there, the valid ones ready to be obeyed, the others kept as problems to look at."""
     tool = crate.retention()
     policies = {stored.policy.id: stored.policy for stored in tool.policies()}
@@ -97,7 +97,7 @@ def assert_complete(crate: CrateBench) -> None:
     assert tool.setup(journal_policy=False) == []
 
 
-def test_upgrade(legacy: CrateBench) -> None:
+def test_upgrade(legacy: CrateDatabase) -> None:
     """Each policy is there afterwards, and the old table stays beside."""
     with pytest.raises(NotFound, match=r"older layout|does not exist"):
         legacy.retention().policies()
@@ -106,7 +106,7 @@ def test_upgrade(legacy: CrateBench) -> None:
     assert_complete(legacy)
 
 
-def test_upgraded_policies_can_be_changed(legacy: CrateBench) -> None:
+def test_upgraded_policies_can_be_changed(legacy: CrateDatabase) -> None:
     """A policy that was taken over is like any other."""
     legacy.retention().setup(journal_policy=False)
     changed = legacy.tool.edit_policy("id-1", {"retention_period": "2d"})
@@ -114,7 +114,7 @@ def test_upgraded_policies_can_be_changed(legacy: CrateBench) -> None:
     assert legacy.tool.delete_policy("id-2").id == "id-2"
 
 
-def test_disabled_ones_are_no_problem(legacy: CrateBench) -> None:
+def test_disabled_ones_are_no_problem(legacy: CrateDatabase) -> None:
     """What could not be valid is disabled, so that runs are not spoilt by it."""
     legacy.retention().setup(journal_policy=False)
     problems = legacy.tool.plan().problems
@@ -122,7 +122,7 @@ def test_disabled_ones_are_no_problem(legacy: CrateBench) -> None:
 
 
 @pytest.mark.slow("each statement of the upgrade is interrupted once")
-def test_interrupted_anywhere(legacy: CrateBench) -> None:
+def test_interrupted_anywhere(legacy: CrateDatabase) -> None:
     """Killed after its n-th statement, for each n, and set up again: it ends the same."""
     backup, table = legacy.q("backup", legacy.own_schema), legacy.q("retention_policy", legacy.own_schema)
     legacy.refresh("retention_policy", legacy.own_schema)
@@ -144,7 +144,7 @@ def test_interrupted_anywhere(legacy: CrateBench) -> None:
     assert_complete(legacy)
 
 
-def setup_killed_after(crate: CrateBench, number: int) -> bool:
+def setup_killed_after(crate: CrateDatabase, number: int) -> bool:
     """Set up, and be killed after so many statements; tells whether that happened."""
     tool, seen = crate.retention(), 0
 
@@ -164,7 +164,7 @@ def setup_killed_after(crate: CrateBench, number: int) -> bool:
     return False
 
 
-def assert_nothing_is_lost(crate: CrateBench) -> None:
+def assert_nothing_is_lost(crate: CrateDatabase) -> None:
     """At any time, all policies are in one of the tables."""
     counts = [
         crate.count(name, schema=crate.own_schema)

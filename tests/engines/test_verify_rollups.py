@@ -8,7 +8,8 @@ from cratedb_retention.execution.verifying_rollups import Difference, verify_rol
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import Cascade
 from cratedb_retention.model.rollup import level_table
-from support.cascades import Source, chained, create, make_rows, ms
+from support.cascades import Source, chained, create, make_rows
+from support.catalogs import ms
 from support.databases import Database
 
 HOLDINGS = {

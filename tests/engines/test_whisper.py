@@ -6,13 +6,14 @@ first archive, which is what the raw rows are here. Where they do not mean the s
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import whisper
 
 from support.databases import Database
-from support.peers import (
+from support.sensor_readings import (
     CLOSE,
     DAY,
     END,
@@ -20,14 +21,48 @@ from support.peers import (
     START,
     STEP,
     Reading,
+    Values,
+    assert_same,
+    downsample,
     fetch,
-    keep,
     make_readings,
     read_level,
-    same,
     within,
 )
-from support.whisper_files import WhisperFile
+
+
+class WhisperFile:
+    """
+    A file.
+
+    :param archives: Seconds of their intervals, and for how many seconds each is kept; finest first.
+    :param method: How a coarser value is made of finer ones: ``average``, ``sum``, ``min``, ``max`` or ``last``.
+    :param xff: The share of finer values that must be there.
+    """
+
+    def __init__(self, path: Path, archives: Mapping[int, int], method: str, xff: float = 0) -> None:
+        self.path, self.now = str(path), 0
+        layout = [(seconds, kept // seconds) for seconds, kept in archives.items()]
+        whisper.create(self.path, layout, xFilesFactor=xff, aggregationMethod=method)
+
+    def write(self, readings: Sequence[tuple[int, float]], now: int) -> None:
+        """Write readings, each at an instant in seconds, and let it be some time."""
+        self.now = now
+        whisper.update_many(self.path, list(readings), now=now)
+
+    def read(self, seconds: int, start: int) -> Values:
+        """
+        The values of an archive from an instant until now, by the start of their interval.
+
+        :param seconds: The length of its intervals.
+        """
+        # It answers what comes after the first instant, up to the second one and the interval of that.
+        (first, end, step), values = whisper.fetch(
+            self.path, start - seconds, self.now - seconds, now=self.now, archiveToSelect=seconds
+        )
+        assert (first, end, step) == (start, self.now, seconds)
+        return dict(zip(range(first, end, step), values, strict=True))
+
 
 # Seconds of an interval, by the name of the level; the archive of single steps is the raw rows.
 SECONDS = {"5m": 300, "1h": HOUR, "1d": DAY}
@@ -57,20 +92,20 @@ def compare(db: Database, readings: Sequence[Reading], path: Path, methods: Sequ
         for method, file in files.items():
             theirs = file.read(seconds, since)
             assert len(theirs) == (END - since) // seconds
-            same(theirs, ours[f"gauge:{METHODS[method]}"], CLOSE if method in ("average", "sum") else 0)
+            assert_same(theirs, ours[f"gauge:{METHODS[method]}"], CLOSE if method in ("average", "sum") else 0)
 
 
 def test_the_same_numbers(db: Database, tmp_path: Path) -> None:
     """All methods in all archives, each made of the finer one."""
     readings = make_readings(seed=4)
-    keep(db, readings, "1d", LEVELS)
+    downsample(db, readings, "1d", LEVELS)
     compare(db, readings, tmp_path, list(METHODS))
 
 
 def test_missing_points(db: Database, tmp_path: Path) -> None:
     """With `xFilesFactor` 0 values are made of what is there, as here; all methods but one give the same."""
     readings = make_readings(seed=5, lost=0.3)
-    keep(db, readings, "1d", LEVELS)
+    downsample(db, readings, "1d", LEVELS)
     compare(db, readings, tmp_path, [method for method in METHODS if method != "average"])
 
 
@@ -80,15 +115,15 @@ def test_averages_of_averages(db: Database, tmp_path: Path) -> None:
     alike. It is the average of those that our finer level has, and not our average.
     """
     readings = make_readings(seed=6, lost=0.3)
-    keep(db, readings, "7d", "5m:7d,1h:7d,1d:forever")
+    downsample(db, readings, "7d", "5m:7d,1h:7d,1d:forever")
     file = write(tmp_path, "average", readings)
     finer, since = read_level(db, "5m", "gauge_avg"), END - ARCHIVES[300]
-    same(file.read(300, since), {at: value for at, value in finer.items() if at >= since})
+    assert_same(file.read(300, since), {at: value for at, value in finer.items() if at >= since})
     for level, seconds in (("1h", HOUR), ("1d", DAY)):
         since = max(START, END - ARCHIVES[seconds])
         theirs, ours = file.read(seconds, since), read_level(db, level, "gauge_avg")
         finer = {at: statistics.fmean(values) for at, values in within(finer, seconds).items()}
-        same(theirs, {at: value for at, value in finer.items() if at >= since})
+        assert_same(theirs, {at: value for at, value in finer.items() if at >= since})
         complete = read_level(db, level, "gauge_avg", f"gauge_count = {seconds // STEP}")
         apart = {
             at for at, value in theirs.items() if value is not None and value != pytest.approx(ours[at], rel=CLOSE)
@@ -100,10 +135,10 @@ def test_averages_of_averages(db: Database, tmp_path: Path) -> None:
 def test_half_of_the_points(db: Database, tmp_path: Path) -> None:
     """What an `xFilesFactor` does to the first archive that is made of others, a condition on the count does here."""
     readings = make_readings(seed=7, lost=0.4)
-    keep(db, readings, "7d", "5m:7d,1h:forever")
+    downsample(db, readings, "7d", "5m:7d,1h:forever")
     since = END - ARCHIVES[300]
     for method, name in METHODS.items():
         theirs = write(tmp_path, method, readings, xff=0.5).read(300, since)
         ours = read_level(db, "5m", f"gauge_{name}", "gauge_count >= 0.5 * 5")
-        same(theirs, {at: value for at, value in ours.items() if at >= since})
+        assert_same(theirs, {at: value for at, value in ours.items() if at >= since})
         assert None in theirs.values()

@@ -22,9 +22,9 @@ from cratedb_retention.errors import (
     RetentionError,
 )
 from cratedb_retention.execution.retrying import ATTEMPTS, retry
-from support.arena import CUTOFF, SCENARIOS, CrateArena, Scenario
-from support.benches import CrateBench
+from support.databases import CrateDatabase
 from support.kill_harness import READS
+from support.kill_scenarios import CUTOFF, SCENARIOS, CrateScenarioDatabase, Scenario
 from support.proxy import Fate, Proxy, lose, lose_each_answer_once, proxy_to
 
 PAUSES = [0.5, 1, 2, 4, 8]
@@ -41,7 +41,7 @@ class Line:
 
 
 @pytest.fixture
-def line(crate: CrateBench) -> Iterator[Line]:
+def line(crate: CrateDatabase) -> Iterator[Line]:
     """A line to the database of the test."""
     with proxy_to(crate.uri) as proxy:
         pauses: list[float] = []
@@ -50,7 +50,7 @@ def line(crate: CrateBench) -> Iterator[Line]:
             yield Line(retention, proxy, pauses)
 
 
-def journal(crate: CrateBench, **equal: Any) -> list[str]:
+def journal(crate: CrateDatabase, **equal: Any) -> list[str]:
     """Outcomes of steps in the journal."""
     return [row["outcome"] for row in crate.journal(event="step-finished", **equal)]
 
@@ -80,22 +80,22 @@ def test_only_what_is_lost_is_tried_again(error: RetentionError, pauses: list[fl
 
 @pytest.mark.parametrize("fate", [Fate.LOSE_REQUEST, Fate.LOSE_ANSWER])
 @pytest.mark.parametrize("times", [1, 3, ATTEMPTS - 1])
-def test_pauses_grow(crate: CrateBench, line: Line, fate: Fate, times: int) -> None:
+def test_pauses_grow(crate: CrateDatabase, line: Line, fate: Fate, times: int) -> None:
     """A connection that is lost up to five times costs nothing but pauses: half a second, and twice that each time."""
-    arena = CrateArena(DELETE, crate)
-    arena.reset()
+    database = CrateScenarioDatabase(DELETE, crate)
+    database.reset()
     prepared = line.retention.prepare()
     line.proxy.decide = lose(fate, "DELETE", times)
     report = line.retention.run(prepared)
     assert (report.ok, report.done, line.pauses) == (True, 1, PAUSES[:times])
-    assert arena.see(line.retention).rows == DELETE.kept
+    assert database.see(line.retention).rows == DELETE.kept
     assert journal(crate) == ["done"]
 
 
-def test_gives_up(crate: CrateBench, line: Line) -> None:
+def test_gives_up(crate: CrateDatabase, line: Line) -> None:
     """What is lost for the sixth time has failed; the journal says so, and another table goes on."""
-    arena = CrateArena(DELETE, crate)
-    arena.reset()
+    database = CrateScenarioDatabase(DELETE, crate)
+    database.reset()
     crate.create("other", DELETE.columns, DELETE.by)
     crate.insert("other", DELETE.rows)
     other = crate.policy("delete", "other", "30d")
@@ -107,12 +107,12 @@ def test_gives_up(crate: CrateBench, line: Line) -> None:
     (failure,) = crate.journal(event="step-finished", outcome="failed")
     assert line.retention.address.safe in failure["error"]
     assert "no answer" in failure["error"]
-    assert len(arena.look("SELECT n FROM {table}")) == len(DELETE.rows)
+    assert len(database.look("SELECT n FROM {table}")) == len(DELETE.rows)
 
 
-def test_database_gone_for_good(crate: CrateBench, line: Line) -> None:
+def test_database_gone_for_good(crate: CrateDatabase, line: Line) -> None:
     """Where not even the journal can be written, the run ends with the error, after as many tries."""
-    CrateArena(DELETE, crate).reset()
+    CrateScenarioDatabase(DELETE, crate).reset()
     prepared = line.retention.prepare()
     line.proxy.decide = lose(Fate.LOSE_REQUEST, "", 100)
     with pytest.raises(ConnectionLost, match="no answer"):
@@ -120,10 +120,10 @@ def test_database_gone_for_good(crate: CrateBench, line: Line) -> None:
     assert line.pauses == PAUSES
 
 
-def test_lost_while_preparing(crate: CrateBench, line: Line) -> None:
+def test_lost_while_preparing(crate: CrateDatabase, line: Line) -> None:
     """A run tries again what is lost while it prepares, too; a plan is for somebody who waits, and says it at once."""
-    arena = CrateArena(DELETE, crate)
-    arena.reset()
+    database = CrateScenarioDatabase(DELETE, crate)
+    database.reset()
     line.proxy.decide = lose(Fate.LOSE_REQUEST, "SELECT", 1)
     with pytest.raises(ConnectionLost):
         line.retention.plan()
@@ -131,14 +131,14 @@ def test_lost_while_preparing(crate: CrateBench, line: Line) -> None:
     line.proxy.decide = lose(Fate.LOSE_REQUEST, "SELECT", 2)
     report = line.retention.run()
     assert (report.ok, report.done, line.pauses) == (True, 1, PAUSES[:2])
-    assert arena.see(line.retention).rows == DELETE.kept
+    assert database.see(line.retention).rows == DELETE.kept
 
 
-def test_gone_in_the_middle(crate: CrateBench, line: Line) -> None:
+def test_gone_in_the_middle(crate: CrateDatabase, line: Line) -> None:
     """A database that goes away while a partition is frozen: the error comes up, and the next run makes it good."""
     scenario = next(s for s in SCENARIOS if s.name == "snapshot")
-    arena = CrateArena(scenario, crate)
-    arena.reset()
+    database = CrateScenarioDatabase(scenario, crate)
+    database.reset()
     prepared = line.retention.prepare()
 
     def gone_from_the_snapshot_on(body: str) -> Fate:
@@ -149,23 +149,23 @@ def test_gone_in_the_middle(crate: CrateBench, line: Line) -> None:
     line.proxy.decide = gone_from_the_snapshot_on
     with pytest.raises(ConnectionLost):
         line.retention.run(prepared)
-    assert arena.frozen() == 1
-    state = arena.finish()
+    assert database.frozen() == 1
+    state = database.finish()
     assert (state.rows, state.frozen, state.noted, state.due) == (scenario.kept, 0, 0, 0)
     assert state.repository == (("SUCCESS", 1),)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_each_change_happens_twice(crate: CrateBench, line: Line, scenario: Scenario) -> None:
+def test_each_change_happens_twice(crate: CrateDatabase, line: Line, scenario: Scenario) -> None:
     """Where the answer to each change is lost once, so that all are done twice, the end is the same."""
-    arena = CrateArena(scenario, crate)
-    arena.reset()
-    undisturbed = arena.finish()
-    arena.reset()
+    database = CrateScenarioDatabase(scenario, crate)
+    database.reset()
+    undisturbed = database.finish()
+    database.reset()
     prepared = line.retention.prepare()
     line.proxy.decide = lose_each_answer_once(lambda statement: bool(statement) and not statement.startswith(READS))
     report = line.retention.run(prepared)
     line.proxy.decide = lambda body: Fate.PASS
     assert (report.ok, report.deferred, report.done) == (True, 0, sum(len(t.steps) for t in prepared.plan.tasks))
     assert len(line.pauses) > 3
-    assert arena.see(line.retention) == undisturbed
+    assert database.see(line.retention) == undisturbed

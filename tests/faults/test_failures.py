@@ -19,8 +19,7 @@ from cratedb_retention.execution.events import (
     TaskSkipped,
 )
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step, VerifySnapshot
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 DAYS = ["2024-04-10", "2024-05-15", "2024-06-20"]
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
@@ -55,7 +54,7 @@ def test_broken_repository_stops_one_table_only(db: Database) -> None:
     assert [row["outcome"] for row in db.journal(event="run-finished")] == ["failed"]
 
 
-def test_broken_repository_leaves_nothing_frozen(crate: CrateBench) -> None:
+def test_broken_repository_leaves_nothing_frozen(crate: CrateDatabase) -> None:
     """After a failure the partition takes writes again, and nothing is noted as frozen."""
     create_by_month(crate, "archived")
     crate.policy("snapshot", "archived", "30d")
@@ -66,7 +65,7 @@ def test_broken_repository_leaves_nothing_frozen(crate: CrateBench) -> None:
     crate.fill("archived", ["2024-04-11"])
 
 
-def test_read_only_table_does_not_stop_others(crate: CrateBench) -> None:
+def test_read_only_table_does_not_stop_others(crate: CrateDatabase) -> None:
     """A table that somebody made read-only fails with CrateDB's reason in the journal; the other table goes on."""
     create_by_month(crate, "a")
     create_by_month(crate, "b")
@@ -83,7 +82,7 @@ def test_read_only_table_does_not_stop_others(crate: CrateBench) -> None:
     assert crate.left("a") == DAYS[2:]
 
 
-def test_referenced_rows_do_not_stop_others(duck: DuckBench) -> None:
+def test_referenced_rows_do_not_stop_others(duck: DuckDatabase) -> None:
     """A table whose rows another one refers to fails with DuckDB's reason in the journal; the other table goes on."""
     duck.create("a", {"ts": TIME, "n": "TEXT"}, key="PRIMARY KEY (n)")
     duck.create("child", {"n": "TEXT"}, key=f"FOREIGN KEY (n) REFERENCES {duck.q('a')} (n)")
@@ -122,7 +121,7 @@ FREEZING = [(FreezePartitions, StepStarted), (FreezePartitions, StepProgressed),
 
 
 @pytest.mark.parametrize(("kind", "event"), [*FREEZING, *MOMENTS[2:]], ids=lambda value: value.__name__)
-def test_interrupted_snapshot(crate: CrateBench, kind: type[Step], event: type[RunEvent]) -> None:
+def test_interrupted_snapshot(crate: CrateDatabase, kind: type[Step], event: type[RunEvent]) -> None:
     """Ctrl+C at any step of archiving: the partition is there or archived, thawed, and the journal tells the end."""
     assert_interrupted_well(crate, kind, event)
     assert crate.frozen("archived") == 0
@@ -130,7 +129,7 @@ def test_interrupted_snapshot(crate: CrateBench, kind: type[Step], event: type[R
 
 
 @pytest.mark.parametrize(("kind", "event"), MOMENTS[2:], ids=lambda value: value.__name__)
-def test_interrupted_snapshot_duckdb(duck: DuckBench, kind: type[Step], event: type[RunEvent]) -> None:
+def test_interrupted_snapshot_duckdb(duck: DuckDatabase, kind: type[Step], event: type[RunEvent]) -> None:
     """The same on DuckDB, where nothing is frozen."""
     assert_interrupted_well(duck, kind, event)
 

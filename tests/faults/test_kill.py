@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from support.arena import SCENARIOS, Arena, CrateArena, DuckArena, Scenario, State
-from support.benches import CrateBench
+from support.databases import CrateDatabase
 from support.kill_harness import kill_runs, left_by_kills
+from support.kill_scenarios import (
+    SCENARIOS,
+    CrateScenarioDatabase,
+    DuckScenarioDatabase,
+    Scenario,
+    ScenarioDatabase,
+    State,
+)
 from support.tiers import examples
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -25,41 +32,41 @@ FREEZING = [scenario for scenario in SCENARIOS if scenario.name in ("delete-text
 @EVERY_SCENARIO
 def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
     """Whatever a kill leaves of a run on DuckDB, around any change, event and file operation, is made good."""
-    arena = DuckArena(scenario, tmp_path)
-    undisturbed = run_undisturbed(arena)
-    arena.reset()
-    left = left_by_kills(arena.order, arena.files, tmp_path / "kept")
+    database = DuckScenarioDatabase(scenario, tmp_path)
+    undisturbed = run_undisturbed(database)
+    database.reset()
+    left = left_by_kills(database.request, database.files, tmp_path / "kept")
     # Three writes to the journal and one DELETE are the least.
     assert len(left) > 4, "there must have been more to kill"
     for instant, files in left:
-        arena.restore(files)
-        assert arena.finish() == undisturbed, f"killed {instant}"
+        database.restore(files)
+        assert database.finish() == undisturbed, f"killed {instant}"
 
 
 @EVERY_SCENARIO
 def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
     """A process that is killed leaves what the test above looks at: the next run makes that good as well."""
-    assert_converges(DuckArena(scenario, tmp_path), examples(6, long=1))
+    assert_converges(DuckScenarioDatabase(scenario, tmp_path), examples(6, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @EVERY_SCENARIO
-def test_cratedb_converges(scenario: Scenario, crate: CrateBench) -> None:
+def test_cratedb_converges(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed while CrateDB carries out any kind of change, or right after it, a run on CrateDB is made good."""
-    assert_converges(CrateArena(scenario, crate), examples(0, long=1))
+    assert_converges(CrateScenarioDatabase(scenario, crate), examples(0, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @pytest.mark.parametrize("scenario", FREEZING, ids=lambda scenario: scenario.name)
-def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
+def test_nothing_stays_frozen(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""
-    arena = CrateArena(scenario, crate)
+    database = CrateScenarioDatabase(scenario, crate)
     was_frozen = 0
-    for killed in kill_runs(arena.order, arena.reset, examples(0, long=1)):
-        was_frozen += arena.frozen()
-        before = arena.look("SELECT n FROM {table} ORDER BY n")
+    for killed in kill_runs(database.request, database.reset, examples(0, long=1)):
+        was_frozen += database.frozen()
+        before = database.look("SELECT n FROM {table} ORDER BY n")
         with switched_off(crate):
-            state = arena.finish()
+            state = database.finish()
         assert (state.frozen, state.noted, state.due) == (0, 0, 0), f"killed {killed}"
         if not killed.startswith("while CrateDB does DELETE"):
             assert state.rows == tuple(row[0] for row in before)
@@ -67,7 +74,7 @@ def test_nothing_stays_frozen(scenario: Scenario, crate: CrateBench) -> None:
 
 
 @contextmanager
-def switched_off(crate: CrateBench) -> Iterator[None]:
+def switched_off(crate: CrateDatabase) -> Iterator[None]:
     """The policy is disabled for a while."""
     (stored,) = crate.tool.policies()
     crate.tool.edit_policy(stored.policy.id or "", {"enabled": False})
@@ -75,20 +82,20 @@ def switched_off(crate: CrateBench) -> Iterator[None]:
     crate.tool.edit_policy(stored.policy.id or "", {"enabled": True})
 
 
-def run_undisturbed(arena: Arena) -> State:
+def run_undisturbed(database: ScenarioDatabase) -> State:
     """The state that all others are compared with."""
-    arena.reset()
-    undisturbed = arena.finish()
-    assert_right(undisturbed, arena.scenario)
+    database.reset()
+    undisturbed = database.finish()
+    assert_right(undisturbed, database.scenario)
     return undisturbed
 
 
-def assert_converges(arena: Arena, stride: int) -> None:
+def assert_converges(database: ScenarioDatabase, stride: int) -> None:
     """Kill runs, and let the next one finish each of them."""
-    undisturbed = run_undisturbed(arena)
+    undisturbed = run_undisturbed(database)
     instants = 0
-    for killed in kill_runs(arena.order, arena.reset, stride):
-        assert arena.finish() == undisturbed, f"killed {killed}"
+    for killed in kill_runs(database.request, database.reset, stride):
+        assert database.finish() == undisturbed, f"killed {killed}"
         instants += 1
     assert instants > 2, "there must have been more to kill"
 

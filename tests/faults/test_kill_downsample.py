@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention
-from support.arena import CUTOFF, an_hour_later
-from support.benches import CrateBench, DuckBench
-from support.databases import NOW, TIME, Database
-from support.kill_harness import Order, kill_runs, left_by_kills
+from support.databases import NOW, TIME, CrateDatabase, Database, DuckDatabase
+from support.kill_harness import RunRequest, kill_runs, left_by_kills
+from support.kill_scenarios import CUTOFF, an_hour_later
 from support.tiers import examples
 
 # A run of a cascade has more than a hundred instants; of three in a row mostly two leave the same behind.
@@ -82,14 +81,14 @@ def test_duckdb_converges(tmp_path: Path) -> None:
     """Whatever a kill leaves of a run on DuckDB, around changes and at events, is made good."""
     files, template = tmp_path / "files", tmp_path / "template"
     files.mkdir()
-    db = DuckBench(f"duckdb:///{files / 'test.duckdb'}", files / "archive")
+    db = DuckDatabase(f"duckdb:///{files / 'test.duckdb'}", files / "archive")
     fill(db)
     db.close()
     shutil.copytree(files, template)
     undisturbed = finish(db.uri, db)
     assert_right(undisturbed)
     put_back(template, files)
-    left = left_by_kills(Order(db.uri, db.own_schema, NOW), files, tmp_path / "kept")
+    left = left_by_kills(RunRequest(db.uri, db.own_schema, NOW), files, tmp_path / "kept")
     assert len(left) > 20, "there must have been more to kill"
     for instant, copy in left:
         put_back(copy, files)
@@ -104,19 +103,19 @@ def put_back(copy: Path, files: Path) -> None:
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @pytest.mark.timeout(900)
-def test_cratedb_converges(crate: CrateBench) -> None:
+def test_cratedb_converges(crate: CrateDatabase) -> None:
     """Killed while CrateDB carries out changes, or right after them, a run on CrateDB is made good."""
     fill(crate)
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)
-    order, instants = Order(crate.uri, crate.own_schema, NOW), 0
-    for killed in kill_runs(order, lambda: reset_crate(crate), examples(0, long=STRIDE)):
+    request, instants = RunRequest(crate.uri, crate.own_schema, NOW), 0
+    for killed in kill_runs(request, lambda: reset_crate(crate), examples(0, long=STRIDE)):
         assert finish(crate.uri, crate) == undisturbed, f"killed {killed}"
         instants += 1
     assert instants > 10, "there must have been more to kill"
 
 
-def reset_crate(crate: CrateBench) -> None:
+def reset_crate(crate: CrateDatabase) -> None:
     """As it was before any run, but for the journal."""
     crate.sql(f"DROP VIEW IF EXISTS {crate.q('readings_all')}")
     for name in ("readings", "readings_1h", "readings_1d"):

@@ -21,9 +21,8 @@ import yaml
 from cratedb_retention.cli.main import cli
 from cratedb_retention.service.listening import listening
 from cratedb_retention.service.loading import load
-from support.cratedb import CrateDB, cratedb_home
+from support.cratedb import HOST, CrateDB, CrateProcess, cratedb_home, free_ports, prepare_directory
 from support.missing import NO_CRATEDB, not_found
-from support.process import HOST, CrateProcess, free_ports, prepare_directory
 from support.sql import SqlClient, SqlError, Unreachable
 from support.tools import require_tool
 

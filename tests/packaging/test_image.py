@@ -18,10 +18,9 @@ import duckdb
 import pytest
 
 import cratedb_retention
-from support.benches import CrateBench
-from support.databases import MONTH, TIME
+from support.cratedb import HOST
+from support.databases import MONTH, TIME, CrateDatabase
 from support.images import ROOT, UID, VOLUME, Container, Image, ImageBuilder, missing_for_image, pip_options
-from support.process import HOST
 from support.tools import skip_without
 
 pytestmark = [
@@ -207,7 +206,7 @@ def test_any_user_can_run_it(image: Image, volume: Path) -> None:
     assert created["actor"].startswith("unknown")
 
 
-def test_on_cratedb(image: Image, volume: Path, crate: CrateBench) -> None:
+def test_on_cratedb(image: Image, volume: Path, crate: CrateDatabase) -> None:
     """On a real CrateDB expired partitions go, and nothing is written beside it."""
     crate.create("m", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     today = dt.datetime.now(dt.UTC)

@@ -23,10 +23,9 @@ import pytest
 
 from cratedb_retention import __version__
 from cratedb_retention.cli.main import COMMANDS
-from support.cratedb import CrateDB
+from support.cratedb import CrateDB, free_ports
 from support.debian import ENVIRONMENT, Root, clean_root, missing_for_root
 from support.linux_packages import Packages, build, missing_for_packages
-from support.process import free_ports
 from support.tools import require_tool, skip_without
 
 pytestmark = [

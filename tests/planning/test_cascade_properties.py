@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.instant import to_ms
 from support.catalogs import policy
+from support.simulation import HOUR, SimulatedDatabase
 from support.tiers import examples
-from support.worlds import HOUR, World
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 START = dt.datetime(2023, 11, 20, tzinfo=dt.UTC)
@@ -56,22 +56,22 @@ def turns_with(age: st.SearchStrategy[int]) -> st.SearchStrategy[list[Turn]]:
     return st.lists(turn_with(age, st.integers(1, 72) | st.integers(1, 40 * 24), 6), min_size=1, max_size=8)
 
 
-def take(turn: Turn, world: World, now: dt.datetime) -> dt.datetime:
+def take(turn: Turn, database: SimulatedDatabase, now: dt.datetime) -> dt.datetime:
     """Let time go by, write, and run. What time it is then."""
     now += dt.timedelta(hours=turn.hours)
     for age, tenant in turn.writes:
-        world.write(to_ms(now) - age * HOUR, 3, tenant)
+        database.write(to_ms(now) - age * HOUR, 3, tenant)
     if turn.kill_at is not None:
-        world.run(now, turn.kill_at)
+        database.run(now, turn.kill_at)
     elif turn.meanwhile is not None:
         at, age = turn.meanwhile
 
         def write(number: int) -> None:
             if number == at:
-                world.write(to_ms(now) - age * HOUR)
+                database.write(to_ms(now) - age * HOUR)
 
-        world.run(now, meanwhile=write)
-    world.run(now)
+        database.run(now, meanwhile=write)
+    database.run(now)
     return now
 
 
@@ -94,15 +94,17 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
     shows them, and nothing is left to do after some runs.
     """
     raw, levels = cascade[0], cascade[1].replace("6h", "6h" if zone == "UTC" else "1h")
-    world = World([policy("downsample", raw, levels=levels, time_zone=zone)], unit, tenants and bool(unit))
+    database = SimulatedDatabase(
+        [policy("downsample", raw, levels=levels, time_zone=zone)], unit, tenants and bool(unit)
+    )
     now = START
     for turn in turns:
-        now = take(turn, world, now)
+        now = take(turn, database, now)
         # Where days lie across borders of partitions, one late row makes all of its partition seem to be late.
-        assert world.seen() == world.written or (zone != "UTC" and world.seen() > world.written)
+        assert database.seen() == database.written or (zone != "UTC" and database.seen() > database.written)
     for _ in range(3):
-        world.run(now)
-    assert world.plan(now).tasks == ()
+        database.run(now)
+    assert database.plan(now).tasks == ()
 
 
 # Windows that are longer than what expires at once, in rows that are kept for two days.
@@ -116,11 +118,11 @@ DAILY = st.lists(turn_with(st.integers(0, 47), st.integers(6, 30), 1), min_size=
 @given(SHORT, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), DAILY)
 def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: list[Turn]) -> None:
     """What is written before its time is over for raw rows gets into each level, whatever was sealed around it."""
-    world = World([policy("downsample", "2d", levels=levels)], unit, tenants and bool(unit))
+    database = SimulatedDatabase([policy("downsample", "2d", levels=levels)], unit, tenants and bool(unit))
     now = START
     for turn in turns:
-        now = take(turn, world, now)
-        assert world.shown() == world.written
+        now = take(turn, database, now)
+        assert database.shown() == database.written
 
 
 @settings(max_examples=examples(60, long=400), phases=PHASES)
@@ -131,11 +133,11 @@ def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: li
 )
 def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: list[Turn]) -> None:
     """A level that is added or removed between runs loses no row that another table does not hold."""
-    world, now = World([policy("downsample", "4d", levels=cascades[0])]), START
+    database, now = SimulatedDatabase([policy("downsample", "4d", levels=cascades[0])]), START
     for levels, turns in ((cascades[0], before), (cascades[1], after)):
-        world.policies = [policy("downsample", "4d", levels=levels)]
+        database.policies = [policy("downsample", "4d", levels=levels)]
         for turn in turns:
-            now = take(turn, world, now)
-            world.run(now)
+            now = take(turn, database, now)
+            database.run(now)
             # A level that is new beneath a sealed one may hold rows that this one has too.
-            assert world.seen() >= world.written
+            assert database.seen() >= database.written

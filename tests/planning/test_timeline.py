@@ -34,8 +34,8 @@ from support.catalogs import (
     policy,
     table,
 )
+from support.simulation import SimulatedDatabase
 from support.tiers import examples
-from support.worlds import World
 
 NOW = at("2024-07-02T00:00")
 PATTERNED = TableName("doc", "m%tr")
@@ -175,23 +175,23 @@ def test_nothing_tells_the_time() -> None:
 
 def test_cascade() -> None:
     """Levels show how far they are, what is sealed, and what is computed next; a level shows those above it."""
-    world = World([policy("downsample", "10d", levels="1h:30d,1d:forever", id="p")])
+    database = SimulatedDatabase([policy("downsample", "10d", levels="1h:30d,1d:forever", id="p")])
     for day in range(40):
-        world.write(ms("2024-05-20") + day * DAY)
-    world.run(at("2024-06-20T00:00"))
+        database.write(ms("2024-05-20") + day * DAY)
+    database.run(at("2024-06-20T00:00"))
     cutoff = at("2024-06-25T12:00")
     prepared = Prepared(
-        world.plan(cutoff),
-        {p.id or "": p for p in world.policies},
+        database.plan(cutoff),
+        {p.id or "": p for p in database.policies},
         {},
         frozenset(),
         frozenset(),
-        world.catalog,
+        database.catalog,
         Selection(),
-        world.ledger,
-        measurements=world.measure(cutoff),
+        database.ledger,
+        measurements=database.measure(cutoff),
     )
-    found = timeline(prepared, METRICS, Seen(world.policies))
+    found = timeline(prepared, METRICS, Seen(database.policies))
     assert [lane.title for lane in found.lanes] == ["Data in the table", "Rollup 1h", "Rollup 1d"]
     hourly = lane(found, "Rollup 1h")
     assert hourly.note == "Computed up to 2024-06-20, sealed up to 2024-06-10."
@@ -201,7 +201,7 @@ def test_cascade() -> None:
         "drop 1h after 30d",
         "keep 1d forever",
     ]
-    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(world.policies))
+    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(database.policies))
     assert above.source == METRICS
     assert [lane.title for lane in above.lanes] == ["Data in the table", "Rollup 1d"]
     hidden = timeline(prepared, METRICS, Seen([], whole=False))

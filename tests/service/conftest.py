@@ -6,41 +6,41 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.benches import CrateBench, DuckBench, DuckTemplate
-from support.service import World, make_world
+from support.databases import CrateDatabase, DuckDatabase, DuckTemplate
+from support.two_tenants import TwoTenants, serve_tenants
 
 
 @pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[DuckTemplate, World]:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[DuckTemplate, TwoTenants]:
     """Two tenants on a DuckDB file."""
     made = []
 
-    def fill(bench: DuckBench) -> None:
-        with make_world(bench) as found:
+    def fill(bench: DuckDatabase) -> None:
+        with serve_tenants(bench) as found:
             made.append(found)
 
     return DuckTemplate(tmp_path_factory.mktemp("tenants"), fill), made[0]
 
 
 @pytest.fixture
-def world(filled: tuple[DuckTemplate, World]) -> Iterator[World]:
+def tenants(filled: tuple[DuckTemplate, TwoTenants]) -> Iterator[TwoTenants]:
     """Two tenants on DuckDB."""
     template, known = filled
     bench = template.open()
-    with make_world(bench, known) as found:
+    with serve_tenants(bench, known) as found:
         yield found
     bench.close()
 
 
 @pytest.fixture
-def crate_world(crate: CrateBench) -> Iterator[World]:
+def crate_tenants(crate: CrateDatabase) -> Iterator[TwoTenants]:
     """Two tenants on CrateDB."""
-    with make_world(crate) as found:
+    with serve_tenants(crate) as found:
         yield found
 
 
-@pytest.fixture(params=["world", pytest.param("crate_world", marks=pytest.mark.cratedb)])
-def each_world(request: pytest.FixtureRequest) -> World:
+@pytest.fixture(params=["tenants", pytest.param("crate_tenants", marks=pytest.mark.cratedb)])
+def each_tenants(request: pytest.FixtureRequest) -> TwoTenants:
     """Two tenants, on each engine in turn."""
-    found: World = request.getfixturevalue(request.param)
+    found: TwoTenants = request.getfixturevalue(request.param)
     return found

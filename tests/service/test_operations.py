@@ -10,76 +10,76 @@ import pytest
 from cratedb_retention.errors import Conflict, NotFound, RetentionError
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.service.operations import Operations, Result
-from support.service import World
+from support.two_tenants import TwoTenants
 
 API = "/api/v1"
 
 
-def start(world: World, token: str, what: str, **wanted: Any) -> Any:
+def start(tenants: TwoTenants, token: str, what: str, **wanted: Any) -> Any:
     """Start an operation, wait for its end, and tell how it was."""
-    started = world.ask(token, "POST", f"{API}/snapshots/{what}", json=wanted)
+    started = tenants.ask(token, "POST", f"{API}/snapshots/{what}", json=wanted)
     assert started.status_code == 202, started.text
     assert started.json()["state"] == "running"
-    world.wait()
-    return world.get(token, started.headers["Location"])
+    tenants.wait()
+    return tenants.get(token, started.headers["Location"])
 
 
-def test_a_restore_does_what_its_preview_shows(each_world: World) -> None:
+def test_a_restore_does_what_its_preview_shows(each_tenants: TwoTenants) -> None:
     """Partitions, rows and targets of the preview come back, on hold; what is there already is refused in both."""
-    world, db = each_world, each_world.db
+    tenants, db = each_tenants, each_tenants.db
     chosen = {"table_name": "acme_metrics"}
     before = db.count("acme_metrics")
-    shown = world.get("acme-viewer", f"{API}/snapshots/restorable", params=chosen)
+    shown = tenants.get("acme-viewer", f"{API}/snapshots/restorable", params=chosen)
     assert shown
     assert all(item["refusal"] is None and item["held"] for item in shown)
     assert db.count("acme_metrics") == before
-    done = start(world, "acme-operator", "restore", **chosen)
+    done = start(tenants, "acme-operator", "restore", **chosen)
     assert (done["kind"], done["state"], done["total"]) == ("restore", "done", len(shown))
     keys = ("name", "repository", "table", "partition", "into", "rows")
     assert [[item[k] for k in keys] for item in done["results"]] == [[item[k] for k in keys] for item in shown]
     assert db.count("acme_metrics") == before + sum(item["rows"] for item in shown)
-    holds = {hold["id"] for hold in world.get("acme-viewer", f"{API}/holds")}
+    holds = {hold["id"] for hold in tenants.get("acme-viewer", f"{API}/holds")}
     assert {item["hold_id"] for item in done["results"]} <= holds
-    again = world.get("acme-viewer", f"{API}/snapshots/restorable", params=chosen)
+    again = tenants.get("acme-viewer", f"{API}/snapshots/restorable", params=chosen)
     assert all("there already" in item["refusal"] for item in again)
-    refused = world.ask("acme-operator", "POST", f"{API}/snapshots/restore", json=chosen)
+    refused = tenants.ask("acme-operator", "POST", f"{API}/snapshots/restore", json=chosen)
     assert (refused.status_code, "there already" in refused.text) == (409, True)
 
 
-def test_one_snapshot_beside_its_table(each_world: World) -> None:
+def test_one_snapshot_beside_its_table(each_tenants: TwoTenants) -> None:
     """Exactly the named snapshot goes into the named table, without a hold; the table itself stays as it is."""
-    world, db = each_world, each_world.db
-    [first, *_] = world.get("acme-viewer", f"{API}/snapshots")
+    tenants, db = each_tenants, each_tenants.db
+    [first, *_] = tenants.get("acme-viewer", f"{API}/snapshots")
     before = db.count("acme_metrics")
     beside = {"into_schema": db.schema, "into_name": "acme_beside"}
     named = {"chosen": [{"repository": first["repository"], "name": first["name"]}]}
-    done = start(world, "acme-operator", "restore", **named, **beside)
+    done = start(tenants, "acme-operator", "restore", **named, **beside)
     [result] = done["results"]
     assert (result["into"], result["hold_id"]) == (f"{db.schema}.acme_beside", None)
     assert db.count("acme_beside") == result["rows"] == first["rows"]
     assert db.count("acme_metrics") == before
 
 
-def test_verifying(each_world: World) -> None:
+def test_verifying(each_tenants: TwoTenants) -> None:
     """Each snapshot is read back; one that is gone is an error of its own, and is in the audit log."""
-    world = each_world
-    done = start(world, "acme-operator", "verify", table_name="acme_metrics")
+    tenants = each_tenants
+    done = start(tenants, "acme-operator", "verify", table_name="acme_metrics")
     assert done["state"] == "done"
     assert done["results"]
     assert all(item["found"] and item["error"] is None for item in done["results"])
-    world.db.drop_snapshot(done["results"][0]["name"])
-    again = start(world, "acme-operator", "verify", table_name="acme_metrics")
+    tenants.db.drop_snapshot(done["results"][0]["name"])
+    again = start(tenants, "acme-operator", "verify", table_name="acme_metrics")
     assert again["state"] == "failed"
     assert [bool(item["error"]) for item in again["results"]].count(True) == 1
-    rows = world.get("acme-viewer", f"{API}/journal", params={"event": "verified", "outcome": "failed"})
+    rows = tenants.get("acme-viewer", f"{API}/journal", params={"event": "verified", "outcome": "failed"})
     assert len(rows) == 1
-    listed = world.get("acme-viewer", f"{API}/operations")
+    listed = tenants.get("acme-viewer", f"{API}/operations")
     assert [item["operation_id"] for item in listed] == [again["operation_id"], done["operation_id"]]
-    over = world.ask("acme-operator", "POST", f"{API}/operations/{done['operation_id']}/cancel")
+    over = tenants.ask("acme-operator", "POST", f"{API}/operations/{done['operation_id']}/cancel")
     assert over.status_code == 409
 
 
-def test_what_is_refused(world: World) -> None:
+def test_what_is_refused(tenants: TwoTenants) -> None:
     """Nothing chosen would be everything; half of a name, what there is not, and a viewer are refused as well."""
     for body, status in (
         ({}, 422),
@@ -89,17 +89,17 @@ def test_what_is_refused(world: World) -> None:
         ({"chosen": []}, 422),
         ({"table": "acme_metrics"}, 422),
     ):
-        answer = world.ask("admin", "POST", f"{API}/snapshots/restore", json=body)
+        answer = tenants.ask("admin", "POST", f"{API}/snapshots/restore", json=body)
         assert answer.status_code == status, (body, answer.text)
-    assert world.ask("admin", "POST", f"{API}/snapshots/verify", json={}).status_code == 422
-    viewer = world.ask("viewer", "POST", f"{API}/snapshots/verify", json={"table_name": "acme_metrics"})
+    assert tenants.ask("admin", "POST", f"{API}/snapshots/verify", json={}).status_code == 422
+    viewer = tenants.ask("viewer", "POST", f"{API}/snapshots/verify", json={"table_name": "acme_metrics"})
     assert viewer.status_code == 403
-    assert world.get("admin", f"{API}/operations") == []
+    assert tenants.get("admin", f"{API}/operations") == []
 
 
-def test_operations_in_the_background(world: World) -> None:
+def test_operations_in_the_background(tenants: TwoTenants) -> None:
     """Some at a time; one that is cancelled ends before its next snapshot, and an error ends one with its words."""
-    retention, operations = world.db.tool, Operations(workers=1)
+    retention, operations = tenants.db.tool, Operations(workers=1)
     results: list[Result] = list(retention.verify_snapshots(RestoreRequest()))
     assert len(results) > 1
     begun, go_on = threading.Event(), threading.Event()

@@ -14,8 +14,7 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.scheduler import Scheduler, find_due
-from support.benches import CrateBench
-from support.databases import TIME
+from support.databases import TIME, CrateDatabase
 from support.proxy import Fate, Proxy, proxy_to, statement_of
 
 ALONE = Terms(ttl=60, threads=False)
@@ -51,7 +50,7 @@ def mend(proxy: Proxy) -> None:
         (Fate.LOSE_REQUEST, "DELETE"),
     ],
 )
-def test_an_outage_costs_no_run(crate: CrateBench, fate: Fate, word: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_costs_no_run(crate: CrateDatabase, fate: Fate, word: str, caplog: pytest.LogCaptureFixture) -> None:
     """Wherever the line is cut, ticks go on, and what was begun is carried on when the database is back."""
     crate.create("one", {"ts": TIME, "n": "TEXT"})
     crate.fill("one", [OLD])

@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.policyfile import parse_policies
-from support.service import World
+from support.two_tenants import TwoTenants
 
 API = "/api/v1"
 NEW = {"strategy": "delete", "table_name": "x", "retention_period": "90d", "tags": ["acme"], "id": "new/é 1"}
 
 
 @pytest.fixture
-def path(world: World) -> str:
+def path(tenants: TwoTenants) -> str:
     """A new policy with an identifier that no path has as it is."""
-    made = world.ask("admin", "POST", f"{API}/policies", json=NEW)
+    made = tenants.ask("admin", "POST", f"{API}/policies", json=NEW)
     assert made.status_code == 201, made.text
     assert made.headers["ETag"] == '"1"'
     return f"{API}/policies/new%2F%C3%A9%201"
 
 
-def test_only_who_knows_the_present_state_changes_it(world: World, path: str) -> None:
+def test_only_who_knows_the_present_state_changes_it(tenants: TwoTenants, path: str) -> None:
     """A change names the version that it is based on; one that is outdated changes nothing, nor one that names none."""
 
     def change(if_match: str | None, **changes: Any) -> tuple[int, str | None]:
         headers = {} if if_match is None else {"If-Match": if_match}
-        answer = world.ask("admin", "PATCH", path, json=changes, headers=headers)
+        answer = tenants.ask("admin", "PATCH", path, json=changes, headers=headers)
         return answer.status_code, answer.headers.get("ETag")
 
     assert change(None, enabled=False) == (428, None)
@@ -41,22 +41,22 @@ def test_only_who_knows_the_present_state_changes_it(world: World, path: str) ->
     assert change("*", description=None) == (200, '"4"')
     assert change('"4"', retention_period="soon") == (422, None)
     assert change('"4"', retentionperiod="1d") == (422, None)
-    found = world.ask("admin", "GET", path)
+    found = tenants.ask("admin", "GET", path)
     assert found.headers["ETag"] == '"4"'
     assert found.json() == {**NEW, "retention_period": "30d", "version": 4}
-    assert world.ask("admin", "DELETE", path).status_code == 428
-    assert world.ask("admin", "DELETE", path, headers={"If-Match": '"3"'}).status_code == 412
-    assert world.ask("admin", "DELETE", path, headers={"If-Match": '"4"'}).status_code == 204
-    assert world.ask("admin", "GET", path).status_code == 404
+    assert tenants.ask("admin", "DELETE", path).status_code == 428
+    assert tenants.ask("admin", "DELETE", path, headers={"If-Match": '"3"'}).status_code == 412
+    assert tenants.ask("admin", "DELETE", path, headers={"If-Match": '"4"'}).status_code == 204
+    assert tenants.ask("admin", "GET", path).status_code == 404
 
 
-def test_of_two_at_once_one_wins(each_world: World) -> None:
+def test_of_two_at_once_one_wins(each_tenants: TwoTenants) -> None:
     """Several change the same version at the same time: one succeeds, the others are told, and nothing is mixed."""
     path, codes = f"{API}/policies/acme-tables", []
 
     def change(number: int) -> None:
         headers = {"If-Match": '"1"'}
-        answer = each_world.ask("admin", "PATCH", path, json={"description": str(number)}, headers=headers)
+        answer = each_tenants.ask("admin", "PATCH", path, json={"description": str(number)}, headers=headers)
         codes.append((answer.status_code, number))
 
     threads = [threading.Thread(target=change, args=[number]) for number in range(4)]
@@ -66,13 +66,13 @@ def test_of_two_at_once_one_wins(each_world: World) -> None:
         thread.join()
     won = [number for code, number in codes if code == 200]
     assert sorted(code for code, _ in codes) == [200, 412, 412, 412]
-    found = each_world.get("admin", path)
+    found = each_tenants.get("admin", path)
     assert (found["description"], found["version"]) == (str(won[0]), 2)
 
 
-def test_policies_as_a_file(world: World) -> None:
+def test_policies_as_a_file(tenants: TwoTenants) -> None:
     """What is exported can be applied; a dry run tells the same and changes nothing; pruning stays within the tags."""
-    exported = world.ask("acme-viewer", "GET", f"{API}/policy-file")
+    exported = tenants.ask("acme-viewer", "GET", f"{API}/policy-file")
     assert exported.headers["Content-Type"] == "application/yaml"
     policies = parse_policies(exported.text, "x")
     assert [policy.id for policy in policies] == ["acme-tables", "acme-archive", "acme-events"]
@@ -80,44 +80,44 @@ def test_policies_as_a_file(world: World) -> None:
     more = {"content": json.dumps(one), "headers": {"Content-Type": "application/yaml"}}
 
     def apply(**params: Any) -> list[tuple[str, str]]:
-        answer = world.ask("acme-editor", "POST", f"{API}/policy-file", params={"prune": True, **params}, **more)
+        answer = tenants.ask("acme-editor", "POST", f"{API}/policy-file", params={"prune": True, **params}, **more)
         assert answer.status_code == 200, answer.text
         return [(c["action"], (c["after"] or c["before"])["id"]) for c in answer.json()]
 
-    before = world.rows("retention_policy")
+    before = tenants.rows("retention_policy")
     wanted = [("update", "acme-tables"), ("delete", "acme-archive"), ("delete", "acme-events")]
     assert sorted(apply(dry_run=True)) == sorted(wanted)
-    assert world.rows("retention_policy") == before
+    assert tenants.rows("retention_policy") == before
     assert sorted(apply()) == sorted(wanted)
-    assert len(world.get("admin", f"{API}/policies")["policies"]) == 5
-    wrong = world.ask("admin", "POST", f"{API}/policy-file", content="policies:\n- strategy: x\n",
+    assert len(tenants.get("admin", f"{API}/policies")["policies"]) == 5
+    wrong = tenants.ask("admin", "POST", f"{API}/policy-file", content="policies:\n- strategy: x\n",
                       headers={"Content-Type": "application/yaml"})  # fmt: skip
     assert wrong.status_code == 422
     assert wrong.json()["thing"] == "the file, line 2"
 
 
-def test_lists_come_in_parts(world: World) -> None:
+def test_lists_come_in_parts(tenants: TwoTenants) -> None:
     """A part of a list has what it is asked for; more than a thousand can't be asked."""
-    ids = [policy["id"] for policy in world.get("admin", f"{API}/policies")["policies"]]
-    parts = [world.get("admin", f"{API}/policies", params={"limit": 3, "offset": n}) for n in (0, 3, 6, 9)]
+    ids = [policy["id"] for policy in tenants.get("admin", f"{API}/policies")["policies"]]
+    parts = [tenants.get("admin", f"{API}/policies", params={"limit": 3, "offset": n}) for n in (0, 3, 6, 9)]
     assert [policy["id"] for part in parts for policy in part["policies"]] == ids
     assert {part["total"] for part in parts} == {7}
-    rows = world.get("admin", f"{API}/journal", params={"limit": 1000})
-    halves = [world.get("admin", f"{API}/journal", params={"limit": 500, "offset": n}) for n in (0, len(rows) // 2)]
+    rows = tenants.get("admin", f"{API}/journal", params={"limit": 1000})
+    halves = [tenants.get("admin", f"{API}/journal", params={"limit": 500, "offset": n}) for n in (0, len(rows) // 2)]
     assert halves[1] == rows[len(rows) // 2 :]
     for wrong in ({"limit": 1001}, {"limit": 0}, {"offset": -1}, {"limit": "x"}):
-        assert world.ask("admin", "GET", f"{API}/policies", params=wrong).status_code == 422
+        assert tenants.ask("admin", "GET", f"{API}/policies", params=wrong).status_code == 422
 
 
-def test_the_plan_is_that_of_the_command(world: World) -> None:
+def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
     """A plan by HTTP is the one that `plan --format=json` shows."""
     from cratedb_retention.execution.plain import plan_data
 
     cutoff = "2024-12-01T00:00:00+00:00"
-    world.db.time.set(cutoff)
-    shown = world.get("admin", f"{API}/plan", params={"sql": True})
-    assert shown == plan_data(world.db.tool.plan(), world.db.tool.engine.render)
+    tenants.db.time.set(cutoff)
+    shown = tenants.get("admin", f"{API}/plan", params={"sql": True})
+    assert shown == plan_data(tenants.db.tool.plan(), tenants.db.tool.engine.render)
     assert shown["tasks"]
-    assert world.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
-    future = world.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})
+    assert tenants.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
+    future = tenants.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})
     assert (future.status_code, "future" in future.text) == (422, True)

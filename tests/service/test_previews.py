@@ -13,13 +13,13 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.service.scoped import Scoped
-from support.service import World, scoped
+from support.two_tenants import TwoTenants, scoped
 
 
-def test_preview_of_a_tenant(each_world: World) -> None:
+def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
     """It is within the tenant's tags and tables, and tells nothing of others."""
-    schema = each_world.db.schema
-    acme = scoped(each_world, "acme")
+    schema = each_tenants.db.schema
+    acme = scoped(each_tenants, "acme")
     plain: dict[str, Any] = {"strategy": "delete", "retention_period": "7d", "table_schema": schema}
     found = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
     assert "globex" not in repr((found.tasks, found.holds, found.losses, found.others, found.contradictions))
@@ -38,31 +38,31 @@ def test_preview_of_a_tenant(each_world: World) -> None:
             acme.preview(make_policy(**plain, **wrong))
     with pytest.raises(NotFound):
         acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], id="globex-tables"))
-    viewer = Scoped(each_world.db.tool, replace(acme.access, role=Role.OPERATOR))
+    viewer = Scoped(each_tenants.db.tool, replace(acme.access, role=Role.OPERATOR))
     with pytest.raises(Forbidden):
         viewer.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
 
 
-def test_suggestions_of_a_tenant(each_world: World) -> None:
+def test_suggestions_of_a_tenant(each_tenants: TwoTenants) -> None:
     """Tables that its policies are about, its tags, its repositories; of no others even the columns."""
-    schema = each_world.db.schema
-    acme = scoped(each_world, "acme")
+    schema = each_tenants.db.schema
+    acme = scoped(each_tenants, "acme")
     found = acme.suggestions(schema, "acme_metrics")
     assert {table.name for table in found.tables} >= {"acme_metrics"}
     assert found.columns
     assert "globex" not in repr(found)
     assert acme.suggestions(schema, "globex_metrics").columns == ()
-    everything = Scoped(each_world.db.tool, Access(Role.ADMIN, "admin")).suggestions(schema, "globex_metrics")
+    everything = Scoped(each_tenants.db.tool, Access(Role.ADMIN, "admin")).suggestions(schema, "globex_metrics")
     assert {table.name for table in everything.tables} >= {"acme_metrics", "globex_metrics"}
     assert everything.columns
 
 
-def test_both_plans_are_of_one_look(each_world: World) -> None:
+def test_both_plans_are_of_one_look(each_tenants: TwoTenants) -> None:
     """What a change or the end of a hold would do costs as many statements as a plan, and is of the same."""
-    tool, database = each_world.db.tool, each_world.db.tool.engine.database
+    tool, database = each_tenants.db.tool, each_tenants.db.tool.engine.database
     stored = tool.store.policies.get("acme-tables").policy
     changed = stored.model_copy(update={"retention_period": parse_duration("1d")})
-    hold = each_world.ids["acme-hold"]
+    hold = each_tenants.ids["acme-hold"]
 
     def cost(work: Callable[[], object]) -> int:
         before = database.statements

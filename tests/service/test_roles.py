@@ -18,7 +18,7 @@ from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.service.scoped import Scoped
 from support.markdown import ROOT
-from support.service import World
+from support.two_tenants import TwoTenants
 
 API = "/api/v1"
 # The least role that a route needs; None: it needs no token. A new route without a line here fails.
@@ -67,51 +67,55 @@ BODIES = {
 }
 
 
-def call(world: World, token: str | None, method: str, path: str) -> httpx2.Response:
+def call(tenants: TwoTenants, token: str | None, method: str, path: str) -> httpx2.Response:
     """A request that is valid as far as anybody can tell without looking at what it names."""
     address = path.replace("{", "no-").replace("}", "")
     more: dict[str, Any] = {"json": BODIES.get(path, {})} if method in ("POST", "PATCH") else {}
     if path.endswith("policy-file") and method == "POST":
         more = {"content": "policies: []", "headers": {"Content-Type": "application/yaml"}}
     params = {"table_name": "x"} if path.endswith("fetch") else {}
-    found: httpx2.Response = world.ask(token, method, address, params=params, **more)
+    found: httpx2.Response = tenants.ask(token, method, address, params=params, **more)
     return found
 
 
-def test_each_route_needs_its_role(world: World) -> None:
+def test_each_route_needs_its_role(tenants: TwoTenants) -> None:
     """Each role may do what it is for, and not what a later one is for; without a token nothing is told but health."""
-    description = world.client.get(f"{API}/openapi.json").json()["paths"]
+    description = tenants.client.get(f"{API}/openapi.json").json()["paths"]
     routes = {(method.upper(), path) for path, methods in description.items() for method in methods}
     assert routes == set(NEEDED), "a route without a rule"
     holders = {role: f"globex-{role}" for role in Role if role is not Role.ADMIN} | {Role.ADMIN: "admin"}
-    before = world.rows("access_token")
+    before = tenants.rows("access_token")
     for (method, path), needed in NEEDED.items():
-        without = call(world, None, method, path)
+        without = call(tenants, None, method, path)
         assert (without.status_code == HTTPStatus.UNAUTHORIZED) is (needed is not None), (method, path, without.text)
         for role, holder in holders.items():
             if needed is None or role.includes(needed):
                 continue
-            answer = call(world, holder, method, path)
+            answer = call(tenants, holder, method, path)
             assert answer.status_code == HTTPStatus.FORBIDDEN, (method, path, role, answer.text)
             assert f"has the role {role}" in answer.json()["reason"]
         if needed is not None:
-            answer = call(world, holders[needed], method, path)
-            world.wait()
+            answer = call(tenants, holders[needed], method, path)
+            tenants.wait()
             assert "has the role" not in answer.text, (method, path)
-    assert len(world.rows("access_token")) == len(before) + 1
+    assert len(tenants.rows("access_token")) == len(before) + 1
 
 
-def actions(who: Scoped, world: World) -> Mapping[Role, list[Callable[[], object]]]:
+def actions(who: Scoped, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], object]]]:
     """What each role is the least for, as the pages do it: not by way of a route."""
-    runs, operations, request = world.context.runs, world.context.operations, RestoreRequest(table_name="acme_metrics")
-    prepared = world.db.tool.prepare()
-    policy = world.db.tool.policies()[0].policy
+    runs, operations, request = (
+        tenants.context.runs,
+        tenants.context.operations,
+        RestoreRequest(table_name="acme_metrics"),
+    )
+    prepared = tenants.db.tool.prepare()
+    policy = tenants.db.tool.policies()[0].policy
     return {
         Role.OPERATOR: [
-            lambda: who.place("acme_metrics", world.db.schema, {}, None, None, ""),
-            lambda: who.release(world.ids["acme-hold"]),
+            lambda: who.place("acme_metrics", tenants.db.schema, {}, None, None, ""),
+            lambda: who.release(tenants.ids["acme-hold"]),
             lambda: who.start_run(runs, prepared),
-            lambda: who.cancel_run(runs, world.ids["acme-run"]),
+            lambda: who.cancel_run(runs, tenants.ids["acme-run"]),
             lambda: who.cancel_operation(operations, "x"),
             lambda: who.statements(prepared.plan),
             lambda: who.verify_snapshots(request),
@@ -130,55 +134,57 @@ def actions(who: Scoped, world: World) -> Mapping[Role, list[Callable[[], object
     }
 
 
-def test_roles_hold_without_routes(world: World) -> None:
+def test_roles_hold_without_routes(tenants: TwoTenants) -> None:
     """Pages reach the toolkit without a route: each role is refused there what a later one is for."""
-    before = [world.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")]
+    before = [tenants.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")]
     for role in (Role.VIEWER, Role.OPERATOR, Role.EDITOR):
-        who = Scoped(world.db.tool.acting_as(Actor("x", "host")), Access(role, "x"))
-        for needed, found in actions(who, world).items():
+        who = Scoped(tenants.db.tool.acting_as(Actor("x", "host")), Access(role, "x"))
+        for needed, found in actions(who, tenants).items():
             for act in found if not role.includes(needed) else ():
                 with pytest.raises(Forbidden, match=f"has the role {role}"):
                     act()
-    assert [world.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")] == before
+    assert [tenants.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")] == before
 
 
-def test_without_a_good_token(world: World) -> None:
+def test_without_a_good_token(tenants: TwoTenants) -> None:
     """What is no token is refused, with how to do it right, and not repeated."""
-    text = world.tokens["admin"]
+    text = tenants.tokens["admin"]
     for header in ("", "Bearer", "Bearer ", "Bearer x", f"Basic {text}", f"Bearer {text}x", text, "Bearer crt_0_0"):
-        answer = world.client.get(f"{API}/tags", headers={"Authorization": header})
+        answer = tenants.client.get(f"{API}/tags", headers={"Authorization": header})
         assert answer.status_code == HTTPStatus.UNAUTHORIZED, header
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert text not in answer.text
 
 
-def test_tokens_end(world: World) -> None:
+def test_tokens_end(tenants: TwoTenants) -> None:
     """A token is worth nothing once it is revoked, by HTTP too, and once it has expired."""
     until = parse_instant("2024-07-03")
     new = {"name": "x", "role": "viewer", "expires_at": until.isoformat()}
-    made = world.ask("admin", "POST", f"{API}/tokens", json=new)
+    made = tenants.ask("admin", "POST", f"{API}/tokens", json=new)
     assert made.status_code == HTTPStatus.CREATED
-    world.tokens["x"] = made.json()["token"]
-    assert world.get("x", f"{API}/tags") == ["acme", "globex"]
-    world.db.time.set("2024-07-03T00:00:00+00:00")
-    assert world.ask("x", "GET", f"{API}/tags").status_code == HTTPStatus.UNAUTHORIZED
-    revoked = next(token for token in world.get("admin", f"{API}/tokens") if token["name"] == "viewer")
-    assert world.ask("viewer", "GET", f"{API}/tags").status_code == HTTPStatus.OK
-    assert world.ask("admin", "DELETE", f"{API}/tokens/{revoked['id']}").status_code == HTTPStatus.OK
-    assert world.ask("viewer", "GET", f"{API}/tags").status_code == HTTPStatus.UNAUTHORIZED
-    texts = str(world.get("admin", f"{API}/tokens")) + str(world.get("admin", f"{API}/journal", params={"limit": 1000}))
-    assert not any(text in texts for text in world.tokens.values())
+    tenants.tokens["x"] = made.json()["token"]
+    assert tenants.get("x", f"{API}/tags") == ["acme", "globex"]
+    tenants.db.time.set("2024-07-03T00:00:00+00:00")
+    assert tenants.ask("x", "GET", f"{API}/tags").status_code == HTTPStatus.UNAUTHORIZED
+    revoked = next(token for token in tenants.get("admin", f"{API}/tokens") if token["name"] == "viewer")
+    assert tenants.ask("viewer", "GET", f"{API}/tags").status_code == HTTPStatus.OK
+    assert tenants.ask("admin", "DELETE", f"{API}/tokens/{revoked['id']}").status_code == HTTPStatus.OK
+    assert tenants.ask("viewer", "GET", f"{API}/tags").status_code == HTTPStatus.UNAUTHORIZED
+    texts = str(tenants.get("admin", f"{API}/tokens")) + str(
+        tenants.get("admin", f"{API}/journal", params={"limit": 1000})
+    )
+    assert not any(text in texts for text in tenants.tokens.values())
 
 
-def test_the_untagged_is_for_those_without_a_limit(world: World) -> None:
+def test_the_untagged_is_for_those_without_a_limit(tenants: TwoTenants) -> None:
     """A viewer without a limit sees all policies, and nothing of tokens in the journal; an admin does."""
-    assert len(world.get("viewer", f"{API}/policies")["policies"]) == 7
-    seen = {row["event"] for row in world.get("viewer", f"{API}/journal", params={"limit": 1000})}
+    assert len(tenants.get("viewer", f"{API}/policies")["policies"]) == 7
+    seen = {row["event"] for row in tenants.get("viewer", f"{API}/journal", params={"limit": 1000})}
     assert "run-finished" in seen
-    assert "globex-tables" in world.ask("viewer", "GET", "/metrics").text
-    assert world.ask("acme-viewer", "GET", "/metrics").status_code == HTTPStatus.FORBIDDEN
+    assert "globex-tables" in tenants.ask("viewer", "GET", "/metrics").text
+    assert tenants.ask("acme-viewer", "GET", "/metrics").status_code == HTTPStatus.FORBIDDEN
     assert "token-created" not in seen
-    assert world.get("admin", f"{API}/journal", params={"event": "token-created"})
+    assert tenants.get("admin", f"{API}/journal", params={"event": "token-created"})
 
 
 def test_each_route_is_in_the_documentation() -> None:

@@ -14,32 +14,32 @@ from cratedb_retention.execution.running import Terms
 from cratedb_retention.service.runs import StoredRuns
 from cratedb_retention.store.jobs import Job
 from support.databases import MONTH, TIME, Database
-from support.service import World
+from support.two_tenants import TwoTenants
 
 API = "/api/v1"
 
 
-def test_runs_of_others_are_seen_and_cancelled(world: World) -> None:
+def test_runs_of_others_are_seen_and_cancelled(tenants: TwoTenants) -> None:
     """A run of another process is seen with its progress, by whom it concerns; a request to cancel reaches it."""
-    tool, now = world.db.tool, world.db.time.clock.now()
+    tool, now = tenants.db.tool, tenants.db.time.clock.now()
     mine = Job("run-of-all", now, now, "root", "h", ("acme-tables",), step=3, steps=7, doing="drop", done=1, total=4)
-    actor = world.get("acme-operator", f"{API}/runs")[0]["actor"]
+    actor = tenants.get("acme-operator", f"{API}/runs")[0]["actor"]
     tool.store.jobs.begin(mine)
     tool.store.jobs.begin(replace(mine, run_id="run-of-acme", actor=actor))
-    found = world.get("admin", f"{API}/runs/run-of-all")
+    found = tenants.get("admin", f"{API}/runs/run-of-all")
     shown = ("state", "steps_done", "steps_total", "step", "units_done", "units_total")
     assert tuple(found[key] for key in shown) == ("running", 2, 7, "drop", 1, 4)
-    assert world.ask("acme-operator", "GET", f"{API}/runs/run-of-all").status_code == 404
-    assert world.ask("acme-operator", "POST", f"{API}/runs/run-of-all/cancel").status_code == 404
-    assert {run["run_id"] for run in world.get("acme-viewer", f"{API}/runs")} == {
+    assert tenants.ask("acme-operator", "GET", f"{API}/runs/run-of-all").status_code == 404
+    assert tenants.ask("acme-operator", "POST", f"{API}/runs/run-of-all/cancel").status_code == 404
+    assert {run["run_id"] for run in tenants.get("acme-viewer", f"{API}/runs")} == {
         "run-of-acme",
-        world.ids["acme-run"],
+        tenants.ids["acme-run"],
     }
-    assert world.ask("acme-operator", "POST", f"{API}/runs/run-of-acme/cancel").status_code == 202
+    assert tenants.ask("acme-operator", "POST", f"{API}/runs/run-of-acme/cancel").status_code == 202
     wanted = {job.run_id: job.cancel_by for job in tool.running()}
     assert wanted["run-of-all"] is None
     assert (wanted["run-of-acme"] or "").startswith(actor)
-    over = world.ask("acme-operator", "POST", f"{API}/runs/{world.ids['acme-run']}/cancel")
+    over = tenants.ask("acme-operator", "POST", f"{API}/runs/{tenants.ids['acme-run']}/cancel")
     assert (over.status_code, "is over" in over.text) == (409, True)
 
 

@@ -16,8 +16,7 @@ from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinishe
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.scheduler import Scheduler, find_due, run_due, run_session, take_due
-from support.benches import CrateBench, DuckBench
-from support.databases import TIME, Database
+from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
 
 ALONE = Terms(ttl=60, threads=False)
@@ -255,12 +254,12 @@ def test_an_idle_tick_in_a_fixed_number_of_statements(db: Database) -> None:
             with db.statements() as sent:
                 assert not scheduler.tick()
             counts.append(len(sent))
-    assert set(counts) == {3 if isinstance(db, CrateBench) else 2}
+    assert set(counts) == {3 if isinstance(db, CrateDatabase) else 2}
 
 
 @pytest.mark.slow("thousands of ticks")
 @pytest.mark.timeout(900)
-def test_memory_stays_flat(duck: DuckBench) -> None:
+def test_memory_stays_flat(duck: DuckDatabase) -> None:
     """Days of simulated time, most ticks of them idle, leave nothing behind."""
     ticks = examples(1_500, long=7_500)
     add_policies(duck, 5)
@@ -280,7 +279,7 @@ def test_memory_stays_flat(duck: DuckBench) -> None:
     assert len(duck.journal(event="slot-finished")) > ticks // 250
 
 
-def tick_many(duck: DuckBench, scheduler: Scheduler, count: int) -> None:
+def tick_many(duck: DuckDatabase, scheduler: Scheduler, count: int) -> None:
     """A tick each minute."""
     for _ in range(count):
         duck.time.moment += dt.timedelta(minutes=1)

@@ -25,7 +25,7 @@ from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.narrowing import narrow_plan
 from cratedb_retention.service.scoped import Scoped
 from support.databases import Database
-from support.service import World, make_world, scoped
+from support.two_tenants import TwoTenants, scoped, serve_tenants
 
 API = "/api/v1"
 Probe = dict[str, Any]
@@ -34,13 +34,13 @@ NOBODY = "n0b0dy"
 POLICY = {"strategy": "delete", "retention_period": "7d"}
 
 
-def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
+def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
     """
     For each route, requests in which a tenant reaches for what is another's, or for everything.
 
     ``{name}`` in a path is taken from the probe. An empty list: nobody with a limit may call it, see `test_roles`.
     """
-    schema, ids = world.db.schema, world.ids
+    schema, ids = tenants.db.schema, tenants.ids
     data = {"table_schema": schema}
     period = {"start": "2024-01-01", "end": "2024-08-01", "step": "1mo"}
     theirs: list[dict[str, Any]] = [
@@ -50,12 +50,12 @@ def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
         {**data, "table_name": "events", "where": {"tenant": "globex"}},
         {**data, "table_name": "glob*"},
         {"table_schema": "*", "table_name": "acme_*"},
-        {"table_schema": world.db.own_schema, "table_name": "retention_policy"},
+        {"table_schema": tenants.db.own_schema, "table_name": "retention_policy"},
     ]
     chosen = ({"tags": "globex"}, {"tags": "not:acme"}, {"policy": "globex-tables"}, {"policy": "shared"})
     selections: list[dict[str, Any]] = [{}, *chosen]
     snapshot = {**POLICY, "strategy": "snapshot", **data, "table_name": "acme_metrics", "tags": ["acme"]}
-    found = [record.archived for record in world.db.tool.snapshots() if "globex" in record.archived.name]
+    found = [record.archived for record in tenants.db.tool.snapshots() if "globex" in record.archived.name]
     archived = [{"repository": each.repository, "name": each.name} for each in found]
     files = [
         [{**POLICY, **data, "table_name": "acme_x", "tags": ["globex"]}],
@@ -130,13 +130,13 @@ def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
         ("GET", "/snapshots/restorable"): [
             {},
             {"params": {"table_name": "globex*"}},
-            {"params": {"table_name": "acme*", "into_schema": world.db.schema, "into_name": "globex_metrics"}},
+            {"params": {"table_name": "acme*", "into_schema": tenants.db.schema, "into_name": "globex_metrics"}},
         ],
         ("POST", "/snapshots/restore"): [
             {"json": {"table_name": "globex*"}},
             {"json": {"tags": ["globex"]}},
             {"json": {"chosen": archived}},
-            {"json": {"table_name": "acme*", "into_schema": world.db.schema, "into_name": "globex_metrics"}},
+            {"json": {"table_name": "acme*", "into_schema": tenants.db.schema, "into_name": "globex_metrics"}},
         ],
         ("POST", "/snapshots/verify"): [
             {"json": {"table_name": "globex*"}},
@@ -159,42 +159,42 @@ def probes(world: World) -> Mapping[tuple[str, str], list[Probe]]:
     }
 
 
-def routes(world: World) -> Iterator[tuple[str, str]]:
+def routes(tenants: TwoTenants) -> Iterator[tuple[str, str]]:
     """All routes of the description."""
-    for path, methods in world.client.get(f"{API}/openapi.json").json()["paths"].items():
+    for path, methods in tenants.client.get(f"{API}/openapi.json").json()["paths"].items():
         for method in methods:
             yield method.upper(), path.removeprefix(API)
 
 
-def send(world: World, token: str, method: str, path: str, probe: Probe) -> Any:
+def send(tenants: TwoTenants, token: str, method: str, path: str, probe: Probe) -> Any:
     """Send a probe."""
     address = f"{'' if path in ('/health', '/ready', '/metrics') else API}{path}"
     more = {key: value for key, value in probe.items() if f"{{{key}}}" not in path}
     for key in set(probe) - set(more):
         address = address.replace(f"{{{key}}}", str(probe[key]))
-    return world.ask(token, method, address, **more)
+    return tenants.ask(token, method, address, **more)
 
 
 # What belongs to globex, as far as the toolkit's tables hold it.
 KEPT = ("retention_policy", "retention_hold", "retention_snapshot", "access_token")
 
 
-def of_globex(world: World) -> dict[str, list[str]]:
+def of_globex(tenants: TwoTenants) -> dict[str, list[str]]:
     """All rows about globex, and about the whole, in the toolkit's tables, and the data."""
-    found = {name: [row for row in world.rows(name) if "globex" in row or "shared" in row] for name in KEPT}
+    found = {name: [row for row in tenants.rows(name) if "globex" in row or "shared" in row] for name in KEPT}
     data = {"globex_metrics": "TRUE", "events": "tenant = 'globex'"}
-    return {**found, **{name: world.db.left(name, where) for name, where in data.items()}}
+    return {**found, **{name: tenants.db.left(name, where) for name, where in data.items()}}
 
 
-def leaks(world: World, said: str, text: str) -> bool:
+def leaks(tenants: TwoTenants, said: str, text: str) -> bool:
     """Whether an answer tells of globex: what the request said itself does not count, nor acme's own choice of tags."""
     text = text.replace("acme+globex", "")
     names = [
         name
         for name in ("globex-hold", "globex-events-hold", "globex-run", "globex-operation")
-        if world.ids[name] not in said
+        if tenants.ids[name] not in said
     ]
-    secrets = [world.ids[name][:length] for name in names for length in (36, 8)]
+    secrets = [tenants.ids[name][:length] for name in names for length in (36, 8)]
     words = re.findall(r"[\w/*-]*globex[\w*-]*", text)
     return any(word not in said for word in words) or any(secret in text for secret in secrets)
 
@@ -207,53 +207,55 @@ def must_be_refused(method: str, path: str) -> bool:
     return path == "/fetch" or (method != "GET" and path not in ("/runs", "/policy-file"))
 
 
-def check(world: World, most: int = 100) -> int:
+def check(tenants: TwoTenants, most: int = 100) -> int:
     """
     Send the probes as acme's editor; how many there were.
 
     :param most: At most so many for each route, the last ones.
     """
-    verified = world.ask("globex-operator", "POST", f"{API}/snapshots/verify", json={"table_name": "*"})
-    world.ids["globex-operation"] = verified.json()["operation_id"]
-    world.wait()
-    wanted = probes(world)
-    assert sorted(routes(world)) == sorted(wanted), "a route without a rule"
-    before, count = of_globex(world), 0
+    verified = tenants.ask("globex-operator", "POST", f"{API}/snapshots/verify", json={"table_name": "*"})
+    tenants.ids["globex-operation"] = verified.json()["operation_id"]
+    tenants.wait()
+    wanted = probes(tenants)
+    assert sorted(routes(tenants)) == sorted(wanted), "a route without a rule"
+    before, count = of_globex(tenants), 0
     assert all(before.values())
     for (method, path), requests in wanted.items():
         for probe in requests[-most:]:
-            answer = send(world, "acme-editor", method, path, probe)
-            world.wait()
+            answer = send(tenants, "acme-editor", method, path, probe)
+            tenants.wait()
             count += 1
             assert answer.status_code < 500, (method, path, probe, answer.text)
-            assert not leaks(world, json.dumps(probe), answer.text), (method, path, probe, answer.text)
+            assert not leaks(tenants, json.dumps(probe), answer.text), (method, path, probe, answer.text)
             assert not must_be_refused(method, path) or answer.status_code in REFUSED, (path, probe, answer.text)
             if method != "GET" and most > 2:
-                assert of_globex(world) == before, (method, path, probe, answer.text)
-    assert of_globex(world) == before
+                assert of_globex(tenants) == before, (method, path, probe, answer.text)
+    assert of_globex(tenants) == before
     return count
 
 
-def test_nothing_of_another_tenant_is_seen_or_changed(world: World) -> None:
+def test_nothing_of_another_tenant_is_seen_or_changed(tenants: TwoTenants) -> None:
     """Every route, with every way to reach for what is globex's: acme gets, learns and changes nothing of it."""
-    assert check(world) > 70
+    assert check(tenants) > 70
 
 
 def test_the_same_on_cratedb(crate: Database) -> None:
     """On CrateDB, where journal and holds are looked up by another dialect, two of the ways for each route."""
-    with make_world(crate) as world:
-        assert check(world, 2) > 35
+    with serve_tenants(crate) as tenants:
+        assert check(tenants, 2) > 35
 
 
-def test_the_search_finds_what_leaks(world: World) -> None:
+def test_the_search_finds_what_leaks(tenants: TwoTenants) -> None:
     """The same requests with an admin's token show and change what is globex's, so that the test above would fail."""
-    world.tokens["acme-editor"] = world.tokens["admin"]
+    tenants.tokens["acme-editor"] = tenants.tokens["admin"]
     with pytest.raises(AssertionError):
-        check(world)
+        check(tenants)
     shown = 0
-    for (method, path), requests in probes(world).items():
+    for (method, path), requests in probes(tenants).items():
         if method == "GET":
-            shown += any(leaks(world, str(probe), send(world, "admin", method, path, probe).text) for probe in requests)
+            shown += any(
+                leaks(tenants, str(probe), send(tenants, "admin", method, path, probe).text) for probe in requests
+            )
     assert shown >= 9
 
 
@@ -267,86 +269,88 @@ NAMED = (
 )
 
 
-def test_what_is_not_seen_does_not_exist(world: World) -> None:
+def test_what_is_not_seen_does_not_exist(tenants: TwoTenants) -> None:
     """The answer about what is another's is the one about what never was."""
     for method, path, real in NAMED:
         more: Probe = {"headers": {"If-Match": "*"}, **({"json": {}} if method == "PATCH" else {})}
-        name = world.ids.get(real, real)
-        theirs = send(world, "acme-editor", method, path, {"id": name, **more})
-        never = send(world, "acme-editor", method, path, {"id": NOBODY, **more})
+        name = tenants.ids.get(real, real)
+        theirs = send(tenants, "acme-editor", method, path, {"id": name, **more})
+        never = send(tenants, "acme-editor", method, path, {"id": NOBODY, **more})
         assert theirs.status_code == never.status_code == 404
         assert theirs.text.replace(name, NOBODY) == never.text
-    new = {**POLICY, "table_schema": world.db.schema, "table_name": "acme_x", "tags": ["acme"]}
+    new = {**POLICY, "table_schema": tenants.db.schema, "table_name": "acme_x", "tags": ["acme"]}
     taken, free = (
-        world.ask("acme-editor", "POST", f"{API}/policies", json={**new, "id": name})
+        tenants.ask("acme-editor", "POST", f"{API}/policies", json={**new, "id": name})
         for name in ("globex-tables", NOBODY)
     )
     assert taken.status_code == free.status_code == 403
     assert taken.text.replace("globex-tables", NOBODY) == free.text
 
 
-def test_a_tenant_has_what_is_its_own(world: World) -> None:
+def test_a_tenant_has_what_is_its_own(tenants: TwoTenants) -> None:
     """Within its limit a token does everything: the limit keeps nothing from acme that is acme's."""
-    assert [p["id"] for p in world.get("acme-viewer", f"{API}/policies")["policies"]] == [
+    assert [p["id"] for p in tenants.get("acme-viewer", f"{API}/policies")["policies"]] == [
         "acme-tables",
         "acme-archive",
         "acme-events",
     ]
-    assert world.get("acme-viewer", f"{API}/tags") == ["acme"]
-    assert [hold["id"] for hold in world.get("acme-viewer", f"{API}/holds")] == [world.ids["acme-hold"]]
-    assert {row["table"] for row in world.get("acme-viewer", f"{API}/snapshots")} == {f"{world.db.schema}.acme_metrics"}
-    period = {"start": "2024-01-01", "end": "2024-08-01", "step": "1mo", "table_schema": world.db.schema}
-    mine = world.get("acme-viewer", f"{API}/fetch", params={**period, "table_name": "events", "where": "tenant=acme"})
+    assert tenants.get("acme-viewer", f"{API}/tags") == ["acme"]
+    assert [hold["id"] for hold in tenants.get("acme-viewer", f"{API}/holds")] == [tenants.ids["acme-hold"]]
+    assert {row["table"] for row in tenants.get("acme-viewer", f"{API}/snapshots")} == {
+        f"{tenants.db.schema}.acme_metrics"
+    }
+    period = {"start": "2024-01-01", "end": "2024-08-01", "step": "1mo", "table_schema": tenants.db.schema}
+    mine = tenants.get("acme-viewer", f"{API}/fetch", params={**period, "table_name": "events", "where": "tenant=acme"})
     assert len(mine) == 5
-    events = {row["event"] for row in world.get("acme-viewer", f"{API}/journal", params={"limit": 1000})}
+    events = {row["event"] for row in tenants.get("acme-viewer", f"{API}/journal", params={"limit": 1000})}
     assert {"policy-created", "run-started", "run-finished", "step-finished", "held"} <= events
-    place = {"table_schema": world.db.schema, "table_name": "events", "where": {"tenant": "acme"}}
-    placed = world.ask("acme-operator", "POST", f"{API}/holds", json=place)
+    place = {"table_schema": tenants.db.schema, "table_name": "events", "where": {"tenant": "acme"}}
+    placed = tenants.ask("acme-operator", "POST", f"{API}/holds", json=place)
     assert placed.status_code == 201, placed.text
-    assert len(world.get("acme-viewer", f"{API}/holds")) == 2
-    assert world.get("globex-viewer", f"{API}/holds") != world.get("acme-viewer", f"{API}/holds")
-    assert world.ask("acme-editor", "DELETE", f"{API}/holds/{placed.json()['id']}").status_code == 200
+    assert len(tenants.get("acme-viewer", f"{API}/holds")) == 2
+    assert tenants.get("globex-viewer", f"{API}/holds") != tenants.get("acme-viewer", f"{API}/holds")
+    assert tenants.ask("acme-editor", "DELETE", f"{API}/holds/{placed.json()['id']}").status_code == 200
     # What somebody without the limit placed is seen, and stays.
-    kept = world.ask("acme-editor", "DELETE", f"{API}/holds/{world.ids['acme-hold']}")
+    kept = tenants.ask("acme-editor", "DELETE", f"{API}/holds/{tenants.ids['acme-hold']}")
     assert (kept.status_code, "without the limit" in kept.text) == (403, True)
-    assert len(world.get("acme-viewer", f"{API}/holds")) == 1
+    assert len(tenants.get("acme-viewer", f"{API}/holds")) == 1
 
 
-def test_a_plan_is_narrowed_twice(world: World) -> None:
+def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
     """Of a plan of everything, what is acme's is left: no task, no hold of others, nor of rows that are no policy."""
-    world.db.time.set("2024-12-02T00:00:00+00:00")
-    prepared = world.db.tool.prepare()
+    tenants.db.time.set("2024-12-02T00:00:00+00:00")
+    prepared = tenants.db.tool.prepare()
     others = [task for task in prepared.plan.tasks if task.policy_id == "globex-archive"]
     tidying = [replace(task, policy_id=None) for task in others]
     whole = replace(prepared, plan=replace(prepared.plan, tasks=(*prepared.plan.tasks, *tidying), warnings=("globex",)))
-    narrowed = narrow_plan(whole, scoped(world, "acme").realm, []).plan
+    narrowed = narrow_plan(whole, scoped(tenants, "acme").realm, []).plan
     assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
     assert {hold.policy_id for hold in narrowed.holds} <= {"acme-archive", "acme-tables", "acme-events"}
     assert "globex" not in str(narrowed)
     assert "globex-bad" in {hold.policy_id for hold in whole.plan.holds}
     mine = [replace(task, policy_id=None) for task in narrowed.tasks]
-    tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(world, "acme").realm, [])
+    tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(tenants, "acme").realm, [])
     assert len(tidied.plan.tasks) == len(mine)
 
 
-def test_numbers_and_statements_of_what_is_shared(world: World) -> None:
+def test_numbers_and_statements_of_what_is_shared(tenants: TwoTenants) -> None:
     """How large a shared table is, and statements, which name what others hold, are for those without a limit."""
-    world.db.time.set("2024-10-02T00:00:00+00:00")
+    tenants.db.time.set("2024-10-02T00:00:00+00:00")
     for holder, whole in (("acme-viewer", False), ("viewer", True)):
-        lines = world.get(holder, f"{API}/status")["policies"]
+        lines = tenants.get(holder, f"{API}/status")["policies"]
         sizes = {line["policy"]["id"]: (line.get("rows"), line.get("bytes")) for line in lines}
         assert (sizes["acme-events"][0] is not None) is whole
         assert sizes["acme-archive"][0] is not None
-        tasks = world.get(holder, f"{API}/plan", params={"sql": "true"})["tasks"]
+        tasks = tenants.get(holder, f"{API}/plan", params={"sql": "true"})["tasks"]
         assert {task["policy_id"] for task in tasks} >= {"acme-archive"}
         assert {bool(step.get("sql")) for task in tasks for step in task["steps"]} == (
             {True, False} if whole else {False}
         )
 
 
-def test_reading_without_routes(world: World) -> None:
+def test_reading_without_routes(tenants: TwoTenants) -> None:
     """The pages read a shared table, its values and its levels as far as they are a tenant's, too, and no further."""
-    acme, schema = scoped(world, "acme"), world.db.schema
+    acme, schema = scoped(tenants, "acme"), tenants.db.schema
     start, end = parse_instant("2024-01-01"), parse_instant("2024-08-01")
     whole = FetchRequest("events", schema, start, end, by=("tenant",))
     for request in (whole, replace(whole, where={"tenant": "globex"}), replace(whole, table_name="globex_metrics")):
@@ -363,61 +367,61 @@ def test_reading_without_routes(world: World) -> None:
         acme.cascade(replace(mine, where={}))
 
 
-def test_the_audit_log_in_parts(world: World) -> None:
+def test_the_audit_log_in_parts(tenants: TwoTenants) -> None:
     """What is not seen takes no place: a tenant's parts of the audit log are full, and make up the whole."""
-    whole = world.get("acme-viewer", f"{API}/journal", params={"limit": 1000})
+    whole = tenants.get("acme-viewer", f"{API}/journal", params={"limit": 1000})
     assert len(whole) > 10
     parts = [
-        world.get("acme-viewer", f"{API}/journal", params={"limit": 3, "offset": offset})
+        tenants.get("acme-viewer", f"{API}/journal", params={"limit": 3, "offset": offset})
         for offset in range(0, len(whole), 3)
     ]
     assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
     assert [row for part in parts for row in part] == whole
 
 
-def test_timelines_of_others(world: World) -> None:
+def test_timelines_of_others(tenants: TwoTenants) -> None:
     """What a table holds when is for those whose policies are about it; own tables are nobody's."""
-    acme, schema = scoped(world, "acme"), world.db.schema
+    acme, schema = scoped(tenants, "acme"), tenants.db.schema
     assert acme.timeline(TableName(schema, "acme_metrics")).lanes
-    for table in (TableName(schema, "globex_metrics"), TableName(world.db.own_schema, "jobs_log")):
+    for table in (TableName(schema, "globex_metrics"), TableName(tenants.db.own_schema, "jobs_log")):
         with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
             acme.timeline(table)
 
 
 @pytest.mark.parametrize("change", [str, str.upper])
-def test_nothing_is_restored_among_the_own_tables(world: World, change: Callable[[str], str]) -> None:
+def test_nothing_is_restored_among_the_own_tables(tenants: TwoTenants, change: Callable[[str], str]) -> None:
     """Not even an admin restores into the schema of the toolkit's tables, however it is written."""
-    into = TableName(change(world.db.own_schema), "retention_policy")
-    who = Scoped(world.db.tool, Access(Role.ADMIN, "admin"))
+    into = TableName(change(tenants.db.own_schema), "retention_policy")
+    who = Scoped(tenants.db.tool, Access(Role.ADMIN, "admin"))
     request = RestoreRequest(table_name="acme_metrics", into=into)
-    for act in (who.restorable, who.restore, lambda wanted: who.start_restore(world.context.operations, wanted)):
+    for act in (who.restorable, who.restore, lambda wanted: who.start_restore(tenants.context.operations, wanted)):
         with pytest.raises(Forbidden, match="would be among the toolkit's own tables"):
             act(request)
 
 
-def test_a_run_of_a_tenant_is_about_its_own(world: World) -> None:
+def test_a_run_of_a_tenant_is_about_its_own(tenants: TwoTenants) -> None:
     """A run of acme does what is due for acme, and nothing else; its plan said so before."""
-    world.db.time.set("2024-10-02T00:00:00+00:00")
-    plan = world.get("acme-operator", f"{API}/plan")
+    tenants.db.time.set("2024-10-02T00:00:00+00:00")
+    plan = tenants.get("acme-operator", f"{API}/plan")
     assert {task["policy_id"] for task in plan["tasks"]} == {"acme-archive"}
-    before = of_globex(world)
-    run = world.run("acme-operator")
+    before = of_globex(tenants)
+    run = tenants.run("acme-operator")
     assert (run["state"], run["steps_done"]) == ("done", sum(len(task["steps"]) for task in plan["tasks"]))
-    assert world.db.left("acme_metrics") == ["2024-03-10"]
-    assert of_globex(world) == before
-    steps = world.db.journal(event="step-finished", run_id=run["run_id"])
+    assert tenants.db.left("acme_metrics") == ["2024-03-10"]
+    assert of_globex(tenants) == before
+    steps = tenants.db.journal(event="step-finished", run_id=run["run_id"])
     assert {row["policy_id"] for row in steps} == {"acme-archive"}
 
 
-def test_a_policy_that_moves_takes_nothing_with_it(world: World) -> None:
+def test_a_policy_that_moves_takes_nothing_with_it(tenants: TwoTenants) -> None:
     """An admin gives a policy of globex to acme: who had it before, and what it was, stays unseen."""
     change = {"tags": ["acme"], "description": "moved"}
-    moved = world.ask("admin", "PATCH", f"{API}/policies/globex-events", json=change, headers={"If-Match": "*"})
+    moved = tenants.ask("admin", "PATCH", f"{API}/policies/globex-events", json=change, headers={"If-Match": "*"})
     assert moved.status_code == 200
-    row = world.get("acme-viewer", f"{API}/journal", params={"event": "policy-changed"})[0]
+    row = tenants.get("acme-viewer", f"{API}/journal", params={"event": "policy-changed"})[0]
     assert "before" not in row
     assert json.loads(row["after"])["description"] == "moved"
-    assert world.get("globex-viewer", f"{API}/journal", params={"event": "policy-changed"}) == []
+    assert tenants.get("globex-viewer", f"{API}/journal", params={"event": "policy-changed"}) == []
 
 
 def test_description_needs_no_database(duck: Database) -> None:

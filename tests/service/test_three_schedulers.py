@@ -7,18 +7,143 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from cratedb_retention import Retention
+from cratedb_retention.errors import LeaseLost
+from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
+from cratedb_retention.execution.running import Terms
 from cratedb_retention.planning.due import newest_slot
+from cratedb_retention.service.scheduler import run_due
 from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.leases import Lease
-from support.benches import CrateBench
-from support.databases import TIME
-from support.schedulers import Desk, Mortal
+from support.databases import TIME, CrateDatabase
+
+
+class Killed(BaseException):
+    """The scheduler was killed; no code handles this."""
+
+
+class StepMonitor:
+    """Which scheduler executes a step of which policy; no two may work on the same one."""
+
+    def __init__(self) -> None:
+        self._busy: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.overlaps: list[str] = []
+        self.steps = 0
+
+    def begin(self, who: str, policy: str) -> None:
+        """A step begins."""
+        with self._lock:
+            self.steps += 1
+            other = self._busy.get(policy)
+            if other not in (None, who):
+                self.overlaps.append(f"{who} began while {other} was at {policy}")
+            self._busy[policy] = who
+
+    def end(self, who: str) -> None:
+        """A scheduler is idle: its step is over, or it is dead or paused."""
+        with self._lock:
+            self._busy = {policy: holder for policy, holder in self._busy.items() if holder != who}
+
+
+class UnreliableScheduler:
+    """
+    A scheduler that is killed or paused at random statements.
+
+    :param open_tool: Opens the toolkit with connections of its own, for a scheduler of that name.
+    :param kill: How likely it dies at a statement; ``pause``: that it pauses there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_tool: Callable[[str], Retention],
+        monitor: StepMonitor,
+        chance: random.Random,
+        kill: float,
+        pause: float,
+    ) -> None:
+        self.name, self._open, self._monitor, self._chance = name, open_tool, monitor, chance
+        self._kill, self._pause = kill, pause
+        self._idle, self._go_on = threading.Event(), threading.Event()
+        self.is_dead, self.is_paused = True, False
+        # Whether it looked what is due at this tick, and came to the end of that.
+        self.has_looked = self._is_late = False
+        self.deaths = self.pauses = self.losses = 0
+        self.errors: list[BaseException] = []
+        self._tool: Retention | None = None
+
+    def _revive(self) -> Retention:
+        if self.is_dead or self._tool is None:
+            if self._tool is not None:
+                self._tool.close()
+            self._tool, self.is_dead = self._open(self.name), False
+            engine = self._tool.engine.database.engine
+            for moment in ("before_cursor_execute", "after_cursor_execute"):
+                sa.event.listen(engine, moment, self._meet_fate)
+        return self._tool
+
+    def _meet_fate(self, *args: Any) -> None:
+        if self.is_dead:
+            raise Killed
+        drawn = self._chance.random()
+        if drawn < self._kill:
+            self.is_dead = True
+            self.deaths += 1
+            self._monitor.end(self.name)
+            raise Killed
+        if drawn < self._kill + self._pause:
+            self.pauses += 1
+            self._monitor.end(self.name)
+            self.is_paused = True
+            self._idle.set()
+            self._go_on.wait()
+            self._go_on.clear()
+
+    def tick(self, resume: bool) -> None:
+        """Look once, in a thread; one that pauses does not, but it may go on with what it was at."""
+        self.has_looked = False
+        if not self.is_paused:
+            self._idle.clear()
+            threading.Thread(target=self._look, daemon=True).start()
+        elif resume:
+            self._is_late, self.is_paused = True, False
+            self._idle.clear()
+            self._go_on.set()
+
+    def wait(self) -> None:
+        """Until it has nothing to do, is dead, or pauses."""
+        self._idle.wait()
+
+    def _look(self) -> None:
+        self._is_late = False
+        try:
+            run_due(self._revive(), [self._observe], Terms(ttl=60, threads=False))
+            self.has_looked = not self._is_late
+        except Killed:
+            pass
+        except LeaseLost:
+            self.losses += 1
+        except BaseException as error:
+            self.errors.append(error)
+        finally:
+            self._monitor.end(self.name)
+            self._idle.set()
+
+    def _observe(self, event: RunEvent) -> None:
+        if isinstance(event, StepStarted):
+            self._monitor.begin(self.name, event.task.policy_id or "")
+        elif isinstance(event, StepFinished | StepFailed):
+            self._monitor.end(self.name)
+
 
 TICKS = 200
 SCHEDULES = {"a": "*/10 * * * *", "b": "*/15 * * * *", "c": "7,37 * * * *", "d": "0 * * * *"}
@@ -27,50 +152,55 @@ OLD = "2024-05-01T00:00:00Z"
 
 @pytest.mark.slow("days of schedules, with schedulers that die")
 @pytest.mark.timeout(900)
-def test_each_due_run_once_or_resumed(crate: CrateBench) -> None:
+def test_each_due_run_once_or_resumed(crate: CrateDatabase) -> None:
     """Two hundred ticks; at each, everything that nobody is at is done up to its newest slot."""
     chance = random.Random(20240702)
     for name, schedule in SCHEDULES.items():
         crate.create(name, {"ts": TIME, "n": "TEXT"})
         crate.policy("delete", name, "30d", id=name, schedule=schedule)
-    desk = Desk()
-    mortals = [Mortal(f"s{i}", crate.retention, desk, random.Random(i), kill=0.012, pause=0.006) for i in range(3)]
+    monitor = StepMonitor()
+    schedulers = [
+        UnreliableScheduler(f"s{i}", crate.retention, monitor, random.Random(i), kill=0.012, pause=0.006)
+        for i in range(3)
+    ]
     fences: dict[str, int] = defaultdict(int)
     for _ in range(TICKS):
         crate.time.moment += dt.timedelta(seconds=chance.choice([20, 90, 240, 600]))
         if chance.random() < 0.3:
             crate.fill(chance.choice(list(SCHEDULES)), [OLD])
-        for mortal in mortals:
-            mortal.tick(resume=chance.random() < 0.4)
-        for mortal in mortals:
-            mortal.wait()
-        assert_nothing_is_lost(crate, mortals, fences)
-    end(crate, mortals)
-    assert not desk.overlaps
-    assert not [error for mortal in mortals for error in mortal.errors]
+        for scheduler in schedulers:
+            scheduler.tick(resume=chance.random() < 0.4)
+        for scheduler in schedulers:
+            scheduler.wait()
+        assert_nothing_is_lost(crate, schedulers, fences)
+    end(crate, schedulers)
+    assert not monitor.overlaps
+    assert not [error for scheduler in schedulers for error in scheduler.errors]
     # All of that must have happened, or nothing is proved.
-    assert desk.steps > 30
+    assert monitor.steps > 30
     for seen in ("deaths", "pauses", "losses"):
-        assert sum(getattr(mortal, seen) for mortal in mortals) > (0 if seen == "losses" else 10)
+        assert sum(getattr(scheduler, seen) for scheduler in schedulers) > (0 if seen == "losses" else 10)
     assert_journal_proves_it(read_journal(crate))
     for name in SCHEDULES:
         assert crate.left(name) == []
 
 
-def end(crate: CrateBench, mortals: Sequence[Mortal]) -> None:
+def end(crate: CrateDatabase, schedulers: Sequence[UnreliableScheduler]) -> None:
     """Let all come to an end, and one that can't die do the rest."""
-    for mortal in mortals:
-        mortal._kill = mortal._pause = 0.0
-        mortal.tick(resume=True)
-        mortal.wait()
+    for scheduler in schedulers:
+        scheduler._kill = scheduler._pause = 0.0
+        scheduler.tick(resume=True)
+        scheduler.wait()
     crate.time.moment += dt.timedelta(hours=2)
-    mortals[0].tick(resume=True)
-    mortals[0].wait()
+    schedulers[0].tick(resume=True)
+    schedulers[0].wait()
     leases = crate.tool.store.leases.read()
     assert all(leases.of(name).holder is None for name in SCHEDULES)
 
 
-def assert_nothing_is_lost(crate: CrateBench, mortals: Sequence[Mortal], fences: dict[str, int]) -> None:
+def assert_nothing_is_lost(
+    crate: CrateDatabase, schedulers: Sequence[UnreliableScheduler], fences: dict[str, int]
+) -> None:
     """Where somebody could look to the end, what nobody holds is done; and fences only grow."""
     leases = crate.tool.store.leases.read()
     scheduled = {item.policy_id: item for item in crate.tool.store.policies.scheduled()}
@@ -80,14 +210,14 @@ def assert_nothing_is_lost(crate: CrateBench, mortals: Sequence[Mortal], fences:
         fences[name] = lease.fence
         due = newest_slot(scheduled[name], leases.now)
         since = scheduled[name].since
-        somebody_looked = any(mortal.has_looked for mortal in mortals)
+        somebody_looked = any(scheduler.has_looked for scheduler in schedulers)
         if somebody_looked and lease.holder is None and due and since and due >= since:
             # Or somebody who stood still has just given it back, when all others had looked.
             late = lease.finished_at == leases.now
             assert lease.done_slot == due or late, f"{name} was not run at {leases.now}"
 
 
-def read_journal(crate: CrateBench) -> list[Mapping[str, Any]]:
+def read_journal(crate: CrateDatabase) -> list[Mapping[str, Any]]:
     """All of it, oldest first."""
     return crate.tool.journal(JournalFilter(limit=100_000))[::-1]
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.instant import from_ms, parse_instant, parse_time_zone, to_ms
 from cratedb_retention.model.reading import Cascade, Holding
 from cratedb_retention.model.rollup import (
     COUNTER,
@@ -29,18 +28,12 @@ from cratedb_retention.model.rollup import (
     make_metric,
     sketch_table,
 )
+from support.catalogs import ms
 from support.databases import NUMBER, TIME, Database
-from support.sql import quoted
+from support.oracle import Buckets, Row, aggregates, grouped, text, with_increases
 
-RawRow = dict[str, Any]
 Key = tuple[int, tuple[Value, ...]]
-_CHUNK = 200
 _KEPT = ("min", "max", "sum", "count", "first", "last", "m2", "increase")
-
-
-def ms(text: str) -> int:
-    """An instant."""
-    return to_ms(parse_instant(text))
 
 
 @dataclass
@@ -51,7 +44,7 @@ class Source:
     :param rows: Time in ms under ``time``, dimensions and numbers.
     """
 
-    rows: list[RawRow]
+    rows: list[Row]
     table: str = "weather"
     time: str = "ts"
     time_type: str = TIME
@@ -75,12 +68,12 @@ class Source:
         kinds = {"TEXT": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, "INTEGER": Kind.NUMBER}
         return tuple(Column(name, kind, kinds[kind]) for name, kind in self.dimensions.items())
 
-    def series(self, row: RawRow) -> tuple[Value, ...]:
-        """The values of all dimensions."""
-        return tuple(row[name] for name in self.dimensions)
+    def rows_with_increases(self) -> list[Row]:
+        """The rows in order of time, with what the counter grew by."""
+        return with_increases(self.rows, list(self.dimensions), (self.gauge, self.counter), self.time)
 
 
-def make_rows(hours: float, start: str = "2024-03-30T20:00", seed: int = 1, every: int = 97) -> list[RawRow]:
+def make_rows(hours: float, start: str = "2024-03-30T20:00", seed: int = 1, every: int = 97) -> list[Row]:
     """
     Rows of six series, some with NULL dimensions, with NULL values, and counters that are set back.
 
@@ -101,48 +94,7 @@ def make_rows(hours: float, start: str = "2024-03-30T20:00", seed: int = 1, ever
     return rows
 
 
-def with_increase(source: Source) -> list[RawRow]:
-    """The rows with what the counter grew since the row before of its series, under ``+``."""
-    before: dict[tuple[Value, ...], int] = {}
-    rows = []
-    for row in sorted(source.rows, key=lambda row: row[source.time]):
-        value, series = row[source.counter], source.series(row)
-        grown = None
-        if value is not None:
-            last = before.get(series, value)
-            grown = value - last if value >= last else value
-            before[series] = value
-        rows.append({**row, "+": grown})
-    return rows
-
-
-def kept(values: Sequence[float], increases: Sequence[float]) -> dict[str, float | None]:
-    """Everything that is kept of values, in order of time."""
-    if not values:
-        return {**dict.fromkeys(_KEPT), "count": 0}
-    total = math.fsum(values)
-    return {
-        "min": min(values),
-        "max": max(values),
-        "sum": total,
-        "count": len(values),
-        "first": values[0],
-        "last": values[-1],
-        "m2": math.fsum((value - total / len(values)) ** 2 for value in values),
-        "increase": sum(increases),
-    }
-
-
-def grouped(source: Source, interval: Interval, by: Sequence[str], rows: Iterable[RawRow]) -> dict[Key, list[RawRow]]:
-    """Rows by bucket and group."""
-    zone = parse_time_zone(source.zone)
-    found: dict[Key, list[RawRow]] = defaultdict(list)
-    for row in rows:
-        found[interval.floor(row[source.time], zone), tuple(row[name] for name in by)].append(row)
-    return found
-
-
-def of(rows: Iterable[RawRow], name: str) -> list[Any]:
+def of(rows: Iterable[Row], name: str) -> list[Any]:
     """The values that are not NULL."""
     return [row[name] for row in rows if row[name] is not None]
 
@@ -153,23 +105,19 @@ def expected(
     start: str,
     end: str,
     by: Sequence[str] = (),
-    where: Callable[[RawRow], bool] = lambda row: True,
+    where: Callable[[Row], bool] = lambda row: True,
 ) -> dict[Key, dict[str, Any]]:
     """
-    Everything that could be asked, from all raw rows: by bucket and group, ``rows``, ``values`` (sorted), and
+    All possible answers, computed from all raw rows: by bucket and group, ``rows``, ``values`` (sorted), and
     ``temperature_min`` and so on.
     """
     found: dict[Key, dict[str, Any]] = {}
-    rows = [row for row in with_increase(source) if ms(start) <= row[source.time] < ms(end) and where(row)]
-    for key, own in grouped(source, parse_interval(step), by, rows).items():
+    rows = [row for row in source.rows_with_increases() if ms(start) <= row[source.time] < ms(end) and where(row)]
+    for (bucket, *group), own in grouped(rows, Buckets(step, source.zone), by, source.time).items():
         answer: dict[str, Any] = {"rows": len(own), "values": sorted(of(own, source.gauge))}
         for name in (source.gauge, source.counter):
-            parts = kept(of(own, name), of(own, "+"))
-            count = parts["count"] or 0
-            answer.update({f"{name}_{part}": value for part, value in parts.items()})
-            answer[f"{name}_avg"] = (parts["sum"] or 0) / count if count else None
-            answer[f"{name}_stddev"] = math.sqrt((parts["m2"] or 0) / count) if count else None
-        found[key] = answer
+            answer |= {f"{name}_{part}": value for part, value in aggregates(own, name).items()}
+        found[bucket, tuple(group)] = answer
     return found
 
 
@@ -188,7 +136,7 @@ def create(db: Database, source: Source, holdings: Mapping[str, tuple[str | None
         span = (None if start is None else ms(start), None if end is None else ms(end))
         rollup = None if name == "raw" else _rollup(source, table, parse_interval(name))
         found.append(Holding(rollup, rollup.table if rollup else table, *span))
-        rows = [row for row in with_increase(source) if _within(row[source.time], span)]
+        rows = [row for row in source.rows_with_increases() if _within(row[source.time], span)]
         if rollup is None:
             _create_raw(db, source, rows)
         else:
@@ -216,32 +164,17 @@ def _rollup(source: Source, table: TableName, interval: Interval) -> Rollup:
     return Rollup(table, table, own, interval, time, source.columns, source.metrics, source.zone)
 
 
-def _iso(instant: int) -> str:
-    return from_ms(instant).replace(tzinfo=None).isoformat() + "Z"
-
-
-def insert(db: Database, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, many in a statement, which is faster by far, and make them visible."""
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
-        places = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
-        columns = ", ".join(map(quoted, chunk[0]))
-        values = [value for row in chunk for value in row.values()]
-        db.sql(f"INSERT INTO {db.q(table)} ({columns}) VALUES {places}", values)
-    db.refresh(table)
-
-
-def _create_raw(db: Database, source: Source, rows: Iterable[RawRow]) -> None:
+def _create_raw(db: Database, source: Source, rows: Iterable[Row]) -> None:
     db.create(
         source.table,
         {source.time: source.time_type, **source.dimensions, source.gauge: NUMBER, source.counter: "BIGINT"},
     )
     columns = (*source.dimensions, source.gauge, source.counter)
-    values = [{source.time: _iso(row[source.time]), **{name: row[name] for name in columns}} for row in rows]
-    insert(db, source.table, values)
+    values = [{source.time: text(row[source.time]), **{name: row[name] for name in columns}} for row in rows]
+    db.insert(source.table, values)
 
 
-def _create_level(db: Database, source: Source, rollup: Rollup, rows: Sequence[RawRow]) -> None:
+def _create_level(db: Database, source: Source, rollup: Rollup, rows: Sequence[Row]) -> None:
     names = [label(name) for name in source.dimensions]
     keys = {rollup.time_name: TIME, **dict(zip(names, source.dimensions.values(), strict=True))}
     metrics = (label(source.gauge), label(source.counter))
@@ -250,17 +183,19 @@ def _create_level(db: Database, source: Source, rollup: Rollup, rows: Sequence[R
     sketch = sketch_table(rollup.table).name
     db.create(sketch, {**keys, "metric": "TEXT", "sign": "SMALLINT", "bin": "INTEGER", "count": "BIGINT"})
     level, bins = [], []
-    for (bucket, group), own in grouped(source, rollup.interval, list(source.dimensions), rows).items():
-        key = dict(zip(keys, (_iso(bucket), *group), strict=True))
+    buckets = Buckets(str(rollup.interval), source.zone)
+    for (bucket, *group), own in grouped(rows, buckets, list(source.dimensions), source.time).items():
+        key = dict(zip(keys, (text(bucket), *group), strict=True))
         parts = {
             f"{label(name)}_{part}": value
             for name in (source.gauge, source.counter)
-            for part, value in kept(of(own, name), of(own, "+")).items()
+            for part, value in aggregates(own, name).items()
+            if part in _KEPT
         }
         level.append({**key, **parts, "row_count": len(own)})
         bins += [{**key, **found} for found in _bins(label(source.gauge), of(own, source.gauge))]
-    insert(db, rollup.table.name, level)
-    insert(db, sketch, bins)
+    db.insert(rollup.table.name, level)
+    db.insert(sketch, bins)
 
 
 def _bins(name: str, values: Iterable[float]) -> list[dict[str, Any]]:

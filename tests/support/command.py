@@ -107,7 +107,7 @@ class Command:
         with subprocess.Popen(argv(*args), env={**environment, "TERM": "xterm"}, stdout=slave, stderr=slave) as process:
             os.close(slave)
             shown = b""
-            with suppress(OSError):  # Linux ends a terminal that nobody writes to any more with EIO.
+            with suppress(OSError):  # Linux ends a terminal without writers with EIO.
                 while chunk := os.read(master, 65536):
                     shown += chunk
             os.close(master)

@@ -1,14 +1,15 @@
 """
-CrateDB and DuckDB behind one face, for tests that must hold on both; :mod:`support.benches` has the two.
+CrateDB and DuckDB with the same interface, for tests of both: a schema of a CrateDB, and a DuckDB file.
 
-Tables are filled and looked at without the toolkit's engine, so that a mistake in it can't hide itself.
+Tables are filled and read without the toolkit's engine, so that a mistake in it cannot hide itself.
 """
 
 from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policy import Policy
+from support.cratedb import CrateDB
 from support.sql import quoted
 
 TIME = "TIMESTAMP WITH TIME ZONE"
@@ -26,6 +28,8 @@ NUMBER = "DOUBLE PRECISION"
 MONTH = f"{TIME} GENERATED ALWAYS AS (date_trunc('month', ts))"
 # The cutoff of most tests. With 30 days, what is before 2 June is expired; June as a partition is not.
 NOW = "2024-07-02T00:00:00+00:00"
+# Rows of one INSERT on DuckDB, whose `executemany` takes thirty times as long.
+ROWS_AT_ONCE = 200
 
 
 class FixedClock:
@@ -42,6 +46,20 @@ class FixedClock:
     def clock(self) -> Clock:
         """As the toolkit takes it."""
         return Clock(now=lambda: self.moment, sleep=lambda seconds: None)
+
+
+@contextmanager
+def before_statements(engine: sa.Engine, act: Callable[[str], None]) -> Iterator[None]:
+    """Call a function with each statement, right before it is sent."""
+
+    def before(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        act(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", before)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", before)
 
 
 class Database(abc.ABC):
@@ -100,16 +118,8 @@ class Database(abc.ABC):
     def statements(self) -> Iterator[list[str]]:
         """Collects the statements that the toolkit sends."""
         sent: list[str] = []
-
-        def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-            sent.append(statement)
-
-        engine = self.tool.engine.database.engine
-        sa.event.listen(engine, "before_cursor_execute", note)
-        try:
+        with before_statements(self.tool.engine.database.engine, sent.append):
             yield sent
-        finally:
-            sa.event.remove(engine, "before_cursor_execute", note)
 
     def journal(self, **equal: Any) -> list[Mapping[str, Any]]:
         """Rows of the journal with these values."""
@@ -148,6 +158,8 @@ class Database(abc.ABC):
     def insert(self, name: str, rows: Iterable[Mapping[str, Any]], schema: str | None = None) -> None:
         """Insert rows, given by column, and make them visible. All have the same columns."""
         rows = list(rows)
+        if not rows:
+            return
         columns = ", ".join(map(quoted, rows[0]))
         places = ", ".join("?" * len(rows[0]))
         statement = f"INSERT INTO {self.q(name, schema)} ({columns}) VALUES ({places})"
@@ -197,13 +209,21 @@ class Database(abc.ABC):
     def bin(self, interval: str) -> str:
         """A generated column that cuts ``ts`` into intervals of fixed length, as a type."""
 
-    @abc.abstractmethod
     def break_repository(self) -> None:
-        """Make the repository unusable, as a disk that is gone would."""
+        """Make the repository unusable, as a failed disk would: a file is where the directory was."""
+        if self.directory.exists():
+            self.directory.rename(self._away)
+        self.directory.write_text("")
 
-    @abc.abstractmethod
     def mend_repository(self) -> None:
         """Undo that."""
+        self.directory.unlink()
+        if self._away.exists():
+            self._away.rename(self.directory)
+
+    @property
+    def _away(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}_away")
 
     @abc.abstractmethod
     def snapshot_names(self) -> list[str]:
@@ -222,3 +242,147 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None: ...
+
+
+class CrateDatabase(Database):
+    """A schema of a CrateDB."""
+
+    product = "CrateDB"
+    month_text = "date_format('%Y-%m', ts)"
+    year_number = "extract(year FROM ts)"
+
+    def __init__(self, server: CrateDB, schema: str, repository: str) -> None:
+        super().__init__(server.uri, schema, f"{schema}_ext", repository, server.repo_root / repository)
+        self.server = server
+
+    def sql(self, statement: str, args: Sequence[Any] = ()) -> None:
+        self.server.sql(statement, args)
+
+    def rows(self, query: str, args: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        return list(self.server.rows(query, args))
+
+    def refresh(self, name: str, schema: str | None = None) -> None:
+        self.sql(f"REFRESH TABLE {self.q(name, schema)}")
+
+    def bin(self, interval: str) -> str:
+        return f"{TIME} GENERATED ALWAYS AS date_bin('{interval}'::interval, ts, 0)"
+
+    def snapshot_names(self) -> list[str]:
+        query = "SELECT name FROM sys.snapshots WHERE repository = ? ORDER BY name"
+        return [row[0] for row in self.rows(query, [self.repository])]
+
+    def snapshot_files(self) -> list[Path]:
+        return [path for path in self.directory.glob("indices/**/__*") if path.is_file()]
+
+    def drop_snapshot(self, name: str) -> None:
+        self.sql(f"DROP SNAPSHOT {quoted(self.repository, name)}")
+
+    def partitions(self, name: str) -> list[dict[str, Any]]:
+        """The values of the table's partitions."""
+        query = (
+            'SELECT "values" FROM information_schema.table_partitions WHERE table_schema = ? AND table_name = ?'
+            " ORDER BY partition_ident"
+        )
+        return [row[0] for row in self.rows(query, self.table(name))]
+
+    def frozen(self, name: str) -> int:
+        """How many partitions refuse writes."""
+        query = (
+            "SELECT count(*) FROM information_schema.table_partitions"
+            " WHERE table_schema = ? AND table_name = ? AND settings['blocks']['write']"
+        )
+        return int(self.rows(query, self.table(name))[0][0])
+
+    def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None:
+        partitioned = f" PARTITIONED BY ({', '.join(map(_column, by))})" if by else ""
+        options = "WITH (number_of_replicas = 0, column_policy = 'strict')"
+        self.sql(f"CREATE TABLE {quoted(*table)} ({columns}) CLUSTERED INTO 1 SHARDS{partitioned} {options}")
+
+    def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        counts = self.server.bulk(statement, rows)
+        assert counts == [1] * len(rows)
+
+
+def _column(name: str) -> str:
+    return name if name.endswith("']") else quoted(name)
+
+
+class DuckDatabase(Database):
+    """A DuckDB file."""
+
+    product = "DuckDB"
+    month_text = "strftime(ts, '%Y-%m')"
+    year_number = "CAST(year(ts) AS INTEGER)"
+
+    def __init__(self, uri: str, directory: Path) -> None:
+        super().__init__(uri, "lab", "ext", str(directory), directory)
+        self._engine = sa.create_engine(uri)
+        self.sql("SET TimeZone = 'UTC'")
+        self.sql("CREATE SCHEMA IF NOT EXISTS lab")
+
+    def sql(self, statement: str, args: Sequence[Any] = ()) -> None:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(statement, tuple(args))
+
+    def rows(self, query: str, args: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        with self._engine.begin() as connection:
+            return list(connection.exec_driver_sql(query, tuple(args)).all())
+
+    def refresh(self, name: str, schema: str | None = None) -> None:
+        pass
+
+    def bin(self, interval: str) -> str:
+        return f"{TIME} GENERATED ALWAYS AS (time_bucket(INTERVAL '{interval}', ts))"
+
+    def snapshot_names(self) -> list[str]:
+        return sorted(path.parent.name for path in self.directory.glob("*/manifest.json"))
+
+    def snapshot_files(self) -> list[Path]:
+        return list(self.directory.glob("*/data.parquet"))
+
+    def drop_snapshot(self, name: str) -> None:
+        shutil.rmtree(self.directory / name)
+
+    def close(self) -> None:
+        super().close()
+        self._engine.dispose()
+
+    def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None:
+        self.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
+        self.sql(f"CREATE TABLE {quoted(*table)} ({columns})")
+        if by:
+            comment = f"PARTITIONED BY ({', '.join(map(quoted, by))})".replace("'", "''")
+            self.sql(f"COMMENT ON TABLE {quoted(*table)} IS '{comment}'")
+
+    def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        head, _, places = statement.rpartition(" VALUES ")
+        with self._engine.begin() as connection:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[start : start + ROWS_AT_ONCE]
+                values = tuple(value for row in some for value in row)
+                connection.exec_driver_sql(f"{head} VALUES {', '.join([places] * len(some))}", values)
+
+
+class DuckTemplate:
+    """
+    A DuckDB file and its repository that are filled once, and put back as they were for each test.
+
+    :param directory: Where they are; addresses in the data stay valid, since the directory stays the same.
+    """
+
+    def __init__(self, directory: Path, fill: Callable[[DuckDatabase], None]) -> None:
+        self._place, self._kept = directory / "place", directory / "kept"
+        self._place.mkdir()
+        bench = self._open()
+        fill(bench)
+        bench.close()
+        self._place.rename(self._kept)
+
+    def open(self) -> DuckDatabase:
+        """The database as it was filled."""
+        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.copytree(self._kept, self._place)
+        return self._open()
+
+    def _open(self) -> DuckDatabase:
+        return DuckDatabase(f"duckdb:///{self._place / 'test.duckdb'}", self._place / "repository")

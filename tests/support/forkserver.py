@@ -31,7 +31,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,23 +65,18 @@ class ForkServer:
     def run(
         self, *argv: str, env: Mapping[str, str], cwd: Path | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``cratedb-retention ...`` or ``python ...``, and return how it ended and what it wrote."""
-        with (
-            tempfile.TemporaryFile() as given,
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-        ):
-            given.write(stdin.encode())
-            given.seek(0)
-            streams = [stream.fileno() for stream in (given, out, err)]
+        """Run ``cratedb-retention ...`` or ``python ...``, and return its exit status and what it wrote."""
+        with ExitStack() as stack:
+            files = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(3)]
+            files[0].write(stdin)
+            files[0].seek(0)
+            streams = [file.fileno() for file in files]
             with closing(forkclient.start(self.socket, argv, str(cwd or Path.cwd()), env, streams)) as connection:
                 forkclient.receive(connection)
                 status = forkclient.receive(connection)
-            written = []
-            for stream in (out, err):
-                stream.seek(0)
-                written.append(stream.read().decode())
-        return subprocess.CompletedProcess(argv, status, *written)
+            for file in files:
+                file.seek(0)
+            return subprocess.CompletedProcess(argv, status, files[1].read(), files[2].read())
 
 
 @cache
@@ -126,7 +121,7 @@ class Request:
         os.environ.clear()
         os.environ.update(self.environment)
         time.tzset()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # Whoever tests in the background has it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored if the tests run in the background.
         encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
         sys.stdin, sys.stdout = open(0, encoding=encoding), open(1, "w", encoding=encoding)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding=encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
@@ -194,18 +189,13 @@ def leave() -> NoReturn:
 
 def serve(listener: socket.socket) -> Request | None:
     """
-    Fork for each request until the tests end.
+    Fork for each request, until the tests end. Clients are sent the process id of their command, then its exit status.
 
-    :return: In each of the forked processes: the request that it has to carry out.
+    :return: In the process of each command: what it has to do.
     """
-    ended, wakeup = socket.socketpair()
-    wakeup.setblocking(False)
-    ended.setblocking(False)
-    signal.set_wakeup_fd(wakeup.fileno())
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     selector = selectors.DefaultSelector()
-    for waited_for in (listener, ended, sys.stdin):
-        selector.register(waited_for, selectors.EVENT_READ)
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(sys.stdin, selectors.EVENT_READ)
     running: dict[int, socket.socket] = {}
     while True:
         for key, _ in selector.select():
@@ -213,28 +203,31 @@ def serve(listener: socket.socket) -> Request | None:
                 for pid in running:
                     os.kill(pid, signal.SIGKILL)
                 return None
-            if key.fileobj is ended:
-                ended.recv(1024)
-                report(running, selector)
-            elif key.fileobj is listener:
+            if key.fileobj is listener:
                 connection, _ = listener.accept()
                 request = receive(connection)
                 pid = os.fork()
                 if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    for each in (connection, listener, ended, wakeup, *running.values()):
+                    for each in (connection, listener, *running.values()):
                         each.close()
                     selector.close()
                     return request
                 for stream in request.streams:
                     os.close(stream)
                 running[pid] = connection
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
                 selector.register(connection, selectors.EVENT_READ, pid)
                 send(connection, pid)
-            elif key.data in running:  # Its client is gone.
+            elif key.fileobj is running.get(key.data):  # The client is gone.
                 selector.unregister(key.fileobj)
                 os.kill(key.data, signal.SIGKILL)
+            elif key.data in running:  # The command has ended.
+                selector.unregister(key.fileobj)
+                os.close(key.fd)
+                with running.pop(key.data) as connection:
+                    send(connection, os.waitstatus_to_exitcode(os.waitpid(key.data, 0)[1]))
+                    with suppress(KeyError):
+                        selector.unregister(connection)
 
 
 def receive(connection: socket.socket) -> Request:
@@ -243,18 +236,6 @@ def receive(connection: socket.socket) -> Request:
     with connection.makefile("rb") as file:
         argv, cwd, environment = marshal.load(file)
     return Request(argv, cwd, environment, streams)
-
-
-def report(running: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
-    """Tell clients how their commands ended."""
-    while running:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            return
-        with running.pop(pid) as connection:
-            with suppress(KeyError):
-                selector.unregister(connection)
-            send(connection, os.waitstatus_to_exitcode(status))
 
 
 def send(connection: socket.socket, number: int) -> None:

@@ -15,9 +15,7 @@ def check_golden(path: Path, text: str) -> None:
     """
     if os.environ.get("UPDATE_GOLDEN") == "1":
         if os.environ.get("CI", "").lower() in ("1", "true"):
-            raise AssertionError(
-                "UPDATE_GOLDEN has no place in CI: a golden file is updated where somebody looks at it"
-            )
+            raise AssertionError("UPDATE_GOLDEN has no place in CI: update golden files locally, and review the change")
         path.write_text(text, encoding="utf-8")
         return
     expected = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,6 +1,6 @@
 """
 Random tables that are downsampled, and what happens to them: rows that are written, changed and deleted while time
-goes on, and runs in between, some of which die.
+goes on, and runs in between, some of which crash.
 """
 
 from __future__ import annotations
@@ -10,10 +10,22 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from support.oracle import Number
-
 HOUR, DAY = 3_600_000, 86_400_000
 Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """
+    A metric of a table.
+
+    :param kind: Its type as SQL.
+    :param counter: Whether its increase is kept, rather than least, greatest and sum.
+    """
+
+    name: str
+    kind: str
+    counter: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,8 +67,8 @@ class NewRow:
     """
     A row.
 
-    :param hours: How many hours before now it is of; negative: of the future.
-    :param shift: And so many ms from the full hour.
+    :param hours: Its age in hours; negative: it is in the future.
+    :param shift: Its distance from the full hour, in ms.
     """
 
     hours: int
@@ -75,11 +87,11 @@ class Edit:
 @dataclass(frozen=True)
 class Turn:
     """
-    What happens until the next run is complete.
+    Everything up to the end of the next run.
 
     :param hours: How much time goes by.
     :param amid: Rows that are written during the run, when something has just been rolled up.
-    :param crash: After so many statements a run dies first; None: it does not.
+    :param crash: Number of statements after which a run crashes first; None: it does not.
     :param afterwards: Rows that are written between that and the next run.
     """
 
@@ -187,7 +199,7 @@ def histories(draw: st.DrawFn, most_turns: int, most_rows: int, last_statement: 
     A table and what happens to it.
 
     :param most_rows: In each turn.
-    :param last_statement: Up to which statement runs die.
+    :param last_statement: The last statement at which runs crash.
     """
     shape = draw(shapes())
     crash = st.none() | st.integers(1, last_statement)

@@ -33,14 +33,14 @@ READS = ("SELECT", "REFRESH")
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """
-    What a process has to do.
+    A run in a process of its own.
 
     :param cutoff: Of its run, in ISO 8601.
     :param batch: Rows in one DELETE, so that a small table takes several.
-    :param kill_at: At which instant it ends itself, counted from 1; 0: not at all.
-    :param kill_kind: It ends itself at the first instant of this kind; empty: not at all.
+    :param kill_at: The instant at which it kills itself, counted from 1; 0: never.
+    :param kill_kind: It kills itself at the first instant of this kind; empty: never.
     :param watched: File operations in this directory are instants as well.
     :param kept: Where files are copied to at each instant; empty: they are not.
     """
@@ -55,22 +55,22 @@ class Order:
     kept: str = ""
 
 
-def run_until_killed(order: Order) -> str | None:
+def run_until_killed(request: RunRequest) -> str | None:
     """
     Let a run be killed, and wait until it is dead.
 
     :return: In words when it was killed; None if it came to its end before that.
     """
-    done = _carry_out(order)
+    done = _start(request)
     if done.returncode == 0:
         return None
     assert done.returncode == -signal.SIGKILL, f"a run ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout.splitlines()[-1]
 
 
-def list_instants(order: Order) -> list[str]:
+def list_instants(request: RunRequest) -> list[str]:
     """The instants of a run that comes to its end."""
-    done = _carry_out(order)
+    done = _start(request)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
 
@@ -80,7 +80,7 @@ def kind_of(instant: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'|[\w-]*\d[\w-]*|\?", "", instant)[:80]
 
 
-def kill_runs(order: Order, reset: Callable[[], None], stride: int) -> Iterator[str]:
+def kill_runs(request: RunRequest, reset: Callable[[], None], stride: int) -> Iterator[str]:
     """
     Kill one run after the other, and give the instant of each, so that what it left can be looked at.
 
@@ -90,20 +90,20 @@ def kill_runs(order: Order, reset: Callable[[], None], stride: int) -> Iterator[
     if stride:
         for number in itertools.count(1, stride):
             reset()
-            killed = run_until_killed(replace(order, kill_at=number))
+            killed = run_until_killed(replace(request, kill_at=number))
             if killed is None:
                 return
             yield killed
     reset()
-    for kind in sorted({kind_of(instant) for instant in list_instants(order)}):
+    for kind in sorted({kind_of(instant) for instant in list_instants(request)}):
         reset()
-        killed = run_until_killed(replace(order, kill_kind=kind))
+        killed = run_until_killed(replace(request, kill_kind=kind))
         assert killed or "job_state" in kind, kind  # A heartbeat comes when it likes.
         if killed:
             yield killed
 
 
-def left_by_kills(order: Order, files: Path, kept: Path) -> list[tuple[str, Path]]:
+def left_by_kills(request: RunRequest, files: Path, kept: Path) -> list[tuple[str, Path]]:
     """
     What kills of a run on DuckDB would leave behind.
 
@@ -112,20 +112,20 @@ def left_by_kills(order: Order, files: Path, kept: Path) -> list[tuple[str, Path
     :return: Pairs of an instant and a copy; none for an instant that leaves the same as the one before.
     """
     kept.mkdir()
-    instants = list_instants(replace(order, kept=json.dumps([str(files), str(kept)])))
+    instants = list_instants(replace(request, kept=json.dumps([str(files), str(kept)])))
     return [(instants[int(copy.name) - 1], copy) for copy in sorted(kept.iterdir())]
 
 
-def _carry_out(order: Order) -> subprocess.CompletedProcess[str]:
-    return fork_server().run("python", "-m", "support.kill_harness", json.dumps(asdict(order)), env=os.environ)
+def _start(request: RunRequest) -> subprocess.CompletedProcess[str]:
+    return fork_server().run("python", "-m", "support.kill_harness", json.dumps(asdict(request)), env=os.environ)
 
 
 class _Instants:
     """Counts and names instants, and kills or copies files at them."""
 
-    def __init__(self, order: Order) -> None:
-        self._kill_at, self._kill_kind = order.kill_at, order.kill_kind
-        self._copied = [Path(path) for path in json.loads(order.kept)] if order.kept else []
+    def __init__(self, request: RunRequest) -> None:
+        self._kill_at, self._kill_kind = request.kill_at, request.kill_kind
+        self._copied = [Path(path) for path in json.loads(request.kept)] if request.kept else []
         self._number = 0
         self._busy = False
         self._last = ""
@@ -155,23 +155,23 @@ class _Instants:
                 shutil.copytree(files, kept / f"{self._number:05d}")
 
 
-def _obey(order: Order) -> None:
+def _run(request: RunRequest) -> None:
     from cratedb_retention import Retention
     from cratedb_retention.engine.cratedb import delete as crate_delete
     from cratedb_retention.engine.duckdb import delete as duck_delete
 
-    crate_delete.BATCH = duck_delete.BATCH = order.batch
-    instants = _Instants(order)
-    with Retention(order.uri, order.schema) as retention:
-        if order.uri.startswith("crate:"):
+    crate_delete.BATCH = duck_delete.BATCH = request.batch
+    instants = _Instants(request)
+    with Retention(request.uri, request.schema) as retention:
+        if request.uri.startswith("crate:"):
             _watch_crate(retention.engine.database.engine, instants)
-            retention.run(cutoff=dt.datetime.fromisoformat(order.cutoff))
+            retention.run(cutoff=dt.datetime.fromisoformat(request.cutoff))
         else:
             _watch_duck(retention.engine.database.engine, instants)
-            if order.watched:
-                _watch_files(order.watched, instants)
+            if request.watched:
+                _watch_files(request.watched, instants)
             retention.run(
-                cutoff=dt.datetime.fromisoformat(order.cutoff),
+                cutoff=dt.datetime.fromisoformat(request.cutoff),
                 observers=[lambda event: instants.reach(f"at {type(event).__name__}")],
             )
 
@@ -231,4 +231,4 @@ def _watch_files(directory: str, instants: _Instants) -> None:
 
 
 if __name__ == "__main__":
-    _obey(Order(**json.loads(sys.argv[1])))
+    _run(RunRequest(**json.loads(sys.argv[1])))

@@ -1,6 +1,9 @@
 """
 Reads Markdown as far as the tests of the documentation need it: blocks of code, links, headings, commands; and runs the
 blocks of a page.
+
+``python -m support.markdown < statements`` runs the SQL of a block on the database that ``CRATEDB_URI`` names. Its
+statements end with a semicolon at the end of a line.
 """
 
 from __future__ import annotations
@@ -9,10 +12,13 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import sqlalchemy as sa
 
 from support.forkserver import fork_server
 
@@ -68,7 +74,7 @@ def _as_shell(block: Block) -> str:
     if block.language == "python":
         return f"python - <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK"
     if block.language == "sql":
-        return f"python -m support.run_sql <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK"
+        return f"python -m support.markdown <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK"
     if block.language not in SHELLS:
         raise ValueError(f"a block in {block.language!r} can't be run")
     return block.text
@@ -176,3 +182,15 @@ def _simple_commands(line: str, goes_on: str) -> Iterator[list[str]]:
 
 def _redirects(word: str) -> bool:
     return set(word) <= {"<", ">", "&"} and bool(set(word) & {"<", ">"})
+
+
+def statements(text: str) -> list[str]:
+    """The statements of SQL, without their semicolons."""
+    parts = re.split(r";\s*(?:--.*)?$", text, flags=re.MULTILINE)
+    return [part.strip() for part in parts if part.strip()]
+
+
+if __name__ == "__main__":
+    with sa.create_engine(os.environ["CRATEDB_URI"]).begin() as database:
+        for statement in statements(sys.stdin.read()):
+            database.exec_driver_sql(statement)

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from support.process import HOST
+from support.cratedb import HOST
 
 
 class Fate(enum.Enum):
@@ -87,7 +87,7 @@ def proxy_to(uri: str) -> Iterator[Proxy]:
 
 
 def lose(fate: Fate, word: str, times: int) -> Decide:
-    """Let this happen to the first so many statements that begin with a word."""
+    """Let this happen to the first statements that begin with a word, up to a number of times."""
     left = times
 
     def decide(body: str) -> Fate:

@@ -1,13 +1,11 @@
 """
-Rollups made by hand, computed by an engine, and the same reckoned in Python, which is how tests tell right from wrong.
+A raw table and rollups of it that an engine computes step by step, and a check of them against plain Python.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +17,9 @@ from cratedb_retention.model.plan import Step
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, Window, level_table, make_metric
 from cratedb_retention.model.rollup_steps import CreateRollup, RollUp
 from support.databases import NUMBER, TIME, Database
+from support.oracle import Buckets, Key, Row, aggregates, grouped, ms_of, text, with_increases
 from support.sql import quoted
 
-Row = dict[str, Any]
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 # 2024-01-01, a Monday.
 START = 1_704_067_200_000
@@ -29,21 +27,15 @@ EVERYTHING = tuple(Aggregate)
 PLAIN = (Aggregate.MIN, Aggregate.MAX, Aggregate.SUM, Aggregate.COUNT, Aggregate.FIRST, Aggregate.LAST, Aggregate.AVG)
 
 
-def text(ms: int | None) -> str | None:
-    """An instant as both databases read it."""
-    return None if ms is None else (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=ms)).isoformat()
-
-
 def to_ms(value: Any) -> int | None:
     """An instant as either database gives it."""
     if isinstance(value, dt.datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+        return ms_of(value if value.tzinfo else value.replace(tzinfo=dt.UTC))
     return value if value is None else int(value)
 
 
 @dataclass
-class Lab:
+class RollupTables:
     """
     A table with raw rows on a database, and an engine.
 
@@ -140,60 +132,26 @@ def windows(start: int, length: int, count: int) -> list[Window]:
     return [Window(at, at + length, at, at + length) for at in starts]
 
 
-def expected(rows: Iterable[Row], rollup: Rollup, since: int, until: int) -> dict[tuple[Any, ...], Row]:
-    """What a level must have of a stretch of time, by bucket and dimensions."""
+def expected(rows: Iterable[Row], rollup: Rollup, since: int, until: int) -> dict[Key, Row]:
+    """What a level must hold of a time range, by bucket and dimensions."""
     time, dimensions = rollup.time.name, [column.name for column in rollup.dimensions]
-    ordered = sorted((row for row in rows if row[time] is not None), key=lambda row: row[time])
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    increases = _increases(ordered, rollup)
-    for number, row in enumerate(ordered):
-        if since <= row[time] < until:
-            bucket = rollup.interval.floor(row[time], rollup.tzinfo)
-            groups[bucket, *(row[name] for name in dimensions)].append({**row, "#": number})
-    return {key: _aggregated(group, rollup.metrics, increases) for key, group in groups.items()}
+    every = with_increases(rows, dimensions, [metric.column.name for metric in rollup.metrics], time)
+    inside = [row for row in every if since <= row[time] < until]
+    groups = grouped(inside, Buckets(str(rollup.interval), rollup.zone), dimensions, time)
+    return {key: {"row_count": len(group), **_aggregated(group, rollup.metrics)} for key, group in groups.items()}
 
 
-def _increases(ordered: Sequence[Row], rollup: Rollup) -> dict[tuple[int, str], float]:
-    found: dict[tuple[int, str], float] = {}
-    last: dict[tuple[Any, ...], float] = {}
-    for number, row in enumerate(ordered):
-        for metric in rollup.metrics:
-            value = row[metric.column.name]
-            if value is not None:
-                series = (metric.name, *(row[column.name] for column in rollup.dimensions))
-                before = last.get(series)
-                found[number, metric.name] = (
-                    0 if before is None else value - before if value >= before else value
-                )  # fmt: skip
-                last[series] = value
-    return found
+def _aggregated(group: Sequence[Row], metrics: Iterable[Metric]) -> Row:
+    values = [(metric, aggregates(group, metric.column.name)) for metric in metrics]
+    return {m.named(a): found[a] for m, found in values for a in Aggregate if a in found and m.has(a)}
 
 
-def _aggregated(group: Sequence[Row], metrics: Iterable[Metric], increases: Mapping[tuple[int, str], float]) -> Row:
-    found: Row = {"row_count": len(group)}
-    for metric in metrics:
-        values = [row[metric.column.name] for row in group if row[metric.column.name] is not None]
-        parts = [increases[row["#"], metric.name] for row in group if (row["#"], metric.name) in increases]
-        known = bool(values)
-        every = {
-            Aggregate.MIN: min(values, default=None),
-            Aggregate.MAX: max(values, default=None),
-            Aggregate.SUM: math.fsum(values) if known else None,
-            Aggregate.COUNT: len(values),
-            Aggregate.FIRST: values[0] if known else None,
-            Aggregate.LAST: values[-1] if known else None,
-            Aggregate.AVG: math.fsum(values) / len(values) if known else None,
-            Aggregate.STDDEV: statistics.pstdev(values) if known else None,
-            Aggregate.INCREASE: math.fsum(parts) if parts else None,
-        }
-        found.update({metric.named(a): value for a, value in every.items() if metric.has(a)})
-    return found
-
-
-def check_level(lab: Lab, rollup: Rollup, rows: Iterable[Row], since: int, until: int, tolerance: float = 1e-7) -> None:
+def check_level(
+    rollups: RollupTables, rollup: Rollup, rows: Iterable[Row], since: int, until: int, tolerance: float = 1e-7
+) -> None:
     """A level has exactly the rows of a stretch of time that Python finds."""
     dimensions = [label_of(column.name) for column in rollup.dimensions]
-    found = [row for row in lab.read(rollup.table) if since <= row[rollup.time_name] < until]
+    found = [row for row in rollups.read(rollup.table) if since <= row[rollup.time_name] < until]
     keyed = {(row[rollup.time_name], *(row[name] for name in dimensions)): row for row in found}
     assert len(keyed) == len(found)
     wanted = expected(rows, rollup, since, until)

@@ -21,7 +21,7 @@ class SqlError(Exception):
 
 
 class Unreachable(Exception):
-    """Nobody answers at that address, or no node of it is ready."""
+    """There is no answer at that address, or no node is ready."""
 
 
 class SqlClient:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from support.benches import CrateBench, DuckTemplate
-from support.cockpit import NOW, add_tokens, fill
-from support.databases import Database
-from support.stage import Stage, open_browser, open_stage
+from support.databases import CrateDatabase, Database, DuckTemplate
+from support.pages import PagesInBrowser, open_browser, open_pages
+from support.sample_data import NOW, add_tokens, fill
 
 
 @pytest.fixture(scope="session")
@@ -27,30 +26,30 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
 
 
 @pytest.fixture
-def stage(filled: DuckTemplate, browser: Browser) -> Iterator[Stage]:
+def pages(filled: DuckTemplate, browser: Browser) -> Iterator[PagesInBrowser]:
     """Pages of a database with something of everything, on DuckDB. The browser must have had no complaint."""
     db = filled.open()
     db.time.set(NOW)
-    yield from _stage(db, browser)
+    yield from _pages(db, browser)
     db.close()
 
 
 @pytest.fixture
-def crate_stage(crate: CrateBench, browser: Browser) -> Iterator[Stage]:
+def crate_pages(crate: CrateDatabase, browser: Browser) -> Iterator[PagesInBrowser]:
     """The same on CrateDB."""
     fill(crate)
-    yield from _stage(crate, browser)
+    yield from _pages(crate, browser)
 
 
-@pytest.fixture(params=["stage", pytest.param("crate_stage", marks=pytest.mark.cratedb)])
-def each_stage(request: pytest.FixtureRequest) -> Stage:
+@pytest.fixture(params=["pages", pytest.param("crate_pages", marks=pytest.mark.cratedb)])
+def each_pages(request: pytest.FixtureRequest) -> PagesInBrowser:
     """The same on each engine in turn."""
-    found: Stage = request.getfixturevalue(request.param)
+    found: PagesInBrowser = request.getfixturevalue(request.param)
     return found
 
 
-def _stage(db: Database, browser: Browser) -> Iterator[Stage]:
-    with open_stage(db, browser) as found:
+def _pages(db: Database, browser: Browser) -> Iterator[PagesInBrowser]:
+    with open_pages(db, browser) as found:
         add_tokens(found)
         yield found
     assert found.complaints == []

@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.ui.links import timeline
-from support.stage import NARROW, WIDE, Stage
+from support.pages import NARROW, WIDE, PagesInBrowser
 
 CONTROLS = {
     "button", "link", "textbox", "searchbox", "checkbox", "radio", "radiogroup", "switch", "combobox", "spinbutton",
@@ -58,27 +58,27 @@ def focused(page: Page) -> str:
     return str(page.evaluate("() => document.activeElement.innerText")).strip()
 
 
-def test_each_page_can_be_read_aloud(stage: Stage) -> None:
+def test_each_page_can_be_read_aloud(pages: PagesInBrowser) -> None:
     """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
-    schema = stage.db.schema
+    schema = pages.db.schema
     for size in (WIDE, NARROW):
-        page = stage.log_in("admin", size=size)
+        page = pages.log_in("admin", size=size)
         for path in (*(f"/ui/{each}" for each in PAGES), timeline(schema, "weather"), timeline(schema, "orders")):
-            stage.go(page, path)
+            pages.go(page, path)
             assert_sound(page)
 
 
-def test_nothing_moves_for_those_who_ask_for_that(stage: Stage) -> None:
+def test_nothing_moves_for_those_who_ask_for_that(pages: PagesInBrowser) -> None:
     """Where the system asks for less motion, no control moves or fades: a click meets what it was meant for."""
-    page = stage.log_in("editor", "/ui/policies?q=visits")
+    page = pages.log_in("editor", "/ui/policies?q=visits")
     assert page.evaluate(MOVING) == []
     page.emulate_media(reduced_motion="no-preference")
     assert page.evaluate(MOVING) != []
 
 
-def test_dialogs_take_the_focus_and_give_it_back(stage: Stage) -> None:
+def test_dialogs_take_the_focus_and_give_it_back(pages: PagesInBrowser) -> None:
     """A dialog has a name and the focus, keeps it, and leaves it where it was; the keyboard is enough."""
-    page = stage.log_in("editor", "/ui/policies?q=visits")
+    page = pages.log_in("editor", "/ui/policies?q=visits")
     page.get_by_role("checkbox", name="Choose delete").press("Space")
     for name in ("Disable", "Delete"):
         button = page.get_by_role("button", name=name)
@@ -102,9 +102,9 @@ def assert_named_dialog(page: Page) -> None:
     assert [role for role, name in read_aloud(page) if role in CONTROLS and not name] == []
 
 
-def test_what_changes_is_told(stage: Stage) -> None:
+def test_what_changes_is_told(pages: PagesInBrowser) -> None:
     """A mistake is an alert that its field refers to; the effect, the number of rows and errors are live."""
-    page = stage.log_in("editor", "/ui/policies/visits")
+    page = pages.log_in("editor", "/ui/policies/visits")
     period = page.get_by_label("Retention period", exact=True)
     period.fill("soon")
     expect(period).to_have_attribute("aria-invalid", "true")
@@ -114,7 +114,7 @@ def test_what_changes_is_told(stage: Stage) -> None:
     assert alert.get_attribute("id") in described
     effect = page.get_by_role("complementary", name="Effect")
     expect(effect.locator("[aria-live=polite]")).to_contain_text("This is no policy yet")
-    stage.go(page, "/ui/policies")
+    pages.go(page, "/ui/policies")
     expect(page.get_by_role("status").filter(has_text="7 policies")).to_be_visible()
     page.get_by_label("Tags", exact=True).fill("a,,b")
     expect(page.get_by_role("alert")).to_contain_text("an empty tag")

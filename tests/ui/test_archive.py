@@ -14,16 +14,16 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.scoped import Scoped
-from support.cockpit import HOSTILE
 from support.databases import MONTH, TIME
-from support.stage import Stage
+from support.pages import PagesInBrowser
+from support.sample_data import HOSTILE
 
 ALL = RestoreRequest()
 
 
-def scoped(stage: Stage, role: Role, *limit: str) -> Scoped:
+def scoped(pages: PagesInBrowser, role: Role, *limit: str) -> Scoped:
     """The toolkit for somebody."""
-    return Scoped(stage.db.tool, Access(role, "somebody", parse_tag_filter(limit)))
+    return Scoped(pages.db.tool, Access(role, "somebody", parse_tag_filter(limit)))
 
 
 def press(page: Page, name: str) -> None:
@@ -38,20 +38,20 @@ def rows(page: Page, table: str) -> int:
     return body.count()
 
 
-def names(stage: Stage) -> list[str]:
+def names(pages: PagesInBrowser) -> list[str]:
     """The names of all snapshots, by time."""
-    return [record.archived.name for record in stage.db.tool.snapshots()]
+    return [record.archived.name for record in pages.db.tool.snapshots()]
 
 
 SHOWN = "Snapshots that the toolkit made"
 
 
-def test_main_path(each_stage: Stage) -> None:
+def test_main_path(each_pages: PagesInBrowser) -> None:
     """Snapshots are shown, verified, and restored into their table, where the next run leaves them alone."""
-    db = each_stage.db
-    many, before = len(names(each_stage)), db.count("orders")
+    db = each_pages.db
+    many, before = len(names(each_pages)), db.count("orders")
     assert many >= 6
-    page = each_stage.log_in("operator", "/ui/archive")
+    page = each_pages.log_in("operator", "/ui/archive")
     assert rows(page, SHOWN) == many
     page.get_by_role("checkbox", name=f"Choose {db.schema}.orders month=2023-09-01").click()
     page.get_by_role("checkbox", name=f"Choose {db.schema}.orders month=2023-10-01").click()
@@ -61,7 +61,7 @@ def test_main_path(each_stage: Stage) -> None:
     assert len(db.journal(event="verified", outcome="done")) == 2
     expect(page.get_by_label(SHOWN, exact=True).get_by_text("2024-07-02 12:00")).to_have_count(2)
 
-    page.goto(f"{each_stage.address}/ui/archive?to=2023-10-01")
+    page.goto(f"{each_pages.address}/ui/archive?to=2023-10-01")
     assert rows(page, SHOWN) == 3
     press(page, "Restore …")
     press(page, "Show what would be restored")
@@ -71,17 +71,17 @@ def test_main_path(each_stage: Stage) -> None:
     press(page, "Restore 3 partitions")
     expect(page.get_by_text("3 partitions with 9 rows came back.")).to_be_visible()
     assert db.count("orders") == before + 9
-    each_stage.go(page, "/ui/holds")
+    each_pages.go(page, "/ui/holds")
     expect(page.get_by_text("Restored data")).to_have_count(3)
     assert db.run().failed == 0
     assert db.count("orders", "ts < '2023-10-01'") == 9
 
 
-def test_beside_and_refused(each_stage: Stage) -> None:
+def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
     """Into another table it is restored without a hold; what is there already is refused, and was said to be."""
-    db = each_stage.db
+    db = each_pages.db
     holds = len(db.tool.holds())
-    page = each_stage.log_in("operator", "/ui/archive?to=2023-08-01")
+    page = each_pages.log_in("operator", "/ui/archive?to=2023-08-01")
     for outcome in ("1 partition with 3 rows came back.", ""):
         press(page, "Restore …")
         expect(page.get_by_text("came back.")).to_have_count(0)  # A form of its own.
@@ -94,18 +94,18 @@ def test_beside_and_refused(each_stage: Stage) -> None:
     expect(page.get_by_text("the partition is there already")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^Restore .* partition"))).to_have_count(0)
     assert (db.count("beside"), len(db.tool.holds())) == (3, holds)
-    found = db.tool.restore(RestoreRequest(name=names(each_stage)[0], into=db.table("beside")))
+    found = db.tool.restore(RestoreRequest(name=names(each_pages)[0], into=db.table("beside")))
     assert "already" in (found[0].error or "")
 
 
-def test_bad_snapshots(each_stage: Stage) -> None:
+def test_bad_snapshots(each_pages: PagesInBrowser) -> None:
     """What is missing or damaged stands first and says so; verifying says why; it can't be restored."""
-    db = each_stage.db
-    gone = names(each_stage)[2]
+    db = each_pages.db
+    gone = names(each_pages)[2]
     db.drop_snapshot(gone)
     for path in db.snapshot_files():
         path.write_bytes(b"\0" * path.stat().st_size)
-    page = each_stage.log_in("operator", "/ui/archive")
+    page = each_pages.log_in("operator", "/ui/archive")
     first = page.get_by_label(SHOWN, exact=True).locator("tbody tr").first
     expect(first).to_contain_text("missing")
     expect(first).to_contain_text(gone)
@@ -121,9 +121,9 @@ def test_bad_snapshots(each_stage: Stage) -> None:
     expect(page.get_by_text("the snapshot is missing")).to_be_visible()
 
 
-def test_filters(stage: Stage) -> None:
+def test_filters(pages: PagesInBrowser) -> None:
     """Filters are in the address; one that can't be read is an error beside the form; hostile ones stay text."""
-    page = stage.log_in("viewer", "/ui/archive")
+    page = pages.log_in("viewer", "/ui/archive")
     page.get_by_label("Table", exact=True).fill("orders")
     page.get_by_label("From", exact=True).fill("2024-02-01")
     page.get_by_label("To", exact=True).fill("2024-04-01")
@@ -132,36 +132,36 @@ def test_filters(stage: Stage) -> None:
     page.wait_for_url("**/ui/archive?table=orders&from=2024-02-01&to=2024-04-01&tags=shop")
     assert rows(page, SHOWN) == 2
     for filtered in ("table=nothing", "tags=acme", "repository=elsewhere", "from=2030-01-01"):
-        stage.go(page, f"/ui/archive?{filtered}")
+        pages.go(page, f"/ui/archive?{filtered}")
         expect(page.get_by_text("No snapshot fits.")).to_be_visible()
-    stage.go(page, "/ui/archive?from=%3Cscript%3Ealert(1)%3C/script%3E")
+    pages.go(page, "/ui/archive?from=%3Cscript%3Ealert(1)%3C/script%3E")
     expect(page.get_by_role("alert")).to_contain_text("<script>alert(1)</script>")
     expect(page.get_by_label("From", exact=True)).to_have_value("<script>alert(1)</script>")
 
 
-def test_viewer(stage: Stage) -> None:
+def test_viewer(pages: PagesInBrowser) -> None:
     """A viewer sees everything, and has nothing to press; the toolkit refuses them as well."""
-    page = stage.log_in("viewer", "/ui/archive")
-    assert rows(page, SHOWN) == len(names(stage))
+    page = pages.log_in("viewer", "/ui/archive")
+    assert rows(page, SHOWN) == len(names(pages))
     for name in ("Verify", "Restore …"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
     expect(page.get_by_role("checkbox")).to_have_count(0)
-    viewer = scoped(stage, Role.VIEWER)
+    viewer = scoped(pages, Role.VIEWER)
     for work in (viewer.verify_snapshots, viewer.restore):
         with pytest.raises(Forbidden, match="role viewer"):
             work(ALL)
-    assert stage.db.journal(event="verified") == []
+    assert pages.db.journal(event="verified") == []
 
 
-def test_tenants(stage: Stage) -> None:
+def test_tenants(pages: PagesInBrowser) -> None:
     """A tenant sees, verifies and restores only snapshots of theirs, into tables of theirs."""
-    db = stage.db
-    many = len(names(stage))
-    page = stage.log_in("acme", "/ui/archive")
+    db = pages.db
+    many = len(names(pages))
+    page = pages.log_in("acme", "/ui/archive")
     expect(page.get_by_text("No snapshot fits.")).to_be_visible()
-    page = stage.log_in("globex", "/ui/archive")
+    page = pages.log_in("globex", "/ui/archive")
     assert rows(page, SHOWN) == many
-    acme, globex = scoped(stage, Role.EDITOR, "acme"), scoped(stage, Role.EDITOR, "globex")
+    acme, globex = scoped(pages, Role.EDITOR, "acme"), scoped(pages, Role.EDITOR, "globex")
     assert acme.verify_snapshots(ALL) == []
     for work in (acme.restorable, acme.restore):
         with pytest.raises(RetentionError, match="none fits"):
@@ -171,25 +171,25 @@ def test_tenants(stage: Stage) -> None:
             with pytest.raises(Forbidden):
                 work(RestoreRequest(into=into))
     with pytest.raises(Forbidden, match="own tables"):
-        scoped(stage, Role.ADMIN).restore(RestoreRequest(into=TableName(db.own_schema.upper(), "new")))
+        scoped(pages, Role.ADMIN).restore(RestoreRequest(into=TableName(db.own_schema.upper(), "new")))
     before = db.count("orders")
     found = globex.restore(ALL)
     assert [item.record.end for item in found if item.error] == [to_ms(parse_instant("2024-05-01"))]  # It is there.
     assert db.count("orders") == before + sum(item.rows or 0 for item in found)
     db.tool.delete_policy("orders")
     with pytest.raises(Forbidden, match="no policy"):
-        scoped(stage, Role.EDITOR, "globex").restore(ALL)
+        scoped(pages, Role.EDITOR, "globex").restore(ALL)
 
 
-def test_hostile_names(stage: Stage) -> None:
+def test_hostile_names(pages: PagesInBrowser) -> None:
     """Names of tables and snapshots are text, wherever they are shown."""
-    db = stage.db
+    db = pages.db
     name = HOSTILE
     db.create(name, {"ts": TIME, "n": "TEXT", "kind": "TEXT", "month": MONTH}, by=["kind", "month"])
     db.fill(name, ["2024-01-01T00:00:00"], kind=HOSTILE)
     db.policy("snapshot", name, "30d", id="evil", tags=[HOSTILE])
     db.run()
-    page = stage.log_in("admin", "/ui/archive")
+    page = pages.log_in("admin", "/ui/archive")
     box = page.get_by_role("checkbox", name=f"Choose {db.schema}.{name} kind={HOSTILE}, month=2024-01-01")
     box.click()
     press(page, "Verify")

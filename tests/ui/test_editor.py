@@ -8,17 +8,17 @@ from urllib.parse import quote
 from playwright.sync_api import Locator, Page, expect
 
 from cratedb_retention.model.policy import Policy
-from support.cockpit import HOSTILE, HOSTILE_TABLE
 from support.databases import MONTH, TIME
-from support.stage import PATIENCE, Stage
+from support.pages import PATIENCE, PagesInBrowser
+from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 expect.set_options(timeout=PATIENCE)
 NEW, SAVED = "/ui/policies/new", re.compile(r"/ui/policies/[^?]+\?saved=\d+$")
 
 
-def stored(stage: Stage, identifier: str) -> Policy:
+def stored(pages: PagesInBrowser, identifier: str) -> Policy:
     """A policy as it is in the database."""
-    return next(item.policy for item in stage.db.tool.policies() if item.policy.id == identifier)
+    return next(item.policy for item in pages.db.tool.policies() if item.policy.id == identifier)
 
 
 def field(page: Page, label: str) -> Locator:
@@ -52,13 +52,13 @@ def confirm(page: Page, word: str) -> None:
     page.get_by_text("Saved.", exact=True).wait_for()
 
 
-def test_create(each_stage: Stage) -> None:
+def test_create(each_pages: PagesInBrowser) -> None:
     """A policy is made by typing; its effect is that of the plan, and what it says is deleted is what a run deletes."""
-    stage, db = each_stage, each_stage.db
+    pages, db = each_pages, each_pages.db
     db.create("fresh", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     db.fill("fresh", [f"2024-{month:02d}-{day:02d}T12:00:00" for month in range(1, 7) for day in (3, 10)])
     before = len(db.tool.policies())
-    page = stage.log_in("admin", NEW)
+    page = pages.log_in("admin", NEW)
     expect(effect(page)).to_contain_text("This is no policy yet. Look at: Table, Retention period.")
     write(page, Schema=db.schema, Table="fresh", Retention_period="60d", Tags="acme, lab", Description="Fresh")
     columns = page.get_by_role("group", name="Columns for Only rows with")
@@ -81,11 +81,11 @@ def test_create(each_stage: Stage) -> None:
     assert db.count("fresh") == 12 - 8
 
 
-def test_edit(each_stage: Stage) -> None:
+def test_edit(each_pages: PagesInBrowser) -> None:
     """A change that deletes data has to be confirmed by the table's name; one that does not, not."""
-    stage, db = each_stage, each_stage.db
+    pages, db = each_pages, each_pages.db
     rows = db.count("visits")
-    page = stage.log_in("editor", "/ui/policies/visits")
+    page = pages.log_in("editor", "/ui/policies/visits")
     expect(field(page, "Retention period")).to_have_value("90d")
     write(page, Retention_period="30d")
     expect(effect(page)).to_contain_text("3 partitions with 7 rows")
@@ -101,9 +101,9 @@ def test_edit(each_stage: Stage) -> None:
     dialog.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("status").filter(has_text="Not saved.")).to_be_visible()
     expect(dialog).to_have_count(0)
-    assert str(stored(stage, "visits").retention_period) == "90d"
+    assert str(stored(pages, "visits").retention_period) == "90d"
     confirm(page, "visits")
-    assert str(stored(stage, "visits").retention_period) == "30d"
+    assert str(stored(pages, "visits").retention_period) == "30d"
     db.run()
     assert db.count("visits") == rows - 7
     page.get_by_role("switch", name="Enabled").click()
@@ -111,13 +111,13 @@ def test_edit(each_stage: Stage) -> None:
     save(page)
     page.wait_for_url(re.compile(r"saved=3$"))
     expect(page.get_by_role("switch", name="Enabled")).not_to_be_checked()
-    assert not stored(stage, "visits").enabled
+    assert not stored(pages, "visits").enabled
 
 
-def test_mistakes(stage: Stage) -> None:
+def test_mistakes(pages: PagesInBrowser) -> None:
     """What is wrong is said beside its field as one types; nothing of it can be saved."""
-    before = len(stage.db.tool.policies())
-    page = stage.log_in("admin", f"{NEW}?copy=orders")
+    before = len(pages.db.tool.policies())
+    page = pages.log_in("admin", f"{NEW}?copy=orders")
     for label, wrong, words in (
         ("Retention period", "30x", "not a duration"),
         ("Schedule", "every day", "not a cron expression"),
@@ -135,18 +135,18 @@ def test_mistakes(stage: Stage) -> None:
     write(page, Retention_period="30x")
     save(page)
     expect(page.get_by_role("status").filter(has_text="Not saved")).to_be_visible()
-    stage.go(page, NEW)
+    pages.go(page, NEW)
     save(page)
     expect(field(page, "Table")).to_have_accessible_description(re.compile("must not be empty"))
-    assert len(stage.db.tool.policies()) == before
+    assert len(pages.db.tool.policies()) == before
 
 
-def test_copy(stage: Stage) -> None:
+def test_copy(pages: PagesInBrowser) -> None:
     """A copy begins with what another one says, and says that it does the same, until it does not."""
-    page = stage.log_in("admin", "/ui/policies/orders")
+    page = pages.log_in("admin", "/ui/policies/orders")
     page.get_by_role("link", name="Copy").click()
-    stage.there(page)
-    expect(field(page, "Repository")).to_have_value(stage.db.repository)
+    pages.there(page)
+    expect(field(page, "Repository")).to_have_value(pages.db.repository)
     expect(effect(page)).to_contain_text("policy orders does snapshot there already, after 60d")
     write(page, Table="visits", Retention_period="200d")
     page.get_by_role("radio", name="Delete it", exact=True).click()
@@ -159,17 +159,17 @@ def test_copy(stage: Stage) -> None:
     save(page)
     page.wait_for_url(SAVED)
     letters = {
-        str(p.policy.strategy): p.policy.tags for p in stage.db.tool.policies() if p.policy.table_name == "letters"
+        str(p.policy.strategy): p.policy.tags for p in pages.db.tool.policies() if p.policy.table_name == "letters"
     }
     assert letters == {"delete": ("acme",), "snapshot": ("globex", "shop")}
-    assert stored(stage, "orders").table_name == "orders"
+    assert stored(pages, "orders").table_name == "orders"
 
 
-def test_somebody_else(stage: Stage) -> None:
+def test_somebody_else(pages: PagesInBrowser) -> None:
     """What somebody else changed meanwhile is noticed, shown, and can be loaded; nothing of theirs is lost."""
-    page = stage.log_in("admin", "/ui/policies/weather")
+    page = pages.log_in("admin", "/ui/policies/weather")
     write(page, Description="Mine", Retention_period="20d")
-    stage.db.tool.edit_policy("weather", {"description": "Theirs", "tags": ["acme", "sky"]})
+    pages.db.tool.edit_policy("weather", {"description": "Theirs", "tags": ["acme", "sky"]})
     expect(effect(page)).to_contain_text("As of")
     save(page)
     alert = page.get_by_role("alert").filter(has_text="Somebody else changed this policy meanwhile")
@@ -177,7 +177,7 @@ def test_somebody_else(stage: Stage) -> None:
     expect(row).to_contain_text("Theirs")
     expect(row).to_contain_text("Mine")
     expect(alert.get_by_role("row", name=re.compile("Tags"))).to_contain_text("acme, sky")
-    assert stored(stage, "weather").description == "Theirs"
+    assert stored(pages, "weather").description == "Theirs"
     alert.get_by_role("button", name="Load theirs").click()
     expect(field(page, "Description")).to_have_value("Theirs")
     expect(field(page, "Retention period")).to_have_value("14d")
@@ -185,21 +185,21 @@ def test_somebody_else(stage: Stage) -> None:
     page.get_by_role("switch", name="Enabled").click()
     save(page)
     page.wait_for_url(SAVED)
-    after = stored(stage, "weather")
+    after = stored(pages, "weather")
     assert (after.description, after.tags, str(after.retention_period)) == ("Both", ("acme", "sky"), "14d")
 
 
-def test_hostile(stage: Stage) -> None:
+def test_hostile(pages: PagesInBrowser) -> None:
     """Whatever somebody writes stays text, in the form, in the effect, and in the database."""
-    page = stage.log_in("admin", "/ui/policies/hostile")
+    page = pages.log_in("admin", "/ui/policies/hostile")
     expect(field(page, "Table")).to_have_value(HOSTILE_TABLE)
     expect(field(page, "Description")).to_have_value(HOSTILE)
     write(page, Retention_period="30d")
-    expect(effect(page)).to_contain_text(f"{stage.db.schema}.{HOSTILE_TABLE}, 2023-07-01 to 2024-05-31")
+    expect(effect(page)).to_contain_text(f"{pages.db.schema}.{HOSTILE_TABLE}, 2023-07-01 to 2024-05-31")
     confirm(page, HOSTILE_TABLE)
-    assert stored(stage, "hostile").tags == (HOSTILE,)
+    assert stored(pages, "hostile").tags == (HOSTILE,)
     strange = f"{HOSTILE} {{{{7*7}}}} a=b"
-    stage.go(page, NEW)
+    pages.go(page, NEW)
     write(page, Schema=HOSTILE, Table=strange, Retention_period="30d", Tags=strange, Description=strange)
     field(page, "Only rows with").fill(f"x={strange}")
     page.get_by_text("Limits and more").click()
@@ -207,7 +207,7 @@ def test_hostile(stage: Stage) -> None:
     expect(effect(page)).to_contain_text(strange)
     save(page)
     page.wait_for_url(SAVED)
-    made = stored(stage, f"{HOSTILE}/?#%")
+    made = stored(pages, f"{HOSTILE}/?#%")
     assert (made.table_schema, made.table_name, made.tags, made.description) == (HOSTILE, strange, (strange,), strange)
     assert (made.where, made.time_column, made.partition_column) == ({"x": strange}, strange, strange)
     expect(field(page, "Only rows with")).to_have_value(f"x={strange}")
@@ -216,37 +216,37 @@ def test_hostile(stage: Stage) -> None:
     assert page.get_by_text("49", exact=False).count() == 0
 
 
-def test_who_may(stage: Stage) -> None:
+def test_who_may(pages: PagesInBrowser) -> None:
     """A viewer looks and changes nothing; a tenant stays within its tags and tables, and is told of no others."""
-    page = stage.log_in("viewer", "/ui/policies/visits")
+    page = pages.log_in("viewer", "/ui/policies/visits")
     expect(field(page, "Retention period")).to_have_value("90d")
     expect(field(page, "Retention period")).to_be_disabled()
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
-    stage.go(page, NEW)
+    pages.go(page, NEW)
     expect(page.get_by_text("It takes one with the role editor")).to_be_visible()
-    page = stage.log_in("acme", "/ui/policies/orders")
+    page = pages.log_in("acme", "/ui/policies/orders")
     expect(page.get_by_role("alert")).to_contain_text("does not exist")
-    stage.go(page, f"{NEW}?copy=visits")
+    pages.go(page, f"{NEW}?copy=visits")
     tables = page.locator("datalist option")
     expect(tables.filter(has=page.locator("xpath=self::*[@value='weather']"))).to_have_count(0)
     offered = {option.get_attribute("value") for option in tables.all()}
-    assert not offered & {"orders", "globex", "shop", HOSTILE, stage.db.repository}
+    assert not offered & {"orders", "globex", "shop", HOSTILE, pages.db.repository}
     write(page, Tags="globex", Retention_period="400d")
     expect(effect(page)).to_contain_text("are not within those of this token")
-    before = len(stage.db.tool.policies())
+    before = len(pages.db.tool.policies())
     save(page)
     expect(page.get_by_text("are not within those of this token").last).to_be_visible()
     write(page, Tags="acme", Table="orders")
     expect(effect(page)).to_contain_text("no policy with the tags of this token covers it")
     save(page)
-    assert len(stage.db.tool.policies()) == before
+    assert len(pages.db.tool.policies()) == before
 
 
-def test_damaged(stage: Stage) -> None:
+def test_damaged(pages: PagesInBrowser) -> None:
     """A row that is no valid policy says why, and can't be edited."""
-    db = stage.db
+    db = pages.db
     db.sql(f"UPDATE {db.q('retention_policy', db.own_schema)} SET retention_period = 'soon' WHERE id = 'logs'")
-    page = stage.log_in("admin", f"/ui/policies/{quote('logs')}")
+    page = pages.log_in("admin", f"/ui/policies/{quote('logs')}")
     expect(page.get_by_role("alert")).to_contain_text("not a duration")
     expect(page.get_by_role("link", name="All policies")).to_have_attribute("href", "/ui/policies")
     expect(page.get_by_role("button", name="Save")).to_have_count(0)

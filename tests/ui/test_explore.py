@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.reading import FetchRequest, Fill
-from support.cockpit import HOSTILE, PLACES
-from support.stage import NARROW, Stage
+from support.pages import NARROW, PagesInBrowser
+from support.sample_data import HOSTILE, PLACES
 
 RECENT = {"from": "2024-07-01T00:00:00Z", "until": "2024-07-02T00:00:00Z"}
 OLD = {"from": "2024-06-05T00:00:00Z", "until": "2024-06-06T00:00:00Z"}
@@ -24,9 +24,9 @@ _SERIES = """() => {
 }"""
 
 
-def path(stage: Stage, **query: str) -> str:
+def path(pages: PagesInBrowser, **query: str) -> str:
     """The page of the cascade."""
-    return f"/ui/explore?{urlencode({'table': f'{stage.db.schema}.weather', **query})}"
+    return f"/ui/explore?{urlencode({'table': f'{pages.db.schema}.weather', **query})}"
 
 
 def series(page: Page) -> dict[str, list[list[Any]]]:
@@ -53,20 +53,20 @@ def pressed(page: Page, name: str) -> None:
     expect(page.get_by_role("progressbar", name="Reading")).to_have_count(0)
 
 
-def fetch(stage: Stage, period: Mapping[str, str], step: str, **more: Any) -> list[tuple[Any, ...]]:
+def fetch(pages: PagesInBrowser, period: Mapping[str, str], step: str, **more: Any) -> list[tuple[Any, ...]]:
     """What the toolkit says."""
     request = FetchRequest.of_texts(
-        stage.db.time.moment,
+        pages.db.time.moment,
         period["from"],
         period["until"],
         step,
         None,
         table_name="weather",
-        table_schema=stage.db.schema,
+        table_schema=pages.db.schema,
         fill=Fill.NULL,
         **more,
     )
-    return list(stage.db.tool.fetch(request).rows)
+    return list(pages.db.tool.fetch(request).rows)
 
 
 def ms(moment: object) -> int:
@@ -74,22 +74,22 @@ def ms(moment: object) -> int:
     return to_ms(moment)
 
 
-def test_chart_shows_what_fetch_says(each_stage: Stage) -> None:
+def test_chart_shows_what_fetch_says(each_pages: PagesInBrowser) -> None:
     """Old hours come from the level, recent ones from the raw rows; the chart has exactly these numbers."""
-    stage = each_stage
-    page = stage.log_in("viewer", path(stage, metric="temperature", **OLD))
-    said(page, f"1 point per hour, from {stage.db.schema}.weather_1h.")
+    pages = each_pages
+    page = pages.log_in("viewer", path(pages, metric="temperature", **OLD))
+    said(page, f"1 point per hour, from {pages.db.schema}.weather_1h.")
     wanted = ("temperature:avg", "temperature:min", "temperature:max")
-    expected = fetch(stage, OLD, "1h", metrics=wanted)
+    expected = fetch(pages, OLD, "1h", metrics=wanted)
     assert len(expected) == 24
     assert series(page) == {"temperature_avg": [[ms(r[0]), r[1], r[4], r[2], r[3]] for r in expected]}
 
-    stage.go(page, path(stage, metric="temperature", aggregate="max", by="place", **RECENT))
+    pages.go(page, path(pages, metric="temperature", aggregate="max", by="place", **RECENT))
     said(page, "from the raw rows.")
     lines = series(page)
     assert set(lines) == set(PLACES)
     known = {name: [point[:3] for point in points if point[1] is not None] for name, points in lines.items()}
-    rows = fetch(stage, RECENT, "2m", metrics=("temperature:max",), by=("place",))
+    rows = fetch(pages, RECENT, "2m", metrics=("temperature:max",), by=("place",))
     assert known == {
         place: [[ms(r[0]), r[2], r[3]] for r in rows if r[1] == place and r[2] is not None] for place in PLACES
     }
@@ -105,10 +105,10 @@ def test_chart_shows_what_fetch_says(each_stage: Stage) -> None:
     expect(page.get_by_text("lisbon")).to_have_count(0)
 
 
-def test_zooming_changes_the_level(stage: Stage) -> None:
+def test_zooming_changes_the_level(pages: PagesInBrowser) -> None:
     """The closer one looks, the finer it is; the address goes with it, and opens the same again."""
-    page = stage.log_in("acme-viewer", path(stage))
-    said(page, f"from {stage.db.schema}.weather_1h")
+    page = pages.log_in("acme-viewer", path(pages))
+    said(page, f"from {pages.db.schema}.weather_1h")
     expect(page.get_by_role("status")).to_contain_text("1 point per hour")
     while "raw rows" not in (page.get_by_role("status").text_content() or "").split(";")[0]:
         pressed(page, "Later")
@@ -116,7 +116,7 @@ def test_zooming_changes_the_level(stage: Stage) -> None:
     words = page.get_by_role("status").text_content() or ""
     query = parse_qs(urlparse(page.url).query)
     assert set(query) == {"table", "from", "until"}
-    stage.go(page, page.url.removeprefix(stage.address))
+    pages.go(page, page.url.removeprefix(pages.address))
     said(page, words)
     before = page.url
     page.locator(".explore-chart").hover(position={"x": 500, "y": 150})
@@ -129,14 +129,14 @@ def test_zooming_changes_the_level(stage: Stage) -> None:
     page.get_by_label("From (UTC)").fill("2024-06-05")
     page.get_by_label("Until (UTC)").fill("2024-06-05T12:00")
     page.get_by_role("button", name="Show").click()
-    said(page, f"1 point per hour, from {stage.db.schema}.weather_1h.")
+    said(page, f"1 point per hour, from {pages.db.schema}.weather_1h.")
 
 
-def test_numbers_as_table_and_file(stage: Stage) -> None:
+def test_numbers_as_table_and_file(pages: PagesInBrowser) -> None:
     """The same numbers stand in a table, and in a file."""
-    page = stage.log_in("viewer", path(stage, metric="temperature", aggregate="sum", **OLD), NARROW, dark=True)
+    page = pages.log_in("viewer", path(pages, metric="temperature", aggregate="sum", **OLD), NARROW, dark=True)
     said(page, "1 point per hour")
-    rows = fetch(stage, OLD, "1h", metrics=("temperature:sum",))
+    rows = fetch(pages, OLD, "1h", metrics=("temperature:sum",))
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     lines = Path(download.value.path()).read_text().splitlines()
@@ -147,21 +147,21 @@ def test_numbers_as_table_and_file(stage: Stage) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
 
 
-def test_others_see_nothing(stage: Stage) -> None:
+def test_others_see_nothing(pages: PagesInBrowser) -> None:
     """A tenant sees no cascade of another one, neither as a choice nor by its address."""
-    page = stage.log_in("globex", path(stage, metric="temperature"))
+    page = pages.log_in("globex", path(pages, metric="temperature"))
     expect(page.get_by_text("no table has rollups")).to_be_visible()
     expect(page.get_by_text("temperature")).to_have_count(0)
     expect(page.locator(".explore-chart")).to_have_count(0)
 
 
-def test_nonsense_is_told_in_words(stage: Stage) -> None:
+def test_nonsense_is_told_in_words(pages: PagesInBrowser) -> None:
     """What makes no sense in an address is said, as text."""
-    page = stage.log_in("viewer", f"/ui/explore?{urlencode({'table': HOSTILE})}")
+    page = pages.log_in("viewer", f"/ui/explore?{urlencode({'table': HOSTILE})}")
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text(f"table {HOSTILE}: has no rollups that you see")
     page.get_by_label("Table", exact=True).click()
-    page.get_by_role("option", name=f"{stage.db.schema}.weather").click()
+    page.get_by_role("option", name=f"{pages.db.schema}.weather").click()
     said(page, "1 point per")
     assert urlparse(page.url).path == "/ui/explore"
     for query, reason in (
@@ -173,9 +173,9 @@ def test_nonsense_is_told_in_words(stage: Stage) -> None:
         ({"from": HOSTILE}, "not an ISO 8601 date and time"),
         ({"from": "2024-06-02", "until": "2024-06-01"}, "its end is not after its beginning"),
     ):
-        stage.go(page, path(stage, **query))
+        pages.go(page, path(pages, **query))
         expect(alert).to_contain_text(reason)
         expect(page.locator(".explore-chart")).not_to_be_visible()
-    stage.go(page, path(stage, **{"where.place": HOSTILE}))
+    pages.go(page, path(pages, **{"where.place": HOSTILE}))
     expect(page.get_by_text("There is no data in this stretch of time.")).to_be_visible()
     expect(page.get_by_label("Only where place is")).to_have_value(HOSTILE)

@@ -13,122 +13,122 @@ from playwright.sync_api import Browser, Page, expect
 from cratedb_retention.ui.entrance import COOKIE
 from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.pages import PAGES
-from support.benches import DuckBench
-from support.cockpit import fill
-from support.stage import Stage, open_stage
+from support.databases import DuckDatabase
+from support.pages import PagesInBrowser, open_pages
+from support.sample_data import fill
 
 
-def test_log_in_and_out(stage: Stage) -> None:
+def test_log_in_and_out(pages: PagesInBrowser) -> None:
     """Who has no token sees nothing; who logs in gets where they wanted to; who logs out is out, cookie or not."""
-    page = stage.window()
-    page.goto(f"{stage.address}/ui/?x=1")
+    page = pages.window()
+    page.goto(f"{pages.address}/ui/?x=1")
     assert urlsplit(page.url).path == "/ui/login"
     page.get_by_label("Access token").fill("crt_0000000000000000_" + "a" * 43)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("worth nothing")
-    stage.complaints.clear()  # The browser notes the status 401.
-    page.get_by_label("Access token").fill(stage.tokens["viewer"])
+    pages.complaints.clear()  # The browser notes the status 401.
+    page.get_by_label("Access token").fill(pages.tokens["viewer"])
     page.get_by_role("button", name="Log in").click()
-    stage.there(page)
-    assert page.url == f"{stage.address}/ui/?x=1"
+    pages.there(page)
+    assert page.url == f"{pages.address}/ui/?x=1"
     cookie = _cookie(page)
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/ui")
-    assert stage.tokens["viewer"] not in cookie["value"]
+    assert pages.tokens["viewer"] not in cookie["value"]
     page.get_by_role("button", name="Log out").click()
     page.get_by_label("Access token").wait_for()
     page.context.add_cookies([cookie])
-    page.goto(f"{stage.address}/ui/")
+    page.goto(f"{pages.address}/ui/")
     assert urlsplit(page.url).path == "/ui/login"
 
 
-def test_log_in_leads_nowhere_else(stage: Stage) -> None:
+def test_log_in_leads_nowhere_else(pages: PagesInBrowser) -> None:
     """A link to the log-in can't send somebody to another page afterwards."""
     elsewhere = ("https://example.org/", "//example.org/ui/", "/ui/../x", "/ui//x\\@y", "/ui/logout", "/api/v1/runs")
     for to in elsewhere:
-        page = stage.window()
-        page.goto(f"{stage.address}/ui/login?to={to}")
-        page.get_by_label("Access token").fill(stage.tokens["viewer"])
+        page = pages.window()
+        page.goto(f"{pages.address}/ui/login?to={to}")
+        page.get_by_label("Access token").fill(pages.tokens["viewer"])
         page.get_by_role("button", name="Log in").click()
-        stage.there(page)
-        assert page.url == f"{stage.address}/ui/"
+        pages.there(page)
+        assert page.url == f"{pages.address}/ui/"
 
 
-def test_log_in_without_scripts(stage: Stage) -> None:
+def test_log_in_without_scripts(pages: PagesInBrowser) -> None:
     """The log-in itself is a plain form."""
-    page = stage.window(scripts=False)
-    page.goto(f"{stage.address}/ui/")
-    page.get_by_label("Access token").fill(stage.tokens["viewer"])
+    page = pages.window(scripts=False)
+    page.goto(f"{pages.address}/ui/")
+    page.get_by_label("Access token").fill(pages.tokens["viewer"])
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{stage.address}/ui/")
+    page.wait_for_url(f"{pages.address}/ui/")
 
 
-def test_revoked_token(stage: Stage) -> None:
+def test_revoked_token(pages: PagesInBrowser) -> None:
     """A token that is revoked is worth nothing at once, on pages that are open too."""
-    page = stage.log_in("viewer")
-    stage.db.tool.revoke_token("viewer")
+    page = pages.log_in("viewer")
+    pages.db.tool.revoke_token("viewer")
     page.reload()
     page.get_by_label("Access token").wait_for()
 
 
-def test_sessions_end(stage: Stage) -> None:
+def test_sessions_end(pages: PagesInBrowser) -> None:
     """A session that nobody uses ends."""
-    page = stage.log_in("viewer")
-    stage.db.time.set("2024-07-02T21:00:00+00:00")
-    page.goto(f"{stage.address}/ui/")
+    page = pages.log_in("viewer")
+    pages.db.time.set("2024-07-02T21:00:00+00:00")
+    page.goto(f"{pages.address}/ui/")
     page.get_by_label("Access token").wait_for()
 
 
-def test_nothing_without_a_session(stage: Stage) -> None:
+def test_nothing_without_a_session(pages: PagesInBrowser) -> None:
     """Neither pages nor their connection answer who has not logged in."""
-    stage.log_in("viewer")
-    answer = stage.window().request
-    polling = f"{stage.address}{PREFIX}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+    pages.log_in("viewer")
+    answer = pages.window().request
+    polling = f"{pages.address}{PREFIX}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
     for page in PAGES:
         path = page.path.replace("{", "").replace("}", "")
-        found = answer.get(f"{stage.address}{PREFIX}{path}", max_redirects=0)
+        found = answer.get(f"{pages.address}{PREFIX}{path}", max_redirects=0)
         assert (found.status, "Overview" in found.text()) == (303, False)
     assert answer.post(polling).status == 401
     assert answer.get(polling, max_redirects=0).status == 303
-    assert b" 101 " not in _handshake(stage, "")
+    assert b" 101 " not in _handshake(pages, "")
 
 
-def test_pages_of_others_can_not_connect(stage: Stage) -> None:
+def test_pages_of_others_can_not_connect(pages: PagesInBrowser) -> None:
     """A page from elsewhere in the same browser can't use somebody's session."""
-    cookie = _cookie(stage.log_in("viewer"))
+    cookie = _cookie(pages.log_in("viewer"))
     session = f"Cookie: {COOKIE}={cookie['value']}\r\n"
-    assert b" 101 " in _handshake(stage, session)
-    assert b" 101 " in _handshake(stage, f"{session}Origin: {stage.address}\r\n")
-    assert b" 101 " not in _handshake(stage, f"{session}Origin: http://example.org\r\n")
-    assert b" 101 " not in _handshake(stage, f"{session}Origin: null\r\n")
+    assert b" 101 " in _handshake(pages, session)
+    assert b" 101 " in _handshake(pages, f"{session}Origin: {pages.address}\r\n")
+    assert b" 101 " not in _handshake(pages, f"{session}Origin: http://example.org\r\n")
+    assert b" 101 " not in _handshake(pages, f"{session}Origin: null\r\n")
 
 
-def test_what_a_browser_is_told(stage: Stage) -> None:
+def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:
     """Nothing is loaded from elsewhere, nothing is kept, nobody frames a page."""
-    page = stage.log_in("viewer")
-    answer = page.request.get(f"{stage.address}/ui/")
+    page = pages.log_in("viewer")
+    answer = page.request.get(f"{pages.address}/ui/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "http" not in policy
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "immutable" in page.request.get(f"{stage.address}/ui/static/style.css").headers["cache-control"]
+    assert "immutable" in page.request.get(f"{pages.address}/ui/static/style.css").headers["cache-control"]
 
 
-def test_dark_and_light(stage: Stage) -> None:
+def test_dark_and_light(pages: PagesInBrowser) -> None:
     """Pages are as the system is, until one chooses; the choice stays."""
-    page = stage.log_in("viewer", dark=True)
+    page = pages.log_in("viewer", dark=True)
     expect(page.locator("body.body--dark")).to_be_attached()
     page.get_by_role("button", name="Dark or light").click()
     expect(page.locator("body.body--light")).to_be_attached()
     page.reload()
-    stage.there(page)
+    pages.there(page)
     expect(page.locator("body.body--light")).to_be_attached()
 
 
-def test_keyboard(stage: Stage) -> None:
+def test_keyboard(pages: PagesInBrowser) -> None:
     """The first stop leads to the content; headings and landmarks are there."""
-    page = stage.log_in("viewer")
+    page = pages.log_in("viewer")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -137,30 +137,30 @@ def test_keyboard(stage: Stage) -> None:
     here = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Overview")
     expect(here).to_have_attribute("aria-current", "page")
     here.press("Enter")
-    stage.there(page)
-    assert page.url == f"{stage.address}/ui/"
+    pages.there(page)
+    assert page.url == f"{pages.address}/ui/"
 
 
-def test_open_to_all(duck: DuckBench, browser: Browser) -> None:
+def test_open_to_all(duck: DuckDatabase, browser: Browser) -> None:
     """Where no tokens are asked for, there is no log-in, and no log-out."""
     fill(duck)
-    with open_stage(duck, browser, authenticate=False) as stage:
-        page = stage.window()
-        stage.go(page, "/")
+    with open_pages(duck, browser, authenticate=False) as pages:
+        page = pages.window()
+        pages.go(page, "/")
         assert urlsplit(page.url).path == "/ui/"
         expect(page.get_by_role("button", name="Log out")).to_have_count(0)
-        stage.go(page, "/ui/login")
+        pages.go(page, "/ui/login")
         assert urlsplit(page.url).path == "/ui/"
-        assert stage.complaints == []
+        assert pages.complaints == []
 
 
 def _cookie(page: Page) -> Any:
     return next(cookie for cookie in page.context.cookies() if cookie["name"] == COOKIE)
 
 
-def _handshake(stage: Stage, headers: str) -> bytes:
+def _handshake(pages: PagesInBrowser, headers: str) -> bytes:
     """Ask for a connection as a browser would; what is answered."""
-    url = urlsplit(stage.address)
+    url = urlsplit(pages.address)
     key = base64.b64encode(os.urandom(16)).decode()
     request = (
         f"GET {PREFIX}/_nicegui_ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {url.netloc}\r\n"

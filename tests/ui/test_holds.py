@@ -10,9 +10,9 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.ui.holding import read_wish
-from support.cockpit import HOSTILE, HOSTILE_TABLE
 from support.databases import Database
-from support.stage import Stage
+from support.pages import PagesInBrowser
+from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 EMPTY = dict.fromkeys(("schema", "table", "where", "from", "until", "reason"), "")
 
@@ -30,11 +30,11 @@ def place(page: Page, **given: str) -> None:
     page.get_by_role("button", name="Place the hold").click()
 
 
-def test_main_path(each_stage: Stage) -> None:
+def test_main_path(each_pages: PagesInBrowser) -> None:
     """A hold that was placed changes the plan; released, it does so again."""
-    db = each_stage.db
+    db = each_pages.db
     assert due(db, "visits") == 1
-    page = each_stage.log_in("operator", "/ui/holds")
+    page = each_pages.log_in("operator", "/ui/holds")
     expect(page.get_by_text("case 7/2024")).to_be_visible()
     page.get_by_label("Table", exact=True).fill("visits")
     page.get_by_label("Schema", exact=True).fill(db.schema)
@@ -58,10 +58,10 @@ def test_main_path(each_stage: Stage) -> None:
     assert len(db.journal(event="hold-released")) == 1
 
 
-def test_form(stage: Stage) -> None:
+def test_form(pages: PagesInBrowser) -> None:
     """What can't be is told and not placed; a hold on nothing is warned of; values narrow it; names stay text."""
-    db = stage.db
-    page = stage.log_in("operator", "/ui/holds")
+    db = pages.db
+    page = pages.log_in("operator", "/ui/holds")
     place(page)
     expect(page.get_by_text("no table is named")).to_be_visible()
     place(page, table="visits", start="soon")
@@ -77,11 +77,11 @@ def test_form(stage: Stage) -> None:
     assert len(db.tool.holds()) == 3
 
 
-def test_viewer_and_tenants(stage: Stage) -> None:
+def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
     """A viewer can't act. A tenant holds and releases only data of theirs."""
-    db = stage.db
+    db = pages.db
     foreign = db.tool.hold("orders", db.schema, reason="secret of globex")
-    page = stage.log_in("viewer", "/ui/holds")
+    page = pages.log_in("viewer", "/ui/holds")
     expect(page.get_by_text("secret of globex")).to_be_visible()
     expect(page.get_by_label("Table", exact=True)).to_have_count(0)
     expect(page.get_by_role("button", name="Release")).to_have_count(0)
@@ -90,7 +90,7 @@ def test_viewer_and_tenants(stage: Stage) -> None:
         viewer.place("visits", db.schema, {}, None, None, "")
     with pytest.raises(Forbidden):
         viewer.release(foreign.id)
-    page = stage.log_in("acme", "/ui/holds")
+    page = pages.log_in("acme", "/ui/holds")
     expect(page.get_by_text("case 7/2024")).to_be_visible()
     expect(page.get_by_text("secret of globex")).to_have_count(0)
     place(page, schema=db.schema, table="orders")

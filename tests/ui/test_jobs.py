@@ -10,21 +10,21 @@ from playwright.sync_api import expect
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.ui.jobs import read_query
 from cratedb_retention.ui.links import Query
-from support.cockpit import HOSTILE, HOSTILE_TABLE
 from support.databases import FixedClock
-from support.stage import Stage
+from support.pages import PagesInBrowser
+from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 
-def test_a_change_of_a_policy(each_stage: Stage) -> None:
+def test_a_change_of_a_policy(each_pages: PagesInBrowser) -> None:
     """The form leads to rows that fit; the details of a change show before and after, by keyboard as well."""
-    each_stage.db.tool.edit_policy("visits", {"retention_period": "60d"})
-    page = each_stage.log_in("viewer", "/ui/jobs")
-    page.get_by_label("Table", exact=True).fill(f"{each_stage.db.schema}.visits")
+    each_pages.db.tool.edit_policy("visits", {"retention_period": "60d"})
+    page = each_pages.log_in("viewer", "/ui/jobs")
+    page.get_by_label("Table", exact=True).fill(f"{each_pages.db.schema}.visits")
     page.get_by_label("Event").click()
     page.get_by_role("option", name="Policy changed").click()
     page.get_by_role("search").get_by_role("button", name="Show").click()
     page.wait_for_url("**event=policy-changed*")
-    each_stage.there(page)
+    each_pages.there(page)
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_role("button", name="Details of Policy changed").press("Enter")
     dialog = page.get_by_role("dialog")
@@ -34,41 +34,41 @@ def test_a_change_of_a_policy(each_stage: Stage) -> None:
     expect(dialog).to_have_count(0)
 
 
-def test_a_run_as_a_whole(stage: Stage) -> None:
+def test_a_run_as_a_whole(pages: PagesInBrowser) -> None:
     """A run's steps stand in order, each once, with totals."""
-    run_id = stage.db.journal(event="run-finished")[0]["run_id"]
-    page = stage.log_in("viewer", f"/ui/jobs?run_id={run_id}")
+    run_id = pages.db.journal(event="run-finished")[0]["run_id"]
+    page = pages.log_in("viewer", f"/ui/jobs?run_id={run_id}")
     expect(page.get_by_role("heading", name=f"Run {run_id[:8]}")).to_be_visible()
-    numbers = {row["step"] for row in stage.db.journal(event="step-finished", run_id=run_id)}
+    numbers = {row["step"] for row in pages.db.journal(event="step-finished", run_id=run_id)}
     expect(page.locator(".summary")).to_contain_text(f"{len(numbers)} steps: {len(numbers)} done")
     events = page.get_by_role("row").locator("td:nth-child(2)").all_inner_texts()
     assert (events[0], events[-1]) == ("Run began", "Run finished")
     assert events.count("Step finished") == len(numbers)
 
 
-def test_older_rows(stage: Stage) -> None:
+def test_older_rows(pages: PagesInBrowser) -> None:
     """Each row is on one page, however many rows have the same time."""
-    page = stage.log_in("admin", "/ui/jobs?limit=20&outcome=done")
+    page = pages.log_in("admin", "/ui/jobs?limit=20&outcome=done")
     shown = 0
     while True:
         shown += page.get_by_role("row").count() - 1
         older = page.get_by_role("link", name="Older")
         if not older.count():
             break
-        stage.go(page, older.get_attribute("href") or "")
-    assert shown == len(stage.db.journal(outcome="done")) > 20
+        pages.go(page, older.get_attribute("href") or "")
+    assert shown == len(pages.db.journal(outcome="done")) > 20
     page.get_by_role("link", name="Newer").click()
     expect(page.get_by_role("row")).to_have_count(21)
 
 
-def test_names_stay_text(stage: Stage) -> None:
+def test_names_stay_text(pages: PagesInBrowser) -> None:
     """Names that would be markup are text in rows, details and filters."""
-    page = stage.log_in("viewer", f"/ui/jobs?{urlencode({'policy': 'hostile', 'tags': HOSTILE})}")
+    page = pages.log_in("viewer", f"/ui/jobs?{urlencode({'policy': 'hostile', 'tags': HOSTILE})}")
     expect(page.get_by_label("Tags")).to_have_value(HOSTILE)
-    expect(page.get_by_role("cell", name=f"{stage.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
+    expect(page.get_by_role("cell", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
     page.get_by_role("button", name="Details of").first.click()
     expect(page.get_by_role("dialog").get_by_text(HOSTILE).first).to_be_visible()
-    stage.go(page, f"/ui/jobs?{urlencode({'event': HOSTILE})}")
+    pages.go(page, f"/ui/jobs?{urlencode({'event': HOSTILE})}")
     expect(page.get_by_role("alert")).to_contain_text("<script>")
 
 

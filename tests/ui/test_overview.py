@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from support.cockpit import HOSTILE_TABLE
-from support.stage import NARROW, Stage
+from support.pages import NARROW, PagesInBrowser
+from support.sample_data import HOSTILE_TABLE
 
 
-def test_what_needs_somebody_comes_first(each_stage: Stage) -> None:
+def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     """Each table is there once, problems first, with its time, its policies and its next run."""
-    schema = each_stage.db.schema
-    page = each_stage.log_in("viewer")
+    schema = each_pages.db.schema
+    page = each_pages.log_in("viewer")
     rows = page.get_by_role("region", name="Tables").locator("tbody tr")
     expect(rows).to_have_count(9)
     expect(rows.nth(0)).to_contain_text(f"{schema}.nowhere")
@@ -28,9 +28,9 @@ def test_what_needs_somebody_comes_first(each_stage: Stage) -> None:
     expect(rows.filter(has_text=f"{schema}.logs")).to_contain_text("delete after 30d (disabled)")
 
 
-def test_search_and_sort(stage: Stage) -> None:
+def test_search_and_sort(pages: PagesInBrowser) -> None:
     """One finds a table by what stands in its row, and by the keyboard the largest."""
-    page = stage.log_in("viewer")
+    page = pages.log_in("viewer")
     rows = page.get_by_role("region", name="Tables").locator("tbody tr")
     page.get_by_label("Search").fill("weather_1h")
     expect(rows).to_have_count(1)
@@ -43,10 +43,10 @@ def test_search_and_sort(stage: Stage) -> None:
     expect(rows.nth(0)).to_contain_text("weather_1h")
 
 
-def test_tenant(stage: Stage) -> None:
+def test_tenant(pages: PagesInBrowser) -> None:
     """A tenant sees the tables that are about their policies; a table with a filter does not tell its size."""
-    stage.db.policy("delete", "logs", "30d", tags=["globex"], where={"n": "x"})
-    page = stage.log_in("globex", size=NARROW, dark=True)
+    pages.db.policy("delete", "logs", "30d", tags=["globex"], where={"n": "x"})
+    page = pages.log_in("globex", size=NARROW, dark=True)
     rows = page.get_by_role("region", name="Tables").locator("tbody tr")
     expect(rows).to_have_count(2)
     expect(rows.filter(has_text="orders")).to_contain_text("snapshot after 60d")
@@ -56,24 +56,24 @@ def test_tenant(stage: Stage) -> None:
     expect(logs).not_to_contain_text("36")
 
 
-def test_who_comes_back(stage: Stage) -> None:
+def test_who_comes_back(pages: PagesInBrowser) -> None:
     """Who comes back sees at once what was known last, of theirs alone, and then what is."""
-    page = stage.log_in("viewer")
-    stage.db.policy("delete", "orders", "1y", tags=["globex"], description="new")
-    stage.go(page, "/ui/plan")
-    page.goto(f"{stage.address}/ui/")
+    page = pages.log_in("viewer")
+    pages.db.policy("delete", "orders", "1y", tags=["globex"], description="new")
+    pages.go(page, "/ui/plan")
+    page.goto(f"{pages.address}/ui/")
     page.get_by_text("As of 2024-07-02 12:00:00 (UTC)").or_(page.get_by_text("delete after 1y")).first.wait_for()
     expect(page.get_by_text("delete after 1y")).to_be_visible()
-    stage.there(page)
+    pages.there(page)
     expect(page.get_by_text("As of 2024")).to_have_count(0)
-    other = stage.log_in("globex")
+    other = pages.log_in("globex")
     expect(other.get_by_role("region", name="Tables").locator("tbody tr")).to_have_count(1)
 
 
-def test_nothing_yet(stage: Stage) -> None:
+def test_nothing_yet(pages: PagesInBrowser) -> None:
     """Without policies, everything is kept, and who may is shown where to begin."""
-    for stored in stage.db.tool.policies():
-        stage.db.tool.delete_policy(stored.policy.id or "")
-    page = stage.log_in("editor")
+    for stored in pages.db.tool.policies():
+        pages.db.tool.delete_policy(stored.policy.id or "")
+    page = pages.log_in("editor")
     expect(page.get_by_text("Until there is one, everything is kept.")).to_be_visible()
     expect(page.get_by_role("link", name="Create the first policy")).to_be_visible()

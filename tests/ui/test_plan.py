@@ -14,8 +14,8 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.jobs import Job
-from support.cockpit import HOSTILE_TABLE
-from support.stage import Stage
+from support.pages import PagesInBrowser
+from support.sample_data import HOSTILE_TABLE
 
 EXPIRED = "2024-03-05T12:00:00"
 
@@ -30,9 +30,9 @@ def start(page: Page, word: str) -> None:
 
 
 @contextmanager
-def slow(stage: Stage) -> Iterator[tuple[threading.Event, threading.Event]]:
+def slow(pages: PagesInBrowser) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Steps begin, which the first event says, and wait until the second one is set."""
-    real, started, go_on = stage.context.retention.engine, threading.Event(), threading.Event()
+    real, started, go_on = pages.context.retention.engine, threading.Event(), threading.Event()
 
     class Slow:
         def __getattr__(self, name: str) -> object:
@@ -43,19 +43,19 @@ def slow(stage: Stage) -> Iterator[tuple[threading.Event, threading.Event]]:
             assert go_on.wait(60)
             return real.perform(*args)  # type: ignore[arg-type]
 
-    stage.context.retention.engine = Slow()  # type: ignore[assignment]
+    pages.context.retention.engine = Slow()  # type: ignore[assignment]
     try:
         yield started, go_on
     finally:
         go_on.set()
-        stage.context.retention.engine = real
+        pages.context.retention.engine = real
 
 
-def test_a_run_does_what_its_plan_shows(each_stage: Stage) -> None:
+def test_a_run_does_what_its_plan_shows(each_pages: PagesInBrowser) -> None:
     """What is expired is gone after a run from the page, and nothing else; what is held stays."""
-    db = each_stage.db
+    db = each_pages.db
     before, letters = db.left("visits"), db.count("letters")
-    page = each_stage.log_in("operator", "/ui/plan?policy=visits")
+    page = each_pages.log_in("operator", "/ui/plan?policy=visits")
     expect(page.get_by_text("This run would delete 1 row in 1 partition of 1 table.")).to_be_visible()
     expect(page.get_by_role("link", name="delete visits").first).to_have_attribute("href", "/ui/policies/visits")
     expect(page.get_by_role("cell", name="drop partition month=2024-03-01")).to_be_visible()
@@ -66,33 +66,33 @@ def test_a_run_does_what_its_plan_shows(each_stage: Stage) -> None:
     assert db.left("visits") == [row for row in before if row != EXPIRED]
     page.get_by_role("link", name="What this run did").click()
     expect(page.get_by_text("1 step: 1 done")).to_be_visible()
-    each_stage.go(page, "/ui/plan?tags=acme&strategy=delete")
+    each_pages.go(page, "/ui/plan?tags=acme&strategy=delete")
     expect(page.get_by_text("Nothing is due: this run would change nothing.")).to_be_visible()
     expect(page.get_by_role("cell", name="case 7/2024")).to_be_visible()
     expect(page.get_by_role("button", name="Run now")).to_have_count(0)
     assert db.count("letters") == letters > 0
 
 
-def test_another_cutoff(stage: Stage) -> None:
+def test_another_cutoff(pages: PagesInBrowser) -> None:
     """With an earlier cutoff less is due; a later one than now is refused; filters stay in the address."""
-    page = stage.log_in("viewer", "/ui/plan")
+    page = pages.log_in("viewer", "/ui/plan")
     page.get_by_label("Policy").fill("visits")
     page.get_by_label("Cutoff").fill("2024-06-01")
     page.get_by_label("Cutoff").press("Enter")
     page.wait_for_url("**/ui/plan?policy=visits&cutoff=2024-06-01")
     expect(page.get_by_text("Nothing is due: this run would change nothing.")).to_be_visible()
-    stage.go(page, "/ui/plan?policy=visits&cutoff=2024-06-30")
+    pages.go(page, "/ui/plan?policy=visits&cutoff=2024-06-30")
     expect(page.get_by_text("This run would delete 1 row")).to_be_visible()
-    stage.go(page, "/ui/plan?policy=visits&cutoff=2024-07-02T12:00:01")
+    pages.go(page, "/ui/plan?policy=visits&cutoff=2024-07-02T12:00:01")
     expect(page.get_by_role("alert")).to_contain_text("lies in the future")
-    assert EXPIRED in stage.db.left("visits")
+    assert EXPIRED in pages.db.left("visits")
 
 
-def test_a_run_is_watched_and_cancelled(stage: Stage) -> None:
+def test_a_run_is_watched_and_cancelled(pages: PagesInBrowser) -> None:
     """A run ends before its next step when it is cancelled on the page, and its data is still there."""
-    before = stage.db.count("orders")
-    page = stage.log_in("operator", "/ui/plan?policy=orders")
-    with slow(stage) as (started, go_on):
+    before = pages.db.count("orders")
+    page = pages.log_in("operator", "/ui/plan?policy=orders")
+    with slow(pages) as (started, go_on):
         start(page, "orders")
         assert started.wait(60)
         run = page.get_by_role("article", name="Run ")
@@ -104,74 +104,74 @@ def test_a_run_is_watched_and_cancelled(stage: Stage) -> None:
         expect(page.get_by_text("ends before its next step").first).to_be_visible()
         go_on.set()
         expect(run.get_by_text("cancelled", exact=True)).to_be_visible()
-    assert stage.db.count("orders") == before
-    assert stage.db.journal(event="run-finished")[0]["outcome"] in ("cancelled", "interrupted")
+    assert pages.db.count("orders") == before
+    assert pages.db.journal(event="run-finished")[0]["outcome"] in ("cancelled", "interrupted")
 
 
-def test_a_failure_is_told_in_full(stage: Stage) -> None:
+def test_a_failure_is_told_in_full(pages: PagesInBrowser) -> None:
     """The error of a step that failed stands with its run, and in the audit log."""
-    page = stage.log_in("operator", "/ui/plan?policy=orders")
-    stage.db.break_repository()
-    before = stage.db.count("orders")
+    page = pages.log_in("operator", "/ui/plan?policy=orders")
+    pages.db.break_repository()
+    before = pages.db.count("orders")
     start(page, "orders")
     run = page.get_by_role("article", name="Run ")
     expect(run.get_by_text("failed", exact=True)).to_be_visible()
-    (error,) = [row["error"] for row in stage.db.journal(outcome="failed", event="step-finished")]
+    (error,) = [row["error"] for row in pages.db.journal(outcome="failed", event="step-finished")]
     expect(run.get_by_text(error)).to_be_visible()
-    stage.go(page, "/ui/jobs?outcome=failed&event=step-finished")
+    pages.go(page, "/ui/jobs?outcome=failed&event=step-finished")
     page.get_by_role("button", name="Details of Step finished").click()
     expect(page.get_by_role("dialog").get_by_text(error)).to_be_visible()
-    assert stage.db.count("orders") == before
+    assert pages.db.count("orders") == before
 
 
-def test_a_plan_that_is_out_of_date_is_not_run(stage: Stage) -> None:
+def test_a_plan_that_is_out_of_date_is_not_run(pages: PagesInBrowser) -> None:
     """What somebody else did meanwhile makes a plan old; it is put off, and the page says so."""
-    page = stage.log_in("operator", "/ui/plan?policy=visits")
-    stage.db.tool.run(selection=Selection(policy_id="visits"))
+    page = pages.log_in("operator", "/ui/plan?policy=visits")
+    pages.db.tool.run(selection=Selection(policy_id="visits"))
     start(page, "visits")
     run = page.get_by_role("article", name="Run ")
     expect(run.get_by_text("1 deferred")).to_be_visible()
     expect(run.get_by_text("deferred: ")).to_be_visible()
 
 
-def test_who_may_not_run(stage: Stage) -> None:
+def test_who_may_not_run(pages: PagesInBrowser) -> None:
     """Viewers see the plan and runs of all processes, and can do nothing about them, whatever they send."""
-    tool, now = stage.db.tool, stage.db.time.moment
+    tool, now = pages.db.tool, pages.db.time.moment
     tool.store.jobs.begin(Job("of-scheduler", now, now, "scheduler", step=2, steps=4, doing="drop 7 partitions"))
-    page = stage.log_in("viewer", "/ui/plan")
+    page = pages.log_in("viewer", "/ui/plan")
     run = page.get_by_role("article", name="Run of-scheduler")
     expect(run.get_by_text("Now: drop 7 partitions")).to_be_visible()
     expect(run.get_by_text("1 of 4 steps done")).to_be_visible()
-    expect(page.get_by_role("cell", name=f"{stage.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
+    expect(page.get_by_role("cell", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
     for name in ("Run now", "Cancel this run", "Show the statements"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     viewer = Scoped(tool, Access(Role.VIEWER, "viewer"))
     for refused in (
-        lambda: viewer.start_run(stage.context.runs, tool.prepare()),
-        lambda: viewer.cancel_run(stage.context.runs, "of-scheduler"),
+        lambda: viewer.start_run(pages.context.runs, tool.prepare()),
+        lambda: viewer.cancel_run(pages.context.runs, "of-scheduler"),
         lambda: viewer.statements(tool.plan()),
     ):
         with pytest.raises(Forbidden):
             refused()
 
 
-def test_tenants(stage: Stage) -> None:
+def test_tenants(pages: PagesInBrowser) -> None:
     """Somebody with a limit sees and runs what is theirs only."""
-    tool, now = stage.db.tool, stage.db.time.moment
+    tool, now = pages.db.tool, pages.db.time.moment
     tool.store.jobs.begin(Job("of-scheduler", now, now, "scheduler", step=2, steps=4, doing="drop orders"))
-    page, orders = stage.log_in("globex", "/ui/plan"), stage.db.count("orders")
+    page, orders = pages.log_in("globex", "/ui/plan"), pages.db.count("orders")
     expect(page.get_by_text("This run would archive 1 partition of 1 table.")).to_be_visible()
-    page = stage.log_in("acme", "/ui/plan")
-    expect(page.get_by_role("cell", name=f"{stage.db.schema}.visits").first).to_be_visible()
+    page = pages.log_in("acme", "/ui/plan")
+    expect(page.get_by_role("cell", name=f"{pages.db.schema}.visits").first).to_be_visible()
     start(page, "run")
     expect(page.get_by_role("article", name="Run ").get_by_text("problem", exact=True)).to_be_visible()
     for others in ("orders", "of-scheduler", HOSTILE_TABLE):
         expect(page.locator("#main")).not_to_contain_text(others)
-    assert EXPIRED not in stage.db.left("visits")
-    assert stage.db.count("orders") == orders
-    stage.go(page, "/ui/jobs")
-    expect(page.get_by_role("cell", name=f"{stage.db.schema}.visits").first).to_be_visible()
+    assert EXPIRED not in pages.db.left("visits")
+    assert pages.db.count("orders") == orders
+    pages.go(page, "/ui/jobs")
+    expect(page.get_by_role("cell", name=f"{pages.db.schema}.visits").first).to_be_visible()
     for others in ("orders", "globex"):
         expect(page.locator("#main")).not_to_contain_text(others)
-    stage.go(page, "/ui/jobs?actor=tester")
+    pages.go(page, "/ui/jobs?actor=tester")
     expect(page.get_by_text("Nothing in the audit log fits.")).to_be_visible()

@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.tags import parse_tag_filter
-from support.cockpit import HOSTILE, HOSTILE_TABLE
-from support.stage import Stage
+from support.pages import PagesInBrowser
+from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 PATH = "/ui/policies"
 COUNT = re.compile(r"^\d[\d,]* polic")
@@ -26,29 +26,29 @@ def _rows(page: Page) -> Locator:
     return page.get_by_role("table", name="Policies").or_(page.get_by_label("Policies", exact=True)).locator("tbody tr")
 
 
-def _choose(stage: Stage, page: Page, what: str) -> None:
-    page.get_by_role("checkbox", name=f"Choose {what.replace('lab.', stage.db.schema + '.')}").press("Space")
+def _choose(pages: PagesInBrowser, page: Page, what: str) -> None:
+    page.get_by_role("checkbox", name=f"Choose {what.replace('lab.', pages.db.schema + '.')}").press("Space")
 
 
-def _damage(stage: Stage) -> None:
-    store = stage.db.tool.store
+def _damage(pages: PagesInBrowser) -> None:
+    store = pages.db.tool.store
     statement = f'INSERT INTO "{store.schema}".retention_policy (id, strategy, table_name, retention_period, version)'
-    stage.db.sql(f"{statement} VALUES ('broken', 'shred', '<b>old</b>', 'soon', 1)")
+    pages.db.sql(f"{statement} VALUES ('broken', 'shred', '<b>old</b>', 'soon', 1)")
 
 
-def test_the_list_and_what_can_be_done(each_stage: Stage, tmp_path: Path) -> None:
+def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Path) -> None:
     """Filter by typing, disable, enable, export, delete, and import what was exported."""
-    stage, db = each_stage, each_stage.db
+    pages, db = each_pages, each_pages.db
     before = {policy.id: policy for policy in (item.policy for item in db.tool.policies(Selection()))}
     rows = db.count("visits")
-    page = stage.log_in("editor", PATH)
+    page = pages.log_in("editor", PATH)
     _count(page, "7 policies")
     page.get_by_label("Search", exact=True).fill("visits")
     _count(page, "1 policy")
     assert page.url.endswith("?q=visits")
     expect(page.get_by_role("link", name=f"{db.schema}.visits")).to_have_attribute("href", f"{PATH}/visits")
 
-    _choose(stage, page, "delete lab.visits")
+    _choose(pages, page, "delete lab.visits")
     page.get_by_role("button", name="Disable").click()
     page.get_by_role("dialog").get_by_role("button", name="Disable").click()
     expect(page.get_by_role("cell", name="disabled")).to_be_visible()
@@ -68,7 +68,7 @@ def test_the_list_and_what_can_be_done(each_stage: Stage, tmp_path: Path) -> Non
         page.get_by_role("button", name="Export as YAML").click()
     got.value.save_as(tmp_path / "policies.yaml")
 
-    _choose(stage, page, "delete lab.visits")
+    _choose(pages, page, "delete lab.visits")
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("no row is touched")).to_be_visible()
     action = page.get_by_role("button", name="Delete the policy")
@@ -89,17 +89,17 @@ def test_the_list_and_what_can_be_done(each_stage: Stage, tmp_path: Path) -> Non
     assert {item.policy.id: item.policy for item in db.tool.policies(Selection())} == before
 
 
-def test_filters_in_the_address(stage: Stage) -> None:
+def test_filters_in_the_address(pages: PagesInBrowser) -> None:
     """An address names a filter; tags are links; what is no filter is told; hostile names are text."""
-    _damage(stage)
-    page = stage.log_in("admin", PATH)
+    _damage(pages)
+    page = pages.log_in("admin", PATH)
     _count(page, "7 policies, 1 damaged")
     first = _rows(page).first
     expect(first).to_contain_text("<b>old</b>")
     expect(first).to_contain_text("strategy 'shred': unknown")
-    expect(page.get_by_role("link", name=f"{stage.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
+    expect(page.get_by_role("link", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
     page.get_by_role("link", name=HOSTILE).click()
-    stage.there(page)
+    pages.there(page)
     _count(page, "1 policy")
     for query, expected in (
         ("tags=acme,web", "1 policy"),
@@ -109,9 +109,9 @@ def test_filters_in_the_address(stage: Stage) -> None:
         ("q=weather+hour", "1 policy"),
         ("tags=acme&strategy=delete&q=letters", "1 policy"),
     ):
-        stage.go(page, f"{PATH}?{query}")
+        pages.go(page, f"{PATH}?{query}")
         _count(page, expected)
-    stage.go(page, f"{PATH}?tags=acme&q=orders")
+    pages.go(page, f"{PATH}?tags=acme&q=orders")
     expect(page.get_by_text("No policy fits this filter.")).to_be_visible()
     page.get_by_label("Tags", exact=True).fill("a,,b")
     expect(page.get_by_role("alert")).to_contain_text("an empty tag")
@@ -120,28 +120,28 @@ def test_filters_in_the_address(stage: Stage) -> None:
     page.get_by_label("Search", exact=True).fill("")
     _count(page, "2 policies")
     assert page.url.endswith("?tags=acme%2Cweb&tags=globex")
-    stage.go(page, f"{PATH}?strategy=shred")
+    pages.go(page, f"{PATH}?strategy=shred")
     expect(page.get_by_role("alert").or_(_rows(page).filter(has_text="shred"))).to_be_visible()
-    stage.go(page, f"{PATH}?q=old")
+    pages.go(page, f"{PATH}?q=old")
     page.get_by_role("checkbox", name="Choose damaged broken").press("Space")
     expect(page.get_by_role("button", name="Edit")).to_be_hidden()
     page.get_by_role("button", name="Delete").click()
     page.get_by_label("Write broken to go on").fill("broken")
     page.get_by_role("button", name="Delete the policy").click()
     expect(page.get_by_text("No policy fits this filter.")).to_be_visible()
-    assert stage.db.tool.damaged_policies(Selection()) == []
+    assert pages.db.tool.damaged_policies(Selection()) == []
 
 
-def test_somebody_else_was_faster(stage: Stage) -> None:
+def test_somebody_else_was_faster(pages: PagesInBrowser) -> None:
     """A change of what was shown is refused when it is no longer so, and the list shows what there is."""
-    page = stage.log_in("editor", f"{PATH}?q=letters")
-    _choose(stage, page, "delete lab.letters")
-    stage.db.tool.edit_policy("letters", {"retention_period": "77d"})
+    page = pages.log_in("editor", f"{PATH}?q=letters")
+    _choose(pages, page, "delete lab.letters")
+    pages.db.tool.edit_policy("letters", {"retention_period": "77d"})
     page.get_by_role("button", name="Disable").click()
     page.get_by_role("dialog").get_by_role("button", name="Disable").click()
     expect(page.get_by_text("somebody else changed it in the meantime")).to_be_visible()
     expect(page.get_by_role("cell", name="77d")).to_be_visible()
-    assert stage.db.tool.store.policies.get("letters").policy.enabled
+    assert pages.db.tool.store.policies.get("letters").policy.enabled
 
     page.get_by_role("button", name="Import a YAML file").click()
     page.get_by_label("Policy file (YAML)").fill(
@@ -151,24 +151,24 @@ def test_somebody_else_was_faster(stage: Stage) -> None:
     page.get_by_label("… but only those with these tags").fill("web")
     page.get_by_role("button", name="Check").click()
     expect(page.get_by_text("The file would: create 1, change 0, delete 1, leave 0 as they are.")).to_be_visible()
-    stage.db.tool.edit_policy("visits", {"retention_period": "78d"})
+    pages.db.tool.edit_policy("visits", {"retention_period": "78d"})
     page.get_by_role("button", name="Apply").click()
     page.get_by_label("Write delete 1 to go on").fill("delete 1")
     page.get_by_role("button", name="Apply the file").click()
     expect(page.get_by_text("somebody else changed some in the meantime")).to_be_visible()
-    assert len(stage.db.tool.policies(Selection())) == 7
+    assert len(pages.db.tool.policies(Selection())) == 7
     page.get_by_role("button", name="Check").click()
     page.get_by_role("button", name="Apply").click()
     page.get_by_label("Write delete 1 to go on").fill("delete 1")
     page.get_by_role("button", name="Apply the file").click()
     expect(page.get_by_text("Done: create 1, change 0, delete 1")).to_be_visible()
-    assert {item.policy.table_name for item in stage.db.tool.policies(Selection())} >= {"new", "letters"}
-    assert "visits" not in {item.policy.id for item in stage.db.tool.policies(Selection())}
+    assert {item.policy.table_name for item in pages.db.tool.policies(Selection())} >= {"new", "letters"}
+    assert "visits" not in {item.policy.id for item in pages.db.tool.policies(Selection())}
 
 
-def test_mistakes_in_a_file(stage: Stage, tmp_path: Path) -> None:
+def test_mistakes_in_a_file(pages: PagesInBrowser, tmp_path: Path) -> None:
     """Line and attribute are named, and what changes is shown before and after; nothing happens."""
-    page = stage.log_in("editor", PATH)
+    page = pages.log_in("editor", PATH)
     page.get_by_role("button", name="Import a YAML file").click()
     file, check = page.get_by_label("Policy file (YAML)"), page.get_by_role("button", name="Check")
     for text, said in (
@@ -186,7 +186,7 @@ def test_mistakes_in_a_file(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_text("#" * 1024 * 1024)
     page.locator("input[type=file]").set_input_files(tmp_path / "large.yaml")
     expect(page.get_by_role("alert")).to_contain_text("http.max_body")
-    schema = stage.db.schema
+    schema = pages.db.schema
     file.fill(
         f"- {{id: letters, strategy: delete, table_schema: {schema}, table_name: letters, "
         f"retention_period: 40d, description: '{HOSTILE_TABLE.replace(chr(39), '')}'}}"
@@ -195,25 +195,25 @@ def test_mistakes_in_a_file(stage: Stage, tmp_path: Path) -> None:
     expect(page.get_by_text("retention_period: 30d → 40d")).to_be_visible()
     expect(page.get_by_text("tags: acme → not set")).to_be_visible()
     expect(page.get_by_text("description: not set → its&lt;b&gt;{{7+7}}`x`")).to_be_visible()
-    assert str(stage.db.tool.store.policies.get("letters").policy.retention_period) == "30d"
+    assert str(pages.db.tool.store.policies.get("letters").policy.retention_period) == "30d"
 
 
-def test_viewer_and_tenant(stage: Stage, tmp_path: Path) -> None:
+def test_viewer_and_tenant(pages: PagesInBrowser, tmp_path: Path) -> None:
     """A viewer sees all and changes nothing; a tenant sees, exports and prunes its own."""
-    page = stage.log_in("viewer", PATH)
+    page = pages.log_in("viewer", PATH)
     _count(page, "7 policies")
     expect(page.get_by_role("button", name="Export as YAML")).to_be_visible()
     expect(page.get_by_role("button", name="New policy")).to_have_count(0)
     expect(page.get_by_role("checkbox")).to_have_count(0)
     expect(page.get_by_role("button", name="Import a YAML file")).to_have_count(0)
 
-    page = stage.log_in("acme", PATH)
+    page = pages.log_in("acme", PATH)
     _count(page, "4 policies")
     assert "globex" not in page.inner_text("main")
     with page.expect_download() as got:
         page.get_by_role("button", name="Export as YAML").click()
     got.value.save_as(tmp_path / "mine.yaml")
-    mine = stage.db.tool.policies(Selection(tags=parse_tag_filter(["acme"])))
+    mine = pages.db.tool.policies(Selection(tags=parse_tag_filter(["acme"])))
     assert parse_policies((tmp_path / "mine.yaml").read_text(), "") == [item.policy for item in mine]
     page.get_by_role("button", name="Import a YAML file").click()
     page.get_by_label("Policy file (YAML)").fill("policies: []")
@@ -222,12 +222,12 @@ def test_viewer_and_tenant(stage: Stage, tmp_path: Path) -> None:
     expect(page.get_by_text("delete 4, leave 0")).to_be_visible()
 
 
-def test_a_thousand(stage: Stage) -> None:
+def test_a_thousand(pages: PagesInBrowser) -> None:
     """A thousand policies cost no statement more than a few, and are found at once."""
-    page = stage.log_in("viewer", PATH)
-    db = stage.db
+    page = pages.log_in("viewer", PATH)
+    db = pages.db
     with db.statements() as few:
-        stage.go(page, PATH)
+        pages.go(page, PATH)
         _count(page, "7 policies")
     policies = [
         {"strategy": "delete", "table_name": f"t{n}", "retention_period": "30d", "schedule": f"{n % 60} {n % 24} * * *"}
@@ -236,7 +236,7 @@ def test_a_thousand(stage: Stage) -> None:
     db.tool.apply(parse_policies(str({"policies": policies}), ""))
     begun = monotonic()
     with db.statements() as many:
-        stage.go(page, PATH)
+        pages.go(page, PATH)
         _count(page, "1,007 policies")
     assert monotonic() - begun < 20
     assert len(many) == len(few)
@@ -246,16 +246,16 @@ def test_a_thousand(stage: Stage) -> None:
     expect(_rows(page)).to_have_count(1)
 
 
-def test_buttons_lead_to_the_editor(stage: Stage) -> None:
+def test_buttons_lead_to_the_editor(pages: PagesInBrowser) -> None:
     """Edit, Copy and New lead to the editor, of that policy where it is about one."""
-    page = stage.log_in("editor", PATH)
+    page = pages.log_in("editor", PATH)
     for button, path in (("Edit", "/ui/policies/visits"), ("Copy", "/ui/policies/new?copy=visits")):
-        stage.go(page, PATH)
-        _choose(stage, page, "delete lab.visits")
+        pages.go(page, PATH)
+        _choose(pages, page, "delete lab.visits")
         page.get_by_role("button", name=button).click()
-        page.wait_for_url(f"{stage.address}{path}")
+        page.wait_for_url(f"{pages.address}{path}")
         expect(page.get_by_label("Table", exact=True)).to_have_value("visits")
     page.get_by_role("link", name="All policies").click()
-    page.wait_for_url(f"{stage.address}{PATH}")
+    page.wait_for_url(f"{pages.address}{PATH}")
     page.get_by_role("button", name="New policy").click()
-    page.wait_for_url(f"{stage.address}{PATH}/new")
+    page.wait_for_url(f"{pages.address}{PATH}/new")

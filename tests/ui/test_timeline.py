@@ -8,9 +8,9 @@ from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.ui.links import timeline as href
-from support.cockpit import HOSTILE, HOSTILE_TABLE
 from support.databases import MONTH, TIME
-from support.stage import NARROW, Stage
+from support.pages import NARROW, PagesInBrowser
+from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 
 def rows(page: Page, caption: str) -> list[list[str]]:
@@ -19,10 +19,10 @@ def rows(page: Page, caption: str) -> list[list[str]]:
     return [row.locator("td").all_inner_texts() for row in body.all()]
 
 
-def test_main_path(each_stage: Stage) -> None:
+def test_main_path(each_pages: PagesInBrowser) -> None:
     """What is there, what was archived and rolled up, what the next run does: in the picture and in tables."""
-    stage, schema = each_stage, each_stage.db.schema
-    page = stage.log_in("viewer", href(schema, "orders"))
+    pages, schema = each_pages, each_pages.db.schema
+    page = pages.log_in("viewer", href(schema, "orders"))
     picture = page.get_by_role("img", name="Timeline of the table")
     expect(picture.locator("svg")).to_be_visible()
     for text in ("Data in the table", "Archived", "archive and drop after 60d (orders)", "now"):
@@ -34,24 +34,24 @@ def test_main_path(each_stage: Stage) -> None:
     assert "Archive, then drop 1 partition" in change[0]
     assert page.get_by_role("link", name="orders").first.get_attribute("href") == "/ui/policies/orders"
 
-    stage.go(page, href(schema, "weather"))
+    pages.go(page, href(schema, "weather"))
     expect(picture.locator("svg text", has_text="Rollup 1h")).to_be_attached()
     expect(page.get_by_text("Rollup 1h: Computed up to 2024-07-01, sealed up to 2024-06-17.")).to_be_visible()
     assert any("Roll up 1 window" in row[0] for row in rows(page, "What the next run does"))
-    stage.go(page, href(schema, "weather_1h"))
+    pages.go(page, href(schema, "weather_1h"))
     page.get_by_role("link", name=f"{schema}.weather", exact=True).click()
-    stage.there(page)
+    pages.there(page)
     expect(page.get_by_text("Rollup 1d: Computed")).to_be_visible()
 
-    stage.go(page, href(schema, "letters"))
+    pages.go(page, href(schema, "letters"))
     [held] = rows(page, "What is due, but does not happen")
     assert "case 7/2024" in held[3]
     expect(page.get_by_label("Holds on this table")).to_contain_text("case 7/2024")
 
 
-def test_pointing_and_keys(stage: Stage) -> None:
+def test_pointing_and_keys(pages: PagesInBrowser) -> None:
     """Pointing at a bar gives its numbers; buttons that a keyboard reaches zoom, and the table can be sorted."""
-    page = stage.log_in("viewer", href(stage.db.schema, "visits"))
+    page = pages.log_in("viewer", href(pages.db.schema, "visits"))
     svg = page.get_by_role("img", name="Timeline of the table").locator("svg")
     svg.locator("text", has_text="drop").first.wait_for(state="attached")
     spot = svg.locator("text", has_text=re.compile("^drop$")).first.bounding_box()
@@ -73,38 +73,38 @@ def test_pointing_and_keys(stage: Stage) -> None:
     expect(page.get_by_label("What is there, by time").locator("tbody tr").first).to_contain_text("kept")
 
 
-def test_tenants(stage: Stage) -> None:
+def test_tenants(pages: PagesInBrowser) -> None:
     """A tenant sees the tables of their policies, and of one that is shared their part; nothing else exists."""
-    db = stage.db
+    db = pages.db
     db.create("shared", {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}, by=["month", "tenant"])
     for tenant in ("acme", "globex"):
         db.fill("shared", ["2024-01-10", "2024-06-10"], tenant=tenant)
         db.policy("delete", "shared", "30d", id=f"{tenant}-shared", where={"tenant": tenant}, tags=[tenant])
     db.tool.hold("shared", db.schema, where={"tenant": "globex"}, reason="case globex", end=parse_instant("2024-02-01"))
-    page = stage.log_in("acme", href(db.schema, "shared"))
+    page = pages.log_in("acme", href(db.schema, "shared"))
     expect(page.get_by_text("shared with others")).to_be_visible()
     expect(page.get_by_text("Data in the table: 2 partitions.")).to_be_visible()
     expect(page.get_by_label("What the next run does")).to_contain_text("Drop 1 partition")
     assert "globex" not in page.content()
-    stage.go(page, href(db.schema, "weather_1h"))
+    pages.go(page, href(db.schema, "weather_1h"))
     expect(page.get_by_text("Rollup 1d: Computed")).to_be_visible()
     for name in ("orders", "nothing_at_all"):
-        stage.go(page, href(db.schema, name))
+        pages.go(page, href(db.schema, name))
         expect(page.get_by_role("alert")).to_contain_text("no policy with the tags of this token covers it")
-    other = stage.log_in("globex", href(db.schema, "shared"))
+    other = pages.log_in("globex", href(db.schema, "shared"))
     expect(other.get_by_label("What is due, but does not happen")).to_contain_text("case globex")
     assert "acme" not in other.content()
 
 
-def test_names_and_strange_tables(stage: Stage) -> None:
+def test_names_and_strange_tables(pages: PagesInBrowser) -> None:
     """Names stay text; a table without partitions, and one that is not there, say so in words; small and dark works."""
-    db = stage.db
-    page = stage.log_in("admin", href(db.schema, HOSTILE_TABLE), size=NARROW, dark=True)
+    db = pages.db
+    page = pages.log_in("admin", href(db.schema, HOSTILE_TABLE), size=NARROW, dark=True)
     expect(page.get_by_text(f"{db.schema}.{HOSTILE_TABLE}", exact=True)).to_be_visible()
     db.create("a/b c", {"ts": TIME, "n": "TEXT", HOSTILE: "TEXT", "month": MONTH}, by=[HOSTILE, "month"])
     db.insert("a/b c", [{"ts": day, "n": day, HOSTILE: HOSTILE} for day in ("2024-01-10", "2024-06-10")])
     db.policy("delete", "a/b c", "30d")
-    stage.go(page, href(db.schema, "a/b c"))
+    pages.go(page, href(db.schema, "a/b c"))
     expect(page.get_by_label("What is there, by time")).to_contain_text(f"{HOSTILE}={HOSTILE}")
     svg = page.get_by_role("img", name="Timeline of the table").locator("svg")
     spot = svg.locator("text", has_text=re.compile("^drop$|^kept$")).first
@@ -114,11 +114,11 @@ def test_names_and_strange_tables(stage: Stage) -> None:
     db.create("flat", {"ts": TIME, "n": "TEXT"})
     db.fill("flat", ["2024-01-10", "2024-06-10"])
     db.policy("delete", "flat", "30d", id="flat")
-    stage.go(page, href(db.schema, "flat"))
+    pages.go(page, href(db.schema, "flat"))
     expect(page.get_by_text("deleted row by row. It has 2 rows.")).to_be_visible()
     assert "Delete rows with ts before" in rows(page, "What the next run does")[0][0]
-    stage.go(page, href(db.schema, "nowhere"))
+    pages.go(page, href(db.schema, "nowhere"))
     expect(page.get_by_text("There is no such table now.")).to_be_visible()
-    stage.go(page, href(db.schema, "never"))
+    pages.go(page, href(db.schema, "never"))
     expect(page.get_by_role("alert")).to_contain_text("does not exist")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]

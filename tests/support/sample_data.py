@@ -1,6 +1,6 @@
 """
-A database that has something of everything that pages show, at noon of 2 July 2024: what is due, held, a problem,
-archived, rolled up, and names that would be markup if somebody let them.
+Sample data for the pages, at noon of 2 July 2024: tasks that are due or blocked, tables that need attention, archives,
+rollups, and names that would be markup if they were not escaped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.instant import parse_instant
 from support.databases import MONTH, NUMBER, TIME, Database
-from support.stage import Stage
+from support.pages import PagesInBrowser
 
 HOSTILE = "<script>alert('x')</script>\"'"
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -76,10 +76,10 @@ def _months(year: int, month: int, count: int) -> Iterator[str]:
         yield f"{year + number // 12}-{number % 12 + 1:02d}"
 
 
-def add_tokens(stage: Stage) -> None:
+def add_tokens(pages: PagesInBrowser) -> None:
     """Tokens of all roles, and of tenants."""
     for role in Role:
-        stage.token(str(role), role)
-    stage.token("acme", Role.EDITOR, "acme")
-    stage.token("acme-viewer", Role.VIEWER, "acme")
-    stage.token("globex", Role.EDITOR, "globex")
+        pages.token(str(role), role)
+    pages.token("acme", Role.EDITOR, "acme")
+    pages.token("acme-viewer", Role.VIEWER, "acme")
+    pages.token("globex", Role.EDITOR, "globex")

@@ -1,6 +1,6 @@
 """
-A world without a database: tables as counts of rows in days, in which plans of cascades are carried out as the runner
-and an engine would, so that years of runs can be looked at in a moment.
+A simulated database: tables as counts of rows per hour, on which plans of cascades are executed as the runner and an
+engine would, so that years of runs take a moment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import partial
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece, Plan, Task
@@ -30,7 +29,7 @@ from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 HOUR, DAY = 3_600_000, 86_400_000
 
 
-class Lost(AssertionError):
+class BrokenLaw(AssertionError):
     """A law was broken."""
 
 
@@ -39,7 +38,7 @@ class Deferred(Exception):
 
 
 @dataclass
-class World:
+class SimulatedDatabase:
     """
     A table of raw rows, the rollups of it, and the ledger.
 
@@ -142,7 +141,7 @@ class World:
     def _is_late(self, table: TableName, tenant: str, hour: int) -> bool:
         rollup = self.known[table].rollup if table in self.known else None
         digests = {piece.values: digest(Piece(piece, None, None)) for piece in self._parts_of(table, rollup)}
-        own = digests.get(self._values(tenant, hour, self.tenants and rollup is None, rollup))  # type: ignore[arg-type]
+        own = digests.get(self._values(tenant, hour, rollup))  # type: ignore[arg-type]
         above = [name for name, known in self.known.items() if known.rollup.beneath == table]
         rows = (row for name in above for row in self.windows.get(name, {}).values() if row.start <= hour < row.end)
         return any(row.expired or (row.sealed and own is not None and own not in row.token.split()) for row in rows)
@@ -167,7 +166,7 @@ class World:
         part = column("part", expression=f"date_trunc('{self.unit}', ts)")
         by = ("tenant", "part") if self.tenants else ("part",)
         columns = {c.name: c for c in (TS, TENANT, VALUE, part)}
-        return Table(METRICS, columns, by, tuple(self._partitions(METRICS, self.raw, self.tenants)))
+        return Table(METRICS, columns, by, tuple(self._partitions(METRICS, self.raw)))
 
     def _level_table(self, rollup: Rollup) -> Table:
         columns = {name: column(name, Kind.NUMBER) for name in expected_columns(rollup)}
@@ -176,32 +175,32 @@ class World:
             return Table(rollup.table, columns, rows=len(self.levels[rollup.table]))
         unit = rollup.partition.unit
         columns[PARTITION] = column(PARTITION, expression=f"date_trunc('{unit}', '{rollup.zone}', ts)")
-        parts = tuple(self._partitions(rollup.table, self.levels[rollup.table], False, rollup))
+        parts = tuple(self._partitions(rollup.table, self.levels[rollup.table], rollup))
         return Table(rollup.table, columns, (PARTITION,), parts)
 
     def _partitions(
-        self, table: TableName, rows: Mapping[tuple[str, int], int], tenants: bool, rollup: Rollup | None = None
+        self, table: TableName, rows: Mapping[tuple[str, int], int], rollup: Rollup | None = None
     ) -> Iterator[Partition]:
         groups: dict[tuple[object, ...], int] = {}
         for (tenant, hour), count in rows.items():
-            values = self._values(tenant, hour, tenants, rollup)
+            values = self._values(tenant, hour, rollup)
             groups[values] = groups.get(values, 0) + count
         for values, count in sorted(groups.items(), key=str):
             token = f"v{self.versions.get((table, values), 0)}"
             yield Partition(values, f"{table.name}{values}", count, 10 * count, token)  # type: ignore[arg-type]
 
-    def _values(self, tenant: str, hour: int, tenants: bool, rollup: Rollup | None) -> tuple[object, ...]:
+    def _values(self, tenant: str, hour: int, rollup: Rollup | None) -> tuple[object, ...]:
         if rollup is not None and rollup.partition is not None:
             return (rollup.partition.floor(hour, rollup.tzinfo),)
         start = hour if self.unit == "hour" else Interval(unit=self.unit).floor(hour)
-        return (tenant, start) if tenants else (start,)
+        return (tenant, start) if self.tenants and rollup is None else (start,)
 
     def _touch(self, table: TableName, tenant: str, hour: int, rollup: Rollup | None = None) -> None:
         if rollup is None and not self.unit:
             return
         if rollup is not None and rollup.partition is None:
             return
-        key = (table, self._values(tenant, hour, self.tenants and rollup is None, rollup))
+        key = (table, self._values(tenant, hour, rollup))
         self.versions[key] = self.versions.get(key, 0) + 1
 
     def _perform(self, task: Task, step: object) -> None:
@@ -255,7 +254,7 @@ class World:
         rows = self.windows.setdefault(rollup.table, {})
         before = rows.get(window.start)
         if before is not None and before.sealed:
-            raise Lost(f"a sealed window of {rollup.table} was computed again")
+            raise BrokenLaw(f"a sealed window of {rollup.table} was computed again")
         total = sum(found.values()) + (before.rows if before and window.since > window.start else 0)
         rows[window.start] = LedgerRow(
             window.start, window.end, window.until, window.whole, rollup.beneath, token, total, len(found), False
@@ -280,19 +279,10 @@ class World:
 
     def _rows_between(self, rollup: Rollup) -> list[tuple[int, int, str]]:
         grid = window_grid(rollup)
-        found: dict[int, list[tuple[str, int, int]]] = {}
-        for (tenant, hour), count in sorted(self._beneath(rollup).items()):
-            found.setdefault(grid.interval.floor(hour, grid.zone), []).append((tenant, hour, count))
-        return [(start, sum(c for _, _, c in rows), str(hash(tuple(rows)))) for start, rows in sorted(found.items())]
+        return _by_window(self._beneath(rollup), grid.interval, grid.zone)
 
     def _window_rows(self, probe: WindowRows) -> list[tuple[int, int, str]]:
-        rows = self.raw if probe.table == METRICS else self.levels[probe.table]
-        found: dict[int, list[tuple[str, int, int]]] = {}
-        for (tenant, hour), count in sorted(rows.items()):
-            found.setdefault(probe.interval.floor(hour, zoneinfo.ZoneInfo(probe.zone)), []).append(
-                (tenant, hour, count)
-            )
-        return [(s, sum(c for _, _, c in r), str(hash(tuple(r)))) for s, r in sorted(found.items())]
+        return _by_window(self._rows(probe.table), probe.interval, zoneinfo.ZoneInfo(probe.zone))
 
     def _seal(self, rollup: Rollup, windows: tuple[Window, ...], idents: set[str]) -> None:
         rows = self.windows.get(rollup.table, {})
@@ -306,7 +296,7 @@ class World:
             if row is not None and not row.sealed and there.get(window.start, row.token) != row.token:
                 raise Deferred
             if row is None or not (row.whole or row.sealed):
-                raise Lost(f"{rollup.table} does not cover {window} when its source is about to go")
+                raise BrokenLaw(f"{rollup.table} does not cover {window} when its source is about to go")
             source = sources.get(window.start)
             for piece in source.pieces if source else ():  # type: ignore[attr-defined]
                 looked_at = piece.partition.ident in idents if idents else not row.sealed
@@ -315,12 +305,12 @@ class World:
             rows[window.start] = replace(row, sealed=True)
 
     def _drop(self, step: DropPartitions) -> None:
-        rows = self.raw if step.table == METRICS else self.levels[step.table]
+        rows = self._rows(step.table)
         rollup = None if step.table == METRICS else self.known[step.table].rollup
         going = {piece.partition.values for piece in step.pieces}
-        for key in [k for k in rows if self._values(*k, self.tenants and rollup is None, rollup) in going]:
+        for key in [k for k in rows if self._values(*k, rollup) in going]:
             if key[1] + HOUR > step.before:
-                raise Lost(f"{key} is younger than {step.before}")
+                raise BrokenLaw(f"{key} is younger than {step.before}")
             del rows[key]
 
     def _delete(self, step: DeleteRows) -> None:
@@ -341,6 +331,9 @@ def _is_within(part: ViewPart, hour: int) -> bool:
     return (part.start is None or hour >= part.start) and (part.end is None or hour < part.end)
 
 
-def instant(text: str) -> int:
-    """Milliseconds of ISO 8601 text in UTC."""
-    return to_ms(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC))
+def _by_window(rows: Mapping[tuple[str, int], int], interval: Interval, zone: dt.tzinfo) -> list[tuple[int, int, str]]:
+    """The start of each window, its number of rows, and a token that changes with them."""
+    found: dict[int, list[tuple[str, int, int]]] = {}
+    for (tenant, hour), count in sorted(rows.items()):
+        found.setdefault(interval.floor(hour, zone), []).append((tenant, hour, count))
+    return [(start, sum(c for _, _, c in own), str(hash(tuple(own)))) for start, own in sorted(found.items())]

@@ -1,24 +1,23 @@
 """
-Plays a history on a database, and looks after each run whether everything is right.
+Plays a history on a database, and checks all tables after each run.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import sqlalchemy as sa
 
 from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.rollup_steps import RollUp
-from support.benches import CrateBench
-from support.crashes import dying
-from support.databases import TIME, Database
-from support.exactness import Inspector
+from support.databases import TIME, CrateDatabase, Database, before_statements
 from support.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
-from support.oracle import Buckets, moment_of, ms_of
-from support.remembered import Remembered
-from support.rollups import Row, text
+from support.history_checks import ExpectedRows, HistoryChecker
+from support.oracle import Buckets, Row, moment_of, ms_of, text
 from support.sql import quoted
 
 # Longer than anything but the last level is kept, and at last than its buckets are.
@@ -27,20 +26,20 @@ _PARTITIONS = {"hour": "1h", "day": "1d", "month": "1mo"}
 
 
 def play(db: Database, history: History) -> None:
-    """Let everything happen; in the end all has expired that can, and the coarsest level still has everything."""
-    player = Player(db, history)
+    """Play all turns; in the end everything has expired that can, and the coarsest level still has everything."""
+    player = HistoryPlayer(db, history)
     player.create()
     try:
         for turn in history.turns:
-            player.take(turn)
+            player.play_turn(turn)
         player.end()
     finally:
         player.drop()
 
 
-class Player:
+class HistoryPlayer:
     """
-    Does what a history says, on a table of its own, and remembers it.
+    Plays a history on a table of its own, and notes what the levels must hold.
 
     Attributes: ``now`` is the time in ms, UTC.
     """
@@ -49,8 +48,8 @@ class Player:
         self.db, self.shape = db, history.shape
         self.now = ms_of(dt.datetime.fromisoformat(f"{history.start}+00:00"))
         self.name = f"t{uuid.uuid4().hex[:12]}"
-        self.memory = Remembered([{} for _ in self.shape.days_kept])
-        self.look = Inspector(db, self.shape, self.name, self.memory)
+        self.expected = ExpectedRows([{} for _ in self.shape.days_kept])
+        self.checker = HistoryChecker(db, self.shape, self.name, self.expected)
         self._written = 0
 
     # The table
@@ -79,7 +78,7 @@ class Player:
         unit, zone = self.shape.unit, self._partition_zone
         if zone == "UTC":
             expression = f"date_trunc('{unit}', ts)"
-        elif isinstance(self.db, CrateBench):
+        elif isinstance(self.db, CrateDatabase):
             expression = f"date_trunc('{unit}', '{zone}', ts)"
         else:
             expression = f"timezone('{zone}', date_trunc('{unit}', timezone('{zone}', ts)))"
@@ -90,24 +89,24 @@ class Player:
         return self.shape.zone if self.shape.local else "UTC"
 
     def drop(self) -> None:
-        """All there is, so that the next one begins with nothing."""
+        """Drop everything, so that the next history starts empty."""
         for stored in self.db.tool.policies():
             self.db.tool.delete_policy(stored.policy.id or "")
-        if any(known.rollup.source.name == self.name for known in self.look.ledger().rollups.values()):
+        if any(known.rollup.source.name == self.name for known in self.checker.ledger().rollups.values()):
             self.db.tool.drop_rollups(self.name, self.db.schema)
         self.db.sql(f"DROP TABLE {self.db.q(self.name)}")
 
     # Turns
 
-    def take(self, turn: Turn) -> None:
-        """A turn, and a look at what there is then."""
+    def play_turn(self, turn: Turn) -> None:
+        """Play a turn, and check all tables."""
         self.now += turn.hours * HOUR
         self.write(turn.rows)
         for edit in turn.edits:
             self.edit(edit)
         if turn.crash is not None:
             self.crash(turn.crash)
-            self.look.check_sealed(self.now)
+            self.checker.check_sealed(self.now)
             self.write(turn.afterwards)
         self.run(turn.amid)
         self.check()
@@ -120,19 +119,19 @@ class Player:
             self.check()
         for level, days in enumerate(self.shape.days_kept):
             if level and days is None:
-                assert self.look.total(level) == len(self.memory.reached[level])
+                assert self.checker.total(level) == len(self.expected.reached[level])
         if self.shape.late == "drop" and self.shape.raw is not None:
-            assert self.look.raw() == []
+            assert self.checker.raw() == []
 
     def check(self) -> None:
         """Everything."""
-        self.look.check_raw(self.now)
-        self.look.check_sealed(self.now)
-        self.look.check(self.now)
-        self.look.check_view()
+        self.checker.check_raw(self.now)
+        self.checker.check_sealed(self.now)
+        self.checker.check(self.now)
+        self.checker.check_view()
 
     def run(self, amid: Sequence[NewRow] = ()) -> None:
-        """A run that goes well. If somebody writes in the middle of it, another one follows."""
+        """A run that succeeds. If rows are written during it, another one follows."""
         if amid:
             self._run_disturbed(amid)
         self._run()
@@ -156,7 +155,7 @@ class Player:
         self._remember(made)
 
     def crash(self, after: int) -> None:
-        """A run that dies after so many statements."""
+        """A run that crashes after a number of statements."""
         self.db.time.set(moment_of(self.now).isoformat())
         retention = self.db.retention()
         with dying(retention.engine.database.engine, after):
@@ -178,9 +177,9 @@ class Player:
         return made
 
     def _remember(self, rows: Iterable[Row]) -> None:
-        windows = self.look.windows(self.look.ledger())
+        windows = self.checker.windows(self.checker.ledger())
         for row in rows:
-            self.memory.change(row, row, windows)
+            self.expected.change(row, row, windows)
 
     def _made(self, row: NewRow) -> Row:
         self._written += 1
@@ -197,16 +196,16 @@ class Player:
         The last row of a partition, or of a bucket of a plain table, stays: where all rows are gone the rollup is kept,
         since most likely they were expired.
         """
-        there = [self.memory.reached[0][number] for number in sorted(self.look.raw())]
+        there = [self.expected.reached[0][number] for number in sorted(self.checker.raw())]
         if not there or self._is_frozen():
             return
         row = there[edit.which % len(there)]
-        windows = self.look.windows(self.look.ledger())
+        windows = self.checker.windows(self.checker.ledger())
         if edit.values is not None:
             self._update(row, self._named(edit.values), windows)
         elif sum(self._place(other) == self._place(row) for other in there) > 1:
             self.db.sql(f"DELETE FROM {self.db.q(self.name)} WHERE id = ?", [row["id"]])
-            self.memory.change(row, None, windows)
+            self.expected.change(row, None, windows)
         self.db.refresh(self.name)
 
     def _update(self, row: Row, values: Row, windows: Any) -> None:
@@ -215,7 +214,7 @@ class Player:
         setting = ", ".join(f"{quoted(name)} = ?" for name in values)
         sent = [*_sent(values).values(), row["id"]]
         self.db.sql(f"UPDATE {self.db.q(self.name)} SET {setting} WHERE id = ?", sent)
-        self.memory.change(row, {**row, **values}, windows)
+        self.expected.change(row, {**row, **values}, windows)
 
     def _place(self, row: Row) -> tuple[Any, ...]:
         """The partition that a row lies in, or its bucket."""
@@ -225,7 +224,7 @@ class Player:
         return (start, row["d0"]) if self.shape.by_dimension else (start,)
 
     def _is_frozen(self) -> bool:
-        return isinstance(self.db, CrateBench) and self.db.frozen(self.name) > 0
+        return isinstance(self.db, CrateDatabase) and self.db.frozen(self.name) > 0
 
 
 def _period(days: int | None) -> str:
@@ -235,3 +234,26 @@ def _period(days: int | None) -> str:
 def _sent(row: Row) -> Row:
     """Values as both databases take them: JSON has no NaN."""
     return {name: "NaN" if value != value else value for name, value in row.items()}  # noqa: PLR0124
+
+
+class Crash(BaseException):
+    """The process is gone. Nothing handles it, as nothing handles SIGKILL."""
+
+
+@contextmanager
+def dying(engine: sa.Engine, after: int) -> Iterator[None]:
+    """
+    Let the process crash after a number of statements; its attempts to clean up have no effect either.
+
+    A statement outside of a transaction is done or not; a transaction that is not committed is undone.
+    """
+    left = after
+
+    def count(statement: str) -> None:
+        nonlocal left
+        if left <= 0:
+            raise Crash
+        left -= 1
+
+    with suppress(Crash), before_statements(engine, count):
+        yield

@@ -30,7 +30,7 @@ ROLES = ("viewer", "operator", "editor")
 
 
 @dataclass
-class World:
+class TwoTenants:
     """
     The database and its HTTP API.
 
@@ -81,11 +81,11 @@ class World:
 
 
 @contextmanager
-def make_world(db: Database, filled: World | None = None, **more: Any) -> Iterator[World]:
+def serve_tenants(db: Database, filled: TwoTenants | None = None, **more: Any) -> Iterator[TwoTenants]:
     """
     Two tenants and their HTTP API.
 
-    :param filled: The world whose data the database holds already.
+    :param filled: The tenants whose data the database holds already.
     """
     if not filled:
         fill(db)
@@ -93,14 +93,14 @@ def make_world(db: Database, filled: World | None = None, **more: Any) -> Iterat
     limits = Limits(rate=1000, burst=100_000)
     context = Context(db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
-        world = World(db, context, client)
+        tenants = TwoTenants(db, context, client)
         if filled:
-            world.tokens, world.ids = dict(filled.tokens), dict(filled.ids)
+            tenants.tokens, tenants.ids = dict(filled.tokens), dict(filled.ids)
         else:
-            add_tenants(world)
+            add_tenants(tenants)
         for tenant in ("acme", "globex"):
-            world.ids[f"{tenant}-run"] = world.run(f"{tenant}-operator")["run_id"]
-        yield world
+            tenants.ids[f"{tenant}-run"] = tenants.run(f"{tenant}-operator")["run_id"]
+        yield tenants
     runs.close()
     context.operations.close()
 
@@ -116,34 +116,34 @@ def fill(db: Database) -> None:
         db.fill("events", MONTHS, tenant=tenant, value=1.0)
 
 
-def add_tenants(world: World) -> None:
+def add_tenants(tenants: TwoTenants) -> None:
     """Policies, holds, a run of everything, and tokens of all roles."""
-    db = world.db
+    db = tenants.db
     for tenant in ("acme", "globex"):
         more = {"tags": [tenant]}
         db.policy("delete", f"{tenant}_*", "90d", id=f"{tenant}-tables", **more)
         db.policy("snapshot", f"{tenant}_metrics", "60d", id=f"{tenant}-archive", **more)
         db.policy("delete", "events", "forever", id=f"{tenant}-events", where={"tenant": tenant}, **more)
         for role in ROLES:
-            world.token(f"{tenant}-{role}", Role(role), tenant)
+            tenants.token(f"{tenant}-{role}", Role(role), tenant)
     stored = db.q("retention_policy", db.own_schema)
     damaged = "'delete', 'globex_x', 'soon', ['globex'], 'globex-bad', 1"
     db.sql(f"INSERT INTO {stored} (strategy, table_name, retention_period, tags, id, version) VALUES ({damaged})")
     db.refresh("retention_policy", db.own_schema)
     db.policy("downsample", "events", "30d", id="shared", levels="1d:forever", dimensions="tenant", exclude="n")
-    world.token("admin", Role.ADMIN)
-    world.token("viewer", Role.VIEWER)
+    tenants.token("admin", Role.ADMIN)
+    tenants.token("viewer", Role.VIEWER)
     tool = db.tool
     for tenant in ("acme", "globex"):
         first, last = map(parse_instant, ("2024-03-01", "2024-04-01"))
         hold = tool.hold(f"{tenant}_metrics", db.schema, reason=f"case {tenant}", start=first, end=last)
-        world.ids[f"{tenant}-hold"] = hold.id
+        tenants.ids[f"{tenant}-hold"] = hold.id
     whole = tool.hold("events", db.schema, reason="case of globex against all", where={"tenant": "globex"})
-    world.ids["globex-events-hold"] = whole.id
+    tenants.ids["globex-events-hold"] = whole.id
     tool.run()
 
 
-def scoped(world: World, tenant: str) -> Scoped:
+def scoped(tenants: TwoTenants, tenant: str) -> Scoped:
     """The toolkit as a tenant's editor has it, without HTTP."""
     access = Access(Role.EDITOR, "editor", parse_tag_filter([tenant]))
-    return Scoped(world.db.tool.acting_as(Actor("editor", "host")), access)
+    return Scoped(tenants.db.tool.acting_as(Actor("editor", "host")), access)

@@ -18,7 +18,6 @@ from typing import Any
 
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
-from support.cascades import insert
 from support.databases import NUMBER, TIME, Database
 
 # Seconds since 1970: Monday, 24 June 2024, 00:00 UTC, and a week later. Each archive's intervals begin there.
@@ -75,7 +74,7 @@ def make_readings(seed: int, lost: float = 0, resets: float = 0) -> list[Reading
     A gauge that wanders, with two digits after the point, and a counter; one more reading before the first step.
 
     :param lost: How likely a value is unknown, on every other day; some stretches of 45 minutes are so altogether.
-    :param resets: How likely the counter begins anew, on these days.
+    :param resets: How likely the counter is reset, on these days.
     """
     chance = random.Random(seed)
     outages = {chance.randrange(STEPS // 45) for _ in range(24)} if lost else set()
@@ -90,7 +89,7 @@ def make_readings(seed: int, lost: float = 0, resets: float = 0) -> list[Reading
     return found
 
 
-def keep(db: Database, readings: Sequence[Reading], period: str, levels: str) -> None:
+def downsample(db: Database, readings: Sequence[Reading], period: str, levels: str) -> None:
     """Write readings as time goes by, and let the toolkit do its work in between and at the end."""
     day = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
     db.create(TABLE, {"ts": TIME, "gauge": NUMBER, "counter": "BIGINT", "day": day}, by=["day"])
@@ -99,7 +98,7 @@ def keep(db: Database, readings: Sequence[Reading], period: str, levels: str) ->
     middle = len(readings) * 4 // 7 - 17
     # A run may leave something for the next one to expire.
     for part, runs in ((readings[:middle], 1), (readings[middle:], 2)):
-        insert(db, TABLE, [reading.row for reading in part if reading.known])
+        db.insert(TABLE, [reading.row for reading in part if reading.known])
         db.time.set(iso(part[-1].at))
         for _ in range(runs):
             report = db.run()
@@ -130,7 +129,7 @@ def read_level(db: Database, level: str, what: str, where: str = "TRUE") -> Valu
     return {_seconds(at): _number(value) for at, value in db.rows(query)}
 
 
-def same(theirs: Mapping[int, float | None], ours: Mapping[int, float | None], tolerance: float = CLOSE) -> None:
+def assert_same(theirs: Mapping[int, float | None], ours: Mapping[int, float | None], tolerance: float = CLOSE) -> None:
     """The same buckets have values, and the same ones. What has none may be missing or None."""
     left, right = ({at: value for at, value in side.items() if value is not None} for side in (theirs, ours))
     assert left.keys() == right.keys(), sorted(left.keys() ^ right.keys())

@@ -8,18 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import sqlalchemy as sa
-
-from support.benches import CrateBench
+from support.databases import CrateDatabase, before_statements
 
 # How many shards a node may recover at once. It is a setting of the cluster: what others open meanwhile waits as well.
 _RECOVERIES = "\"cluster\"['routing']['allocation']['node_initial_primaries_recoveries']"
 
 
 @contextmanager
-def lost(bench: CrateBench, name: str, schema: str | None = None, partition: str = "") -> Iterator[None]:
+def lost(bench: CrateDatabase, name: str, schema: str | None = None, partition: str = "") -> Iterator[None]:
     """
     Until the end of the block, no node holds the shards of a table.
 
@@ -32,7 +29,7 @@ def lost(bench: CrateBench, name: str, schema: str | None = None, partition: str
         give_back(bench, name, schema)
 
 
-def take_shards(bench: CrateBench, name: str, schema: str | None = None, partition: str = "") -> None:
+def take_shards(bench: CrateDatabase, name: str, schema: str | None = None, partition: str = "") -> None:
     """Let no node hold the shards any more, and wait until CrateDB says so."""
     target = bench.q(name, schema) + (f" PARTITION ({partition})" if partition else "")
     query = "SELECT DISTINCT node['name'], id FROM sys.shards WHERE schema_name = ? AND table_name = ?"
@@ -43,35 +40,32 @@ def take_shards(bench: CrateBench, name: str, schema: str | None = None, partiti
     _await(lambda: _missing(bench, name, schema) >= len(places))
 
 
-def give_back(bench: CrateBench, name: str, schema: str | None = None) -> None:
+def give_back(bench: CrateDatabase, name: str, schema: str | None = None) -> None:
     """Undo that, and wait until all shards are there."""
     bench.sql(f"RESET GLOBAL {_RECOVERIES}")
     _await(lambda: _missing(bench, name, schema) == 0)
 
 
 @contextmanager
-def before_statement(bench: CrateBench, part: str, act: Callable[[], None]) -> Iterator[list[str]]:
+def before_statement(bench: CrateDatabase, part: str, act: Callable[[], None]) -> Iterator[list[str]]:
     """
     Act once, right before the toolkit sends the first statement with some text in it.
 
     :return: That statement, once it was sent.
     """
-    engine, lock, seen = bench.tool.engine.database.engine, threading.Lock(), list[str]()
+    lock, seen = threading.Lock(), list[str]()
 
-    def heard(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+    def before(statement: str) -> None:
         with lock:
             if part in statement and not seen:
                 seen.append(statement)
                 act()
 
-    sa.event.listen(engine, "before_cursor_execute", heard)
-    try:
+    with before_statements(bench.tool.engine.database.engine, before):
         yield seen
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", heard)
 
 
-def _missing(bench: CrateBench, name: str, schema: str | None) -> int:
+def _missing(bench: CrateDatabase, name: str, schema: str | None) -> int:
     query = "SELECT sum(missing_shards) FROM sys.health WHERE table_schema = ? AND table_name = ?"
     return int(bench.rows(query, bench.table(name, schema))[0][0] or 0)
 

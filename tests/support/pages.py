@@ -1,6 +1,6 @@
 """
-The pages as they are served, for a real browser: a server in this process, so that a test can look at the database
-meanwhile, and decide what time it is.
+The pages as they are served, for a real browser: a server in this process, so that a test can read the database
+meanwhile, and set the clock.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def open_browser(path: str) -> Iterator[Browser]:
 
 
 @dataclass
-class Stage:
+class PagesInBrowser:
     """
     Pages of a database in a browser.
 
@@ -76,7 +76,7 @@ class Stage:
         return self.tokens[name]
 
     def window(self, size: tuple[int, int] = WIDE, dark: bool = False, scripts: bool = True) -> Page:
-        """A window of somebody who has not logged in."""
+        """A browser window without a session."""
         context = self.browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
@@ -93,7 +93,7 @@ class Stage:
         return page
 
     def log_in(self, name: str, to: str = "/ui/", size: tuple[int, int] = WIDE, dark: bool = False) -> Page:
-        """A window of somebody who has logged in with a token by its name, at a page that is there."""
+        """A browser window that is logged in with a token, given by its name, on a loaded page."""
         page = self.window(size, dark)
         page.goto(f"{self.address}{to}")
         page.get_by_label("Access token").fill(self.tokens[name])
@@ -102,12 +102,12 @@ class Stage:
         return page
 
     def go(self, page: Page, path: str) -> None:
-        """Go to a page, and wait until it is there."""
+        """Go to a page, and wait until it is loaded."""
         page.goto(f"{self.address}{path}")
         self.there(page)
 
     def there(self, page: Page) -> None:
-        """Wait until the page says all that it has to say."""
+        """Wait until the page is loaded completely."""
         page.locator("h1").wait_for()
         page.get_by_role("progressbar", name="Loading").wait_for(state="detached")
 
@@ -130,21 +130,21 @@ class Stage:
 
 
 @contextmanager
-def open_stage(db: Database, browser: Browser, authenticate: bool = True) -> Iterator[Stage]:
+def open_pages(db: Database, browser: Browser, authenticate: bool = True) -> Iterator[PagesInBrowser]:
     """Serve the pages of a database."""
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(db.tool, authenticate=authenticate, limits=limits, runs=runs)
-    # One stage after the other in a process is a matter of tests only.
+    # Only tests serve pages several times in one process.
     with nicegui_reset_globals() if is_pytest() else nullcontext():
         app = make_app(context)
         mount(app, context)
         server = HttpServer(app, "127.0.0.1", 0, runs)
         server.start()
-        stage = Stage(db, browser, context, f"http://127.0.0.1:{server.port}")
+        pages = PagesInBrowser(db, browser, context, f"http://127.0.0.1:{server.port}")
         try:
-            yield stage
+            yield pages
         finally:
-            stage.close()
+            pages.close()
             server.stop()
             Client.page_routes.clear()  # Otherwise NiceGUI would forget the modules of our pages.

@@ -1,5 +1,5 @@
 """
-The same small data again and again, for runs that are disturbed: what it was, and what it is like when a run is over.
+Small tables for runs that are killed or lose their connection, put back before each run; and their state after a run.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
-from support.benches import CrateBench, DuckBench
-from support.databases import MONTH, NOW, TIME
-from support.kill_harness import Order
+from support.databases import MONTH, NOW, TIME, CrateDatabase, DuckDatabase
+from support.kill_harness import RunRequest
 
 CUTOFF = dt.datetime.fromisoformat(NOW)
 TABLE = "readings"
@@ -102,7 +101,7 @@ def an_hour_later() -> Clock:
     return Clock(lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), time.sleep)
 
 
-class Arena(abc.ABC):
+class ScenarioDatabase(abc.ABC):
     """A database with the table and the policy of a scenario."""
 
     uri: str
@@ -129,13 +128,13 @@ class Arena(abc.ABC):
         return 0
 
     def open(self) -> Retention:
-        """Open the toolkit when the leases of whoever was killed have expired."""
+        """Open the toolkit when the leases of killed runs have expired."""
         return Retention(self.uri, self.own_schema, clock=an_hour_later())
 
     @property
-    def order(self) -> Order:
-        """The order to run."""
-        return Order(self.uri, self.own_schema, NOW, BATCH, watched=self.watched)
+    def request(self) -> RunRequest:
+        """The run, as the kill harness takes it."""
+        return RunRequest(self.uri, self.own_schema, NOW, BATCH, watched=self.watched)
 
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""
@@ -167,10 +166,10 @@ class Arena(abc.ABC):
         )
 
 
-class CrateArena(Arena):
+class CrateScenarioDatabase(ScenarioDatabase):
     """A scenario on CrateDB."""
 
-    def __init__(self, scenario: Scenario, bench: CrateBench) -> None:
+    def __init__(self, scenario: Scenario, bench: CrateDatabase) -> None:
         super().__init__(scenario)
         self.bench, self.uri, self.own_schema = bench, bench.uri, bench.own_schema
         bench.create(TABLE, scenario.columns, scenario.by)
@@ -205,7 +204,7 @@ class CrateArena(Arena):
         return {str(name): str(state) for name, state in self.bench.rows(query, [self.bench.repository])}
 
 
-class DuckArena(Arena):
+class DuckScenarioDatabase(ScenarioDatabase):
     """A scenario on DuckDB: a file that is copied for each run."""
 
     own_schema = "ext"
@@ -216,7 +215,7 @@ class DuckArena(Arena):
         self._template, self._file = directory / "template.duckdb", self.files / "test.duckdb"
         self._archive = self.files / "archive"
         self.uri, self.watched = f"duckdb:///{self._file}", str(self._archive)
-        bench = DuckBench(f"duckdb:///{self._template}", self._archive)
+        bench = DuckDatabase(f"duckdb:///{self._template}", self._archive)
         bench.create(TABLE, scenario.columns, scenario.by)
         bench.insert(TABLE, scenario.rows)
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
