@@ -9,7 +9,7 @@ PYTEST ?=
 FAULTS ?=
 # Processes that test side by side; they share one CrateDB.
 WORKERS ?= 2
-WORKING := --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder --durations=10 --durations-min=2
+WORKING := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder --durations=10 --durations-min=2
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 

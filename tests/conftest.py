@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")
+# Where tests may ask for the cluster; one worker has all of these files, and so there is one cluster.
+CLUSTER = ("tests/cluster/", "tests/test_cratedb_fixture.py")
 MARKED_BY_FIXTURE = {"cratedb": "cratedb", "cratedb_cluster": "cluster"}
 # Seconds. CrateDB takes a minute for each statement that waits for a lost shard, and nodes are killed and started.
 CLUSTER_TIMEOUT = 600
@@ -188,8 +191,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the tier, and be ready to start a CrateDB for all workers."""
     tiers.choose(config)
-    if config.pluginmanager.hasplugin("dsession"):  # The process that hands out tests.
+    if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SharedServer(), "shared-cratedb")
+        config.pluginmanager.register(Scheduler(), "schedule-by-file")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -201,23 +205,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if item.get_closest_marker("cluster"):
             item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(_worker(item)))
+        if "cratedb_cluster" in getattr(item, "fixturenames", ()) and not item.nodeid.startswith(CLUSTER):
+            raise pytest.UsageError(f"{item.nodeid}: tests of the cluster are in {', '.join(CLUSTER)}")
         tiers.leave_out(item)
-    costly = {_group(item) for item in items if item.get_closest_marker("slow") or item.get_closest_marker("cratedb")}
+    costly = {
+        _group(item.nodeid) for item in items if {"slow", "cratedb"} & {mark.name for mark in item.iter_markers()}
+    }
     # What takes long comes first, so that no worker has to wait for another one at the end.
-    items.sort(key=lambda item: (_group(item) != "cluster", _group(item) not in costly))
+    items.sort(key=lambda item: (not item.nodeid.startswith(CLUSTER), _group(item.nodeid) not in costly))
 
 
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    return str(marker.args[0])
+class Scheduler:
+    """A plugin of pytest in the process that hands out tests: says which of them go to one worker."""
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """Keep a group of tests together. (`--dist=loadgroup` of pytest-xdist 3.8 does not do so with pytest 9.2.)"""
+        from xdist.scheduler import LoadScopeScheduling
+
+        class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # It has no types.
+            def _split_scope(self, nodeid: str) -> str:
+                return _group(nodeid)
+
+        return ByGroup(config, log)
 
 
-def _worker(item: pytest.Item) -> str:
+def _group(nodeid: str) -> str:
     """What goes to one worker: a file, since it may share what is dear; all tests of the cluster, as there is one."""
-    return "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
+    return CLUSTER[0] if nodeid.startswith(CLUSTER) else nodeid.partition("::")[0]
 
 
 def pytest_report_header() -> str:

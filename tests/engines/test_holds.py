@@ -76,7 +76,7 @@ def test_released(db: Database, metrics: str) -> None:
 def test_release_wants_one(db: Database, metrics: str) -> None:
     """The beginning of an identifier that two holds have releases none of them, and all of their data stays."""
     for identifier in ("abc1", "abc2"):
-        db.tool.store.holds.place(LegalHold(identifier, db.schema, metrics))
+        db.tool.store.holds.place(LegalHold(identifier, db.schema, metrics, placed_at=1))
     for beginning in ("abc", "a", ""):
         with pytest.raises(InvalidInput):
             db.tool.release(beginning)

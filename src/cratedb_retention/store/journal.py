@@ -196,9 +196,9 @@ class Journal:
         if not wanted.about_tokens:
             conditions.append(c.event.not_in([str(Event.TOKEN_CREATED), str(Event.TOKEN_REVOKED)]))
         if wanted.policy_id is not None:
-            conditions.append(c.policy_id.startswith(wanted.policy_id, autoescape=True))
+            conditions.append(_begins(c.policy_id, wanted.policy_id))
         if wanted.run_id is not None:
-            conditions.append(c.run_id.startswith(wanted.run_id, autoescape=True))
+            conditions.append(_begins(c.run_id, wanted.run_id))
         if wanted.since is not None:
             conditions.append(c.time >= wanted.since)
         if wanted.until is not None:
@@ -226,3 +226,8 @@ def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[b
         for group in wanted.any_of
     ]
     return sa.or_(*groups)
+
+
+def _begins(column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
+    """Whether a column begins with a text. CrateDB knows no other escape character, whatever ESCAPE says."""
+    return column.startswith(text, autoescape=True, escape="\\")
