@@ -23,7 +23,7 @@ from support.forkserver import fork_server
     ],
 )
 def test_exit_status(program: str, status: int, err: str) -> None:
-    """The way it ends is told, to the test and to a shell."""
+    """Its exit status reaches the test and the shell."""
     server = fork_server()
     done = server.run("python", "-c", program, env=os.environ)
     assert (done.returncode, done.stderr) == (status, err)

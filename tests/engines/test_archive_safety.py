@@ -221,13 +221,13 @@ def verification(db: Database) -> VerifySnapshot:
 
 
 def archive_by_hand(crate: CrateDatabase, name: str, month: str) -> None:
-    """Make a snapshot of a partition, as nobody should."""
+    """Make a snapshot of a partition without the toolkit."""
     where = f"{crate.q('metrics')} PARTITION (month = '{month}')"
     crate.sql(f"CREATE SNAPSHOT {quoted(crate.repository, name)} TABLE {where} WITH (wait_for_completion = true)")
 
 
 def test_broken_snapshot_is_replaced(crate: CrateDatabase) -> None:
-    """A snapshot of the right name whose shards could not be written is no archive, and made anew by the next run."""
+    """A snapshot of the right name whose shards could not be written is no archive, and the next run makes it again."""
     create_metrics(crate)
     step = verification(crate)
     archive_by_hand(crate, "another", "2024-05-01")

@@ -183,7 +183,7 @@ def test_lost_rows_are_found(crate: CrateDatabase, monkeypatch: pytest.MonkeyPat
 
 
 def test_rows_of_others_are_found(crate: CrateDatabase) -> None:
-    """A row that somebody else writes into a window while it is computed is not taken for one of it (law 5)."""
+    """A row that another client writes into a window while it is computed is not taken for one of it (law 5)."""
     rollups = RollupTables(crate, crate.tool.engine)
     rollups.create(hours(100))
     rollup = rollups.level("1h")

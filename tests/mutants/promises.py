@@ -43,7 +43,7 @@ ACCESS: Mapping[str, str] = {
     "access: jobs": "Runs and the audit log show only what is within the limit.",
     "access: snapshots": "Snapshots are seen, verified and restored only within the limit.",
     "access: reading": "Data is read only where an own policy covers it.",
-    "access: tokens": "A token that is unknown, expired or revoked is worth nothing, at once.",
+    "access: tokens": "A token that is unknown, expired or revoked is refused at once.",
     "access: hidden": "What is not seen does not exist, and reasons do not tell of others.",
     "access: versions": "A change names the version that it is based on; an outdated one changes nothing.",
     "access: rate": "Each caller has a bucket of requests, and a body has a size.",

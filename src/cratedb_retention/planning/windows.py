@@ -51,7 +51,7 @@ class Source:
 
     @property
     def hidden(self) -> bool:
-        """Whether there may be rows that nobody can see: a partition is closed, or lacks shards."""
+        """Whether there may be rows that no query can see: a partition is closed, or lacks shards."""
         return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
 
 
