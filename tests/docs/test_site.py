@@ -20,7 +20,7 @@ from support.markdown import ROOT
 
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """Build a site as `make docs` does."""
-    options = ["--builder", "html", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
+    options = ["--builder", "html", "--no-color", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
     command = [sys.executable, "-m", "sphinx", *options, "--doctree-dir", str(target / ".doctrees")]
     return subprocess.run([*command, str(source), str(target)], capture_output=True, text=True, check=False, cwd=ROOT)
 
