@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from exactness.histories import History, NewRow, Number, Shape, Turn, histories
+from exactness.history_player import play
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
-from support.histories import History, NewRow, Number, Shape, Turn, histories
-from support.history_player import play
 from support.tiers import examples
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.rollup_steps import RollUp
+from exactness.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
+from exactness.history_checks import ExpectedRows, HistoryChecker
 from support.databases import TIME, CrateDatabase, Database, before_statements
-from support.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
-from support.history_checks import ExpectedRows, HistoryChecker
 from support.oracle import Buckets, Row, moment_of, ms_of, text
 from support.sql import quoted
 

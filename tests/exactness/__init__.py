@@ -1,0 +1,1 @@
+"""Random histories of tables, played and checked; used by ``test_exactness.py`` alone."""
