@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.engine.cratedb import delete as crate_delete
+from cratedb_retention.engine.duckdb import delete as duck_delete
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.events import Report, RunEvent, StepFinished, StepStarted
+from cratedb_retention.execution.events import Report, RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
@@ -259,12 +261,14 @@ def plain(db: Database) -> Database:
     return db
 
 
-def late_at(db: Database, kind: type[Step], time: str) -> Report:
-    """Run, and write a row when the first step of a kind is about to begin."""
+def late_at(
+    db: Database, kind: type[Step], time: str, moment: type[StepStarted | StepProgressed] = StepStarted
+) -> Report:
+    """Run, and write a row when the first step of a kind is about to begin, or has done a part of its work."""
     written: list[RunEvent] = []
 
     def once(event: RunEvent) -> None:
-        if isinstance(event, StepStarted) and isinstance(event.step, kind) and not written:
+        if isinstance(event, moment) and isinstance(event.step, kind) and not written:
             written.append(event)
             fill(db, [time], "plain", first=10)
 
@@ -283,6 +287,16 @@ def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     run(plain, 2)
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
     assert holds(plain) == []
+
+
+def test_row_between_batches(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where the row is written when a part of the others is deleted already."""
+    for engine in (crate_delete, duck_delete):
+        monkeypatch.setattr(engine, "BATCH", 2)
+    report = late_at(plain, DeleteRows, "2024-06-20T10:00", StepProgressed)
+    assert (report.deferred, plain.count("plain")) == (1, 4)
+    run(plain, 2)
+    assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
 
 
 def test_row_between_windows_that_are_sealed(plain: Database) -> None:

@@ -55,6 +55,17 @@ def test_jitter_delays() -> None:
     assert newest_slot(item, begin) == slot
 
 
+def test_jitter_is_not_lateness() -> None:
+    """A run that begins when its delay is over is in time, however short the grace; after both it is too late."""
+    item = replace(SKIPPING, jitter=Duration(seconds=10_800), schedule="0 0 * * *")
+    slot = at("02T00:00")
+    begin, grace = slot + delay("p", slot, item.jitter), dt.timedelta(minutes=10)
+    assert begin - slot > grace
+    for now in (begin, begin + grace):
+        assert due_slots([item], {}, now) == {"p": slot}
+    assert due_slots([item], {}, begin + grace + dt.timedelta(milliseconds=1)) == {}
+
+
 def test_a_slot_in_the_future_is_put_right() -> None:
     """Where a clock was years ahead, the last slot done becomes the newest one; a little ahead is waited for."""
     now = at("01T10:30")
