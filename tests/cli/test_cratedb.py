@@ -47,6 +47,7 @@ def test_a_wrong_password(reader: Command) -> None:
     assert "wr0ng" not in message
 
 
+@pytest.mark.slow("each command that reads is run on CrateDB")
 def test_a_reader_can_look(reader: Command, crate: Command, crate_schema: str) -> None:
     """Who may only read can list, plan, check and look at status and journal; the address is shown without password."""
     _delete(crate, crate_schema)

@@ -77,6 +77,7 @@ def assert_right(state: list[list[tuple[Any, ...]]]) -> None:
     assert (frozen, due) == ([(0,)], [(0,)])
 
 
+@pytest.mark.slow("the state after each statement of a run is finished")
 def test_duckdb_converges(tmp_path: Path) -> None:
     """Whatever a kill leaves of a run on DuckDB, around changes and at events, is made good."""
     files, template = tmp_path / "files", tmp_path / "template"

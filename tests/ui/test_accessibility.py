@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.ui.links import timeline
@@ -58,6 +59,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("() => document.activeElement.innerText")).strip()
 
 
+@pytest.mark.slow("each page is opened and read")
 def test_each_page_can_be_read_aloud(pages: PagesInBrowser) -> None:
     """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
     schema = pages.db.schema

@@ -46,6 +46,7 @@ def names(pages: PagesInBrowser) -> list[str]:
 SHOWN = "Snapshots that the toolkit made"
 
 
+@pytest.mark.slow("restores in a browser")
 def test_main_path(each_pages: PagesInBrowser) -> None:
     """Snapshots are shown, verified, and restored into their table, where the next run leaves them alone."""
     db = each_pages.db
@@ -77,6 +78,7 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
     assert db.count("orders", "ts < '2023-10-01'") == 9
 
 
+@pytest.mark.slow("restores in a browser")
 def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
     """Into another table it is restored without a hold; what is there already is refused, and was said to be."""
     db = each_pages.db

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from cratedb_retention.model.policy import Policy
@@ -52,6 +53,7 @@ def confirm(page: Page, word: str) -> None:
     page.get_by_text("Saved.", exact=True).wait_for()
 
 
+@pytest.mark.slow("a form is filled in by hand")
 def test_create(each_pages: PagesInBrowser) -> None:
     """A policy is made by typing; its effect is that of the plan, and what it says is deleted is what a run deletes."""
     pages, db = each_pages, each_pages.db
@@ -81,6 +83,7 @@ def test_create(each_pages: PagesInBrowser) -> None:
     assert db.count("fresh") == 12 - 8
 
 
+@pytest.mark.slow("a form is filled in by hand")
 def test_edit(each_pages: PagesInBrowser) -> None:
     """A change that deletes data has to be confirmed by the table's name; one that does not, not."""
     pages, db = each_pages, each_pages.db
@@ -114,6 +117,7 @@ def test_edit(each_pages: PagesInBrowser) -> None:
     assert not stored(pages, "visits").enabled
 
 
+@pytest.mark.slow("a form is filled in again and again")
 def test_mistakes(pages: PagesInBrowser) -> None:
     """What is wrong is said beside its field as one types; nothing of it can be saved."""
     before = len(pages.db.tool.policies())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlparse
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.instant import to_ms
@@ -74,6 +75,7 @@ def ms(moment: object) -> int:
     return to_ms(moment)
 
 
+@pytest.mark.slow("a rollup, and its charts in a browser")
 def test_chart_shows_what_fetch_says(each_pages: PagesInBrowser) -> None:
     """Old hours come from the level, recent ones from the raw rows; the chart has exactly these numbers."""
     pages = each_pages

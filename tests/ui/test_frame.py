@@ -8,6 +8,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cratedb_retention.ui.entrance import COOKIE
@@ -41,6 +42,7 @@ def test_log_in_and_out(pages: PagesInBrowser) -> None:
     assert urlsplit(page.url).path == "/ui/login"
 
 
+@pytest.mark.slow("a browser logs in again and again")
 def test_log_in_leads_nowhere_else(pages: PagesInBrowser) -> None:
     """A link to the log-in can't send somebody to another page afterwards."""
     elsewhere = ("https://example.org/", "//example.org/ui/", "/ui/../x", "/ui//x\\@y", "/ui/logout", "/api/v1/runs")

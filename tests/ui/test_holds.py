@@ -30,6 +30,7 @@ def place(page: Page, **given: str) -> None:
     page.get_by_role("button", name="Place the hold").click()
 
 
+@pytest.mark.slow("many clicks in a browser")
 def test_main_path(each_pages: PagesInBrowser) -> None:
     """A hold that was placed changes the plan; released, it does so again."""
     db = each_pages.db

@@ -15,6 +15,7 @@ from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 
+@pytest.mark.slow("a form, a run and its log in a browser")
 def test_a_change_of_a_policy(each_pages: PagesInBrowser) -> None:
     """The form leads to rows that fit; the details of a change show before and after, by keyboard as well."""
     each_pages.db.tool.edit_policy("visits", {"retention_period": "60d"})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from support.pages import NARROW, PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
 
 
+@pytest.mark.slow("runs, and pages in a browser")
 def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     """Each table is there once, problems first, with its time, its policies and its next run."""
     schema = each_pages.db.schema

@@ -51,6 +51,7 @@ def slow(pages: PagesInBrowser) -> Iterator[tuple[threading.Event, threading.Eve
         pages.context.retention.engine = real
 
 
+@pytest.mark.slow("a run, in a browser")
 def test_a_run_does_what_its_plan_shows(each_pages: PagesInBrowser) -> None:
     """What is expired is gone after a run from the page, and nothing else; what is held stays."""
     db = each_pages.db

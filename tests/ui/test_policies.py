@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from cratedb_retention.execution.preparing import Selection
@@ -36,6 +37,7 @@ def _damage(pages: PagesInBrowser) -> None:
     pages.db.sql(f"{statement} VALUES ('broken', 'shred', '<b>old</b>', 'soon', 1)")
 
 
+@pytest.mark.slow("many clicks in a browser")
 def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Path) -> None:
     """Filter by typing, disable, enable, export, delete, and import what was exported."""
     pages, db = each_pages, each_pages.db
@@ -89,6 +91,7 @@ def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Pat
     assert {item.policy.id: item.policy for item in db.tool.policies(Selection())} == before
 
 
+@pytest.mark.slow("many pages in a browser")
 def test_filters_in_the_address(pages: PagesInBrowser) -> None:
     """An address names a filter; tags are links; what is no filter is told; hostile names are text."""
     _damage(pages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.instant import parse_instant
@@ -19,6 +20,7 @@ def rows(page: Page, caption: str) -> list[list[str]]:
     return [row.locator("td").all_inner_texts() for row in body.all()]
 
 
+@pytest.mark.slow("many clicks in a browser")
 def test_main_path(each_pages: PagesInBrowser) -> None:
     """What is there, what was archived and rolled up, what the next run does: in the picture and in tables."""
     pages, schema = each_pages, each_pages.db.schema
