@@ -33,10 +33,10 @@ LEVEL, RAW = "level", "raw"
 
 
 def view_statement(sql: RollupSQL, step: ReplaceView) -> CreateView:
-    """``CREATE OR REPLACE VIEW``."""
+    """``CREATE VIEW``; ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's."""
     query = union([_part(sql, step, part) for part in step.parts])
     assert isinstance(query, sa.SelectBase)  # noqa: S101
-    return CreateView(step.view, query)
+    return CreateView(step.view, query, replace=bool(step.marks))
 
 
 def _part(sql: RollupSQL, step: ReplaceView, part: ViewPart) -> sa.Select[Any]:

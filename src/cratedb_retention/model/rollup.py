@@ -11,6 +11,7 @@ import datetime as dt
 import math
 import re
 import zoneinfo
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,6 +54,16 @@ GAUGE = (
     Aggregate.AVG,
 )
 COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
+
+
+# The column of the view, and of answers, that says where a row is from.
+LEVEL = "level"
+
+
+def level_column(names: Iterable[str]) -> str:
+    """What that column is called beside columns of these names."""
+    taken = {name.lower() for name in names}
+    return LEVEL if LEVEL not in taken else f"rollup_{LEVEL}"
 
 
 def label(name: str) -> str:

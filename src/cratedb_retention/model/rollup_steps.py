@@ -100,6 +100,7 @@ class ReplaceView:
     Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it.
 
     :param parts: Coarsest, which is the oldest, first.
+    :param marks: Of the views that the toolkit made before, one of which may be replaced; none: nothing may be there.
     """
 
     view: TableName
@@ -108,6 +109,7 @@ class ReplaceView:
     dimensions: tuple[Column, ...]
     metrics: tuple[Metric, ...]
     parts: tuple[ViewPart, ...]
+    marks: tuple[str, ...] = ("",)
 
 
 RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView

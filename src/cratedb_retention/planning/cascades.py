@@ -13,6 +13,7 @@ from cratedb_retention.model.cascade import Interval, Level
 from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.ledger import Ledger
+from cratedb_retention.model.ownership import is_own_table
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.rollup import (
@@ -105,8 +106,6 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     for level in policy.levels:
         table = level_table(source.name, level.interval)
         known = ledger.rollups.get(table)
-        if known is None and table in catalog.tables:
-            raise _Impossible(f"{table} exists already and is no rollup; rename it")
         zone = _zone(level.interval, policy)
         partition = known.rollup.partition if known else choose_partition(level, zone)
         rollup = Rollup(source.name, beneath, table, level.interval, time, dimensions, metrics, zone, partition)
@@ -117,8 +116,24 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
                 f"{table} was made from {known.rollup.source} in time zone {known.rollup.zone}, and neither can be "
                 "changed; change the policy back, or rename that table"
             )
+        there = name_taken(rollup, known.rollup if known else None, catalog)
+        if there is not None:
+            raise _Impossible(f"{there} exists already and is no rollup; rename it")
         yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None)
         beneath = table
+
+
+def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableName | None:
+    """
+    What has the name of one of a level's tables and is not that table; None: nothing.
+
+    :param known: The level as it is registered; None: its tables were never created.
+    """
+    for name in (rollup.table, *([rollup.sketch] if rollup.sketched else [])):
+        there, table = catalog.taken(name), catalog.tables.get(name)
+        if there is not None and not (known and table and is_own_table(known, name, table.columns)):
+            return there
+    return None
 
 
 def _zone(interval: Interval, policy: Policy) -> str:

@@ -1,5 +1,5 @@
 """
-Reads CrateDB's catalog: at most seven statements, nine for downsampling, however many tables and policies there are.
+Reads CrateDB's catalog: at most seven statements, ten for downsampling, however many tables and policies there are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas
+from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas, read_views
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
@@ -27,6 +27,7 @@ from cratedb_retention.model.catalog import (
     Table,
     TableName,
     Value,
+    View,
 )
 from cratedb_retention.model.patterns import is_pattern, wanted_by
 
@@ -53,15 +54,18 @@ def read_catalog(
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    (partitioned_by, closed), columns, facts, found, keys, replicas, nodes, repositories = database.together(
-        lambda: _read_tables(database, within, wanted),
-        lambda: _read_columns(database, within, wanted),
-        lambda: _read_shards(database, within, moves),
-        lambda: database.rows(_partitions_statement(within)),
-        lambda: read_keys(database, within) if keyed else {},
-        lambda: read_replicas(database, within) if keyed else {},
-        lambda: _read_nodes(database) if moves else {},
-        lambda: _read_repositories(database) if archives else frozenset(),
+    (partitioned_by, closed), columns, facts, found, keys, replicas, definitions, nodes, repositories = (
+        database.together(
+            lambda: _read_tables(database, within, wanted),
+            lambda: _read_columns(database, within, wanted),
+            lambda: _read_shards(database, within, moves),
+            lambda: database.rows(_partitions_statement(within)),
+            lambda: read_keys(database, within) if keyed else {},
+            lambda: read_replicas(database, within) if keyed else {},
+            lambda: read_views(database, within) if keyed else None,
+            lambda: _read_nodes(database) if moves else {},
+            lambda: _read_repositories(database) if archives else frozenset(),
+        )
     )
     unwell = _add_health(database, clock, within, own_schema, facts)
     partitions = _make_partitions(found, partitioned_by, facts)
@@ -73,7 +77,10 @@ def read_catalog(
         )
         for name, by in partitioned_by.items()
     }
-    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell)
+    views = None
+    if definitions is not None:
+        views = {name: View(name, tuple(columns.get(name, ())), text) for name, text in definitions.items()}
+    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell, views=views)
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:

@@ -1,5 +1,6 @@
 """
-What only downsampling needs to know of CrateDB's tables: their primary keys, and how often they are replicated.
+What only downsampling needs to know of CrateDB's tables: their primary keys, how often they are replicated, and what
+else has the name of one.
 """
 
 from __future__ import annotations
@@ -33,3 +34,13 @@ def read_replicas(database: Database, within: Within) -> dict[TableName, str]:
     t = system_table("information_schema", "tables", "table_schema", "table_name", "number_of_replicas").c
     wanted = sa.select(t.table_schema, t.table_name, t.number_of_replicas).where(within(t.table_schema, t.table_name))
     return {TableName(schema, name): count for schema, name, count in database.rows(wanted)}
+
+
+def read_views(database: Database, within: Within) -> dict[TableName, str]:
+    """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
+    t = system_table("information_schema", "tables", "table_schema", "table_name", "table_type")
+    v = system_table("information_schema", "views", "table_schema", "table_name", "view_definition")
+    same = sa.and_(t.c.table_schema == v.c.table_schema, t.c.table_name == v.c.table_name)
+    found = sa.select(t.c.table_schema, t.c.table_name, v.c.view_definition).select_from(t.outerjoin(v, same))
+    wanted = found.where(within(t.c.table_schema, t.c.table_name), t.c.table_type != "BASE TABLE")
+    return {TableName(schema, name): text or "" for schema, name, text in database.rows(wanted)}

@@ -31,6 +31,7 @@ from cratedb_retention.model.catalog import (
     Selector,
     Table,
     TableName,
+    View,
 )
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.patterns import find_tables, wanted_by
@@ -42,6 +43,7 @@ CAPABILITIES = Capabilities(
     freezes=False,
     reallocates=False,
     repositories_are_directories=True,
+    folds_case=True,
 )
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _COMMENT = re.compile(r"\bpartitioned\s+by\s*\((?P<columns>.*)\)", re.IGNORECASE | re.DOTALL)
@@ -52,7 +54,8 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
-    texts = _read_tables(database, wanted)
+    every = _read_tables(database)
+    texts = {name: text for name, text in every.items() if wanted(name)}
     columns = _read_columns(database, wanted, texts)
     named = _named_columns(selectors, texts)
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
@@ -65,7 +68,17 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     if any(selector.keys for selector in selectors):
         keys = _read_keys(database)
         tables = {name: replace(table, primary_key=keys.get(name, ())) for name, table in tables.items()}
+        return Catalog(CAPABILITIES, tables, views=_read_views(database, columns), others=frozenset(every))
     return Catalog(CAPABILITIES, tables)
+
+
+def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
+    """All views; those that are wanted with their columns."""
+    v = _system("duckdb_views", "schema_name", "view_name", "sql", "database_name", "internal", "temporary").c
+    mine = (v.database_name == sa.func.current_database(), sa.not_(v.internal), sa.not_(v.temporary))
+    rows = database.rows(sa.select(v.schema_name, v.view_name, v.sql, sa.func.version()).where(*mine))
+    names = ((TableName(schema, name), sql, release) for schema, name, sql, release in rows)
+    return {name: View(name, tuple(columns.get(name, ())), sql or "", release) for name, sql, release in names}
 
 
 def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
@@ -79,12 +92,12 @@ def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
 
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:
     """The columns of one table, without a look at its rows; none if it does not exist."""
-    return _read_columns(database, table.__eq__, _read_tables(database, table.__eq__)).get(table, {})
+    return _read_columns(database, table.__eq__, _read_tables(database)).get(table, {})
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, and the columns of the chosen ones."""
-    texts = _read_tables(database, lambda name: True)
+    texts = _read_tables(database)
     wanted = wanted_by([selector], CAPABILITIES.default_schema)
     return Outline(tuple(sorted(texts)), _read_columns(database, wanted, texts))
 
@@ -153,14 +166,13 @@ class _Texts(NamedTuple):
     definition: str
 
 
-def _read_tables(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, _Texts]:
-    """The tables that are wanted. Their number of rows is not read here: it counts deleted ones, too."""
+def _read_tables(database: Database) -> dict[TableName, _Texts]:
+    """All tables. Their number of rows is not read here: it counts deleted ones, too."""
     names = ("schema_name", "table_name", "comment", "sql", "database_name", "internal", "temporary")
     t = _system("duckdb_tables", *names).c
     mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
     rows = database.rows(sa.select(*(t[name] for name in names[:4])).where(*mine))
-    tables = ((TableName(schema, name), _Texts(comment, sql or "")) for schema, name, comment, sql in rows)
-    return {name: texts for name, texts in tables if wanted(name)}
+    return {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
 
 
 def kind_of(data_type: str) -> Kind:
