@@ -36,6 +36,15 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+class Grouping(StrEnum):
+    """Whether a column that is neither text, boolean nor a number tells series apart."""
+
+    EXACT = "exact"  # It does: rows are grouped by it as by text.
+    ASKED = "asked"  # It may: only the user knows.
+    NEVER = "never"  # The database can't group by it, or takes different values for the same.
+    PARTS = "parts"  # An object: all of its values are in columns of their own.
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """
@@ -49,6 +58,7 @@ class Column:
     type: str
     kind: Kind
     expression: str | None = None
+    grouping: Grouping = field(default=Grouping.ASKED, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

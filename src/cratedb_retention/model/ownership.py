@@ -38,7 +38,7 @@ def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Seq
 
     :param time: The source's time column.
     :param tables: The source and the levels.
-    :param marks: Of the views that it made; where one says nothing about this release of the database, the form decides.
+    :param marks: Of the views that it made; where one says nothing of this release of the database, the form decides.
     """
     if view.mark in marks:
         return True

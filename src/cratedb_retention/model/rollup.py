@@ -98,6 +98,12 @@ class Metric:
         return f"{self.name}_{aggregate}"
 
     @property
+    def columns(self) -> list[str]:
+        """The columns of a level that are about it."""
+        names = [self.named(a) for a in self.aggregates if a is not Aggregate.PERCENTILES]
+        return [*names, self.m2] if self.has(Aggregate.STDDEV) else names
+
+    @property
     def m2(self) -> str:
         """The column with the sum of squared distances from the mean, from which ``stddev`` is generated."""
         return f"{self.name}_m2"

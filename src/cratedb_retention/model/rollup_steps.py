@@ -16,10 +16,12 @@ class CreateRollup:
     Create a level's table, and the one with its distributions where percentiles are kept.
 
     :param replicas: The source's ``number_of_replicas``; None: the database's own default.
+    :param left_out: Names of the source's columns that are in no level, for showing.
     """
 
     rollup: Rollup
     replicas: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """
-What only downsampling needs to know of CrateDB's tables: their primary keys, how often they are replicated, and what
-else has the name of one.
+What only downsampling needs to know of CrateDB's tables: their primary keys, how often they are replicated, what
+else has the name of one, and types in full.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,30 @@ from cratedb_retention.model.catalog import TableName
 
 # Restricts a statement to some tables, by its columns with schema and name.
 Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+
+# A line of SHOW CREATE TABLE with a column; what is in an object follows on lines of its own.
+_COLUMN = re.compile(r'\s*"((?:[^"]|"")*)" (.*?)( AS \()?,?')
+
+
+def read_types(database: Database, table: TableName) -> dict[str, str]:
+    """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog has less."""
+    name = f"{database.quote(table.schema)}.{database.quote(table.name)}"
+    text = database.transact(lambda connection: connection.exec_driver_sql(f"SHOW CREATE TABLE {name}").scalar_one())
+    found: dict[str, str] = {}
+    outer: list[str] = []
+    for line in text.splitlines()[1:]:
+        column = _COLUMN.fullmatch(line)
+        if column is None:
+            if line.startswith(")"):
+                break
+            outer = outer[:-1]
+            continue
+        own = column[1].replace('""', '"')
+        path = f"{outer[-1]}['{own}']" if outer else own
+        found[path] = column[2]
+        if column[3]:
+            outer.append(path)
+    return found
 
 
 def read_keys(database: Database, within: Within) -> dict[TableName, tuple[str, ...]]:

@@ -25,6 +25,7 @@ from cratedb_retention.model.catalog import (
     Capabilities,
     Catalog,
     Column,
+    Grouping,
     Kind,
     Outline,
     Partition,
@@ -137,7 +138,7 @@ def _read_columns(
     ):
         name = TableName(schema, table)
         if wanted(name):
-            found[name][column] = Column(column, data_type, kind_of(data_type), default)
+            found[name][column] = Column(column, data_type, kind_of(data_type), default, grouping_of(data_type))
     for table, columns in found.items():
         for column in columns.values():
             definition = texts[table].definition if table in texts else ""
@@ -156,7 +157,7 @@ def _without_plain_default(column: Column, columns: Mapping[str, Column], defini
     named = {word[1:-1].replace('""', '"') if word.startswith('"') else word for word in words}
     refers = bool(named & (set(columns) - {column.name}))
     generated = refers and f"DEFAULT({expression})" not in definition
-    return Column(column.name, column.type, column.kind, expression if generated else None)
+    return column if generated else replace(column, expression=None)
 
 
 class _Texts(NamedTuple):
@@ -185,6 +186,20 @@ def kind_of(data_type: str) -> Kind:
     if base.removeprefix("U").split("(")[0] in _NUMBERS:
         return Kind.NUMBER
     return Kind.BOOLEAN if base == "BOOLEAN" else Kind.OTHER
+
+
+def grouping_of(data_type: str) -> Grouping:
+    """
+    Whether rows are grouped by a type exactly.
+
+    DuckDB takes some intervals and times with a time zone for equal that are not the same; what is large or nested is
+    left to the user.
+    """
+    base = data_type.upper()
+    if base.startswith("UNION("):
+        return Grouping.NEVER  # As text, 1 and '1' are the same.
+    exact = base in ("UUID", "BIT", "DATE", "TIME") or (base.startswith("ENUM(") and base.endswith(")"))
+    return Grouping.EXACT if exact else Grouping.ASKED
 
 
 def _partition_columns(columns: Mapping[str, Column], comment: str | None, named: str | None) -> tuple[str, ...]:
