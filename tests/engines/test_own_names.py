@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.demo.loading import create_table
+from cratedb_retention.errors import DatabaseError, InvalidInput
 from support.databases import MONTH, TIME, Database, DuckDatabase
 
 LEVELS = "1h:30d,1d:forever"
@@ -107,6 +109,7 @@ def definition(db: Database) -> str:
         source, names, column = "duckdb_views()", ("schema_name", "view_name"), "sql"
     where = f"{names[0]} = ? AND {names[1]} = ?"
     text = str(db.rows(f"SELECT {column} FROM {source} WHERE {where}", db.table("readings_all"))[0][0])
+    text = text.removeprefix("/* Corrupted view, needs fix */\n")
     return text.rpartition("readings_all AS ")[2].rstrip(";").replace('"DOUBLE"', "DOUBLE")
 
 
@@ -189,3 +192,25 @@ def test_names_in_another_case(duck: DuckDatabase) -> None:
     assert "Readings_1D exists already and is no rollup" in problems(duck)[0]
     assert not duck.run().ok
     assert (len(rows(duck, "Readings_1D")), rows(duck, "READINGS_all")) == (1, [["mine", 1, "raw"]])
+
+
+def test_tables_with_the_names_of_the_toolkits_stay(new_db: Database) -> None:
+    """``setup`` neither changes nor fills a user's table, and creates nothing beside it."""
+    new_db.create("rollup", {"n": "TEXT"}, schema=new_db.own_schema)
+    new_db.insert("rollup", [{"n": "mine"}], schema=new_db.own_schema)
+    with pytest.raises(
+        InvalidInput, match="rollup: exists already and is not the toolkit's: it has no column table_schema"
+    ):
+        new_db.set_up()
+    assert not new_db.exists("lease", new_db.own_schema)
+    assert [list(row) for row in new_db.rows(f"SELECT * FROM {new_db.q('rollup', new_db.own_schema)}")] == [["mine"]]
+
+
+def test_a_table_with_the_name_of_the_demonstrations_stays(db: Database) -> None:
+    """The demonstration drops what an earlier one left, and nothing else."""
+    for _ in range(2):
+        create_table(db.tool.engine, db.schema, "weather", {"time_hour": "TIMESTAMP", "temp": "INTEGER"}, "time_hour")
+    db.create("flights", {"time_hour": TIME, "n": "TEXT"})
+    with pytest.raises(DatabaseError, match="exists already and is not the demonstration's"):
+        create_table(db.tool.engine, db.schema, "flights", {"time_hour": "TIMESTAMP", "temp": "INTEGER"}, "time_hour")
+    assert db.count("flights") == 0

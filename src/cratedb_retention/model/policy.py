@@ -251,8 +251,9 @@ class Policy(BaseModel):
         "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
     )
     dimensions: NamesField = Field(
-        (), description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns, and what "
-        "else rows are grouped by exactly, such as UUID, IP and ENUM."
+        (),
+        description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns, and what "
+        "else rows are grouped by exactly, such as UUID, IP and ENUM.",
     )
     metrics: NamesField = Field((), description="`downsample`: the columns to aggregate. Empty: all other numbers.")
     exclude: NamesField = Field((), description="`downsample`: columns that are neither dimensions nor metrics.")

@@ -19,6 +19,8 @@ from cratedb_retention.model.catalog import TableName
 # Restricts a statement to some tables, by its columns with schema and name.
 Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 
+# Stands before the definition of a view while a table or column that it reads is missing.
+_CORRUPTED = "/* Corrupted view, needs fix */\n"
 # A line of SHOW CREATE TABLE with a column; what is in an object follows on lines of its own.
 _COLUMN = re.compile(r'\s*"((?:[^"]|"")*)" (.*?)( AS \()?,?')
 
@@ -68,4 +70,5 @@ def read_views(database: Database, within: Within) -> dict[TableName, str]:
     same = sa.and_(t.c.table_schema == v.c.table_schema, t.c.table_name == v.c.table_name)
     found = sa.select(t.c.table_schema, t.c.table_name, v.c.view_definition).select_from(t.outerjoin(v, same))
     wanted = found.where(within(t.c.table_schema, t.c.table_name), t.c.table_type != "BASE TABLE")
-    return {TableName(schema, name): text or "" for schema, name, text in database.rows(wanted)}
+    found = ((TableName(schema, name), text or "") for schema, name, text in database.rows(wanted))
+    return {name: text.removeprefix(_CORRUPTED) for name, text in found}
