@@ -105,7 +105,7 @@ class Metric:
 
     @property
     def m2(self) -> str:
-        """The column with the sum of squared distances from the mean, from which ``stddev``, that of the population, follows."""
+        """The column with the sum of squared distances from the mean, from which ``stddev`` follows."""
         return f"{self.name}_m2"
 
 

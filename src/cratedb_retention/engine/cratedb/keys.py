@@ -70,5 +70,5 @@ def read_views(database: Database, within: Within) -> dict[TableName, str]:
     same = sa.and_(t.c.table_schema == v.c.table_schema, t.c.table_name == v.c.table_name)
     found = sa.select(t.c.table_schema, t.c.table_name, v.c.view_definition).select_from(t.outerjoin(v, same))
     wanted = found.where(within(t.c.table_schema, t.c.table_name), t.c.table_type != "BASE TABLE")
-    found = ((TableName(schema, name), text or "") for schema, name, text in database.rows(wanted))
-    return {name: text.removeprefix(_CORRUPTED) for name, text in found}
+    rows = database.rows(wanted)
+    return {TableName(schema, name): (text or "").removeprefix(_CORRUPTED) for schema, name, text in rows}
