@@ -237,3 +237,5 @@ def test_late_rows_are_not_called_rolled_up(db: Database) -> None:
     assert [reason.partition("kept for 7d, ")[2] for reason in reasons] == [
         "too late to be rolled up, and dropped, as the policy says (late: drop)"
     ]
+    (loss,) = db.tool.preview(db.tool.policies()[0].policy).losses
+    assert (loss.rows, loss.rolled_up) == (4, False)

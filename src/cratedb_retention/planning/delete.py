@@ -99,8 +99,8 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
     going = (batch for together in covered.going for batch in batches(together, WINDOWS_AT_ONCE, ROWS_AT_ONCE))
     for windows, rows in going:
         before = windows[-1].end
-        step = DeleteRows(table, time, before, rows=rows, since=windows[0].start)
         late = sum(covered.dropped[window.start] for window in windows)
+        step = DeleteRows(table, time, before, rows=rows, since=windows[0].start, late=late)
         why = f"older than {show(before)}, kept for {policy.retention_period}, {_what_of(rows, late)}"
         if not rows:
             why = "their rows are gone, which is noted, so that late ones can be told"
