@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.words import summarize
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
@@ -171,6 +173,23 @@ def test_decimals_are_exact(db: Database) -> None:
     assert db.run().ok
     assert db.count("readings") == 0
     assert db.rows(total)[0][0] == expected[0]
+
+
+def test_decimals_have_every_aggregate(db: Database) -> None:
+    """Deviation, increase and percentiles of decimals are kept and read as those of other numbers."""
+    make(db, d="DECIMAL(10, 2)" if isinstance(db, DuckDatabase) else "NUMERIC(10, 2)")
+    days = ["2024-06-30T10:10:00Z", "2024-06-30T11:20:00Z", "2024-07-01T23:30:00Z"]
+    db.insert("readings", [{"ts": day, "x": 1.0, "d": 0.25 + i} for i, day in enumerate(days)])
+    policy(db, metrics=["d"], counters=["d"], aggregates={"*": list(map(str, Aggregate))})
+    assert db.run().ok, [row["error"] for row in db.journal() if row["error"]]
+    found = level(db, "d_count, d_increase, d_stddev")
+    assert [tuple(map(float, row)) for row in found] == [(1, 1, 0), (2, 1, 0.5)]
+    wanted = ("d:sum", "d:stddev", "d:increase", "d:p50", "d:last")
+    request = FetchRequest("readings", db.schema, parse_instant(days[0]), step=parse_interval("1y"), metrics=wanted)
+    (row,) = [row for row in db.tool.fetch(request).rows if row[1] is not None]
+    assert [float(value) for value in row[1:4]] == pytest.approx([3.75, (2 / 3) ** 0.5, 2])
+    assert (float(row[4]), float(row[5])) == (pytest.approx(1.25, rel=0.01), 2.25)
+    assert db.tool.verify_rollups("readings", db.schema) == []
 
 
 def test_a_sum_that_is_too_large_is_refused(db: Database) -> None:

@@ -243,7 +243,7 @@ def _candidates(policy: Policy, table: Table, time: Column) -> list[Column]:
     and times by which a table is partitioned follow from the rows' time.
     """
     rowid = set() if time.name in table.primary_key else set(table.primary_key)
-    periods = {name for name in table.partitioned_by if table.columns[name].kind is Kind.TIME}
+    periods = {c.name for c in table.columns.values() if c.kind is Kind.TIME and c.name in table.partitioned_by}
     for name in policy.exclude:
         _named(table, name, "exclude")
     return [

@@ -73,7 +73,7 @@ class CrateRollupSQL(CrateExpressions):
     def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
         """That within the rows, and that of their means, exactly as above."""
         known = spread.is_not(None)
-        mean = sa.cast(sa.case((known, quotient(total, as_type(count, DOUBLE)))), sa.Numeric())
+        mean = sa.cast(sa.case((known, quotient(as_type(total, DOUBLE), as_type(count, DOUBLE)))), sa.Numeric())
         size = sa.cast(count, sa.Numeric())
         weighted = size.op("*")(mean)
         all_rows, some = sa.func.sum(count), sa.func.count().filter(count > number(0))
