@@ -186,9 +186,11 @@ def test_decimals_have_every_aggregate(db: Database) -> None:
     assert [tuple(map(float, row)) for row in found] == [(1, 1, 0), (2, 1, 0.5)]
     wanted = ("d:sum", "d:stddev", "d:increase", "d:p50", "d:last")
     request = FetchRequest("readings", db.schema, parse_instant(days[0]), step=parse_interval("1y"), metrics=wanted)
-    (row,) = [row for row in db.tool.fetch(request).rows if row[1] is not None]
-    assert [float(value) for value in row[1:4]] == pytest.approx([3.75, (2 / 3) ** 0.5, 2])
-    assert (float(row[4]), float(row[5])) == (pytest.approx(1.25, rel=0.01), 2.25)
+    (values,) = [row[1:6] for row in db.tool.fetch(request).rows if row[1] is not None]
+    total, deviation, increase, median, last = (float(str(value)) for value in values)
+    assert (total, increase, last) == (3.75, 2, 2.25)
+    assert deviation == pytest.approx((2 / 3) ** 0.5)
+    assert median == pytest.approx(1.25, rel=0.01)
     assert db.tool.verify_rollups("readings", db.schema) == []
 
 
