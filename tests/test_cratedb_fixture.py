@@ -156,6 +156,22 @@ def test_missing_shards_are_silent(cratedb_cluster: CrateDBCluster, cluster_sche
     assert cratedb_cluster.db.value(f"SELECT count(*) FROM {table}") == 303
 
 
+def test_a_view_takes_the_name_of_a_table(cratedb: CrateDB, crate_schema: str) -> None:
+    """`CREATE OR REPLACE VIEW` makes a table of that name vanish, without an error; `CREATE VIEW` does not."""
+    table = quoted(crate_schema, "readings")
+    cratedb.sql(f"CREATE TABLE {table} (n NUMERIC(10, 2), o OBJECT(IGNORED))")
+    declared = str(cratedb.value(f"SHOW CREATE TABLE {table}"))
+    assert '"n" NUMERIC(10, 2)' in declared and '"o" OBJECT(IGNORED)' in declared
+    with pytest.raises(SqlError, match="RelationAlreadyExists"):
+        cratedb.sql(f"CREATE VIEW {table} AS SELECT 1 AS n")
+    cratedb.sql(f"CREATE OR REPLACE VIEW {table} AS SELECT 1 AS n")
+    kind = f"SELECT table_type FROM information_schema.tables WHERE table_schema = '{crate_schema}'"
+    assert cratedb.value(kind) == "VIEW"
+    cratedb.sql(f"CREATE TABLE IF NOT EXISTS {table} (n INTEGER)")
+    assert cratedb.value(kind) == "VIEW"
+    cratedb.sql(f"DROP VIEW {table}")
+
+
 def test_absence_is_loud() -> None:
     """Without a CrateDB, the end of the output says how many tests were skipped, and how to run them."""
     environment = {name: value for name, value in os.environ.items() if name != "CRATEDB_URI"}

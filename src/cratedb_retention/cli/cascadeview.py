@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_cascades(cascades: Sequence[Cascade]) -> None:
-    """One line for each table: its time, dimensions, metrics and levels."""
+    """One line for each table: its time, dimensions, metrics, what is left out, and levels."""
     if not cascades:
         return
     rows = []
@@ -23,9 +23,10 @@ def write_cascades(cascades: Sequence[Cascade]) -> None:
         dimensions = ", ".join(column.name for column in rollup.dimensions)
         metrics = (f"{m.column.name}: {', '.join(m.aggregates)}" for m in rollup.metrics)
         levels = "\n".join(map(_level, cascade.levels))
-        row = (str(cascade.source), rollup.time.name, dimensions or "none", "\n".join(metrics) or "none", levels)
-        rows.append(row)
-    write_table(("table", "time", "dimensions", "metrics", "levels"), rows, title="Downsampling")
+        left_out = ", ".join(column.name for column in cascade.left_out)
+        found = (dimensions or "none", "\n".join(metrics) or "none", left_out or "none")
+        rows.append((str(cascade.source), rollup.time.name, *found, levels))
+    write_table(("table", "time", "dimensions", "metrics", "left out", "levels"), rows, title="Downsampling")
 
 
 def _level(level: CascadeLevel) -> str:

@@ -42,8 +42,8 @@ _BINARY = ("arrow", "parquet")
     multiple=True,
     type=options.TEXT,
     metavar="NAME[:AGGREGATE]",
-    help="What to show: avg, min, max, sum, count, first, last, stddev, increase, rate, p50, p95, p99 of a metric, or"
-    " row_count; repeat it for more. [default: the average of each, the increase of counters]",
+    help="What to show: avg, min, max, sum, count, first, last, stddev (of the population), increase, rate, p50, p95, "
+    "p99 of a metric, or row_count; repeat it for more. [default: the average of each, the increase of counters]",
 )
 @click.option(
     "--where", multiple=True, metavar="DIMENSION=VALUE", help="Only series with this value; repeat it for more."

@@ -12,13 +12,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import DatabaseError, RetentionError
+from cratedb_retention.model.catalog import Selector, TableName
 
 BATCH = 20_000
 
 
 def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
-    """A new table with a column ``month`` generated from a time column; an old one of that name is dropped."""
+    """
+    A new table with a column ``month`` generated from a time column; that of an earlier demonstration is dropped.
+
+    :raises DatabaseError: if a table of that name is none of these.
+    """
+    there = engine.read_outline(Selector(schema, name)).columns.get(TableName(schema, name))
+    if there is not None and set(there) != {*columns, "month"}:
+        raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
     table = _quoted(engine, schema, name)
     month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'
     definition = ", ".join([*(f'"{column}" {kind}' for column, kind in columns.items()), month])

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.expressions import Expressions, equals
-from cratedb_retention.engine.rollup_columns import RollupSQL
+from cratedb_retention.engine.rollup_columns import RollupSQL, summed
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Metric, Rollup, label
@@ -97,7 +97,7 @@ def merged(sql: RollupSQL, metric: Metric, value: Expression, time: Expression, 
         case Kept.MAX:
             return sa.func.max(value)
         case Kept.SUM:
-            return _sum(sql, metric, double(value))
+            return _sum(sql, metric, value)
         case Kept.COUNT | Kept.INCREASE:
             return sa.func.sum(value)
         case Kept.M2:
@@ -106,7 +106,7 @@ def merged(sql: RollupSQL, metric: Metric, value: Expression, time: Expression, 
 
 def _sum(sql: RollupSQL, metric: Metric, value: Expression) -> Expression:
     """A sum of a metric's values. Whole numbers are not rounded, so a plain one is right for these, and stays whole."""
-    return sa.func.sum(value) if "INT" in metric.column.type.upper() else sql.total(value)
+    return sa.func.sum(double(value)) if "INT" in metric.column.type.upper() else summed(sql, metric.column, value)
 
 
 def squares(sql: RollupSQL, distance: Expression, weight: Expression) -> Expression:

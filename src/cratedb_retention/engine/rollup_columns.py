@@ -4,6 +4,7 @@ The columns of a rollup's tables: names, types, and what is generated from other
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from cratedb_retention.model.rollup import (
 )
 
 TIME, DOUBLE, BIGINT, TEXT = "TIMESTAMP WITH TIME ZONE", "DOUBLE PRECISION", "BIGINT", "TEXT"
+# A type that has no values, fields or other types in it.
+PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
 _OWN_TYPE = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)
 # Squares of larger numbers leave the range of a double; their standard deviation stays unknown.
 LARGEST = 1e150
@@ -38,6 +41,9 @@ class RollupSQL(Expressions, Protocol):
 
     def stored_type(self, column: Column) -> str:
         """The type that holds a source column's values in a rollup, as SQL."""
+
+    def sum_type(self, column: Column) -> str:
+        """The type that keeps sums of a source column's values: of decimals exactly."""
 
     def partition(self, rollup: Rollup) -> sa.ColumnElement[Any] | None:
         """What the partition column is generated from, in a form that the catalog's reader understands."""
@@ -109,6 +115,18 @@ def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
     return reference if column.type.upper() == wanted.upper() else as_type(reference, wanted)
 
 
+def summed(sql: RollupSQL, column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The sum of a source column's values, or of such sums, as an aggregate."""
+    typed = as_type(value, sql.sum_type(column))
+    return sql.total(typed) if sql.sum_type(column) == DOUBLE else sa.func.sum(typed)
+
+
+def decimal_sum(words: str) -> str | None:
+    """The widest type with the scale of a ``DECIMAL(10, 2)``; None if it is no such type."""
+    found = re.fullmatch(r"(DECIMAL|NUMERIC)\(\d+, ?(\d+)\)", words.upper().strip())
+    return found and f"{found[1]}(38, {found[2]})"
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """
@@ -176,7 +194,9 @@ def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
         elif aggregate is Aggregate.STDDEV:
             yield Field(metric.m2, DOUBLE)
             yield Field(name, DOUBLE, derived=True)
-        elif aggregate in (Aggregate.SUM, Aggregate.INCREASE):
+        elif aggregate is Aggregate.SUM:
+            yield Field(name, sql.sum_type(metric.column))
+        elif aggregate is Aggregate.INCREASE:
             yield Field(name, DOUBLE)
 
 
@@ -189,5 +209,6 @@ def derive(metric: Metric, aggregate: Aggregate, columns: Callable[[str], Any]) 
     """The mean, or the standard deviation of the population, from the columns that are merged."""
     count = columns(metric.named(Aggregate.COUNT))
     if aggregate is Aggregate.AVG:
-        return sa.case((count > number(0), quotient(columns(metric.named(Aggregate.SUM)), count)))
+        total = as_type(columns(metric.named(Aggregate.SUM)), DOUBLE)
+        return sa.case((count > number(0), quotient(total, count)))
     return sa.case((count > number(0), sa.func.sqrt(quotient(columns(metric.m2), count))))

@@ -68,15 +68,16 @@ def _compile_insert(element: InsertRows, compiler: SQLCompiler, **kw: Any) -> st
 
 
 class CreateView(Executable, ClauseElement):
-    """``CREATE OR REPLACE VIEW``; its values stand in the text, since a view can't have parameters."""
+    """``CREATE VIEW``, perhaps ``OR REPLACE``; its values stand in the text, since a view can't have parameters."""
 
     inherit_cache = False
 
-    def __init__(self, view: TableName, select: sa.SelectBase) -> None:
-        self.view, self.select = view, select
+    def __init__(self, view: TableName, select: sa.SelectBase, replace: bool) -> None:
+        self.view, self.select, self.replace = view, select, replace
 
 
 @compiles(CreateView)
 def _compile_view(element: CreateView, compiler: SQLCompiler, **kw: Any) -> str:
     query = compiler.process(element.select, **{**kw, "literal_binds": True})
-    return f"CREATE OR REPLACE VIEW {table_sql(compiler, element.view)} AS {query}"
+    create = "CREATE OR REPLACE VIEW" if element.replace else "CREATE VIEW"
+    return f"{create} {table_sql(compiler, element.view)} AS {query}"

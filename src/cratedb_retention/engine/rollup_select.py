@@ -24,6 +24,7 @@ from cratedb_retention.engine.rollup_columns import (
     own_time,
     ref,
     source_value,
+    summed,
 )
 from cratedb_retention.engine.rollup_counters import has_counters, with_increases
 from cratedb_retention.engine.rollup_runs import Run
@@ -83,7 +84,7 @@ def _of_values(sql: RollupSQL, metric: Metric, value: Element, time: Element, in
     return {
         metric.named(Aggregate.MIN): sa.func.min(value),
         metric.named(Aggregate.MAX): sa.func.max(value),
-        metric.named(Aggregate.SUM): sql.total(as_type(value, DOUBLE)),
+        metric.named(Aggregate.SUM): summed(sql, metric.column, value),
         metric.named(Aggregate.COUNT): sa.func.count(value),
         metric.named(Aggregate.FIRST): sa.func.min_by(value, time).filter(known),
         metric.named(Aggregate.LAST): sa.func.max_by(value, time).filter(known),
@@ -100,7 +101,11 @@ def _of_rows(
     for aggregate, function in ((Aggregate.MIN, sa.func.min), (Aggregate.MAX, sa.func.max)):
         if metric.has(aggregate):
             found[metric.named(aggregate)] = function(columns[metric.named(aggregate)])
-    sums = ((Aggregate.SUM, sql.total), (Aggregate.COUNT, sa.func.sum), (Aggregate.INCREASE, sql.total))
+    if metric.has(Aggregate.SUM):
+        total = columns[metric.named(Aggregate.SUM)]
+        decimal = sql.sum_type(metric.column) != DOUBLE
+        found[metric.named(Aggregate.SUM)] = summed(sql, metric.column, total) if decimal else sql.total(total)
+    sums = ((Aggregate.COUNT, sa.func.sum), (Aggregate.INCREASE, sql.total))
     for aggregate, adding in sums:
         if metric.has(aggregate):
             found[metric.named(aggregate)] = adding(columns[metric.named(aggregate)])

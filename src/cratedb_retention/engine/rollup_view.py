@@ -25,24 +25,26 @@ from cratedb_retention.engine.rollup_columns import (
 )
 from cratedb_retention.engine.rollup_ddl import CreateView
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, label
+from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, label, level_column
 from cratedb_retention.model.rollup_steps import ReplaceView, ViewPart
 
 Element = sa.ColumnElement[Any]
-LEVEL, RAW = "level", "raw"
+RAW = "raw"
 
 
 def view_statement(sql: RollupSQL, step: ReplaceView) -> CreateView:
-    """``CREATE OR REPLACE VIEW``."""
+    """``CREATE VIEW``; ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's."""
     query = union([_part(sql, step, part) for part in step.parts])
     assert isinstance(query, sa.SelectBase)  # noqa: S101
-    return CreateView(step.view, query)
+    return CreateView(step.view, query, replace=bool(step.marks))
 
 
 def _part(sql: RollupSQL, step: ReplaceView, part: ViewPart) -> sa.Select[Any]:
     raw = part.table == step.source
     columns = _raw_columns(sql, step) if raw else _level_columns(step)
-    name = as_type(sa.literal(part.interval or RAW), TEXT).label(_name(LEVEL))
+    names = [step.time, *step.dimensions]
+    level = level_column([*(label(c.name) for c in names), *(name for m in step.metrics for name in m.columns)])
+    name = as_type(sa.literal(part.interval or RAW), TEXT).label(_name(level))
     time = step.time if raw else Column(label(step.time.name), TIME, Kind.TIME)
     query = sa.select(*columns, name).select_from(table_ref(part.table))
     if part.start is not None:
@@ -89,7 +91,9 @@ def _raw_aggregate(sql: RollupSQL, metric: Metric, aggregate: Aggregate) -> Elem
         return sa.case((value.is_not(None), as_type(number(0), DOUBLE)))
     if aggregate is Aggregate.INCREASE:
         return as_type(sa.null(), DOUBLE)
-    return as_type(value, DOUBLE) if aggregate in (Aggregate.SUM, Aggregate.AVG) else source_value(sql, metric.column)
+    if aggregate is Aggregate.SUM:
+        return as_type(value, sql.sum_type(metric.column))
+    return as_type(value, DOUBLE) if aggregate is Aggregate.AVG else source_value(sql, metric.column)
 
 
 def _shown(metric: Metric) -> Iterator[Aggregate]:

@@ -177,8 +177,13 @@ def _loss(task: Task) -> Loss | None:
         start,
         end,
         step.repository if isinstance(step, DropArchived) else "",
-        any(isinstance(each, RollUp | SealWindows) for each in task.steps),
+        any(isinstance(each, RollUp | SealWindows) for each in task.steps) and not _is_late(step),
     )
+
+
+def _is_late(step: Step) -> bool:
+    """Whether all that goes came too late to be rolled up."""
+    return isinstance(step, DeleteRows) and bool(step.late) and step.late == step.rows
 
 
 def _stretch(steps: Iterable[Step]) -> tuple[int | None, int | None]:

@@ -9,10 +9,10 @@ import datetime as dt
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.filling import Values, fill
 from cratedb_retention.execution.merging import Merged
-from cratedb_retention.model.fetched import LEVEL, Fetched, Row
+from cratedb_retention.model.fetched import Fetched, Row
 from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Reading, Stretch
-from cratedb_retention.model.rollup import label
+from cratedb_retention.model.rollup import label, level_column
 from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import without
 
@@ -85,7 +85,8 @@ def _answer(reading: Reading, merged: _Merged) -> Fetched:
 
 def _columns(reading: Reading) -> tuple[str, ...]:
     dimensions = (label(column.name) for column in reading.by)
-    return (reading.cascade.time_name, *dimensions, *(want.name for want in reading.wanted), LEVEL)
+    columns = (reading.cascade.time_name, *dimensions, *(want.name for want in reading.wanted))
+    return (*columns, level_column(columns))
 
 
 def _order(group: Group) -> tuple[tuple[bool, bool, float, str], ...]:

@@ -17,7 +17,7 @@ from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
-from cratedb_retention.model.rollup import sketch_table
+from cratedb_retention.model.rollup import sketch_table, view_name
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
@@ -268,6 +268,8 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
     for level in policy.levels:
         yield Selector(schema, f"{name}_{level.interval}", tokens=True)
         yield Selector(schema, f"{name}_{level.interval}_sketch")
+    if downsampled:
+        yield Selector(schema, view_name(TableName("", name)).name)
 
 
 def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:

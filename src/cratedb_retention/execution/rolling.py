@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
+from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Rollup, Window, level_table
@@ -24,7 +25,7 @@ from cratedb_retention.model.rollup_steps import (
     RollUp,
     SealWindows,
 )
-from cratedb_retention.planning.cascades import beneath_as_target
+from cratedb_retention.planning.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.windows import (
     Source,
@@ -58,11 +59,18 @@ class Roller:
         """
         What has to be noted or checked before a step.
 
-        :raises PartitionChanged: if windows are to be sealed whose source changed since they were computed.
+        :raises PartitionChanged: if windows are to be sealed whose source changed since they were computed, or if a
+            name is taken by what the toolkit did not make.
         """
         match step:
-            case CreateRollup(rollup) | AlterRollup(rollup) | RollUp(rollup):
+            case CreateRollup(rollup) | AlterRollup(rollup):
+                self._require_own_tables(rollup)
                 self._register(task, rollup)
+            case RollUp(rollup):
+                self._register(task, rollup)
+            case ReplaceView():
+                self._require_own_view(step)
+                self._store.rollups.set_view(self._finest(task, step))
             case RebaseRollup(rollup, before):
                 self._store.rollups.rebase(rollup, before)
                 self._register(task, rollup)
@@ -93,11 +101,34 @@ class Roller:
     def after(self, task: Task, step: Step) -> None:
         """What has to be noted after a step."""
         if isinstance(step, ReplaceView):
-            finest = level_table(step.source, self._policy(task).levels[0].interval)
-            self._store.rollups.set_view(finest, step.parts)
+            view = self._read([step.view]).views
+            mark = view[step.view].mark if view and step.view in view else ""
+            self._store.rollups.set_view(self._finest(task, step), step.parts, mark)
         elif isinstance(step, DeleteRows):
             for seal in (other for other in task.steps if isinstance(other, SealWindows)):
                 self._store.rollups.expire(seal.rollup.table, [window.start for window in seal.windows])
+
+    def _finest(self, task: Task, step: ReplaceView) -> Rollup:
+        return self._registered[level_table(step.source, self._policy(task).levels[0].interval)]
+
+    def _read(self, names: Iterable[TableName]) -> Catalog:
+        return self._engine.read_catalog([Selector(name.schema, name.name, keys=True) for name in names])
+
+    def _require_own_tables(self, rollup: Rollup) -> None:
+        """The plan may be old: what exists by now under a level's name is not to be written to."""
+        catalog = self._read([rollup.table, rollup.sketch])
+        there = name_taken(rollup, self._registered.get(rollup.table), catalog)
+        if there is not None:
+            raise PartitionChanged(f"table {there}", "was created since the plan was made", "the next run looks again")
+
+    def _require_own_view(self, step: ReplaceView) -> None:
+        """The same of the view, which would be replaced."""
+        catalog = self._read([step.view])
+        there = catalog.taken(step.view)
+        view = (catalog.views or {}).get(there) if there else None
+        tables = [step.source, *(part.table for part in step.parts)]
+        if there and not (view and is_own_view(view, step.time.name, tables, step.marks)):
+            raise PartitionChanged(f"view {there}", "was changed since the plan was made", "the next run looks again")
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         if self._registered.get(rollup.table) == rollup:

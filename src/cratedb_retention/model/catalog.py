@@ -6,6 +6,8 @@ All times are instants in milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -34,6 +36,15 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+class Grouping(StrEnum):
+    """Whether a column that is neither text, boolean nor a number tells series apart."""
+
+    EXACT = "exact"  # It does: rows are grouped by it as by text.
+    ASKED = "asked"  # It may: only the user knows.
+    NEVER = "never"  # The database can't group by it, or takes different values for the same.
+    PARTS = "parts"  # An object: all of its values are in columns of their own.
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """
@@ -47,6 +58,7 @@ class Column:
     type: str
     kind: Kind
     expression: str | None = None
+    grouping: Grouping = field(default=Grouping.ASKED, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,32 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """
+    What is read like a table and is none: a view, or a table of another database.
+
+    :param columns: The names of its columns, in their order.
+    :param definition: Its query in the database's own words; empty if it has none.
+    :param release: The release of a database that words the definition anew; empty where it stays as it was stored.
+    """
+
+    name: TableName
+    columns: tuple[str, ...] = ()
+    definition: str = ""
+    release: str = ""
+
+    @property
+    def mark(self) -> str:
+        """
+        Changes when the definition does.
+
+        Without blanks, quotes and parentheses: DuckDB writes these differently once a file was closed.
+        """
+        text = re.sub(r'[\s"()]+', "", self.definition).lower()
+        return f"{self.release}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """
     What a database can do.
@@ -114,6 +152,7 @@ class Capabilities:
     :param freezes: Whether it can block writes to a partition.
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
+    :param folds_case: Whether names that differ in case only are the same name.
     """
 
     product: str
@@ -121,6 +160,7 @@ class Capabilities:
     freezes: bool
     reallocates: bool
     repositories_are_directories: bool
+    folds_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +172,8 @@ class Catalog:
     :param repositories: Names of the repositories; empty where they are directories.
     :param rollups: Tables that are levels of cascades, which no pattern means.
     :param unwell: Tables with missing shards, those of the toolkit among them.
+    :param views: What else has a name that a rollup or its view may get; None: not read, as nothing is downsampled.
+    :param others: Names of further tables, whose spelling may differ in case only.
     """
 
     capabilities: Capabilities
@@ -140,6 +182,18 @@ class Catalog:
     repositories: frozenset[str] = frozenset()
     rollups: frozenset[TableName] = frozenset()
     unwell: frozenset[TableName] = frozenset()
+    views: Mapping[TableName, View] | None = None
+    others: frozenset[TableName] = frozenset()
+
+    def taken(self, name: TableName) -> TableName | None:
+        """What has a name already, as it is spelt there; None: nothing."""
+        known = (self.tables, self.views or {}, self.others)
+        if any(name in names for names in known):
+            return name
+        if not self.capabilities.folds_case:
+            return None
+        folded = (name.schema.lower(), name.name.lower())
+        return next((t for names in known for t in names if (t.schema.lower(), t.name.lower()) == folded), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Cell = dt.datetime | str | int | float | bool | None
 Row = tuple[Cell, ...]
-LEVEL = "level"
 
 
 @dataclass(frozen=True, slots=True)

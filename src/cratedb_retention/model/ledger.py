@@ -4,7 +4,7 @@ The ledger: what each window of each level was computed from, and whether it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import TableName
@@ -46,12 +46,21 @@ class KnownRollup:
 
     :param policy_id: The policy that asked for it.
     :param view: The parts of the view over the cascade; only with the finest level.
+    :param view_mark: The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not
+        known, since a run was killed or an older release made it; None: it was never made.
     """
 
     rollup: Rollup
     retention_period: str
     policy_id: str | None = None
     view: tuple[ViewPart, ...] = ()
+    view_mark: str | None = None
+
+
+def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, ...]:
+    """See :meth:`Ledger.view_marks`."""
+    mine = (known.view_mark for known in rollups if known.rollup.source == source)
+    return tuple(mark for mark in mine if mark is not None)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,10 @@ class Ledger:
     def of(self, table: TableName) -> Mapping[int, LedgerRow]:
         """The windows of a level, by start."""
         return self.windows.get(table, {})
+
+    def view_marks(self, source: TableName) -> tuple[str, ...]:
+        """The marks of views that the toolkit made over a table's cascade; more than one if a run was killed."""
+        return view_marks(self.rollups.values(), source)
 
     def held_from(self, source: TableName, table: TableName) -> int | None:
         """

@@ -65,6 +65,7 @@ class DeleteRows:
     :param rows: How many there were when the plan was made.
     :param since: Only rows from this instant on (ms, UTC), all of which are rolled up: if there are more of them than
         `rows`, none is deleted. None: from the beginning.
+    :param late: How many of `rows` came too late to be rolled up.
     """
 
     table: TableName
@@ -74,6 +75,7 @@ class DeleteRows:
     spared: tuple[Spared, ...] = ()
     rows: int | None = None
     since: int | None = None
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)

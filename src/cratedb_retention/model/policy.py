@@ -251,14 +251,16 @@ class Policy(BaseModel):
         "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
     )
     dimensions: NamesField = Field(
-        (), description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns."
+        (),
+        description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns, and what "
+        "else rows are grouped by exactly, such as UUID, IP and ENUM.",
     )
     metrics: NamesField = Field((), description="`downsample`: the columns to aggregate. Empty: all other numbers.")
     exclude: NamesField = Field((), description="`downsample`: columns that are neither dimensions nor metrics.")
     aggregates: AggregatesField = Field(
         default_factory=dict,
         description="`downsample`: what is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
-        "stddev, increase, percentiles. Empty: all but the last three.",
+        "stddev (of the population), increase, percentiles. Empty: all but the last three.",
     )
     counters: NamesField = Field(
         (), description="`downsample`: metrics that only grow, and begin anew at a reset; their `increase` is kept."

@@ -11,6 +11,7 @@ import datetime as dt
 import math
 import re
 import zoneinfo
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +56,16 @@ GAUGE = (
 COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
 
 
+# The column of the view, and of answers, that says where a row is from.
+LEVEL = "level"
+
+
+def level_column(names: Iterable[str]) -> str:
+    """What that column is called beside columns of these names."""
+    taken = {name.lower() for name in names}
+    return LEVEL if LEVEL not in taken else f"rollup_{LEVEL}"
+
+
 def label(name: str) -> str:
     """A source column's name as it is in a rollup: ``payload['temp']`` becomes ``payload_temp``."""
     return re.sub(r"\['(.*?)'\]", r"_\1", name)
@@ -87,8 +98,14 @@ class Metric:
         return f"{self.name}_{aggregate}"
 
     @property
+    def columns(self) -> list[str]:
+        """The columns of a level that are about it."""
+        names = [self.named(a) for a in self.aggregates if a is not Aggregate.PERCENTILES]
+        return [*names, self.m2] if self.has(Aggregate.STDDEV) else names
+
+    @property
     def m2(self) -> str:
-        """The column with the sum of squared distances from the mean, from which ``stddev`` is generated."""
+        """The column with the sum of squared distances from the mean, from which ``stddev`` follows."""
         return f"{self.name}_m2"
 
 

@@ -16,10 +16,12 @@ class CreateRollup:
     Create a level's table, and the one with its distributions where percentiles are kept.
 
     :param replicas: The source's ``number_of_replicas``; None: the database's own default.
+    :param left_out: Names of the source's columns that are in no level, for showing.
     """
 
     rollup: Rollup
     replicas: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class ReplaceView:
     Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it.
 
     :param parts: Coarsest, which is the oldest, first.
+    :param marks: Of the views that the toolkit made before, one of which may be replaced; none: nothing may be there.
     """
 
     view: TableName
@@ -108,6 +111,7 @@ class ReplaceView:
     dimensions: tuple[Column, ...]
     metrics: tuple[Metric, ...]
     parts: tuple[ViewPart, ...]
+    marks: tuple[str, ...] = ("",)
 
 
 RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView

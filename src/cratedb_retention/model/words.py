@@ -102,8 +102,9 @@ def _columns(rollup: Rollup) -> str:
 
 def _describe_rollup(step: RollupStep) -> str:
     match step:
-        case CreateRollup(rollup=rollup):
-            return f"create {rollup.table.name} ({_columns(rollup)})"
+        case CreateRollup(rollup=rollup, left_out=names):
+            left_out = f"; left out: {', '.join(names)}" if names else ""
+            return f"create {rollup.table.name} ({_columns(rollup)}{left_out})"
         case AlterRollup(rollup=rollup, columns=names):
             return f"add {', '.join(names)} to {rollup.table.name}"
         case RebaseRollup(rollup=rollup, before=before):

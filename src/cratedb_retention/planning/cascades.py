@@ -6,23 +6,31 @@ partitions.
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cratedb_retention.model.cascade import Interval, Level
-from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName
+from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.ledger import Ledger
+from cratedb_retention.model.ownership import is_own_table
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.rollup import (
     COUNTER,
     GAUGE,
     OWN_COLUMNS,
+    PARTITION,
+    SKETCH_BIN,
+    SKETCH_COUNT,
+    SKETCH_METRIC,
+    SKETCH_SIGN,
+    VERSION,
     Aggregate,
     Metric,
     Rollup,
     label,
+    level_column,
     level_table,
     make_metric,
 )
@@ -56,11 +64,13 @@ class Cascade:
 
     :param raw: The target on the table with the raw rows.
     :param levels: Finest first.
+    :param left_out: The source's columns that are in no level.
     """
 
     policy: Policy
     raw: Target
     levels: tuple[CascadeLevel, ...]
+    left_out: tuple[Column, ...] = ()
 
     @property
     def source(self) -> TableName:
@@ -87,7 +97,8 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
         try:
             if name in cascades:
                 raise _Impossible(f"policy {cascades[name].policy.id} downsamples it already; remove one of them")
-            cascades[name] = Cascade(target.policy, target, tuple(_levels(target, catalog, ledger)))
+            levels = tuple(_levels(target, catalog, ledger))
+            cascades[name] = Cascade(target.policy, target, levels, find_left_out(target.table, levels[0].rollup))
         except _Impossible as error:
             problems.append(Hold(target.policy.id, str(name), str(error), problem=True))
     return list(cascades.values()), problems
@@ -98,15 +109,15 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     time = target.time_column
     if time is None:
         raise _Impossible("nothing says which column is the rows' time; name one as time_column")
-    dimensions = find_dimensions(policy, source, time)
+    before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
+    dimensions = find_dimensions(policy, source, time, before)
     metrics = find_metrics(policy, source, time, dimensions)
-    _check_names(time, dimensions, metrics)
+    _check_series(policy, source, time, dimensions, metrics)
+    _check_names(time, dimensions, metrics, catalog.capabilities.folds_case)
     beneath = source.name
     for level in policy.levels:
         table = level_table(source.name, level.interval)
         known = ledger.rollups.get(table)
-        if known is None and table in catalog.tables:
-            raise _Impossible(f"{table} exists already and is no rollup; rename it")
         zone = _zone(level.interval, policy)
         partition = known.rollup.partition if known else choose_partition(level, zone)
         rollup = Rollup(source.name, beneath, table, level.interval, time, dimensions, metrics, zone, partition)
@@ -117,8 +128,24 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
                 f"{table} was made from {known.rollup.source} in time zone {known.rollup.zone}, and neither can be "
                 "changed; change the policy back, or rename that table"
             )
+        there = name_taken(rollup, known.rollup if known else None, catalog)
+        if there is not None:
+            raise _Impossible(f"{there} exists already and is no rollup; rename it")
         yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None)
         beneath = table
+
+
+def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableName | None:
+    """
+    What has the name of one of a level's tables and is not that table; None: nothing.
+
+    :param known: The level as it is registered; None: its tables were never created.
+    """
+    for name in (rollup.table, *([rollup.sketch] if rollup.sketched else [])):
+        there, table = catalog.taken(name), catalog.tables.get(name)
+        if there is not None and not (known and table and is_own_table(known, name, table.columns)):
+            return there
+    return None
 
 
 def _zone(interval: Interval, policy: Policy) -> str:
@@ -140,17 +167,49 @@ def choose_partition(level: Level, zone: str) -> Interval | None:
     return small[-1] if small else fitting[0]
 
 
-def find_dimensions(policy: Policy, table: Table, time: Column) -> tuple[Column, ...]:
-    """The columns that tell series apart: those that the policy names, else text, boolean and key columns."""
+def find_dimensions(policy: Policy, table: Table, time: Column, before: Rollup | None = None) -> tuple[Column, ...]:
+    """
+    The columns that tell series apart: those that the policy names, else text, boolean and key columns, and those of
+    other types that are grouped by exactly.
+
+    :param before: A level that exists: the latter become no dimensions of it by themselves.
+    """
     if policy.dimensions:
-        return tuple(_named(table, name, "dimensions") for name in policy.dimensions)
+        named = tuple(_named(table, name, "dimensions") for name in policy.dimensions)
+        for column in named:
+            if column.grouping is Grouping.NEVER:
+                raise _Impossible(f"dimensions: rows can't be grouped by {column.name} ({column.type}); exclude it")
+        return named
     keys = set(table.primary_key) if time.name in table.primary_key else set()
+    known = None if before is None else {column.name for column in before.dimensions}
     return tuple(
         column
         for column in _candidates(policy, table, time)
-        if column.kind in (Kind.TEXT, Kind.BOOLEAN) or column.name in keys
+        if column.kind in (Kind.TEXT, Kind.BOOLEAN)
+        or column.name in keys
+        or (column.grouping is Grouping.EXACT and (known is None or column.name in known))
         if column.name not in policy.metrics
     )
+
+
+def _check_series(
+    policy: Policy, table: Table, time: Column, dimensions: Iterable[Column], metrics: Iterable[Metric]
+) -> None:
+    """What tells series apart, perhaps, is not left out unless the policy says so; naming dimensions does."""
+    taken = {*(column.name for column in dimensions), *(metric.column.name for metric in metrics)}
+    unsure = [c for c in _candidates(policy, table, time) if c.kind is not Kind.NUMBER and c.name not in taken]
+    if unsure and not policy.dimensions:
+        names, them = ", ".join(f"{c.name} ({c.type})" for c in unsure), "it" if len(unsure) == 1 else "them"
+        raise _Impossible(
+            f"neither a dimension nor a metric: {names}; leaving {them} out would merge series that differ in nothing "
+            f"else; name {them} in exclude, or all dimensions in dimensions"
+        )
+
+
+def find_left_out(table: Table, rollup: Rollup) -> tuple[Column, ...]:
+    """The columns of a table that none of a level's are made of."""
+    used = {rollup.time.name, *(c.name for c in rollup.dimensions), *(m.column.name for m in rollup.metrics)}
+    return tuple(c for c in table.columns.values() if c.name not in used and c.grouping is not Grouping.PARTS)
 
 
 def find_metrics(policy: Policy, table: Table, time: Column, dimensions: tuple[Column, ...]) -> tuple[Metric, ...]:
@@ -180,13 +239,24 @@ def _candidates(policy: Policy, table: Table, time: Column) -> list[Column]:
     """
     Columns that may be dimensions or metrics.
 
-    Generated ones repeat others; a key without the time would make each row a series of its own.
+    Generated ones repeat others, and so do objects; a key without the time would make each row a series of its own,
+    and times by which a table is partitioned follow from the rows' time.
     """
     rowid = set() if time.name in table.primary_key else set(table.primary_key)
-    unwanted = {time.name, *policy.exclude, *rowid}
+    periods = {c.name for c in table.columns.values() if c.kind is Kind.TIME and c.name in table.partitioned_by}
     for name in policy.exclude:
         _named(table, name, "exclude")
-    return [c for c in table.columns.values() if c.name not in unwanted and c.expression is None]
+    return [
+        column
+        for column in table.columns.values()
+        if column.name not in {time.name, *rowid, *periods} and column.expression is None
+        if column.grouping is not Grouping.PARTS and not _is_excluded(policy, column)
+    ]
+
+
+def _is_excluded(policy: Policy, column: Column) -> bool:
+    """An object is excluded with all that is in it."""
+    return any(column.name == name or column.name.startswith(f"{name}['") for name in policy.exclude)
 
 
 def _named(table: Table, name: str, role: str) -> Column:
@@ -195,14 +265,20 @@ def _named(table: Table, name: str, role: str) -> Column:
     return table.columns[name]
 
 
-def _check_names(time: Column, dimensions: Iterable[Column], metrics: Iterable[Metric]) -> None:
-    """No two columns of a rollup may have the same name."""
-    names = [label(time.name), *OWN_COLUMNS, *(label(column.name) for column in dimensions)]
-    for metric in metrics:
-        names += [metric.named(aggregate) for aggregate in metric.aggregates if aggregate is not Aggregate.PERCENTILES]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise _Impossible(f"two columns of its rollups would be named {twice[0]}; exclude one of their sources")
+def _check_names(time: Column, dimensions: Sequence[Column], metrics: Sequence[Metric], folds_case: bool) -> None:
+    """No two columns of a level, of its distributions or of the view may have the same name."""
+    keys = [label(time.name), *(label(column.name) for column in dimensions)]
+    level = [*keys, *OWN_COLUMNS, *(name for metric in metrics for name in metric.columns)]
+    tables = [level, [*level, level_column(level)]]
+    if any(metric.has(Aggregate.PERCENTILES) for metric in metrics):
+        tables.append([*keys, VERSION, PARTITION, SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT])
+    for names in tables:
+        spelt = [name.lower() if folds_case else name for name in names]
+        twice = sorted({name for name in spelt if spelt.count(name) > 1})
+        if twice:
+            raise _Impossible(
+                f"two columns of its rollups would be named {twice[0]}; rename or exclude the source's column"
+            )
 
 
 def beneath_target(cascade: Cascade, rollup: Rollup, catalog: Catalog) -> Target | None:

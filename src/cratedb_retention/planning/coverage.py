@@ -54,12 +54,14 @@ class ExpirableRows:
     Rows that may be deleted, and those that may not though they are expired, by windows.
 
     :param going: Windows that may go, each with its rows; those that no other one with rows lies between, together.
+    :param dropped: Of these, how many rows came too late, by the window's start; these are in no rollup.
     :param late: Windows with rows that came too late and are kept, each with how many of these.
     :param held: The same with those under a legal hold.
     :param waiting: Why nothing later is deleted; None if all that is expired was looked at.
     """
 
     going: list[list[tuple[Window, int]]] = field(default_factory=list)
+    dropped: dict[int, int] = field(default_factory=dict)
     late: list[tuple[Window, int]] = field(default_factory=list)
     held: list[tuple[Window, int, TableHold]] = field(default_factory=list)
     waiting: str | None = None
@@ -208,10 +210,10 @@ def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> Expirabl
         if not _is_sealed(above, start) and not _is_covered(above, start):
             found.waiting = _not_yet(above, start, end)
             return found
-        late = _late_rows(state, start) if above.late is Late.KEEP else 0
+        late = _late_rows(state, start)
         # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
         hold = next((hold for hold in holds if hold.hold.overlaps(start, end)), None)
-        if late:
+        if late and above.late is Late.KEEP:
             found.late.append((window, late))
             together = []
         elif hold is not None:
@@ -220,6 +222,7 @@ def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> Expirabl
         else:
             found.going += [] if together else [together]
             together.append((window, rows))
+            found.dropped[start] = late
     return found
 
 

@@ -99,11 +99,22 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
     going = (batch for together in covered.going for batch in batches(together, WINDOWS_AT_ONCE, ROWS_AT_ONCE))
     for windows, rows in going:
         before = windows[-1].end
-        step = DeleteRows(table, time, before, rows=rows, since=windows[0].start)
-        why = f"older than {show(before)}, kept for {policy.retention_period}, and rolled up"
+        late = sum(covered.dropped[window.start] for window in windows)
+        step = DeleteRows(table, time, before, rows=rows, since=windows[0].start, late=late)
+        why = f"older than {show(before)}, kept for {policy.retention_period}, {_what_of(rows, late)}"
         if not rows:
             why = "their rows are gone, which is noted, so that late ones can be told"
         yield Task(policy.id, table, (SealWindows(rollup, tuple(windows)), step), why, rows)
+
+
+def _what_of(rows: int, late: int) -> str:
+    """What became of rows that go, some of which may have come too late."""
+    if not late:
+        return "and rolled up"
+    dropped = "and dropped, as the policy says (late: drop)"
+    if rows == late:
+        return f"too late to be rolled up, {dropped}"
+    return f"and rolled up, but for {plural(late, 'row')} too late for that, {dropped}"
 
 
 def _by_hold(covered: ExpirableRows) -> dict[str, list[int]]:

@@ -239,7 +239,8 @@ def _prepare(
 ) -> Iterator[Task]:
     level, rollup = state.level, state.level.rollup
     if level.table is None or (rollup.sketched and rollup.sketch not in catalog.tables):
-        yield _task(cascade, CreateRollup(rollup, cascade.raw.table.replicas), "it does not exist yet")
+        left_out = tuple(column.name for column in cascade.left_out) if rollup.from_raw else ()
+        yield _task(cascade, CreateRollup(rollup, cascade.raw.table.replicas, left_out), "it does not exist yet")
     if level.table is not None:
         missing = tuple(name for name in expected_columns(rollup) if name not in level.table.columns)
         if missing:

@@ -123,7 +123,7 @@ def make_plan(
         outcome.add(target, target.policy.id in ids)
     for cascade in cascades:
         if cascade.policy.id in ids:
-            outcome.take(plan_view(cascade, ledger, outcome.tasks))
+            outcome.take(plan_view(cascade, catalog, ledger, outcome.tasks))
     return Plan(
         cutoff=to_ms(cutoff),
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),

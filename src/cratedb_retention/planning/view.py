@@ -7,27 +7,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.plan import Task
+from cratedb_retention.model.ownership import is_own_view
+from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.rollup import Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import Cascade
 
 
-def plan_view(cascade: Cascade, ledger: Ledger, tasks: Iterable[Task]) -> Iterator[Task]:
-    """Create the view, or renew it where this run changes what it consists of."""
+def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterable[Task]) -> Iterator[Task | Hold]:
+    """Create the view, or renew it where this run changes what it consists of; never one that somebody else made."""
+    name = view_name(cascade.source)
+    there = catalog.taken(name)
+    if there is not None and not _is_own(cascade, catalog, ledger, there):
+        reason = f"{there} exists already and is not the toolkit's view; rename or drop it"
+        yield Hold(cascade.policy.id, str(cascade.source), reason, problem=True)
+        return
     levels = {level.rollup.table for level in cascade.levels}
     steps = [step for task in tasks for step in task.steps]
     parts = view_parts(cascade, ledger, [s for s in steps if isinstance(s, SealWindows) and s.rollup.table in levels])
     finest = cascade.levels[0].rollup
     known = ledger.rollups.get(finest.table)
     altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
-    if altered or known is None or known.view != parts:
-        view = ReplaceView(
-            view_name(cascade.source), cascade.source, finest.time, finest.dimensions, finest.metrics, parts
-        )
+    lost = there is None and catalog.views is not None
+    if altered or lost or known is None or known.view != parts:
+        marks = () if there is None else ledger.view_marks(cascade.source)
+        view = ReplaceView(name, cascade.source, finest.time, finest.dimensions, finest.metrics, parts, marks)
         yield Task(cascade.policy.id, cascade.source, (view,), "it shows each stretch of time from the finest level")
+
+
+def _is_own(cascade: Cascade, catalog: Catalog, ledger: Ledger, there: TableName) -> bool:
+    view = (catalog.views or {}).get(there)
+    tables = [cascade.source, *(level.rollup.table for level in cascade.levels)]
+    marks = ledger.view_marks(cascade.source)
+    return view is not None and is_own_view(view, cascade.levels[0].rollup.time.name, tables, marks)
 
 
 def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -> tuple[ViewPart, ...]:

@@ -52,14 +52,19 @@ def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
     )
 
 
-def view_to_text(parts: Sequence[ViewPart]) -> str | None:
-    """The parts of a view as JSON."""
-    return json.dumps([[*part.table, part.interval, part.start, part.end] for part in parts]) if parts else None
+def view_to_text(parts: Sequence[ViewPart], mark: str) -> str:
+    """The parts of a view and its mark as JSON."""
+    listed = [[*part.table, part.interval, part.start, part.end] for part in parts]
+    return json.dumps({"parts": listed, "mark": mark})
 
 
-def text_to_view(text: str | None) -> tuple[ViewPart, ...]:
-    """The parts of a view."""
-    return tuple(ViewPart(TableName(s, n), interval, a, b) for s, n, interval, a, b in json.loads(text or "[]"))
+def text_to_view(text: str | None) -> tuple[tuple[ViewPart, ...], str | None]:
+    """The parts of a view and its mark, which is not in what older releases wrote; None: there is no view."""
+    if text is None:
+        return (), None
+    data = json.loads(text)
+    parts, mark = (data, "") if isinstance(data, list) else (data["parts"], data["mark"])
+    return tuple(ViewPart(TableName(s, n), interval, a, b) for s, n, interval, a, b in parts), mark
 
 
 def row_to_window(row: Mapping[str, Any]) -> LedgerRow:

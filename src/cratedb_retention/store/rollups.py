@@ -40,7 +40,7 @@ class RollupStore:
         found = {}
         for row in self._database.query(sa.select(self._rollup)):
             rollup = row_to_rollup(row)
-            known = KnownRollup(rollup, row["retention_period"], row["policy_id"], text_to_view(row["view"]))
+            known = KnownRollup(rollup, row["retention_period"], row["policy_id"], *text_to_view(row["view"]))
             found[rollup.table] = known
         return found
 
@@ -69,9 +69,20 @@ class RollupStore:
         }
         self._put(self._rollup, _key(rollup.table), values)
 
-    def set_view(self, finest: TableName, parts: Sequence[ViewPart]) -> None:
-        """Note what the view consists of."""
-        self._put(self._rollup, _key(finest), {"view": view_to_text(parts), "changed_at": self._clock.now()})
+    def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
+        """
+        Note what the view consists of, with the finest level; first that it is about to be made, without a mark.
+
+        :param rollup: The finest level. What is noted of the view with others of its cascade is out of date.
+        """
+        c, values = self._rollup.c, {"view": view_to_text(parts, mark), "changed_at": self._clock.now()}
+        self._put(self._rollup, _key(rollup.table), values)
+        if mark:
+            self._database.refresh(self._rollup)
+            of_others = sa.not_(sa.and_(c.table_schema == rollup.table.schema, c.table_name == rollup.table.name))
+            mine = (c.source_schema == rollup.source.schema, c.source_name == rollup.source.name)
+            stale = sa.update(self._rollup).where(*mine, of_others, c.view.is_not(None))
+            self._database.execute(stale.values(view=None))
 
     def record(self, rollup: Rollup, results: Iterable[RolledUp], tokens: Mapping[int, str], run_id: str) -> None:
         """

@@ -34,6 +34,7 @@ def setup(
     :param once: Done before the last table is created, in a new store and in one of a version without that table; so
         it is not done again, whatever a person makes of it.
     :return: What was done, in words.
+    :raises InvalidInput: if a table of such a name is not the toolkit's; then nothing is changed.
     """
     schema = str(tables.metadata.schema)
     done: list[str] = []
@@ -46,6 +47,8 @@ def setup(
     if _is_legacy(layout.get(UPGRADE, {})):
         rename_table(database, policy_table(sa.MetaData(schema=schema), UPGRADE), LEGACY)
         layout = read_layout(database, schema)
+    for table in tables.metadata.sorted_tables:
+        _require_own(table, layout.get(table.name))
     in_order = sorted(tables.metadata.sorted_tables, key=lambda table: table is tables.lease)
     for table in in_order:
         if table.name not in layout:
@@ -93,6 +96,17 @@ def read_layout(database: Database, schema: str) -> _Layout:
 
 def _is_legacy(columns: Mapping[str, str]) -> bool:
     return columns.get("retention_period", "").lower() in ("integer", "bigint") and "version" not in columns
+
+
+def _require_own(table: sa.Table, present: Mapping[str, str] | None) -> None:
+    """No release of the toolkit made a table without the columns of its key."""
+    missing = [] if present is None else [column.name for column in table.primary_key if column.name not in present]
+    if missing:
+        raise InvalidInput(
+            f"table {table.fullname}",
+            f"exists already and is not the toolkit's: it has no column {missing[0]}",
+            "rename it, or choose another schema",
+        )
 
 
 def _add_columns(database: Database, table: sa.Table, present: Mapping[str, str]) -> list[str]:

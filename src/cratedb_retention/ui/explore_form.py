@@ -24,7 +24,14 @@ from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.ui.parts import button
 
 _SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
-_WORDS = {"avg": "average", "sum": "sum", "min": "least (min)", "max": "greatest (max)", ROW_COUNT: "number of rows"}
+_WORDS = {
+    "avg": "average",
+    "sum": "sum",
+    "min": "least (min)",
+    "max": "greatest (max)",
+    "stddev": "standard deviation (of the population)",
+    ROW_COUNT: "number of rows",
+}
 
 
 def choose_table(tables: Sequence[Explorable], asked: Asked) -> None:

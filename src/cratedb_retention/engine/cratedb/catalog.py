@@ -1,18 +1,19 @@
 """
-Reads CrateDB's catalog: at most seven statements, nine for downsampling, however many tables and policies there are.
+Reads CrateDB's catalog: at most seven statements, ten for downsampling, however many tables and policies there are.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas
+from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas, read_types, read_views
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
@@ -20,6 +21,7 @@ from cratedb_retention.model.catalog import (
     Capabilities,
     Catalog,
     Column,
+    Grouping,
     Kind,
     Outline,
     Partition,
@@ -27,6 +29,7 @@ from cratedb_retention.model.catalog import (
     Table,
     TableName,
     Value,
+    View,
 )
 from cratedb_retention.model.patterns import is_pattern, wanted_by
 
@@ -53,16 +56,23 @@ def read_catalog(
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    (partitioned_by, closed), columns, facts, found, keys, replicas, nodes, repositories = database.together(
-        lambda: _read_tables(database, within, wanted),
-        lambda: _read_columns(database, within, wanted),
-        lambda: _read_shards(database, within, moves),
-        lambda: database.rows(_partitions_statement(within)),
-        lambda: read_keys(database, within) if keyed else {},
-        lambda: read_replicas(database, within) if keyed else {},
-        lambda: _read_nodes(database) if moves else {},
-        lambda: _read_repositories(database) if archives else frozenset(),
+    (partitioned_by, closed), columns, facts, found, keys, replicas, definitions, nodes, repositories = (
+        database.together(
+            lambda: _read_tables(database, within, wanted),
+            lambda: _read_columns(database, within, wanted),
+            lambda: _read_shards(database, within, moves),
+            lambda: database.rows(_partitions_statement(within)),
+            lambda: read_keys(database, within) if keyed else {},
+            lambda: read_replicas(database, within) if keyed else {},
+            lambda: read_views(database, within) if keyed else None,
+            lambda: _read_nodes(database) if moves else {},
+            lambda: _read_repositories(database) if archives else frozenset(),
+        )
     )
+    if keyed:
+        _read_details(
+            database, columns, partitioned_by, wanted_by([s for s in selectors if s.keys], CAPABILITIES.default_schema)
+        )
     unwell = _add_health(database, clock, within, own_schema, facts)
     partitions = _make_partitions(found, partitioned_by, facts)
     tables = {
@@ -73,7 +83,10 @@ def read_catalog(
         )
         for name, by in partitioned_by.items()
     }
-    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell)
+    views = None
+    if definitions is not None:
+        views = {name: View(name, tuple(columns.get(name, ())), text) for name, text in definitions.items()}
+    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell, views=views)
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:
@@ -121,19 +134,57 @@ def _read_tables(
 def _read_columns(
     database: Database, within: Within, wanted: Callable[[TableName], bool]
 ) -> dict[TableName, dict[str, Column]]:
-    names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression", "ordinal_position")
-    c = system_table("information_schema", "columns", *names).c
+    names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression")
+    c = system_table("information_schema", "columns", *names, "character_maximum_length", "ordinal_position").c
     statement = (
-        sa.select(*(c[name] for name in names[:5]))
+        sa.select(*(c[name] for name in names), c.character_maximum_length)
         .where(within(c.table_schema, c.table_name))
         .order_by(c.ordinal_position)
     )
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
-    for schema, name, column, data_type, expression in database.rows(statement):
+    for schema, name, column, data_type, expression, length in database.rows(statement):
         table = TableName(schema, name)
         if wanted(table):
-            found[table][column] = Column(column, data_type, kind_of(data_type), expression)
-    return found
+            words = f"bit({length})" if data_type == "bit" else data_type
+            found[table][column] = Column(column, words, kind_of(words), expression, grouping_of(words))
+    return {table: dict(_with_parts(columns)) for table, columns in found.items()}
+
+
+def _with_parts(columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
+    """Columns within objects are listed besides these; those within arrays of objects are arrays, whatever is said."""
+    parents = {name.rpartition("['")[0] for name in columns if name.endswith("']")}
+    for name, column in columns.items():
+        outer = [columns[other] for other in _outer(name) if other in columns]
+        if any(other.type.endswith("_array") for other in outer):
+            yield name, replace(column, kind=Kind.OTHER, grouping=Grouping.NEVER)
+        elif column.type == "object" and name in parents:
+            yield name, replace(column, grouping=Grouping.PARTS)
+        else:
+            yield name, column
+
+
+def _read_details(
+    database: Database,
+    columns: Mapping[TableName, dict[str, Column]],
+    tables: Iterable[TableName],
+    wanted: Callable[[TableName], bool],
+) -> None:
+    """How many digits decimals have, and which objects hold more than is listed: only a table's definition says so."""
+    asked = [t for t in tables if wanted(t) and any(c.type in ("numeric", "object") for c in columns[t].values())]
+    for table, types in zip(asked, database.together(*(partial(read_types, database, t) for t in asked)), strict=True):
+        for name, column in columns[table].items():
+            words = types.get(name, "")
+            if column.type == "numeric" and words.startswith("NUMERIC("):
+                columns[table][name] = replace(column, type=words.lower())
+            elif column.type == "object" and words == "OBJECT(IGNORED)":
+                columns[table][name] = replace(column, grouping=Grouping.ASKED)
+
+
+def _outer(name: str) -> Iterator[str]:
+    """The objects that a column is in."""
+    while name.endswith("']"):
+        name = name.rpartition("['")[0]
+        yield name
 
 
 def kind_of(data_type: str) -> Kind:
@@ -146,6 +197,13 @@ def kind_of(data_type: str) -> Kind:
     if base in ("smallint", "integer", "bigint", "real", "double precision", "byte", "char", "numeric"):
         return Kind.NUMBER
     return Kind.BOOLEAN if base == "boolean" else Kind.OTHER
+
+
+def grouping_of(data_type: str) -> Grouping:
+    """Whether rows are grouped by a type exactly; arrays, shapes and vectors have no place in a level."""
+    if data_type.endswith("_array") or data_type in ("geo_point", "geo_shape", "float_vector"):
+        return Grouping.NEVER
+    return Grouping.EXACT if data_type == "uuid" or data_type.startswith("bit(") else Grouping.ASKED
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """
-What only downsampling needs to know of CrateDB's tables: their primary keys, and how often they are replicated.
+What only downsampling needs to know of CrateDB's tables: their primary keys, how often they are replicated, what
+else has the name of one, and types in full.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,32 @@ from cratedb_retention.model.catalog import TableName
 
 # Restricts a statement to some tables, by its columns with schema and name.
 Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+
+# Stands before the definition of a view while a table or column that it reads is missing.
+_CORRUPTED = "/* Corrupted view, needs fix */\n"
+# A line of SHOW CREATE TABLE with a column; what is in an object follows on lines of its own.
+_COLUMN = re.compile(r'\s*"((?:[^"]|"")*)" (.*?)( AS \()?,?')
+
+
+def read_types(database: Database, table: TableName) -> dict[str, str]:
+    """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog has less."""
+    name = f"{database.quote(table.schema)}.{database.quote(table.name)}"
+    text = database.transact(lambda connection: connection.exec_driver_sql(f"SHOW CREATE TABLE {name}").scalar_one())
+    found: dict[str, str] = {}
+    outer: list[str] = []
+    for line in text.splitlines()[1:]:
+        column = _COLUMN.fullmatch(line)
+        if column is None:
+            if line.startswith(")"):
+                break
+            outer = outer[:-1]
+            continue
+        own = column[1].replace('""', '"')
+        path = f"{outer[-1]}['{own}']" if outer else own
+        found[path] = column[2]
+        if column[3]:
+            outer.append(path)
+    return found
 
 
 def read_keys(database: Database, within: Within) -> dict[TableName, tuple[str, ...]]:
@@ -33,3 +61,14 @@ def read_replicas(database: Database, within: Within) -> dict[TableName, str]:
     t = system_table("information_schema", "tables", "table_schema", "table_name", "number_of_replicas").c
     wanted = sa.select(t.table_schema, t.table_name, t.number_of_replicas).where(within(t.table_schema, t.table_name))
     return {TableName(schema, name): count for schema, name, count in database.rows(wanted)}
+
+
+def read_views(database: Database, within: Within) -> dict[TableName, str]:
+    """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
+    t = system_table("information_schema", "tables", "table_schema", "table_name", "table_type")
+    v = system_table("information_schema", "views", "table_schema", "table_name", "view_definition")
+    same = sa.and_(t.c.table_schema == v.c.table_schema, t.c.table_name == v.c.table_name)
+    found = sa.select(t.c.table_schema, t.c.table_name, v.c.view_definition).select_from(t.outerjoin(v, same))
+    wanted = found.where(within(t.c.table_schema, t.c.table_name), t.c.table_type != "BASE TABLE")
+    rows = database.rows(wanted)
+    return {TableName(schema, name): (text or "").removeprefix(_CORRUPTED) for schema, name, text in rows}

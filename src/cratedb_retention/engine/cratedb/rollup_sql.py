@@ -4,7 +4,6 @@ How CrateDB computes rollups and keeps them: expressions, and the statements abo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,18 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.cratedb.sql import CrateExpressions
-from cratedb_retention.engine.rollup_columns import DOUBLE, LARGEST, TEXT, Field, as_type, number, own_time, quotient
+from cratedb_retention.engine.rollup_columns import (
+    DOUBLE,
+    LARGEST,
+    PLAIN,
+    TEXT,
+    Field,
+    as_type,
+    decimal_sum,
+    number,
+    own_time,
+    quotient,
+)
 from cratedb_retention.engine.rollup_ddl import CreateTable, field_sql, names_sql, table_sql
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.rollup import PARTITION, Rollup
@@ -31,7 +41,11 @@ class CrateRollupSQL(CrateExpressions):
         words = column.type.upper().strip()
         if words == "NUMERIC":
             return DOUBLE
-        return words if re.fullmatch(r"[A-Z][A-Z0-9 ]*", words) and words != "CHARACTER" else TEXT
+        return words if PLAIN.fullmatch(words) and words != "CHARACTER" else TEXT
+
+    def sum_type(self, column: Column) -> str:
+        """A row with a sum that is too large for it is not stored, and then the window fails (law 5)."""
+        return decimal_sum(column.type) or DOUBLE
 
     def partition(self, rollup: Rollup) -> Element | None:
         """``date_trunc('month', 'Europe/Vienna', ts)``."""
@@ -59,7 +73,7 @@ class CrateRollupSQL(CrateExpressions):
     def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
         """That within the rows, and that of their means, exactly as above."""
         known = spread.is_not(None)
-        mean = sa.cast(sa.case((known, quotient(total, as_type(count, DOUBLE)))), sa.Numeric())
+        mean = sa.cast(sa.case((known, quotient(as_type(total, DOUBLE), as_type(count, DOUBLE)))), sa.Numeric())
         size = sa.cast(count, sa.Numeric())
         weighted = size.op("*")(mean)
         all_rows, some = sa.func.sum(count), sa.func.count().filter(count > number(0))

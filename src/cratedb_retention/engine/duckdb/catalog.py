@@ -25,12 +25,14 @@ from cratedb_retention.model.catalog import (
     Capabilities,
     Catalog,
     Column,
+    Grouping,
     Kind,
     Outline,
     Partition,
     Selector,
     Table,
     TableName,
+    View,
 )
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.patterns import find_tables, wanted_by
@@ -42,6 +44,7 @@ CAPABILITIES = Capabilities(
     freezes=False,
     reallocates=False,
     repositories_are_directories=True,
+    folds_case=True,
 )
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _COMMENT = re.compile(r"\bpartitioned\s+by\s*\((?P<columns>.*)\)", re.IGNORECASE | re.DOTALL)
@@ -52,7 +55,8 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
-    texts = _read_tables(database, wanted)
+    every = _read_tables(database)
+    texts = {name: text for name, text in every.items() if wanted(name)}
     columns = _read_columns(database, wanted, texts)
     named = _named_columns(selectors, texts)
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
@@ -65,7 +69,17 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     if any(selector.keys for selector in selectors):
         keys = _read_keys(database)
         tables = {name: replace(table, primary_key=keys.get(name, ())) for name, table in tables.items()}
+        return Catalog(CAPABILITIES, tables, views=_read_views(database, columns), others=frozenset(every))
     return Catalog(CAPABILITIES, tables)
+
+
+def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
+    """All views; those that are wanted with their columns."""
+    v = _system("duckdb_views", "schema_name", "view_name", "sql", "database_name", "internal", "temporary").c
+    mine = (v.database_name == sa.func.current_database(), sa.not_(v.internal), sa.not_(v.temporary))
+    rows = database.rows(sa.select(v.schema_name, v.view_name, v.sql, sa.func.version()).where(*mine))
+    names = ((TableName(schema, name), sql, release) for schema, name, sql, release in rows)
+    return {name: View(name, tuple(columns.get(name, ())), sql or "", release) for name, sql, release in names}
 
 
 def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
@@ -79,12 +93,12 @@ def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
 
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:
     """The columns of one table, without a look at its rows; none if it does not exist."""
-    return _read_columns(database, table.__eq__, _read_tables(database, table.__eq__)).get(table, {})
+    return _read_columns(database, table.__eq__, _read_tables(database)).get(table, {})
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, and the columns of the chosen ones."""
-    texts = _read_tables(database, lambda name: True)
+    texts = _read_tables(database)
     wanted = wanted_by([selector], CAPABILITIES.default_schema)
     return Outline(tuple(sorted(texts)), _read_columns(database, wanted, texts))
 
@@ -124,7 +138,7 @@ def _read_columns(
     ):
         name = TableName(schema, table)
         if wanted(name):
-            found[name][column] = Column(column, data_type, kind_of(data_type), default)
+            found[name][column] = Column(column, data_type, kind_of(data_type), default, grouping_of(data_type))
     for table, columns in found.items():
         for column in columns.values():
             definition = texts[table].definition if table in texts else ""
@@ -143,7 +157,7 @@ def _without_plain_default(column: Column, columns: Mapping[str, Column], defini
     named = {word[1:-1].replace('""', '"') if word.startswith('"') else word for word in words}
     refers = bool(named & (set(columns) - {column.name}))
     generated = refers and f"DEFAULT({expression})" not in definition
-    return Column(column.name, column.type, column.kind, expression if generated else None)
+    return column if generated else replace(column, expression=None)
 
 
 class _Texts(NamedTuple):
@@ -153,14 +167,13 @@ class _Texts(NamedTuple):
     definition: str
 
 
-def _read_tables(database: Database, wanted: Callable[[TableName], bool]) -> dict[TableName, _Texts]:
-    """The tables that are wanted. Their number of rows is not read here: it counts deleted ones, too."""
+def _read_tables(database: Database) -> dict[TableName, _Texts]:
+    """All tables. Their number of rows is not read here: it counts deleted ones, too."""
     names = ("schema_name", "table_name", "comment", "sql", "database_name", "internal", "temporary")
     t = _system("duckdb_tables", *names).c
     mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
     rows = database.rows(sa.select(*(t[name] for name in names[:4])).where(*mine))
-    tables = ((TableName(schema, name), _Texts(comment, sql or "")) for schema, name, comment, sql in rows)
-    return {name: texts for name, texts in tables if wanted(name)}
+    return {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
 
 
 def kind_of(data_type: str) -> Kind:
@@ -173,6 +186,20 @@ def kind_of(data_type: str) -> Kind:
     if base.removeprefix("U").split("(")[0] in _NUMBERS:
         return Kind.NUMBER
     return Kind.BOOLEAN if base == "BOOLEAN" else Kind.OTHER
+
+
+def grouping_of(data_type: str) -> Grouping:
+    """
+    Whether rows are grouped by a type exactly.
+
+    DuckDB takes some intervals and times with a time zone for equal that are not the same; what is large or nested is
+    left to the user.
+    """
+    base = data_type.upper()
+    if base.startswith("UNION("):
+        return Grouping.NEVER  # As text, 1 and '1' are the same.
+    exact = base in ("UUID", "BIT", "DATE", "TIME") or (base.startswith("ENUM(") and base.endswith(")"))
+    return Grouping.EXACT if exact else Grouping.ASKED
 
 
 def _partition_columns(columns: Mapping[str, Column], comment: str | None, named: str | None) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     """
     Compute windows from the level beneath.
 
-    :raises DatabaseError: if rows are lost (law 5); then nothing is changed.
+    :raises DatabaseError: if rows are lost (law 5), or a sum is too large; then nothing is changed.
     """
 
     def work(connection: sa.Connection) -> list[RolledUp]:
@@ -105,7 +105,13 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
             report(Progress(len(results), len(step.windows), "window"))
         return results
 
-    results = database.transact(work)
+    try:
+        results = database.transact(work)
+    except DatabaseError as error:
+        if "Overflow" not in error.reason:
+            raise
+        remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
+        raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
     return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
 
 

@@ -4,7 +4,6 @@ How DuckDB computes rollups.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +11,21 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.sql import DuckExpressions
 from cratedb_retention.engine.expressions import date_trunc
-from cratedb_retention.engine.rollup_columns import DOUBLE, LARGEST, TEXT, as_type, number, own_time, quotient
+from cratedb_retention.engine.rollup_columns import (
+    DOUBLE,
+    LARGEST,
+    PLAIN,
+    TEXT,
+    as_type,
+    decimal_sum,
+    number,
+    own_time,
+    quotient,
+)
 from cratedb_retention.model.catalog import Column
 from cratedb_retention.model.rollup import Rollup
 
 Element = sa.ColumnElement[Any]
-_PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
 
 
 class DuckRollupSQL(DuckExpressions):
@@ -26,7 +34,11 @@ class DuckRollupSQL(DuckExpressions):
     def stored_type(self, column: Column) -> str:
         """Its own type; as text if that is an ``ENUM`` or another with values in it."""
         words = column.type.upper().strip()
-        return words if _PLAIN.fullmatch(words) else TEXT
+        return words if PLAIN.fullmatch(words) else TEXT
+
+    def sum_type(self, column: Column) -> str:
+        """DuckDB refuses a sum that is too large for it, rather than round it."""
+        return decimal_sum(column.type) or DOUBLE
 
     def partition(self, rollup: Rollup) -> Element | None:
         """In words that the reader of the catalog understands, and that mean the same in any session's time zone."""
