@@ -13,8 +13,8 @@ from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.store.journal import JournalFilter
-from support.databases import MONTH, TIME, CrateDatabase, Database
+from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from support.databases import MONTH, TIME, CrateDatabase, Database, before_statements
 
 EVERYTHING: dict[str, Any] = {
     "strategy": "snapshot",
@@ -322,6 +322,21 @@ def test_null_where_cratedb_says_nothing(crate: CrateDatabase) -> None:
     crate.sql(f"INSERT INTO {table} ({columns}) VALUES ('delete', 'metrics', '7', 'mine', 1)")
     (stored,) = crate.tool.policies()
     assert (str(stored.policy.retention_period), stored.policy.enabled, stored.policy.tags) == ("7d", True, ())
+
+
+def test_entries_that_could_not_be_written(db: Database) -> None:
+    """What was noted for the audit log stays noted while it can't be written, and is written once."""
+    journal = db.tool.store.journal
+    journal.note(Entry(Event.STEP_STARTED, run_id="r", step=1))
+
+    def refuse(statement: str) -> None:
+        raise ConnectionError(statement)
+
+    with before_statements(db.tool.engine.database.engine, refuse), pytest.raises(ConnectionError):
+        journal.write(Entry(Event.STEP_FINISHED, run_id="r", step=1))
+    for _ in range(2):
+        journal.write(Entry(Event.STEP_FINISHED, run_id="r", step=2))
+    assert [row["event"] for row in db.journal(run_id="r")][::-1] == ["step-started", "step-finished", "step-finished"]
 
 
 def test_a_policy_for_the_journal(new_db: Database) -> None:

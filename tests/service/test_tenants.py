@@ -316,6 +316,17 @@ def test_a_tenant_has_what_is_its_own(tenants: TwoTenants) -> None:
     assert len(tenants.get("acme-viewer", f"{API}/holds")) == 1
 
 
+def test_what_a_revoked_token_left(tenants: TwoTenants) -> None:
+    """A token that is replaced leaves its tenant what it did: its hold can be released, and its runs are seen."""
+    tenants.token("acme-former", Role.EDITOR, "acme")
+    place = {"table_schema": tenants.db.schema, "table_name": "events", "where": {"tenant": "acme"}}
+    hold = tenants.ask("acme-former", "POST", f"{API}/holds", json=place).json()["id"]
+    run = tenants.run("acme-former")["run_id"]
+    tenants.db.tool.revoke_token("acme-former")
+    assert run in {row.get("run_id") for row in tenants.get("acme-viewer", f"{API}/journal", params={"limit": 1000})}
+    assert tenants.ask("acme-editor", "DELETE", f"{API}/holds/{hold}").status_code == 200
+
+
 def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
     """Of a plan of everything, what is acme's is left: no task, no hold of others, nor of rows that are no policy."""
     tenants.db.time.set("2024-12-02T00:00:00+00:00")
