@@ -25,6 +25,7 @@ from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
+from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
 from cratedb_retention.planning.reasons import missing_shards, next_due
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.planning.view import plan_view
@@ -57,8 +58,8 @@ def find_probes(
     by_table = holds_by_table(holds, catalog)
     probes: dict[Probe, None] = {}
     for target in targets:
-        if target.bounds_probe:
-            probes[target.bounds_probe] = None
+        times = (target.bounds_probe, range_probe(target, cutoff))
+        probes.update(dict.fromkeys(probe for probe in times if probe))
         limit = target.policy.limit(cutoff)
         if target.by_rows and limit is not None and target.table.name not in downsampled:
             probe = delete.rows_probe(target, limit, by_table.get(target.table.name, []))
@@ -94,10 +95,12 @@ def make_plan(
     targets, problems = find_targets(ordered, catalog)
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
+    pieces = PieceIndex(measurements)
+    targets, implausible = split_plausible(targets, pieces, measurements, cutoff)
+    problems += implausible
     cascades, impossible = find_cascades(targets, catalog, ledger)
     problems += impossible
     targets = _with_levels(targets, cascades, catalog)
-    pieces = PieceIndex(measurements)
     states = {
         cascade.source: downsample.level_states(cascade, catalog, ledger, pieces, measurements, to_ms(cutoff))
         for cascade in cascades
@@ -238,6 +241,9 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
+    old = why_old(target, piece)
+    if old:
+        return old, True
     waiting = context.coverage.why_not(target.table.name, piece, limit)
     if waiting and target.policy.strategy is not Strategy.REALLOCATE:
         return waiting, False

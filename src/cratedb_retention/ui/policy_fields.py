@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from cratedb_retention.execution.suggesting import Suggestions
-from cratedb_retention.model.catalog import Kind
+from cratedb_retention.model.catalog import Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.policy import Late, Strategy
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
@@ -56,11 +56,12 @@ FORMS = {
 _USUAL = {
     "retention_period": ("7d", "30d", "90d", "6 months", "1y", "forever"),
     "schedule": ("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *"),
+    "time_unit": tuple(TimeUnit),
     "levels": ("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
 }
 # Which columns a field can name.
 _COLUMNS: dict[str, Callable[[Kind], bool]] = {
-    "time_column": lambda kind: kind is Kind.TIME,
+    "time_column": lambda kind: kind in (Kind.TIME, Kind.NUMBER),
     "dimensions": lambda kind: kind is not Kind.TIME,
     "metrics": lambda kind: kind is Kind.NUMBER,
     "aggregates": lambda kind: kind is Kind.NUMBER,
@@ -102,6 +103,7 @@ GROUPS = (
         (
             *LIMITS,
             "time_column",
+            "time_unit",
             "partition_column",
             "dimensions",
             "metrics",
