@@ -257,7 +257,7 @@ def test_refused(db: Database, kind: str, attributes: dict[str, str], said: str)
 @pytest.mark.parametrize("unit", ["us", "ns", "minutes"])
 def test_other_units(db: Database, unit: str) -> None:
     """Other units are refused at once."""
-    with pytest.raises(InvalidInput, match="[Uu]se s or ms"):
+    with pytest.raises(InvalidInput, match=r"[Uu]se s or ms"):
         db.policy("delete", "events", "30d", time_column="ts", time_unit=unit)
 
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
+from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
 from cratedb_retention.model.rollup import Aggregate

@@ -132,6 +132,7 @@ def make_plan(
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
         holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
         kept=tuple(outcome.kept),
+        legal_holds=_in_force(context, (target for target in targets if target.policy.id in ids)),
         warnings=tuple(warnings.clock_warnings(context, [t for t in targets if t.policy.id in ids])),
     )
 
@@ -278,6 +279,12 @@ def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Ite
 def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
     due = next_due(following[0], target.policy) if following else None
     return Kept(target.policy.id or "", target.table.name, count, due)
+
+
+def _in_force(context: Context, targets: Iterable[Target]) -> tuple[LegalHold, ...]:
+    """The holds on the tables of some targets, each once."""
+    found = {hold.hold.id: hold.hold for target in targets for hold in context.holds.get(target.table.name, ())}
+    return tuple(found[identifier] for identifier in sorted(found))
 
 
 def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[PartitionKey]) -> Iterator[Task]:

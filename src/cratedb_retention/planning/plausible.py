@@ -6,7 +6,7 @@ read in. To a policy it seems to be expired, or never to expire; so it is blocke
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from cratedb_retention.model.catalog import Column, TimeUnit
 from cratedb_retention.model.instant import UTC, show, to_ms
