@@ -286,7 +286,10 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
         _refuse_computed(table, fallback)
         return fallback
     if not others:
-        raise Undecided("the table has no timestamp column, so nothing says how old its rows are")
+        raise Undecided(
+            "the table has no timestamp column, so nothing says how old its rows are; if a whole number counts "
+            "seconds or milliseconds since 1970, name it as time_column, with its time_unit"
+        )
     _refuse_several(column.name for column in others)
     return others[0]
 
