@@ -35,7 +35,7 @@ def command(
 
     \b
     Examples:
-      cratedb-retention hold --table-name=events --reason='case 4711'
+      cratedb-retention hold --table-name=events --reason='case 4711' --format=json
       cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
     """
     from cratedb_retention.model.instant import parse_instant
@@ -54,7 +54,7 @@ def command(
         if form != "table":
             from cratedb_retention.execution.plain import hold_data
 
-            write_data(hold_data(hold), form)
+            write_data({**hold_data(hold), "tables": list(map(str, retention.held_tables(hold)))}, form)
             return
         say(f"hold {hold.id} is in force; end it with `cratedb-retention release {short(hold.id)}`")
         if not retention.held_tables(hold):
