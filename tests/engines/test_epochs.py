@@ -12,8 +12,10 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.tables import table_lines
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.ui.words import moment
 from support.databases import TIME, Database
 
 TICKS = {"s": 1, "ms": 1000}
@@ -217,6 +219,18 @@ def test_wrong_unit(db: Database, ticks: int, unit: str, said: str, strategy: st
     assert said in blocked(db)
     assert db.count("events") == 3
     assert len(overview(db.tool.prepare())) == 1
+
+
+def test_microseconds_in_partitions(db: Database) -> None:
+    """Partitions that take microseconds for milliseconds lie after the year 50,000, and no command fails for that."""
+    db.create("events", {"ts": "BIGINT", "n": "TEXT", "day": db.epoch_day("ms")}, by=["day"])
+    fill(db, "events", [LIMIT - DAY, LIMIT], 1_000_000)
+    db.policy("delete", "events", "30d")
+    assert "microseconds or nanoseconds" in blocked(db)
+    prepared = db.tool.prepare()
+    lines = table_lines(prepared, overview(prepared), prepared.measurements, [], db.time.moment)
+    assert [moment(line.oldest)[-3:] for line in lines] == [" ms"]
+    assert db.count("events") == 2
 
 
 def test_seconds_in_a_timestamp(db: Database) -> None:
