@@ -96,6 +96,7 @@ def make_plan(
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
     pieces = PieceIndex(measurements)
+    looked_at = {target.table.name for target in targets if target.policy.id in ids}
     targets, implausible = split_plausible(targets, pieces, measurements, cutoff)
     problems += implausible
     cascades, impossible = find_cascades(targets, catalog, ledger)
@@ -132,7 +133,7 @@ def make_plan(
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
         holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
         kept=tuple(outcome.kept),
-        legal_holds=_in_force(context, (target for target in targets if target.policy.id in ids)),
+        legal_holds=_in_force(context, looked_at),
         warnings=tuple(warnings.clock_warnings(context, [t for t in targets if t.policy.id in ids])),
     )
 
@@ -281,9 +282,9 @@ def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
     return Kept(target.policy.id or "", target.table.name, count, due)
 
 
-def _in_force(context: Context, targets: Iterable[Target]) -> tuple[LegalHold, ...]:
-    """The holds on the tables of some targets, each once."""
-    found = {hold.hold.id: hold.hold for target in targets for hold in context.holds.get(target.table.name, ())}
+def _in_force(context: Context, tables: Iterable[TableName]) -> tuple[LegalHold, ...]:
+    """The holds on some tables, each once."""
+    found = {hold.hold.id: hold.hold for table in tables for hold in context.holds.get(table, ())}
     return tuple(found[identifier] for identifier in sorted(found))
 
 
