@@ -58,11 +58,14 @@ def find_probes(
     by_table = holds_by_table(holds, catalog)
     probes: dict[Probe, None] = {}
     for target in targets:
-        times = (target.bounds_probe, range_probe(target, cutoff))
-        probes.update(dict.fromkeys(probe for probe in times if probe))
+        if target.bounds_probe:
+            probes[target.bounds_probe] = None
+        of_table = by_table.get(target.table.name, [])
+        span = range_probe(target, cutoff, of_table)
+        probes.update({span: None} if span else {})
         limit = target.policy.limit(cutoff)
         if target.by_rows and limit is not None and target.table.name not in downsampled:
-            probe = delete.rows_probe(target, limit, by_table.get(target.table.name, []))
+            probe = delete.rows_probe(target, limit, of_table)
             probes.update({probe: None} if probe else {})
     probes.update(dict.fromkeys(probe for cascade in cascades for probe in downsample.find_window_probes(cascade)))
     return list(probes)
@@ -96,9 +99,8 @@ def make_plan(
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
     pieces = PieceIndex(measurements)
-    looked_at = {target.table.name for target in targets if target.policy.id in ids}
     targets, implausible = split_plausible(targets, pieces, measurements, cutoff)
-    problems += implausible
+    problems += [problem for _, problem in implausible]
     cascades, impossible = find_cascades(targets, catalog, ledger)
     problems += impossible
     targets = _with_levels(targets, cascades, catalog)
@@ -106,6 +108,7 @@ def make_plan(
         cascade.source: downsample.level_states(cascade, catalog, ledger, pieces, measurements, to_ms(cutoff))
         for cascade in cascades
     }
+    looked_at = [*targets, *(target for target, _ in implausible)]
     context = Context(
         catalog=catalog,
         cutoff=cutoff,
@@ -133,8 +136,8 @@ def make_plan(
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
         holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
         kept=tuple(outcome.kept),
-        legal_holds=_in_force(context, looked_at),
-        warnings=tuple(warnings.clock_warnings(context, [t for t in targets if t.policy.id in ids])),
+        legal_holds=_in_force(context, {target.table.name for target in looked_at if target.policy.id in ids}),
+        warnings=tuple(warnings.clock_warnings(context, [t for t in looked_at if t.policy.id in ids])),
     )
 
 

@@ -13,6 +13,7 @@ from cratedb_retention.model.instant import UTC, show, to_ms
 from cratedb_retention.model.measurements import Bound, Measurements, TimeRange
 from cratedb_retention.model.plan import Hold, Piece
 from cratedb_retention.model.policy import Strategy
+from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.targets import Target
 
@@ -22,26 +23,28 @@ AHEAD = 10 * 366 * 86_400_000
 _OTHER = {TimeUnit.SECONDS: TimeUnit.MILLISECONDS, TimeUnit.MILLISECONDS: TimeUnit.SECONDS}
 
 
-def range_probe(target: Target, cutoff: dt.datetime) -> TimeRange | None:
-    """What must be asked of the rows, since no partitions tell; None if they do, or if nothing ever happens."""
+def range_probe(target: Target, cutoff: dt.datetime, holds: Iterable[TableHold] = ()) -> TimeRange | None:
+    """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
     if not target.by_rows or target.time_column is None or not _acts(target, cutoff):
+        return None
+    if target.policy.strategy is not Strategy.DOWNSAMPLE and any(hold.spared is None for hold in holds):
         return None
     return TimeRange(target.table.name, target.time_column, target.where)
 
 
 def split_plausible(
     targets: Iterable[Target], pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime
-) -> tuple[list[Target], list[Hold]]:
-    """The targets whose times can be right, and a problem for each of the others."""
+) -> tuple[list[Target], list[tuple[Target, Hold]]]:
+    """The targets whose times can be right, and each of the others with the problem that it is."""
     fine: list[Target] = []
-    problems: list[Hold] = []
+    others: list[tuple[Target, Hold]] = []
     for target in targets:
         reason = _implausible(target, _range(target, pieces, measurements, cutoff), to_ms(cutoff))
         if reason is None or not _acts(target, cutoff):
             fine.append(target)
         else:
-            problems.append(Hold(target.policy.id, str(target.table.name), reason, problem=True))
-    return fine, problems
+            others.append((target, Hold(target.policy.id, str(target.table.name), reason, problem=True)))
+    return fine, others
 
 
 def why_old(target: Target, piece: Piece) -> str | None:
