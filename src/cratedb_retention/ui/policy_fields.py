@@ -61,7 +61,7 @@ _USUAL = {
 }
 # Which columns a field can name.
 _COLUMNS: dict[str, Callable[[Kind], bool]] = {
-    "time_column": lambda kind: kind in (Kind.TIME, Kind.NUMBER),
+    "time_column": lambda kind: kind is Kind.TIME,
     "dimensions": lambda kind: kind is not Kind.TIME,
     "metrics": lambda kind: kind is Kind.NUMBER,
     "aggregates": lambda kind: kind is Kind.NUMBER,
@@ -162,6 +162,8 @@ def _closest(known: Iterable[str], typed: str) -> list[str]:
 def _known(field: str, values: Values, found: Suggestions) -> Sequence[str]:
     """All that could stand in a field, or be one of its words."""
     fits = _COLUMNS.get(field)
+    if field == "time_column" and values["time_unit"]:
+        fits = _COLUMNS["metrics"]  # A time with a unit is a number.
     if fits is not None:
         return [column.name for column in found.columns if fits(column.kind)]
     match field:
