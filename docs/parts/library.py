@@ -24,7 +24,8 @@ def library() -> str:
     """The page."""
     parts = [
         f"{HEAD}\n# Library\n",
-        "Everything that the commands do is a method of `Retention`. The names on this page are all that\n"
+        "What the commands do to policies and data is done by methods of `Retention`. These commands have no method:\n"
+        "`config`, `demo`, `export`, `serve`, `status`, `translate`. The names on this page are all that\n"
         "`from cratedb_retention import ...` offers, and all that is promised to stay. The\n"
         "[examples](../../examples) run as they are.\n",
         "Instants are `datetime` objects with a time zone. Errors are\n"

@@ -35,6 +35,15 @@ class RetentionError(Exception):
         return " ".join(text.split())
 
 
+def install_extra(name: str) -> str:
+    """
+    How to get what is not installed. There is no release yet, so no name at a package index can be given.
+
+    :param name: An extra of the package.
+    """
+    return f"install the extra [{name}]: pip install '.[{name}]' in a copy of the repository"
+
+
 class InvalidInput(RetentionError):
     """Something a person wrote is not valid: an option, a duration, a policy file."""
 

@@ -87,3 +87,13 @@ def test_a_hold_on_nothing_is_said(due: Command) -> None:
     assert "is in force" in outcome.out
     assert "Warning: no table fits main.metrisc" in outcome.out
     assert "Warning" not in due.ok("hold", "--table-name=metrics")
+
+
+def test_a_script_learns_which_hold_it_placed(due: Command) -> None:
+    """As data, `hold` gives the identifier, and the tables that it covers now: none, if its name is misspelt."""
+    due.ok("hold", "--table-name=events", "--reason=another")
+    placed = due.data("hold", "--table-name=metrics", "--reason=case 4711")
+    assert (placed["reason"], placed["tables"]) == ("case 4711", ["main.metrics"])
+    due.ok("release", placed["id"])
+    assert [hold["reason"] for hold in due.data("list-holds")] == ["another"]
+    assert due.data("hold", "--table-name=metrisc")["tables"] == []

@@ -122,3 +122,27 @@ def test_a_cutoff_in_the_future_can_be_allowed(planned: Command) -> None:
     args = ("plan", "--policy=archive-metrics", "--cutoff-day=2999-01-01")
     planned.refused(2, *args)
     assert len(planned.data(*args, "--allow-future-cutoff")["tasks"]) == 6
+
+
+def test_alike_tasks_are_one_line(planned: Command) -> None:
+    """Partitions that are archived one by one are one line with their sums, unless details are asked for."""
+    args = ("plan", "--policy=archive-metrics", "--cutoff-day=2999-01-01", "--allow-future-cutoff")
+    short, full = (" ".join(planned.terminal(200, *args, *more).split()) for more in ((), ("--details",)))
+    assert "archive 6 partitions, month=2024-01-01 to month=2024-06-01" in short
+    assert ("180" in short, short.count("verify, drop"), full.count("verify, drop")) == (True, 1, 6)
+    assert "6 tasks in all; `cratedb-retention plan --details` shows each" in short
+    assert len(planned.data(*args)["tasks"]) == 6
+    assert planned.data(*args) == planned.data(*args, "--details")
+
+
+def test_a_hold_on_what_is_not_due(planned: Command) -> None:
+    """A legal hold is in the plan of its table also where nothing that it covers is due."""
+    planned.ok("hold", "--table-name=metrics", "--from=2024-06-01", "--reason=case 4711")
+    [hold] = planned.data("list-holds")
+    args = ("plan", "--policy=archive-metrics", "--cutoff-day=2024-01-15")
+    assert planned.data(*args)["legal_holds"] == [hold]
+    out = planned.terminal(120, *args)
+    assert "Nothing is due." in out
+    assert "case 4711" in out
+    assert hold["id"] in out
+    assert planned.data("plan", "--policy=delete-acme", CUTOFF)["legal_holds"] == [], "of another table"

@@ -83,19 +83,26 @@ def test_reallocation_options(crate: Command, crate_schema: str) -> None:
     assert "storage=cold" in crate.ok("list")
 
 
+def test_a_schedule_is_listed_with_its_time_zone(command: Command) -> None:
+    """Half past three is another instant in New York."""
+    _create(command, *MINIMAL, "--schedule=30 3 * * *", "--time-zone=America/New_York")
+    assert "30 3 * * * America/New_York" in " ".join(command.terminal(200, "list-policies").split())
+
+
 def test_everything_else_that_a_policy_can_say(command: Command) -> None:
     """Filters, limits, time zone, time column, description, identifier and the switch are stored."""
     policy = _create(
         command, "--strategy=delete", "--table-name=events", "--retention-period=1 year, 2 months", "--id=mine",
         "--where", "tenant=acme", "--where", "kind=NULL", "--expected-max", "rows=1000", "--expected-max",
-        "percent=2.5", "--time-zone=Europe/Vienna", "--time-column=ts", "--description=for a while", "--disabled",
+        "percent=2.5", "--time-zone=Europe/Vienna", "--time-column=ts", "--time-unit=MS",
+        "--description=for a while", "--disabled",
     )  # fmt: skip
     assert policy["id"] == "mine"
     assert policy["retention_period"] == "1y2mo"
     assert policy["where"] == {"tenant": "acme", "kind": None}
     assert policy["expected_max"] == {"rows": 1000, "percent": 2.5}
     assert policy["time_zone"] == "Europe/Vienna"
-    assert policy["time_column"] == "ts"
+    assert (policy["time_column"], policy["time_unit"]) == ("ts", "ms")
     assert policy["description"] == "for a while"
     assert policy["enabled"] is False
 

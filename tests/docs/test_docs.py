@@ -21,6 +21,8 @@ from cratedb_sqlparse import sqlparse  # type: ignore[import-untyped]
 
 import generate
 from cratedb_retention.cli.main import COMMANDS, cli
+from cratedb_retention.engine.cratedb import delete as crate_delete
+from cratedb_retention.engine.duckdb import delete as duck_delete
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy, Strategy
@@ -136,6 +138,18 @@ def test_each_column_is_documented() -> None:
         section = text.partition(f"\n## {table.name}\n")[2].partition("\n## ")[0]
         for column in table.columns:
             assert re.search(rf"^\| `{column.name}` \| [^|]+ \| \S+", section, re.MULTILINE), (table.name, column.name)
+
+
+def test_rows_in_a_delete() -> None:
+    """The page on DuckDB says how many rows a statement deletes on each database."""
+    wanted = f"| rows in a `DELETE` | {crate_delete.BATCH:,} | {duck_delete.BATCH:,} |"
+    assert wanted in read("docs/reference/duckdb.md")
+
+
+@pytest.mark.parametrize("place", [*PAGES, *PACKAGE.rglob("*.py")], ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_installed_by_a_name_that_no_index_has(place: Path) -> None:
+    """There is no release yet: an extra is installed from a copy of the repository."""
+    assert not re.search(r"install [^\n`]*cratedb-retention\[", place.read_text(encoding="utf-8"))
 
 
 @pages

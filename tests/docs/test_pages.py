@@ -11,12 +11,36 @@ from pathlib import Path
 
 import pytest
 
+from cratedb_retention import Retention
+from cratedb_retention.cli.main import COMMANDS
+from cratedb_retention.model.policy import Policy
 from support.cratedb import CrateDB
-from support.markdown import PAGES, ROOT, blocks, calls, commands, run_script, script
+from support.markdown import PAGES, ROOT, SHELLS, blocks, calls, commands, links, run_script, script
 from support.sql import SqlError, quoted
 
+PACKAGE = ROOT / "src" / "cratedb_retention"
 SERVER = "crate://localhost:4200/"
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
+
+
+# What must be so where a reader arrives who followed a page, as a script for a shell.
+AFTER = {
+    "README.md": """
+cratedb-retention check-policies
+python - <<'END'
+import duckdb
+with duckdb.connect("cratedb-retention-demo/demo.duckdb") as db:
+    oldest = db.execute("SELECT strftime(min(month), '%Y-%m') FROM retention_demo.flights").fetchone()
+    assert oldest == ("2013-10",), oldest  # the demo's own policy keeps 90 days, as of 2014
+END
+""",
+    "docs/how-to/legal-hold.md": """
+cratedb-retention list-holds --format=json | python -c '
+import json, sys
+reasons = sorted(hold["reason"] for hold in json.load(sys.stdin))
+assert "case 4712" in reasons and "case 4711" not in reasons and len(reasons) == 2, reasons'
+""",
+}
 
 
 def read(name: str) -> str:
@@ -27,8 +51,53 @@ def read(name: str) -> str:
 @pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only != "cratedb" for b in found)])
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
-    result = run_script(script(read(page)), tmp_path)
+    result = run_script(script(read(page)) + AFTER.get(page, ""), tmp_path)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_what_is_not_run_says_why(page: str) -> None:
+    """A page whose commands are run has none that a reader would type and that nobody tried, without a reason."""
+    found = blocks(read(page))
+    silent = [b.text for b in found if b.language in SHELLS and list(calls(b.text)) and not (b.tested or b.why)]
+    assert not silent or not any(block.tested for block in found), silent
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_no_row_says_the_same_twice(page: str) -> None:
+    """A line of a table leads to each page once."""
+    rows = [links(line) for line in read(page).splitlines() if line.startswith("|")]
+    assert [row for row in rows if len(set(row)) < len(row)] == []
+
+
+# The commands that do nothing to policies or data, or whose work is a function beside the class.
+NO_METHOD = {"config", "demo", "export", "serve", "status", "translate"}
+METHODS = {
+    "check-policies": "check",
+    "jobs": "journal",
+    "list-holds": "holds",
+    "list-policies": "policies",
+    "list-snapshots": "snapshots",
+    "list-tags": "tags",
+    "list-tokens": "tokens",
+}
+
+
+def test_the_library_does_what_commands_do() -> None:
+    """What the page says of commands and methods of the library is so."""
+    said = read("docs/reference/library.md").partition("These commands have no method:")[2].partition(".\n")[0]
+    assert set(re.findall(r"`([a-z-]+)`", said)) == NO_METHOD
+    methods = {METHODS.get(name, name.replace("-", "_")) for name in COMMANDS if name not in NO_METHOD}
+    assert [name for name in methods if not callable(getattr(Retention, name, None))] == []
+
+
+@pytest.mark.parametrize("name", Policy.model_fields)
+def test_how_to_add_an_attribute(name: str) -> None:
+    """Each attribute is in all places that the page on how to add one names."""
+    steps = read("docs/architecture.md").partition("- *An attribute of a policy*")[2].partition("\n- *")[0]
+    places = [path for path in re.findall(r"`([\w/]+\.py)`", steps) if not path.startswith("docs/")]
+    assert {"model/policy.py", "store/tables.py", "ui/policy_fields.py"} <= set(places)
+    assert [p for p in places[:3] if not re.search(rf"\b{name}\b|LIMITS", (PACKAGE / p).read_text())] == []
 
 
 def test_a_command_that_fails_is_noticed(tmp_path: Path) -> None:

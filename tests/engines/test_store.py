@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "time_zone": "Europe/Vienna",
     "partition_column": "m['day']",
     "time_column": 'the "time"',
+    "time_unit": "s",
     "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
     "tags": ["ünï", "b", "a b"],
     "target_repository_name": "repo",

@@ -34,6 +34,7 @@ FULL: dict[str, Any] = {
     "jitter": "10m",
     "partition_column": "month",
     "time_column": "ts",
+    "time_unit": "ms",
     "where": {"tenant": "acme", "site": 7, "level": 1.5, "active": True, "gone": None},
     "tags": ["b", "a"],
     "reallocation_attribute_name": "storage",

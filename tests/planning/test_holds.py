@@ -93,3 +93,24 @@ def test_missing_shards_are_held(strategy: str) -> None:
     [hold] = plan.problems
     assert hold.reason == "1 missing shard; bring the lost nodes back"
     assert hold.partitions == ("tenant=a, month=2024-04-01",)
+
+
+@pytest.mark.parametrize("retention", ["30d", "10y", "forever"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+def test_holds_in_force_are_in_the_plan(strategy: str, retention: str) -> None:
+    """A plan names the holds on its tables, be anything under them due or not; those of other tables it leaves out."""
+    holds = [
+        LegalHold("h1", "doc", "metr*"),
+        LegalHold("h2", "doc", "other"),
+        LegalHold("h3", "doc", "metrics", start=0),
+    ]
+    plan = make_plan([policy(strategy, retention)], FOUND, CUTOFF, holds=holds)
+    assert [hold.id for hold in plan.legal_holds] == ["h1", "h3"]
+    assert make_plan([policy(strategy)], FOUND, CUTOFF, holds=holds, chosen=lambda each: False).legal_holds == ()
+
+
+def test_a_hold_on_what_is_blocked() -> None:
+    """Where a table is blocked as a whole, its holds are named all the same."""
+    old = catalog(table([TS, VALUE, MONTH], ["month"], [part("1970-01-01")]))
+    plan = make_plan([policy()], old, CUTOFF, holds=[LegalHold("h1", "doc", "metrics")])
+    assert (len(plan.problems), [hold.id for hold in plan.legal_holds]) == (1, ["h1"])

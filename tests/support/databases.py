@@ -209,6 +209,10 @@ class Database(abc.ABC):
     def bin(self, interval: str) -> str:
         """A generated column that cuts ``ts`` into intervals of fixed length, as a type."""
 
+    @abc.abstractmethod
+    def epoch_day(self, unit: str) -> str:
+        """A generated column with the day of ``ts``, which counts seconds (`s`) or milliseconds (`ms`), as a type."""
+
     def break_repository(self) -> None:
         """Make the repository unusable, as a failed disk would: a file is where the directory was."""
         if self.directory.exists():
@@ -266,6 +270,9 @@ class CrateDatabase(Database):
 
     def bin(self, interval: str) -> str:
         return f"{TIME} GENERATED ALWAYS AS date_bin('{interval}'::interval, ts, 0)"
+
+    def epoch_day(self, unit: str) -> str:
+        return f"{TIME} GENERATED ALWAYS AS date_trunc('day', {'ts * 1000' if unit == 's' else 'ts'})"
 
     def snapshot_names(self) -> list[str]:
         query = "SELECT name FROM sys.snapshots WHERE repository = ? ORDER BY name"
@@ -333,6 +340,9 @@ class DuckDatabase(Database):
 
     def bin(self, interval: str) -> str:
         return f"{TIME} GENERATED ALWAYS AS (time_bucket(INTERVAL '{interval}', ts))"
+
+    def epoch_day(self, unit: str) -> str:
+        return f"TIMESTAMP GENERATED ALWAYS AS (date_trunc('day', epoch_ms({'ts * 1000' if unit == 's' else 'ts'})))"
 
     def snapshot_names(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/manifest.json"))

@@ -27,7 +27,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / ".github").rglob("*.md")), 
 PROGRAM = "cratedb-retention"
 SHELLS = ("shell", "sh", "bash", "console", "powershell")
 _BLOCK = re.compile(
-    r"^(?P<indent> *)(?:<!-- test(?:: (?P<only>\w+))?(?P<mark>) -->\n(?P=indent))?"
+    r"^(?P<indent> *)(?:<!-- (?:test(?:: (?P<only>\w+))?(?P<mark>)|not run: (?P<why>[^\n]+)) -->\n(?P=indent))?"
     r"```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -45,18 +45,26 @@ class Block:
 
     :param tested: Whether a comment before it says that the tests run it.
     :param only: The database that it is for; empty: any.
+    :param why: Why the tests do not run it, if a comment before it says so.
     """
 
     language: str
     text: str
     tested: bool
     only: str = ""
+    why: str = ""
 
 
 def blocks(text: str) -> list[Block]:
     """All blocks of code of a page."""
     return [
-        Block(match["language"], textwrap.dedent(match["text"]), match["mark"] is not None, match["only"] or "")
+        Block(
+            match["language"],
+            textwrap.dedent(match["text"]),
+            match["mark"] is not None,
+            match["only"] or "",
+            match["why"] or "",
+        )
         for match in _BLOCK.finditer(text)
     ]
 

@@ -59,6 +59,8 @@ def test_offered() -> None:
     assert offered("table_schema", values, found) == ["doc", "lab"]
     assert offered("tags", values, found) == ["web, acme", "web, archive"]
     assert offered("time_column", values, found) == ["ts"]
+    assert offered("time_column", {**values, "time_unit": "s"}, found) == ["warmth"]
+    assert offered("time_unit", values, found) == ["s", "ms"]
     for typed, expected in (
         ("", ["ts=", "place=", "warmth="]),
         ("p", ["place="]),

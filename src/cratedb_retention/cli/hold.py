@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say
+from cratedb_retention.cli.output import say, write_data
 from cratedb_retention.model.words import short
 
 
@@ -17,6 +17,7 @@ from cratedb_retention.model.words import short
 @click.option("--from", "start", type=options.TEXT, metavar="INSTANT", help="Only data from this instant on.")
 @click.option("--to", "end", type=options.TEXT, metavar="INSTANT", help="Only data before this instant.")
 @click.option("--reason", default="", help="For people: a case number, a name.")
+@options.output_format
 def command(
     dburi: str | None,
     schema: str,
@@ -26,6 +27,7 @@ def command(
     start: str | None,
     end: str | None,
     reason: str,
+    form: str,
 ) -> None:
     """
     Keep data whatever the policies say, until it is released: a table, a partition, a stretch of time, or any of these
@@ -33,7 +35,7 @@ def command(
 
     \b
     Examples:
-      cratedb-retention hold --table-name=events --reason='case 4711'
+      cratedb-retention hold --table-name=events --reason='case 4711' --format=json
       cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
     """
     from cratedb_retention.model.instant import parse_instant
@@ -49,6 +51,11 @@ def command(
             end=parse_instant(end) if end else None,
             reason=reason,
         )
+        if form != "table":
+            from cratedb_retention.execution.plain import hold_data
+
+            write_data({**hold_data(hold), "tables": list(map(str, retention.held_tables(hold)))}, form)
+            return
         say(f"hold {hold.id} is in force; end it with `cratedb-retention release {short(hold.id)}`")
         if not retention.held_tables(hold):
             say(f"Warning: no table fits {hold.table_schema}.{hold.table_name} now; is the name right?", "yellow")

@@ -58,7 +58,7 @@ def _row(item: StoredPolicy) -> tuple[object, ...]:
         policy.target,
         policy.retention_period,
         _destination(item),
-        policy.schedule,
+        f"{policy.schedule} {policy.time_zone}" if policy.schedule else None,
         ", ".join(policy.tags),
         policy.enabled,
         item.version,

@@ -14,9 +14,19 @@ from cratedb_retention.cli.planview import write_plan
 @options.cutoff
 @options.output_format
 @click.option("--sql", is_flag=True, help="Show the statements.")
-def command(dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, form: str, sql: bool) -> None:
+@click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
+def command(
+    dburi: str | None,
+    schema: str,
+    chosen: options.Chosen,
+    when: options.Cutoff,
+    form: str,
+    sql: bool,
+    details: bool,
+) -> None:
     """
-    Show what a run would do: each step with its reason, and what is held and why. Nothing is changed.
+    Show what a run would do and why, what is blocked and why, and the legal holds in force. Nothing is changed. Tasks
+    that are alike are one line, unless --details is given; JSON and YAML have all of them.
 
     \b
     Examples:
@@ -25,4 +35,4 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, when: option
     """
     with options.open_retention(dburi, schema) as retention:
         prepared = when.prepare(retention, chosen)
-        write_plan(prepared, retention, form, sql)
+        write_plan(prepared, retention, form, sql, details)

@@ -12,11 +12,17 @@ from cratedb_retention.model.words import short, show_size
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.preparing import Prepared
-    from cratedb_retention.model.plan import Hold, Plan, Task
+    from cratedb_retention.model.plan import Hold, Plan
+
+MOST_HOLDS = 10
 
 
-def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool) -> None:
-    """Write a plan in the wanted form."""
+def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, details: bool = False) -> None:
+    """
+    Write a plan in the wanted form.
+
+    :param details: Whether people are shown each task, rather than one line for those that are alike.
+    """
     if form != "table":
         from cratedb_retention.execution.plain import plan_data
 
@@ -28,30 +34,34 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool) -
     say(f"Cutoff {show(plan.cutoff)}, {retention.address.safe}")
     for warning in plan.warnings:
         say(f"Warning: {warning}", "yellow")
-    _write_tasks(prepared, retention, sql)
+    _write_tasks(prepared, retention, sql, details)
     _write_holds(plan)
+    _write_legal_holds(plan)
     _write_next(prepared)
 
 
-def _write_tasks(prepared: Prepared, retention: Retention, sql: bool) -> None:
-    from cratedb_retention.model.words import summarize
+def _write_tasks(prepared: Prepared, retention: Retention, sql: bool, details: bool) -> None:
+    from cratedb_retention.model.task_groups import TaskGroup, group_tasks
 
     plan = prepared.plan
+    groups = [TaskGroup((task,)) for task in plan.tasks] if details else group_tasks(plan.tasks)
     if not plan.tasks:
         say("Nothing is due.", "bold")
     else:
         rows = [
             (
-                str(task.table),
-                _strategy(prepared, task),
-                summarize(task),
-                task.reason,
-                task.rows,
-                show_size(task.size),
+                str(group.table),
+                _strategy(prepared, group.policy_id),
+                group.what,
+                group.why,
+                group.rows,
+                show_size(group.size),
             )
-            for task in plan.tasks
+            for group in groups
         ]
         write_table(("table", "policy", "what", "why", "rows", "size"), rows, ("rows", "size"), "Due")
+        if len(groups) < len(plan.tasks):
+            say(f"{len(plan.tasks):,} tasks in all; `cratedb-retention plan --details` shows each")
     if sql:
         for task in plan.tasks:
             for step in task.steps:
@@ -59,8 +69,8 @@ def _write_tasks(prepared: Prepared, retention: Retention, sql: bool) -> None:
                     say(f"{statement};", "dim")
 
 
-def _strategy(prepared: Prepared, task: Task) -> str:
-    policy = prepared.policies.get(task.policy_id or "")
+def _strategy(prepared: Prepared, policy_id: str | None) -> str:
+    policy = prepared.policies.get(policy_id or "")
     return f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
 
 
@@ -72,6 +82,17 @@ def _write_holds(plan: Plan) -> None:
         if holds:
             rows = [(hold.table, short(hold.policy_id), _concerned(hold), hold.reason) for hold in holds]
             write_table(("table", "policy", "what", "why"), rows, title=title)
+
+
+def _write_legal_holds(plan: Plan) -> None:
+    from cratedb_retention.model.holds import hold_scope
+
+    if plan.legal_holds:
+        rows = [(hold.id, hold.kind, hold_scope(hold), hold.reason) for hold in plan.legal_holds[:MOST_HOLDS]]
+        write_table(("id", "kind", "covers", "reason"), rows, title="Legal holds in force")
+    more = len(plan.legal_holds) - MOST_HOLDS
+    if more > 0:
+        say(f"and {more:,} more; `cratedb-retention list-holds` shows all")
 
 
 def _concerned(hold: Hold) -> str:

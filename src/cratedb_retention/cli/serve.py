@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError
+from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError, install_extra
 
 if TYPE_CHECKING:
     from cratedb_retention.service.assembling import Mount
@@ -103,7 +103,7 @@ def _pages(settings: Settings) -> Mount | None:
     except ImportError:
         if settings.http.pages == "auto":
             return None
-        raise InvalidInput("http.pages", "they are not installed", "pip install 'cratedb-retention[ui]'") from None
+        raise InvalidInput("http.pages", "they are not installed", install_extra("ui")) from None
     return mount
 
 

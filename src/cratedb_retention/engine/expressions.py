@@ -34,6 +34,23 @@ def is_aware(column: Column) -> bool:
     return "WITH TIME ZONE" in kind or kind == "TIMESTAMPTZ"
 
 
+def whole_number(column: Column, value: Value) -> sa.ColumnElement[Any] | None:
+    """
+    An instant as it is compared with a time that is a whole number; None if the column is another.
+
+    Rounded up, so that ``<`` and ``>=`` hold for the same numbers as for the instants that these stand for.
+    """
+    if column.unit is None or not isinstance(value, int):
+        return None
+    return sa.literal(-(-value // column.tick), sa.BigInteger())
+
+
+def counted_ms(column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """What a column with a unit counts, as milliseconds; INTEGER could not hold them."""
+    number = sa.cast(expression, sa.BigInteger())
+    return number if column.tick == 1 else number * sa.literal_column(str(column.tick))
+
+
 class Expressions(Protocol):
     """How a dialect writes columns and values."""
 
@@ -44,7 +61,7 @@ class Expressions(Protocol):
         """A value as it is compared with a column; never None."""
 
     def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """A time as milliseconds since the epoch."""
+        """A timestamp as milliseconds since the epoch."""
 
     def instant(self, column: Column, expression: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
         """
@@ -58,6 +75,15 @@ class Expressions(Protocol):
 
     def row_version(self, alias: str) -> sa.ColumnElement[Any]:
         """A number that changes when a row of the table of this alias changes; their sum is a fingerprint of rows."""
+
+
+def time_number(sql: Expressions, column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """
+    A time as a number, to be multiplied by the column's tick: here, where it can't overflow, and not in the database.
+
+    :param expression: Of values of the column, such as the greatest.
+    """
+    return sql.epoch_ms(expression) if column.unit is None else sa.cast(expression, sa.BigInteger())
 
 
 def equals(sql: Expressions, column: Column, value: Value) -> Condition:

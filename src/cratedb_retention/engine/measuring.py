@@ -12,10 +12,19 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import Expressions, between, expired_rows, table_ref
+from cratedb_retention.engine.expressions import Expressions, between, equals, expired_rows, table_ref, time_number
 from cratedb_retention.errors import ConnectionLost, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, Value
-from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe, WindowRows
+from cratedb_retention.model.measurements import (
+    Bound,
+    Bounds,
+    ExpiredRows,
+    Measurements,
+    PartitionBounds,
+    Probe,
+    TimeRange,
+    WindowRows,
+)
 
 # CrateDB's parser runs out of stack between 1,000 and 3,000 branches of a UNION.
 CHUNK = 300
@@ -28,10 +37,12 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     counts = [probe for probe in probes if isinstance(probe, ExpiredRows)]
     bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
     windows = [probe for probe in probes if isinstance(probe, WindowRows)]
+    ranges = [probe for probe in probes if isinstance(probe, TimeRange)]
     return Measurements(
         _measure_bounds(database, sql, bounds),
         _measure_rows(database, sql, counts),
         _measure_windows(database, sql, windows),
+        _measure_ranges(database, sql, ranges),
     )
 
 
@@ -113,8 +124,29 @@ def _measure_bounds(
         for number, *texts, oldest, newest in _ask(database, branches):
             probe = chunk[number]
             values = tuple(from_text(c, text) for c, text in zip(probe.columns, texts, strict=False))
-            found.setdefault(probe, {})[values] = (oldest, newest)
+            found.setdefault(probe, {})[values] = _instants(probe.time_column, oldest, newest)
     return {probe: found.get(probe, {}) for probe in probes}
+
+
+def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | None]:
+    """Two times, as :func:`time_number` gives them, in milliseconds."""
+    oldest, newest = (None if number is None else number * time.tick for number in numbers)
+    return oldest, newest
+
+
+def _measure_ranges(database: Database, sql: Expressions, probes: Sequence[TimeRange]) -> dict[TimeRange, Bound]:
+    found: dict[TimeRange, Bound] = {}
+    for chunk in chunks(probes):
+        for number, oldest, newest in _ask(database, [_range(sql, i, probe) for i, probe in enumerate(chunk)]):
+            found[chunk[number]] = _instants(chunk[number].time_column, oldest, newest)
+    return found
+
+
+def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
+    time = sql.column(probe.time_column)
+    ends = (time_number(sql, probe.time_column, end) for end in (sa.func.min(time), sa.func.max(time)))
+    conditions = (equals(sql, column, value) for column, value in probe.where)
+    return sa.select(sa.literal_column(str(number)), *ends).select_from(table_ref(probe.table)).where(*conditions)
 
 
 def _bounds(sql: Expressions, number: int, probe: PartitionBounds, width: int) -> sa.Select[Any]:
@@ -125,9 +157,9 @@ def _bounds(sql: Expressions, number: int, probe: PartitionBounds, width: int) -
         sa.select(
             sa.literal_column(str(number)),
             *value_texts(sql, probe.columns, width),
-            sql.epoch_ms(sa.func.min(time)),
+            time_number(sql, probe.time_column, sa.func.min(time)),
             # A row without a time is never expired, so a partition that holds one has no known end.
-            sa.case((sa.func.count() == sa.func.count(time), sql.epoch_ms(sa.func.max(time)))),
+            sa.case((sa.func.count() == sa.func.count(time), time_number(sql, probe.time_column, sa.func.max(time)))),
         )
         .select_from(table_ref(probe.table))
         .group_by(*columns)

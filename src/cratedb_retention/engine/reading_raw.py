@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.expressions import is_aware, table_ref
 from cratedb_retention.engine.reading_parts import (
+    LEVEL_TIME,
     Expression,
     at_end,
     bucket,
@@ -27,6 +28,7 @@ from cratedb_retention.engine.reading_parts import (
     within,
 )
 from cratedb_retention.engine.rollup_columns import RollupSQL
+from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Metric, Rollup
 
@@ -63,6 +65,8 @@ class _RawQuery:
     def __init__(self, sql: RollupSQL, reading: Reading, stretch: Stretch) -> None:
         self.sql, self.reading, self.stretch = sql, reading, stretch
         self.names = names_in(reading, None)
+        # As it is within the query, where whole numbers are timestamps.
+        self.time = Column("t", LEVEL_TIME, Kind.TIME) if self.names.time.unit else self.names.time
         self.metrics = by_metric(reading)
         self.counters = [metric for metric, kept in self.metrics.items() if Kept.INCREASE in kept]
 
@@ -76,7 +80,7 @@ class _RawQuery:
         return query.where(self._inside(inner.c.t)) if self.counters else query
 
     def _inside(self, time: Expression) -> Expression:
-        inside: Expression = time >= self.sql.value(self.names.time, self.stretch.start)
+        inside: Expression = time >= self.sql.value(self.time, self.stretch.start)
         return inside
 
     # The innermost query
@@ -85,7 +89,7 @@ class _RawQuery:
         before = self._before() if self.counters else None
         start = before.end if before else self.stretch.start
         columns = [
-            self.sql.column(self.names.time).label("t"),
+            self._moment(self.names.time).label("t"),
             *(self.sql.column(column).label(f"d{i}") for i, column in enumerate(self.names.dimensions.values())),
             *(self._number(metric).label(f"m{i}") for i, metric in enumerate(self.metrics)),
         ]
@@ -94,6 +98,9 @@ class _RawQuery:
         if before is None:
             return rows.subquery("u")
         return sa.union_all(rows, *(self._last(before, metric) for metric in self.counters)).subquery("u")
+
+    def _moment(self, time: Column) -> Expression:
+        return self.sql.instant(time) if time.unit else self.sql.column(time)
 
     def _number(self, metric: Metric) -> Expression:
         """All branches of a UNION must agree in their types."""
@@ -114,11 +121,11 @@ class _RawQuery:
     def _last(self, before: _Before, counter: Metric) -> sa.Select[Any]:
         """The last value of each series before the stretch, as if it were a row."""
         names = names_in(self.reading, before.rollup)
-        time = self.sql.column(names.time)
+        time = self._moment(names.time)
         value = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
         dimensions = [self.sql.column(column) for column in names.dimensions.values()]
         # A level's time has a time zone; the source's may have none.
-        kind = sa.TIMESTAMP(timezone=is_aware(self.names.time))
+        kind = sa.TIMESTAMP(timezone=is_aware(self.time))
         values = (at_end(double(value), time, Kept.LAST) if m == counter else _nothing() for m in self.metrics)
         return (
             sa.select(sa.cast(sa.func.max(time), kind), *dimensions, *values)
@@ -132,7 +139,7 @@ class _RawQuery:
     def _with_neighbours(self) -> sa.Select[Any]:
         rows = self._rows()
         positions = {name: i for i, name in enumerate(self.names.dimensions)}
-        start = bucket(self.sql, self.reading, self.stretch, rows.c.t, self.names.time)
+        start = bucket(self.sql, self.reading, self.stretch, rows.c.t, self.time)
         groups = [rows.c[f"d{positions[column.name]}"] for column in self.reading.by]
         columns = [start.label("b"), *(group.label(f"g{i}") for i, group in enumerate(groups)), rows.c.t]
         return sa.select(*columns, *self._values(rows, [start, *groups])).select_from(rows)

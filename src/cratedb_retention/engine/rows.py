@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref
+from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DeleteRows
@@ -57,10 +57,15 @@ def _check_surplus(step: DeleteRows, rows: int) -> None:
 def _border(database: Database, sql: Expressions, step: DeleteRows, expired: Condition, size: int) -> int | None:
     """The time of the last row of a batch (ms); None if there is none any more."""
     time = sql.column(step.time_column)
-    ordered = sa.select(sql.epoch_ms(time)).select_from(table_ref(step.table)).where(expired).order_by(time)
+    ordered = (
+        sa.select(time_number(sql, step.time_column, time))
+        .select_from(table_ref(step.table))
+        .where(expired)
+        .order_by(time)
+    )
     found = database.rows(ordered.limit(1).offset(size - 1))
     # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
-    return int(found[0][0]) + 1 if found and found[0][0] is not None else None
+    return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
 
 
 def rows_statement(sql: Expressions, step: DeleteRows) -> sa.Delete:

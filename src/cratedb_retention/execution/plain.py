@@ -66,6 +66,7 @@ def plan_data(plan: Plan, render: Render | None = None) -> dict[str, Any]:
             }
             for kept in plan.kept
         ],
+        "legal_holds": [hold_data(hold) for hold in plan.legal_holds],
     }
 
 

@@ -45,6 +45,18 @@ class Grouping(StrEnum):
     PARTS = "parts"  # An object: all of its values are in columns of their own.
 
 
+class TimeUnit(StrEnum):
+    """What a whole number counts that is a time: since 1970, in UTC."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+
+    @property
+    def ms(self) -> int:
+        """Its length in milliseconds."""
+        return 1000 if self is TimeUnit.SECONDS else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """
@@ -52,6 +64,7 @@ class Column:
 
     :param type: The type in the database's own words.
     :param expression: The generation expression in the database's own words, if it is generated.
+    :param unit: What it counts, where it is a whole number that is taken for a time.
     """
 
     name: str
@@ -59,6 +72,12 @@ class Column:
     kind: Kind
     expression: str | None = None
     grouping: Grouping = field(default=Grouping.ASKED, compare=False)
+    unit: TimeUnit | None = None
+
+    @property
+    def tick(self) -> int:
+        """Milliseconds for each number of a time."""
+        return self.unit.ms if self.unit else 1
 
 
 @dataclass(frozen=True, slots=True)

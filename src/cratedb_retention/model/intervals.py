@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.instant import UTC, from_ms, to_ms
 
@@ -31,6 +32,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
+# How often a second is counted by a whole number from which a function makes a time. CrateDB needs no function.
+_FROM_NUMBERS = {"": 1000, "epoch_ms": 1000, "make_timestamp_ms": 1000, "make_timestamp": 1_000_000, "to_timestamp": 1}
+
 Token = tuple[str, str]
 
 
@@ -44,6 +48,7 @@ class Grid:
     :param months: Length in calendar months; 0 if it is fixed.
     :param days: Length in calendar days, for time zones whose days differ in length; else 0.
     :param zone: Time zone of the calendar units.
+    :param unit: What the expression says that the column counts, where it makes a time of a whole number.
     """
 
     time_column: str
@@ -51,6 +56,7 @@ class Grid:
     months: int = 0
     days: int = 0
     zone: dt.tzinfo = UTC
+    unit: TimeUnit | None = None
 
     def end(self, start: int) -> int | None:
         """The end of the interval that starts at an instant (ms); None if that is outside of the calendar."""
@@ -195,9 +201,50 @@ def _position_at_depth_0(tokens: list[Token], wanted: str) -> int:
     return len(tokens)
 
 
+def _time(argument: list[Token], columns: Iterable[str]) -> tuple[str | None, TimeUnit | None]:
+    """The column that an argument is, or that it makes a time of, with what that counts; else None."""
+    column = _column(argument, columns)
+    if column is not None:
+        return column, None
+    bare = _bare([token for token in argument if token not in (("name", "main"), ("sign", "."))])
+    zoned = _call(bare, "timezone")
+    if len(zoned) == 2 and _text(zoned[0]) == "UTC":
+        bare = _bare(zoned[1])
+    for function, per_second in _FROM_NUMBERS.items():
+        arguments = _call(bare, function) if function else [bare]
+        if len(arguments) == 1:
+            column, factor = _factor(_bare(arguments[0]), columns)
+            unit = {per_second: TimeUnit.SECONDS, per_second // 1000: TimeUnit.MILLISECONDS}.get(factor)
+            if column and unit:
+                return column, unit
+    return None, None
+
+
+def _factor(tokens: list[Token], columns: Iterable[str]) -> tuple[str | None, int]:
+    """A column, and the number that it is multiplied by."""
+    position = _position_at_depth_0(tokens, "*")
+    if position == len(tokens):
+        return _column(tokens, columns), 1
+    sides = (_bare(tokens[:position]), _bare(tokens[position + 1 :]))
+    for of, by in (sides, sides[::-1]):
+        if len(by) == 1 and by[0][0] == "number" and by[0][1].isdecimal():
+            return _column(of, columns), int(by[0][1])
+    return None, 0
+
+
+def _bare(tokens: list[Token]) -> list[Token]:
+    """Without casts and brackets around the whole."""
+    while True:
+        inner = _without_cast(tokens)
+        bracketed = _arguments(inner) if inner[:1] == [("sign", "(")] else []
+        if len(bracketed) != 1:
+            return inner
+        tokens = bracketed[0]
+
+
 def _column(argument: list[Token], columns: Iterable[str]) -> str | None:
     """The column that an argument is, perhaps cast to another type; None if it is anything else."""
-    bare = _without_cast(argument)
+    bare = _bare(argument)
     if len(bare) != 1 or bare[0][0] != "name":
         return None
     name = _unquote(bare[0][1])
@@ -211,7 +258,7 @@ def _text(argument: list[Token]) -> str | None:
 def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | None:
     if len(arguments) not in (2, 3):
         return None
-    unit, column = (_text(arguments[0]) or "").lower(), _column(arguments[-1], columns)
+    unit, (column, counted) = (_text(arguments[0]) or "").lower(), _time(arguments[-1], columns)
     if column is None:
         return None
     zone: dt.tzinfo = UTC
@@ -221,14 +268,14 @@ def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | 
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             return None
     if unit in _MONTHS:
-        return Grid(column, months=_MONTHS[unit], zone=zone)
+        return Grid(column, months=_MONTHS[unit], zone=zone, unit=counted)
     if unit in ("day", "week") and zone is not UTC:
-        return Grid(column, days=7 if unit == "week" else 1, zone=zone)
-    return Grid(column, fixed_ms=_FIXED_MS[unit], zone=zone) if unit in _FIXED_MS else None
+        return Grid(column, days=7 if unit == "week" else 1, zone=zone, unit=counted)
+    return Grid(column, fixed_ms=_FIXED_MS[unit], zone=zone, unit=counted) if unit in _FIXED_MS else None
 
 
 def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> Grid | None:
-    column, text = _column(of, columns), _text(interval)
+    (column, counted), text = _time(of, columns), _text(interval)
     if column is None or not text:
         return None
     try:
@@ -238,5 +285,5 @@ def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> G
     if length.months and length.seconds:
         return None
     if length.months:
-        return Grid(column, months=length.months)
-    return Grid(column, fixed_ms=length.seconds * 1000) if length.seconds else None
+        return Grid(column, months=length.months, unit=counted)
+    return Grid(column, fixed_ms=length.seconds * 1000, unit=counted) if length.seconds else None

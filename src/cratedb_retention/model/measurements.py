@@ -49,8 +49,18 @@ class WindowRows:
     within: tuple[int, int] | None = None
 
 
-Probe = PartitionBounds | ExpiredRows | WindowRows
-Bounds = Mapping[tuple[Value, ...], tuple[int | None, int | None]]
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Which least and greatest time do rows with some values have, apart from those without a time?"""
+
+    table: TableName
+    time_column: Column
+    where: tuple[tuple[Column, Value], ...] = ()
+
+
+Probe = PartitionBounds | ExpiredRows | WindowRows | TimeRange
+Bound = tuple[int | None, int | None]
+Bounds = Mapping[tuple[Value, ...], Bound]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +71,21 @@ class Measurements:
     :param bounds: Least and greatest time (ms, UTC) of each partition, by its values.
     :param rows: Counted rows.
     :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
+    :param ranges: Least and greatest time (ms, UTC).
     """
 
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
+    ranges: Mapping[TimeRange, Bound] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:
         """The answers of both."""
-        if not (self.bounds or self.rows or self.windows):
+        if not (self.bounds or self.rows or self.windows or self.ranges):
             return other
         return Measurements(
-            {**self.bounds, **other.bounds}, {**self.rows, **other.rows}, {**self.windows, **other.windows}
+            {**self.bounds, **other.bounds},
+            {**self.rows, **other.rows},
+            {**self.windows, **other.windows},
+            {**self.ranges, **other.ranges},
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.rollup_steps import RollupStep
 
 
@@ -238,13 +239,18 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run at this cutoff would do."""
+    """
+    What a run at this cutoff would do.
+
+    :param legal_holds: Those in force on the tables that were looked at, be anything that they cover due or not.
+    """
 
     cutoff: int
     tasks: tuple[Task, ...] = ()
     holds: tuple[Hold, ...] = ()
     kept: tuple[Kept, ...] = ()
     warnings: tuple[str, ...] = ()
+    legal_holds: tuple[LegalHold, ...] = ()
 
     @property
     def problems(self) -> tuple[Hold, ...]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
+from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
 from cratedb_retention.model.rollup import Aggregate
@@ -52,6 +53,19 @@ def parse_strategy(value: object) -> Strategy:
         return Strategy(str(value).strip().lower())
     except ValueError:
         raise InvalidInput(f"strategy {value!r}", "unknown", f"use one of: {', '.join(Strategy)}") from None
+
+
+def parse_time_unit(value: object) -> TimeUnit:
+    """
+    Read the unit of an epoch.
+
+    :raises InvalidInput: if it is not supported.
+    """
+    try:
+        return TimeUnit(str(value).strip().lower())
+    except ValueError:
+        remedy = "use s or ms; of microseconds or nanoseconds, generate a timestamp column, and name that"
+        raise InvalidInput(f"time unit {value!r}", "not supported", remedy) from None
 
 
 def _as_value_error(parse: Any) -> Any:
@@ -144,6 +158,11 @@ LevelsField = Annotated[
     PlainSerializer(_as_text, return_type=str),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "examples": ["1m:7d,1h:90d,1d:forever"]}),
 ]
+TimeUnitField = Annotated[
+    TimeUnit,
+    BeforeValidator(_as_value_error(parse_time_unit)),
+    WithJsonSchema({"type": "string", "enum": [str(unit) for unit in TimeUnit]}),
+]
 NamesField = Annotated[tuple[str, ...], BeforeValidator(_names)]
 AggregatesField = Annotated[
     dict[str, tuple[Aggregate, ...]],
@@ -229,6 +248,11 @@ class Policy(BaseModel):
     )
     time_column: Name | None = Field(
         None, description="The column with a row's time. Empty: found from the partition column or the table."
+    )
+    time_unit: TimeUnitField | None = Field(
+        None,
+        description="What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
+        "Empty: the time column is a timestamp, or the partition column tells.",
     )
     where: dict[str, Scalar] = Field(
         default_factory=dict,

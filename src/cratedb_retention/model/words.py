@@ -79,7 +79,8 @@ def short(identifier: str | None) -> str:
     return text[:8] if _MADE_UP.fullmatch(text) else text
 
 
-def _pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
+def describe_pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
+    """One partition by its values; several by their number, the first and the last."""
     if len(pieces) == 1:
         return f"partition {show_partition(columns, pieces[0].partition.values)}"
     first, last = (show_partition(columns, pieces[i].partition.values) for i in (0, -1))
@@ -131,21 +132,21 @@ def describe(step: Step) -> str:
     """What a step does, in words, beginning with a verb."""
     match step:
         case DropPartitions(columns=columns, pieces=pieces):
-            return f"drop {_pieces(columns, pieces)}"
+            return f"drop {describe_pieces(columns, pieces)}"
         case DeleteRows():
             return _describe_rows(step)
         case MovePartitions(columns=columns, pieces=pieces, attribute=attribute, value=value):
-            return f"move {_pieces(columns, pieces)} to nodes with {attribute}={value}"
+            return f"move {describe_pieces(columns, pieces)} to nodes with {attribute}={value}"
         case FreezePartitions(columns=columns, pieces=pieces):
-            return f"freeze {_pieces(columns, pieces)}"
+            return f"freeze {describe_pieces(columns, pieces)}"
         case ThawPartitions(columns=columns, pieces=pieces):
-            return f"thaw {_pieces(columns, pieces)}"
+            return f"thaw {describe_pieces(columns, pieces)}"
         case SnapshotPartition(columns=columns, piece=piece, repository=repository, name=name):
-            return f"archive {_pieces(columns, [piece])} as {name} in {repository}"
+            return f"archive {describe_pieces(columns, [piece])} as {name} in {repository}"
         case VerifySnapshot(name=name, repository=repository):
             return f"verify snapshot {name} in {repository}"
         case DropArchived(columns=columns, piece=piece):
-            return f"drop archived {_pieces(columns, [piece])}"
+            return f"drop archived {describe_pieces(columns, [piece])}"
         case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
             return _describe_rollup(step)
         case _:
@@ -158,7 +159,7 @@ def summarize(task: Task) -> str:
         return describe(task.steps[0])
     for step in task.steps:
         if isinstance(step, SnapshotPartition):
-            what = _pieces(step.columns, [step.piece])
+            what = describe_pieces(step.columns, [step.piece])
             return f"archive {what} in {step.repository}, verify, drop"
     return ", then ".join(describe(step) for step in task.steps)
 

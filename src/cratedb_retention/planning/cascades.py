@@ -315,6 +315,7 @@ def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration
         "table_name": table.name.name,
         "retention_period": retention,
         "time_column": rollup.time_name,
+        "time_unit": None,
         "partition_column": None,
     }
     return make_target(policy.model_copy(update=changes), table)

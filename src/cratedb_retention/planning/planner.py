@@ -25,6 +25,7 @@ from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
+from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
 from cratedb_retention.planning.reasons import missing_shards, next_due
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.planning.view import plan_view
@@ -59,9 +60,12 @@ def find_probes(
     for target in targets:
         if target.bounds_probe:
             probes[target.bounds_probe] = None
+        of_table = by_table.get(target.table.name, [])
+        span = range_probe(target, cutoff, of_table)
+        probes.update({span: None} if span else {})
         limit = target.policy.limit(cutoff)
         if target.by_rows and limit is not None and target.table.name not in downsampled:
-            probe = delete.rows_probe(target, limit, by_table.get(target.table.name, []))
+            probe = delete.rows_probe(target, limit, of_table)
             probes.update({probe: None} if probe else {})
     probes.update(dict.fromkeys(probe for cascade in cascades for probe in downsample.find_window_probes(cascade)))
     return list(probes)
@@ -94,14 +98,17 @@ def make_plan(
     targets, problems = find_targets(ordered, catalog)
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
+    pieces = PieceIndex(measurements)
+    targets, implausible = split_plausible(targets, pieces, measurements, cutoff)
+    problems += [problem for _, problem in implausible]
     cascades, impossible = find_cascades(targets, catalog, ledger)
     problems += impossible
     targets = _with_levels(targets, cascades, catalog)
-    pieces = PieceIndex(measurements)
     states = {
         cascade.source: downsample.level_states(cascade, catalog, ledger, pieces, measurements, to_ms(cutoff))
         for cascade in cascades
     }
+    looked_at = [*targets, *(target for target, _ in implausible)]
     context = Context(
         catalog=catalog,
         cutoff=cutoff,
@@ -129,7 +136,8 @@ def make_plan(
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
         holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
         kept=tuple(outcome.kept),
-        warnings=tuple(warnings.clock_warnings(context, [t for t in targets if t.policy.id in ids])),
+        legal_holds=_in_force(context, {target.table.name for target in looked_at if target.policy.id in ids}),
+        warnings=tuple(warnings.clock_warnings(context, [t for t in looked_at if t.policy.id in ids])),
     )
 
 
@@ -238,6 +246,9 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
+    old = why_old(target, piece)
+    if old:
+        return old, True
     waiting = context.coverage.why_not(target.table.name, piece, limit)
     if waiting and target.policy.strategy is not Strategy.REALLOCATE:
         return waiting, False
@@ -272,6 +283,12 @@ def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Ite
 def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
     due = next_due(following[0], target.policy) if following else None
     return Kept(target.policy.id or "", target.table.name, count, due)
+
+
+def _in_force(context: Context, tables: Iterable[TableName]) -> tuple[LegalHold, ...]:
+    """The holds on some tables, each once."""
+    found = {hold.hold.id: hold.hold for table in tables for hold in context.holds.get(table, ())}
+    return tuple(found[identifier] for identifier in sorted(found))
 
 
 def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[PartitionKey]) -> Iterator[Task]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, TimeUnit, Value
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
@@ -148,10 +148,12 @@ def make_target(policy: Policy, table: Table) -> Target:
         raise Undecided("the table is closed, so nothing can be done with its rows; open it, or disable the policy")
     columns = tuple(table.columns[name] for name in table.partitioned_by if name in table.columns)
     where = bind_where(table, policy.where.items())
+    whole = table
+    table = replace(table, columns={**table.columns, **find_epochs(policy, table)})
     time_named = _time_column(table, policy.time_column)
     positions = _time_positions(policy, table, columns)
     if not positions:
-        return _row_target(policy, table, columns, time_named, where)
+        return _row_target(policy, whole, columns, time_named or _only_time_column(table, columns, None), where)
     inside = {column.name for column, _ in where} <= set(table.partitioned_by)
     grids = _grids(table, columns, positions, time_named)
     if grids:
@@ -159,8 +161,50 @@ def make_target(policy: Policy, table: Table) -> Target:
     else:
         time_column = time_named or _time_of(table, columns, positions)
     if not inside:
-        return _row_target(policy, table, columns, time_column, where)
-    return Target(policy, table, columns, grids, time_column, where=where)
+        return _row_target(policy, whole, columns, time_column, where)
+    return Target(policy, whole, columns, grids, time_column, where=where)
+
+
+def find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
+    """
+    The whole numbers that are times: what the policy says of its unit, else what a partition column's expression says.
+
+    :raises Undecided: if the policy names a number, and nothing says what that counts.
+    """
+    generated = [table.columns[name] for name in table.partitioned_by if name in table.columns]
+    grids = [read_grid(column.expression, table.columns) for column in generated if column.expression]
+    # CrateDB takes a whole number for milliseconds where it needs a timestamp.
+    units = {grid.time_column: grid.unit or TimeUnit.MILLISECONDS for grid in grids if grid}
+    units = {name: unit for name, unit in units.items() if _is_whole(table.columns[name])}
+    named = None if policy.time_column is None else _column(table, policy.time_column, "time_column")
+    if policy.time_unit is not None:
+        column = named or _sole_epoch(policy, table, units)
+        if not _is_whole(column):
+            needs = "needs no time_unit; leave that out" if column.kind is Kind.TIME else "can't be a time"
+            raise Undecided(f"time_unit: {column.name} is {column.type}, not a whole number, and {needs}")
+        units[column.name] = policy.time_unit
+    elif named is not None and _is_whole(named) and named.name not in units:
+        raise Undecided(
+            f"time_column: {named.name} is {named.type}, not a timestamp; if it counts seconds or milliseconds since "
+            "1970, say so by time_unit (s or ms)"
+        )
+    return {name: replace(table.columns[name], kind=Kind.TIME, unit=unit) for name, unit in units.items()}
+
+
+def _sole_epoch(policy: Policy, table: Table, known: Mapping[str, TimeUnit]) -> Column:
+    """The column that a policy's unit is about, where it names none: the partition column, or what that refers to."""
+    numbers = [name for name, column in table.columns.items() if _is_whole(column)]
+    partitions = [table.columns[name] for name in table.partitioned_by if name in table.columns]
+    referred = {find_time_column(column.expression, numbers) for column in partitions if column.expression} - {None}
+    own = {policy.partition_column} & {column.name for column in partitions if column.expression is None}
+    found = set(known) or referred or own
+    if len(found) != 1:
+        raise Undecided("time_unit: nothing says which column counts it; name that as time_column")
+    return table.columns[str(found.pop())]
+
+
+def _is_whole(column: Column) -> bool:
+    return column.kind is Kind.NUMBER and "INT" in column.type.upper()
 
 
 def _time_column(table: Table, name: str | None) -> Column | None:
@@ -203,10 +247,21 @@ def _grids(
     for position in positions:
         expression = columns[position].expression
         grid = read_grid(expression, table.columns) if expression and columns[position].kind is Kind.TIME else None
-        if grid and (named is None or named.name == grid.time_column):
+        if (
+            grid
+            and (named is None or named.name == grid.time_column)
+            and _counts(table.columns[grid.time_column], grid)
+        ):
             found.append((position, grid))
     _refuse_several({grid.time_column for _, grid in found})
     return tuple(found)
+
+
+def _counts(column: Column, grid: Grid) -> bool:
+    """Whether a column counts what an expression takes it for, so that the intervals are right."""
+    if column.unit is None:
+        return grid.unit is None
+    return column.unit is (grid.unit or TimeUnit.MILLISECONDS)
 
 
 def _time_of(table: Table, columns: Sequence[Column], positions: Sequence[int]) -> Column:
@@ -215,7 +270,9 @@ def _time_of(table: Table, columns: Sequence[Column], positions: Sequence[int]) 
     named = [find_time_column(expression, _times(table)) for expression in expressions if expression]
     names = [name for name in named if name]
     _refuse_several(names)
-    return table.columns[names[0]] if names else _only_time_column(table, columns, columns[positions[0]])
+    if names:
+        return table.columns[names[0]]
+    return _only_time_column(table, columns, table.columns[columns[positions[0]].name])
 
 
 def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column | None) -> Column:
@@ -226,11 +283,26 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
         if column.kind is Kind.TIME and column.name not in partition_names and column.expression is None
     ]
     if not others and fallback is not None and fallback.kind is Kind.TIME:
+        _refuse_computed(table, fallback)
         return fallback
     if not others:
-        raise Undecided("the table has no timestamp column, so nothing says how old its rows are")
+        raise Undecided(
+            "the table has no timestamp column, so nothing says how old its rows are; if a whole number counts "
+            "seconds or milliseconds since 1970, name it as time_column, with its time_unit"
+        )
     _refuse_several(column.name for column in others)
     return others[0]
+
+
+def _refuse_computed(table: Table, column: Column) -> None:
+    """The rows of a partition are younger than its value, if that was cut from a column of theirs."""
+    numbers = [name for name, other in table.columns.items() if other.kind is Kind.NUMBER]
+    of = find_time_column(column.expression, numbers) if column.expression else None
+    if of is not None:
+        raise Undecided(
+            f"{column.name} is computed from {of}, and nothing says what that counts; name it as time_column, with its "
+            "time_unit (s or ms)"
+        )
 
 
 def _refuse_several(names: Iterable[str]) -> None:
@@ -243,12 +315,13 @@ def _row_target(
     policy: Policy,
     table: Table,
     columns: tuple[Column, ...],
-    named: Column | None,
+    time: Column,
     where: tuple[tuple[Column, Value], ...],
 ) -> Target:
     if policy.strategy not in (Strategy.DELETE, Strategy.DOWNSAMPLE):
         others = sorted(set(policy.where) - set(table.partitioned_by))
         why = f"{', '.join(others)} is not a partition column" if others else "the table is not partitioned by time"
         raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")
-    column = named or _only_time_column(table, columns, None)
-    return Target(policy, table, columns, (), column, by_rows=True, where=where)
+    if time.kind is not Kind.TIME:
+        raise Undecided(f"{time.name} is {time.type}, so it can't be told which rows are expired; name a timestamp")
+    return Target(policy, table, columns, (), time, by_rows=True, where=where)

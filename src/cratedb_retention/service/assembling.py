@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, install_extra
 from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
 from cratedb_retention.service.listening import Listening, listening
 from cratedb_retention.service.notifying import Notifier, make_tellers
@@ -66,7 +66,7 @@ def _http(retention: Retention, settings: HttpSettings, where: Listening, mount:
         from cratedb_retention.service.http.server import HttpServer
         from cratedb_retention.service.metrics import RetentionCollector, text_of
     except ImportError:
-        raise InvalidInput("the HTTP API", "is not installed", "pip install 'cratedb-retention[http]'") from None
+        raise InvalidInput("the HTTP API", "is not installed", install_extra("http")) from None
     from cratedb_retention.service.runs import StoredRuns
 
     runs = StoredRuns()

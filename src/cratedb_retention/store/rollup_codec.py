@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup
@@ -22,6 +23,7 @@ def rollup_to_text(rollup: Rollup) -> str:
         {
             "beneath": list(rollup.beneath),
             "time": _column(rollup.time),
+            "time_unit": rollup.time.unit,
             "dimensions": [_column(column) for column in rollup.dimensions],
             "metrics": [[*_column(metric.column), list(map(str, metric.aggregates))] for metric in rollup.metrics],
             "interval": _interval(rollup.interval),
@@ -42,7 +44,7 @@ def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
         beneath=TableName(*data["beneath"]),
         table=TableName(row["table_schema"], row["table_name"]),
         interval=Interval(*data["interval"]),
-        time=_to_column(data["time"]),
+        time=replace(_to_column(data["time"]), unit=TimeUnit(unit) if (unit := data.get("time_unit")) else None),
         dimensions=tuple(map(_to_column, data["dimensions"])),
         metrics=tuple(Metric(_to_column(item[:4]), tuple(map(Aggregate, item[4]))) for item in data["metrics"]),
         zone=data["zone"],

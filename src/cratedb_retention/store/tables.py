@@ -89,6 +89,7 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("jitter", sa.Text),
         sa.Column("partition_column", sa.Text),
         sa.Column("time_column", sa.Text),
+        sa.Column("time_unit", sa.Text),
         sa.Column("where", sa.Text),
         sa.Column("tags", sa.ARRAY(sa.Text)),
         sa.Column("reallocation_attribute_name", sa.Text),

@@ -14,6 +14,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.effect import Kind, names, removing, summary
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.plan import Plan
+from cratedb_retention.model.task_groups import group_tasks
 from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, address
@@ -44,7 +45,10 @@ async def show(guest: Guest, query: Query) -> None:
         if access.role.includes(Role.OPERATOR) and prepared.plan.tasks:
             _offer_run(guest, prepared, progress)
         link("Plan again", address(PATH, query))
-    show_plan(prepared.plan, prepared.policies)
+    details = bool(query.get("details"))
+    if not details and len(group_tasks(prepared.plan.tasks)) < len(prepared.plan.tasks):
+        link("Show each task", address(PATH, Query([*query.multi_items(), ("details", "yes")])))
+    show_plan(prepared.plan, prepared.policies, details)
     if prepared.plan.tasks and access.role.includes(Role.OPERATOR) and not access.limited:
         _offer_statements(guest, prepared.plan)
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.model.effect import next_due, summary, touched
+from cratedb_retention.model.effect import next_due, summary
+from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.task_groups import TaskGroup, group_tasks
 from cratedb_retention.model.words import describe, short, show_size
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.held import show_held
@@ -29,6 +31,12 @@ _TASKS = (
     Column("size", "Size", right=True),
     Column("touched", "Oldest to newest"),
 )
+_LEGAL_HOLDS = (
+    Column("id", "Hold"),
+    Column("kind", "Kind"),
+    Column("covers", "Covers"),
+    Column("reason", "Reason"),
+)
 _KEPT = (
     Column("table", "Table"),
     Column("policy", "Policy"),
@@ -37,11 +45,12 @@ _KEPT = (
 )
 
 
-def show_plan(plan: Plan, policies: Mapping[str, Policy], most: int = MOST) -> None:
+def show_plan(plan: Plan, policies: Mapping[str, Policy], details: bool = False, most: int = MOST) -> None:
     """
     Show a plan, into the element that is open.
 
     :param policies: By identifier, as a plan comes with them.
+    :param details: Whether each task has a row, rather than those that are alike one together.
     :param most: At most so many rows of each table.
     """
     ui.label(summary(plan)).classes("summary")
@@ -51,7 +60,8 @@ def show_plan(plan: Plan, policies: Mapping[str, Policy], most: int = MOST) -> N
             ui.label(f"Warning: {warning}")
     _show_holds("Problems: somebody has to look at these", plan.problems, most)
     _show_holds("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], most)
-    _show_tasks(plan.tasks, policies, most)
+    _show_tasks(plan.tasks, policies, details, most)
+    _show_legal_holds(plan.legal_holds, most)
     _show_kept(plan, policies, most)
 
 
@@ -72,27 +82,41 @@ def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
     _rest(len(holds), most)
 
 
-def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], most: int) -> None:
+def _show_legal_holds(holds: Sequence[LegalHold], most: int) -> None:
+    if not holds:
+        return
+    heading("Legal holds in force")
+    rows: list[dict[str, Cell]] = [
+        {"id": hold.id, "kind": str(hold.kind), "covers": hold_scope(hold), "reason": hold.reason}
+        for hold in holds[:most]
+    ]
+    table(_LEGAL_HOLDS, rows, "Legal holds in force")
+    _rest(len(holds), most)
+
+
+def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], details: bool, most: int) -> None:
     heading("What would be done")
     if not tasks:
         note("Nothing is due.")
         return
-    rows = [_task(task, policies) for task in tasks[:most]]
-    order = [{"rows": task.rows, "size": task.size, "partitions": task.partitions} for task in tasks[:most]]
+    groups = [TaskGroup((task,)) for task in tasks] if details else group_tasks(tasks)
+    rows = [_group(group, policies) for group in groups[:most]]
+    order = [{"rows": group.rows, "size": group.size, "partitions": group.partitions} for group in groups[:most]]
     table(_TASKS, rows, "What would be done", order).classes("tasks")
-    _rest(len(tasks), most)
+    _rest(len(groups), most)
 
 
-def _task(task: Task, policies: Mapping[str, Policy]) -> dict[str, Cell]:
+def _group(group: TaskGroup, policies: Mapping[str, Policy]) -> dict[str, Cell]:
+    steps = [describe(step) for step in group.tasks[0].steps]
     return {
-        "table": str(task.table),
-        "policy": policy_bit(task.policy_id, policies),
-        "what": Bit("\n".join(map(describe, task.steps)), tone="many"),
-        "why": task.reason,
-        "partitions": words.count(task.partitions or None),
-        "rows": words.count(task.rows),
-        "size": show_size(task.size),
-        "touched": _stretch(*touched(task)),
+        "table": str(group.table),
+        "policy": policy_bit(group.policy_id, policies),
+        "what": Bit("\n".join(steps if len(group.tasks) == 1 else [group.what]), tone="many"),
+        "why": group.why,
+        "partitions": words.count(group.partitions or None),
+        "rows": words.count(group.rows),
+        "size": show_size(group.size),
+        "touched": _stretch(*group.touched),
     }
 
 

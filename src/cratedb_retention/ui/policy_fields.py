@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from cratedb_retention.execution.suggesting import Suggestions
-from cratedb_retention.model.catalog import Kind
+from cratedb_retention.model.catalog import Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.policy import Late, Strategy
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
@@ -56,6 +56,7 @@ FORMS = {
 _USUAL = {
     "retention_period": ("7d", "30d", "90d", "6 months", "1y", "forever"),
     "schedule": ("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *"),
+    "time_unit": tuple(TimeUnit),
     "levels": ("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
 }
 # Which columns a field can name.
@@ -102,6 +103,7 @@ GROUPS = (
         (
             *LIMITS,
             "time_column",
+            "time_unit",
             "partition_column",
             "dimensions",
             "metrics",
@@ -160,6 +162,8 @@ def _closest(known: Iterable[str], typed: str) -> list[str]:
 def _known(field: str, values: Values, found: Suggestions) -> Sequence[str]:
     """All that could stand in a field, or be one of its words."""
     fits = _COLUMNS.get(field)
+    if field == "time_column" and values["time_unit"]:
+        fits = _COLUMNS["metrics"]  # A time with a unit is a number.
     if fits is not None:
         return [column.name for column in found.columns if fits(column.kind)]
     match field:

@@ -18,7 +18,10 @@ def moment(value: dt.datetime | int | None) -> str:
     """An instant in UTC, to the minute, and to the day where it is midnight; milliseconds are read as well."""
     if value is None:
         return ""
-    found = (from_ms(value) if isinstance(value, int) else value).astimezone(dt.UTC)
+    try:
+        found = (from_ms(value) if isinstance(value, int) else value).astimezone(dt.UTC)
+    except OverflowError:  # Times that were written in another unit than they are read in.
+        return f"{value} ms"
     return found.strftime("%Y-%m-%d" if found.time() == dt.time() else "%Y-%m-%d %H:%M")
 
 

@@ -13,7 +13,7 @@ from cratedb_retention.engine.cratedb.health import check_health
 from cratedb_retention.engine.cratedb.sql import SQL, refresh, refresh_partitions
 from cratedb_retention.engine.cratedb.tokens import read_tokens
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.expressions import in_partitions, table_ref, time_number
 from cratedb_retention.engine.rows import delete_in_batches
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
@@ -62,10 +62,13 @@ def check_age(
     values = [piece.partition.values for piece in inexact]
     refresh_partitions(database, table, columns, values)
     within = in_partitions(SQL, columns, values)
-    newest = database.rows(sa.select(SQL.epoch_ms(sa.func.max(time))).select_from(reference).where(within))[0][0]
-    if newest is not None and newest >= before:
+    newest_time = time_number(SQL, time_column, sa.func.max(time))
+    newest = database.rows(sa.select(newest_time).select_from(reference).where(within))[0][0]
+    if newest is not None and newest * time_column.tick >= before:
         raise PartitionChanged(
-            f"table {table}", f"a row of {show(newest)} was written to an expired partition", "plan again"
+            f"table {table}",
+            f"a row of {show(newest * time_column.tick)} was written to an expired partition",
+            "plan again",
         )
     # A write that was under way when the partition was frozen may have ended after the question above.
     tokens = read_tokens(database, table, [piece.partition.ident for piece in inexact])

@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import date_trunc, table_ref
+from cratedb_retention.engine.expressions import counted_ms, date_trunc, table_ref, whole_number
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
@@ -83,6 +83,9 @@ class CrateExpressions:
 
     def value(self, column: Column, value: Value) -> Any:
         """Instants are milliseconds, which is what CrateDB compares a timestamp with."""
+        number = whole_number(column, value)
+        if number is not None:
+            return number
         if isinstance(value, int) and not isinstance(value, bool):
             return sa.literal(value, sa.BigInteger())
         return sa.literal(value)
@@ -94,6 +97,8 @@ class CrateExpressions:
     def instant(self, column: Column, expression: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
         """CrateDB takes what has no time zone for UTC."""
         reference = self.column(column) if expression is None else expression
+        if column.unit is not None:
+            return sa.cast(counted_ms(column, reference), _INSTANT)
         return reference if column.type.lower() == "timestamp with time zone" else sa.cast(reference, _INSTANT)
 
     def bucket(self, interval: Interval, zone: str, instant: ColumnElement[Any]) -> ColumnElement[Any]:

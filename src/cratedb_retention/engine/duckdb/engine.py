@@ -23,7 +23,7 @@ from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
 from cratedb_retention.engine.rollup_check import count_windows
 from cratedb_retention.engine.rows import rows_statement
-from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.errors import InvalidInput, Unsupported, install_extra
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
@@ -71,7 +71,7 @@ class DuckDBEngine:
             raise InvalidInput(
                 f"database {address.safe}",
                 "the driver is not installed",
-                "pip install 'cratedb-retention[duckdb]'",
+                install_extra("duckdb"),
             ) from None
         sa.event.listen(engine, "connect", _use_utc)
         self._database = Database(engine, partial(translate, address))

@@ -25,7 +25,7 @@ from cratedb_retention.engine.duckdb.manifest import (
     scratch,
 )
 from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet, row_hash
-from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref
+from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref, time_number
 from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.instant import show
@@ -175,9 +175,11 @@ def drop_archived(database: Database, step: DropArchived, find: FindRepository) 
 def _check_age(connection: sa.Connection, step: DropArchived) -> None:
     if step.time_column is None:
         return
-    newest_time = SQL.epoch_ms(sa.func.max(SQL.column(step.time_column)))
+    newest_time = time_number(SQL, step.time_column, sa.func.max(SQL.column(step.time_column)))
     newest = connection.execute(_of_partition(step, newest_time)).scalar_one()
-    if newest is not None and newest >= step.before:
+    if newest is not None and newest * step.time_column.tick >= step.before:
         raise PartitionChanged(
-            f"table {step.table}", f"a row of {show(newest)} was written since the plan", "plan again"
+            f"table {step.table}",
+            f"a row of {show(newest * step.time_column.tick)} was written since the plan",
+            "plan again",
         )

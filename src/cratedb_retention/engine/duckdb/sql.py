@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.duckdb.buckets import bucket
-from cratedb_retention.engine.expressions import is_aware, table_ref
+from cratedb_retention.engine.expressions import counted_ms, is_aware, table_ref, whole_number
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.instant import from_ms
@@ -30,6 +30,9 @@ class DuckExpressions:
 
     def value(self, column: Column, value: Value) -> Any:
         """Instants become datetimes in UTC: aware where the column has a time zone, naive where it has none."""
+        number = whole_number(column, value)
+        if number is not None:
+            return number
         if column.kind is not Kind.TIME or not isinstance(value, int):
             return sa.literal(value)
         moment = from_ms(value)
@@ -43,6 +46,8 @@ class DuckExpressions:
     def instant(self, column: Column, expression: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
         """What has no time zone is UTC, whatever the session's is."""
         reference = self.column(column) if expression is None else expression
+        if column.unit is not None:
+            return sa.func.timezone("UTC", sa.func.epoch_ms(counted_ms(column, reference)))
         return reference if is_aware(column) else sa.func.timezone("UTC", sa.cast(reference, sa.TIMESTAMP()))
 
     def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -107,6 +107,21 @@ class Kept(BaseModel):
     next_due: Instant | None
 
 
+class Hold(BaseModel):
+    """A hold in force."""
+
+    id: str
+    table_schema: str
+    table_name: str
+    where: dict[str, Any]
+    start: Instant | None
+    end: Instant | None
+    reason: str
+    kind: str
+    placed_by: str
+    placed_at: Instant | None
+
+
 class PlanAnswer(BaseModel):
     """What a run would do: the same as `cratedb-retention plan --format=json`."""
 
@@ -115,6 +130,7 @@ class PlanAnswer(BaseModel):
     tasks: list[Task]
     holds: list[HeldBack]
     kept: list[Kept]
+    legal_holds: list[Hold]
 
 
 class Line(BaseModel):
@@ -201,21 +217,6 @@ class HoldRequest(_Request):
     start: AwareDatetime | None = Field(None, description="Only data from this instant on.")
     end: AwareDatetime | None = Field(None, description="Only data before this instant.")
     reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="For people.")
-
-
-class Hold(BaseModel):
-    """A hold in force."""
-
-    id: str
-    table_schema: str
-    table_name: str
-    where: dict[str, Any]
-    start: Instant | None
-    end: Instant | None
-    reason: str
-    kind: str
-    placed_by: str
-    placed_at: Instant | None
 
 
 class Snapshot(BaseModel):

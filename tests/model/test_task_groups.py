@@ -1,0 +1,107 @@
+"""Tasks of a plan that are alike are one line, with exact sums."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    Piece,
+    SnapshotPartition,
+    Task,
+    ThawPartitions,
+    VerifySnapshot,
+)
+from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.task_groups import group_tasks
+from support.catalogs import DAY, METRICS, MONTH, TS, part
+
+COLUMNS = (MONTH,)
+LEVELS = [Rollup(METRICS, METRICS, TableName("doc", f"metrics_{h}h"), Interval(3600 * h), TS, (), ()) for h in (1, 2)]
+
+
+def piece(day: int) -> Piece:
+    """A partition of a day of 1970."""
+    return Piece(part(day * DAY), day * DAY, (day + 1) * DAY)
+
+
+def archive(day: int, policy: str = "p", repository: str = "r", rows: int | None = 10) -> Task:
+    """A partition that is archived."""
+    of, name = piece(day), f"s{day}"
+    steps = (
+        SnapshotPartition(METRICS, COLUMNS, of, repository, name),
+        VerifySnapshot(METRICS, COLUMNS, of, repository, name),
+        DropArchived(METRICS, COLUMNS, of, repository, name, 0),
+    )
+    return Task(policy, METRICS, steps, f"day {day}", rows, 100, 1)
+
+
+def roll_up(day: int, level: int = 0) -> Task:
+    """A window that is computed."""
+    window = Window(day * DAY, (day + 1) * DAY, day * DAY, (day + 1) * DAY)
+    return Task("p", METRICS, (RollUp(LEVELS[level], (window,)),), "new", 5)
+
+
+def test_partitions_that_are_archived() -> None:
+    """Hundreds of tasks are one line: the first and the last partition, and sums."""
+    [group] = group_tasks(archive(day) for day in range(800))
+    assert group.what == "archive 800 partitions, month=1970-01-01 to month=1972-03-10 in r, verify, drop"
+    assert group.why == "first: day 0; last: day 799"
+    assert (group.rows, group.size, group.partitions, group.touched) == (8000, 80_000, 800, (0, 800 * DAY))
+
+
+def test_unknown_rows() -> None:
+    """A sum is known if all of it is."""
+    [group] = group_tasks([archive(0), archive(1, rows=None)])
+    assert (group.rows, group.size) == (None, 200)
+
+
+def test_what_differs_stays_apart() -> None:
+    """Policies, repositories, levels and kinds of work are lines of their own, in the order of the plan."""
+    drop = Task("p", METRICS, (DropPartitions(METRICS, COLUMNS, (piece(9),), 0),), "old", 1, 1, 1)
+    tasks = [archive(0), roll_up(0), archive(1, "q"), archive(2, repository="s"), drop, roll_up(1, 1), archive(3)]
+    groups = group_tasks(tasks)
+    assert [len(group.tasks) for group in groups] == [2, 1, 1, 1, 1, 1]
+    assert [task for group in groups for task in group.tasks if group is groups[0]] == [tasks[0], tasks[6]]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "what"),
+    [
+        ([archive(1)], "archive partition month=1970-01-02 in r, verify, drop"),
+        ([roll_up(0), roll_up(1)], "roll up 2 windows of metrics_1h, 1970-01-01 to 1970-01-03"),
+        (
+            [Task("p", METRICS, (DropPartitions(METRICS, COLUMNS, (piece(d),), 0),), "") for d in (0, 1)],
+            "drop 2 partitions, month=1970-01-01 to month=1970-01-02",
+        ),
+        (
+            [Task(None, METRICS, (ThawPartitions(METRICS, COLUMNS, (piece(d),)),), "") for d in (0, 1)],
+            "thaw 2 partitions, month=1970-01-01 to month=1970-01-02",
+        ),
+        (
+            [
+                Task(
+                    "p",
+                    METRICS,
+                    (
+                        SealWindows(LEVELS[0], (Window(d * DAY, d * DAY + 5, d * DAY, d * DAY + 5),)),
+                        DeleteRows(METRICS, TS, d * DAY + DAY, since=d * DAY),
+                    ),
+                    "",
+                )
+                for d in (0, 1)
+            ],
+            "seal 2 windows of metrics_1h, 1970-01-01 to 1970-01-02T00:00:00.005Z, "
+            "then delete rows with ts from 1970-01-01 and before 1970-01-03",
+        ),
+    ],
+)
+def test_words(tasks: list[Task], what: str) -> None:
+    """A line says what all of its tasks do."""
+    [group] = group_tasks(tasks)
+    assert group.what == what
