@@ -28,7 +28,7 @@ from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
+from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both, require_tags
 from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
     Restored,
@@ -129,9 +129,15 @@ class Retention:
     # Policies
 
     def policies(self, selection: Selection | None = None) -> list[StoredPolicy]:
-        """The stored policies that are chosen, by table."""
+        """
+        The stored policies that are chosen, by table.
+
+        :raises NotFound: if there is no such policy, or no policy has these tags.
+        """
         self.store.require()
-        stored, _ = self.store.policies.all()
+        stored, damaged = self.store.policies.all()
+        if selection is not None:
+            selection.require((item.policy for item in stored), damaged)
         return [item for item in stored if (selection or Selection()).fits(item.policy)]
 
     def damaged_policies(self, selection: Selection | None = None) -> list[Damaged]:
@@ -195,6 +201,7 @@ class Retention:
         Delete all policies with tags.
 
         :raises InvalidInput: if the filter is empty, since that would mean every policy.
+        :raises NotFound: if no policy has these tags.
         """
         if not tags:
             raise InvalidInput("tags", "none given", "name the tags of the policies to delete")
@@ -224,11 +231,14 @@ class Retention:
         :param dry_run: Whether to only tell what would change.
         :return: What changed, or would change.
         :raises InvalidInput: if the file has the same rule twice.
+        :raises NotFound: if no policy has these tags, stored or in the file.
         :raises Conflict: if somebody else changed a policy in the meantime.
         """
         for policy in wanted:
             self.check_supported(policy)
-        changes = find_changes(wanted, self.policies(), prune, tags)
+        stored = self.policies()
+        require_tags(tags or TagFilter(), (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
+        changes = find_changes(wanted, stored, prune, tags)
         if not dry_run:
             apply_changes(self.store.policies, changes)
         return changes
@@ -260,6 +270,7 @@ class Retention:
         :param cutoff: The aware instant taken for now; None: now.
         :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
         :raises InvalidInput: if the cutoff lies in the future by more than a day.
+        :raises NotFound: if what is selected does not exist.
         """
         now = self.clock.now()
         cutoff = cutoff or now
@@ -524,6 +535,7 @@ class Retention:
         Read snapshots back and compare them with what was archived.
 
         :param told: Is told of each as soon as it was read.
+        :raises NotFound: if none fits, where not just all are meant.
         """
         self.store.require()
         return verify_snapshots(self.engine, self.store, request or RestoreRequest(), told)

@@ -101,3 +101,21 @@ class MoveStuck(RetentionError):
 
 class Forbidden(RetentionError):
     """Whoever asks is known, and may not do that."""
+
+
+def not_installed(thing: str, what: str, remedy: str, error: BaseException) -> BaseException:
+    """
+    What to raise where an import failed.
+
+    :param what: What is missing, with its verb.
+    :param error: Of the import. Ctrl-C during it comes as an ImportError of what is written in C.
+    """
+    return find_interrupt(error) or InvalidInput(thing, f"{what} not installed", remedy)
+
+
+def find_interrupt(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error comes from, if it does."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause

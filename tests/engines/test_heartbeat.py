@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import ConnectionLost, DatabaseError
+from cratedb_retention.execution.heart import Heart
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms, new_session
-from cratedb_retention.execution.heart import Heart
 from cratedb_retention.execution.tracking import Tracker
 from cratedb_retention.store.jobs import Job, JobStore
 from support.databases import TIME, Database

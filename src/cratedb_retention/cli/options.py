@@ -72,6 +72,9 @@ tags = click.option(
     metavar="A,B,not:C",
     help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
 )
+lease = click.option(
+    "--lease", type=click.FloatRange(5), default=60, show_default=True, help="Seconds until another one takes over."
+)
 _selection = combine(
     click.option(
         "--strategy",

@@ -101,10 +101,14 @@ def verify_snapshots(
     Read each snapshot that fits; one that is damaged does not stop the others.
 
     :param told: Is told of each as soon as it was read.
+    :raises NotFound: if none fits, where not just all are meant.
     """
     found = []
+    records = find_snapshots(store, request)
+    if not records and request != RestoreRequest():
+        raise none_fits()
     engine.archive.tidy(store.schema)
-    for record in find_snapshots(store, request):
+    for record in records:
         found.append(_verify_one(engine, store, record))
         if told is not None:
             told(found[-1])
@@ -156,8 +160,13 @@ def find_restorable(store: Store, request: RestoreRequest) -> list[SnapshotRecor
     """
     records = _choose_latest(find_snapshots(store, request))
     if not records:
-        raise NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
+        raise none_fits()
     return records
+
+
+def none_fits() -> NotFound:
+    """What to say where snapshots are asked for that there are not."""
+    return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
 
 
 def _choose_latest(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:

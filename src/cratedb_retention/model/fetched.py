@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import not_installed
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.reading import Stretch
@@ -100,9 +100,9 @@ class Fetched:
         """
         try:
             import pyarrow as pa
-        except ImportError:
-            raise InvalidInput(
-                "Arrow and Parquet", "pyarrow is not installed", "pip install 'cratedb-retention[arrow]'"
+        except ImportError as error:
+            raise not_installed(
+                "Arrow and Parquet", "pyarrow is", "pip install 'cratedb-retention[arrow]'", error
             ) from None
         columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
         last = len(self.columns) - 1

@@ -16,14 +16,14 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb import delete, rollup, snapshot
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog, read_outline
-from cratedb_retention.engine.duckdb.errors import translate
+from cratedb_retention.engine.duckdb.errors import not_a_database, translate
 from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
 from cratedb_retention.engine.rollup_check import count_windows
 from cratedb_retention.engine.rows import rows_statement
-from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.errors import InvalidInput, Unsupported, not_installed
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
@@ -49,6 +49,9 @@ from cratedb_retention.model.rollup_steps import (
     SealWindows,
 )
 
+# Where a DuckDB file says what it is.
+_MAGIC = slice(8, 12)
+
 
 class DuckDBEngine:
     """
@@ -65,13 +68,13 @@ class DuckDBEngine:
             raise InvalidInput(
                 f"database {address.safe}", "the file does not exist", "`cratedb-retention setup` creates it"
             )
+        if self.path.is_file() and not _is_duckdb(self.path):
+            raise not_a_database(f"database {address.safe}")
         try:
             engine = sa.create_engine(address.dburi)
-        except (ImportError, sa.exc.NoSuchModuleError):
-            raise InvalidInput(
-                f"database {address.safe}",
-                "the driver is not installed",
-                "pip install 'cratedb-retention[duckdb]'",
+        except (ImportError, sa.exc.NoSuchModuleError) as error:
+            raise not_installed(
+                f"database {address.safe}", "the driver is", "pip install 'cratedb-retention[duckdb]'", error
             ) from None
         sa.event.listen(engine, "connect", _use_utc)
         self._database = Database(engine, partial(translate, address))
@@ -176,6 +179,20 @@ class DuckDBEngine:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _is_duckdb(path: Path) -> bool:
+    """
+    Whether a file is empty or a DuckDB database, by what it begins with.
+
+    For some others DuckDB would load an extension that reads them, and download it first.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MAGIC.stop)
+    except OSError:  # DuckDB says why.
+        return True
+    return not head or head[_MAGIC] == b"DUCK"
 
 
 def _use_utc(connection: Any, record: Any) -> None:

@@ -9,6 +9,14 @@ import re
 from cratedb_retention.errors import Conflict, ConnectionLost, DatabaseError, InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
+# DuckDB keeps UUIDs as large numbers, and says so.
+_NO_UUID = re.compile(r"Could not convert string '(.*)' to (?:INT128|UUID)")
+
+
+def not_a_database(thing: str) -> InvalidInput:
+    """What to say of another file."""
+    return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
+
 
 def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
     """Make one of our errors from one of the driver's."""
@@ -22,7 +30,11 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
             thing, f"{who} has it open", "DuckDB allows one process at a time; wait for it or stop it"
         )
     if "not a valid DuckDB database" in message:
-        return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
+        return not_a_database(thing)
+    if name == "ConversionException" and (no_uuid := _NO_UUID.search(message)):
+        return InvalidInput(
+            f"value {no_uuid[1]!r}", "not a UUID", "write one like 2af93f28-0000-4000-8000-000000000000"
+        )
     if name == "ConstraintException":
         return Conflict("DuckDB", message)
     if name == "TransactionException" and "onflict" in message:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.listing import next_runs
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
@@ -41,11 +42,11 @@ class Tables(Journal):
         prepared = self.prepare(selection)
         lines = overview(prepared)
         measured = self.retention.engine.measure(find_bounds(prepared))
-        now = self.retention.clock.now()
-        runs = self.retention.store.runs_of_policies(now - _RECENT)
+        runs = self.retention.store.runs_of_policies(self.retention.clock.now() - _RECENT)
+        times = next_runs(self.retention.store, prepared.policies, prepared.leases)
         if not self.access.limited:
-            return table_lines(prepared, lines, measured, runs, now)
-        return hide_shared(table_lines(prepared, narrow_lines(lines), measured, self._said(runs), now))
+            return table_lines(prepared, lines, measured, runs, times)
+        return hide_shared(table_lines(prepared, narrow_lines(lines), measured, self._said(runs), times))
 
     def _said(self, runs: Iterable[RunOfPolicy]) -> list[RunOfPolicy]:
         holds = self._words_of_holds()
