@@ -67,6 +67,10 @@ class ConnectionLost(DatabaseError):
     """The database can't be reached, or went away; the same statement may work later."""
 
 
+class Locked(ConnectionLost):
+    """Another process has the database's file open."""
+
+
 class NoAnswer(ConnectionLost):
     """The database was reached and says nothing, until waiting for it was given up; each try takes minutes."""
 

@@ -99,7 +99,7 @@ def command(
     from cratedb_retention.model.tags import parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         now = retention.clock.now()
         wanted = JournalFilter(
             table_name,

@@ -32,7 +32,7 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
     from cratedb_retention.execution.restoring import RestoreRequest, none_fits
     from cratedb_retention.model.words import show_partition
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         records = retention.snapshots(request)
         if not records and request != RestoreRequest():
             raise none_fits()

@@ -74,6 +74,10 @@ COMMANDS: Mapping[str, Entry] = {
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
 
+class _Interrupted(Exception):
+    """Ctrl-C or SIGTERM; of a KeyboardInterrupt click would write a line of its own."""
+
+
 class Commands(click.Group):
     """Finds commands by name or alias, and imports only the one that is called."""
 
@@ -111,6 +115,8 @@ class Commands(click.Group):
         except BrokenPipeError:
             _stop_writing(sys.stdout)
             return 0
+        except KeyboardInterrupt:
+            raise _Interrupted from None
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """Read the command line, which may be answered at once by the help."""
@@ -119,6 +125,8 @@ class Commands(click.Group):
         except BrokenPipeError:
             _stop_writing(sys.stdout)
             raise click.exceptions.Exit(EXIT_DONE) from None
+        except KeyboardInterrupt:
+            raise _Interrupted from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
@@ -185,7 +193,7 @@ def main() -> None:
         code = _complain(_sentence(error.format_message()) + hint, EXIT_USAGE)
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
-    except (click.Abort, KeyboardInterrupt):
+    except (_Interrupted, click.Abort, KeyboardInterrupt):
         code = _interrupted()
     except UnicodeEncodeError:
         code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)

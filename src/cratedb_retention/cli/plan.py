@@ -35,7 +35,7 @@ def command(
       cratedb-retention plan --tags=acme --cutoff-day=2024-06-01 --sql
       cratedb-retention plan --check
     """
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         prepared = when.prepare(retention, chosen)
         write_plan(prepared, retention, form, sql)
     problems = len(prepared.plan.problems)

@@ -59,7 +59,7 @@ def command(
 
     if due and when.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=dry_run and not due) as retention:
         if due:
             _run_due(retention, chosen, form, dry_run, Terms(lease))
             return

@@ -36,7 +36,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool,
     from cratedb_retention.model.instant import show
     from cratedb_retention.store.journal import Event, JournalFilter
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         if watch:
             watch_jobs(retention.running, retention.clock.now, retention.clock.sleep)
             return

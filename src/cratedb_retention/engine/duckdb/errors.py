@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from cratedb_retention.errors import Conflict, ConnectionLost, DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Locked, NotFound, RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
 # DuckDB keeps UUIDs as large numbers, and says so.
@@ -18,6 +18,11 @@ def not_a_database(thing: str) -> InvalidInput:
     return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
 
 
+def disk_is_full(thing: str) -> DatabaseError:
+    """What to say where there is no room."""
+    return DatabaseError(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
+
+
 def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
     """Make one of our errors from one of the driver's."""
     original = getattr(error, "orig", None) or error
@@ -26,9 +31,16 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
     if "Could not set lock" in message:
         holder = re.search(r"PID (\d+)", message)
         who = f"process {holder[1]}" if holder else "another process"
-        return ConnectionLost(
-            thing, f"{who} has it open", "DuckDB allows one process at a time; wait for it or stop it"
+        return Locked(
+            thing,
+            f"{who} has it open",
+            "DuckDB allows one process at a time: wait for it with --wait=60, or stop it; a service does the same by"
+            " its pages and its HTTP API",
         )
+    if "different configuration" in message:
+        return Conflict(thing, "this process has it open with other settings", "close it first")
+    if "No space left on device" in message or "File too large" in message:
+        return disk_is_full(thing)
     if "not a valid DuckDB database" in message:
         return not_a_database(thing)
     if name == "ConversionException" and (no_uuid := _NO_UUID.search(message)):
