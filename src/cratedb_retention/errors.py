@@ -107,14 +107,14 @@ class Forbidden(RetentionError):
     """Whoever asks is known, and may not do that."""
 
 
-def not_installed(thing: str, what: str, remedy: str, error: BaseException) -> BaseException:
+def not_installed(thing: str, reason: str, remedy: str, error: BaseException) -> BaseException:
     """
     What to raise where an import failed.
 
-    :param what: What is missing, with its verb.
+    :param reason: What is not installed.
     :param error: Of the import. Ctrl-C during it comes as an ImportError of what is written in C.
     """
-    return find_interrupt(error) or InvalidInput(thing, f"{what} not installed", remedy)
+    return find_interrupt(error) or InvalidInput(thing, reason, remedy)
 
 
 def find_interrupt(error: BaseException) -> KeyboardInterrupt | None:

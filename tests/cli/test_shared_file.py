@@ -59,7 +59,7 @@ def busy(command: Command, path: Path) -> Command:
     """A policy, a cascade, and something in the log."""
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "CREATE TABLE weather AS SELECT now()::TIMESTAMP - INTERVAL (i) HOUR AS ts, 'a' AS station, i::DOUBLE AS temp"
+            "CREATE TABLE weather AS SELECT now()::TIMESTAMP - INTERVAL (i) HOUR AS ts, 'a' AS s, i::DOUBLE AS temp"
             " FROM range(3000) t(i)"
         )
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=1y", "--tags=acme")

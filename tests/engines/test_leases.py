@@ -98,7 +98,7 @@ def test_expiry_and_fence(db: Database) -> None:
     assert taken.won["a"].fence == 2
     with pytest.raises(LeaseLost, match="could not renew its leases for 60 seconds"):
         one.check_time()
-    with pytest.raises(LeaseLost, match="other@host:.* has it now"):
+    with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
         one.renew()
     assert not one.release({"a": Outcome.DONE})
     with pytest.raises(LeaseLost):
@@ -116,7 +116,7 @@ def test_the_fence_is_looked_at(db: Database) -> None:
     db.sql(f"UPDATE {db.q('lease', db.own_schema)} SET expires_at = taken_at")
     db.refresh("lease", db.own_schema)
     other.take({"a": None})
-    with pytest.raises(LeaseLost, match="other@host:.* has it now"):
+    with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
         one.check("a")
 
 
@@ -370,7 +370,7 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
             wait(db, 61)
             assert other.take({policy: None}).won
 
-    with pytest.raises(LeaseLost, match="other@host:.* has it now"):
+    with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
         db.tool.run(observers=[pause], terms=ALONE)
     assert len(db.left("events")) == 3
     ended = db.journal(event="step-finished")

@@ -99,7 +99,7 @@ def _pages(settings: Settings) -> Mount | None:
     try:
         from cratedb_retention.ui.mounting import mount
     except ImportError as error:
-        missing = not_installed("http.pages", "they are", "pip install 'cratedb-retention[ui]'", error)
+        missing = not_installed("http.pages", "they are not installed", "pip install 'cratedb-retention[ui]'", error)
         if settings.http.pages == "auto" and isinstance(missing, InvalidInput):
             return None
         raise missing from None

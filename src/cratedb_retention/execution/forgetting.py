@@ -7,6 +7,7 @@ from __future__ import annotations
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.holdings import of_source
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollup import view_name
 from cratedb_retention.store.journal import Entry, Event, Outcome
@@ -21,9 +22,10 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     :return: The levels.
     :raises NotFound: if it has none.
     """
-    mine = [known.rollup for known in store.rollups.all().values() if known.rollup.source == source]
+    mine = [known.rollup for known in of_source(store, store.rollups.all().values(), source)]
     if not mine:
         raise NotFound(f"table {source}", "has no rollups")
+    source = mine[0].source
     drop_view(engine.database, view_name(source))
     for rollup in mine:
         for table in (rollup.sketch, rollup.table):

@@ -15,7 +15,7 @@ from cratedb_retention.errors import ClusterUnwell, NotFound
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.patterns import is_pattern
+from cratedb_retention.model.patterns import folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.rollup import sketch_table
@@ -284,13 +284,11 @@ def read_catalog(
     """
     selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
     selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
-    named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
+    same = folded if engine.capabilities.folds else lambda name: name
+    named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
+    own = same(TableName(own_schema, "")).schema
     catalog = engine.read_catalog(list(selectors), own_schema)
-    tables = {
-        name: table
-        for name, table in catalog.tables.items()
-        if name.schema != own_schema or (name.schema, name.name) in named
-    }
+    tables = {name: table for name, table in catalog.tables.items() if same(name).schema != own or same(name) in named}
     levels = frozenset(name for table in rollups for name in (table, sketch_table(table)))
     return replace(catalog, tables=tables, rollups=levels)
 

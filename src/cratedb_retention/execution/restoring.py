@@ -54,13 +54,17 @@ class RestoreRequest:
         """The same, into a table."""
         return replace(self, into=into)
 
-    def fits(self, record: SnapshotRecord) -> bool:
-        """Tell whether a snapshot is wanted. One of unknown time fits any time."""
+    def fits(self, record: SnapshotRecord, folds: bool = False) -> bool:
+        """
+        Tell whether a snapshot is wanted. One of unknown time fits any time.
+
+        :param folds: Whether names of tables that differ in case only are one name.
+        """
         table = record.archived.table
         return (
             (self.name is None or record.archived.name.startswith(self.name))
-            and (self.table_schema is None or matcher(self.table_schema)(table.schema))
-            and (self.table_name is None or matcher(self.table_name)(table.name))
+            and (self.table_schema is None or matcher(self.table_schema, folds)(table.schema))
+            and (self.table_name is None or matcher(self.table_name, folds)(table.name))
             and (self.start is None or record.end is None or record.end > to_ms(self.start))
             and (self.end is None or record.start is None or record.start < to_ms(self.end))
             and (self.repository is None or record.archived.repository == self.repository)
@@ -91,7 +95,7 @@ class Verified:
 
 def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
     """The snapshots that fit, by table and time."""
-    return [record for record in store.snapshots.all() if request.fits(record)]
+    return [record for record in store.snapshots.all() if request.fits(record, store.folds)]
 
 
 def verify_snapshots(

@@ -114,6 +114,7 @@ class Capabilities:
     :param freezes: Whether it can block writes to a partition.
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
+    :param folds: Whether names that differ in case only are one name.
     """
 
     product: str
@@ -121,6 +122,7 @@ class Capabilities:
     freezes: bool
     reallocates: bool
     repositories_are_directories: bool
+    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

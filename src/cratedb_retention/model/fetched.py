@@ -102,7 +102,7 @@ class Fetched:
             import pyarrow as pa
         except ImportError as error:
             raise not_installed(
-                "Arrow and Parquet", "pyarrow is", "pip install 'cratedb-retention[arrow]'", error
+                "Arrow and Parquet", "pyarrow is not installed", "pip install 'cratedb-retention[arrow]'", error
             ) from None
         columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
         last = len(self.columns) - 1

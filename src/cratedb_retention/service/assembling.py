@@ -65,7 +65,9 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
         from cratedb_retention.service.http.server import HttpServer
         from cratedb_retention.service.metrics import RetentionCollector, text_of
     except ImportError as error:
-        raise not_installed("the HTTP API", "is", "pip install 'cratedb-retention[http]'", error) from None
+        raise not_installed(
+            "the HTTP API", "is not installed", "pip install 'cratedb-retention[http]'", error
+        ) from None
     from cratedb_retention.service.runs import StoredRuns
 
     http, runs = settings.http, StoredRuns(terms=Terms(settings.service.lease))

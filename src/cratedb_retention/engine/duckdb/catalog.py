@@ -42,6 +42,7 @@ CAPABILITIES = Capabilities(
     freezes=False,
     reallocates=False,
     repositories_are_directories=True,
+    folds=True,
 )
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _COMMENT = re.compile(r"\bpartitioned\s+by\s*\((?P<columns>.*)\)", re.IGNORECASE | re.DOTALL)
@@ -51,7 +52,7 @@ _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
-    wanted = wanted_by(selectors, CAPABILITIES.default_schema)
+    wanted = wanted_by(selectors, CAPABILITIES.default_schema, CAPABILITIES.folds)
     texts = _read_tables(database, wanted)
     columns = _read_columns(database, wanted, texts)
     named = _named_columns(selectors, texts)
@@ -85,7 +86,7 @@ def read_columns(database: Database, table: TableName) -> dict[str, Column]:
 def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, and the columns of the chosen ones."""
     texts = _read_tables(database, lambda name: True)
-    wanted = wanted_by([selector], CAPABILITIES.default_schema)
+    wanted = wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds)
     return Outline(tuple(sorted(texts)), _read_columns(database, wanted, texts))
 
 
@@ -96,7 +97,7 @@ def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
 
 
 def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
-    return find_tables(selector.schema or CAPABILITIES.default_schema, selector.name, tables)
+    return find_tables(selector.schema or CAPABILITIES.default_schema, selector.name, tables, CAPABILITIES.folds)
 
 
 def _named_columns(selectors: Iterable[Selector], tables: Iterable[TableName]) -> dict[TableName, str]:

@@ -84,7 +84,10 @@ class DuckDBEngine:
             engine = sa.create_engine(address.dburi, connect_args={"read_only": True} if read_only else {})
         except (ImportError, sa.exc.NoSuchModuleError) as error:
             raise not_installed(
-                f"database {address.safe}", "the driver is", "pip install 'cratedb-retention[duckdb]'", error
+                f"database {address.safe}",
+                "the driver is not installed",
+                "pip install 'cratedb-retention[duckdb]'",
+                error,
             ) from None
         sa.event.listen(engine, "connect", _use_utc)
         room = partial(require_room, self.path, f"database {address.safe}")

@@ -60,7 +60,7 @@ class Tables(Journal):
         :raises NotFound: if there is nothing to tell.
         """
         policies = [item.policy for item in self._stored[0]]
-        chosen = concerning(policies, table, self._default_schema)
+        chosen = concerning(policies, table, self.retention.engine.capabilities)
         prepared = self.prepare(Selection(policy_ids=chosen))
         whole = self._is_whole(table, prepared)
         records = [r for r in self.retention.snapshots(RestoreRequest()) if r.archived.table == table]
@@ -81,6 +81,6 @@ class Tables(Journal):
         if realm.covers(area) or any(realm.covers(source) for source in sources):
             return True
         own = area.schema.casefold() == realm.own_schema.casefold()
-        if own or not any(means(policy, self._default_schema)(table) for policy in realm.policies):
+        if own or not any(means(policy, self.retention.engine.capabilities)(table) for policy in realm.policies):
             realm.require(area)
         return False
