@@ -115,7 +115,7 @@ def test_a_run_that_no_plan_could_be_made_for(db: Database) -> None:
         assert written.wait(60)
         raise DatabaseError("CrateDB", "no memory")
 
-    tool.prepare = fail  # type: ignore[method-assign]
+    tool.prepare = fail  # type: ignore[method-assign, assignment]
     with pytest.raises(DatabaseError, match="no memory"):
         tool.run(session=session)
     assert rows(db) == [("finished", "failed")]

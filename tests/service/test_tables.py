@@ -85,7 +85,7 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     db.fill("t", ["2024-06-05"])
     db.time.set("2024-07-02T00:00:01+00:00")
     db.policy("delete", "t", "1y", id="p", schedule=schedule, jitter="6h")
-    scoped = Scoped(db.tool, Access("admin", Role.ADMIN))
+    scoped = Scoped(db.tool, Access(Role.ADMIN, "admin"))
 
     def shown() -> set[dt.datetime | None]:
         text = make_metrics(db.tool).decode()

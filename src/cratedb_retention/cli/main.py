@@ -188,7 +188,8 @@ def main() -> None:
         code = _complain(str(error), error.exit_code)
     except click.UsageError as error:
         if isinstance(error, click.NoSuchOption):
-            error.possibilities = _alike(error.option_name, error.possibilities or ())
+            alike = _alike(error.option_name, error.possibilities or ())
+            error = click.NoSuchOption(error.option_name, possibilities=alike, ctx=error.ctx)
         hint = f" Try `{error.ctx.command_path} --help`." if error.ctx else ""
         code = _complain(_sentence(error.format_message()) + hint, EXIT_USAGE)
     except click.ClickException as error:
