@@ -143,13 +143,13 @@ def limited(command: Command, size: int, *args: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("more", [0, 600_000, 1_050_000, 1_100_000])
+@pytest.mark.parametrize("more", [0, ROOM + 20_000])
 @pytest.mark.parametrize("strategy", ["delete", "snapshot", "downsample"])
 def test_a_full_disk(command: Command, path: Path, strategy: str, more: int) -> None:
     """A run without room ends with one line; nothing is lost, and the next one goes on at once."""
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "INSERT INTO metrics SELECT TIMESTAMP '2000-01-01' + INTERVAL (i) HOUR, 'acme', i FROM range(6000) t(i)"
+            "INSERT INTO metrics SELECT TIMESTAMP '2000-01-01' + INTERVAL (i) HOUR, 'acme', i FROM range(2000) t(i)"
         )
         rows = connection.execute("SELECT count(*) FROM metrics").fetchall()[0][0]
     own = {"snapshot": "--target-repository-name=archive", "downsample": "--levels=1d:forever", "delete": "--tags=x"}
