@@ -99,7 +99,7 @@ def test_what_an_interrupted_command_says(command: Command, args: list[str], sai
     assert interrupted(command, *args, code=IN_A_PLAN) == said
 
 
-@pytest.mark.parametrize("where", ["duckdb_engine", "duckdb"])
+@pytest.mark.parametrize("where", ["duckdb_sqlalchemy", "duckdb"])
 def test_interrupted_while_a_driver_is_imported(command: Command, where: str) -> None:
     """Ctrl-C during the import of a driver, which its C code makes an ImportError of, is not a missing driver."""
     code = (

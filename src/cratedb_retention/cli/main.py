@@ -131,7 +131,7 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
         if not args and not ctx.resilient_parsing:  # With it, click only looks what could come next, to complete it.
-            click.echo(ctx.get_help(), err=True)
+            _write_to_stderr(ctx.get_help())
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)
 
@@ -213,11 +213,15 @@ def _interrupted() -> int:
 def _complain(message: str, code: int) -> int:
     if "--debug" in sys.argv and sys.exc_info()[1] is not None:
         logging.getLogger(__name__).exception("traceback")
+    _write_to_stderr(f"Error: {redact(' '.join(message.split()))}")
+    return code
+
+
+def _write_to_stderr(text: str) -> None:
     try:
-        click.echo(f"Error: {redact(' '.join(message.split()))}", err=True)
+        click.echo(text, err=True)
     except BrokenPipeError:
         _stop_writing(sys.stderr)
-    return code
 
 
 def _stop_writing(stream: TextIO) -> None:
