@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 from cratedb_retention.service.metrics import Facts, families
+from cratedb_retention.store.leases import Leases
 from parts.markdown import table
 
 # A database with nothing in it: each metric is named, and has no values.
-_NOTHING = Facts(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), [], 0, {}, [], [], 0, {})
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_NOTHING = Facts(_EPOCH, [], 0, Leases(_EPOCH, {}, 0.0), {}, [], [], 0, {}, {})
 
 
 def metrics() -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.engine.archive import SnapshotState
-from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.errors import InvalidInput, Locked, Unsupported
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.cascades import planned_cascades
@@ -28,7 +28,7 @@ from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
+from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both, require_tags
 from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
     Restored,
@@ -64,6 +64,8 @@ from cratedb_retention.store.tokens import AccessToken, Random
 
 # A cutoff may lie a little ahead: elsewhere it is tomorrow already.
 _TOLERANCE = dt.timedelta(days=1)
+# How often it is tried whether a file is open no more.
+_AGAIN_SECONDS = 0.2
 # Added before rounding down: the end of a hold is rounded up, since in doubt a row stays.
 _ALMOST_A_MILLISECOND = dt.timedelta(microseconds=999)
 
@@ -75,10 +77,12 @@ class Retention:
     :param address: Where the database is, e.g. ``crate://localhost:4200/`` or ``duckdb:///metrics.duckdb``.
     :param schema: Schema of the toolkit's own tables.
     :param create: Whether a DuckDB file that does not exist may be created.
+    :param read_only: Whether a DuckDB file is only read, so that other processes may read it at the same time.
+    :param wait: For how many seconds to wait while another process has a DuckDB file open.
     :param clock: Tells the time.
     :param actor: Who does it, for the journal; None: the operating system's user.
     :raises InvalidInput: if the address is not valid.
-    :raises ConnectionLost: if the database can't be reached.
+    :raises ConnectionLost: if the database can't be reached; :class:`Locked` if another process has its file open.
     :raises AccessDenied: if user or password are wrong.
     """
 
@@ -88,14 +92,26 @@ class Retention:
         schema: str = DEFAULT_SCHEMA,
         *,
         create: bool = False,
+        read_only: bool = False,
+        wait: float = 0.0,
         clock: Clock | None = None,
         actor: Actor | None = None,
     ) -> None:
         self.address = DatabaseAddress.from_string(address) if isinstance(address, str) else address
         self.clock = clock or system_clock()
         self.actor = actor or system_actor()
-        self.engine: Engine = open_engine(self.address, self.clock, create)
+        self.engine: Engine = self._open(create, read_only, wait)
         self.store = Store(self.engine, self.clock, self.actor, schema)
+
+    def _open(self, create: bool, read_only: bool, wait: float) -> Engine:
+        until = self.clock.uptime() + wait
+        while True:
+            try:
+                return open_engine(self.address, self.clock, create, read_only)
+            except Locked:
+                if self.clock.uptime() >= until:
+                    raise
+                self.clock.sleep(_AGAIN_SECONDS)
 
     def acting_as(self, actor: Actor) -> Retention:
         """The same connection for somebody else, as the journal shall say; only the original may be closed."""
@@ -129,9 +145,15 @@ class Retention:
     # Policies
 
     def policies(self, selection: Selection | None = None) -> list[StoredPolicy]:
-        """The stored policies that are chosen, by table."""
+        """
+        The stored policies that are chosen, by table.
+
+        :raises NotFound: if there is no such policy, or no policy has these tags.
+        """
         self.store.require()
-        stored, _ = self.store.policies.all()
+        stored, damaged = self.store.policies.all()
+        if selection is not None:
+            selection.require((item.policy for item in stored), damaged)
         return [item for item in stored if (selection or Selection()).fits(item.policy)]
 
     def damaged_policies(self, selection: Selection | None = None) -> list[Damaged]:
@@ -195,6 +217,7 @@ class Retention:
         Delete all policies with tags.
 
         :raises InvalidInput: if the filter is empty, since that would mean every policy.
+        :raises NotFound: if no policy has these tags.
         """
         if not tags:
             raise InvalidInput("tags", "none given", "name the tags of the policies to delete")
@@ -224,11 +247,14 @@ class Retention:
         :param dry_run: Whether to only tell what would change.
         :return: What changed, or would change.
         :raises InvalidInput: if the file has the same rule twice.
+        :raises NotFound: if no policy has these tags, stored or in the file.
         :raises Conflict: if somebody else changed a policy in the meantime.
         """
         for policy in wanted:
             self.check_supported(policy)
-        changes = find_changes(wanted, self.policies(), prune, tags)
+        stored = self.policies()
+        require_tags(tags or TagFilter(), (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
+        changes = find_changes(wanted, stored, prune, tags)
         if not dry_run:
             apply_changes(self.store.policies, changes)
         return changes
@@ -260,6 +286,7 @@ class Retention:
         :param cutoff: The aware instant taken for now; None: now.
         :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
         :raises InvalidInput: if the cutoff lies in the future by more than a day.
+        :raises NotFound: if what is selected does not exist.
         """
         now = self.clock.now()
         cutoff = cutoff or now
@@ -524,6 +551,7 @@ class Retention:
         Read snapshots back and compare them with what was archived.
 
         :param told: Is told of each as soon as it was read.
+        :raises NotFound: if none fits, where not just all are meant.
         """
         self.store.require()
         return verify_snapshots(self.engine, self.store, request or RestoreRequest(), told)

@@ -62,6 +62,19 @@ def system_actor() -> Actor:
     return Actor(name=name, host=socket.gethostname())
 
 
+# Tells processes apart that have the same number one after the other, as in containers.
+_PROCESS = uuid.uuid4().hex[:8]
+
+
 def name_holder(actor: Actor) -> str:
     """A name for one who holds leases that nobody else has, in which people recognise who and where it is."""
-    return f"{actor.name}@{actor.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{actor.name}@{actor.host}:{_here()}-{uuid.uuid4().hex[:8]}"
+
+
+def is_of_this_process(holder: str) -> bool:
+    """Whether :func:`name_holder` made a name in this process."""
+    return holder.rpartition("-")[0].endswith(f":{_here()}")
+
+
+def _here() -> str:
+    return f"{os.getpid()}:{_PROCESS}"

@@ -76,6 +76,10 @@ class ConnectionLost(DatabaseError):
     """The database can't be reached, or went away; the same statement may work later."""
 
 
+class Locked(ConnectionLost):
+    """Another process has the database's file open."""
+
+
 class NoAnswer(ConnectionLost):
     """The database was reached and says nothing, until waiting for it was given up; each try takes minutes."""
 
@@ -110,3 +114,22 @@ class MoveStuck(RetentionError):
 
 class Forbidden(RetentionError):
     """Whoever asks is known, and may not do that."""
+
+
+def not_installed(thing: str, reason: str, extra: str, error: BaseException) -> BaseException:
+    """
+    What to raise where an import failed.
+
+    :param reason: What is not installed.
+    :param extra: The extra of the package that brings it.
+    :param error: Of the import. Ctrl-C during it comes as an ImportError of what is written in C.
+    """
+    return find_interrupt(error) or InvalidInput(thing, reason, install_extra(extra))
+
+
+def find_interrupt(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error comes from, if it does."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause

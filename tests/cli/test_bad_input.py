@@ -18,8 +18,8 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("list-policy",), "Did you mean 'list-policies'?"),
     (("xyzzy",), "No such command 'xyzzy'. Try `cratedb-retention --help`."),
     (("--versoin",), "No such option '--versoin'"),
-    (("run", "--dry"), "Did you mean one of: '--dry-run', '--due'?"),
-    (("run", "--tagz=a"), "No such option '--tagz'. (Did you mean one of: "),
+    (("run", "--dry"), "Did you mean '--dry-run'?"),
+    (("run", "--tagz=a"), "No such option '--tagz'. Did you mean '--tags'?"),
     (
         ("list", "duckdb:///a", "more"),
         "unexpected extra argument (more). Try `cratedb-retention list-policies --help`.",

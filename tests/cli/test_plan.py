@@ -87,7 +87,6 @@ def test_the_run_does_what_the_plan_says(planned: Command) -> None:
         (["--strategy=delete", "--tags=metrics"], {"delete-old"}),
         (["--policy=delete-a"], {"delete-acme"}),
         (["--tags=metrics"], {"archive-metrics", "delete-old"}),
-        (["--tags=none"], set()),
     ],
     ids=lambda value: str(value if isinstance(value, list) else sorted(value)),
 )
@@ -146,3 +145,15 @@ def test_a_hold_on_what_is_not_due(planned: Command) -> None:
     assert "case 4711" in out
     assert hold["id"] in out
     assert planned.data("plan", "--policy=delete-acme", CUTOFF)["legal_holds"] == [], "of another table"
+
+
+def test_status_at_another_time(planned: Command) -> None:
+    """`status` takes an instant for now, as `plan` does, and tells what is due then."""
+    due = {}
+    for day in ("2020-01-01", "2024-07-01"):
+        plan = planned.data("plan", f"--cutoff-day={day}")
+        status = planned.data("status", f"--cutoff-day={day}")
+        due[day] = sum(line["due_partitions"] for line in status["policies"])
+        assert due[day] == sum(task["partitions"] for task in plan["tasks"])
+    assert due["2020-01-01"] == 0 < due["2024-07-01"]
+    assert "lies in the future" in planned.refused(2, "status", "--cutoff-day=2999-01-01")

@@ -26,7 +26,8 @@ def test_exit_codes(command: Command) -> None:
     moves = ("--reallocation-attribute-name=storage", "--reallocation-attribute-value=cold")
     assert "DuckDB has no nodes" in command.refused(2, "create", "--strategy=reallocate", *MINIMAL[1:], *moves)
     command.ok("create", *MINIMAL, "--id=mine")
-    assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=7", "--disabled")
+    command.ok("edit", "--id=mine", "--description=x")
+    assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=1", "--disabled")
 
 
 def test_damaged_row(command: Command, path: Path) -> None:

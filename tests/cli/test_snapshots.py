@@ -32,14 +32,11 @@ def archived(filled_by: FilledBy) -> Command:
         ([], ["2024-01", "2024-02"]),
         (["--table-name=metrics"], ["2024-01", "2024-02"]),
         (["--table-name=m*"], ["2024-01", "2024-02"]),
-        (["--table-name=events"], []),
         (["--table-schema=main"], ["2024-01", "2024-02"]),
-        (["--table-schema=other"], []),
         (["--name=main-metrics-2024-02"], ["2024-02"]),
         (["--from=2024-02-01"], ["2024-02"]),
         (["--to=2024-02-01"], ["2024-01"]),
         (["--from=2024-01-31T23:59:59Z", "--to=2024-02-01T00:00:01Z"], ["2024-01", "2024-02"]),
-        (["--from=2024-03-01"], []),
     ],
     ids=str,
 )
@@ -48,8 +45,15 @@ def test_choosing(archived: Command, args: list[str], months: list[str]) -> None
     found = archived.data("list-snapshots", *args)
     assert [snapshot["name"][13:20] for snapshot in found] == months
     assert [verified["name"][13:20] for verified in archived.data("verify-snapshots", *args)] == months
-    if months and args:
+    if args:
         assert archived.ok("restore", "--dry-run", *args).count("would restore ") == len(months)
+
+
+@pytest.mark.parametrize("args", ["--table-name=events", "--table-schema=other", "--from=2024-03-01"])
+def test_choosing_nothing(archived: Command, args: str) -> None:
+    """Where none fits, nothing was verified, and nobody takes that for good news."""
+    for name in ("list-snapshots", "verify-snapshots", "restore"):
+        assert "snapshots: none fits" in archived.refused(1, name, args)
 
 
 def test_the_list_says_what_the_repository_says(archived: Command, tmp_path: Path) -> None:

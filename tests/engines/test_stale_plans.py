@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.clock import Actor, name_holder
 from cratedb_retention.execution.events import LeftOut, RunEvent
 from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.preparing import Prepared
@@ -75,7 +76,7 @@ def test_rows_stay_while_their_rollup_is_made(readings: Database) -> None:
     run_till_done(readings)
     readings.policy("delete", "readings", "7d")
     tool = readings.tool
-    other = LeaseHolder(tool.store.leases, tool.clock, "other@host:1:x", "run-of-other")
+    other = LeaseHolder(tool.store.leases, tool.clock, name_holder(Actor("other", "host")), "run-of-other")
     other.take({cascade.id or "": None})
     report = readings.run()
     assert (report.done, bool(report.deferred), report.ok) == (0, True, True)

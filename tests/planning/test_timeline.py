@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES as CRATEDB
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.timeline import Seen, concerning, timeline
 from cratedb_retention.model.catalog import Catalog, Table, TableName
@@ -217,9 +218,9 @@ def test_concerning() -> None:
         policy("delete", "5d", id="other", table_name="others"),
     ]
     for name in ("metrics", "metrics_1h", "metrics_1h_sketch"):
-        assert concerning(policies, TableName("doc", name), "doc") == {"down", "level", "all"}
-    assert concerning(policies, TableName("doc", "others"), "doc") == {"other", "all"}
-    assert concerning(policies, TableName("away", "metrics"), "doc") == set()
+        assert concerning(policies, TableName("doc", name), CRATEDB) == {"down", "level", "all"}
+    assert concerning(policies, TableName("doc", "others"), CRATEDB) == {"other", "all"}
+    assert concerning(policies, TableName("away", "metrics"), CRATEDB) == set()
 
 
 def test_five_thousand() -> None:

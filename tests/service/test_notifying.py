@@ -18,8 +18,10 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.service.notifying import Notifier, make_tellers
+from cratedb_retention.service.assembling import make_service
+from cratedb_retention.service.notifying import Notifications, Notifier, make_tellers
 from cratedb_retention.service.scheduler import run_due
+from cratedb_retention.service.settings import Settings
 from cratedb_retention.service.telling import Program, Told, Webhook, sign
 from support.databases import MONTH, TIME, Database
 from support.markdown import ROOT, blocks
@@ -60,10 +62,12 @@ class Receiver:
         """While it listens."""
         thread = threading.Thread(target=self._server.serve_forever)
         thread.start()
-        yield self
-        self._server.shutdown()
-        self._server.server_close()
-        thread.join()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
 
     @property
     def events(self) -> list[tuple[str, str]]:
@@ -198,3 +202,51 @@ def test_how_a_receiver_checks_the_signature() -> None:
     assert names["is_genuine"]("s", header, b"{}", 1_000_010)
     for secret, body, now in (("x", b"{}", 1_000_010), ("s", b"[]", 1_000_010), ("s", b"{}", 1_000_400)):
         assert not names["is_genuine"](secret, header, body, now)
+
+
+def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None:
+    """Runs end, and the service too, while an event is being sent; the event is not lost, and comes from the next."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    asked, go_on = threading.Event(), threading.Event()
+    sent: list[Told] = []
+
+    def silent(told: Told) -> bool:
+        sent.append(told)
+        asked.set()
+        return go_on.wait(60)
+
+    notifications = Notifications(Notifier(duck.tool.sibling(), [silent], None), 3600, patience=0.1)
+    notifications.start()
+    report = run_due(duck.tool, [notifications.observe], TERMS)
+    assert report is not None
+    assert report.failed
+    assert asked.wait(60)
+    duck.time.set("2024-07-04T00:00:10+00:00")
+    assert run_due(duck.tool, [notifications.observe], TERMS) is not None
+    assert len(sent) == 1
+    notifications.stop()
+    with duck.statements() as statements:
+        go_on.set()
+        notifications._thread.join()
+    assert statements == []  # The database may be closed by then.
+    duck.time.set("2024-07-04T00:10:00+00:00")
+    with Receiver().up() as receiver:
+        assert Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None).check() == 1
+        assert receiver.events == [("policy-failed", "bad")]
+
+
+def test_the_end_of_a_run_is_told_at_once(duck: Database, receiver: Receiver) -> None:
+    """A service tells as soon as a run is over, rather than when it looks the next time, and before it ends."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    settings = Settings.model_validate({"notify": {"webhook": receiver.url, "interval": 3600}})
+    service = make_service(duck.tool, settings, {})
+    (notifications,) = service._beside
+    notifications.start()
+    assert service.scheduler.tick()
+    assert service.scheduler.wait(60)
+    notifications.stop()
+    assert receiver.events == [("policy-failed", "bad")]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import pytest
 
+from cratedb_retention.execution.listing import next_runs
 from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.running import Terms
 from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
+from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.instant import show
+from cratedb_retention.service.metrics import make_metrics
+from cratedb_retention.service.scheduler import run_due
+from cratedb_retention.service.scoped import Scoped
 from cratedb_retention.store.statistics import RunOfPolicy
 from support.databases import MONTH, TIME, Database
 
@@ -20,7 +27,7 @@ def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
     """The tables by name, in their order."""
     prepared = db.tool.prepare(selection=Selection())
     measured = db.tool.engine.measure(find_bounds(prepared))
-    found = table_lines(prepared, overview(prepared), measured, runs, NOW)
+    found = table_lines(prepared, overview(prepared), measured, runs, next_runs(db.tool.store, prepared.policies))
     return {line.table.partition(".")[2]: line for line in found}
 
 
@@ -48,7 +55,7 @@ def test_states(db: Database) -> None:
         ("d", "disabled", ()),
     ]
     assert [found[name].next_run for name in "abcd"] == [
-        dt.datetime(2024, 7, 3, tzinfo=dt.UTC),
+        dt.datetime(2024, 7, 2, tzinfo=dt.UTC),  # It was created in the instant of a slot.
         dt.datetime(2024, 7, 2, 4, tzinfo=dt.UTC),
         None,
         None,
@@ -69,3 +76,43 @@ def test_time(db: Database, partitioned: bool) -> None:
     assert found["t"].rows == 2
     span = ("2024-03-01", "2024-07-01") if partitioned else ("2024-03-05", "2024-06-05T01:02:03.001Z")
     assert (show(found["t"].oldest), show(found["t"].newest)) == span
+
+
+@pytest.mark.parametrize("schedule", ["0 3 * * *", "*/10 * * * *"])
+def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
+    """Overview, list of policies and metrics name one instant, delay included; the run begins then, and not before."""
+    db.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("t", ["2024-06-05"])
+    db.time.set("2024-07-02T00:00:01+00:00")
+    db.policy("delete", "t", "1y", id="p", schedule=schedule, jitter="6h")
+    scoped = Scoped(db.tool, Access(Role.ADMIN, "admin"))
+
+    def shown() -> set[dt.datetime | None]:
+        text = make_metrics(db.tool).decode()
+        (metric,) = re.findall(r"next_run_timestamp_seconds\{.*\} (.*)", text)
+        (line,) = scoped.tables(Selection())
+        listed = scoped.listing(Selection()).times.get("p")
+        return {line.next_run, listed, dt.datetime.fromtimestamp(float(metric), dt.UTC)}
+
+    (due,) = shown()
+    assert due is not None
+    db.time.moment = due - dt.timedelta(milliseconds=1)
+    assert shown() == {due}
+    assert run_due(db.tool, terms=Terms(threads=False)) is None
+    db.time.moment = due
+    assert shown() == {due}
+    assert "schedule_lag_seconds{" in make_metrics(db.tool).decode()
+    assert run_due(db.tool, terms=Terms(threads=False)) is not None
+    (after,) = shown()
+    assert after is not None
+    assert after > due
+
+
+def test_a_run_that_waits_for_its_delay_is_not_late(db: Database) -> None:
+    """What begins later on purpose has no lag until it should have begun."""
+    db.create("t", {"ts": TIME, "n": "TEXT"})
+    db.policy("delete", "t", "1y", id="p", schedule="0 3 * * *", jitter="6h")
+    times = next_runs(db.tool.store, ["p"])
+    for later, lag in ((-1, 0.0), (60, 60.0)):
+        db.time.moment = times["p"] + dt.timedelta(seconds=later)
+        assert re.findall(r"schedule_lag_seconds\{.*\} (.*)", make_metrics(db.tool).decode()) == [str(lag)]

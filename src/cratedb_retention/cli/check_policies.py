@@ -27,7 +27,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
     Examples:
       cratedb-retention check-policies crate://localhost:4200/
     """
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         wanted = chosen.read(retention)
         findings = retention.check(wanted)
         count = len(retention.policies(wanted))

@@ -37,8 +37,6 @@ def command(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...
         gone = [retention.delete_policy(id)] if id else retention.delete_policies(parse_tag_filter(tags))
         for policy in gone:
             say(f"deleted policy {policy.id}: {_describe(policy)}")
-        if not gone:
-            say(f"no policy has the tags {parse_tag_filter(tags)}")
 
 
 def _describe(gone: Policy | Damaged) -> str:

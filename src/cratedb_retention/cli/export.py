@@ -27,7 +27,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str, j
     if json_schema:
         write_data(policy_file_schema(), "json")
         return
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         found = retention.policies(chosen.read(retention))
     policies = [item.policy for item in found]
     if form == "yaml":

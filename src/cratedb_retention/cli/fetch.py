@@ -99,7 +99,7 @@ def command(
         raise InvalidInput("--plot and --output", "both are given", "give one of them")
     if step and points is not None:
         raise InvalidInput("--step and --points", "both are given", "give one of them")
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         fetched = retention.fetch(
             FetchRequest.of_texts(
                 retention.clock.now(),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.errors import NotFound
 from cratedb_retention.model.words import short, show_size
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.store.journal import JournalFilter
 
 # As in `store.journal`, which is not imported for the sake of `--help`; a test compares them.
 OUTCOMES = ("done", "failed", "deferred", "held", "problem", "cancelled", "interrupted")
@@ -31,6 +39,24 @@ EVENTS = (
     "token-created",
     "token-revoked",
 )
+
+
+def _require_known(retention: Retention, wanted: JournalFilter) -> None:
+    """
+    Make sure that what a filter names is somewhere in the audit log.
+
+    :raises NotFound: if not: nobody should take a misspelt name for good news.
+    """
+    from cratedb_retention.store.journal import JournalFilter
+
+    for thing, alone in {
+        f"table {wanted.table_name}": JournalFilter(table_name=wanted.table_name),
+        f"policy {wanted.policy_id}": JournalFilter(policy_id=wanted.policy_id),
+        f"run {wanted.run_id}": JournalFilter(run_id=wanted.run_id),
+        f"tags {wanted.tags}": JournalFilter(tags=wanted.tags),
+    }.items():
+        if alone != JournalFilter() and not retention.journal(replace(alone, limit=1)):
+            raise NotFound(thing, "nothing in the audit log is about it", "leave it out to see all")
 
 
 @click.command("jobs")
@@ -73,7 +99,7 @@ def command(
     from cratedb_retention.model.tags import parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         now = retention.clock.now()
         wanted = JournalFilter(
             table_name,
@@ -87,6 +113,8 @@ def command(
             parse_tag_filter(tags),
         )
         rows = retention.journal(wanted)
+        if not rows:
+            _require_known(retention, wanted)
     if form != "table":
         write_data([plain_row(row) for row in rows], form)
         return

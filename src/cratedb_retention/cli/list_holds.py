@@ -22,7 +22,7 @@ def command(dburi: str | None, schema: str, form: str) -> None:
     from cratedb_retention.execution.plain import hold_data
     from cratedb_retention.model.instant import show
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         holds = retention.holds()
     if form != "table":
         write_data([hold_data(hold) for hold in holds], form)

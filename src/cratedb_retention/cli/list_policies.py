@@ -28,7 +28,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
       cratedb-retention list-policies crate://localhost:4200/
       cratedb-retention list-policies --tags=acme --format=json
     """
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         selection = chosen.read(retention)
         found, damaged = retention.policies(selection), retention.damaged_policies(selection)
     if form != "table":

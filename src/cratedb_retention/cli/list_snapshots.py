@@ -29,10 +29,13 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
     from cratedb_retention.execution.plain import snapshot_data
+    from cratedb_retention.execution.restoring import RestoreRequest, none_fits
     from cratedb_retention.model.words import show_partition
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         records = retention.snapshots(request)
+        if not records and request != RestoreRequest():
+            raise none_fits()
         states = retention.snapshot_states(records)
     data = [snapshot_data(record, states.get((record.archived.repository, record.archived.name))) for record in records]
     if form != "table":
@@ -54,4 +57,4 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
         columns = ("table", "partition", "rows", "size", "state", "in the repository", "repository", "name")
         write_table(columns, rows, ("rows", "size"))
     else:
-        say("no snapshot fits; policies with the strategy snapshot make them")
+        say("no snapshots; policies with the strategy snapshot make them")

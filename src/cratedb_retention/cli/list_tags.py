@@ -19,7 +19,7 @@ def command(dburi: str | None, schema: str, form: str) -> None:
     Examples:
       cratedb-retention list-tags crate://localhost:4200/
     """
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         tags = retention.tags()
     if form != "table":
         write_data(tags, form)

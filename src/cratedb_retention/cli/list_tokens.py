@@ -22,7 +22,7 @@ def command(dburi: str | None, schema: str, everything: bool, form: str) -> None
     Examples:
       cratedb-retention list-tokens crate://localhost:4200/
     """
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         now = retention.clock.now()
         found = [token for token in retention.tokens() if everything or token.is_valid(now)]
     if form != "table":

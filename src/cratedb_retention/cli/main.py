@@ -16,15 +16,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TextIO
 
 import click
 from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
 from cratedb_retention.cli.preparing import collect_seldom, prepare
-from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError
+from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
 from cratedb_retention.model.redact import redact
 
 
@@ -74,6 +74,10 @@ COMMANDS: Mapping[str, Entry] = {
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
 
+class _Interrupted(Exception):
+    """Ctrl-C or SIGTERM; of a KeyboardInterrupt click would write a line of its own."""
+
+
 class Commands(click.Group):
     """Finds commands by name or alias, and imports only the one that is called."""
 
@@ -109,18 +113,25 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Python would complain once more when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _stop_writing(sys.stdout)
             return 0
         except KeyboardInterrupt:
-            if sys.stderr.isatty():  # It shows ^C.
-                click.echo(err=True)
-            raise RetentionError("interrupted", "the next run goes on from here") from None
+            raise _Interrupted from None
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line, which may be answered at once by the help."""
+        try:
+            return super().make_context(*args, **more)
+        except BrokenPipeError:
+            _stop_writing(sys.stdout)
+            raise click.exceptions.Exit(EXIT_DONE) from None
+        except KeyboardInterrupt:
+            raise _Interrupted from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
         if not args and not ctx.resilient_parsing:  # With it, click only looks what could come next, to complete it.
-            click.echo(ctx.get_help(), err=True)
+            _write_to_stderr(ctx.get_help())
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)
 
@@ -176,24 +187,52 @@ def main() -> None:
     except RetentionError as error:
         code = _complain(str(error), error.exit_code)
     except click.UsageError as error:
+        if isinstance(error, click.NoSuchOption):
+            alike = _alike(error.option_name, error.possibilities or ())
+            error = click.NoSuchOption(error.option_name, possibilities=alike, ctx=error.ctx)
         hint = f" Try `{error.ctx.command_path} --help`." if error.ctx else ""
         code = _complain(_sentence(error.format_message()) + hint, EXIT_USAGE)
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        code = _complain("interrupted", EXIT_FAILED)
+    except (_Interrupted, click.Abort, KeyboardInterrupt):
+        code = _interrupted()
     except UnicodeEncodeError:
         code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)
     except Exception as error:
-        code = _complain(f"{type(error).__name__}: {error}. This is a mistake in the program; please report it", 1)
+        what = f"{type(error).__name__}: {error}. This is a mistake in the program; please report it"
+        code = _interrupted() if find_interrupt(error) else _complain(what, EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else EXIT_DONE)
+
+
+def _interrupted() -> int:
+    if sys.stderr.isatty():  # It shows ^C.
+        click.echo(err=True)
+    return _complain("interrupted", EXIT_FAILED)
 
 
 def _complain(message: str, code: int) -> int:
     if "--debug" in sys.argv and sys.exc_info()[1] is not None:
         logging.getLogger(__name__).exception("traceback")
-    click.echo(f"Error: {redact(' '.join(message.split()))}", err=True)
+    _write_to_stderr(f"Error: {redact(' '.join(message.split()))}")
     return code
+
+
+def _write_to_stderr(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except BrokenPipeError:
+        _stop_writing(sys.stderr)
+
+
+def _stop_writing(stream: TextIO) -> None:
+    """The reader of a stream has gone. Python would complain once more when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _alike(option: str, possibilities: Iterable[str]) -> list[str]:
+    """Options whose names are alike without their dashes, which all of them have."""
+    names = {each.lstrip("-"): each for each in possibilities}
+    return [names[each] for each in difflib.get_close_matches(option.lstrip("-"), names)]
 
 
 def _sentence(text: str) -> str:

@@ -52,6 +52,7 @@ def combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
+_WAIT = "cratedb_retention.wait"  # Where the context of a command has how long to wait for its database.
 database = combine(
     click.argument("dburi", envvar="CRATEDB_URI", required=False),
     click.option(
@@ -62,6 +63,14 @@ database = combine(
         show_default=True,
         help="Schema for the tables of this tool.",
     ),
+    click.option(
+        "--wait",
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        expose_value=False,
+        callback=lambda ctx, param, value: ctx.meta.update({_WAIT: value}),
+        help="How long to wait while another process has a DuckDB file open. [default: 0]",
+    ),
 )
 output_format = click.option(
     "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Output."
@@ -71,6 +80,9 @@ tags = click.option(
     multiple=True,
     metavar="A,B,not:C",
     help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
+)
+lease = click.option(
+    "--lease", type=click.FloatRange(5), default=60, show_default=True, help="Seconds until another one takes over."
 )
 _selection = combine(
     click.option(
@@ -157,10 +169,13 @@ def cutoff(function: F) -> F:
 
 
 @contextmanager
-def open_retention(dburi: str | None, schema: str, create: bool = False) -> Iterator[Retention]:
+def open_retention(
+    dburi: str | None, schema: str, create: bool = False, read_only: bool = False
+) -> Iterator[Retention]:
     """
     Open the database of a command.
 
+    :param read_only: Whether the command writes nothing: several of these can have a DuckDB file open.
     :raises InvalidInput: if no address is given.
     """
     from cratedb_retention.api import Retention
@@ -169,7 +184,8 @@ def open_retention(dburi: str | None, schema: str, create: bool = False) -> Iter
         raise InvalidInput(
             "database address", "missing", "write it as the last argument, or set CRATEDB_URI: crate://localhost:4200/"
         )
-    with Retention(dburi, schema, create=create) as retention:
+    wait = click.get_current_context().meta.get(_WAIT) or 0.0
+    with Retention(dburi, schema, create=create, read_only=read_only, wait=wait) as retention:
         yield retention
 
 

@@ -6,6 +6,8 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.planview import write_plan
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.model.words import plural
 
 
 @click.command("plan")
@@ -15,6 +17,7 @@ from cratedb_retention.cli.planview import write_plan
 @options.output_format
 @click.option("--sql", is_flag=True, help="Show the statements.")
 @click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
+@click.option("--check", is_flag=True, help="End with 1 if there are problems, as `run` would.")
 def command(
     dburi: str | None,
     schema: str,
@@ -23,6 +26,7 @@ def command(
     form: str,
     sql: bool,
     details: bool,
+    check: bool,
 ) -> None:
     """
     Show what a run would do and why, what is blocked and why, and the legal holds in force. Nothing is changed. Tasks
@@ -32,7 +36,11 @@ def command(
     Examples:
       cratedb-retention plan crate://localhost:4200/
       cratedb-retention plan --tags=acme --cutoff-day=2024-06-01 --sql
+      cratedb-retention plan --check
     """
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         prepared = when.prepare(retention, chosen)
         write_plan(prepared, retention, form, sql, details)
+    problems = len(prepared.plan.problems)
+    if check and problems:
+        raise RetentionError("plan", plural(problems, "problem"), "a person has to act; the reasons are in the plan")

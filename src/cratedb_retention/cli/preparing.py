@@ -73,6 +73,7 @@ def _defaults(loaded: Loaded) -> dict[str, Any]:
     for section in ("service", "http"):
         values = getattr(settings, section).model_dump(mode="json")
         own["serve"] |= {key: value for key, value in values.items() if f"{section}.{key}" in given}
+    own["run"] |= {key: value for key, value in own["serve"].items() if key == "lease"}
     return own
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +18,7 @@ from cratedb_retention.model.words import short
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.events import Report
+    from cratedb_retention.execution.running import Terms
 
 
 @click.command("run")
@@ -25,8 +28,16 @@ if TYPE_CHECKING:
 @options.output_format
 @click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
+@options.lease
 def command(
-    dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, form: str, due: bool, dry_run: bool
+    dburi: str | None,
+    schema: str,
+    chosen: options.Chosen,
+    when: options.Cutoff,
+    form: str,
+    due: bool,
+    dry_run: bool,
+    lease: float,
 ) -> None:
     """
     Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
@@ -44,23 +55,34 @@ def command(
     """
     from cratedb_retention.cli.progress import observer
     from cratedb_retention.execution.retrying import retry
+    from cratedb_retention.execution.running import Terms
 
     if due and when.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=dry_run and not due) as retention:
         if due:
-            _run_due(retention, chosen, form, dry_run)
+            _run_due(retention, chosen, form, dry_run, Terms(lease))
             return
         if dry_run:
             write_plan(when.prepare(retention, chosen), retention, form, sql=True)
             return
-        prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
-        with observer(quiet=form != "table") as observe:
-            report = retention.run(prepared, observers=[observe])
+        with _interruptible():
+            prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
+            with observer(quiet=form != "table") as observe:
+                report = retention.run(prepared, observers=[observe], terms=Terms(lease))
     _finish(report, form)
 
 
-def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: bool) -> None:
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """After Ctrl-C say what becomes of what a run has left to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RetentionError("interrupted", "the next run goes on from here") from None
+
+
+def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: bool, terms: Terms) -> None:
     from cratedb_retention.cli.progress import observer
     from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.planning.due import Timetable
@@ -74,8 +96,8 @@ def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: b
         slots = find_due(retention, Timetable(), ids).slots
         write_plan(retention.prepare(selection=Selection(policy_ids=frozenset(slots))), retention, form, sql=True)
         return
-    with observer(quiet=form != "table") as observe:
-        report = run_due(retention, [observe], chosen=ids)
+    with _interruptible(), observer(quiet=form != "table") as observe:
+        report = run_due(retention, [observe], terms, ids)
     if report is None:
         if form == "table":
             say("nothing is due")

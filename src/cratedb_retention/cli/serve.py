@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError, install_extra
+from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError, not_installed
 
 if TYPE_CHECKING:
     from cratedb_retention.service.assembling import Mount
@@ -26,9 +26,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--interval", type=click.FloatRange(0.1), default=10, show_default=True, help="Seconds between two looks."
 )
-@click.option(
-    "--lease", type=click.FloatRange(5), default=60, show_default=True, help="Seconds until another one takes over."
-)
+@options.lease
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="At most so many runs at once."
 )
@@ -100,10 +98,11 @@ def _pages(settings: Settings) -> Mount | None:
         return None
     try:
         from cratedb_retention.ui.mounting import mount
-    except ImportError:
-        if settings.http.pages == "auto":
+    except ImportError as error:
+        missing = not_installed("http.pages", "they are not installed", "ui", error)
+        if settings.http.pages == "auto" and isinstance(missing, InvalidInput):
             return None
-        raise InvalidInput("http.pages", "they are not installed", install_extra("ui")) from None
+        raise missing from None
     return mount
 
 

@@ -25,7 +25,7 @@ def command(dburi: str | None, schema: str, no_journal_policy: bool, dry_run: bo
       cratedb-retention setup crate://localhost:4200/
       cratedb-retention setup --schema=retention duckdb:///metrics.duckdb
     """
-    with options.open_retention(dburi, schema, create=not dry_run) as retention:
+    with options.open_retention(dburi, schema, create=not dry_run, read_only=dry_run) as retention:
         if dry_run:
             say(f"{retention.address.safe} answers; setup would create or upgrade the tables in schema {schema}")
             return

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 @click.command("status")
 @options.database
 @options.selection
+@options.cutoff
 @click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
 @options.output_format
-def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool, form: str) -> None:
+def command(
+    dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, watch: bool, form: str
+) -> None:
     """
     Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
     whatever machine. Problems come first. Runs of less than a second are not shown.
@@ -27,6 +30,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool,
     \b
     Examples:
       cratedb-retention status crate://localhost:4200/
+      cratedb-retention status --cutoff-day=2024-06-01
       cratedb-retention status --watch
     """
     from cratedb_retention.cli.jobview import COLUMNS, job_data, job_row
@@ -36,12 +40,12 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, watch: bool,
     from cratedb_retention.model.instant import show
     from cratedb_retention.store.journal import Event, JournalFilter
 
-    with options.open_retention(dburi, schema) as retention:
+    with options.open_retention(dburi, schema, read_only=True) as retention:
         if watch:
             watch_jobs(retention.running, retention.clock.now, retention.clock.sleep)
             return
         now, jobs = retention.clock.now(), retention.running()
-        lines = overview(retention.prepare(selection=chosen.read(retention)))
+        lines = overview(when.prepare(retention, chosen))
         last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
         found = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}

@@ -13,20 +13,22 @@ from cratedb_retention.model.address import DatabaseAddress
 __all__ = ["Engine", "open_engine"]
 
 
-def open_engine(address: DatabaseAddress, clock: Clock, create: bool = False) -> Engine:
+def open_engine(address: DatabaseAddress, clock: Clock, create: bool = False, read_only: bool = False) -> Engine:
     """
     Open the database at an address.
 
     :param clock: For waiting on moves and snapshots.
     :param create: Whether a file that does not exist may be created.
+    :param read_only: Whether a file is only read, so that others may read it at the same time.
     :raises ConnectionLost: if it can't be reached.
+    :raises Locked: if another process has the file open.
     :raises AccessDenied: if user or password are wrong.
     :raises InvalidInput: if its driver is not installed.
     """
     if address.dialect == "duckdb":
         from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 
-        return DuckDBEngine(address, create)
+        return DuckDBEngine(address, create, read_only)
     from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 
     return CrateDBEngine(address, clock)

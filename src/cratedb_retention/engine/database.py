@@ -7,13 +7,14 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
 from cratedb_retention.errors import RetentionError
 
@@ -34,6 +35,8 @@ class Database:
     :param row_version: System columns that change with each change of a row (CrateDB: ``_seq_no``), for
         conditional updates.
     :param counts_each: Whether the driver sends many rows of parameters at once, and tells of each what it changed.
+    :param before_writing: Called before a transaction that may write; what it raises keeps it from beginning.
+    :param exclusive: Whether one process alone can have it open, so that no other one that wrote to it lives.
     """
 
     def __init__(
@@ -43,11 +46,15 @@ class Database:
         refreshes: bool = False,
         row_version: Sequence[str] = (),
         counts_each: bool = False,
+        before_writing: Callable[[], None] | None = None,
+        exclusive: bool = False,
     ) -> None:
         self.engine = engine
         self.refreshes = refreshes
         self.row_version = tuple(row_version)
+        self.exclusive = exclusive
         self.statements = 0
+        self._before_writing = before_writing
         self._counting = threading.Lock()
         self._counts_each = counts_each
         self._translate = translate
@@ -133,6 +140,8 @@ class Database:
         :param statement: For the log and for error messages.
         :raises RetentionError: in the words of the engine.
         """
+        if self._before_writing and not isinstance(statement, sa.Select | sa.CompoundSelect):
+            self._before_writing()
         try:
             with _transaction(self.engine) as connection:
                 return work(connection.execution_options(**self._options))
@@ -212,7 +221,9 @@ def _is_interruption(error: RuntimeError) -> bool:
 def render(statement: sa.Executable, dialect: sa.Dialect) -> str:
     """Compile a statement with its values in place, without a connection; for showing only."""
     try:
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+        with warnings.catch_warnings():  # A comparison with NULL is shown as it is.
+            warnings.simplefilter("ignore", SAWarning)
+            compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
     except (SQLAlchemyError, NotImplementedError):
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
     return " ".join(str(compiled).split())

@@ -7,6 +7,7 @@ from __future__ import annotations
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.holdings import of_source
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.ledger import view_marks
 from cratedb_retention.model.ownership import is_own_table, is_own_view
@@ -25,9 +26,10 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     :raises NotFound: if it has none.
     """
     known = store.rollups.all()
-    mine = sorted((k.rollup for k in known.values() if k.rollup.source == source), key=lambda rollup: rollup.table)
+    mine = sorted((k.rollup for k in of_source(store, known.values(), source)), key=lambda rollup: rollup.table)
     if not mine:
         raise NotFound(f"table {source}", "has no rollups")
+    source = mine[0].source
     view, tables = view_name(source), [name for rollup in mine for name in (rollup.table, rollup.sketch)]
     catalog = engine.read_catalog([Selector(name.schema, name.name, keys=True) for name in (view, *tables)])
     found = (catalog.views or {}).get(view)

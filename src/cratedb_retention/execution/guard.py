@@ -36,9 +36,9 @@ class Guard:
         if policy_id is not None and version != self._prepared.versions.get(policy_id):
             thing = f"policy {policy_id}"
             raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
-        default = self._prepared.catalog.capabilities.default_schema
+        own = self._prepared.catalog.capabilities
         for hold in holds:
             if hold.id in self._prepared.holds:
                 continue
-            if find_tables(hold.table_schema or default, hold.table_name, [task.table]):
+            if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
                 raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")

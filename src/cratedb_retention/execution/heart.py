@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.errors import LeaseLost, RetentionError
+from cratedb_retention.errors import Conflict, LeaseLost, RetentionError
 from cratedb_retention.execution.leasing import LeaseHolder
+from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.tracking import Tracker
 from cratedb_retention.store.jobs import JobStore
 
@@ -33,7 +34,8 @@ class Heart:
     def __init__(self, leases: LeaseHolder, jobs: JobStore, tracker: Tracker, clock: Clock) -> None:
         self._leases, self._jobs, self._tracker, self._clock = leases, jobs, tracker, clock
         self._written: float = clock.uptime()
-        self._is_known = False
+        # Whether it was tried to write the row, which may be there even if no answer came; and whether it is there.
+        self._is_begun = self._is_known = False
         self._lost: LeaseLost | None = None
         self._lock = threading.Lock()
         self.cancelled_by: str | None = None
@@ -48,7 +50,7 @@ class Heart:
             now = self._clock.uptime()
             if now - self._written > BEAT_SECONDS:
                 self._written = now
-                self._write()
+                self._try(self._write)
         finally:
             self._lock.release()
 
@@ -61,13 +63,20 @@ class Heart:
             logger.warning("leases were not renewed: %s", error)
 
     def _write(self) -> None:
-        try:
-            job = self._tracker.job()
-            if not self._is_known:
+        job = self._tracker.job()
+        if not self._is_known:
+            self._is_begun = True
+            try:
                 self._jobs.begin(job)
                 self._is_known = True
-            else:
-                self.cancelled_by = self._jobs.update(job) or self.cancelled_by
+                return
+            except Conflict:  # Written by an earlier try whose answer was lost.
+                self._is_known = True
+        self.cancelled_by = self._jobs.update(job) or self.cancelled_by
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
         except RetentionError as error:
             logger.warning("progress was not written: %s", error)
 
@@ -81,11 +90,11 @@ class Heart:
             raise self._lost
 
     def finish(self, outcome: str) -> None:
-        """Write that the run is over, if anything was written of it."""
-        self._tracker.finish(outcome)
-        if self._is_known:
-            with self._lock:
-                self._write()
+        """Write that the run is over, if anything may have been written of it; a beat that goes on is waited for."""
+        with self._lock:
+            self._tracker.finish(outcome)
+            if self._is_begun:
+                self._try(lambda: retry(self._write, self._clock.sleep))
 
     @contextmanager
     def beating(self) -> Iterator[None]:

@@ -4,11 +4,12 @@ What each table of a cascade holds, from the ledger: for reading it and for veri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.ledger import KnownRollup, Ledger
+from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.reading import Cascade, Holding
 from cratedb_retention.store.store import Store
 
@@ -23,7 +24,8 @@ def find_cascade(store: Store, table: TableName, whole: bool = False) -> Cascade
     :raises NotFound: if the table has none, or nothing was rolled up yet.
     """
     rollups = store.rollups.all()
-    mine = [known for known in rollups.values() if known.rollup.source == table]
+    mine = of_source(store, rollups.values(), table)
+    table = mine[0].rollup.source if mine else table
     if not mine:
         raise NotFound(f"table {table}", "has no rollups", "create a downsample policy for it, and run that")
     levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
@@ -35,6 +37,13 @@ def find_cascade(store: Store, table: TableName, whole: bool = False) -> Cascade
     zone = levels[-1].rollup.zone
     holdings = (raw, *(holding for holding in held if holding is not None))
     return Cascade(table, finest.time, finest.dimensions, finest.metrics, zone, holdings)
+
+
+def of_source(store: Store, rollups: Iterable[KnownRollup], table: TableName) -> list[KnownRollup]:
+    """The rollups of a table, whose name may be written in another case where the database does not care."""
+    if store.folds_case:
+        return [known for known in rollups if folded(known.rollup.source) == folded(table)]
+    return [known for known in rollups if known.rollup.source == table]
 
 
 def _present(store: Store, mine: list[KnownRollup]) -> list[KnownRollup]:

@@ -5,10 +5,11 @@ The stored policies as a list for people: with the time that each runs next, in 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.planning.due import Done, next_times
+from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
 
@@ -37,8 +38,26 @@ def list_policies(
 
     :param now: The aware present instant.
     """
-    identifiers = {item.policy.id for item in policies}
+    return Listing(policies, damaged, next_runs(store, (item.policy.id for item in policies)), now)
+
+
+def next_runs(store: Store, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
+    """
+    When policies run next by their schedules, whoever asks, for whatever page, metric or answer: by the clock that
+    decides it, the database's, and their delay included. What is due has a time that is past; those that are disabled
+    or have no schedule are missing.
+
+    :param policies: Their identifiers.
+    :param leases: Who ran what, if it was read already.
+    """
+    identifiers = set(policies)
     scheduled = [item for item in store.policies.scheduled() if item.policy_id in identifiers]
-    known = store.leases.read().by_policy if scheduled else {}
-    done = {key: Done(lease.done_slot, lease.slot) for key, lease in known.items()}
-    return Listing(policies, damaged, next_times(scheduled, done, now), now)
+    if not scheduled:
+        return {}
+    known = leases or store.leases.read()
+    return next_times(scheduled, slots_done(known), known.now)
+
+
+def slots_done(leases: Leases) -> dict[str, Done]:
+    """Which slot of each policy was done last, and which was begun."""
+    return {key: Done(lease.done_slot, lease.slot) for key, lease in leases.by_policy.items()}

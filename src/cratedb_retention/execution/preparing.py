@@ -6,15 +6,16 @@ so what is shown is what is done (law 10).
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import ClusterUnwell
+from cratedb_retention.errors import ClusterUnwell, NotFound
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.patterns import is_pattern
+from cratedb_retention.model.patterns import folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.rollup import sketch_table, view_name
@@ -25,6 +26,8 @@ from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
 
+logger = logging.getLogger(__name__)
+_TAGS_IN_USE = "`cratedb-retention list-tags` shows those in use"
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -37,18 +40,20 @@ class Selection:
     :param tags: Only policies with these tags.
     :param policy_id: Only this policy.
     :param policy_ids: Only these policies; None: all.
+    :param limit: For whoever asks there are only policies with these tags.
     """
 
     strategy: Strategy | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     policy_id: str | None = None
     policy_ids: frozenset[str] | None = None
+    limit: TagFilter = field(default_factory=TagFilter)
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether a policy is chosen."""
         return (
             (self.strategy is None or policy.strategy is self.strategy)
-            and self.tags.fits(policy.tags)
+            and (self.tags & self.limit).fits(policy.tags)
             and (self.policy_id is None or policy.id == self.policy_id)
             and (self.policy_ids is None or policy.id in self.policy_ids)
         )
@@ -57,10 +62,40 @@ class Selection:
         """Tell whether a row that is no valid policy is chosen, by what it says."""
         return (
             (self.strategy is None or row.row["strategy"] == self.strategy)
-            and self.tags.fits(row.row["tags"] or ())
+            and (self.tags & self.limit).fits(row.row["tags"] or ())
             and (self.policy_id is None or row.id == self.policy_id)
             and (self.policy_ids is None or row.id in self.policy_ids)
         )
+
+    def require(self, policies: Iterable[Policy], damaged: Iterable[Damaged] = ()) -> None:
+        """
+        Make sure that what it names is there: "nothing is due" would be no answer to a name that is misspelt.
+
+        :raises NotFound: if there is no such policy, or no policy has these tags.
+        """
+        rows = [(row.id, row.row["tags"] or ()) for row in damaged]
+        known = [*rows, *((policy.id, policy.tags) for policy in policies)]
+        seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
+        if self.policy_id is not None and all(identifier != self.policy_id for identifier, _ in seen):
+            raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` shows them")
+        require_tags(self.tags, (tags for _, tags in seen))
+
+
+def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
+    """
+    Make sure that a filter chooses something; a tag that is only left out, and that nobody has, is logged.
+
+    :param present: The tags of each policy.
+    :raises NotFound: if no policy has one of the tags, or those that are wanted together.
+    """
+    policies = [frozenset(tags) for tags in present]
+    unknown = wanted.named - frozenset().union(*policies)
+    for tag in sorted(unknown & wanted.wanted):
+        raise NotFound(f"tag {tag}", "no policy has it", _TAGS_IN_USE)
+    for tag in sorted(unknown):
+        logger.warning("tag %s: no policy has it", tag)
+    if wanted and not any(map(wanted.fits, policies)):
+        raise NotFound(f"tags {wanted}", "no policy fits", _TAGS_IN_USE)
 
 
 @dataclass(frozen=True)
@@ -154,6 +189,7 @@ class _Look:
         candidate: Policy | None = None,
     ) -> Prepared:
         """Make a plan; see :func:`prepare_both`."""
+        selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
         stored = _with_candidate(self._stored, candidate)
         policies = [item.policy for item in stored]
@@ -248,13 +284,11 @@ def read_catalog(
     """
     selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
     selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
-    named = {(s.schema, s.name) for s in selectors if not is_pattern(s.name)}
+    same = folded if engine.capabilities.folds_case else lambda name: name
+    named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
+    own = same(TableName(own_schema, "")).schema
     catalog = engine.read_catalog(list(selectors), own_schema)
-    tables = {
-        name: table
-        for name, table in catalog.tables.items()
-        if name.schema != own_schema or (name.schema, name.name) in named
-    }
+    tables = {name: table for name, table in catalog.tables.items() if same(name).schema != own or same(name) in named}
     levels = frozenset(name for table in rollups for name in (table, sketch_table(table)))
     return replace(catalog, tables=tables, rollups=levels)
 

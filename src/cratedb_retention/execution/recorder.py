@@ -55,7 +55,8 @@ class Recorder:
         """
         plan, selection = self._prepared.plan, self._prepared.selection
         chosen = [f"strategy {selection.strategy}"] if selection.strategy else []
-        chosen += [f"tags {selection.tags}"] if selection.tags else []
+        tags = selection.tags & selection.limit
+        chosen += [f"tags {tags}"] if tags else []
         chosen += [f"policy {selection.policy_id}"] if selection.policy_id else []
         chosen += [plural(len(selection.policy_ids), "due policy", "due policies")] if selection.policy_ids else []
         message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"

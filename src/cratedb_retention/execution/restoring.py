@@ -54,13 +54,17 @@ class RestoreRequest:
         """The same, into a table."""
         return replace(self, into=into)
 
-    def fits(self, record: SnapshotRecord) -> bool:
-        """Tell whether a snapshot is wanted. One of unknown time fits any time."""
+    def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
+        """
+        Tell whether a snapshot is wanted. One of unknown time fits any time.
+
+        :param folds_case: Whether names of tables that differ in case only are one name.
+        """
         table = record.archived.table
         return (
             (self.name is None or record.archived.name.startswith(self.name))
-            and (self.table_schema is None or matcher(self.table_schema)(table.schema))
-            and (self.table_name is None or matcher(self.table_name)(table.name))
+            and (self.table_schema is None or matcher(self.table_schema, folds_case)(table.schema))
+            and (self.table_name is None or matcher(self.table_name, folds_case)(table.name))
             and (self.start is None or record.end is None or record.end > to_ms(self.start))
             and (self.end is None or record.start is None or record.start < to_ms(self.end))
             and (self.repository is None or record.archived.repository == self.repository)
@@ -91,7 +95,7 @@ class Verified:
 
 def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
     """The snapshots that fit, by table and time."""
-    return [record for record in store.snapshots.all() if request.fits(record)]
+    return [record for record in store.snapshots.all() if request.fits(record, store.folds_case)]
 
 
 def verify_snapshots(
@@ -101,10 +105,14 @@ def verify_snapshots(
     Read each snapshot that fits; one that is damaged does not stop the others.
 
     :param told: Is told of each as soon as it was read.
+    :raises NotFound: if none fits, where not just all are meant.
     """
     found = []
+    records = find_snapshots(store, request)
+    if not records and request != RestoreRequest():
+        raise none_fits()
     engine.archive.tidy(store.schema)
-    for record in find_snapshots(store, request):
+    for record in records:
         found.append(_verify_one(engine, store, record))
         if told is not None:
             told(found[-1])
@@ -156,8 +164,13 @@ def find_restorable(store: Store, request: RestoreRequest) -> list[SnapshotRecor
     """
     records = _choose_latest(find_snapshots(store, request))
     if not records:
-        raise NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
+        raise none_fits()
     return records
+
+
+def none_fits() -> NotFound:
+    """What to say where snapshots are asked for that there are not."""
+    return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
 
 
 def _choose_latest(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:

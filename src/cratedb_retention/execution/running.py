@@ -99,19 +99,19 @@ def carry_out(
     with ExitStack() as stack:
         if terms.threads:
             stack.enter_context(heart.beating())
-        if prepared is None:
-            prepared = _plan_under_leases(store, session, make_plan)
-            session = _with_leases(session, prepared, clock)
-        else:
-            session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
-        left = list(_left_out(store, prepared, session))
-        prepared = _without(prepared, left)
-        tracker.about(_concerned(prepared, session))
-        gate = Gate(session.leases, heart, terms.stop)
-        runner = Runner(engine, store, clock, (tracker, *observers), gate, session.leases, session.taken)
-        for policy, lease in session.taken.over.items():
-            runner.tell(TakenOver(policy, lease.holder or ""))
         try:
+            if prepared is None:
+                prepared = _plan_under_leases(store, session, make_plan)
+                session = _with_leases(session, prepared, clock)
+            else:
+                session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
+            left = list(_left_out(store, prepared, session))
+            prepared = _without(prepared, left)
+            tracker.about(_concerned(prepared, session))
+            gate = Gate(session.leases, heart, terms.stop)
+            runner = Runner(engine, store, clock, (tracker, *observers), gate, session.leases, session.taken)
+            for policy, lease in session.taken.over.items():
+                runner.tell(TakenOver(policy, lease.holder or ""))
             report = runner.run(prepared, left)
         except BaseException as error:
             heart.finish(outcome_of(error))

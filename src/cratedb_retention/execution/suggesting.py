@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.model.catalog import Column, Outline, Selector, TableName
+from cratedb_retention.model.catalog import Capabilities, Column, Outline, Selector, TableName
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.policy import Policy
 
@@ -46,7 +46,7 @@ def suggest(
     outline = engine.read_outline(chosen)
     tables = [table for table in outline.tables if table.schema != own_schema]
     if limited:
-        tables = _covered(policies, tables, default_schema)
+        tables = _covered(policies, tables, engine.capabilities)
     columns = {name: column for table in tables for name, column in outline.columns.get(table, {}).items()}
     return Suggestions(
         default_schema,
@@ -58,12 +58,12 @@ def suggest(
     )
 
 
-def _covered(policies: Iterable[Policy], tables: Iterable[TableName], default_schema: str) -> list[TableName]:
+def _covered(policies: Iterable[Policy], tables: Iterable[TableName], own: Capabilities) -> list[TableName]:
     """The tables that policies are about."""
     known = frozenset(tables)
     found: set[TableName] = set()
     for policy in policies:
-        found.update(find_tables(policy.table_schema or default_schema, policy.table_name, known))
+        found.update(find_tables(policy.table_schema or own.default_schema, policy.table_name, known, own.folds_case))
     return sorted(found)
 
 

@@ -14,8 +14,6 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.schedule import following
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.statistics import RunOfPolicy
 
@@ -34,7 +32,8 @@ class TableLine:
     :param why: Why it fails, is a problem or is held; empty otherwise.
     :param oldest: No row is older than this instant (ms, UTC), if that is known.
     :param newest: All rows are older than this one (ms, UTC), likewise.
-    :param next_run: When the first of its policies runs by its schedule (aware); None: none has a schedule.
+    :param next_run: When the first of its policies runs by its schedule (aware; in the past: it is due); None: none
+        has a schedule.
     """
 
     table: str
@@ -62,7 +61,11 @@ def find_bounds(prepared: Prepared) -> list[PartitionBounds]:
 
 
 def table_lines(
-    prepared: Prepared, lines: Iterable[Line], measured: Measurements, runs: Iterable[RunOfPolicy], now: dt.datetime
+    prepared: Prepared,
+    lines: Iterable[Line],
+    measured: Measurements,
+    runs: Iterable[RunOfPolicy],
+    times: Mapping[str, dt.datetime],
 ) -> list[TableLine]:
     """
     Tables, those that need somebody first.
@@ -70,16 +73,15 @@ def table_lines(
     :param lines: What :func:`cratedb_retention.execution.overview.overview` tells.
     :param measured: The answers to :func:`find_bounds`.
     :param runs: What runs did, oldest first: the last one of each policy counts.
-    :param now: The aware present instant.
+    :param times: What :func:`cratedb_retention.execution.listing.next_runs` tells.
     """
     last = {run.policy_id: run for run in runs}
     spans = {str(target.table.name): _span(target, measured) for target in _targets(prepared)}
     spans |= {str(name): _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
-    slots = _Slots(now)
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         grouped[line.table].append(line)
-    found = [_table_line(table, tuple(of), last, slots, spans.get(table)) for table, of in grouped.items()]
+    found = [_table_line(table, tuple(of), last, times, spans.get(table)) for table, of in grouped.items()]
     return sorted(found, key=lambda line: (STATES.index(line.state), line.table))
 
 
@@ -129,24 +131,12 @@ def _span_of_level(ledger: Ledger, table: TableName) -> Span:
     return min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
 
 
-class _Slots:
-    """When schedules come next; many policies share one."""
-
-    def __init__(self, now: dt.datetime) -> None:
-        self._now = now
-        self._known: dict[tuple[str, str], dt.datetime | None] = {}
-
-    def next(self, policy: Policy) -> dt.datetime | None:
-        if not policy.enabled or policy.schedule is None:
-            return None
-        key = (policy.schedule, policy.time_zone)
-        if key not in self._known:
-            self._known[key] = following(*key, self._now)
-        return self._known[key]
-
-
 def _table_line(
-    table: str, lines: tuple[Line, ...], last: Mapping[str, RunOfPolicy], slots: _Slots, span: Span | None
+    table: str,
+    lines: tuple[Line, ...],
+    last: Mapping[str, RunOfPolicy],
+    times: Mapping[str, dt.datetime],
+    span: Span | None,
 ) -> TableLine:
     failures = [
         run.error or "its last run failed"
@@ -155,7 +145,7 @@ def _table_line(
     ]
     state = "failing" if failures else min((line.state for line in lines), key=STATES.index)
     held = [hold.reason for line in lines if line.state != "disabled" for hold in line.held]
-    runs = [slot for slot in (slots.next(line.policy) for line in lines) if slot is not None]
+    runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
     oldest, newest = span or (None, None)
     why = tuple(dict.fromkeys([*failures, *held]))
     return TableLine(table, lines, state, why, oldest, newest, min(runs, default=None))

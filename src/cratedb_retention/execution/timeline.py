@@ -14,7 +14,7 @@ from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.timeline_changes import changes_of
 from cratedb_retention.execution.timeline_lanes import archived_lane, level_lane, moved_lane, raw_lane, verdicts_of
-from cratedb_retention.model.catalog import Catalog, Table, TableName
+from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.patterns import is_pattern, matcher
@@ -47,9 +47,9 @@ class Seen:
     whole: bool = True
 
 
-def concerning(policies: Iterable[Policy], table: TableName, default_schema: str) -> frozenset[str]:
+def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
     """The identifiers of the policies that a table's timeline is about: those on it, and on all of its cascade."""
-    rules = [(policy, means(policy, default_schema)) for policy in policies]
+    rules = [(policy, means(policy, own)) for policy in policies]
     names = {table}
     for policy, fits in rules:
         sources = {table, *(_source(table, str(level.interval)) for level in policy.levels)}
@@ -59,9 +59,10 @@ def concerning(policies: Iterable[Policy], table: TableName, default_schema: str
     return frozenset(policy.id or "" for policy, fits in rules if any(map(fits, names)))
 
 
-def means(policy: Policy, default_schema: str) -> Callable[[TableName], bool]:
+def means(policy: Policy, own: Capabilities) -> Callable[[TableName], bool]:
     """Tells whether a policy means a table, by its name."""
-    schema, name = matcher(policy.table_schema or default_schema), matcher(policy.table_name)
+    schema = matcher(policy.table_schema or own.default_schema, own.folds_case)
+    name = matcher(policy.table_name, own.folds_case)
     return lambda table: schema(table.schema) and name(table.name)
 
 
@@ -167,7 +168,7 @@ def _cutoffs(prepared: Prepared, name: TableName, seen: Seen) -> Iterator[Cutoff
     """The policies that mean the table. A pattern never means a rollup."""
     for policy in seen.policies:
         pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
-        fits = means(policy, prepared.catalog.capabilities.default_schema)(name)
+        fits = means(policy, prepared.catalog.capabilities)(name)
         if fits and not (pattern and name in prepared.catalog.rollups):
             limit = policy.limit(from_ms(prepared.plan.cutoff))
             yield Cutoff(policy.id or "", name, _does(policy), limit, policy.enabled)

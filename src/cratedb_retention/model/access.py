@@ -109,6 +109,7 @@ class Realm:
     :param default_schema: What an empty schema means.
     :param own_schema: Of the toolkit's tables, which are nobody's.
     :param foreign_tags: Tags by which others are limited.
+    :param folds_case: Whether names of tables that differ in case only are one name.
     """
 
     access: Access
@@ -116,12 +117,14 @@ class Realm:
     default_schema: str
     own_schema: str
     foreign_tags: frozenset[str] = frozenset()
+    folds_case: bool = False
 
     def covering(self, area: Area) -> Area | None:
         """The area of one of their policies that another area lies within."""
         if area.schema.casefold() == self.own_schema.casefold():
             return None
-        return covering(area, (area_of(policy, self.default_schema) for policy in self.policies))
+        areas = (area_of(policy, self.default_schema) for policy in self.policies)
+        return covering(area.folded, (each.folded for each in areas)) if self.folds_case else covering(area, areas)
 
     def covers(self, area: Area) -> bool:
         """Whether an area is theirs: they have no limit, or one of their policies covers it."""

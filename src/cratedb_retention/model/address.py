@@ -40,7 +40,7 @@ class DatabaseAddress:
         if url.scheme in ("http", "https"):
             url = _as_crate(url)
         if url.scheme == "duckdb":
-            _check_duckdb(url)
+            _check_duckdb(url, text.strip())
         elif url.scheme != "crate":
             raise _refused(url)
         return cls(_join(_check_crate(url) if url.scheme == "crate" else url))
@@ -108,7 +108,7 @@ def _check_crate(url: SplitResult) -> SplitResult:
     return url._replace(netloc=user.replace("@", "%40") + at + host)
 
 
-def _check_duckdb(url: SplitResult) -> None:
+def _check_duckdb(url: SplitResult, text: str) -> None:
     if url.netloc:
         raise InvalidInput(
             "database address", "a DuckDB address has no host", "write duckdb:///file.duckdb, with three slashes"
@@ -116,6 +116,12 @@ def _check_duckdb(url: SplitResult) -> None:
     if not url.path.strip("/") or url.path.strip("/").startswith(":memory:"):
         raise InvalidInput(
             "database address", "a DuckDB database in memory is gone when the command ends", "name a file"
+        )
+    if not text.partition(":")[2].startswith("///"):
+        raise InvalidInput(
+            "database address",
+            "a DuckDB address has three slashes before the path, or four before one that is absolute",
+            "write duckdb:///file.duckdb or duckdb:////folder/file.duckdb",
         )
 
 

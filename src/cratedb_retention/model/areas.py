@@ -7,7 +7,7 @@ In doubt it does not: the answer decides who may see and change what.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from cratedb_retention.model.catalog import Value
@@ -35,6 +35,11 @@ class Area:
             and pattern_within(self.name, other.name)
             and other.where <= self.where
         )
+
+    @property
+    def folded(self) -> Area:
+        """The same where names that differ in case only are one name."""
+        return replace(self, schema=self.schema.lower(), name=self.name.lower())
 
     def __str__(self) -> str:
         where = ", ".join(f"{key}={'NULL' if value is None else value}" for key, value in sorted(self.where, key=str))

@@ -171,7 +171,7 @@ class Capabilities:
     :param freezes: Whether it can block writes to a partition.
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
-    :param folds_case: Whether names that differ in case only are the same name.
+    :param folds_case: Whether names that differ in case only are one name.
     """
 
     product: str

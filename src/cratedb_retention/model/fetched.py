@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cratedb_retention.errors import InvalidInput, install_extra
+from cratedb_retention.errors import not_installed
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.reading import Stretch
@@ -99,8 +99,8 @@ class Fetched:
         """
         try:
             import pyarrow as pa
-        except ImportError:
-            raise InvalidInput("Arrow and Parquet", "pyarrow is not installed", install_extra("arrow")) from None
+        except ImportError as error:
+            raise not_installed("Arrow and Parquet", "pyarrow is not installed", "arrow", error) from None
         columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
         last = len(self.columns) - 1
         zone = str(columns[0][0].tzinfo) if self.rows else "UTC"

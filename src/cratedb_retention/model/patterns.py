@@ -2,14 +2,23 @@
 Table patterns: ``*`` stands for any text, ``?`` for one character; everything else is meant literally.
 
 CrateDB allows neither sign in a table's name. Where a name does hold one (DuckDB), it fits itself.
+
+For DuckDB names that differ in case only are one name, for CrateDB they are two: ``folds_case`` says which rule counts.
+What is found has the catalog's own spelling.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from cratedb_retention.model.catalog import Selector, TableName
+
+
+def folded(table: TableName) -> TableName:
+    """What two names of one table have in common where case does not count."""
+    return TableName(table.schema.lower(), table.name.lower())
 
 
 def is_pattern(text: str) -> bool:
@@ -17,8 +26,11 @@ def is_pattern(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
+def matcher(pattern: str, folds_case: bool = False) -> Callable[[str], bool]:
     """A function that tells whether a name fits the pattern."""
+    if folds_case:
+        fits = matcher(pattern.lower())
+        return lambda name: fits(name.lower())
     if not is_pattern(pattern):
         return pattern.__eq__
     source = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
@@ -26,17 +38,23 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return lambda name: compiled.fullmatch(name) is not None
 
 
-def find_tables(schema: str, name: str, tables: Iterable[TableName]) -> list[TableName]:
+def find_tables(schema: str, name: str, tables: Iterable[TableName], folds_case: bool = False) -> list[TableName]:
     """The tables that fit, in order. A name without wildcards costs one look-up when ``tables`` is a mapping or set."""
     exact = TableName(schema, name)
-    if not is_pattern(schema) and not is_pattern(name):
+    if not is_pattern(schema) and not is_pattern(name) and (exact in tables or not folds_case):
         return [exact] if exact in tables else []
-    fits_schema, fits_name = matcher(schema), matcher(name)
+    fits_schema, fits_name = matcher(schema, folds_case), matcher(name, folds_case)
     return sorted(t for t in tables if t == exact or (fits_schema(t.schema) and fits_name(t.name)))
 
 
-def wanted_by(selectors: Iterable[Selector], default_schema: str) -> Callable[[TableName], bool]:
+def wanted_by(
+    selectors: Iterable[Selector], default_schema: str, folds_case: bool = False
+) -> Callable[[TableName], bool]:
     """A function that tells whether any selector wants a table."""
+    if folds_case:
+        lower = [replace(s, schema=(s.schema or default_schema).lower(), name=s.name.lower()) for s in selectors]
+        wanted = wanted_by(lower, default_schema)
+        return lambda table: wanted(folded(table))
     exact: set[TableName] = set()
     patterns: list[tuple[Callable[[str], bool], Callable[[str], bool]]] = []
     for selector in selectors:

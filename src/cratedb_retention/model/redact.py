@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import re
 
-_LOGIN = re.compile(r"(\w+://[^\s:/?#@]*):\S*@")
+# What messages show as an example holds no password.
+_LOGIN = re.compile(r"\b(?!crate://user:password@host:4200/)(\w+://[^\s:/?#@]*):\S*@")
 _TOKEN = re.compile(r"\b(crt_[0-9a-f]{16})_[\w-]{20,}")
 _HEADER = re.compile(r"(bearer\s+)(?!crt_)[^\s'\",]+", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&]\w*(?:password|token|secret)\w*=)[^\s&'\"]+", re.IGNORECASE)

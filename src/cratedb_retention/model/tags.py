@@ -74,6 +74,16 @@ class TagFilter:
         return " or ".join(map(str, self.any_of))
 
     @property
+    def wanted(self) -> frozenset[str]:
+        """The tags that policies are to have."""
+        return frozenset().union(*(group.wanted for group in self.any_of))
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The same, and those that they are not to have."""
+        return self.wanted.union(*(group.unwanted for group in self.any_of))
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """What :func:`parse_tag_filter` makes this filter of."""
         return tuple(",".join(group.words) for group in self.any_of)

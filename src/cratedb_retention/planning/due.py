@@ -134,6 +134,16 @@ def _next_slot(item: Scheduled, known: Done, now: dt.datetime, timetable: Timeta
     return _first_to_begin(item, following(item.schedule, item.time_zone, max(after, known.done or after)))
 
 
+def overdue_since(item: Scheduled, known: Done, now: dt.datetime) -> dt.datetime | None:
+    """When the oldest slot that is not done begins, its delay included; in the future: none is late."""
+    after = [moment for moment in (known.done, item.since and item.since - dt.timedelta(microseconds=1)) if moment]
+    if not after:
+        slot = newest(item.schedule, item.time_zone, now)
+    else:
+        slot = _first_to_begin(item, following(item.schedule, item.time_zone, max(after)))
+    return None if slot is None else slot + delay(item.policy_id, slot, item.jitter)
+
+
 def _first_to_begin(item: Scheduled, slot: dt.datetime | None) -> dt.datetime | None:
     """Of a slot and those after it, the one that begins first: one may be delayed for longer than the next."""
 

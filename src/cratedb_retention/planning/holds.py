@@ -45,7 +45,7 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
     found: dict[TableName, list[TableHold]] = {}
     for hold in sorted(holds, key=lambda h: h.id):
         schema = hold.table_schema or catalog.capabilities.default_schema
-        for name in find_tables(schema, hold.table_name, catalog.tables):
+        for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
             where = try_bind_where(catalog.tables[name], hold.where)
             found.setdefault(name, []).append(TableHold(hold, where))
     return found

@@ -79,7 +79,7 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
 
 def _find_names(schema: str, name: str, catalog: Catalog) -> list[TableName]:
     """The tables that a policy means. A pattern never means a rollup, which has a retention period of its own."""
-    found = find_tables(schema, name, catalog.tables)
+    found = find_tables(schema, name, catalog.tables, catalog.capabilities.folds_case)
     return [table for table in found if table not in catalog.rollups] if is_pattern(schema + name) else found
 
 

@@ -139,8 +139,11 @@ def held_tables(scoped: Scoped, holds: list[LegalHold]) -> dict[str, list[TableN
         return {}
     selectors = dict.fromkeys(Selector(hold.table_schema, hold.table_name) for hold in holds)
     tables = scoped.retention.engine.read_catalog(list(selectors)).tables
-    default = scoped.realm.default_schema
-    return {hold.id: find_tables(hold.table_schema or default, hold.table_name, tables) for hold in holds}
+    own = scoped.retention.engine.capabilities
+    return {
+        hold.id: find_tables(hold.table_schema or own.default_schema, hold.table_name, tables, own.folds_case)
+        for hold in holds
+    }
 
 
 def find_release(scoped: Scoped, identifier: str) -> Release:

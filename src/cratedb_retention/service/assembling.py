@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import InvalidInput, install_extra
-from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
+from cratedb_retention.errors import not_installed
+from cratedb_retention.execution.running import Terms
 from cratedb_retention.service.listening import Listening, listening
-from cratedb_retention.service.notifying import Notifier, make_tellers
+from cratedb_retention.service.notifying import Notifications, Notifier, make_tellers
 from cratedb_retention.service.service import Beside, Service, ServiceOptions
-from cratedb_retention.service.settings import HttpSettings, NotifySettings, Settings
+from cratedb_retention.service.settings import NotifySettings, Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -42,42 +42,41 @@ def make_service(
     own = settings.service
     options = ServiceOptions(own.interval, own.lease, own.workers, own.patience)
     where = listening(settings.http)
-    beside: list[Beside] = [_http(retention, settings.http, where, mount)] if where else []
-    notifier = _notifier(retention, settings.notify, os.environ if environment is None else environment)
-    if notifier is None:
+    beside: list[Beside] = [_http(retention, settings, where, mount)] if where else []
+    notifications = _notifications(retention, settings.notify, os.environ if environment is None else environment)
+    if notifications is None:
         return Service(retention, options, beside)
-
-    def tell(event: RunEvent) -> None:
-        if isinstance(event, RunFinished | RunEndedEarly):
-            notifier.look()
-
-    return Service(retention, options, beside, [(notifier.look, settings.notify.interval)], [tell])
+    return Service(retention, options, [*beside, notifications], [notifications.observe])
 
 
-def _notifier(retention: Retention, settings: NotifySettings, environment: Mapping[str, str]) -> Notifier | None:
+def _notifications(
+    retention: Retention, settings: NotifySettings, environment: Mapping[str, str]
+) -> Notifications | None:
     tellers = make_tellers(settings.webhook, settings.webhook_secret, settings.command, settings.timeout, environment)
-    return Notifier(retention.sibling(), tellers, settings.held_longer_than) if tellers else None
+    if not tellers:
+        return None
+    return Notifications(Notifier(retention.sibling(), tellers, settings.held_longer_than), settings.interval)
 
 
-def _http(retention: Retention, settings: HttpSettings, where: Listening, mount: Mount | None) -> Beside:
+def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> Beside:
     try:
         from cratedb_retention.service.http.app import make_app
         from cratedb_retention.service.http.context import Context, Limits
         from cratedb_retention.service.http.server import HttpServer
         from cratedb_retention.service.metrics import RetentionCollector, text_of
-    except ImportError:
-        raise InvalidInput("the HTTP API", "is not installed", install_extra("http")) from None
+    except ImportError as error:
+        raise not_installed("the HTTP API", "is not installed", "http", error) from None
     from cratedb_retention.service.runs import StoredRuns
 
-    runs = StoredRuns()
+    http, runs = settings.http, StoredRuns(terms=Terms(settings.service.lease))
     collector = RetentionCollector(retention.sibling())
     context = Context(
         retention.sibling(),
         authenticate=where.authenticate,
         hosts=where.hosts,
-        limits=Limits(settings.max_body, rate=settings.rate, burst=settings.burst),
+        limits=Limits(http.max_body, rate=http.rate, burst=http.burst),
         runs=runs,
-        metrics=(lambda: text_of(collector)) if settings.metrics else None,
+        metrics=(lambda: text_of(collector)) if http.metrics else None,
     )
     app = make_app(context)
     if mount is not None:

@@ -16,9 +16,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
+from cratedb_retention.execution.listing import slots_done
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.schedule import Scheduled, following, newest
-from cratedb_retention.store.leases import Lease
+from cratedb_retention.model.schedule import Scheduled
+from cratedb_retention.planning.due import Done, next_times, overdue_since
+from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy
 
 PREFIX = "cratedb_retention"
@@ -30,7 +32,8 @@ _LABELS = ("policy", "strategy", "table")
 _PER_POLICY = {
     "last_success_timestamp_seconds": "When the policy was last run with success, by lease; 0: never.",
     "last_run_failed": "1 if the last run of the policy failed or found a problem.",
-    "schedule_lag_seconds": "How long the oldest instant of its schedule that is not done is past; 0: none is.",
+    "schedule_lag_seconds": "How long the oldest run by its schedule that is not done is late, jitter left out.",
+    "next_run_timestamp_seconds": "When the policy runs next by its schedule; in the past: it is due; 0: never.",
     "enabled": "1 if runs obey the policy.",
     "held": "What its last run of the last 24 hours rightly held, by table and reason.",
     "problems": "What somebody has to look at, of its last run of the last 24 hours.",
@@ -57,11 +60,13 @@ class Facts:
     now: dt.datetime
     policies: list[Policy]
     damaged: int
-    leases: dict[str, Lease]
+    leases: Leases
+    slots: dict[str, Done]
     runs: list[RunOfPolicy]
     levels: list[LevelState]
     running: int
     scheduled: dict[str, Scheduled]
+    next_runs: dict[str, dt.datetime]
     sums: dict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
 
 
@@ -69,34 +74,25 @@ def read_facts(retention: Retention) -> Facts:
     """Read all of it, in a fixed number of statements."""
     store, now = retention.store, retention.clock.now()
     stored, damaged = store.policies.all()
+    leases, scheduled = store.leases.read(), store.policies.scheduled()
+    slots = slots_done(leases)
     facts = Facts(
         now,
         sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
         len(damaged),
-        dict(store.leases.read().by_policy),
+        leases,
+        slots,
         store.runs_of_policies(now - WINDOW),
         store.level_states(),
         len(retention.running()),
-        {item.policy_id: item for item in store.policies.scheduled()},
+        {item.policy_id: item for item in scheduled},
+        next_times(scheduled, slots, leases.now),
     )
     for run in facts.runs:
         sums = facts.sums[run.policy_id]
         sums.failed, sums.rows, sums.bytes = sums.failed + run.failed, sums.rows + run.rows, sums.bytes + run.bytes
         sums.last = run
     return facts
-
-
-def lag(item: Scheduled | None, lease: Lease | None, now: dt.datetime) -> float:
-    """
-    For how many seconds the oldest instant of a policy's schedule that is not done is past; 0 if all are done.
-
-    :param item: The schedule of a policy that is enabled; None: it has none.
-    """
-    if item is None:
-        return 0.0
-    known = [moment for moment in (lease.done_slot if lease else None, item.since) if moment is not None]
-    slot = following(item.schedule, item.time_zone, max(known)) if known else newest(item.schedule, item.time_zone, now)
-    return max(0.0, (now - slot).total_seconds()) if slot is not None else 0.0
 
 
 class RetentionCollector(Collector):
@@ -157,13 +153,15 @@ def _of_policies(policies: Iterable[Policy], facts: Facts) -> Iterator[GaugeMetr
 
 
 def _values(policy: Policy, facts: Facts) -> dict[str, float]:
-    lease, sums = facts.leases.get(policy.id or ""), facts.sums[policy.id or ""]
+    lease, sums = facts.leases.by_policy.get(policy.id or ""), facts.sums[policy.id or ""]
+    coming = facts.next_runs.get(policy.id or "")
     succeeded = lease.succeeded_at if lease else None
     by_lease, by_run = lease is not None and lease.outcome in ("failed", "problem"), sums.last and sums.last.failed
     return {
         "last_success_timestamp_seconds": succeeded.timestamp() if succeeded else 0.0,
         "last_run_failed": float(bool(by_lease or by_run)),
-        "schedule_lag_seconds": lag(facts.scheduled.get(policy.id or ""), lease, facts.now),
+        "schedule_lag_seconds": _lag(policy, facts),
+        "next_run_timestamp_seconds": coming.timestamp() if coming else 0.0,
         "enabled": float(policy.enabled),
         "held": float(sums.last.held if sums.last else 0),
         "problems": float(sums.last.problems if sums.last else 0),
@@ -171,6 +169,15 @@ def _values(policy: Policy, facts: Facts) -> dict[str, float]:
         "retired_rows_1d": float(sums.rows),
         "retired_bytes_1d": float(sums.bytes),
     }
+
+
+def _lag(policy: Policy, facts: Facts) -> float:
+    item = facts.scheduled.get(policy.id or "")
+    if item is None:
+        return 0.0
+    known = facts.slots.get(item.policy_id, Done())
+    since = overdue_since(item, known, facts.leases.now)
+    return max(0.0, (facts.leases.now - since).total_seconds()) if since else 0.0
 
 
 def _of_levels(facts: Facts, shown: set[str | None]) -> Iterator[GaugeMetricFamily]:

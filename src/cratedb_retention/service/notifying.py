@@ -11,11 +11,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.redact import redact
@@ -59,6 +61,11 @@ class Notifier:
 
     def __init__(self, retention: Retention, tellers: Sequence[Teller], held_longer_than: Duration | None) -> None:
         self._retention, self._tellers, self._patience = retention, list(tellers), held_longer_than
+        self._abandoned = threading.Event()
+
+    def abandon(self) -> None:
+        """Do nothing any more once the event that is being sent is sent, or is not: the database is closed by then."""
+        self._abandoned.set()
 
     def check(self) -> int:
         """
@@ -70,13 +77,15 @@ class Notifier:
         known, conditions = notices.all(), {each.key: each for each in self._conditions()}
         told = 0
         for key in sorted({*known, *conditions}):
-            if told >= MOST_AT_ONCE:
+            if told >= MOST_AT_ONCE or self._abandoned.is_set():
                 break
             told += self._treat(known.get(key), conditions.get(key), now)
         return told
 
     def look(self) -> None:
         """The same for a timer: what goes wrong is logged, and tried again the next time."""
+        if self._abandoned.is_set():
+            return
         try:
             self.check()
         except RetentionError as error:
@@ -129,7 +138,7 @@ class Notifier:
         event = f"policy-{claimed.kind}" if state is NoticeState.DUE else "policy-recovered"
         told = _told(claimed, event, condition.policy, now)
         answers = [teller(told) for teller in self._tellers]  # That one can't be told keeps nothing from the others.
-        if not all(answers):
+        if not all(answers) or self._abandoned.is_set():
             return 0
         done = replace(claimed, state=NoticeState.TOLD, claimed_until=None) if state is NoticeState.DUE else None
         store.change(claimed, done)
@@ -149,6 +158,45 @@ class Notifier:
             if self._patience is not None:
                 held = None if run is None else run.held + run.problems > 0
                 yield Condition(policy, HELD, held, run.last if run else now, run.error if run else None)
+
+
+class Notifications:
+    """
+    Lets a notifier look in a thread of its own, so that a channel that does not answer holds up no run: from time to
+    time, and as soon as a run is over.
+
+    :param interval: Seconds between two looks.
+    :param patience: Seconds to wait for the last event when the service stops.
+    """
+
+    def __init__(self, notifier: Notifier, interval: float, patience: float = 5.0) -> None:
+        self._notifier, self._interval, self._patience = notifier, interval, patience
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="notifications", daemon=True)
+
+    def observe(self, event: RunEvent) -> None:
+        """Look soon if a run is over."""
+        if isinstance(event, RunFinished | RunEndedEarly):
+            self._wake.set()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look once more, and end. The claim of what is still being sent ends by itself; another service sends it."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(self._patience)
+        self._notifier.abandon()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self._notifier.look()
+            self._wake.wait(self._interval)
+            self._wake.clear()
+        self._notifier.look()
 
 
 def _told(notice: Notice, event: str, policy: Policy, now: dt.datetime) -> Told:

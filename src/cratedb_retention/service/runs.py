@@ -102,9 +102,11 @@ class StoredRuns:
     Runs in this process, and those of others that the database tells of.
 
     :param workers: At most so many of this process at a time; that no two do the same, their leases take care of.
+    :param terms: How long leases last.
     """
 
-    def __init__(self, workers: int = 4) -> None:
+    def __init__(self, workers: int = 4, terms: Terms | None = None) -> None:
+        self._terms = terms or Terms()
         self._background = Background[RunState]("run", workers)
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
@@ -155,7 +157,7 @@ class StoredRuns:
             self._observe(run_id, event)
 
         def all_went_well() -> bool:
-            return retention.run(prepared, observers=[observe], run_id=run_id, terms=Terms(stop=stop)).ok
+            return retention.run(prepared, observers=[observe], run_id=run_id, terms=replace(self._terms, stop=stop)).ok
 
         outcome, error = outcome_of(f"run {run_id}", all_went_well, RunEnded)
         self._change(run_id, state=outcome, error=error, finished_at=retention.clock.now(), step=None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded
 from cratedb_retention.execution.events import Observer, Report
+from cratedb_retention.execution.listing import slots_done
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.running import Session, Terms, new_session
@@ -50,7 +51,7 @@ def find_due(retention: Retention, timetable: Timetable, chosen: Collection[str]
     store.refresh_schedules()
     scheduled = [item for item in store.policies.scheduled() if chosen is None or item.policy_id in chosen]
     known = store.leases.read(refresh=False)
-    done = {key: Done(lease.done_slot, lease.slot) for key, lease in known.by_policy.items()}
+    done = slots_done(known)
     wrong = wrong_slots(scheduled, done, known.now, timetable)
     if wrong:
         logger.warning("%d policies were run at a time that is still to come; a clock was wrong", len(wrong))

@@ -5,7 +5,7 @@ The service: APScheduler lets the scheduler look again and again, until it is st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,7 +62,6 @@ class Service:
     Runs what is due until it is stopped.
 
     :param beside: Is started before the scheduler, and stopped after it.
-    :param looks: Functions that are called again and again, with the seconds in between.
     :param observers: Are told what happens in runs.
     """
 
@@ -71,7 +70,6 @@ class Service:
         retention: Retention,
         options: ServiceOptions | None = None,
         beside: Sequence[Beside] = (),
-        looks: Sequence[tuple[Callable[[], None], float]] = (),
         observers: Sequence[Observer] = (),
     ) -> None:
         self.options = options or ServiceOptions()
@@ -80,7 +78,7 @@ class Service:
             retention, Terms(self.options.ttl), self.options.workers, observe=lambda: (log_event, *observers)
         )
         self._clockwork: BackgroundScheduler | None = None
-        self._beside, self._looks = tuple(beside), tuple(looks)
+        self._beside = tuple(beside)
 
     def start(self) -> None:
         """
@@ -95,8 +93,6 @@ class Service:
         now = self._retention.clock.now()
         clockwork.add_job(self.scheduler.tick, "interval", seconds=self.options.interval, next_run_time=now)
         clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
-        for look, seconds in self._looks:
-            clockwork.add_job(look, "interval", seconds=seconds, next_run_time=now)
         for part in self._beside:
             part.start()
         clockwork.start()

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.clock import Clock
+from cratedb_retention.clock import Clock, is_of_this_process
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.store.stamps import stamp_columns, stamp_names, stamp_of, unchanged
@@ -95,7 +95,14 @@ class LeaseStore:
             self._database.refresh(self._table)
         rows = self._database.query(statement)
         time = self._clock.now() if self._clock.shared else (rows[0]["database_time"] if rows else self._ask())
-        return Leases(time, {row["policy_id"]: self._lease(row) for row in rows}, asked)
+        leases = (self._lease(row) for row in rows)
+        return Leases(time, {lease.policy_id: self._alive(lease, time) for lease in leases}, asked)
+
+    def _alive(self, lease: Lease, now: dt.datetime) -> Lease:
+        """Where one process alone can have the database open, and it is this one, what others hold is over."""
+        if not self._database.exclusive or lease.is_free(now) or is_of_this_process(lease.holder or ""):
+            return lease
+        return replace(lease, expires_at=now)
 
     def _ask(self) -> dt.datetime:
         now = sa.type_coerce(sa.func.current_timestamp(), Instant)

@@ -238,7 +238,10 @@ class PolicyStore:
         )
         if not rows:
             raise NotFound(f"policy {identifier}", "does not exist any more")
-        if rows[0]["version"] != version:
+        present = rows[0]["version"]
+        if not 1 <= version <= present:
+            raise Conflict(f"policy {identifier}", f"it has no version {version}, only {present}", "look at it again")
+        if present != version:
             raise self._changed(identifier, rows[0]["changed_by"])
         return rows[0]
 

@@ -42,6 +42,7 @@ class Store:
         self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, tables: Tables | None = None
     ) -> None:
         self.schema = schema
+        self.folds_case = engine.capabilities.folds_case
         self._database, self._clock = engine.database.brief(), clock
         self.tables = tables or make_tables(schema, engine.database.engine.dialect.name)
         tables, database = self.tables, self._database

@@ -4,6 +4,7 @@ The overview: what is kept where and for how long, and what happens next; what i
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -118,8 +119,14 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
         "rows": words.count(line.rows),
         "size": show_size(line.size),
         "due": _due(line.lines),
-        "next": Bit(words.ago(line.next_run, now), hint=words.exact(line.next_run)) if line.next_run else "",
+        "next": _next(line.next_run, now),
     }
+
+
+def _next(time: dt.datetime | None, now: dt.datetime) -> Cell:
+    if time is None:
+        return ""
+    return Bit("due now" if time <= now else words.ago(time, now), hint=words.exact(time))
 
 
 def _policy_bit(line: Line) -> Bit:

@@ -54,7 +54,7 @@ _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
-    wanted = wanted_by(selectors, CAPABILITIES.default_schema)
+    wanted = wanted_by(selectors, CAPABILITIES.default_schema, CAPABILITIES.folds_case)
     every = _read_tables(database)
     texts = {name: text for name, text in every.items() if wanted(name)}
     columns = _read_columns(database, wanted, texts)
@@ -99,7 +99,7 @@ def read_columns(database: Database, table: TableName) -> dict[str, Column]:
 def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, and the columns of the chosen ones."""
     texts = _read_tables(database)
-    wanted = wanted_by([selector], CAPABILITIES.default_schema)
+    wanted = wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case)
     return Outline(tuple(sorted(texts)), _read_columns(database, wanted, texts))
 
 
@@ -110,7 +110,7 @@ def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
 
 
 def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
-    return find_tables(selector.schema or CAPABILITIES.default_schema, selector.name, tables)
+    return find_tables(selector.schema or CAPABILITIES.default_schema, selector.name, tables, CAPABILITIES.folds_case)
 
 
 def _named_columns(selectors: Iterable[Selector], tables: Iterable[TableName]) -> dict[TableName, str]:

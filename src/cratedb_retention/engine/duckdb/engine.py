@@ -16,14 +16,15 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb import delete, rollup, snapshot
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog, read_outline
-from cratedb_retention.engine.duckdb.errors import translate
+from cratedb_retention.engine.duckdb.errors import not_a_database, translate
 from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
+from cratedb_retention.engine.duckdb.room import require_room
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
 from cratedb_retention.engine.rollup_check import count_windows
 from cratedb_retention.engine.rows import rows_statement
-from cratedb_retention.errors import InvalidInput, Unsupported, install_extra
+from cratedb_retention.errors import Conflict, InvalidInput, Unsupported, not_installed
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
@@ -49,33 +50,50 @@ from cratedb_retention.model.rollup_steps import (
     SealWindows,
 )
 
+# Where a DuckDB file says what it is.
+_MAGIC = slice(8, 12)
+
 
 class DuckDBEngine:
     """
-    A DuckDB file, opened in UTC. One process at a time can have it open.
+    A DuckDB file, opened in UTC. One process at a time can have it open, or several that only read.
 
     :param create: Whether the file may be created; otherwise a misspelt name would make an empty database.
+    :param read_only: Whether it is only read; where this process has it open to write, that is used.
     :raises InvalidInput: if the driver is not installed, or the file does not exist.
-    :raises ConnectionLost: if another process has it open.
+    :raises Locked: if another process has it open.
     """
 
-    def __init__(self, address: DatabaseAddress, create: bool = False) -> None:
+    def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:
         self.path = Path(sa.make_url(address.dburi).database or "")
         if not create and not self.path.exists():
             raise InvalidInput(
                 f"database {address.safe}", "the file does not exist", "`cratedb-retention setup` creates it"
             )
+        if self.path.is_file() and not _is_duckdb(self.path):
+            raise not_a_database(f"database {address.safe}")
         try:
-            engine = sa.create_engine(address.dburi)
-        except (ImportError, sa.exc.NoSuchModuleError):
-            raise InvalidInput(
+            self._database = self._open(address, read_only)
+        except Conflict:
+            if not read_only:
+                raise
+            self._database = self._open(address, False)
+
+    def _open(self, address: DatabaseAddress, read_only: bool) -> Database:
+        try:
+            engine = sa.create_engine(address.dburi, connect_args={"read_only": True} if read_only else {})
+        except (ImportError, sa.exc.NoSuchModuleError) as error:
+            raise not_installed(
                 f"database {address.safe}",
                 "the driver is not installed",
-                install_extra("duckdb"),
+                "duckdb",
+                error,
             ) from None
         sa.event.listen(engine, "connect", _use_utc)
-        self._database = Database(engine, partial(translate, address))
-        self._database.rows(sa.select(sa.literal(1)))
+        room = partial(require_room, self.path, f"database {address.safe}")
+        database = Database(engine, partial(translate, address), before_writing=room, exclusive=True)
+        database.rows(sa.select(sa.literal(1)))
+        return database
 
     @property
     def database(self) -> Database:
@@ -176,6 +194,19 @@ class DuckDBEngine:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _is_duckdb(path: Path) -> bool:
+    """
+    Whether a file is a DuckDB database, by what it begins with.
+
+    For some others DuckDB would load an extension that reads them, and download it first.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC.stop)[_MAGIC] == b"DUCK"
+    except OSError:  # DuckDB says why.
+        return True
 
 
 def _use_utc(connection: Any, record: Any) -> None:

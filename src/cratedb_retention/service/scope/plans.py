@@ -28,16 +28,16 @@ class Plans(Policies, Holds):
         """
         What a run would do, as far as it is theirs.
 
-        :raises NotFound: if the chosen policy is none that they see.
+        :raises NotFound: if the chosen policy is none that they see, or none of these has such tags.
         """
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
-        selection = replace(selection, tags=selection.tags & self.access.limit)
+        selection = replace(selection, limit=self.access.limit)
         return self._narrowed(self.retention.prepare(cutoff, selection))
 
     def preview_release(self, released: Collection[str]) -> tuple[Prepared, Prepared]:
         """What a run would do, and what it would do if holds were released, as far as it is theirs."""
-        before, after = self.retention.preview_release(released, Selection(tags=self.access.limit))
+        before, after = self.retention.preview_release(released, Selection(limit=self.access.limit))
         return self._narrowed(before), self._narrowed(after)
 
     def _narrowed(self, prepared: Prepared) -> Prepared:
@@ -54,7 +54,7 @@ class Plans(Policies, Holds):
         if self.access.limited and policy.id:
             self.policy(policy.id)
         self.realm.check_policy(policy)
-        found = self.retention.preview(policy, Selection(tags=self.access.limit))
+        found = self.retention.preview(policy, Selection(limit=self.access.limit))
         if not self.access.limited:
             return found
         words = self._words_of_holds()

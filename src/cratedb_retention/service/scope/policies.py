@@ -10,7 +10,7 @@ from typing import Any
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.listing import Listing, list_policies
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.preparing import Selection, require_tags
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.model.searching import matches, mentions
@@ -109,9 +109,12 @@ class Policies(Who):
 
         :param tags: Only policies with these tags are pruned.
         :raises Forbidden: if a policy of the file is not theirs.
+        :raises NotFound: if no policy has these tags.
         """
         self.access.require(Role.EDITOR)
-        changes = find_changes(wanted, self._stored[0], prune, tags & self.access.limit)
+        stored = self._stored[0]
+        require_tags(tags, (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
+        changes = find_changes(wanted, stored, prune, tags & self.access.limit)
         for change in changes:
             if change.after is not None:
                 if change.before is None:

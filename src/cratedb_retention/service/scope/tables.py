@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.listing import next_runs
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
@@ -41,11 +42,11 @@ class Tables(Journal):
         prepared = self.prepare(selection)
         lines = overview(prepared)
         measured = self.retention.engine.measure(find_bounds(prepared))
-        now = self.retention.clock.now()
-        runs = self.retention.store.runs_of_policies(now - _RECENT)
+        runs = self.retention.store.runs_of_policies(self.retention.clock.now() - _RECENT)
+        times = next_runs(self.retention.store, prepared.policies, prepared.leases)
         if not self.access.limited:
-            return table_lines(prepared, lines, measured, runs, now)
-        return hide_shared(table_lines(prepared, narrow_lines(lines), measured, self._said(runs), now))
+            return table_lines(prepared, lines, measured, runs, times)
+        return hide_shared(table_lines(prepared, narrow_lines(lines), measured, self._said(runs), times))
 
     def _said(self, runs: Iterable[RunOfPolicy]) -> list[RunOfPolicy]:
         holds = self._words_of_holds()
@@ -59,7 +60,7 @@ class Tables(Journal):
         :raises NotFound: if there is nothing to tell.
         """
         policies = [item.policy for item in self._stored[0]]
-        chosen = concerning(policies, table, self._default_schema)
+        chosen = concerning(policies, table, self.retention.engine.capabilities)
         prepared = self.prepare(Selection(policy_ids=chosen))
         whole = self._is_whole(table, prepared)
         records = [r for r in self.retention.snapshots(RestoreRequest()) if r.archived.table == table]
@@ -80,6 +81,6 @@ class Tables(Journal):
         if realm.covers(area) or any(realm.covers(source) for source in sources):
             return True
         own = area.schema.casefold() == realm.own_schema.casefold()
-        if own or not any(means(policy, self._default_schema)(table) for policy in realm.policies):
+        if own or not any(means(policy, self.retention.engine.capabilities)(table) for policy in realm.policies):
             realm.require(area)
         return False

@@ -47,6 +47,7 @@ class Who:
             default_schema=self._default_schema,
             own_schema=self.retention.store.schema,
             foreign_tags=frozenset(wanted - mine) if self.access.limited else frozenset(),
+            folds_case=self.retention.engine.capabilities.folds_case,
         )
 
     @property

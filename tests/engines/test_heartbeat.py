@@ -1,0 +1,132 @@
+"""
+The row of a run that goes on: what is written of a run also says when it is over, whatever its writes race with.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import ConnectionLost, DatabaseError
+from cratedb_retention.execution.heart import Heart
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.running import Terms, new_session
+from cratedb_retention.execution.tracking import Tracker
+from cratedb_retention.store.jobs import Job, JobStore
+from support.databases import TIME, Database
+
+
+class Slow(JobStore):
+    """
+    Writes a run down for the first time as a busy database does.
+
+    :param wait: Called before it writes.
+    :param lost: How many of its writes are done without an answer.
+    """
+
+    def __init__(self, store: JobStore, wait: Any = lambda: None, lost: int = 0) -> None:
+        super().__init__(store._database, store._table, store._clock)
+        self._wait, self._lost = wait, lost
+
+    def begin(self, job: Job) -> None:
+        self._wait()
+        super().begin(job)
+        self._answer()
+
+    def update(self, job: Job) -> str | None:
+        found = super().update(job)
+        self._answer()
+        return found
+
+    def _answer(self) -> None:
+        if self._lost:
+            self._lost -= 1
+            raise ConnectionLost("database", "no answer")
+
+
+def heart(db: Database, jobs: JobStore) -> Heart:
+    """The heartbeat of a run that goes on for more than a second."""
+    tool = db.tool
+    session = new_session(tool.store, tool.clock, tool.actor, Terms())
+    found = Heart(session.leases, jobs, Tracker(session.leases.run_id, tool.clock, tool.actor), tool.clock)
+    db.time.moment += dt.timedelta(seconds=1.5)
+    return found
+
+
+def rows(db: Database) -> list[tuple[str, str | None]]:
+    """State and outcome of each run that was written."""
+    db.refresh("job_state", db.own_schema)
+    return [tuple(row) for row in db.rows(f"SELECT state, outcome FROM {db.q('job_state', db.own_schema)}")]
+
+
+def test_a_run_that_ends_while_its_first_beat_is_written(db: Database) -> None:
+    """The first write of a run that takes a second is under way when the run ends: it is over nevertheless."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    found = heart(db, Slow(db.tool.store.jobs, wait))
+    beat = threading.Thread(target=found.beat)
+    beat.start()
+    assert begun.wait(60)
+    end = threading.Thread(target=found.finish, args=("done",))
+    end.start()
+    end.join(0.1)
+    go_on.set()
+    beat.join()
+    end.join()
+    assert rows(db) == [("finished", "done")]
+    assert db.tool.running() == []
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_write_whose_answer_is_lost(db: Database, lost: int) -> None:
+    """The row is there, and nobody knows: the next write finds it, and the end of the run is written."""
+    found = heart(db, Slow(db.tool.store.jobs, lost=lost))
+    found.beat()
+    assert rows(db) == [("running", None)]
+    found.finish("done")
+    assert rows(db) == [("finished", "done")]
+
+
+def test_a_run_that_no_plan_could_be_made_for(db: Database) -> None:
+    """What takes more than a second to plan, and fails, does not go on for ever."""
+    db.create("t", {"ts": TIME, "n": "TEXT"})
+    policy = db.policy("delete", "t", "30d")
+    tool = db.tool
+    session = new_session(tool.store, tool.clock, tool.actor, Terms())
+    session.leases.take({policy.id or "": None})
+    written = threading.Event()
+
+    class Noticing(Slow):
+        def begin(self, job: Job) -> None:
+            super().begin(job)
+            written.set()
+
+    tool.store.jobs = Noticing(tool.store.jobs)
+
+    def fail(*args: object) -> Prepared:
+        db.time.moment += dt.timedelta(seconds=1.5)
+        assert written.wait(60)
+        raise DatabaseError("CrateDB", "no memory")
+
+    tool.prepare = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(DatabaseError, match="no memory"):
+        tool.run(session=session)
+    assert rows(db) == [("finished", "failed")]
+    assert tool.running() == []
+
+
+def test_a_run_within_a_second_writes_nothing(db: Database) -> None:
+    """Most runs are over before anybody could look."""
+    tool = db.tool
+    session = new_session(tool.store, tool.clock, tool.actor, Terms())
+    found = Heart(session.leases, tool.store.jobs, Tracker("r", tool.clock, tool.actor), tool.clock)
+    found.beat()
+    found.finish("done")
+    assert rows(db) == []
