@@ -10,6 +10,7 @@ from typing import assert_never
 
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.instant import show
+from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -38,12 +39,10 @@ _MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}")
 
 
 def show_value(column: Column, value: Value) -> str:
-    """A partition value for people: an instant as a date, NULL as NULL."""
-    if value is None:
-        return "NULL"
+    """A partition value for people: an instant as a date, NULL as NULL, and the text NULL in quotes."""
     if column.kind is Kind.TIME and isinstance(value, int):
         return show(value)
-    return str(value)
+    return write_value(value)
 
 
 def show_partition(columns: Sequence[Column], values: Sequence[Value]) -> str:
