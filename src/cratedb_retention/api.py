@@ -49,7 +49,7 @@ from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import Policy, Strategy, make_policy
+from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
@@ -168,9 +168,7 @@ class Retention:
         """
         self.store.require()
         stored = self.store.policies.get(identifier)
-        present = stored.policy.model_dump(mode="json", exclude_defaults=True)
-        merged = {**present, **changes, "id": stored.policy.id}
-        policy = make_policy(**{key: value for key, value in merged.items() if value is not None})
+        policy = change_policy(stored.policy, {**changes, "id": stored.policy.id})
         self.check_supported(policy)
         return self.store.policies.update(policy, stored.version if version is None else version)
 

@@ -8,7 +8,6 @@ interval comes from (design, "Time"). What can't be decided is a problem, said i
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -31,6 +30,7 @@ _LONGEST_NUMBER = 1000
 _FRACTIONAL = ("real", "double", "float", "decimal", "numeric")
 _MILLISECONDS = re.compile(r"-?[0-9]+")
 _COMPACT_DATE = re.compile(r"[0-9]{8}")
+_UUID = re.compile(r"[0-9a-f]{32}")
 _FINER = re.compile(r"[.,][0-9]{3}[0-9]*[1-9]")
 
 
@@ -145,10 +145,11 @@ def _number(column: Column, text: str) -> Value:
 
 
 def _uuid(column: Column, text: str) -> Value:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise _not_a(column, text, "UUID") from None
+    """As the database writes it, whatever its case and dashes."""
+    digits = text.strip().strip("{}").replace("-", "").lower()
+    if not _UUID.fullmatch(digits):
+        raise _not_a(column, text, "UUID")
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _not_a(column: Column, text: str, what: str) -> Undecided:
