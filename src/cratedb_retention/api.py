@@ -159,7 +159,7 @@ class Retention:
         """
         Change attributes of a stored policy.
 
-        :param identifier: Its identifier, or the beginning of it.
+        :param identifier: Its identifier; of a generated one, six characters are enough.
         :param changes: New values; None clears an attribute.
         :param version: The version that the change is based on; None: the present one.
         :raises NotFound: if there is no such policy.
@@ -176,7 +176,7 @@ class Retention:
         """
         Delete a stored policy, or a row that is no valid policy.
 
-        :param identifier: Its identifier, or the beginning of it.
+        :param identifier: Its identifier; of a generated one, six characters are enough.
         :raises NotFound: if there is no such policy.
         :raises Conflict: if somebody else changed the policy since.
         """
@@ -348,7 +348,7 @@ class Retention:
         """
         Ask a run to end before its next step.
 
-        :param identifier: Its identifier, or the beginning of it.
+        :param identifier: Its identifier; of a generated one, six characters are enough.
         :raises NotFound: if no such run goes on.
         """
         self.store.require()
@@ -463,6 +463,7 @@ class Retention:
         """
         End a hold.
 
+        :param identifier: Its whole identifier.
         :raises NotFound: if there is none in force with this identifier.
         """
         self.store.require()
@@ -498,7 +499,7 @@ class Retention:
         """
         End an access token, at once.
 
-        :param identifier: Its identifier or the beginning of it, or its name.
+        :param identifier: Its name, its identifier, or six characters of that.
         :raises NotFound: if there is none that is not revoked.
         """
         self.store.require()

@@ -14,9 +14,7 @@ from cratedb_retention.errors import InvalidInput
 
 @click.command("edit-policy")
 @options.database
-@click.option(
-    "--identifier", "--id", "id", type=options.TEXT, required=True, help="Its identifier, or the beginning of it."
-)
+@options.policy_id(required=True)
 @click.option("--if-version", type=int, help="Only if the policy still is of this version, see `list-policies`.")
 @click.option("--clear", multiple=True, metavar="ATTRIBUTE", help="Take an attribute's value away.")
 @policy_options

@@ -6,7 +6,6 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
-from cratedb_retention.model.words import short
 
 
 @click.command("hold")
@@ -49,6 +48,6 @@ def command(
             end=parse_instant(end) if end else None,
             reason=reason,
         )
-        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {short(hold.id)}`")
+        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {hold.id}`")
         if not retention.held_tables(hold):
             say(f"Warning: no table fits {hold.table_schema}.{hold.table_name} now; is the name right?", "yellow")

@@ -35,6 +35,7 @@ from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.tags import NOT
 
+
 class Strategy(enum.StrEnum):
     """What happens to data past its retention period."""
 

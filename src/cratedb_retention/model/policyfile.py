@@ -1,8 +1,8 @@
 """
 Policies as code: YAML with a list of policies, in the words of :class:`Policy`. Errors name the line and the attribute.
 
-A value is taken as it is written, ``007``, ``NO`` and ``12:30`` too: the attribute, or the column, decides its type. Only
-``null``, ``~`` and nothing at all are NULL, as in YAML 1.2, unless they are in quotes.
+A value is taken as it is written, ``007``, ``NO`` and ``12:30`` too: the attribute, or the column, decides its type.
+Only ``null``, ``~`` and nothing at all are NULL, as in YAML 1.2, unless they are in quotes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -28,12 +28,12 @@ _TAGS = {_NULL, _MERGE, *(f"{_TAG}{name}" for name in ("str", "seq", "map"))}
 class _Loader(yaml.SafeLoader):
     """Reads plain values as text, but for NULL; ``<<`` takes over what another policy says."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - what the base class has is left out
 
 
 _Loader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
 _Loader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
-_Loader.add_constructor(_MERGE, _Loader.construct_yaml_str)
+_Loader.add_constructor(_MERGE, lambda loader, node: node.value)
 
 
 def parse_policies(text: str, name: str) -> list[Policy]:
@@ -139,8 +139,7 @@ def _policy(name: str, number: int, node: yaml.Node) -> Policy:
 
 
 def _construct(node: yaml.MappingNode) -> dict[str, Any]:
-    values: dict[str, Any] = _Loader("").construct_mapping(node, deep=True)
-    return values
+    return {str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()}
 
 
 def _mark_of(node: yaml.Node, location: Iterable[int | str]) -> yaml.Mark:

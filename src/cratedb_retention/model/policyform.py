@@ -167,7 +167,9 @@ def _to_text(field: str, data: Mapping[str, Any]) -> str | bool:
     if field in LISTS:
         return list_text(value)
     if field in PAIRS:
-        return write_pairs({key: ",".join(each) if isinstance(each, list) else each for key, each in value.items()}, "\n")
+        return write_pairs(
+            {key: ",".join(each) if isinstance(each, list) else each for key, each in value.items()}, "\n"
+        )
     return str(value)
 
 

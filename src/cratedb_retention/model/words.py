@@ -4,11 +4,11 @@ Steps and partitions in words: the same in the plan, the journal and the log.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import assert_never
 
 from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.identifiers import is_made_up
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.plan import (
@@ -34,8 +34,6 @@ from cratedb_retention.model.rollup_steps import (
     RollupStep,
     SealWindows,
 )
-
-_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}")
 
 
 def show_value(column: Column, value: Value) -> str:
@@ -73,9 +71,9 @@ def show_size(size: int | None) -> str:
 
 
 def short(identifier: str | None) -> str:
-    """The beginning of an identifier that was made up, which every command understands; another one as it is."""
+    """The beginning of an identifier that was made up, which tells it from others; another one as it is."""
     text = identifier or ""
-    return text[:8] if _MADE_UP.fullmatch(text) else text
+    return text[:8] if is_made_up(text) else text
 
 
 def _pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:

@@ -22,9 +22,9 @@ from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Strategy
 
-_BOOLEANS = {word: True for word in ("true", "t", "1", "yes", "on")} | {
-    word: False for word in ("false", "f", "0", "no", "off")
-}
+_BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
+    ("false", "f", "0", "no", "off"), False
+)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _LONGEST_NUMBER = 1000
 _FRACTIONAL = ("real", "double", "float", "decimal", "numeric")

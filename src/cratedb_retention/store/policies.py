@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
+from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
@@ -99,7 +100,7 @@ class PolicyStore:
 
     def get(self, identifier: str) -> StoredPolicy:
         """
-        The policy with this identifier, or with the only one that begins so.
+        The policy with this identifier; of one that was made up, six characters are enough.
 
         :raises NotFound: if there is none.
         :raises InvalidInput: if there are several, or its row is no valid policy.
@@ -117,17 +118,10 @@ class PolicyStore:
         :raises NotFound: if there is none.
         :raises InvalidInput: if there are several.
         """
-        if not identifier:
-            raise InvalidInput("policy", "no identifier", "`cratedb-retention list-policies` shows them")
         policies, damaged = self.all()
         rows: dict[str, StoredPolicy | Damaged] = {stored.policy.id or "": stored for stored in policies}
         rows.update({row.id: row for row in damaged})
-        found = [rows[identifier]] if identifier in rows else [rows[key] for key in rows if key.startswith(identifier)]
-        if not found:
-            raise NotFound(f"policy {identifier}", "does not exist", "`cratedb-retention list-policies` shows them")
-        if len(found) > 1:
-            raise InvalidInput(f"policy {identifier}", f"fits {len(found)} policies", "write more of the identifier")
-        return found[0]
+        return pick("policy", identifier, rows, "`cratedb-retention list-policies` shows them")
 
     def create(self, policy: Policy) -> Policy:
         """

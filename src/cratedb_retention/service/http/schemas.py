@@ -243,7 +243,7 @@ class SnapshotKey(_Request):
 class SnapshotsWanted(_Request):
     """Which snapshots are meant; each attribute that is set must fit, and one must be set."""
 
-    name: Text | None = Field(None, description="Only snapshots whose name begins so.")
+    name: Text | None = Field(None, description="A snapshot's name, or six characters of its beginning.")
     table_schema: Text | None = Field(None, description="Name or pattern.")
     table_name: Text | None = Field(None, description="Name or pattern.")
     repository: Text | None = Field(None, description="Only those in this repository.")
