@@ -304,7 +304,7 @@ class Retention:
             for hold in prepared.plan.problems
         ]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return problems + find_contradictions(chosen, prepared.catalog)
+        return problems + find_contradictions(chosen, prepared.catalog, prepared.ledger)
 
     def planned_cascades(self, selection: Selection | None = None) -> list[PlannedCascade]:
         """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""

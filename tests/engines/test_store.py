@@ -90,18 +90,21 @@ def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
 
 
 def test_stored_by_an_earlier_version(db: Database) -> None:
-    """What was accepted earlier stays valid: values of any type, attributes of another strategy, a period of nothing."""
-    table = db.q("retention_policy", db.own_schema)
-    db.sql(
-        f'INSERT INTO {table} (strategy, table_name, retention_period, "where", levels, late, target_repository_name, '
-        """id, version) VALUES ('delete', 'metrics', '0d', '{"site": 7, "live": true, "share": 0.5, "none": null}', """
-        "'1h:1d', 'drop', 'cold', 'old', 1)"
-    )
+    """Values of any type, attributes of another strategy, and a period of nothing were accepted, and stay valid."""
+    columns = '"where", strategy, table_name, retention_period, levels, late, target_repository_name, id, version'
+    where = '{"site": 7, "live": true, "share": 0.5, "none": null}'
+    values = f"'{where}', 'delete', 'metrics', '0d', '1h:1d', 'drop', 'cold', 'old', 1"
+    db.sql(f"INSERT INTO {db.q('retention_policy', db.own_schema)} ({columns}) VALUES ({values})")
     db.refresh("retention_policy", db.own_schema)
     assert db.tool.damaged_policies() == []
     (stored,) = db.tool.policies()
-    where = {"site": "7", "live": "true", "share": "0.5", "none": None}
-    said = {"strategy": "delete", "table_name": "metrics", "retention_period": "0d", "where": where, "id": "old"}
+    said: dict[str, Any] = {
+        "strategy": "delete",
+        "table_name": "metrics",
+        "retention_period": "0d",
+        "where": {"site": "7", "live": "true", "share": "0.5", "none": None},
+        "id": "old",
+    }
     assert stored.policy.to_dict() == said
     assert db.tool.edit_policy("old", {"enabled": False}).to_dict() == {**said, "enabled": False}
     assert db.tool.apply([make_policy(**{**said, "retention_period": "1d"})])[0].action is Action.UPDATE

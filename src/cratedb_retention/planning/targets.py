@@ -183,6 +183,8 @@ def make_target(policy: Policy, table: Table) -> Target:
     """
     if table.closed:
         raise Undecided("the table is closed, so nothing can be done with its rows; open it, or disable the policy")
+    if table.flaw:
+        raise Undecided(table.flaw)
     columns = tuple(table.columns[name] for name in table.partitioned_by if name in table.columns)
     where = bind_where(table, policy.where.items())
     time_named = _time_column(table, policy.time_column)
