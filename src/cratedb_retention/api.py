@@ -150,10 +150,15 @@ class Retention:
         :raises Conflict: if there is such a policy already.
         :raises Unsupported: if the database can't do what the strategy needs.
         """
+        return self.store.policies.create(self.new_policy(**attributes))
+
+    def new_policy(self, **attributes: Any) -> Policy:
+        """What :meth:`create_policy` would store; see there. Writes nothing."""
         policy = make_policy(**attributes)
         self.check_supported(policy)
         self.store.require()
-        return self.store.policies.create(policy)
+        self.store.policies.check_new([policy])
+        return policy
 
     def edit_policy(self, identifier: str, changes: Mapping[str, Any], version: int | None = None) -> Policy:
         """
@@ -166,11 +171,19 @@ class Retention:
         :raises InvalidInput: if an attribute is wrong.
         :raises Conflict: if somebody else changed the policy since.
         """
+        stored, policy = self._changed(identifier, changes)
+        return self.store.policies.update(policy, stored.version if version is None else version)
+
+    def changed_policy(self, identifier: str, changes: Mapping[str, Any]) -> Policy:
+        """What :meth:`edit_policy` would make of a policy; see there. Writes nothing."""
+        return self._changed(identifier, changes)[1]
+
+    def _changed(self, identifier: str, changes: Mapping[str, Any]) -> tuple[StoredPolicy, Policy]:
         self.store.require()
         stored = self.store.policies.get(identifier)
         policy = change_policy(stored.policy, {**changes, "id": stored.policy.id})
         self.check_supported(policy)
-        return self.store.policies.update(policy, stored.version if version is None else version)
+        return stored, policy
 
     def delete_policy(self, identifier: str, version: int | None = None) -> Policy | Damaged:
         """

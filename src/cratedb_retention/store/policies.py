@@ -138,18 +138,26 @@ class PolicyStore:
         :raises Conflict: as :meth:`create`.
         """
         new = [p if p.id else p.model_copy(update={"id": str(uuid.uuid4())}) for p in policies]
-        if not new:
-            return []
-        stored, damaged = self.all()
-        by_rule = {identity(item.policy): item.policy for item in stored}
-        taken = {item.policy.id for item in stored} | {row.id for row in damaged}
-        for policy in new:
-            _check_new(policy, by_rule, taken)
-            by_rule[identity(policy)] = policy
-            taken.add(policy.id)
+        if new:
+            self.check_new(new)
         for start in range(0, len(new), BATCH):
             self._insert(new[start : start + BATCH])
         return new
+
+    def check_new(self, policies: Iterable[Policy]) -> None:
+        """
+        Make sure that new policies can be stored.
+
+        :raises Conflict: as :meth:`create`.
+        """
+        stored, damaged = self.all()
+        by_rule = {identity(item.policy): item.policy for item in stored}
+        taken = {item.policy.id for item in stored} | {row.id for row in damaged}
+        for policy in policies:
+            _check_new(policy, by_rule, taken)
+            by_rule[identity(policy)] = policy
+            if policy.id:
+                taken.add(policy.id)
 
     def _insert(self, policies: Sequence[Policy]) -> None:
         rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in policies]
