@@ -94,6 +94,23 @@ def test_changed_policy(db: Database) -> None:
     assert "(this policy) takes the data before delete after 120d (other)" in text
 
 
+def test_disabled(db: Database) -> None:
+    """A disabled policy does nothing, and its effect is that of the same policy, enabled."""
+    fill(db)
+    policy = make_policy(strategy="delete", table_schema=db.schema, table_name="visits", retention_period="60d")
+    found = db.tool.preview(policy.model_copy(update={"enabled": False}))
+    assert (found.tasks, found.losses, found.policy.enabled) == ((), [], False)
+    assert found.if_enabled is not None
+    [loss] = found.if_enabled.losses
+    assert (loss.table, loss.partitions, loss.rows) == (f"{db.schema}.visits", 4, 4)
+    assert db.tool.preview(policy).if_enabled is None
+    assert db.tool.policies() == []
+    stored = db.policy("delete", "visits", "60d", id="visits", enabled=False)
+    found = db.tool.preview(db.tool.changed_policy("visits", {"enabled": True}))
+    assert found.own.plan.tasks == found.tasks != ()
+    assert [item.policy for item in db.tool.policies()] == [stored]
+
+
 def test_others(db: Database) -> None:
     """What becomes different for other policies is said: here the one that deletes has to wait."""
     fill(db)
