@@ -51,4 +51,8 @@ class JsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of the route, with its request read so."""
         handle = super().get_route_handler()
-        return lambda request: handle(_JsonRequest(request.scope, request.receive))
+
+        async def read(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return read
