@@ -158,3 +158,14 @@ def test_outline(db: Database) -> None:
     assert list(found.columns) == [TableName(db.schema, "visits")]
     assert list(found.columns[TableName(db.schema, "visits")]) == ["ts", "n", "v", "month"]
     assert found.repositories == ({db.repository} if db.product == "CrateDB" else set()) | found.repositories
+
+
+@pytest.mark.parametrize(("period", "found"), [("80d", 0), ("90d", 0), ("200d", 1)])
+def test_a_level_is_archived_in_time(db: Database, period: str, found: int) -> None:
+    """What archives a level after the cascade has expired it contradicts the cascade; before that it does not."""
+    fill(db)
+    db.policy("downsample", "visits", "60d", levels="1d:90d,1mo:forever", id="cascade")
+    assert db.run().ok
+    db.policy("snapshot", "visits_1d", period, id="archive")
+    said = [finding.message for finding in db.tool.check() if set(finding.policies) == {"cascade", "archive"}]
+    assert [f"would delete the data before snapshot after {period}" in message for message in said] == [True] * found
