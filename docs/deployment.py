@@ -71,6 +71,8 @@ def with_settings(text: str) -> str:
             sections.setdefault(section, {})[key] = _setting(section, key)
     schema["properties"]["settings"] = _object({section: _object(keys) for section, keys in sections.items()})
     policies = policy_file_schema()
+    # Helm itself takes 007 for a number and NO for a truth value, so that a text has to be in quotes.
+    policies["$defs"]["Policy"]["properties"]["where"]["additionalProperties"] = {"type": ["string", "null"]}
     schema["properties"]["policies"] = policies["properties"]["policies"]
     schema |= {"$schema": policies["$schema"], "$defs": policies["$defs"]}
     return json.dumps(schema, indent=2) + "\n"

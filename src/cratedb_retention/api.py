@@ -49,7 +49,7 @@ from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import Policy, Strategy, make_policy
+from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
@@ -172,35 +172,46 @@ class Retention:
         :raises Conflict: if there is such a policy already.
         :raises Unsupported: if the database can't do what the strategy needs.
         """
+        return self.store.policies.create(self.new_policy(**attributes))
+
+    def new_policy(self, **attributes: Any) -> Policy:
+        """What :meth:`create_policy` would store; see there. Writes nothing."""
         policy = make_policy(**attributes)
         self.check_supported(policy)
         self.store.require()
-        return self.store.policies.create(policy)
+        self.store.policies.check_new([policy])
+        return policy
 
     def edit_policy(self, identifier: str, changes: Mapping[str, Any], version: int | None = None) -> Policy:
         """
         Change attributes of a stored policy.
 
-        :param identifier: Its identifier, or the beginning of it.
+        :param identifier: Its identifier; of a generated one, six characters are enough.
         :param changes: New values; None clears an attribute.
         :param version: The version that the change is based on; None: the present one.
         :raises NotFound: if there is no such policy.
         :raises InvalidInput: if an attribute is wrong.
         :raises Conflict: if somebody else changed the policy since.
         """
+        stored, policy = self._changed(identifier, changes)
+        return self.store.policies.update(policy, stored.version if version is None else version)
+
+    def changed_policy(self, identifier: str, changes: Mapping[str, Any]) -> Policy:
+        """What :meth:`edit_policy` would make of a policy; see there. Writes nothing."""
+        return self._changed(identifier, changes)[1]
+
+    def _changed(self, identifier: str, changes: Mapping[str, Any]) -> tuple[StoredPolicy, Policy]:
         self.store.require()
         stored = self.store.policies.get(identifier)
-        present = stored.policy.model_dump(mode="json", exclude_defaults=True)
-        merged = {**present, **changes, "id": stored.policy.id}
-        policy = make_policy(**{key: value for key, value in merged.items() if value is not None})
+        policy = change_policy(stored.policy, {**changes, "id": stored.policy.id})
         self.check_supported(policy)
-        return self.store.policies.update(policy, stored.version if version is None else version)
+        return stored, policy
 
     def delete_policy(self, identifier: str, version: int | None = None) -> Policy | Damaged:
         """
         Delete a stored policy, or a row that is no valid policy.
 
-        :param identifier: Its identifier, or the beginning of it.
+        :param identifier: Its identifier; of a generated one, six characters are enough.
         :raises NotFound: if there is no such policy.
         :raises Conflict: if somebody else changed the policy since.
         """
@@ -333,7 +344,7 @@ class Retention:
             for hold in prepared.plan.problems
         ]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return problems + find_contradictions(chosen, prepared.catalog)
+        return problems + find_contradictions(chosen, prepared.catalog, prepared.ledger)
 
     def planned_cascades(self, selection: Selection | None = None) -> list[PlannedCascade]:
         """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""
@@ -377,7 +388,7 @@ class Retention:
         """
         Ask a run to end before its next step.
 
-        :param identifier: Its identifier, or the beginning of it.
+        :param identifier: Its identifier; of a generated one, six characters are enough.
         :raises NotFound: if no such run goes on.
         """
         self.store.require()
@@ -492,6 +503,7 @@ class Retention:
         """
         End a hold.
 
+        :param identifier: Its whole identifier.
         :raises NotFound: if there is none in force with this identifier.
         """
         self.store.require()
@@ -527,7 +539,7 @@ class Retention:
         """
         End an access token, at once.
 
-        :param identifier: Its identifier or the beginning of it, or its name.
+        :param identifier: Its name, its identifier, or six characters of that.
         :raises NotFound: if there is none that is not revoked.
         """
         self.store.require()

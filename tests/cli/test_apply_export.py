@@ -45,7 +45,7 @@ def test_there_and_back(command: Command, file: Path, contents: Contents, form: 
     """What is exported, in either format, is applied without a change, and means what was written first."""
     assert command.ok("apply", "-f", str(file)) == (
         "created: delete metrics after 60d\n"
-        "created: snapshot events_* where tenant=acme, number=7, flag=True, nothing=NULL, text=7 after 3mo\n"
+        "created: snapshot events_* where tenant=acme, number=7, flag=true, nothing=NULL, text=7 after 3mo\n"
     )
     exported = command.ok("export", f"--format={form}")
     file.write_text(exported)
@@ -55,7 +55,7 @@ def test_there_and_back(command: Command, file: Path, contents: Contents, form: 
     assert contents() == before
     assert command.ok("export", f"--format={form}") == exported
     (archive,) = command.data("list", "--strategy=snapshot")
-    assert archive["where"] == {"tenant": "acme", "number": 7, "flag": True, "nothing": None, "text": "7"}
+    assert archive["where"] == {"tenant": "acme", "number": "7", "flag": "true", "nothing": None, "text": "7"}
     assert archive["description"] == "several\nlines: [with] <markup>\n"
 
 

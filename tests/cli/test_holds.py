@@ -38,13 +38,13 @@ def test_what_is_held_stays(due: Command, args: list[str], dropped: int) -> None
     """A table, a stretch of time or a filter is kept by a run, and the plan says why; release ends that."""
     out = due.ok("hold", *args, "--reason=case 4711")
     identifier = out.removeprefix("hold ").partition(" ")[0]
-    assert f"`cratedb-retention release {identifier[:8]}`" in out
+    assert f"`cratedb-retention release {identifier}`" in out
     due.ok("run", CUTOFF)
     rows = due.data("status")["policies"][0]["rows"]
     assert rows == 180 - sum([31, 29, 31, 30][: dropped if dropped in (0, 4) else 4]) + _kept(args)
     if dropped < 4:
         assert "case 4711" in due.ok("plan", CUTOFF)
-    assert due.ok("release", identifier[:8]) == f"released hold {identifier} on main.{args[0].partition('=')[2]}\n"
+    assert due.ok("release", identifier) == f"released hold {identifier} on main.{args[0].partition('=')[2]}\n"
     due.ok("run", CUTOFF)
     assert due.data("status")["policies"][0]["rows"] == 59
 
@@ -70,10 +70,12 @@ def test_holds_are_listed_with_all_that_they_say(due: Command) -> None:
     assert hold["end"] == "2024-04-01T00:00:00+00:00"
 
 
-def test_releasing_needs_enough_of_the_identifier(due: Command) -> None:
-    """An identifier that fits several holds, or none in force, releases nothing."""
+def test_releasing_needs_the_whole_identifier(due: Command) -> None:
+    """The beginning of an identifier, or that of no hold in force, releases nothing."""
     due.ok("hold", "--table-name=metrics")
     identifier = due.data("list-holds")[0]["id"]
+    for beginning in (identifier[:1], identifier[:8]):
+        assert "rite the whole identifier" in due.refused(1, "release", beginning)
     due.ok("release", identifier)
     assert "is not in force" in due.refused(1, "release", identifier)
     events = [row["event"] for row in due.data("jobs")]

@@ -56,6 +56,55 @@ def test_every_name_creates(command: Command, name: str) -> None:
     assert len(command.data("list")) == 1
 
 
+@pytest.mark.parametrize("state", ["--enabled", "--disabled"])
+def test_a_dry_run_of_creating(command: Command, state: str) -> None:
+    """The policy, what the next run would do with it, and contradictions are shown, and nothing is stored."""
+    command.ok("create-policy", *MINIMAL, "--id=kept", "--where=tenant=acme")
+    out = command.ok("create-policy", *MINIMAL[:2], "--retention-period=1d", "--id=new", state, "--dry-run")
+    assert "would create policy: delete metrics after 1d" in out
+    assert "- strategy: delete\n  table_name: metrics\n  retention_period: 1d\n" in out
+    assert ("It is disabled" in out) == (state == "--disabled")
+    assert "drop" in out and "Due" in out
+    assert "Contradiction: main.metrics: delete after 1d (this policy) takes the data before delete after 90d" in out
+    assert [policy["id"] for policy in command.data("list-policies")] == ["kept"]
+    assert "does delete there already" in command.refused(
+        1, "create-policy", *MINIMAL, "--where=tenant=acme", "--dry-run"
+    )
+
+
+def test_a_dry_run_of_editing(command: Command) -> None:
+    """What a stored policy would become and do is shown, and it stays what it is."""
+    command.ok("create-policy", *MINIMAL, "--id=mine", "--disabled")
+    before = command.data("list-policies")
+    out = command.ok("edit-policy", "--id=mine", "--enabled", "--retention-period=1d", "--dry-run")
+    assert "would change policy mine: delete metrics after 1d" in out
+    assert "drop" in out and "It is disabled" not in out
+    assert command.data("list-policies") == before
+
+
+def test_what_only_another_strategy_has_a_use_for(command: Command) -> None:
+    """An option of another strategy is refused; with another strategy a policy loses what only the former one needs."""
+    refused = command.refused(2, "create-policy", *MINIMAL, "--levels=1h:1y,1d:forever")
+    assert "attribute levels: delete has no use for it" in refused
+    assert "0d keeps nothing" in command.refused(2, "create-policy", *MINIMAL[:2], "--retention-period=0")
+    command.ok("create-policy", *MINIMAL, "--id=mine", "--tags=a")
+    for option in ("--target-repository-name=r", "--late=drop", "--dimensions=a"):
+        assert "has no use for it" in command.refused(2, "edit-policy", "--id=mine", option)
+    command.ok("edit-policy", "--id=mine", "--strategy=snapshot", "--target-repository-name=r")
+    command.ok("edit-policy", "--id=mine", "--strategy=delete")
+    (policy,) = command.data("list-policies")
+    assert (policy["strategy"], policy["tags"], "target_repository_name" in policy) == ("delete", ["a"], False)
+
+
+def test_null_and_the_text(command: Command) -> None:
+    """NULL is NULL, and the text NULL stands in quotes; all else is what is written."""
+    values = {"NULL": None, "'NULL'": "NULL", '"NULL"': "NULL", "''NULL''": "'NULL'", "null": "null", "'a'": "'a'"}
+    for number, (written, value) in enumerate(values.items()):
+        policy = _create(command, *MINIMAL[:2], f"--retention-period={number + 1}d", f"--where=tenant={written}",
+            f"--time-column=t{number}", "--strategy=delete", f"--table-schema=s{number}")  # fmt: skip
+        assert policy["where"] == {"tenant": value}
+
+
 def test_the_options_of_cratedb_toolkit(command: Command) -> None:
     """The options that its users know are stored as they were given; a plain number means days."""
     policy = _create(

@@ -107,7 +107,7 @@ def test_status_and_cancel(command: Command, running: Job) -> None:
     out = command.ok("status")
     for text in ("1c0ffee5", "bot@elsewhere", "2 of 4", "main.metrics: delete rows", "50 of 200 rows", "10 of 210"):
         assert text in out
-    assert command.ok("cancel", "1c0f") == "run 1c0ffee5 of bot@elsewhere ends before its next step\n"
+    assert command.ok("cancel", "1c0ffee5") == "run 1c0ffee5 of bot@elsewhere ends before its next step\n"
     command.ok("cancel", "1c0ffee5")
     assert len(command.data("jobs", "--event=cancel-requested")) == 1
     (job,) = command.data("status")["running"]

@@ -171,8 +171,29 @@ def test_partition_columns_of_duckdb(duck: DuckDatabase) -> None:
     assert table(duck, "metrics", partition_column="site").partitioned_by == ("site",)
     duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'Sites. Partitioned by (site, \"month\")'")
     assert table(duck, "metrics").partitioned_by == ("site", "month")
-    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY (nothing)'")
-    assert table(duck, "metrics").partitioned_by == ("month",)
+    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY (SITE, \"Month\") (see the wiki)'")
+    assert table(duck, "metrics").partitioned_by == ("site", "month")
+
+
+@pytest.mark.parametrize(
+    ("columns", "flaw"),
+    [("nosuch", "the table has no column 'nosuch'"), ("site, nosuch", "the table has no column 'nosuch'"),
+     ("site month", "the table has no column 'site month'"), ("", "that names no column")],
+)  # fmt: skip
+@pytest.mark.parametrize("strategy", ["delete", "snapshot"])
+def test_a_comment_that_names_no_column(duck: DuckDatabase, strategy: str, columns: str, flaw: str) -> None:
+    """Where the comment names a column that is not there, nothing is guessed: the table is left alone, and says why."""
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "site": "INTEGER", "month": MONTH})
+    duck.fill("metrics", ["2024-01-10T00:00:00Z"])
+    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY ({columns})'")
+    duck.policy(strategy, "metrics", "30d", target_repository_name="archive" if strategy == "snapshot" else None)
+    said = f"its comment says PARTITIONED BY ({columns}), and {flaw}; correct the comment"
+    assert [finding.message for finding in duck.tool.check()] == [said]
+    report = duck.run()
+    assert (report.ok, report.problems, duck.count("metrics")) == (False, 1, 1)
+    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY (month)'")
+    assert duck.run().ok
+    assert duck.count("metrics") == 0
 
 
 def test_defaults_are_no_expressions(duck: DuckDatabase) -> None:

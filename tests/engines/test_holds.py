@@ -8,11 +8,12 @@ import datetime as dt
 
 import pytest
 
-from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
+MADE_UP = "2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6"
 BY_TENANT = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}
 MARCH, APRIL, MAY, JUNE = (f"2024-0{month}-10T00:00:00Z" for month in (3, 4, 5, 6))
 
@@ -64,7 +65,7 @@ def test_released(db: Database, metrics: str) -> None:
     """After the release all that is expired goes; placing and releasing are in the journal."""
     hold = db.tool.hold(metrics, db.schema)
     db.run()
-    db.tool.release(hold.id[:8])
+    db.tool.release(hold.id)
     assert db.tool.holds() == []
     db.run()
     assert db.left(metrics) == [JUNE]
@@ -73,13 +74,16 @@ def test_released(db: Database, metrics: str) -> None:
         db.tool.release(hold.id)
 
 
-def test_release_wants_one(db: Database, metrics: str) -> None:
-    """The beginning of an identifier that two holds have releases none of them, and all of their data stays."""
-    for identifier in ("abc1", "abc2"):
+def test_release_wants_the_whole_identifier(db: Database, metrics: str) -> None:
+    """The beginning of an identifier releases no hold, however long it is, and all of its data stays."""
+    for identifier in ("abc1", "abc2", MADE_UP):
         db.tool.store.holds.place(LegalHold(identifier, db.schema, metrics, placed_at=1))
-    for beginning in ("abc", "a", ""):
-        with pytest.raises(InvalidInput):
+    for beginning in ("abc", "a", MADE_UP[:8], MADE_UP[:-1]):
+        with pytest.raises(NotFound, match="rite the whole identifier"):
             db.tool.release(beginning)
+    for wrong in ("", "abc3", f"{MADE_UP}0"):
+        with pytest.raises(RetentionError):
+            db.tool.release(wrong)
     assert db.tool.release("abc1").id == "abc1"
     assert db.run().ok
     assert db.left(metrics) == [MARCH, APRIL, MAY, JUNE]

@@ -321,6 +321,8 @@ def test_cancel(db: Database) -> None:
     def ask(event: RunEvent) -> None:
         (job,) = other.running()
         assert (job.step, job.steps, job.rows, job.actor) == (0, 2, 10, "tester")
+        with pytest.raises(NotFound, match="rite the whole identifier"):
+            other.cancel(job.run_id[:5])
         assert other.cancel(job.run_id[:6]).run_id == job.run_id
         wait(db, 2)
 

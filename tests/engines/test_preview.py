@@ -94,6 +94,23 @@ def test_changed_policy(db: Database) -> None:
     assert "(this policy) takes the data before delete after 120d (other)" in text
 
 
+def test_disabled(db: Database) -> None:
+    """A disabled policy does nothing, and its effect is that of the same policy, enabled."""
+    fill(db)
+    policy = make_policy(strategy="delete", table_schema=db.schema, table_name="visits", retention_period="60d")
+    found = db.tool.preview(policy.model_copy(update={"enabled": False}))
+    assert (found.tasks, found.losses, found.policy.enabled) == ((), [], False)
+    assert found.if_enabled is not None
+    [loss] = found.if_enabled.losses
+    assert (loss.table, loss.partitions, loss.rows) == (f"{db.schema}.visits", 4, 4)
+    assert db.tool.preview(policy).if_enabled is None
+    assert db.tool.policies() == []
+    stored = db.policy("delete", "visits", "60d", id="visits", enabled=False)
+    found = db.tool.preview(db.tool.changed_policy("visits", {"enabled": True}))
+    assert found.own.plan.tasks == found.tasks != ()
+    assert [item.policy for item in db.tool.policies()] == [stored]
+
+
 def test_others(db: Database) -> None:
     """What becomes different for other policies is said: here the one that deletes has to wait."""
     fill(db)
@@ -141,3 +158,14 @@ def test_outline(db: Database) -> None:
     assert list(found.columns) == [TableName(db.schema, "visits")]
     assert list(found.columns[TableName(db.schema, "visits")]) == ["ts", "n", "v", "month"]
     assert found.repositories == ({db.repository} if db.product == "CrateDB" else set()) | found.repositories
+
+
+@pytest.mark.parametrize(("period", "found"), [("80d", 0), ("90d", 0), ("200d", 1)])
+def test_a_level_is_archived_in_time(db: Database, period: str, found: int) -> None:
+    """What archives a level after the cascade has expired it contradicts the cascade; before that it does not."""
+    fill(db)
+    db.policy("downsample", "visits", "60d", levels="1d:90d,1mo:forever", id="cascade")
+    assert db.run().ok
+    db.policy("snapshot", "visits_1d", period, id="archive")
+    said = [finding.message for finding in db.tool.check() if set(finding.policies) == {"cascade", "archive"}]
+    assert [f"would delete the data before snapshot after {period}" in message for message in said] == [True] * found

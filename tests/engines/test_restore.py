@@ -210,8 +210,10 @@ def test_time_range(db: Database, archived: str) -> None:
 
 
 def test_by_name(db: Database, archived: str) -> None:
-    """One snapshot by the beginning of its name."""
+    """One snapshot by its name, or by six characters of its beginning."""
     april, _ = db.tool.snapshots()
+    with pytest.raises(NotFound, match="none fits"):
+        db.tool.restore(RestoreRequest(name=april.archived.name[:5]))
     (restored,) = db.tool.restore(RestoreRequest(name=april.archived.name[:-3]))
     assert restored.record.archived.name == april.archived.name
     assert db.left(archived) == [APRIL, JUNE]

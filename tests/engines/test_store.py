@@ -28,22 +28,26 @@ EVERYTHING: dict[str, Any] = {
     "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
     "tags": ["ünï", "b", "a b"],
     "target_repository_name": "repo",
-    "levels": "1m:1y,1h:forever",
-    "dimensions": ["ho'st"],
-    "metrics": ["x", "y"],
-    "exclude": ["z"],
-    "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
     "schedule": "0 3 * * *",
     "misfire": "skip",
     "misfire_grace": "2h",
     "jitter": "10m",
-    "counters": ["y"],
-    "late": "drop",
     "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
     "enabled": False,
     "description": "Line one\nline two: 100 % \\ 'quoted'",
     "id": "my-id",
 }
+CASCADE: dict[str, Any] = {
+    "levels": "1m:2y,1h:forever",
+    "dimensions": ["ho'st"],
+    "metrics": ["x", "y"],
+    "exclude": ["z"],
+    "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
+    "counters": ["y"],
+    "late": "drop",
+}
+DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
+del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"]
 
 
 def test_setup_is_needed(new_db: Database) -> None:
@@ -73,15 +77,38 @@ def test_setup_adds_what_is_missing(db: Database) -> None:
     assert [stored.policy for stored in tool.policies()] == [policy]
 
 
-def test_every_attribute(db: Database) -> None:
+@pytest.mark.parametrize("attributes", [EVERYTHING, DOWNSAMPLE], ids=["snapshot", "downsample"])
+def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
     """Each attribute of a policy comes back as it went in."""
-    policy = db.tool.create_policy(**EVERYTHING)
+    policy = db.tool.create_policy(**attributes)
     (stored,) = db.tool.policies()
-    assert stored.policy == policy == make_policy(**EVERYTHING)
+    assert stored.policy == policy == make_policy(**attributes)
     assert stored.policy.to_dict() == policy.to_dict()
-    assert stored.policy.where == EVERYTHING["where"]
-    unset = {name for name in type(policy).model_fields if name not in EVERYTHING}
+    where = {"tenant": "ac'me", "site": "7", "share": "0.5", "live": "true", "none": None, "text": "7"}
+    assert stored.policy.where == (where if "where" in attributes else {})
+    unset = {name for name in type(policy).model_fields if name not in {**EVERYTHING, **CASCADE}}
     assert unset == {"reallocation_attribute_name", "reallocation_attribute_value"}
+
+
+def test_stored_by_an_earlier_version(db: Database) -> None:
+    """Values of any type, attributes of another strategy, and a period of nothing were accepted, and stay valid."""
+    columns = '"where", strategy, table_name, retention_period, levels, late, target_repository_name, id, version'
+    where = '{"site": 7, "live": true, "share": 0.5, "none": null}'
+    values = f"'{where}', 'delete', 'metrics', '0d', '1h:1d', 'drop', 'cold', 'old', 1"
+    db.sql(f"INSERT INTO {db.q('retention_policy', db.own_schema)} ({columns}) VALUES ({values})")
+    db.refresh("retention_policy", db.own_schema)
+    assert db.tool.damaged_policies() == []
+    (stored,) = db.tool.policies()
+    said: dict[str, Any] = {
+        "strategy": "delete",
+        "table_name": "metrics",
+        "retention_period": "0d",
+        "where": {"site": "7", "live": "true", "share": "0.5", "none": None},
+        "id": "old",
+    }
+    assert stored.policy.to_dict() == said
+    assert db.tool.edit_policy("old", {"enabled": False}).to_dict() == {**said, "enabled": False}
+    assert db.tool.apply([make_policy(**{**said, "retention_period": "1d"})])[0].action is Action.UPDATE
 
 
 def test_reallocate_policy(db: Database) -> None:
@@ -184,18 +211,29 @@ def test_edit_to_something_invalid(db: Database) -> None:
     assert [(stored.policy, stored.version) for stored in db.tool.policies()] == [(policy, 1)]
 
 
+MADE_UP = ("2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6", "2af93f29-b5c8-4d0f-a4e2-a1b2c3d4e5f6", "c0ffee" + "0" * 26)
+
+
 def test_identifiers_by_prefix(db: Database) -> None:
-    """The beginning of an identifier is enough as long as it is the only one."""
-    for key in ("abc-1", "abc-2", "abc", "x%y", "xzy"):
-        db.policy("delete", f"t_{key.replace('%', 'p')}", "30d", id=key)
-    assert db.tool.delete_policy("abc-2").id == "abc-2"
+    """An identifier that somebody chose is named as a whole; six characters are enough of one that was made up."""
+    chosen = ("events-archive", "jobs-log", "abc-1", "abc", "x%y")
+    for number, key in enumerate((*chosen, *MADE_UP)):
+        db.policy("delete", f"t_{number}", "30d", id=key)
+    for beginning in ("events", "events-", "j", "jobs-lo", "ab", "x", "%", "2af93", "c0ffe", "y"):
+        with pytest.raises(NotFound):
+            db.tool.edit_policy(beginning, {"retention_period": "1d"})
+        with pytest.raises(NotFound):
+            db.tool.delete_policy(beginning)
+    with pytest.raises(InvalidInput, match="fits 2"):
+        db.tool.delete_policy("2af93f")
+    with pytest.raises(InvalidInput, match="no identifier"):
+        db.tool.delete_policy("")
+    assert db.tool.edit_policy("c0ffee", {"retention_period": "31d"}).id == MADE_UP[2]
+    assert db.tool.delete_policy(MADE_UP[0][:8]).id == MADE_UP[0]
     assert db.tool.delete_policy("abc").id == "abc"
-    with pytest.raises(InvalidInput, match="2 policies"):
-        db.tool.delete_policy("x")
-    with pytest.raises(NotFound):
-        db.tool.delete_policy("y")
-    assert db.tool.delete_policy("x%").id == "x%y"
-    assert {stored.policy.id for stored in db.tool.policies()} == {"abc-1", "xzy"}
+    left = {stored.policy.id: str(stored.policy.retention_period) for stored in db.tool.policies()}
+    assert left == {**dict.fromkeys(("events-archive", "jobs-log", "abc-1", "x%y", MADE_UP[1]), "30d"),
+        MADE_UP[2]: "31d"}  # fmt: skip
 
 
 def test_identifiers_mean_themselves(db: Database) -> None:
@@ -254,8 +292,8 @@ def test_damaged_policy_is_mended(db: Database) -> None:
     with pytest.raises(
         InvalidInput, match="policy damaged-1: the stored policy is not valid: attribute retention_period"
     ):
-        db.tool.edit_policy("damaged", {"retention_period": "3d"})
-    assert db.tool.delete_policy("damaged") == damaged
+        db.tool.edit_policy("damaged-1", {"retention_period": "3d"})
+    assert db.tool.delete_policy("damaged-1") == damaged
     assert db.tool.damaged_policies() == []
     assert [stored.policy for stored in db.tool.policies()] == [kept]
     (entry,) = db.journal(event="policy-deleted")

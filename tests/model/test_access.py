@@ -28,10 +28,11 @@ def policy(**more: Any) -> Policy:
     return make_policy(**{**given, **more})
 
 
+TENANT = {"tenant": "acme"}
 ACME = Access(Role.EDITOR, "me (token 1)", parse_tag_filter(["acme"]), frozenset({"me (token 1)", "you (token 2)"}))
 REALM = Realm(
     ACME,
-    (policy(), policy(id="p2", table_name="events", where={"tenant": "acme"}, target_repository_name="cold")),
+    (policy(), policy(strategy="snapshot", id="p2", table_name="events", where=TENANT, target_repository_name="cold")),
     "doc",
     "ext",
     frozenset({"globex"}),

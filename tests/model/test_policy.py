@@ -12,10 +12,18 @@ from pydantic import ValidationError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import FOREVER, Duration
-from cratedb_retention.model.policy import ExpectedMax, Policy, Strategy, make_policy, parse_strategy
+from cratedb_retention.model.policy import (
+    ExpectedMax,
+    Policy,
+    Strategy,
+    change_policy,
+    make_policy,
+    parse_strategy,
+    read_policy,
+)
 from support.catalogs import at, ms
 
-FULL: dict[str, Any] = {
+CASCADE: dict[str, Any] = {
     "levels": "1m:1y,1h:forever",
     "dimensions": ["host"],
     "metrics": ["x", "y"],
@@ -23,6 +31,8 @@ FULL: dict[str, Any] = {
     "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
     "counters": ["y"],
     "late": "drop",
+}
+FULL: dict[str, Any] = {
     "strategy": "reallocate",
     "table_schema": "iot",
     "table_name": "metrics_*",
@@ -39,7 +49,6 @@ FULL: dict[str, Any] = {
     "tags": ["b", "a"],
     "reallocation_attribute_name": "storage",
     "reallocation_attribute_value": "cold",
-    "target_repository_name": "archive",
     "expected_max": {"partitions": 10, "rows": 1000, "percent": 12.5},
     "enabled": False,
     "description": "Ask ops before you change this.",
@@ -55,15 +64,14 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    assert set(FULL) == set(Policy.model_fields)
+    assert set(FULL) | set(CASCADE) | {"target_repository_name"} == set(Policy.model_fields)
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)
     assert policy.zone.key == "Europe/Vienna"
     assert policy.tags == ("a", "b")
     assert policy.expected_max == ExpectedMax(partitions=10, rows=1000, percent=12.5)
-    assert policy.where == FULL["where"]
-    assert [type(value) for value in policy.where.values()] == [str, int, float, bool, type(None)]
-    assert policy.target == "iot.metrics_* where tenant=acme, site=7, level=1.5, active=True, gone=NULL"
+    assert policy.where == {"tenant": "acme", "site": "7", "level": "1.5", "active": "true", "gone": None}
+    assert policy.target == "iot.metrics_* where tenant=acme, site=7, level=1.5, active=true, gone=NULL"
 
 
 def test_defaults() -> None:
@@ -110,6 +118,8 @@ def test_frozen() -> None:
         ({"where": "tenant=acme"}, "attribute where"),
         ({"where": {"tenant": ["a", "b"]}}, "attribute where.tenant"),
         ({"tags": 7}, "attribute tags"),
+        ({"tags": [True]}, "attribute tags: a tag is text"),
+        ({"tags": [1.5]}, "attribute tags: a tag is text"),
         ({"tags": ["a,b"]}, "attribute tags: a tag is text without commas, and not empty"),
         ({"tags": ["a", " "]}, "attribute tags: a tag is text without commas, and not empty"),
         ({"tags": ""}, "attribute tags: a tag is text without commas, and not empty"),
@@ -132,6 +142,19 @@ def test_frozen() -> None:
         ({"strategy": "reallocate", "reallocation_attribute_name": "storage"}, "policy: reallocate needs"),
         ({"strategy": "reallocate", "reallocation_attribute_value": "cold"}, "policy: reallocate needs"),
         ({"strategy": "snapshot"}, "policy: snapshot needs target_repository_name"),
+        ({"levels": "1h:1d"}, "attribute levels: delete has no use for it; leave it out, or use downsample"),
+        ({"dimensions": "a"}, "attribute dimensions: delete has no use for it"),
+        ({"metrics": ["a"]}, "attribute metrics: delete has no use for it"),
+        ({"exclude": ["a"]}, "attribute exclude: delete has no use for it"),
+        ({"aggregates": {"*": "min"}}, "attribute aggregates: delete has no use for it"),
+        ({"counters": ["a"]}, "attribute counters: delete has no use for it"),
+        ({"late": "drop"}, "attribute late: delete has no use for it"),
+        ({"target_repository_name": "a"}, "attribute target_repository_name: delete has no use for it"),
+        ({"reallocation_attribute_name": "a"}, "attribute reallocation_attribute_name: delete has no use for it"),
+        ({"reallocation_attribute_value": "a"}, "attribute reallocation_attribute_value: delete has no use for it"),
+        ({"retention_period": 0}, "attribute retention_period: 0d keeps nothing"),
+        ({"retention_period": "0 months"}, "attribute retention_period: 0d keeps nothing"),
+        ({"retention_period": "PT0S"}, "attribute retention_period: 0d keeps nothing"),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
 )
@@ -174,7 +197,7 @@ def test_strategy_in_any_case(text: str, strategy: Strategy) -> None:
         ("1mo", "UTC", "2024-03-31", "2024-02-29T23:59:59.999"),
         ("1mo", "Europe/Vienna", "2024-03-31T22:00", "2024-02-29T23:00"),
         ("1mo", "America/New_York", "2024-03-01T01:00", "2024-01-30T01:00"),
-        ("0d", "UTC", "2024-07-02T12:00:00.000999", "2024-07-02T12:00"),
+        ("1s", "UTC", "2024-07-02T12:00:01.000999", "2024-07-02T12:00"),
     ],
 )
 def test_limit(retention: str, zone: str, cutoff: str, limit: str) -> None:
@@ -192,14 +215,10 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 policies = st.builds(
     Policy,
-    strategy=st.sampled_from([Strategy.DELETE, Strategy.REALLOCATE, Strategy.SNAPSHOT]),
-    levels=st.sampled_from(["", "1m:7d,1h:90d,1d:forever", "1w:1y"]),
-    dimensions=st.lists(names, max_size=2),
-    counters=st.lists(names, max_size=2),
-    late=st.sampled_from(["keep", "drop"]),
+    strategy=st.just(Strategy.REALLOCATE),
     table_schema=st.none() | names,
     table_name=names,
-    retention_period=st.builds(Duration, st.integers(0, 1000), st.integers(0, 10**9)) | st.just(FOREVER),
+    retention_period=st.builds(Duration, st.integers(0, 1000), st.integers(1, 10**9)) | st.just(FOREVER),
     time_zone=st.sampled_from(["UTC", "Europe/Vienna"]),
     partition_column=st.none() | names,
     time_column=st.none() | names,
@@ -207,7 +226,6 @@ policies = st.builds(
     tags=st.lists(st.sampled_from(["a", "b", "c d"])),
     reallocation_attribute_name=st.just("storage"),
     reallocation_attribute_value=names,
-    target_repository_name=names,
     expected_max=st.none() | st.builds(ExpectedMax, rows=st.none() | st.integers(0)),
     enabled=st.booleans(),
     description=st.none() | st.text(),
@@ -221,6 +239,47 @@ def test_round_trip(policy: Policy) -> None:
     values = policy.to_dict()
     assert make_policy(**values) == policy
     assert next(iter(values)) == "strategy"
+
+
+def test_cascade_round_trip() -> None:
+    """The same with all that a cascade says."""
+    cascade = make_policy(strategy="downsample", table_name="m", retention_period="30d", **CASCADE)
+    assert make_policy(**cascade.to_dict()) == cascade
+
+
+STORED: dict[str, Any] = {"strategy": "delete", "table_name": "m", "retention_period": "0d", "late": "drop"}
+
+
+def test_stored_earlier() -> None:
+    """What was accepted when it was stored stays valid; what the strategy has no use for is passed over."""
+    found = read_policy({**STORED, "levels": "1h:1d", "target_repository_name": "cold"}, stored=[*STORED, *CASCADE,
+        "target_repository_name"])  # fmt: skip
+    assert found.to_dict() == {"strategy": "delete", "table_name": "m", "retention_period": "0d"}
+    with pytest.raises(InvalidInput, match="attribute levels: delete has no use for it"):
+        read_policy({**STORED, "levels": "1h:1d"}, stored=STORED)
+
+
+def test_another_strategy() -> None:
+    """With another strategy a policy loses what only the former one has a use for; nothing else can be given."""
+    before = make_policy(strategy="snapshot", table_name="m", retention_period="30d", target_repository_name="cold")
+    after = change_policy(before, {"strategy": "delete"})
+    assert after.to_dict() == {"strategy": "delete", "table_name": "m", "retention_period": "30d"}
+    for name, value in (("target_repository_name", "cold"), ("levels", "1h:1d")):
+        with pytest.raises(InvalidInput, match=f"attribute {name}: delete has no use for it"):
+            change_policy(before, {"strategy": "delete", name: value})
+    with pytest.raises(InvalidInput, match="reallocate needs"):
+        change_policy(before, {"strategy": "reallocate"})
+    tenant = change_policy(after, {"where": {"tenant": "acme"}})
+    with pytest.raises(InvalidInput, match="downsample is about whole tables; leave where out"):
+        change_policy(tenant, {"strategy": "downsample", "levels": "1h:forever"})
+
+
+def test_a_stored_period_of_nothing() -> None:
+    """A policy that keeps nothing can be disabled, but not given that period again."""
+    stored = read_policy(STORED, stored=STORED)
+    assert change_policy(stored, {"enabled": False}).enabled is False
+    with pytest.raises(InvalidInput, match="0d keeps nothing"):
+        change_policy(stored, {"retention_period": "0h"})
 
 
 def test_to_dict_is_short() -> None:

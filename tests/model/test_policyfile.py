@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cratedb_retention.errors import InvalidInput
@@ -54,6 +56,13 @@ def test_no_policies(text: str) -> None:
         (ONE.replace("delete", "snapshot"), "p.yaml, line 2: policies[0], policy: snapshot needs"),
         (ONE + "- {}\n", "p.yaml, line 6: policies[1], attribute strategy: missing"),
         ("- !!python/object/apply:os.system [ls]", "p.yaml, line 1: not plain YAML"),
+        (ONE.replace(": 7", ": !!int 7"), "p.yaml, line 5: not plain YAML: the tag int"),
+        (ONE.replace(": 7", ": !!binary aaaa"), "p.yaml, line 5: not plain YAML: the tag binary"),
+        (ONE.replace("site", "!!int 7"), "p.yaml, line 5: not plain YAML: the tag int"),
+        (ONE.replace("site", "~"), "p.yaml, line 5: not the name of an attribute"),
+        (ONE.replace("site", "tenant"), "p.yaml, line 5: attribute tenant: written twice"),
+        (ONE + "---\n" + ONE, "p.yaml, line 6: not valid YAML: but found another document"),
+        (ONE.replace("30", "1_000"), "p.yaml, line 4: policies[0], attribute retention_period: duration '1_000'"),
     ],
 )  # fmt: skip
 def test_refused(text: str, message: str) -> None:
@@ -95,6 +104,70 @@ POLICIES: list[Policy] = [
 def test_round_trip() -> None:
     """What is written is read as the same policies; text that looks like something else stays text."""
     assert parse_policies(dump_policies(POLICIES), "p.yaml") == POLICIES
+
+
+PLAIN = (
+    "007", "NO", "off", "12:30", "0x10", "0o14", "1_000", ".5", "1e3", "1.50", "-1", "2024-01-01", "=", ".inf", "nullx",
+    "True", "9" * 250,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PLAIN, ids=lambda text: text[:9])
+def test_plain_values(text: str) -> None:
+    """A value is what is written, as a filter, a tag, a name, a node's attribute and a key; in JSON as well."""
+    attributes = f"table_name: {text}, retention_period: 1d, where: {{{text}: {text}}}, tags: [{text}, a]"
+    moves = f"reallocation_attribute_name: x, reallocation_attribute_value: {text}"
+    file = f"- {{strategy: reallocate, {attributes}, {moves}}}"
+    (found,) = parse_policies(file, "p.yaml")
+    assert (found.table_name, found.reallocation_attribute_value) == (text, text)
+    assert (found.where, found.tags) == ({text: text}, tuple(sorted((text, "a"))))
+    assert parse_policies(dump_policies([found]), "p.yaml") == [found]
+    assert parse_policies(json.dumps([found.to_dict()]), "p.json") == [found]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("null", None), ("~", None), ("", None), ("NULL", None), ("'NULL'", "NULL"), ('"null"', "null"), ("''", ""),
+     ("!!str null", "null"), ("nULL", "nULL"), ("'~'", "~"), ("<<", "<<")],
+)  # fmt: skip
+def test_null(text: str, value: str | None) -> None:
+    """NULL is what YAML 1.2 calls so, unless it is in quotes."""
+    (found,) = parse_policies(ONE.replace("null", text), "p.yaml")
+    assert found.where["gone"] == value
+    assert parse_policies(dump_policies([found]), "p.yaml") == [found]
+
+
+def test_attributes_of_other_types() -> None:
+    """Numbers and truth values of attributes are what YAML 1.2 says; octal ones are decimal."""
+    (found,) = parse_policies(
+        "- {strategy: delete, table_name: t, retention_period: 010, enabled: NO,"
+        " expected_max: {rows: 1000, percent: .5}}",
+        "p.yaml",
+    )
+    assert (str(found.retention_period), found.enabled) == ("10d", False)
+    assert found.expected_max is not None
+    assert (found.expected_max.rows, found.expected_max.percent) == (1000, 0.5)
+
+
+def test_taken_over() -> None:
+    """An anchor with ``<<`` takes over what another policy says, but for what is written."""
+    one, other = parse_policies(
+        "- &a {strategy: delete, table_name: a, retention_period: 1d, where: {tenant: 007}}\n"
+        "- {<<: *a, table_name: b, id: b}\n",
+        "p.yaml",
+    )
+    assert other == one.model_copy(update={"table_name": "b", "id": "b"})
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_json(plain: bool, indent: int | str | None) -> None:
+    """JSON is read whatever its blanks and escapes are."""
+    strange = 'a\n😀 é \u2028 \x85 \t \\ "q" / end\n'
+    wanted = policy(id=None, description=strange, where={strange: strange})
+    text = json.dumps({"policies": [wanted.to_dict()]}, ensure_ascii=plain, indent=indent)
+    assert parse_policies(text, "p.json") == [wanted]
+    assert parse_policies(text.replace("/", "\\/"), "p.json") == [wanted]
 
 
 def test_written_strategy_first() -> None:

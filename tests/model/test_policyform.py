@@ -114,9 +114,9 @@ def test_fields() -> None:
 
 def test_left_out() -> None:
     """What a policy says of another strategy is named before it is cleared."""
-    policy = make_policy(**PLAIN, target_repository_name="r", late="keep", metrics=["x"])
-    assert left_out(policy, "delete") == ["target_repository_name", "metrics"]
-    assert left_out(policy, "snapshot") == ["metrics"]
+    policy = make_policy(**{**PLAIN, "strategy": "downsample"}, levels="1h:60d", late="keep", metrics=["x"])
+    assert left_out(policy, "delete") == ["levels", "metrics"]
+    assert left_out(policy, "downsample") == []
 
 
 def test_changes() -> None:

@@ -65,8 +65,30 @@ def test_archive_and_delete_at_once() -> None:
         assert finding.message.startswith("snapshot after 30d (snapshot) takes the data before delete after 30d")
 
 
-def test_downsampling_contradicts_nothing() -> None:
-    """Whoever removes raw rows waits until they are rolled up, whatever the periods are."""
-    down = policy("downsample", "60d", levels="1h:90d,1d:forever")
-    for other in (policy("delete", "7d"), policy("delete", "90d"), policy("snapshot", "7d")):
-        assert find_contradictions([down, other], catalog(monthly("2024-01"))) == []
+DOWN = policy("downsample", "60d", levels="1h:90d,1d:forever")
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (policy("delete", "7d"), None),
+        (policy("delete", "90d"), None),
+        (policy("snapshot", "7d"), None),
+        (policy("snapshot", "60d"), None),
+        (policy("snapshot", "forever"), None),
+        (policy("snapshot", "61d"), "downsample after 60d (downsamp) would delete the data before snapshot after 61d"),
+        (policy("snapshot", "3mo", where={"month": 0}), "would delete the data before snapshot after 3mo"),
+        (policy("reallocate", "30d"), None),
+        (policy("reallocate", "60d"), "reallocate after 60d (realloca) comes too late: downsample after 60d"),
+        (policy("reallocate", "90d"), "reallocate after 90d (realloca) comes too late: downsample after 60d"),
+        (policy("snapshot", "90d", enabled=False), None),
+    ],
+)
+def test_beside_a_cascade(other: Policy, words: str | None) -> None:
+    """One that deletes waits until raw rows are rolled up; archiving and moving have to come before they are gone."""
+    for rules in ([DOWN, other], [other, DOWN]):
+        found = find_contradictions(rules, catalog(monthly("2024-01")))
+        assert [words in finding.message for finding in found if words] == [True] * (words is not None)
+        assert len(found) == (words is not None)
+    forever = policy("downsample", "forever", levels="1h:forever")
+    assert find_contradictions([forever, other], catalog(monthly("2024-01"))) == []

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.policy import Scalar
 from cratedb_retention.planning.targets import Target, Undecided, bind_where, coerce, find_targets
 from support.catalogs import DUCKDB, MONTH, TENANT, TS, VALUE, catalog, column, monthly, ms, policy, table
 
@@ -129,26 +128,31 @@ def test_only_delete_works_on_rows(strategy: str) -> None:
         (Kind.NUMBER, " -7 ", -7),
         (Kind.NUMBER, "7.0", 7),
         (Kind.NUMBER, "1e3", 1000),
-        (Kind.NUMBER, "7.5", 7.5),
-        (Kind.NUMBER, "9007199254740993", 9007199254740993),
-        (Kind.NUMBER, 7.5, 7.5),
-        (Kind.NUMBER, True, 1),
+        (Kind.NUMBER, "007", 7),
+        (Kind.NUMBER, "9007199254740993.0", 9007199254740993),
+        (Kind.NUMBER, 7.0, 7),
         (Kind.NUMBER, 10**400, 10**400),
         (Kind.NUMBER, None, None),
         (Kind.TIME, "2024-05-01", ms("2024-05-01")),
         (Kind.TIME, "2024-05-01T02:00+02:00", ms("2024-05-01")),
+        (Kind.TIME, "20240501", ms("2024-05-01")),
+        (Kind.TIME, "2024-05-01T00:00:00.000000", ms("2024-05-01")),
+        (Kind.TIME, "1704010100000", 1704010100000),
         (Kind.TIME, 5, 5),
+        (Kind.TIME, 86_400_000, 86_400_000),
         (Kind.TIME, None, None),
         (Kind.BOOLEAN, True, True),
         (Kind.BOOLEAN, "True", True),
         (Kind.BOOLEAN, 1, True),
         (Kind.BOOLEAN, "no", False),
+        (Kind.BOOLEAN, "on", True),
+        (Kind.BOOLEAN, "OFF", False),
         (Kind.BOOLEAN, 0, False),
         (Kind.BOOLEAN, None, None),
         (Kind.OTHER, "x", "x"),
     ],
 )
-def test_coerce(kind: Kind, value: Scalar, bound: Value) -> None:
+def test_coerce(kind: Kind, value: Value, bound: Value) -> None:
     """A filter's value gets the type that the column's values have, so that they can be equal."""
     found = coerce(column("c", kind), value)
     assert found == bound
@@ -160,6 +164,19 @@ def test_coerce(kind: Kind, value: Scalar, bound: Value) -> None:
     [
         (Kind.NUMBER, "seven"),
         (Kind.NUMBER, ""),
+        (Kind.NUMBER, "0x10"),
+        (Kind.NUMBER, "1_000"),
+        (Kind.NUMBER, "12:30"),
+        (Kind.NUMBER, "nan"),
+        (Kind.NUMBER, "\u0667"),
+        (Kind.NUMBER, True),
+        (Kind.NUMBER, "1e9999"),
+        (Kind.NUMBER, "9" * 5000),
+        # On a column of whole numbers CrateDB would cut it off, and choose the rows of 7.
+        (Kind.NUMBER, "7.5"),
+        (Kind.TIME, True),
+        (Kind.TIME, "99999999"),
+        (Kind.TIME, "2024-05-01T00:00:00.000001"),
         (Kind.TIME, "May"),
         (Kind.TIME, ""),
         # A mistyped "true" must not choose what is false.
@@ -168,10 +185,31 @@ def test_coerce(kind: Kind, value: Scalar, bound: Value) -> None:
         (Kind.BOOLEAN, 2),
     ],
 )
-def test_not_coerced(kind: Kind, value: Scalar) -> None:
+def test_not_coerced(kind: Kind, value: Value) -> None:
     """A value that fits no row of the column is a mistake, and not some other value."""
     with pytest.raises(Undecided, match="where: c is"):
         coerce(column("c", kind), value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data_type", "text", "bound"),
+    [
+        (Kind.NUMBER, "DOUBLE", "7.50", 7.5),
+        (Kind.NUMBER, "DECIMAL(9,2)", ".5", 0.5),
+        (Kind.NUMBER, "real", "-1e-1", -0.1),
+        (Kind.NUMBER, "numeric(20,2)", "12345678901234567.89", None),
+        (Kind.NUMBER, "double precision", "1e-400", None),
+        (Kind.OTHER, "UUID", "2AF93F28B5C84D0FA4E2A1B2C3D4E5F6", "2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6"),
+        (Kind.OTHER, "UUID", "2af93f28", None),
+    ],
+)
+def test_coerce_by_type(kind: Kind, data_type: str, text: str, bound: Value) -> None:
+    """A value is exact, and as the database writes it, or refused."""
+    if bound is None:
+        with pytest.raises(Undecided, match="where: c is"):
+            coerce(Column("c", data_type, kind), text)
+    else:
+        assert coerce(Column("c", data_type, kind), text) == bound
 
 
 def test_bind_where() -> None:

@@ -50,6 +50,52 @@ def test_only_who_knows_the_present_state_changes_it(tenants: TwoTenants, path: 
     assert tenants.ask("admin", "GET", path).status_code == 404
 
 
+JSON = {"Content-Type": "application/json"}
+
+
+def test_values_are_what_is_written(tenants: TwoTenants) -> None:
+    """A number or truth value in JSON is kept as it is written, for the column to type; null is NULL."""
+    where = '{"a": 1.50, "b": 7, "c": true, "d": null, "e": "NULL", "f": "007", "g": 1e3, "h": 9007199254740993.0}'
+    kept = {"a": "1.50", "b": "7", "c": "true", "d": None, "e": "NULL", "f": "007", "g": "1e3"}
+    kept["h"] = "9007199254740993.0"
+    body = (
+        '{"strategy": "delete", "table_name": "t", "retention_period": 30, "expected_max": {"percent": 2.5}, "where": '
+    )
+    made = tenants.ask("admin", "POST", f"{API}/policies", content=f"{body}{where}}}", headers=JSON)
+    assert (made.status_code, made.json()["where"]) == (201, kept)
+    assert (made.json()["retention_period"], made.json()["expected_max"]) == ("30d", {"percent": 2.5})
+    path = f"{API}/policies/{made.json()['id']}"
+    changed = tenants.ask("admin", "PATCH", path, content='{"where": {"a": 1.10}}', headers={**JSON, "If-Match": "*"})
+    assert changed.json()["where"] == {"a": "1.10"}
+    held = tenants.ask(
+        "admin", "POST", f"{API}/holds", content='{"table_name": "t", "where": ' + where + "}", headers=JSON
+    )
+    assert (held.status_code, held.json()["where"]) == (201, kept)
+    assert tenants.ask("admin", "DELETE", f"{API}/holds/{held.json()['id'][:8]}").status_code == 404
+    assert tenants.ask("admin", "DELETE", f"{API}/holds/{held.json()['id']}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"retention_period": "90d", "retention_period": "1d"}', "attribute retention_period is written twice"),
+        ('{"where": {"a": 1, "a": 2}}', "attribute a is written twice"),
+        ('{"where": {"a": [1]}}', "attribute where.a: must be text, a number, true, false or null"),
+        ('{"table_name": 7}', "attribute table_name: must be text"),
+        ('{"tags": [1.50]}', "attribute tags: a tag is text"),
+        ('{"enabled": 2}', "attribute enabled: must be true or false"),
+        ('{"retention_period": 0}', "attribute retention_period: 0d keeps nothing"),
+        ('{"levels": "1h:1y"}', "attribute levels: delete has no use for it"),
+        ('{"strategy": "snapshot", "target_repository_name": "r", "late": "drop"}', "attribute late: snapshot has"),
+    ],
+)  # fmt: skip
+def test_refused(tenants: TwoTenants, path: str, body: str, words: str) -> None:
+    """What is written twice, or can't be typed, or means nothing, is refused by its name; nothing is changed."""
+    answer = tenants.ask("admin", "PATCH", path, content=body, headers={**JSON, "If-Match": "*"})
+    assert (answer.status_code, words in answer.json()["detail"]) == (422, True), answer.text
+    assert tenants.get("admin", path) == {**NEW, "version": 1}
+
+
 def test_of_two_at_once_one_wins(each_tenants: TwoTenants) -> None:
     """Several change the same version at the same time: one succeeds, the others are told, and nothing is mixed."""
     path, codes = f"{API}/policies/acme-tables", []

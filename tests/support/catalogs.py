@@ -22,7 +22,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.model.policy import Policy, read_policy
 
 CRATEDB = Capabilities("CrateDB", "doc", freezes=True, reallocates=True, repositories_are_directories=False)
 DUCKDB = Capabilities("DuckDB", "main", freezes=False, reallocates=False, repositories_are_directories=True)
@@ -96,14 +96,15 @@ def catalog(
 
 
 def policy(strategy: str = "delete", retention: str | int = "30d", **attributes: Any) -> Policy:
-    """A policy on ``doc.metrics`` with all that its strategy needs."""
+    """A stored policy on ``doc.metrics`` with all that its strategy needs; it may say what is refused by now."""
     needs: dict[str, Any] = {
         "reallocate": {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"},
         "snapshot": {"target_repository_name": "archive"},
         "downsample": {"levels": "1h:90d,1d:forever"},
     }.get(strategy, {})
     known = {"id": f"{strategy}-{retention}", "table_name": "metrics", **needs}
-    return make_policy(strategy=strategy, retention_period=retention, **{**known, **attributes})
+    said = {"strategy": strategy, "retention_period": retention, **known, **attributes}
+    return read_policy(said, stored=said)
 
 
 def pieces_of(step: Step) -> tuple[Piece, ...]:

@@ -111,6 +111,7 @@ def test_edit(each_pages: PagesInBrowser) -> None:
     assert db.count("visits") == rows - 7
     page.get_by_role("switch", name="Enabled").click()
     expect(effect(page)).to_contain_text("Nothing happens while this policy is disabled.")
+    expect(effect(page)).to_contain_text("This is what it would do if it were enabled:")
     save(page)
     page.wait_for_url(re.compile(r"saved=3$"))
     expect(page.get_by_role("switch", name="Enabled")).not_to_be_checked()

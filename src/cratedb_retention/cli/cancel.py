@@ -14,8 +14,8 @@ from cratedb_retention.model.words import short
 @options.database
 def command(run_id: str, dburi: str | None, schema: str) -> None:
     """
-    Ask a run to end before its next step, on whatever machine it is. RUN is its identifier, or the beginning of it, as
-    `status` shows it. What it has done stays done; what is left is due again at the next run.
+    Ask a run to end before its next step, on whatever machine it is. RUN is its identifier, or six characters of its
+    beginning, as `status` shows it. What it has done stays done; what is left is due again at the next run.
 
     \b
     Examples:

@@ -9,15 +9,18 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
 from cratedb_retention.cli.policy_options import policy_options, read_attributes, refuse_missing
+from cratedb_retention.cli.policy_preview import dry_run, write_preview
 
 
 @click.command("create-policy")
 @options.database
 @policy_options
 @click.option("--identifier", "--id", "id", type=options.TEXT, help="The identifier; made up when it is not given.")
-def command(dburi: str | None, schema: str, **values: Any) -> None:
+@dry_run
+def command(dburi: str | None, schema: str, dry_run: bool, **values: Any) -> None:
     """
-    Create a policy.
+    Create a policy. With --dry-run nothing is stored: it shows the policy, what the next run would do with it, and what
+    changes for other policies. A disabled one is shown as if it were enabled.
 
     \b
     Examples:
@@ -29,9 +32,13 @@ def command(dburi: str | None, schema: str, **values: Any) -> None:
       cratedb-retention create-policy --strategy=delete --table-name=events --where tenant=acme --retention-period=1y
       cratedb-retention create-policy --strategy=downsample --table-name='sensor_*' --retention-period=7d \\
         --levels=1m:30d,1h:1y,1d:forever
+      cratedb-retention create-policy --strategy=delete --table-name=raw_metrics --retention-period=90d --dry-run
     """
     attributes = read_attributes(values)
     refuse_missing(attributes)
     with options.open_retention(dburi, schema) as retention:
+        if dry_run:
+            write_preview(retention, retention.new_policy(**attributes), "create policy")
+            return
         policy = retention.create_policy(**attributes)
         say(f"created policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")

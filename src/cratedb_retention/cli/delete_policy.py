@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("delete-policy")
 @options.database
-@click.option("--identifier", "--id", "id", type=options.TEXT, help="The policy's identifier, or the beginning of it.")
+@options.policy_id()
 @options.tags
 def command(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...]) -> None:
     """

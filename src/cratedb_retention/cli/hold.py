@@ -6,7 +6,6 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data
-from cratedb_retention.model.words import short
 
 
 @click.command("hold")
@@ -56,6 +55,6 @@ def command(
 
             write_data({**hold_data(hold), "tables": list(map(str, retention.held_tables(hold)))}, form)
             return
-        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {short(hold.id)}`")
+        say(f"hold {hold.id} is in force; end it with `cratedb-retention release {hold.id}`")
         if not retention.held_tables(hold):
             say(f"Warning: no table fits {hold.table_schema}.{hold.table_name} now; is the name right?", "yellow")

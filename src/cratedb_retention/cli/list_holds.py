@@ -21,6 +21,7 @@ def command(dburi: str | None, schema: str, form: str) -> None:
     """
     from cratedb_retention.execution.plain import hold_data
     from cratedb_retention.model.instant import show
+    from cratedb_retention.model.pairs import write_pairs
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         holds = retention.holds()
@@ -35,7 +36,7 @@ def command(dburi: str | None, schema: str, form: str) -> None:
             hold.id,
             hold.kind,
             f"{hold.table_schema}.{hold.table_name}",
-            ", ".join(f"{key}={'NULL' if value is None else value}" for key, value in hold.where.items()),
+            write_pairs(hold.where),
             show(hold.start) if hold.start is not None else None,
             show(hold.end) if hold.end is not None else None,
             hold.reason,

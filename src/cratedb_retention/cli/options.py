@@ -94,6 +94,14 @@ _selection = combine(
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
 )
+
+
+def policy_id(required: bool = False) -> Callable[[F], F]:
+    """The option that names one policy."""
+    what = "Its identifier; of a generated one, six characters are enough."
+    return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=what)
+
+
 _cutoff = combine(
     click.option(
         "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."

@@ -13,11 +13,11 @@ from cratedb_retention.cli.output import say
 @options.database
 def command(hold_id: str, dburi: str | None, schema: str) -> None:
     """
-    End a hold; the next run treats the data as any other.
+    End a hold; the next run treats the data as any other. HOLD_ID is its whole identifier, as `list-holds` shows it.
 
     \b
     Examples:
-      cratedb-retention release 2af93f28 crate://localhost:4200/
+      cratedb-retention release 2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6 crate://localhost:4200/
     """
     with options.open_retention(dburi, schema) as retention:
         hold = retention.release(hold_id)

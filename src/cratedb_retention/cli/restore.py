@@ -11,7 +11,6 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
 from cratedb_retention.cli.snapshot_options import snapshot_options
 from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest
@@ -65,7 +64,7 @@ def command(
         if item.error:
             say(f"failed: {item.record.archived.name}: {item.error}", "red")
             continue
-        hold = f"; on hold until `cratedb-retention release {short(item.hold_id)}`" if item.hold_id else ""
+        hold = f"; on hold until `cratedb-retention release {item.hold_id}`" if item.hold_id else ""
         rows = f"{item.rows:,} rows" if item.rows is not None else "done"
         say(f"restored: {item.record.archived.name} into {item.into}, {rows}{hold}", "green")
     failed = sum(item.error is not None for item in restored)

@@ -13,8 +13,8 @@ from cratedb_retention.cli.output import say
 @options.database
 def command(identifier: str, dburi: str | None, schema: str) -> None:
     """
-    End an access token: the next request with it is refused. IDENTIFIER is its identifier or the beginning of it, or
-    its name.
+    End an access token: the next request with it is refused. IDENTIFIER is its name, its identifier, or six
+    characters of that.
 
     \b
     Examples:

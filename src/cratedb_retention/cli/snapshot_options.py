@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _options = combine(
-    click.option("--name", type=TEXT, help="A snapshot's name, or the beginning of it."),
+    click.option("--name", type=TEXT, help="A snapshot's name, or six characters of its beginning."),
     click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards."),
     click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards."),
     click.option("--from", "start", type=TEXT, metavar="INSTANT", help="Only what reaches beyond this instant."),

@@ -67,11 +67,18 @@ class Preview:
     What the next run does without and with a policy.
 
     :param policy: The policy, with an identifier: one that was made up if it is new.
+    :param if_enabled: The same as if it were enabled; None: it is.
     """
 
     policy: Policy
     before: Prepared
     after: Prepared
+    if_enabled: Preview | None = None
+
+    @property
+    def own(self) -> Prepared:
+        """The plan with the policy, without what others ask for."""
+        return replace(self.after, plan=replace(self.after.plan, tasks=self.tasks, holds=self.holds, kept=self.kept))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -108,7 +115,7 @@ class Preview:
     def contradictions(self) -> list[str]:
         """Where the policy contradicts others, or does what another one does already."""
         chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]
-        found = find_contradictions(chosen, self.after.catalog)
+        found = find_contradictions(chosen, self.after.catalog, self.after.ledger)
         twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
         return [
             *(f"policy {p.id} does {p.strategy} there already, after {p.retention_period}" for p in twins),
@@ -148,7 +155,9 @@ def preview(
     :param policy: Takes the place of the stored one with its identifier, if there is one.
     """
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
-    return Preview(candidate, *prepare_both(engine, store, cutoff, selection, candidate=candidate))
+    both = prepare_both(engine, store, cutoff, selection, candidate=candidate)
+    enabled = candidate.model_copy(update={"enabled": True})
+    return Preview(candidate, *both, None if candidate.enabled else preview(engine, store, cutoff, enabled, selection))
 
 
 def _verdicts(plan: Plan) -> dict[tuple[str, str], dict[str, None]]:

@@ -15,6 +15,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, NotFound, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
+from cratedb_retention.model.identifiers import begins
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.tags import TagFilter
@@ -29,7 +30,7 @@ class RestoreRequest:
     """
     Which snapshots are wanted; each attribute that is set must fit.
 
-    :param name: A snapshot's name, or the beginning of it.
+    :param name: A snapshot's name, or six characters of its beginning.
     :param table_schema: Name or pattern.
     :param table_name: Name or pattern.
     :param start: Only what reaches beyond this aware instant.
@@ -62,7 +63,7 @@ class RestoreRequest:
         """
         table = record.archived.table
         return (
-            (self.name is None or record.archived.name.startswith(self.name))
+            (self.name is None or begins(record.archived.name, self.name))
             and (self.table_schema is None or matcher(self.table_schema, folds_case)(table.schema))
             and (self.table_name is None or matcher(self.table_name, folds_case)(table.name))
             and (self.start is None or record.end is None or record.end > to_ms(self.start))

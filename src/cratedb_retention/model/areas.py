@@ -6,11 +6,12 @@ In doubt it does not: the answer decides who may see and change what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
 from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.policy import Policy
 
 
@@ -42,7 +43,7 @@ class Area:
         return replace(self, schema=self.schema.lower(), name=self.name.lower())
 
     def __str__(self) -> str:
-        where = ", ".join(f"{key}={'NULL' if value is None else value}" for key, value in sorted(self.where, key=str))
+        where = write_pairs(sorted(self.where, key=str))
         return f"{self.schema}.{self.name}" + (f" where {where}" if where else "")
 
 
@@ -52,7 +53,7 @@ def make_area(schema: str | None, name: str, where: Mapping[str, Value], default
 
     :param default_schema: What an empty schema means.
     """
-    return Area(schema or default_schema, name, frozenset((key, _text(value)) for key, value in where.items()))
+    return Area(schema or default_schema, name, frozenset(_as_text(where)))
 
 
 def area_of(policy: Policy, default_schema: str) -> Area:
@@ -84,7 +85,5 @@ def pattern_within(inner: str, outer: str) -> bool:
     return inner == outer or fits(0, 0)
 
 
-def _text(value: Value) -> str | None:
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _as_text(where: Mapping[str, Value]) -> Iterator[tuple[str, str | None]]:
+    return ((key, None if value is None else plain_text(value)) for key, value in where.items())

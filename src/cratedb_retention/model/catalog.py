@@ -121,6 +121,7 @@ class Table:
     :param closed: Whether it refuses to be read and written.
     :param primary_key: The columns of its primary key, where a selector asked for them.
     :param replicas: CrateDB's ``number_of_replicas``.
+    :param flaw: Why nothing can be done with it, as far as its own definition says; empty: nothing.
     """
 
     name: TableName
@@ -133,6 +134,7 @@ class Table:
     closed: bool = False
     primary_key: tuple[str, ...] = ()
     replicas: str | None = None
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.pairs import read_value
 from cratedb_retention.model.reading import Cascade
 from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, label
 
@@ -90,8 +91,8 @@ class Asked:
         return urlencode({key: value for key, value in pairs.items() if value})
 
     def filters(self) -> dict[str, str | None]:
-        """The values of dimensions that are asked for; the text NULL means NULL."""
-        return {name: None if value == "NULL" else value for name, value in self.where.items()}
+        """The values of dimensions that are asked for; NULL is NULL, and ``'NULL'`` the text."""
+        return {name: read_value(value) for name, value in self.where.items()}
 
 
 def read_span(asked: Asked, whole: Span, now: dt.datetime) -> Span:

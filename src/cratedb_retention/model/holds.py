@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.instant import show
+from cratedb_retention.model.pairs import write_pairs
 
 
 class HoldKind(StrEnum):
@@ -56,8 +57,8 @@ class LegalHold:
 def hold_scope(hold: LegalHold) -> str:
     """What a hold covers, for people: ``all of doc.metrics``, ``doc.metrics where tenant=acme, from 2024-01-01``."""
     name = f"{hold.table_schema}.{hold.table_name}" if hold.table_schema else hold.table_name
-    pairs = [f"{key}={'NULL' if value is None else value}" for key, value in hold.where.items()]
-    said = [f"{name} where {' and '.join(pairs)}" if pairs else name]
+    pairs = write_pairs(hold.where, " and ")
+    said = [f"{name} where {pairs}" if pairs else name]
     said += [f"from {show(hold.start)} on"] if hold.start is not None else []
     said += [f"before {show(hold.end)}"] if hold.end is not None else []
     return ", ".join(said) if len(said) > 1 or pairs else f"all of {name}"

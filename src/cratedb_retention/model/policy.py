@@ -2,7 +2,8 @@
 Retention policies: one rule each, strategy first, as people write them and as the database stores them.
 
 Unknown attributes, contradictory attributes and bad values are refused here, in the same words wherever a policy
-comes from: the command line, a YAML file, the library, a page.
+comes from: the command line, a YAML file, the library, a page. What is stored already may hold attributes that were
+accepted when it was stored, see :func:`read_policy`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,30 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
+from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.tags import NOT
-
-Scalar = str | int | float | bool | None
 
 
 class Strategy(enum.StrEnum):
@@ -86,7 +96,7 @@ def _tags(value: object) -> object:
     if isinstance(value, str):
         value = value.split(",")
     if isinstance(value, list | tuple | set | frozenset):
-        if any(isinstance(tag, list | tuple | dict) or tag is None for tag in value):
+        if any(isinstance(tag, bool) or not isinstance(tag, str | int) for tag in value):
             raise ValueError("a tag is text without commas, and not empty")
         tags = sorted({str(tag).strip() for tag in value})
         if any(not tag or "," in tag for tag in tags):
@@ -95,6 +105,13 @@ def _tags(value: object) -> object:
             raise ValueError(f"a tag does not begin with {NOT}, which chooses policies without a tag")
         return tuple(tags)
     return value
+
+
+def _as_written(value: object) -> str | None:
+    """A value of a filter: what type it has, the column says."""
+    if not isinstance(value, str | int | float | None):
+        raise ValueError("must be text, a number, true, false or null")
+    return None if value is None else plain_text(value)
 
 
 def _zone(value: object) -> str:
@@ -168,6 +185,11 @@ AggregatesField = Annotated[
     dict[str, tuple[Aggregate, ...]],
     BeforeValidator(_aggregates),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [*Aggregate]}}}),
+]
+ValueField = Annotated[
+    str | None,
+    BeforeValidator(_as_written),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
 ]
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 ZoneField = Annotated[str, BeforeValidator(_as_value_error(_zone))]
@@ -254,10 +276,10 @@ class Policy(BaseModel):
         description="What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
         "Empty: the time column is a timestamp, or the partition column tells.",
     )
-    where: dict[str, Scalar] = Field(
+    where: dict[str, ValueField] = Field(
         default_factory=dict,
-        description="Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. "
-        "So tenants of one table can be kept for different times.",
+        description="Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is "
+        "NULL, and 'NULL' the text. The column decides what type a value has.",
     )
     tags: TagsField = Field((), description="For grouping, choosing and multi-tenancy.")
     reallocation_attribute_name: Name | None = Field(
@@ -299,9 +321,29 @@ class Policy(BaseModel):
     description: str | None = Field(None, description="For people.")
     id: Name | None = Field(None, description="The identifier; made up when empty.")
 
+    @field_validator("*")
+    @classmethod
+    def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
+        """No attribute of another strategy; one that is stored already is passed over."""
+        name, strategy = info.field_name or "", info.data.get("strategy")
+        default = cls.model_fields[name].get_default(call_default_factory=True)
+        if strategy is None or name == "where" or strategy in strategies_of(name) or value == default:
+            return value
+        if name in (info.context or ()):
+            return default
+        raise ValueError(f"{strategy} has no use for it; leave it out, or use {' or '.join(strategies_of(name))}")
+
+    @field_validator("retention_period")
+    @classmethod
+    def _keeps_something(cls, value: Duration, info: ValidationInfo) -> Duration:
+        """At least something is kept, unless nothing was when it was stored."""
+        if value == Duration() and "retention_period" not in (info.context or ()):
+            raise ValueError(f"{value} keeps nothing; the shortest is 1s")
+        return value
+
     @model_validator(mode="after")
     def _attributes_fit_the_strategy(self) -> Policy:
-        """Each strategy has what it needs. What another one would need does no harm."""
+        """Each strategy has what it needs."""
         moves = (self.reallocation_attribute_name, self.reallocation_attribute_value)
         if self.strategy is Strategy.REALLOCATE and not all(moves):
             raise ValueError("reallocate needs reallocation_attribute_name and reallocation_attribute_value")
@@ -335,8 +377,7 @@ class Policy(BaseModel):
     def target(self) -> str:
         """The table or pattern in words: ``doc.metrics_* where tenant=acme``."""
         name = f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
-        where = ", ".join(f"{key}={'NULL' if value is None else value}" for key, value in self.where.items())
-        return f"{name} where {where}" if where else name
+        return f"{name} where {write_pairs(self.where)}" if self.where else name
 
     def limit(self, cutoff: dt.datetime) -> int | None:
         """
@@ -359,12 +400,35 @@ def make_policy(**attributes: Any) -> Policy:
 
     :raises InvalidInput: naming the first attribute that is wrong, and why.
     """
+    return read_policy(attributes, ())
+
+
+def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Policy:
+    """
+    Build a policy, some of whose attributes are stored already.
+
+    :param stored: Their names. They may be what was accepted before: a retention period of nothing stays, and what the
+        strategy has no use for is passed over.
+    :raises InvalidInput: naming the first attribute that is wrong, and why.
+    """
     from pydantic import ValidationError
 
     try:
-        return Policy(**attributes)
+        return Policy.model_validate(dict(attributes), context=stored)
     except ValidationError as error:
         raise InvalidInput(*explain_validation(error)) from None
+
+
+def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
+    """
+    A stored policy with other attributes. With another strategy it loses those that only the former one has a use for.
+
+    :param changes: New values; None clears an attribute.
+    :raises InvalidInput: naming the first attribute that is wrong, and why.
+    """
+    present = policy.model_dump(mode="json", exclude_defaults=True)
+    merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
+    return read_policy(merged, present.keys() - changes.keys())
 
 
 def explain_validation(error: Any) -> tuple[str, str, str]:
@@ -413,8 +477,6 @@ def _explain(first: Any) -> tuple[str, str, str]:
         return f"attribute {where}", "unknown", remedy
     if first["type"] == "missing":
         return f"attribute {where}", "missing", ""
-    if where.startswith("where."):
-        return f"attribute {where.rpartition('.')[0]}", "must be text, a number, true, false or null", ""
     reason = _IN_OUR_WORDS.get(first["type"], reason).replace("Input should be ", "must be ")
     return (f"attribute {where}" if where else "policy"), reason, ""
 

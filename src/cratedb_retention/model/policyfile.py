@@ -1,11 +1,14 @@
 """
 Policies as code: YAML with a list of policies, in the words of :class:`Policy`. Errors name the line and the attribute.
+
+A value is taken as it is written, ``007``, ``NO`` and ``12:30`` too: the attribute, or the column, decides its type.
+Only ``null``, ``~`` and nothing at all are NULL, as in YAML 1.2, unless they are in quotes.
 """
 
 from __future__ import annotations
 
-import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,24 +19,32 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policy import Policy, explain_validation, first_error
 
 _REMEDY = "write `policies:` with a list below, as `cratedb-retention export` shows it"
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
+_TAG = "tag:yaml.org,2002:"
+_NULL, _MERGE = f"{_TAG}null", f"{_TAG}merge"
+_TAGS = {_NULL, _MERGE, *(f"{_TAG}{name}" for name in ("str", "seq", "map"))}
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves days and instants as the text that they are written as."""
+    """Reads plain values as text, but for NULL; ``<<`` takes over what another policy says."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - what the base class has is left out
 
 
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
+_Loader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
+_Loader.add_constructor(_MERGE, lambda loader, node: node.value)
 
 
 def parse_policies(text: str, name: str) -> list[Policy]:
     """
-    Read policies from YAML (or JSON, which is YAML).
+    Read policies from YAML or JSON.
 
     :param name: The file's name, for error messages.
     :raises InvalidInput: naming file, line and attribute.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(_json_as_yaml(text), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InvalidInput(_at(name, mark), f"not valid YAML: {error.problem or error.context}") from None
@@ -49,6 +60,21 @@ def parse_policies(text: str, name: str) -> list[Policy]:
     return [_policy(name, number, node) for number, node in enumerate(_items(name, root))]
 
 
+def _json_as_yaml(text: str) -> str:
+    """JSON with its texts as YAML writes them, and without tabs, which it does not know; line by line the same."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return _JSON_TEXT.sub(lambda match: _quote(json.loads(match[0])) if match[0] != "\t" else " ", text)
+
+
+def _quote(text: str) -> str:
+    """A text in quotes; in YAML, two escapes are never one character."""
+    plain = json.dumps(text, ensure_ascii=False)
+    return re.sub("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff]", lambda match: f"\\U{ord(match[0]):08x}", plain)
+
+
 def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
     if isinstance(root, yaml.MappingNode):
         keys = {key.value: (key, value) for key, value in root.value}
@@ -62,7 +88,7 @@ def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
 
 
 def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
-    """All nodes but keys, each once: an alias may refer to one many times, or to what holds it."""
+    """All nodes, each once: an alias may refer to one many times, or to what holds it."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -71,15 +97,15 @@ def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
             seen.add(id(node))
             yield node
             if isinstance(node, yaml.MappingNode):
-                waiting += [value for _, value in node.value]
+                waiting += [each for pair in node.value for each in pair]
             elif isinstance(node, yaml.SequenceNode):
                 waiting += node.value
 
 
 def _refuse_foreign(name: str, node: yaml.Node) -> None:
-    """A tag such as ``!!python/object`` asks for more than plain values."""
-    if node.tag not in _Loader.yaml_constructors:
-        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+    """A tag such as ``!!python/object`` or ``!!int`` asks for more than values as they are written."""
+    if node.tag not in _TAGS:
+        tag = node.tag.removeprefix(_TAG)
         raise InvalidInput(_at(name, node.start_mark), f"not plain YAML: the tag {tag}", "write plain values")
 
 
@@ -89,7 +115,7 @@ def _refuse_duplicates(name: str, node: yaml.Node) -> None:
         return
     seen = set()
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _NULL:
             raise InvalidInput(_at(name, key.start_mark), "not the name of an attribute", _REMEDY)
         if key.value in seen:
             raise InvalidInput(_at(name, key.start_mark), f"attribute {key.value}: written twice", "remove one of them")
@@ -110,14 +136,10 @@ def _policy(name: str, number: int, node: yaml.Node) -> Policy:
         raise InvalidInput(_at(name, mark), f"{where}, {thing}: {reason}", remedy) from None
     except yaml.MarkedYAMLError as error:
         raise InvalidInput(_at(name, error.problem_mark), f"{where}: not valid YAML: {error.problem}") from None
-    except ValueError as error:  # A date that there is not, a number of thousands of digits.
-        raise InvalidInput(_at(name, node.start_mark), f"{where}: not valid YAML: {error}") from None
 
 
 def _construct(node: yaml.MappingNode) -> dict[str, Any]:
-    loader = _Loader(io.StringIO(""))
-    values = loader.construct_mapping(node, deep=True)
-    return {str(key): value for key, value in values.items()}
+    return {str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()}
 
 
 def _mark_of(node: yaml.Node, location: Iterable[int | str]) -> yaml.Mark:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.pairs import read_pairs, write_pairs
 from cratedb_retention.model.policy import ExpectedMax, Policy, Strategy, find_mistakes, parse_strategy, strategies_of
 
 Values = dict[str, str | bool]
@@ -167,16 +167,10 @@ def _to_text(field: str, data: Mapping[str, Any]) -> str | bool:
     if field in LISTS:
         return list_text(value)
     if field in PAIRS:
-        return "\n".join(f"{key}={_part(each)}" for key, each in value.items())
+        return write_pairs(
+            {key: ",".join(each) if isinstance(each, list) else each for key, each in value.items()}, "\n"
+        )
     return str(value)
-
-
-def _part(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, list):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _to_value(field: str, value: str | bool) -> Any:

@@ -4,12 +4,13 @@ Steps and partitions in words: the same in the plan, the journal and the log.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import assert_never
 
 from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.identifiers import is_made_up
 from cratedb_retention.model.instant import show
+from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -34,16 +35,12 @@ from cratedb_retention.model.rollup_steps import (
     SealWindows,
 )
 
-_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}")
-
 
 def show_value(column: Column, value: Value) -> str:
-    """A partition value for people: an instant as a date, NULL as NULL."""
-    if value is None:
-        return "NULL"
+    """A partition value for people: an instant as a date, NULL as NULL, and the text NULL in quotes."""
     if column.kind is Kind.TIME and isinstance(value, int):
         return show(value)
-    return str(value)
+    return write_value(value)
 
 
 def show_partition(columns: Sequence[Column], values: Sequence[Value]) -> str:
@@ -74,9 +71,9 @@ def show_size(size: int | None) -> str:
 
 
 def short(identifier: str | None) -> str:
-    """The beginning of an identifier that was made up, which every command understands; another one as it is."""
+    """The beginning of an identifier that was made up, which tells it from others; another one as it is."""
     text = identifier or ""
-    return text[:8] if _MADE_UP.fullmatch(text) else text
+    return text[:8] if is_made_up(text) else text
 
 
 def describe_pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:

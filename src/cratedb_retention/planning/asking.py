@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import Column, Kind, Value
+from cratedb_retention.model.catalog import Column, Value
 from cratedb_retention.model.instant import show, to_ms
 from cratedb_retention.model.reading import (
     DEFAULT_RANGE,
@@ -149,7 +149,7 @@ def _bind(cascade: Cascade, where: Mapping[str, Value]) -> tuple[tuple[Column, V
     for name, value in where.items():
         column = _dimension(cascade, name, "where")
         try:
-            bound.append((column, value if column.kind is Kind.OTHER else coerce(column, value)))
+            bound.append((column, coerce(column, value)))
         except Undecided as error:
             raise InvalidInput("filter", str(error).removeprefix("where: ")) from None
     return tuple(bound)

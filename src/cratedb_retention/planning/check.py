@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from cratedb_retention.model.catalog import Catalog, TableName
+from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.planning.cascades import find_cascades, level_targets
 from cratedb_retention.planning.filters import overlap
 from cratedb_retention.planning.targets import Target, find_targets
 
@@ -31,9 +33,15 @@ class Finding:
     message: str
 
 
-def find_contradictions(policies: Iterable[Policy], catalog: Catalog) -> list[Finding]:
-    """Compare the policies that meet on a table, two by two."""
+def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Ledger | None = None) -> list[Finding]:
+    """
+    Compare the policies that meet on a table, or on a level of a cascade, two by two.
+
+    :param ledger: What was rolled up so far.
+    """
     targets, _ = find_targets([policy for policy in policies if policy.enabled], catalog)
+    cascades, _ = find_cascades(targets, catalog, ledger or Ledger())
+    targets += [level for cascade in cascades for level in level_targets(cascade, catalog)]
     by_table: dict[TableName, list[Target]] = {}
     for target in targets:
         by_table.setdefault(target.table.name, []).append(target)
@@ -54,8 +62,10 @@ def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
 def _contradiction(one: Target, other: Target) -> str | None:
     if one.policy.retention_period.forever or other.policy.retention_period.forever:
         return None
-    if Strategy.DOWNSAMPLE in (one.policy.strategy, other.policy.strategy):
-        return None  # Whoever removes raw rows waits until they are rolled up.
+    if one.policy.strategy is Strategy.DOWNSAMPLE:
+        return _beside_cascade(one.policy, other.policy)
+    if other.policy.strategy is Strategy.DOWNSAMPLE:
+        return _beside_cascade(other.policy, one.policy)
     sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     same = first.retention_period == second.retention_period
@@ -73,6 +83,15 @@ def _contradiction(one: Target, other: Target) -> str | None:
     if first.strategy is second.strategy is Strategy.REALLOCATE and same:
         return f"{_name(first)} and {_name(second)} move the same data to different nodes at the same time"
     return None
+
+
+def _beside_cascade(cascade: Policy, other: Policy) -> str | None:
+    """One that deletes waits until the rows are rolled up; one that archives or moves them has to come before."""
+    if other.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE) or _rank(other) < _rank(cascade):
+        return None
+    if other.strategy is Strategy.SNAPSHOT:
+        return f"{_name(cascade)} would delete the data before {_name(other)} archives it, and is held"
+    return f"{_name(other)} comes too late: {_name(cascade)} has taken the data by then"
 
 
 def _rank(policy: Policy) -> tuple[float, bool]:

@@ -7,20 +7,32 @@ interval comes from (design, "Time"). What can't be decided is a problem, said i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, TimeUnit, Value
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
+from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.policy import Policy, Scalar, Strategy
+from cratedb_retention.model.policy import Policy, Strategy
 
-_BOOLEANS = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
+_BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
+    ("false", "f", "0", "no", "off"), False
+)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_LONGEST_NUMBER = 1000
+_FRACTIONAL = ("real", "double", "float", "decimal", "numeric")
+_MILLISECONDS = re.compile(r"-?[0-9]+")
+_COMPACT_DATE = re.compile(r"[0-9]{8}")
+_UUID = re.compile(r"[0-9a-f]{32}")
+_FINER = re.compile(r"[.,][0-9]{3}[0-9]*[1-9]")
 
 
 @dataclass(frozen=True)
@@ -83,48 +95,74 @@ def _find_names(schema: str, name: str, catalog: Catalog) -> list[TableName]:
     return [table for table in found if table not in catalog.rollups] if is_pattern(schema + name) else found
 
 
-def coerce(column: Column, value: Scalar) -> Value:
-    """Give a filter's value the type that the column's values have, so that ``7`` from a command line fits 7."""
-    if value is None or column.kind is Kind.OTHER:
-        return value
+def coerce(column: Column, value: Value) -> Value:
+    """
+    Give a filter's value the type of the column, whatever type it came with: ``007`` is a text, or the number 7.
+
+    :raises Undecided: if it is no value of the column.
+    """
+    if value is None:
+        return None
+    text = plain_text(value)
     if column.kind is Kind.TIME:
-        return _instant(column, value)
-    if column.kind is Kind.TEXT:
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) else _instant(column, text.strip())
     if column.kind is Kind.BOOLEAN:
-        return _boolean(column, value)
-    return _number(column, value)
+        return _boolean(column, text.strip())
+    if column.kind is Kind.NUMBER:
+        return _number(column, text.strip())
+    return _uuid(column, text) if column.type.upper() == "UUID" else text
 
 
-def _instant(column: Column, value: Scalar) -> Value:
+def _instant(column: Column, text: str) -> Value:
+    """Milliseconds since 1970, or ISO 8601: eight digits are a date."""
+    if _MILLISECONDS.fullmatch(text) and not _COMPACT_DATE.fullmatch(text) and len(text) <= _LONGEST_NUMBER:
+        return int(text)
+    if _FINER.search(text):
+        raise _not_a(column, text, "time in whole milliseconds")
     try:
-        return to_ms(parse_instant(value)) if isinstance(value, str) else value
+        return to_ms(parse_instant(text))
     except InvalidInput as error:
         raise Undecided(f"where: {column.name} is {column.type}; {error}") from None
 
 
-def _boolean(column: Column, value: Scalar) -> Value:
-    text = str(value).strip().lower()
-    if text not in _BOOLEANS:
-        raise Undecided(f"where: {column.name} is {column.type}, and {value!r} is neither true nor false")
-    return _BOOLEANS[text]
+def _boolean(column: Column, text: str) -> Value:
+    if text.lower() not in _BOOLEANS:
+        raise Undecided(f"where: {column.name} is {column.type}, and {text!r} is neither true nor false")
+    return _BOOLEANS[text.lower()]
 
 
-def _number(column: Column, value: Scalar) -> Value:
-    if not isinstance(value, str):
-        return int(value) if isinstance(value, bool) else value
-    for read in (int, float):
-        with suppress(ValueError):
-            return read(value)
-    raise Undecided(f"where: {column.name} is {column.type}, and {value!r} is no number")
+def _number(column: Column, text: str) -> Value:
+    """A number exactly as it is written, or none at all: a rounded one could be another row's."""
+    if not _NUMBER.fullmatch(text) or len(text) > _LONGEST_NUMBER:
+        raise _not_a(column, text, "number")
+    exact = Decimal(text)
+    if exact == (whole := exact.to_integral_value()):
+        return int(whole)
+    if not column.type.lower().startswith(_FRACTIONAL):
+        raise _not_a(column, text, "whole number")
+    if Decimal(repr(float(exact))) != exact:
+        raise _not_a(column, text, "number that can be compared exactly")
+    return float(exact)
 
 
-def bind_where(table: Table, where: Iterable[tuple[str, Scalar]]) -> tuple[tuple[Column, Value], ...]:
+def _uuid(column: Column, text: str) -> Value:
+    """As the database writes it, whatever its case and dashes."""
+    digits = text.strip().strip("{}").replace("-", "").lower()
+    if not _UUID.fullmatch(digits):
+        raise _not_a(column, text, "UUID")
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _not_a(column: Column, text: str, what: str) -> Undecided:
+    return Undecided(f"where: {column.name} is {column.type}, and {text[:60]!r} is no {what}")
+
+
+def bind_where(table: Table, where: Iterable[tuple[str, Value]]) -> tuple[tuple[Column, Value], ...]:
     """Connect a filter with the table's columns."""
     return tuple((column := _column(table, name, "where"), coerce(column, value)) for name, value in where)
 
 
-def try_bind_where(table: Table, where: Mapping[str, Scalar]) -> tuple[tuple[Column, Value], ...] | None:
+def try_bind_where(table: Table, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...] | None:
     """The same; None if that can't be worked out, so that it must be taken to mean everything."""
     try:
         return bind_where(table, where.items())
@@ -146,6 +184,8 @@ def make_target(policy: Policy, table: Table) -> Target:
     """
     if table.closed:
         raise Undecided("the table is closed, so nothing can be done with its rows; open it, or disable the policy")
+    if table.flaw:
+        raise Undecided(table.flaw)
     columns = tuple(table.columns[name] for name in table.partitioned_by if name in table.columns)
     where = bind_where(table, policy.where.items())
     whole = table

@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.instant import from_ms, parse_time_zone, to_ms
-from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.model.policy import Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
 
 _HOUR = Duration(seconds=3600)
@@ -46,7 +46,7 @@ def row_to_policy(row: Mapping[str, Any]) -> Policy:
     for key in _JSON:
         if isinstance(attributes.get(key), str):
             attributes[key] = json.loads(attributes[key])
-    return make_policy(**attributes)
+    return read_policy(attributes, stored=attributes)
 
 
 def row_to_schedule(row: Mapping[str, Any]) -> Scheduled:

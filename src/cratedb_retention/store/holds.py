@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.identifiers import pick
 from cratedb_retention.store.codec import hold_to_row, row_to_hold
 from cratedb_retention.store.journal import Entry, Event, Journal
 
@@ -50,22 +50,17 @@ class HoldStore:
         """
         End a hold.
 
-        :param identifier: Its identifier, or the beginning of it.
-        :raises NotFound: if no hold in force begins so.
-        :raises InvalidInput: if several do.
+        :param identifier: Its whole identifier.
+        :raises NotFound: if no hold in force has it.
         """
-        if not identifier:
-            raise InvalidInput("hold", "no identifier", "`cratedb-retention list-holds` shows them")
-        found = [hold for hold in self.active() if hold.id.startswith(identifier)]
-        if not found:
-            raise NotFound(f"hold {identifier}", "is not in force", "`cratedb-retention list-holds` shows them")
-        if len(found) > 1:
-            raise InvalidInput(f"hold {identifier}", f"fits {len(found)} holds", "write more of the identifier")
+        known = {hold.id: hold for hold in self.active()}
+        remedy = "`cratedb-retention list-holds` shows them"
+        found = pick("hold", identifier, known, remedy, "is not in force", whole=True)
         values = {"released_at": self._clock.now(), "released_by": self._actor.name}
-        self._database.execute(sa.update(self._table).where(self._table.c.id == found[0].id).values(**values))
+        self._database.execute(sa.update(self._table).where(self._table.c.id == found.id).values(**values))
         self._database.refresh(self._table)
-        self._write(Event.HOLD_RELEASED, found[0])
-        return found[0]
+        self._write(Event.HOLD_RELEASED, found)
+        return found
 
     def _write(self, event: Event, hold: LegalHold) -> None:
         message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".removesuffix(": ")

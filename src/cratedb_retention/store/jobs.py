@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.model.identifiers import pick
 
 # A run that has not written for so long is of a process that is dead, or cut off.
 SILENT = dt.timedelta(minutes=2)
@@ -100,18 +100,13 @@ class JobStore:
 
     def find(self, identifier: str) -> Job:
         """
-        The run with this identifier, or with the only one that begins so.
+        The run with this identifier, or with the only one that begins so, if that is six characters or more.
 
         :raises NotFound: if there is none, or it has ended.
         :raises InvalidInput: if there are several.
         """
-        found = [job for job in self.live() if identifier and job.run_id.startswith(identifier)]
-        if not found:
-            remedy = "`cratedb-retention status` shows those that last longer than a second"
-            raise NotFound(f"run {identifier}", "is not running", remedy)
-        if len(found) > 1:
-            raise InvalidInput(f"run {identifier}", f"fits {len(found)} runs", "write more of the identifier")
-        return found[0]
+        remedy = "`cratedb-retention status` shows those that last longer than a second"
+        return pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
 
     def request_cancel(self, job: Job, by: str) -> bool:
         """

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
+from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
@@ -99,7 +100,7 @@ class PolicyStore:
 
     def get(self, identifier: str) -> StoredPolicy:
         """
-        The policy with this identifier, or with the only one that begins so.
+        The policy with this identifier; of one that was made up, six characters are enough.
 
         :raises NotFound: if there is none.
         :raises InvalidInput: if there are several, or its row is no valid policy.
@@ -117,17 +118,10 @@ class PolicyStore:
         :raises NotFound: if there is none.
         :raises InvalidInput: if there are several.
         """
-        if not identifier:
-            raise InvalidInput("policy", "no identifier", "`cratedb-retention list-policies` shows them")
         policies, damaged = self.all()
         rows: dict[str, StoredPolicy | Damaged] = {stored.policy.id or "": stored for stored in policies}
         rows.update({row.id: row for row in damaged})
-        found = [rows[identifier]] if identifier in rows else [rows[key] for key in rows if key.startswith(identifier)]
-        if not found:
-            raise NotFound(f"policy {identifier}", "does not exist", "`cratedb-retention list-policies` shows them")
-        if len(found) > 1:
-            raise InvalidInput(f"policy {identifier}", f"fits {len(found)} policies", "write more of the identifier")
-        return found[0]
+        return pick("policy", identifier, rows, "`cratedb-retention list-policies` shows them")
 
     def create(self, policy: Policy) -> Policy:
         """
@@ -144,18 +138,26 @@ class PolicyStore:
         :raises Conflict: as :meth:`create`.
         """
         new = [p if p.id else p.model_copy(update={"id": str(uuid.uuid4())}) for p in policies]
-        if not new:
-            return []
-        stored, damaged = self.all()
-        by_rule = {identity(item.policy): item.policy for item in stored}
-        taken = {item.policy.id for item in stored} | {row.id for row in damaged}
-        for policy in new:
-            _check_new(policy, by_rule, taken)
-            by_rule[identity(policy)] = policy
-            taken.add(policy.id)
+        if new:
+            self.check_new(new)
         for start in range(0, len(new), BATCH):
             self._insert(new[start : start + BATCH])
         return new
+
+    def check_new(self, policies: Iterable[Policy]) -> None:
+        """
+        Make sure that new policies can be stored.
+
+        :raises Conflict: as :meth:`create`.
+        """
+        stored, damaged = self.all()
+        by_rule = {identity(item.policy): item.policy for item in stored}
+        taken = {item.policy.id for item in stored} | {row.id for row in damaged}
+        for policy in policies:
+            _check_new(policy, by_rule, taken)
+            by_rule[identity(policy)] = policy
+            if policy.id:
+                taken.add(policy.id)
 
     def _insert(self, policies: Sequence[Policy]) -> None:
         rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in policies]

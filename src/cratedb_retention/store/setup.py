@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.ddl import add_column, rename_table, swap_tables
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound
-from cratedb_retention.model.policy import make_policy
+from cratedb_retention.model.policy import read_policy
 from cratedb_retention.store.codec import policy_to_row
 from cratedb_retention.store.tables import Tables, policy_table
 
@@ -155,7 +155,7 @@ def _convert(row: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
     tags = row.get("tags") or {}
     attributes = {**known, "strategy": row["strategy"], "tags": sorted(tags)}
     try:
-        return policy_to_row(make_policy(**attributes), 1, now, "cratedb-toolkit")
+        return policy_to_row(read_policy(attributes, stored=attributes), 1, now, "cratedb-toolkit")
     except InvalidInput as error:
         return {
             **known,

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role, check_limit
+from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.store.journal import Entry, Event, Journal
 
@@ -112,22 +113,22 @@ class TokenStore:
         """
         End a token.
 
-        :param identifier: Its identifier or the beginning of it, or its name.
+        :param identifier: Its name, its identifier, or six characters of that.
         :raises NotFound: if there is none that is not revoked.
         :raises InvalidInput: if there are several.
         """
         active = [token for token in self.all() if token.revoked_at is None]
-        found = [token for token in active if identifier and identifier in (token.id, token.name)]
-        found = found or [token for token in active if identifier and token.id.startswith(identifier)]
-        if not found:
-            raise NotFound(f"token {identifier}", "is not in force", "`cratedb-retention list-tokens` shows them")
-        if len(found) > 1:
-            raise InvalidInput(f"token {identifier}", f"fits {len(found)} tokens", "write the identifier")
+        named = [token for token in active if identifier in (token.id, token.name)]
+        if len(named) > 1:
+            raise InvalidInput(f"token {identifier}", f"fits {len(named)}", "write the identifier")
+        known = {token.id: token for token in active}
+        remedy = "`cratedb-retention list-tokens` shows them"
+        found = named[0] if named else pick("token", identifier, known, remedy, "is not in force")
         values = {"revoked_at": self._clock.now(), "revoked_by": self._actor.name}
-        self._database.execute(sa.update(self._table).where(self._table.c.id == found[0].id).values(**values))
+        self._database.execute(sa.update(self._table).where(self._table.c.id == found.id).values(**values))
         self._database.refresh(self._table)
-        self._write(Event.TOKEN_REVOKED, found[0])
-        return found[0]
+        self._write(Event.TOKEN_REVOKED, found)
+        return found
 
     def _write(self, event: Event, token: AccessToken) -> None:
         limit = f", limited to {token.limit}" if token.limit else ""

@@ -53,10 +53,16 @@ def _stretch(loss: Loss) -> str:
 
 def show_effect(found: Preview) -> None:
     """Show it."""
-    if not found.policy.enabled:
-        note("Nothing happens while this policy is disabled.", "sum")
-        _others(found)
+    if found.if_enabled is None:
+        _show(found)
         return
+    note("Nothing happens while this policy is disabled.", "sum")
+    _others(found)
+    note("This is what it would do if it were enabled:")
+    _show(found.if_enabled)
+
+
+def _show(found: Preview) -> None:
     lost = sentences(found)
     for text in lost:
         note(text, "sum lost")

@@ -27,6 +27,7 @@ from cratedb_retention.model.exploring import (
 )
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill
 from cratedb_retention.model.resolution import describe
 from cratedb_retention.service.http.problems import Failed
@@ -73,7 +74,7 @@ class Explorer:
 
     def __init__(self, guest: Guest, table: Explorable, cascade: Cascade, asked: Asked) -> None:
         self._guest, self._table, self._cascade = guest, table, cascade
-        self._asked = replace(asked, where={**{k: v or "NULL" for k, v in table.where.items()}, **asked.where})
+        self._asked = replace(asked, where={**{k: write_value(v) for k, v in table.where.items()}, **asked.where})
         self._now = guest.context.retention.clock.now()
         self._whole = whole_span(cascade, self._now)
         self._shown = self._outer = self._whole
@@ -214,4 +215,4 @@ class Explorer:
         values: list[Value] = []
         with telling():
             values = await self._guest.ask(lambda scoped: scoped.suggest_values(request))
-        return ["NULL" if value is None else str(value) for value in values]
+        return [write_value(value) for value in values]

@@ -48,7 +48,7 @@ CHOICES: dict[str, dict[str, str]] = {
 }
 # How to write what has no form of its own elsewhere.
 FORMS = {
-    "where": "One on each line, as tenant=acme; NULL means NULL.",
+    "where": "One on each line, as tenant=acme; NULL is NULL, 'NULL' the text.",
     "aggregates": "One metric on each line, as temperature=min,max.",
     **dict.fromkeys(LISTS, "With commas between them."),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from cratedb_retention.execution.listing import Listing
 from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.policies import Damaged
 from cratedb_retention.ui import links, words
@@ -71,7 +72,7 @@ def table_of(policy: Policy) -> str:
 
 
 def _where(policy: Policy) -> str:
-    return "\n".join(f"{key}={'NULL' if value is None else value}" for key, value in policy.where.items())
+    return write_pairs(policy.where, "\n")
 
 
 def _kept(policy: Policy) -> Cell:

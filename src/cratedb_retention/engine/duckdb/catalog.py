@@ -47,7 +47,7 @@ CAPABILITIES = Capabilities(
     folds_case=True,
 )
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
-_COMMENT = re.compile(r"\bpartitioned\s+by\s*\((?P<columns>.*)\)", re.IGNORECASE | re.DOTALL)
+_COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
@@ -60,10 +60,7 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     columns = _read_columns(database, wanted, texts)
     named = _named_columns(selectors, texts)
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
-    bare = {
-        name: Table(name, columns[name], _partition_columns(columns[name], text.comment, named.get(name)))
-        for name, text in texts.items()
-    }
+    bare = {name: _bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()}
     groups = _read_groups(database, list(bare.values()), tokens)
     tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
     if any(selector.keys for selector in selectors):
@@ -106,7 +103,7 @@ def read_outline(database: Database, selector: Selector) -> Outline:
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
     """The table with its partitions, and with the number of its rows."""
     partitions = tuple(groups) if table.partitioned_by else ()
-    return Table(table.name, table.columns, table.partitioned_by, partitions, sum(g.rows or 0 for g in groups))
+    return replace(table, partitions=partitions, rows=sum(g.rows or 0 for g in groups))
 
 
 def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
@@ -197,17 +194,28 @@ def grouping_of(data_type: str) -> Grouping:
     """
     base = data_type.upper()
     if base.startswith("UNION("):
-        return Grouping.NEVER  # As text, 1 and '1' are the same.
+        return Grouping.NEVER  # As text, 1 and "1" are the same.
     exact = base in ("UUID", "BIT", "DATE", "TIME") or (base.startswith("ENUM(") and base.endswith(")"))
     return Grouping.EXACT if exact else Grouping.ASKED
 
 
-def _partition_columns(columns: Mapping[str, Column], comment: str | None, named: str | None) -> tuple[str, ...]:
+def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, named: str | None) -> Table:
+    """A table without its partitions."""
     declared = _COMMENT.search(comment or "")
-    if declared:
-        parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
-        if parts and all(part in columns for part in parts):
-            return tuple(parts)
+    if declared is None:
+        return Table(name, columns, _partition_columns(columns, named))
+    # DuckDB does not care about the case of names.
+    known = {column.lower(): column for column in columns}
+    parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
+    unknown = [part for part in parts if part.lower() not in known]
+    if unknown or not parts:
+        lacks = f"the table has no column {unknown[0]!r}" if unknown else "that names no column"
+        flaw = f"its comment says {' '.join(declared[0].split())}, and {lacks}; correct the comment"
+        return Table(name, columns, _partition_columns(columns, named), flaw=flaw)
+    return Table(name, columns, tuple(known[part.lower()] for part in parts))
+
+
+def _partition_columns(columns: Mapping[str, Column], named: str | None) -> tuple[str, ...]:
     if named in columns:
         return (named,)  # type: ignore[return-value]
     grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]

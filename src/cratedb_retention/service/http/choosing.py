@@ -46,7 +46,9 @@ def read_cutoff(
 
 
 def read_snapshots(
-    name: Annotated[ShortText | None, Query(description="Only snapshots whose name begins so.")] = None,
+    name: Annotated[
+        ShortText | None, Query(description="A snapshot's name, or six characters of its beginning.")
+    ] = None,
     table_schema: Annotated[ShortText | None, Query(description="Name or pattern.")] = None,
     table_name: Annotated[ShortText | None, Query(description="Name or pattern.")] = None,
     repository: Annotated[ShortText | None, Query(description="Only those in this repository.")] = None,

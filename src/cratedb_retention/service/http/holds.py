@@ -7,11 +7,12 @@ from http import HTTPStatus
 from fastapi import APIRouter
 
 from cratedb_retention.execution.plain import hold_data
+from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import Hold, HoldRequest
 from cratedb_retention.service.http.security import Operator, Viewer
 
-router = APIRouter(tags=["holds"])
+router = APIRouter(tags=["holds"], route_class=JsonRoute)
 
 
 @router.get("/holds", responses=problems())

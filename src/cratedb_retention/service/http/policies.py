@@ -12,12 +12,13 @@ from cratedb_retention.errors import Conflict, InvalidInput
 from cratedb_retention.execution.plain import policy_data
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.service.http.choosing import Chosen, Limit, Offset
+from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import Failed, problems
 from cratedb_retention.service.http.schemas import Policies, StoredPolicy
 from cratedb_retention.service.http.security import Editor, Viewer
 from cratedb_retention.store.policies import StoredPolicy as Stored
 
-router = APIRouter(tags=["policies"])
+router = APIRouter(tags=["policies"], route_class=JsonRoute)
 IfMatch = Annotated[str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')]
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 _WITH_ETAG = {"headers": {"ETag": {"description": "The policy's version.", "schema": {"type": "string"}}}}

@@ -13,7 +13,7 @@ from cratedb_retention.execution import previewing
 from cratedb_retention.execution.plain import snapshot_data
 from cratedb_retention.execution.restoring import Restored, Verified
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import Scalar
+from cratedb_retention.model.policy import ValueField
 from cratedb_retention.service.operations import OperationState
 from cratedb_retention.service.runs import RunState
 from cratedb_retention.store.snapshots import SnapshotRecord
@@ -213,7 +213,7 @@ class HoldRequest(_Request):
 
     table_name: Text = Field(description="Name or pattern.")
     table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
-    where: dict[Text, Scalar] = Field(default_factory=dict, description="Only data with these values.")
+    where: dict[Text, ValueField] = Field(default_factory=dict, description="Only data with these values.")
     start: AwareDatetime | None = Field(None, description="Only data from this instant on.")
     end: AwareDatetime | None = Field(None, description="Only data before this instant.")
     reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="For people.")
@@ -244,7 +244,7 @@ class SnapshotKey(_Request):
 class SnapshotsWanted(_Request):
     """Which snapshots are meant; each attribute that is set must fit, and one must be set."""
 
-    name: Text | None = Field(None, description="Only snapshots whose name begins so.")
+    name: Text | None = Field(None, description="A snapshot's name, or six characters of its beginning.")
     table_schema: Text | None = Field(None, description="Name or pattern.")
     table_name: Text | None = Field(None, description="Name or pattern.")
     repository: Text | None = Field(None, description="Only those in this repository.")

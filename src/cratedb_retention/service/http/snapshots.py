@@ -13,6 +13,7 @@ from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.choosing import ChosenSnapshots, Limit, Offset, ShortText
+from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import (
     Operation,
@@ -26,7 +27,7 @@ from cratedb_retention.service.http.schemas import (
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
 from cratedb_retention.service.operations import OperationState
 
-router = APIRouter(tags=["snapshots"])
+router = APIRouter(tags=["snapshots"], route_class=JsonRoute)
 _LOCATION = {"headers": {"Location": {"description": "Where the operation is.", "schema": {"type": "string"}}}}
 
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter
 
 from cratedb_retention.execution.plain import token_data
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import NewToken, Token, TokenRequest
 from cratedb_retention.service.http.security import Admin
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["tokens"], route_class=JsonRoute)
 
 
 @router.get("/tokens", responses=problems())

@@ -55,8 +55,9 @@ class Plans(Policies, Holds):
             self.policy(policy.id)
         self.realm.check_policy(policy)
         found = self.retention.preview(policy, Selection(limit=self.access.limit))
-        if not self.access.limited:
-            return found
+        return self._narrowed_preview(found) if self.access.limited else found
+
+    def _narrowed_preview(self, found: Preview) -> Preview:
         words = self._words_of_holds()
         others = tuple(known for known in self.realm.policies if known.id != found.policy.id)
         after = replace(self.realm, policies=(*others, found.policy))
@@ -64,6 +65,7 @@ class Plans(Policies, Holds):
             found,
             before=narrow_plan(found.before, self.realm, words),
             after=narrow_plan(found.after, after, words),
+            if_enabled=None if found.if_enabled is None else self._narrowed_preview(found.if_enabled),
         )
 
     def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:

@@ -12,7 +12,7 @@ from cratedb_retention.execution.applying import Change, apply_changes, find_cha
 from cratedb_retention.execution.listing import Listing, list_policies
 from cratedb_retention.execution.preparing import Selection, require_tags
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.model.policy import Policy, change_policy
 from cratedb_retention.model.searching import matches, mentions
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.service.scope.who import Who
@@ -84,10 +84,7 @@ class Policies(Who):
         stored = self.policy(identifier)
         if "id" in changes:
             raise InvalidInput("attribute id", "a policy's identifier can't be changed", "leave it out")
-        present = stored.policy.model_dump(mode="json", exclude_defaults=True)
-        merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
-        after = make_policy(**merged)
-        self.realm.check_policy(after)
+        self.realm.check_policy(change_policy(stored.policy, changes))
         base = _base(stored, version)
         return StoredPolicy(self.retention.edit_policy(identifier, changes, base), base + 1)
 
