@@ -109,7 +109,7 @@ ABSENT: list[tuple[tuple[str, ...], str]] = [
     (("list", "--policy=nope"), "policy nope: does not exist. `cratedb-retention list-policies` shows them"),
     (("run", "--policy=nope"), "policy nope: does not exist"),
     (("edit", "--id=nope", "--disabled"), "policy nope: does not exist"),
-    (("edit", "--id=p1", "--disabled", "--if-version=7"), "changed it in the meantime. Look at it again, then repeat"),
+    (("edit", "--id=p1", "--disabled", "--if-version=7"), "policy p1: it has no version 7, only 1. Look at it again"),
     (("rm", "--id=nope"), "policy nope: does not exist"),
     (("rm", "--id=p"), "policy p: does not exist. Write the whole identifier; `cratedb-retention list-policies`"),
     (("edit", "--id=p", "--disabled"), "policy p: does not exist. Write the whole identifier"),
