@@ -99,14 +99,14 @@ def test_own_schema_on_cratedb(crate_own: Database) -> None:
     works(crate_own, "metrics", "tenant")
 
 
-def test_case_matters(db: Database) -> None:
-    """`Metrics` and `metrics` are two tables on CrateDB; columns that differ in case are two columns there."""
-    db.create("Metrics", {"n": "TEXT", "ts": TIME})
-    db.fill("Metrics", [OLD, YOUNG])
-    db.policy("delete", "metrics", "30d")
-    report = db.run()
+def test_case_matters(crate: CrateDatabase) -> None:
+    """`Metrics` and `metrics` are two tables on CrateDB."""
+    crate.create("Metrics", {"n": "TEXT", "ts": TIME})
+    crate.fill("Metrics", [OLD, YOUNG])
+    crate.policy("delete", "metrics", "30d")
+    report = crate.run()
     assert (report.problems, report.done) == (1, 0)
-    assert db.count("Metrics") == 2
+    assert crate.count("Metrics") == 2
 
 
 @pytest.mark.parametrize(
