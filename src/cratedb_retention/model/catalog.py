@@ -90,6 +90,7 @@ class Table:
     :param closed: Whether it refuses to be read and written.
     :param primary_key: The columns of its primary key, where a selector asked for them.
     :param replicas: CrateDB's ``number_of_replicas``.
+    :param unarchivable: Columns, with their types, whose values an archive can't hold exactly.
     """
 
     name: TableName
@@ -102,6 +103,7 @@ class Table:
     closed: bool = False
     primary_key: tuple[str, ...] = ()
     replicas: str | None = None
+    unarchivable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Capabilities:
     :param freezes: Whether it can block writes to a partition.
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
+    :param folds_names: Whether names of tables that differ in case only mean the same table.
+    :param tokens_recur: Whether a partition that was dropped and came again with the same rows has the same token.
     """
 
     product: str
@@ -121,6 +125,8 @@ class Capabilities:
     freezes: bool
     reallocates: bool
     repositories_are_directories: bool
+    folds_names: bool = False
+    tokens_recur: bool = False
 
 
 @dataclass(frozen=True, slots=True)

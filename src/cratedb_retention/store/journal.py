@@ -27,6 +27,7 @@ class Event(StrEnum):
     HOLD_RELEASED = "hold-released"
     VERIFIED = "verified"
     RESTORED = "restored"
+    ADOPTED = "adopted"
     ROLLUPS_DROPPED = "rollups-dropped"
     RUN_STARTED = "run-started"
     RUN_FINISHED = "run-finished"

@@ -36,6 +36,8 @@ CAPABILITIES = Capabilities(
     freezes=True,
     reallocates=True,
     repositories_are_directories=False,
+    folds_names=False,
+    tokens_recur=False,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
@@ -74,6 +76,13 @@ def read_catalog(
         for name, by in partitioned_by.items()
     }
     return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell)
+
+
+def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns of one table, and those that partition it; none if it does not exist."""
+    within = _within([Selector(table.schema, table.name)])
+    tables, _ = _read_tables(database, within, table.__eq__)
+    return _read_columns(database, within, table.__eq__).get(table, {}), tables.get(table, ())
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:

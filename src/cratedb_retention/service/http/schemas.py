@@ -210,6 +210,7 @@ class Hold(BaseModel):
     table_schema: str
     table_name: str
     where: dict[str, Any]
+    partitions: list[dict[str, Any]] = Field(description="Only data with the values of one of these; empty: all.")
     start: Instant | None
     end: Instant | None
     reason: str
