@@ -68,7 +68,7 @@ class Arrived:
     What a restore of a partition brought.
 
     :param rows: Of each snapshot, if known.
-    :param token: The change token of the partition, if the database has one for each of its incarnations.
+    :param token: The change token of the partition, or what else tells it from others that were restored.
     """
 
     rows: tuple[int | None, ...]

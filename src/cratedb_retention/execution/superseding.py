@@ -6,6 +6,7 @@ was restored, or was not dropped; or it was dropped, and other rows came.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
@@ -30,9 +31,7 @@ def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
         for record in store.snapshots.of(step.table, *_OPEN)
         if record.archived.values == step.piece.partition.values and record.key != mine
     ]
-    # A restore brings all of them or none; of these nothing tells whether it did.
-    restoring = [record for record in earlier if record.stage is SnapshotStage.RESTORING or record.token is None]
-    for group in (restoring, *([record] for record in earlier if record not in restoring)):
+    for group in _came_together(earlier):
         with contextlib.suppress(RetentionError):
             goes_on = any(_continues(engine, store, step, record) for record in group)
             for record in group:
@@ -40,10 +39,22 @@ def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
                 store.snapshots.mark(*record.key, stage)
 
 
+def _came_together(records: Iterable[SnapshotRecord]) -> Iterable[list[SnapshotRecord]]:
+    """What a restore brought back in one, or may have: all of it goes on, or none."""
+    groups: dict[str | None, list[SnapshotRecord]] = {}
+    for record in records:
+        groups.setdefault(_token(record), []).append(record)
+    return groups.values()
+
+
+def _token(record: SnapshotRecord) -> str | None:
+    """Of a restore that was interrupted, nothing tells whether it came to its end."""
+    return None if record.stage is SnapshotStage.RESTORING else record.token
+
+
 def _continues(engine: Engine, store: Store, step: DropArchived, record: SnapshotRecord) -> bool:
-    token = None if record.stage is SnapshotStage.RESTORING else record.token
     whole = record.stage is SnapshotStage.DROPPING
-    return engine.archive.continues(record.archived, step, token, whole, store.schema)
+    return engine.archive.continues(record.archived, step, _token(record), whole, store.schema)
 
 
 def settle(store: Store, catalog: Catalog) -> None:

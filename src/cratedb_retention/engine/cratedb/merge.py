@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -85,7 +85,6 @@ def _into_one(
             )
         else:
             _append(database, copies[number], copies[largest], counts[number], snapshots[number].name)
-    refresh(database, copies[largest])
     return copies[largest], rows
 
 
@@ -109,9 +108,21 @@ def _append(database: Database, source: TableName, target: TableName, count: int
     for column in columns:
         if column.name not in there:
             raise DatabaseError(f"snapshot {name}", f"has a column {column.name!r} that a later one lacks", _ONE_BY_ONE)
-    names: list[sa.ColumnClause[object]] = [sa.column(quoted_name(column.name, True)) for column in columns]
-    into = sa.table(quoted_name(target.name, True), *names, schema=quoted_name(target.schema, True))
-    rows = sa.select(*names).select_from(table_ref(source))
-    written = database.execute(sa.insert(into).from_select([column.name for column in columns], rows))
+    names = [column.name for column in columns]
+    into = sa.table(quoted_name(target.name, True), *_columns(names), schema=quoted_name(target.schema, True))
+    rows = sa.select(*_columns(names)).select_from(table_ref(source))
+    before = _count(database, target)
+    database.execute(sa.insert(into).from_select(names, rows))
+    written = _count(database, target) - before
     if written != count:
         raise DatabaseError(f"snapshot {name}", f"{written:,} of {count:,} rows fit those of a later one", _ONE_BY_ONE)
+
+
+def _count(database: Database, table: TableName) -> int:
+    refresh(database, table)
+    return int(database.rows(sa.select(sa.func.count()).select_from(table_ref(table)))[0][0])
+
+
+def _columns(names: Iterable[str]) -> list[sa.ColumnClause[object]]:
+    """Fresh column objects: one that belongs to a table brings that table into every query that uses it."""
+    return [sa.column(quoted_name(name, True)) for name in names]

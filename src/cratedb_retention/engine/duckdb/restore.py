@@ -113,8 +113,19 @@ class Restore:
         for (directory, name), manifest in zip(self._files, self._manifests, strict=True):
             check_file(directory, name, manifest)
             self._require_fit(directory / name / DATA, manifest)
-        self._database.transact(self._work)
-        return Arrived(tuple(manifest.rows for manifest in self._manifests))
+        try:
+            self._database.transact(self._work)
+        except Conflict as error:
+            if error.thing == f"table {self._into}":
+                raise
+            several = len(self._files) > 1
+            raise Conflict(
+                f"table {self._into}",
+                f"its constraints do not let the rows in: {error.reason}",
+                "restore the snapshots one by one, by --name, each beside the table" if several else _BESIDE,
+            ) from None
+        token = "+".join(manifest.token for manifest in self._manifests)
+        return Arrived(tuple(manifest.rows for manifest in self._manifests), token)
 
     def _work(self, connection: sa.Connection) -> None:
         columns = [self._columns[column.name] for column in self._partition.columns]
