@@ -103,7 +103,7 @@ def test_exact(duck: DuckDatabase) -> None:
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("due", [True, False])
 def test_refused(duck: DuckDatabase, kind: str, due: bool) -> None:
-    """A column that can't be archived exactly is a finding, also while nothing is due; nothing is archived or dropped."""
+    """A column that can't be archived exactly is a finding, also while nothing is due; nothing is dropped."""
     fill(duck, {kind: [REFUSED[kind]]})
     duck.policy("delete", "t", "30d")
     if not due:

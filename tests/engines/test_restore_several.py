@@ -303,7 +303,7 @@ def test_killed_around_the_drop(db: Database, dropped: bool) -> None:
         seen.extend([True] * found)
         return bool(seen) and (not found if dropped else True)
 
-    assert interrupted(db, is_it, lambda: db.tool.run())
+    assert interrupted(db, is_it, db.tool.run)
     db.forget_leases()
     if isinstance(db, CrateDatabase) and not dropped:
         thaw = f"ALTER TABLE {db.q('metrics')} PARTITION (month = '2024-05-01') SET (\"blocks.write\" = false)"
@@ -358,4 +358,3 @@ def test_keys_twice(db: Database) -> None:
 
 def _key(db: Database) -> str:
     return "PRIMARY KEY (n)" if isinstance(db, DuckDatabase) else "PRIMARY KEY (n, month)"
-

@@ -74,7 +74,7 @@ def test_column_is_gone(db: Database, archived: str, change: str) -> None:
     db.sql(f"ALTER TABLE {db.q(archived)} {change}")
     rows = db.count(archived)
     found = db.tool.restore(ALL)
-    assert all(item.error and "'n'" in item.error or "[n]" in str(item.error) for item in found)
+    assert all("'n'" in str(item.error) or "[n]" in str(item.error) for item in found)
     assert all("Restore it beside the table, with --into" in str(item.error) for item in found)
     assert db.count(archived) == rows
     assert db.tool.holds() == []
@@ -180,7 +180,7 @@ def test_nothing_to_adopt(db: Database) -> None:
         db.tool.adopt_snapshots("nosuch")
     if isinstance(db, CrateDatabase):
         db.create("other", {"n": "TEXT"})
-        db.sql(f"CREATE SNAPSHOT \"{db.repository}\".\"mine\" TABLE {db.q('other')} WITH (wait_for_completion = true)")
+        db.sql(f'CREATE SNAPSHOT "{db.repository}"."mine" TABLE {db.q("other")} WITH (wait_for_completion = true)')
     else:
         (db.directory / "mine").mkdir(parents=True)
         (db.directory / "mine" / "manifest.json").write_text("{}")

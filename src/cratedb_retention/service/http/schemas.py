@@ -264,7 +264,7 @@ class RestoreWanted(SnapshotsWanted):
 
 
 class Restorable(BaseModel):
-    """What a restore would do with a snapshot."""
+    """What a restore would do with a snapshot; those of a partition come back together, or not at all."""
 
     name: str
     repository: str
