@@ -26,6 +26,7 @@ ADDRESSES = [
     "~/x",
     "~ann",
     "$HOME/x",
+    r"C:\x",
 ]
 NAMES = [
     "arch*",
@@ -35,7 +36,6 @@ NAMES = [
     "it's",
     'quo"te',
     "100%",
-    "a:b",
     "year=2024",
     "a b",
     "größe",
@@ -88,7 +88,7 @@ def works(duck: DuckDatabase) -> None:
     assert duck.rows("SELECT DISTINCT year FROM lab.metrics") == [("1",)]
 
 
-@pytest.mark.parametrize("name", NAMES[:7] + NAMES[8:])
+@pytest.mark.parametrize("name", NAMES)
 def test_hostile_names(duck: DuckDatabase, name: str) -> None:
     """Wildcards, quotes and the like in a repository's name mean themselves, whatever its neighbours hold."""
     create(duck, name)
@@ -102,7 +102,7 @@ def test_hostile_names(duck: DuckDatabase, name: str) -> None:
     assert (duck.directory.parent / name / snapshot / "data.parquet").is_file()
 
 
-@pytest.mark.parametrize("name", ["year=2024", "[ab]*?", "it's 100%"])
+@pytest.mark.parametrize("name", ["year=2024", "[ab]*", "it's 100%"])
 def test_hostile_directory_of_the_database(tmp_path: Path, name: str) -> None:
     """The same with the directory that the database's file is in."""
     directory = tmp_path / name

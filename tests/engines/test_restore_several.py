@@ -276,11 +276,12 @@ def test_written_before_the_drop(duck: DuckDatabase, after: type) -> None:
     duck.create("metrics", BY_MONTH, by=["month"])
     duck.fill("metrics", [MAY, MAY, JUNE])
     duck.policy("snapshot", "metrics", "30d")
-    written = []
+    written: list[RunEvent] = []
 
     def write(event: RunEvent) -> None:
         if isinstance(event, StepFinished) and isinstance(event.step, after) and not written:
-            written.append(duck.fill("metrics", [LATE]))
+            written.append(event)
+            duck.fill("metrics", [LATE])
 
     assert duck.tool.run(observers=[write]).deferred == 1
     archive(duck)
