@@ -49,12 +49,12 @@ def merge(
     _tidy(database, merged, copies)
     try:
         counts = [restore(each, copy) for each, copy in zip(snapshots, copies, strict=True)]
-        largest, rows = _into_one(database, snapshots, copies, counts)
-        database.execute(CreateSnapshot(largest, merged.columns, merged.values, merged.repository, merged.name))
+        whole, rows = _into_one(database, snapshots, copies, counts)
+        database.execute(CreateSnapshot(whole, merged.columns, merged.values, merged.repository, merged.name))
         state = find_state(database, merged.repository, merged.name)
         if state is None or not is_complete(state):
             raise DatabaseError(f"snapshot {merged.repository}.{merged.name}", "is not complete", "try again")
-        yield replace(merged, table=largest, rows=sum(rows)), tuple(rows)
+        yield replace(merged, table=whole, rows=sum(rows)), tuple(rows)
     finally:
         _tidy(database, merged, copies)
 
@@ -69,23 +69,24 @@ def _tidy(database: Database, merged: Archived, copies: Sequence[TableName]) -> 
 def _into_one(
     database: Database, snapshots: Sequence[Archived], copies: Sequence[TableName], counts: Sequence[int]
 ) -> tuple[TableName, list[int]]:
-    """Put the rows of all copies into the largest one."""
-    order = sorted(range(len(copies)), key=lambda number: -counts[number])
-    largest, rows = order[0], list(counts)
-    for place, number in enumerate(order[1:], 1):
-        shared = max(shared_rows(database, copies[number], copies[other]) for other in order[:place])
-        if shared == counts[number]:
-            rows[number] = 0
-        elif shared:
+    """Put the rows of all copies into one of them, which has the columns of all."""
+    kept: list[int] = []
+    for number in sorted(range(len(copies)), key=lambda number: -counts[number]):
+        shared = max((shared_rows(database, copies[number], copies[other]) for other in kept), default=0)
+        if shared and shared < counts[number]:
             what = show_partition(snapshots[number].columns, snapshots[number].values)
             raise Conflict(
                 f"partition {what}",
                 f"{plural(shared, 'row')} of snapshot {snapshots[number].name} have another version in a later one",
                 _ONE_BY_ONE,
             )
-        else:
-            _append(database, copies[number], copies[largest], counts[number], snapshots[number].name)
-    return copies[largest], rows
+        if not shared:
+            kept.append(number)
+    target = max(kept, key=lambda number: len(read_layout(database, copies[number])[0]))
+    for number in kept:
+        if number != target:
+            _append(database, copies[number], copies[target], counts[number], snapshots[number].name)
+    return copies[target], [count if number in kept else 0 for number, count in enumerate(counts)]
 
 
 def shared_rows(database: Database, one: TableName, other: TableName, condition: Condition | None = None) -> int:
