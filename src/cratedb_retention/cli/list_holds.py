@@ -36,7 +36,7 @@ def command(dburi: str | None, schema: str, form: str) -> None:
             hold.id,
             hold.kind,
             f"{hold.table_schema}.{hold.table_name}",
-            hold_values(hold),
+            hold_values(hold, ", "),
             show(hold.start) if hold.start is not None else None,
             show(hold.end) if hold.end is not None else None,
             hold.reason,

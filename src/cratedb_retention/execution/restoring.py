@@ -172,14 +172,22 @@ def restore(
     )
     every = [record.archived for group in groups for record in group]
     found: list[Restored] = []
-    for group in groups:
+    # The first to come makes a table that does not exist, and younger partitions know all of its columns.
+    for group in groups if into is None else sorted(groups, key=_youngest_first):
         placed = holds.get(group[0].archived.table) if is_own(engine, group[0], into) else None
         for restored in _restore_one(engine, store, group, into, every, placed.hold.id if placed else None):
             found.append(restored)
             if told is not None:
                 told(restored)
     _narrow_holds(store, holds, found)
-    return found
+    order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
+    return sorted(found, key=lambda item: order[item.record.key])
+
+
+def _youngest_first(group: Sequence[SnapshotRecord]) -> tuple[TableName, float, int]:
+    """Table by table, the partition that was archived last at first."""
+    archived_at = max(record.changed_at.timestamp() for record in group)
+    return group[0].archived.table, -archived_at, -(group[-1].start or 0)
 
 
 def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bool:

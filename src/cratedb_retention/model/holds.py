@@ -62,10 +62,10 @@ class LegalHold:
         )
 
 
-def hold_values(hold: LegalHold) -> str:
+def hold_values(hold: LegalHold, between: str = " and ") -> str:
     """The values of what a hold covers, for people: ``tenant=acme and day=2024-01-01``; empty: all of the table."""
     texts = [
-        " and ".join(f"{key}={'NULL' if value is None else value}" for key, value in values.items())
+        between.join(f"{key}={'NULL' if value is None else value}" for key, value in values.items())
         for values in hold.filters
     ]
     more = len(texts) - _NAMED

@@ -184,7 +184,7 @@ def _holds(found: Timeline) -> None:
             "hold": f"{hold.kind} hold {short(hold.id)}",
             "reason": hold.reason,
             "time": _time(hold.start, hold.end) or "all",
-            "where": hold_values(hold),
+            "where": hold_values(hold, ", "),
             "by": hold.placed_by,
         }
         for hold in found.holds
