@@ -52,6 +52,7 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
+from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.snapshots import SnapshotStage
@@ -159,7 +160,8 @@ class Runner:
 
     def _forget(self, prepared: Prepared) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
-        settle(self._store, prepared.catalog)
+        if any(policy.strategy is Strategy.SNAPSHOT for policy in prepared.policies.values()):
+            settle(self._store, prepared.catalog)
         for table, values in prepared.frozen:
             if table not in prepared.catalog.tables:
                 self._store.freezes.remove(table, [values])
