@@ -21,6 +21,7 @@ from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import InvalidInput, Locked, Unsupported
+from cratedb_retention.execution.adopting import Adoptable, adopt
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.cascades import planned_cascades
@@ -51,6 +52,7 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
@@ -275,7 +277,12 @@ class Retention:
         Make sure that the database can do what a policy's strategy needs.
 
         :raises Unsupported: if it can't.
+        :raises InvalidInput: if its repository would have to be a directory, and is something else.
         """
+        if policy.strategy is Strategy.SNAPSHOT and self.engine.capabilities.repositories_are_directories:
+            why_not = why_no_directory(policy.target_repository_name or "")
+            if why_not:
+                raise InvalidInput("attribute target_repository_name", why_not)
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(
@@ -578,20 +585,36 @@ class Retention:
 
     def restorable(self, request: RestoreRequest) -> list[SnapshotRecord]:
         """
-        What :meth:`restore` would bring back: of each partition that fits the latest snapshot.
+        What :meth:`restore` would bring back: of each partition that fits all snapshots that hold different rows.
 
         :raises NotFound: if no snapshot fits.
         """
         self.store.require()
-        return find_restorable(self.store, request)
+        return find_restorable(self.engine, self.store, self.clock, request)
 
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
         """
-        Bring partitions back. Those that go into their own table are on hold until they are released.
+        Bring partitions back: of each all of its snapshots, unless some are chosen by name. Those that go into their
+        own table are on hold until it is released: one hold for each table.
 
         :param told: Is told of each as soon as it is back, or is not.
-        :return: One for each partition; where ``error`` is set, it did not come back, and says why.
+        :return: One for each snapshot; where ``error`` is set, it did not come back, and says why.
         :raises NotFound: if no snapshot fits.
         """
         self.store.require()
         return restore(self.engine, self.store, self.clock, self.actor, request, told)
+
+    def adopt_snapshots(
+        self, repository: str, request: RestoreRequest | None = None, *, dry_run: bool = False
+    ) -> list[Adoptable]:
+        """
+        Note the snapshots of a repository in the toolkit's own table, as after its loss. Those that it has stay as
+        they are.
+
+        :param request: Which of them; None: all that the toolkit made.
+        :param dry_run: Whether to only tell.
+        :raises NotFound: if there is no such repository.
+        """
+        self.store.require()
+        fits = (request or RestoreRequest()).fits
+        return adopt(self.engine, self.store, self.clock, repository, fits, dry_run)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from support.command import Command, Contents, FilledBy, complaint
@@ -66,6 +68,54 @@ def test_the_list_says_what_the_repository_says(archived: Command, tmp_path: Pat
         file.unlink()
     (tmp_path / "archive" / first["name"]).rmdir()
     assert archived.data("list-snapshots")[0]["repository_state"] == "missing"
+
+
+def test_the_list_sees_a_file_that_is_cut_off(archived: Command, tmp_path: Path) -> None:
+    """Its size is compared, without reading it; of archives of earlier versions, how it ends."""
+    first, second = (snapshot["name"] for snapshot in archived.data("list-snapshots"))
+    for name in (first, second):
+        data = tmp_path / "archive" / name / "data.parquet"
+        data.write_bytes(data.read_bytes()[:-10])
+    manifest = tmp_path / "archive" / second / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({key: content[key] for key in list(content)[:6]}))
+    states = [snapshot["repository_state"] for snapshot in archived.data("list-snapshots")]
+    assert "bytes, not the " in states[0]
+    assert "bytes, and is cut off" in states[1]
+    assert "would not restore" in archived.ok("restore", "--all", "--dry-run")
+
+
+def test_late_rows_come_back_as_well(archived: Command, contents: Contents, tmp_path: Path) -> None:
+    """All snapshots of a partition are restored, listed and shown by a dry run; one hold is on all of it."""
+    before = contents()["main.metrics"]
+    with duckdb.connect(str(tmp_path / "test.duckdb")) as connection:
+        connection.execute("INSERT INTO metrics (ts) VALUES (TIMESTAMP '2024-01-20')")
+    archived.ok("run", CUTOFF)
+    assert len(archived.data("list-snapshots")) == 3
+    assert archived.ok("restore", "--all", "--dry-run").count("would restore ") == 3
+    archived.ok("restore", "--all", "--into=main.metrics")
+    assert len(contents()["main.metrics"]) == len(before) + 60 + 1
+    (hold,) = archived.data("list-holds")
+    assert len(hold["partitions"]) == 2
+    archived.ok("release", hold["id"])
+    assert len(archived.data("plan", CUTOFF)["tasks"]) == 2
+
+
+def test_adopting(archived: Command, contents: Contents, tmp_path: Path) -> None:
+    """What the toolkit's table lost is shown, noted once, and can be restored; also without that."""
+    known = archived.data("list-snapshots")
+    with duckdb.connect(str(tmp_path / "test.duckdb")) as connection:
+        connection.execute("DELETE FROM ext.retention_snapshot")
+        connection.execute("DROP TABLE metrics")
+    assert "2 snapshots would be adopted; 0 known already" in archived.ok(
+        "adopt-snapshots", "--repository=archive", "--dry-run"
+    )
+    assert archived.data("list-snapshots") == []
+    archived.ok("restore", "--from-repository=archive", "--into=main.beside")
+    assert len(contents()["main.beside"]) == 60
+    assert len(archived.data("adopt-snapshots", "--repository=archive")) == 2
+    assert {s["name"] for s in archived.data("list-snapshots")} == {s["name"] for s in known}
+    assert "nosuch" in archived.refused(1, "adopt-snapshots", "--repository=nosuch")
 
 
 def test_a_damaged_snapshot_is_found_and_not_restored(archived: Command, tmp_path: Path) -> None:

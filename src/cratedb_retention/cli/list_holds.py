@@ -20,8 +20,8 @@ def command(dburi: str | None, schema: str, form: str) -> None:
       cratedb-retention list-holds crate://localhost:4200/
     """
     from cratedb_retention.execution.plain import hold_data
+    from cratedb_retention.model.holds import hold_values
     from cratedb_retention.model.instant import show
-    from cratedb_retention.model.pairs import write_pairs
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         holds = retention.holds()
@@ -36,7 +36,7 @@ def command(dburi: str | None, schema: str, form: str) -> None:
             hold.id,
             hold.kind,
             f"{hold.table_schema}.{hold.table_name}",
-            write_pairs(hold.where),
+            hold_values(hold, ", "),
             show(hold.start) if hold.start is not None else None,
             show(hold.end) if hold.end is not None else None,
             hold.reason,

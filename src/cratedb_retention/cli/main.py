@@ -62,6 +62,7 @@ COMMANDS: Mapping[str, Entry] = {
     "verify-rollups": Entry("verify_rollups", _RUNNING, "Compare each rollup with what is beneath it."),
     "list-snapshots": Entry("list_snapshots", _ARCHIVE, "List what was archived."),
     "verify-snapshots": Entry("verify_snapshots", _ARCHIVE, "Read snapshots back and compare."),
+    "adopt-snapshots": Entry("adopt_snapshots", _ARCHIVE, "Note the snapshots of a repository."),
     "restore": Entry("restore", _ARCHIVE, "Bring archived partitions back."),
     "hold": Entry("hold", _ARCHIVE, "Keep data whatever the policies say."),
     "list-holds": Entry("list_holds", _ARCHIVE, "List the holds in force."),

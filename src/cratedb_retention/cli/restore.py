@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +15,8 @@ from cratedb_retention.cli.snapshot_options import snapshot_options
 from cratedb_retention.errors import InvalidInput, RetentionError
 
 if TYPE_CHECKING:
+    from cratedb_retention import Retention
+    from cratedb_retention.execution.previewing import Restorable
     from cratedb_retention.execution.restoring import RestoreRequest
 
 
@@ -25,14 +29,26 @@ if TYPE_CHECKING:
     metavar="SCHEMA.TABLE",
     help="Restore beside, into this table, which may exist already.",
 )
-@click.option("--all", "everything", is_flag=True, help="Restore every snapshot.")
+@click.option("--all", "everything", is_flag=True, help="Restore every partition.")
+@click.option(
+    "--from-repository",
+    type=options.TEXT,
+    metavar="REPOSITORY",
+    help="Restore what is in this repository, even if the toolkit's own tables do not know it.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be restored, with the statements.")
 def command(
-    dburi: str | None, schema: str, request: RestoreRequest, into: str | None, everything: bool, dry_run: bool
+    dburi: str | None,
+    schema: str,
+    request: RestoreRequest,
+    into: str | None,
+    everything: bool,
+    from_repository: str | None,
+    dry_run: bool,
 ) -> None:
     """
-    Bring archived partitions back: one by its name, or those of a table and a stretch of time. What goes into its own
-    table is on hold, so that the next run leaves it alone; `release` ends that.
+    Bring archived partitions back: those of a table and a stretch of time, each from all of its snapshots, or from one
+    by its name. What goes into its own table is on hold, so that the next run leaves it alone; `release` ends that.
 
     \b
     Examples:
@@ -43,7 +59,7 @@ def command(
     from cratedb_retention.model.catalog import TableName
     from cratedb_retention.model.words import plural
 
-    if not everything and request == RestoreRequest():
+    if not everything and not from_repository and request == RestoreRequest():
         raise InvalidInput("restore", "nothing is chosen", "give --name, --table-name, --from, --to, or --all")
     with options.open_retention(dburi, schema) as retention:
         target = None
@@ -52,12 +68,9 @@ def command(
             if not after.strip() or "." in before:
                 raise InvalidInput(f"--into {into!r}", "not of the form SCHEMA.TABLE", "write it like doc.restored")
             target = TableName(before or retention.engine.capabilities.default_schema, after)
-        request = dataclasses.replace(request, into=target)
+        request = dataclasses.replace(request, into=target, from_repository=from_repository)
         if dry_run:
-            for record in retention.restorable(request):
-                say(f"would restore {record.archived.name} into {target or record.archived.table}")
-                for line in retention.engine.archive.render_restore(record.archived, target or record.archived.table):
-                    say(f"{line};", "dim")
+            _show(retention, retention.preview_restore(request))
             return
         restored = retention.restore(request)
     for item in restored:
@@ -70,3 +83,18 @@ def command(
     failed = sum(item.error is not None for item in restored)
     if failed:
         raise RetentionError("restore", f"{failed:,} of {plural(len(restored), 'snapshot')} did not come back")
+
+
+def _show(retention: Retention, found: Sequence[Restorable]) -> None:
+    """What would be done, partition by partition."""
+    for _, group in itertools.groupby(found, key=lambda item: item.record.partition):
+        items = list(group)
+        for item in items:
+            name = item.record.archived.name
+            if item.refusal:
+                say(f"would not restore {name}: {item.refusal}", "red")
+            else:
+                say(f"would restore {name} into {item.into}")
+        archived = [item.record.archived for item in items if not item.refusal]
+        for line in retention.engine.archive.render_restore(archived, items[0].into, archived) if archived else ():
+            say(f"{line};", "dim")

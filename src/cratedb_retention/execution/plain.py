@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cratedb_retention.engine.archive import SnapshotState
+from cratedb_retention.execution.adopting import Adoptable
 from cratedb_retention.execution.applying import Change
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.model.holds import LegalHold
@@ -104,7 +105,8 @@ def line_data(line: Line) -> dict[str, Any]:
 def hold_data(hold: LegalHold) -> dict[str, Any]:
     """A hold in force."""
     data = dataclasses.asdict(hold)
-    return {**data, **{key: _instant(data[key]) for key in ("start", "end", "placed_at")}}
+    instants = {key: _instant(data[key]) for key in ("start", "end", "placed_at")}
+    return {**data, **instants, "partitions": list(hold.partitions)}
 
 
 def snapshot_data(record: SnapshotRecord, state: SnapshotState | None) -> dict[str, Any]:
@@ -125,6 +127,21 @@ def snapshot_data(record: SnapshotRecord, state: SnapshotState | None) -> dict[s
         "repository_state": state.detail if state else "missing",
         "policy_id": record.policy_id,
         "tags": list(record.tags),
+    }
+
+
+def adoptable_data(item: Adoptable) -> dict[str, Any]:
+    """A snapshot in a repository."""
+    record, archived = item.record, item.record.archived
+    return {
+        "name": archived.name,
+        "repository": archived.repository,
+        "table": str(archived.table),
+        "partition": {c.name: value for c, value in zip(archived.columns, archived.values, strict=True)},
+        "rows": archived.rows,
+        "bytes": record.size,
+        "state": str(record.stage),
+        "known": item.known,
     }
 
 

@@ -180,6 +180,7 @@ class _Look:
         )
         self._seen: dict[tuple[Selector, ...], _Seen] = {}
         self._ledger: Ledger | None = None
+        self._archived: frozenset[tuple[str, str]] | None = None
 
     def prepare(
         self,
@@ -205,6 +206,7 @@ class _Look:
             frozen=self._frozen,
             chosen=selection.fits,
             ledger=ledger,
+            archived=self._read_archived(policies),
         )
         return Prepared(
             replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
@@ -235,6 +237,15 @@ class _Look:
         if self._ledger is None:
             self._ledger = self._store.rollups.ledger(self._rollups, refresh=False)
         return self._ledger
+
+    def _read_archived(self, policies: Iterable[Policy]) -> frozenset[tuple[str, str]]:
+        """What was archived and dropped, where the same rows may come again in the same words."""
+        recur = self._engine.capabilities.tokens_recur
+        if not recur or not any(policy.strategy is Strategy.SNAPSHOT for policy in policies):
+            return frozenset()
+        if self._archived is None:
+            self._archived = self._store.snapshots.archived_names()
+        return self._archived
 
     def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> Measurements:
         """Ask the rows what they were not asked yet."""

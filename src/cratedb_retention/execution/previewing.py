@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from cratedb_retention.engine.archive import SnapshotState
+from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.execution.restoring import snapshot_words
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.restoring import by_partition, is_own, refusal, snapshot_words
 from cratedb_retention.model.catalog import Selector, Table, TableName
 from cratedb_retention.store.snapshots import SnapshotRecord
 
@@ -81,34 +82,51 @@ class Restorable:
 
 def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: TableName | None) -> list[Restorable]:
     """
-    What restoring snapshots would do, without doing any of it.
+    What restoring snapshots would do, without doing any of it. Those of a partition come back together, or not at all.
 
     :param into: Where they would go; None: into their own table.
     """
-    states = engine.archive.states((r.archived.repository, r.archived.name) for r in records)
-    found = [Restorable(record, into or record.archived.table, into is None) for record in records]
-    tables = engine.read_catalog(_selectors(found)).tables
+    states = engine.archive.states(record.key for record in records)
+    groups = by_partition(records)
+    own = [is_own(engine, group[0], into) for group in groups]
+    targets = [
+        group[0].archived.table if mine or into is None else into for group, mine in zip(groups, own, strict=True)
+    ]
+    tables = engine.read_catalog(_selectors(zip(groups, targets, strict=True))).tables
     there = {table.name: {partition.values for partition in table.partitions} for table in tables.values()}
+    every = [record.archived for record in records]
     checked, coming = [], set()
-    for item in found:
-        archived = item.record.archived
-        state = states.get((archived.repository, archived.name))
-        refusal = _sick(state) or _there(item, tables.get(item.into), there.get(item.into, set()))
-        if refusal is None and (item.into, archived.values) in coming:
-            refusal = "another partition with the same values goes into that table as well"
-        if refusal is None:
-            coming.add((item.into, archived.values))
-        checked.append(replace(item, refusal=refusal))
+    for group, target, mine in zip(groups, targets, own, strict=True):
+        archived = [record.archived for record in group]
+        place = (target, archived[0].values)
+        why_not = (
+            next(filter(None, (_sick(states.get(record.key)) for record in group)), None)
+            or refusal(group, mine)
+            or _there(archived[0], tables.get(target), there.get(target, set()))
+            or ("another partition with the same values goes into that table as well" if place in coming else None)
+            or _would_fail(engine, archived, target, every)
+        )
+        if why_not is None:
+            coming.add(place)
+        checked += [Restorable(record, target, mine, why_not) for record in group]
     return checked
 
 
-def _selectors(found: Iterable[Restorable]) -> list[Selector]:
+def _would_fail(engine: Engine, archived: Sequence[Archived], into: TableName, every: Sequence[Archived]) -> str | None:
+    try:
+        engine.archive.render_restore(archived, into, every)
+    except RetentionError as error:
+        return str(error)
+    return None
+
+
+def _selectors(found: Iterable[tuple[Sequence[SnapshotRecord], TableName]]) -> list[Selector]:
     """The tables that would be written to. DuckDB has to be told what divides one that does not say so."""
     wanted: dict[TableName, Selector] = {}
-    for item in found:
-        columns = item.record.archived.columns
+    for group, target in found:
+        columns = group[0].archived.columns
         column = columns[0].name if len(columns) == 1 else None
-        wanted.setdefault(item.into, Selector(item.into.schema, item.into.name, column))
+        wanted.setdefault(target, Selector(target.schema, target.name, column))
     return list(wanted.values())
 
 
@@ -118,8 +136,7 @@ def _sick(state: SnapshotState | None) -> str | None:
     return None if state.complete else f"the snapshot is not complete: {state.detail}"
 
 
-def _there(item: Restorable, table: Table | None, values: set[tuple[Any, ...]]) -> str | None:
-    archived = item.record.archived
+def _there(archived: Archived, table: Table | None, values: set[tuple[Any, ...]]) -> str | None:
     if table is None:
         return None
     same = table.partitioned_by == tuple(column.name for column in archived.columns)

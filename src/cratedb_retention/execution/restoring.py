@@ -1,28 +1,35 @@
 """
 Brings archived partitions back: into their table, where a hold protects them from the next run, or beside it.
+
+What came late to a partition that was archived already is in another snapshot; all of them together are the partition.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import Conflict, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
+from cratedb_retention.execution.adopting import adopt, find_adoptable
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import begins
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.tags import TagFilter
-from cratedb_retention.model.words import show_partition
+from cratedb_retention.model.words import plural, show_partition
 from cratedb_retention.store.journal import Entry, Event, Outcome
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.store import Store
+
+# Stages of a snapshot whose partition was, or is, in its table.
+_STAYED = (SnapshotStage.CREATED, SnapshotStage.RESTORED)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class RestoreRequest:
     :param repository: The name of their repository.
     :param tags: Only snapshots of policies that had these tags.
     :param chosen: Only these, by repository and whole name; None: any.
+    :param from_repository: What is in this repository, rather than what the toolkit's own table says.
     """
 
     name: str | None = None
@@ -50,6 +58,7 @@ class RestoreRequest:
     repository: str | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     chosen: frozenset[tuple[str, str]] | None = None
+    from_repository: str | None = None
 
     def going(self, into: TableName | None) -> RestoreRequest:
         """The same, into a table."""
@@ -61,15 +70,30 @@ class RestoreRequest:
 
         :param folds_case: Whether names of tables that differ in case only are one name.
         """
+        return (
+            self._fits_at_any_time(record, folds_case)
+            and (self.start is None or record.end is None or record.end > to_ms(self.start))
+            and (self.end is None or record.start is None or record.start < to_ms(self.end))
+        )
+
+    def choose(self, records: Sequence[SnapshotRecord], folds_case: bool) -> list[SnapshotRecord]:
+        """
+        The snapshots that make up the partitions that are wanted. Of a partition that has several, each may be about
+        another time.
+        """
+        wanted = {record.partition for record in records if self.fits(record, folds_case)}
+        return [
+            record for record in records if record.partition in wanted and self._fits_at_any_time(record, folds_case)
+        ]
+
+    def _fits_at_any_time(self, record: SnapshotRecord, folds_case: bool) -> bool:
         table = record.archived.table
         return (
             (self.name is None or begins(record.archived.name, self.name))
             and (self.table_schema is None or matcher(self.table_schema, folds_case)(table.schema))
             and (self.table_name is None or matcher(self.table_name, folds_case)(table.name))
-            and (self.start is None or record.end is None or record.end > to_ms(self.start))
-            and (self.end is None or record.start is None or record.start < to_ms(self.end))
             and (self.repository is None or record.archived.repository == self.repository)
-            and (self.chosen is None or (record.archived.repository, record.archived.name) in self.chosen)
+            and (self.chosen is None or record.key in self.chosen)
             and self.tags.fits(record.tags)
         )
 
@@ -149,21 +173,53 @@ def restore(
     :param told: Is told of each as soon as it is back, or is not.
     :raises NotFound: if none fits.
     """
-    found = []
-    for record in find_restorable(store, request):
-        found.append(_restore_one(engine, store, clock, actor, record, request.into))
-        if told is not None:
-            told(found[-1])
-    return found
+    into = request.into
+    groups = by_partition(find_restorable(engine, store, clock, request))
+    if request.from_repository is not None:
+        adopted = {record.key for group in groups for record in group}
+        adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
+    holds = _place_holds(
+        store, clock, actor, [g for g in groups if is_own(engine, g[0], into) and not refusal(g, True)]
+    )
+    every = [record.archived for group in groups for record in group]
+    found: list[Restored] = []
+    # The first to come makes a table that does not exist, and younger partitions know all of its columns.
+    for group in groups if into is None else sorted(groups, key=_youngest_first):
+        placed = holds.get(group[0].archived.table) if is_own(engine, group[0], into) else None
+        for restored in _restore_one(engine, store, group, into, every, placed.hold.id if placed else None):
+            found.append(restored)
+            if told is not None:
+                told(restored)
+    _narrow_holds(store, holds, found)
+    order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
+    return sorted(found, key=lambda item: order[item.record.key])
 
 
-def find_restorable(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
+def _youngest_first(group: Sequence[SnapshotRecord]) -> tuple[TableName, float, int]:
+    """Table by table, the partition that was archived last at first."""
+    archived_at = max(record.changed_at.timestamp() for record in group)
+    return group[0].archived.table, -archived_at, -(group[-1].start or 0)
+
+
+def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bool:
+    """Whether a snapshot would go into the table that it is of, however that was said."""
+    table = record.archived.table
+    if into is None or into == table:
+        return True
+    return engine.capabilities.folds_case and str(into).casefold() == str(table).casefold()
+
+
+def find_restorable(engine: Engine, store: Store, clock: Clock, request: RestoreRequest) -> list[SnapshotRecord]:
     """
-    What a restore would bring back: of each partition that fits the latest snapshot.
+    What a restore would bring back: all snapshots of each partition that fits, but those whose rows are in others.
 
     :raises NotFound: if none fits.
     """
-    records = _choose_latest(find_snapshots(store, request))
+    if request.from_repository is None:
+        known = store.snapshots.all()
+    else:
+        known = [each.record for each in find_adoptable(engine, store, clock, request.from_repository)]
+    records = [record for group in by_partition(request.choose(known, store.folds_case)) for record in _current(group)]
     if not records:
         raise none_fits()
     return records
@@ -174,68 +230,184 @@ def none_fits() -> NotFound:
     return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
 
 
-def _choose_latest(records: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
-    latest: dict[tuple[TableName, object], SnapshotRecord] = {}
-    for record in sorted(records, key=lambda r: r.changed_at):
-        latest[record.archived.table, record.archived.values] = record
-    return [record for record in records if latest[record.archived.table, record.archived.values] is record]
+def by_partition(records: Iterable[SnapshotRecord]) -> list[list[SnapshotRecord]]:
+    """Snapshots of the same partition together, in the order in which the first of each comes; oldest first."""
+    groups: dict[tuple[TableName, tuple[Value, ...]], list[SnapshotRecord]] = {}
+    for record in records:
+        groups.setdefault(record.partition, []).append(record)
+    return [sorted(group, key=lambda record: record.changed_at) for group in groups.values()]
+
+
+def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
+    """
+    Those of a partition that hold different rows; if all are superseded, the latest.
+
+    An earlier version did not note that a partition was archived again after it was restored, or not dropped.
+    """
+    dropped = [r.changed_at for r in group if r.stage in (SnapshotStage.DROPPING, SnapshotStage.ARCHIVED)]
+    latest = max(dropped, default=None)
+    current = [
+        record
+        for record in group
+        if record.stage is not SnapshotStage.SUPERSEDED
+        and not (latest is not None and record.stage in _STAYED and record.changed_at < latest)
+    ]
+    return current or list(group[-1:])
+
+
+def refusal(group: Sequence[SnapshotRecord], own: bool) -> str | None:
+    """Why a partition must not come back from these snapshots; None: nothing that the store knows speaks against it."""
+    if own and any(record.stage is SnapshotStage.SUPERSEDED for record in group):
+        return "a later snapshot holds its rows as well; restore that one, or this one beside the table, with --into"
+    return None
 
 
 def _restore_one(
-    engine: Engine, store: Store, clock: Clock, actor: Actor, record: SnapshotRecord, into: TableName | None
-) -> Restored:
-    archived = record.archived
-    target = into or archived.table
-    hold = None if into else _hold_for(record, clock, actor)
-    was_held = hold is not None and any(existing.id == hold.id for existing in store.holds.active())
-    if hold is not None:
-        # The hold comes first: from the moment that the rows are there, a run may be looking at them.
-        store.holds.place(hold)
+    engine: Engine,
+    store: Store,
+    group: Sequence[SnapshotRecord],
+    into: TableName | None,
+    others: Sequence[Archived],
+    hold_id: str | None,
+) -> list[Restored]:
+    """Bring a partition back from all of its snapshots: a result for each of them."""
+    own = is_own(engine, group[0], into)
+    target = group[0].archived.table if own or into is None else into
     try:
-        rows = _bring_back(engine, store, archived, target)
+        why_not = refusal(group, own)
+        if why_not:
+            raise Conflict(f"snapshot {group[0].archived.name}", why_not)
+        arrived = _bring_back(engine, store, group, target, others, own)
     except RetentionError as error:
-        if hold is not None and not was_held:
-            store.holds.release(hold.id)
-        _note(store, Event.RESTORED, record, target, None, str(error))
-        return Restored(record, target, error=str(error))
-    if into is None:
-        store.snapshots.mark(archived.repository, archived.name, SnapshotStage.RESTORED)
-    _note(store, Event.RESTORED, record, target, rows, None)
-    return Restored(record, target, rows, hold.id if hold else None)
+        for record in group:
+            _note(store, Event.RESTORED, record, target, None, str(error))
+        return [Restored(record, target, error=str(error)) for record in group]
+    found = []
+    for record, rows in zip(group, arrived.rows, strict=True):
+        _note(store, Event.RESTORED, record, target, rows, None)
+        found.append(Restored(record, target, rows, hold_id))
+    return found
 
 
-def _bring_back(engine: Engine, store: Store, archived: Archived, target: TableName) -> int | None:
+def _bring_back(
+    engine: Engine,
+    store: Store,
+    group: Sequence[SnapshotRecord],
+    target: TableName,
+    others: Sequence[Archived],
+    own: bool,
+) -> Arrived:
     """
-    Restore, and note before that it comes back as frozen as it was archived: if this is killed before the thaw, the
-    next run does it.
+    Restore, and note before what this is about, so that whatever ends it early, the next run or restore knows.
     """
-    noted = engine.capabilities.freezes and store.freezes.note(target, archived.columns, archived.values)
+    before = {record.key: record.stage for record in group} if own else {}
+    for key in before:
+        store.snapshots.mark(*key, SnapshotStage.RESTORING)
     try:
-        rows = engine.archive.restore(archived, target)
+        arrived = _unfrozen(engine, store, [record.archived for record in group], target, others)
+    except RetentionError as error:
+        # Whether it is there is not known where no answer came.
+        for key, stage in before.items() if not isinstance(error, ConnectionLost) else ():
+            store.snapshots.mark(*key, stage)
+        raise
+    for key in before:
+        store.snapshots.mark(*key, SnapshotStage.RESTORED, arrived.token)
+    return arrived
+
+
+def _unfrozen(
+    engine: Engine, store: Store, snapshots: Sequence[Archived], target: TableName, others: Sequence[Archived]
+) -> Arrived:
+    """It comes back as frozen as it was archived; if this is killed before the thaw, the next run does it."""
+    columns, values = snapshots[0].columns, snapshots[0].values
+    noted = engine.capabilities.freezes and store.freezes.note(target, columns, values)
+    try:
+        arrived = engine.archive.restore(snapshots, target, store.schema, others)
     except Conflict:  # It is there already, and who froze it is another matter.
         if noted:
-            store.freezes.remove(target, [archived.values])
+            store.freezes.remove(target, [values])
         raise
     if engine.capabilities.freezes:
-        store.freezes.remove(target, [archived.values])
-    return rows
+        store.freezes.remove(target, [values])
+    return arrived
 
 
-def _hold_for(record: SnapshotRecord, clock: Clock, actor: Actor) -> LegalHold:
-    """The hold on a restored partition; always the same for the same snapshot, so that repeating adds none."""
-    archived = record.archived
+@dataclass(frozen=True)
+class _Placed:
+    """
+    A hold on what comes back into a table.
+
+    :param new: Whether it was not in force before.
+    """
+
+    hold: LegalHold
+    new: bool
+
+
+def _place_holds(
+    store: Store, clock: Clock, actor: Actor, groups: Sequence[Sequence[SnapshotRecord]]
+) -> dict[TableName, _Placed]:
+    """
+    One hold for all that comes back into a table.
+
+    It is there first: from the moment that the rows are there, a run may be looking at them.
+    """
+    by_table: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
+    for group in groups:
+        by_table.setdefault(group[0].archived.table, []).append(group)
+    active = {hold.id for hold in store.holds.active()}
+    placed = {}
+    for table, restored in by_table.items():
+        hold = _hold_for(table, restored, clock, actor)
+        placed[table] = _Placed(hold, hold.id not in active)
+        store.holds.place(hold)
+    return placed
+
+
+def _narrow_holds(store: Store, holds: Mapping[TableName, _Placed], found: Sequence[Restored]) -> None:
+    """What did not come back needs no hold, unless an earlier restore of the same has placed it."""
+    for table, placed in holds.items():
+        came = [item.record.archived for item in found if item.record.archived.table == table and not item.error]
+        covering = _covering(placed.hold, _covered(came))
+        if not placed.new or covering == placed.hold:
+            continue
+        if came:
+            store.holds.narrow(covering)
+        else:
+            store.holds.release(placed.hold.id)
+
+
+def _hold_for(table: TableName, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> LegalHold:
+    """The hold on restored partitions; always the same for the same snapshots, so that repeating adds none."""
     now = to_ms(clock.now())
-    identity = f"{archived.repository}/{archived.name}/{record.changed_at.isoformat()}"
-    return LegalHold(
-        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
-        table_schema=archived.table.schema,
-        table_name=archived.table.name,
-        where={c.name: _readable(c, value) for c, value in zip(archived.columns, archived.values, strict=True)},
-        reason=f"restored from {archived.name} on {show(now)}",
+    keys = sorted(record.key for group in groups for record in group)
+    several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
+    hold = LegalHold(
+        id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],
+        table_schema=table.schema,
+        table_name=table.name,
+        reason=f"restored from {several}{groups[0][0].archived.name} on {show(now)}",
         kind=HoldKind.RESTORED,
         placed_by=actor.name,
         placed_at=now,
     )
+    return _covering(hold, _covered(group[0].archived for group in groups))
+
+
+def _covered(partitions: Iterable[Archived]) -> list[dict[str, Value]]:
+    """The values of partitions, each once."""
+    found = []
+    for each in partitions:
+        values = {c.name: _readable(c, value) for c, value in zip(each.columns, each.values, strict=True)}
+        if values not in found:
+            found.append(values)
+    return found
+
+
+def _covering(hold: LegalHold, partitions: Sequence[Mapping[str, Value]]) -> LegalHold:
+    if len(partitions) == 1:
+        return replace(hold, where=partitions[0], partitions=())
+    return replace(hold, where={}, partitions=tuple(partitions))
 
 
 def _readable(column: Column, value: Value) -> Value:

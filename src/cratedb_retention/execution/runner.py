@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine, Progress, StepResult
-from cratedb_retention.errors import LeaseLost, PartitionChanged, RetentionError, RunEnded
+from cratedb_retention.errors import ConnectionLost, LeaseLost, PartitionChanged, RetentionError, RunEnded
 from cratedb_retention.execution.events import (
     Held,
     LeftOut,
@@ -38,6 +38,7 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
+from cratedb_retention.execution.superseding import settle, supersede
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -51,6 +52,7 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
+from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.snapshots import SnapshotStage
@@ -157,7 +159,9 @@ class Runner:
         return _Run(prepared, report, recorder, Guard(self._store, prepared), roller, total)
 
     def _forget(self, prepared: Prepared) -> None:
-        """Tables that are gone took their frozen partitions with them."""
+        """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
+        if any(policy.strategy is Strategy.SNAPSHOT for policy in prepared.policies.values()):
+            settle(self._store, prepared.catalog)
         for table, values in prepared.frozen:
             if table not in prepared.catalog.tables:
                 self._store.freezes.remove(table, [values])
@@ -251,7 +255,8 @@ class Runner:
         if isinstance(step, FreezePartitions):
             self._store.freezes.add(step, run.report.run_id)
         elif isinstance(step, DropArchived):
-            self._store.snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
+            supersede(self._engine, self._store, step)
+            self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
 
     def _remember(self, run: _Run, task: Task, step: Step, result: StepResult) -> None:
         """Keep the store's own tables in step with what was done."""
@@ -263,6 +268,7 @@ class Runner:
                 tags = policy.tags if policy else ()
                 snapshots.record(step, result.rows, result.size, task.policy_id, tags, run.report.run_id)
             case DropArchived():
+                snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])
             case DropPartitions():
                 noted = {values for table, values in run.prepared.frozen if table == step.table}
@@ -276,7 +282,8 @@ class Runner:
                 pass
 
     def _fail(self, run: _Run, task: Task, step: Step, number: int, error: RetentionError) -> None:
-        if isinstance(step, DropArchived):
+        # Whether it was dropped is not known where no answer came.
+        if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
             with contextlib.suppress(RetentionError):
                 self._store.snapshots.mark(step.repository, step.name, SnapshotStage.CREATED)
         run.recorder.step_failed(task, step, number, error)

@@ -122,6 +122,7 @@ class Table:
     :param primary_key: The columns of its primary key, where a selector asked for them.
     :param replicas: CrateDB's ``number_of_replicas``.
     :param flaw: Why nothing can be done with it, as far as its own definition says; empty: nothing.
+    :param unarchivable: Columns, with their types, whose values an archive can't hold exactly.
     """
 
     name: TableName
@@ -135,6 +136,7 @@ class Table:
     primary_key: tuple[str, ...] = ()
     replicas: str | None = None
     flaw: str = ""
+    unarchivable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class View:
     What is read like a table and is none: a view, or a table of another database.
 
     :param columns: The names of its columns, in their order.
-    :param definition: Its query in the database's own words; empty if it has none.
+    :param definition: Its query in the own words of the database; empty if it has none.
     :param release: The release of a database that words the definition anew; empty where it stays as it was stored.
     """
 
@@ -159,7 +161,7 @@ class View:
 
         Without blanks, quotes and parentheses: DuckDB writes these differently once a file was closed.
         """
-        text = re.sub(r'[\s"()]+', "", self.definition).lower()
+        text = re.sub(r"""[\s"()]+""", "", self.definition).lower()
         return f"{self.release}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -174,6 +176,7 @@ class Capabilities:
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
     :param folds_case: Whether names that differ in case only are one name.
+    :param tokens_recur: Whether a partition that was dropped and came again with the same rows has the same token.
     """
 
     product: str
@@ -182,6 +185,7 @@ class Capabilities:
     reallocates: bool
     repositories_are_directories: bool
     folds_case: bool = False
+    tokens_recur: bool = False
 
 
 @dataclass(frozen=True, slots=True)

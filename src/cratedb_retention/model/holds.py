@@ -15,6 +15,8 @@ from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.pairs import write_pairs
 
+_NAMED = 3  # Partitions that are named; of others their number is said.
+
 
 class HoldKind(StrEnum):
     """Why a hold was placed."""
@@ -31,6 +33,7 @@ class LegalHold:
     :param table_schema: Name or pattern.
     :param table_name: Name or pattern.
     :param where: Only data with these values; empty: all.
+    :param partitions: Only data with the values of one of these; empty: all.
     :param start: Only data from this instant on (ms, UTC); None: from the beginning.
     :param end: Only data before this instant (ms, UTC); None: without end.
     :param reason: For people.
@@ -46,6 +49,12 @@ class LegalHold:
     kind: HoldKind = HoldKind.LEGAL
     placed_by: str = ""
     placed_at: int = 0
+    partitions: tuple[Mapping[str, Value], ...] = ()
+
+    @property
+    def filters(self) -> tuple[Mapping[str, Value], ...]:
+        """The values of what it covers: data that has those of any of these."""
+        return tuple({**self.where, **values} for values in self.partitions) or (self.where,)
 
     def overlaps(self, start: int | None, end: int | None) -> bool:
         """Whether it covers some of [start, end). An unknown border counts as covered: rather keep than lose."""
@@ -54,11 +63,18 @@ class LegalHold:
         )
 
 
+def hold_values(hold: LegalHold, between: str = " and ") -> str:
+    """The values of what a hold covers, for people: ``tenant=acme and day=2024-01-01``; empty: all of the table."""
+    texts = [write_pairs(values, between) for values in hold.filters]
+    more = len(texts) - _NAMED
+    return ", or ".join(texts if more < 2 else [*texts[:_NAMED], f"in one of {more:,} more partitions"])
+
+
 def hold_scope(hold: LegalHold) -> str:
     """What a hold covers, for people: ``all of doc.metrics``, ``doc.metrics where tenant=acme, from 2024-01-01``."""
     name = f"{hold.table_schema}.{hold.table_name}" if hold.table_schema else hold.table_name
-    pairs = write_pairs(hold.where, " and ")
-    said = [f"{name} where {pairs}" if pairs else name]
+    values = hold_values(hold)
+    said = [f"{name} where {values}" if values else name]
     said += [f"from {show(hold.start)} on"] if hold.start is not None else []
     said += [f"before {show(hold.end)}"] if hold.end is not None else []
-    return ", ".join(said) if len(said) > 1 or pairs else f"all of {name}"
+    return ", ".join(said) if len(said) > 1 or values else f"all of {name}"

@@ -31,6 +31,7 @@ class Context:
     :param archivers: Targets of the strategy ``snapshot``, by table.
     :param frozen: Partitions that an earlier run froze and did not thaw.
     :param stalled: Policies that should archive or downsample a table and can't, by the table's name.
+    :param archived: Repository and name of snapshots whose partition was dropped: the same rows again are others.
     :param coverage: What lies above which table of a cascade.
     """
 
@@ -42,6 +43,7 @@ class Context:
     archivers: Mapping[TableName, list[Target]]
     frozen: frozenset[PartitionKey]
     stalled: Mapping[str, list[Policy]]
+    archived: frozenset[tuple[str, str]] = frozenset()
     coverage: Coverage = field(default_factory=Coverage)
     _claimed: set[PartitionKey] = field(default_factory=set)
     _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)

@@ -46,6 +46,7 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
     for hold in sorted(holds, key=lambda h: h.id):
         schema = hold.table_schema or catalog.capabilities.default_schema
         for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
-            where = try_bind_where(catalog.tables[name], hold.where)
-            found.setdefault(name, []).append(TableHold(hold, where))
+            for values in hold.filters:
+                where = try_bind_where(catalog.tables[name], values)
+                found.setdefault(name, []).append(TableHold(hold, where))
     return found

@@ -81,6 +81,7 @@ def make_plan(
     frozen: Collection[PartitionKey] = (),
     chosen: Callable[[Policy], bool] = lambda policy: True,
     ledger: Ledger | None = None,
+    archived: frozenset[tuple[str, str]] = frozenset(),
 ) -> Plan:
     """
     Decide what a run does.
@@ -92,6 +93,7 @@ def make_plan(
     :param frozen: Partitions that an earlier run froze and did not thaw.
     :param chosen: Which policies the run is about.
     :param ledger: What was rolled up so far.
+    :param archived: Repository and name of the snapshots whose partition was dropped.
     """
     ledger = ledger or Ledger()
     ordered = sorted(_enabled(policies), key=lambda p: (_ORDER.index(p.strategy), p.id or "", p.target))
@@ -118,6 +120,7 @@ def make_plan(
         archivers=_archivers(targets, cutoff),
         stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
+        archived=archived,
         coverage=make_coverage(
             (states[c.source], c.policy.late, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades
         ),

@@ -5,6 +5,7 @@ The strategy ``snapshot``: freeze, archive, verify, drop; on any failure thaw an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 from cratedb_retention.model.plan import (
     DropArchived,
@@ -41,7 +42,8 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
 
 def _steps(context: Context, target: Target, piece: Piece, repository: str, limit: int) -> Iterator[Step]:
     table, columns = target.table.name, target.columns
-    snapshot = snapshot_name(table, columns, piece.partition.values, piece.partition.token)
+    names = (snapshot_name(table, columns, piece.partition.values, piece.partition.token, copy) for copy in count())
+    snapshot = next(name for name in names if (repository, name) not in context.archived)
     if context.needs_freeze(table, piece):
         yield FreezePartitions(table, columns, (piece,))
     yield SnapshotPartition(table, columns, piece, repository, snapshot)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, TimeUnit, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Table, TableName, TimeUnit, Value
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
@@ -21,6 +21,7 @@ from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.repositories import why_no_directory
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "f", "0", "no", "off"), False
@@ -82,10 +83,22 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
             problems.append(Hold(policy.id, f"{schema}.{policy.table_name}", reason, problem=True))
         for name in names:
             try:
+                _require_archivable(policy, catalog.tables[name], catalog.capabilities)
                 targets.append(make_target(policy, catalog.tables[name]))
             except Undecided as error:
                 problems.append(Hold(policy.id, str(name), str(error), problem=True))
     return targets, problems
+
+
+def _require_archivable(policy: Policy, table: Table, capabilities: Capabilities) -> None:
+    if policy.strategy is not Strategy.SNAPSHOT:
+        return
+    if capabilities.repositories_are_directories:
+        why_not = why_no_directory(policy.target_repository_name or "")
+        if why_not:
+            raise Undecided(f"target_repository_name: {why_not}")
+    for column in table.unarchivable:
+        raise Undecided(f"column {column} can't be archived exactly; change its type, or disable the policy")
 
 
 def _find_names(schema: str, name: str, catalog: Catalog) -> list[TableName]:

@@ -34,7 +34,9 @@ class Scoped(Tables, Cascades):
 
     def held_tables(self, holds: Sequence[LegalHold]) -> dict[str, list[TableName]]:
         """The tables that holds which they see are on at present, by the hold's identifier."""
-        return archiving.held_tables(self, [hold for hold in holds if self.realm.covers(self._area_of(hold))])
+        return archiving.held_tables(
+            self, [hold for hold in holds if all(map(self.realm.covers, self._areas_of(hold)))]
+        )
 
     def find_release(self, identifier: str) -> archiving.Release:
         """What the next run would take of theirs if a hold ended."""

@@ -84,7 +84,7 @@ def hold_to_row(hold: LegalHold) -> dict[str, Any]:
         "id": hold.id,
         "table_schema": hold.table_schema,
         "table_name": hold.table_name,
-        "where": json.dumps(dict(hold.where), ensure_ascii=False) if hold.where else None,
+        "where": json.dumps(_values_of(hold), ensure_ascii=False) if hold.where or hold.partitions else None,
         "start": None if hold.start is None else from_ms(hold.start),
         "end": None if hold.end is None else from_ms(hold.end),
         "kind": str(hold.kind),
@@ -94,13 +94,20 @@ def hold_to_row(hold: LegalHold) -> dict[str, Any]:
     }
 
 
+def _values_of(hold: LegalHold) -> Any:
+    return [dict(values) for values in hold.filters] if hold.partitions else dict(hold.where)
+
+
 def row_to_hold(row: Mapping[str, Any]) -> LegalHold:
     """A row as a hold."""
+    values = json.loads(row["where"]) if row["where"] else {}
+    several = isinstance(values, list)
     return LegalHold(
         id=row["id"],
         table_schema=row["table_schema"],
         table_name=row["table_name"],
-        where=json.loads(row["where"]) if row["where"] else {},
+        where={} if several else values,
+        partitions=tuple(values) if several else (),
         start=None if row["start"] is None else to_ms(row["start"]),
         end=None if row["end"] is None else to_ms(row["end"]),
         reason=row["reason"] or "",

@@ -46,6 +46,13 @@ class HoldStore:
         self._database.refresh(self._table)
         self._write(Event.HOLD_PLACED, hold)
 
+    def narrow(self, hold: LegalHold) -> None:
+        """Let a hold that was just placed cover less."""
+        values = hold_to_row(hold)
+        values.pop("id")
+        self._database.execute(sa.update(self._table).where(self._table.c.id == hold.id).values(**values))
+        self._database.refresh(self._table)
+
     def release(self, identifier: str) -> LegalHold:
         """
         End a hold.

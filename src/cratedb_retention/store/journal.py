@@ -27,6 +27,7 @@ class Event(StrEnum):
     HOLD_RELEASED = "hold-released"
     VERIFIED = "verified"
     RESTORED = "restored"
+    ADOPTED = "adopted"
     ROLLUPS_DROPPED = "rollups-dropped"
     RUN_STARTED = "run-started"
     RUN_FINISHED = "run-finished"
@@ -61,6 +62,7 @@ EVENTS: Mapping[Event, str] = {
     Event.HOLD_RELEASED: "A hold was released.",
     Event.VERIFIED: "A snapshot was read back and compared.",
     Event.RESTORED: "A partition was restored, or could not be.",
+    Event.ADOPTED: "A snapshot that was in a repository alone is known from now on.",
     Event.ROLLUPS_DROPPED: "All rollups of a table were dropped.",
     Event.RUN_STARTED: "A run begins.",
     Event.RUN_FINISHED: "A run ends; rows, bytes and partitions are those of all its steps.",

@@ -5,8 +5,10 @@ What was archived, where, and how far: the index of all snapshots that the toolk
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +16,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.plan import SnapshotPartition
 from cratedb_retention.store.codec import partition_to_text, text_to_partition
@@ -24,8 +26,11 @@ class SnapshotStage(StrEnum):
     """How far an archived partition is."""
 
     CREATED = "created"  # The partition is still there.
-    ARCHIVED = "archived"  # Verified, and the partition is dropped.
+    DROPPING = "dropping"  # Verified, and the partition is being dropped.
+    ARCHIVED = "archived"  # The partition is dropped.
+    RESTORING = "restoring"  # The partition is being brought back.
     RESTORED = "restored"  # The partition was brought back.
+    SUPERSEDED = "superseded"  # Its rows were archived again, in a later snapshot.
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class SnapshotRecord:
     A snapshot as the toolkit knows it.
 
     :param start: The stretch of time that it covers (ms, UTC), as far as known.
+    :param token: The change token of the partition that it was made of, or that it was restored as.
     """
 
     archived: Archived
@@ -44,6 +50,17 @@ class SnapshotRecord:
     policy_id: str | None
     tags: tuple[str, ...]
     changed_at: dt.datetime
+    token: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Repository and name."""
+        return self.archived.repository, self.archived.name
+
+    @property
+    def partition(self) -> tuple[TableName, tuple[Value, ...]]:
+        """The partition that it is of; it may have others."""
+        return self.archived.table, self.archived.values
 
 
 class SnapshotStore:
@@ -63,58 +80,90 @@ class SnapshotStore:
     ) -> None:
         """Note that a snapshot was made; once more changes nothing."""
         piece = step.piece
+        archived = Archived(step.repository, step.name, step.table, step.columns, piece.partition.values, rows)
+        stage, token = SnapshotStage.CREATED, piece.partition.token
+        now = self._clock.now()
+        self.add(
+            SnapshotRecord(archived, piece.start, piece.end, stage, size, policy_id, tags, now, token), run_id=run_id
+        )
+
+    def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
+        """Note a snapshot; one that is known stays as it is."""
+        archived = record.archived
         values = {
-            "name": step.name,
-            "repository": step.repository,
-            "table_schema": step.table.schema,
-            "table_name": step.table.name,
-            "partition": partition_to_text(step.columns, piece.partition.values),
-            "start": None if piece.start is None else from_ms(piece.start),
-            "end": None if piece.end is None else from_ms(piece.end),
-            "state": str(SnapshotStage.CREATED),
-            "rows": rows,
-            "bytes": size,
-            "policy_id": policy_id,
-            "tags": list(tags),
+            "name": archived.name,
+            "repository": archived.repository,
+            "table_schema": archived.table.schema,
+            "table_name": archived.table.name,
+            "partition": partition_to_text(archived.columns, archived.values),
+            "start": None if record.start is None else from_ms(record.start),
+            "end": None if record.end is None else from_ms(record.end),
+            "state": str(record.stage),
+            "rows": archived.rows,
+            "bytes": record.size,
+            "policy_id": record.policy_id,
+            "tags": list(record.tags),
             "run_id": run_id,
-            "changed_at": self._clock.now(),
+            "changed_at": record.changed_at,
+            "token": record.token,
         }
         c = self._table.c
-        known = (c.name == step.name, c.repository == step.repository)
+        known = (c.name == archived.name, c.repository == archived.repository)
         if not self._database.rows(sa.select(c.state).where(*known)):
             try:
                 self._database.execute(sa.insert(self._table).values(**values))
             except Conflict:
                 return
 
-    def mark(self, repository: str, name: str, stage: SnapshotStage) -> None:
-        """Note how far a snapshot is."""
+    def mark(self, repository: str, name: str, stage: SnapshotStage, token: str | None = None) -> None:
+        """
+        Note how far a snapshot is.
+
+        :param token: The change token of the partition from now on; None: as it was.
+        """
         c = self._table.c
         self._database.execute(
             sa.update(self._table)
             .where(c.name == name, c.repository == repository)
-            .values(state=str(stage), changed_at=self._clock.now())
+            .values(state=str(stage), changed_at=self._clock.now(), **({"token": token} if token else {}))
         )
 
     def all(self) -> list[SnapshotRecord]:
         """All snapshots by table and time."""
+        return self._read()
+
+    def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
+        """The snapshots of a table, or of all, that are so far."""
+        c = self._table.c
+        mine = () if table is None else (c.table_schema == table.schema, c.table_name == table.name)
+        return self._read(c.state.in_(list(map(str, stages))), *mine)
+
+    def archived_names(self) -> frozenset[tuple[str, str]]:
+        """Repository and name of all whose partition is dropped."""
         self._database.refresh(self._table)
         c = self._table.c
-        rows = self._database.query(sa.select(self._table).order_by(c.table_schema, c.table_name, c.start, c.name))
-        records = []
-        for row in rows:
-            columns, values = text_to_partition(row["partition"])
-            table = TableName(row["table_schema"], row["table_name"])
-            records.append(
-                SnapshotRecord(
-                    Archived(row["repository"], row["name"], table, columns, values, row["rows"]),
-                    None if row["start"] is None else to_ms(row["start"]),
-                    None if row["end"] is None else to_ms(row["end"]),
-                    SnapshotStage(row["state"]),
-                    row["bytes"],
-                    row["policy_id"],
-                    tuple(row["tags"] or ()),
-                    row["changed_at"],
-                )
-            )
-        return records
+        found = self._database.rows(sa.select(c.repository, c.name).where(c.state == str(SnapshotStage.ARCHIVED)))
+        return frozenset((repository, name) for repository, name in found)
+
+    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[SnapshotRecord]:
+        self._database.refresh(self._table)
+        c = self._table.c
+        ordered = (c.table_schema, c.table_name, c.start, c.name)
+        rows = self._database.query(sa.select(self._table).where(*conditions).order_by(*ordered))
+        return [_record(row) for row in rows]
+
+
+def _record(row: Mapping[str, Any]) -> SnapshotRecord:
+    columns, values = text_to_partition(row["partition"])
+    table = TableName(row["table_schema"], row["table_name"])
+    return SnapshotRecord(
+        Archived(row["repository"], row["name"], table, columns, values, row["rows"]),
+        None if row["start"] is None else to_ms(row["start"]),
+        None if row["end"] is None else to_ms(row["end"]),
+        SnapshotStage(row["state"]),
+        row["bytes"],
+        row["policy_id"],
+        tuple(row["tags"] or ()),
+        row["changed_at"],
+        row["token"],
+    )

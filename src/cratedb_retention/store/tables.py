@@ -160,7 +160,9 @@ def _hold(metadata: sa.MetaData) -> sa.Table:
         metadata,
         sa.Column("table_schema", sa.Text, doc="Name or pattern."),
         sa.Column("table_name", sa.Text, nullable=False, doc="Name or pattern."),
-        sa.Column("where", sa.Text, doc="Only data with these values, as a JSON object; NULL: all."),
+        sa.Column(
+            "where", sa.Text, doc="Only data with these values, as a JSON object, or with one of several; NULL: all."
+        ),
         sa.Column("start", Instant, doc="Only data from this instant on."),
         sa.Column("end", Instant, doc="Only data before this instant."),
         sa.Column("kind", sa.Text, nullable=False, doc="`legal`: placed by `hold`; `restored`: placed by `restore`."),
@@ -190,7 +192,8 @@ def _snapshot(metadata: sa.MetaData) -> sa.Table:
             "state",
             sa.Text,
             nullable=False,
-            doc="`created`: the partition is still there; `archived`: dropped; `restored`: brought back.",
+            doc="`created`: the partition is still there; `archived`: dropped; `restored`: brought back; `dropping`, "
+            "`restoring`: in between; `superseded`: a later snapshot holds its rows as well.",
         ),
         sa.Column("rows", sa.BigInteger, doc="Rows that were archived, if known."),
         sa.Column("bytes", sa.BigInteger, doc="Bytes on disk, if known."),
@@ -198,6 +201,7 @@ def _snapshot(metadata: sa.MetaData) -> sa.Table:
         sa.Column("tags", sa.ARRAY(sa.Text), doc="Its tags."),
         sa.Column("run_id", sa.Text, doc="The run that made it."),
         sa.Column("changed_at", Instant, doc="When `state` last changed."),
+        sa.Column("token", sa.Text, doc="The change token of the partition, when archived or as it was brought back."),
         info={"about": "What was archived, where, and how far."},
         crate_number_of_shards=1,
     )

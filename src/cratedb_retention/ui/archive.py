@@ -50,6 +50,9 @@ _STAGES = {
     SnapshotStage.CREATED: ("created", "It was made; its partition is still in the table"),
     SnapshotStage.ARCHIVED: ("archived", "It was checked, and its partition was dropped from the table"),
     SnapshotStage.RESTORED: ("restored", "Its partition was brought back into the table"),
+    SnapshotStage.DROPPING: ("dropping", "It was checked, and its partition is being dropped from the table"),
+    SnapshotStage.RESTORING: ("restoring", "Its partition is being brought back, or that was interrupted"),
+    SnapshotStage.SUPERSEDED: ("superseded", "A later snapshot of the partition holds its rows as well"),
 }
 
 

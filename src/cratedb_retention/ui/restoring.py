@@ -4,7 +4,7 @@ What can be done with snapshots: reading them back, and restoring them, which sh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -121,10 +121,9 @@ class Restoring:
 
     def _ask(self, coming: Sequence[Restorable], into: TableName | None) -> None:
         """Only what was shown is done."""
-        archived = [item.record.archived for item in coming]
-        exactly = RestoreRequest(chosen=frozenset((a.repository, a.name) for a in archived), into=into)
+        exactly = RestoreRequest(chosen=frozenset(item.record.key for item in coming), into=into)
         with ui.element("div").classes("bar"):
-            button(f"Restore {plural(len(coming), 'partition')}", lambda: self.do(exactly))
+            button(f"Restore {plural(_partitions(coming), 'partition')}", lambda: self.do(exactly))
             button("Cancel", self.forget, tone="grey-8")
 
     async def do(self, request: RestoreRequest) -> None:
@@ -182,11 +181,14 @@ def preview_words(found: Sequence[Restorable], asked: int) -> list[str]:
     coming = [item for item in found if item.refusal is None]
     rows = sum(item.record.archived.rows or 0 for item in coming)
     size = show_size(sum(item.record.size or 0 for item in coming))
-    said = [f"{plural(len(coming), 'partition')} with {plural(rows, 'row')} ({size}) would come back."]
+    back, refused = _partitions(coming), _partitions(item for item in found if item.refusal is not None)
+    said = [f"{plural(back, 'partition')} with {plural(rows, 'row')} ({size}) would come back."]
+    if back < len(coming):
+        said.append(f"Partitions with several snapshots come back from all of them: {len(coming):,} in all.")
     if len(found) < asked:
-        said.append("Of each partition, the latest snapshot is taken; older ones are left out.")
-    if len(coming) < len(found):
-        said.append(f"{plural(len(found) - len(coming), 'partition')} would not; the list says why.")
+        said.append("Snapshots whose rows are in a later one are left out.")
+    if refused:
+        said.append(f"{plural(refused, 'partition')} would not; the list says why.")
     if any(item.held for item in coming):
         said.append(
             "What goes back into its own table is put on hold, or the next run would expire it again. "
@@ -201,8 +203,13 @@ def restored_words(found: Sequence[Restored]) -> str:
     """How restoring went, in a sentence."""
     good = [item for item in found if item.error is None]
     rows = plural(sum(item.rows or 0 for item in good), "row")
-    text = f"{plural(len(good), 'partition')} with {rows} came back"
-    return f"{text}; {len(found) - len(good):,} did not." if len(good) < len(found) else f"{text}."
+    text = f"{plural(_partitions(good), 'partition')} with {rows} came back"
+    bad = _partitions(item for item in found if item.error is not None)
+    return f"{text}; {bad:,} did not." if bad else f"{text}."
+
+
+def _partitions(items: Iterable[Restorable | Restored]) -> int:
+    return len({item.record.partition for item in items})
 
 
 def _cells(record: SnapshotRecord) -> dict[str, Cell]:

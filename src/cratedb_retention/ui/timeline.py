@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from nicegui import ui
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.pairs import write_pairs
+from cratedb_retention.model.holds import hold_values
 from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links, words
@@ -184,7 +184,7 @@ def _holds(found: Timeline) -> None:
             "hold": f"{hold.kind} hold {short(hold.id)}",
             "reason": hold.reason,
             "time": _time(hold.start, hold.end) or "all",
-            "where": write_pairs(hold.where),
+            "where": hold_values(hold, ", "),
             "by": hold.placed_by,
         }
         for hold in found.holds

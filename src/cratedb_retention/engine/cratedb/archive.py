@@ -1,5 +1,5 @@
 """
-Snapshots in CrateDB's repositories: their states, verifying them, restoring partitions from them.
+Snapshots in CrateDB's repositories: their states, verifying them, finding them, and restoring one of them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,26 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.archive import Archived, Arrived, Found, SnapshotState
+from cratedb_retention.engine.cratedb.catalog import read_layout
 from cratedb_retention.engine.cratedb.freeze import SETTING
-from cratedb_retention.engine.cratedb.snapshot import count_rows, is_complete, state_statement
-from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, system_table, table_name
+from cratedb_retention.engine.cratedb.merge import MERGED, merge, shared_rows
+from cratedb_retention.engine.cratedb.snapshot import count_rows, is_complete, listed_values, state_statement
+from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, system_table
+from cratedb_retention.engine.cratedb.tokens import find_token, incarnations
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.ddl import drop_table
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.intervals import read_grid
+from cratedb_retention.model.plan import DropArchived
+from cratedb_retention.model.snapshots import is_name_of
 
 COPY = "retention_verify_"
 _LEFT_HALF = "failed to restore"
+_INCOMPATIBLE = "IncompatibleSchemaForRestoreException"
+_Layout = tuple[dict[str, Column], tuple[str, ...]]
 
 
 class CrateArchive:
@@ -41,12 +50,53 @@ class CrateArchive:
                 found[repository, row["name"]] = SnapshotState(repository, row["name"], is_complete(row), detail)
         return found
 
+    def find(self, repository: str, schema: str) -> list[Found]:
+        """
+        The snapshots of a repository that hold one partition each and have the name that the toolkit gives it.
+
+        :raises NotFound: if there is no such repository.
+        """
+        r = system_table("sys", "repositories", "name").c
+        if not self._database.rows(sa.select(r.name).where(r.name == repository)):
+            raise NotFound(f"repository {repository}", "does not exist", "create it with CREATE REPOSITORY")
+        layouts: dict[TableName, _Layout] = {}
+        found = []
+        for row in sorted(self._database.query(state_statement(repository)), key=lambda row: str(row["name"])):
+            held = row["table_partitions"] or []
+            if not is_complete(row) or len(held) != 1:
+                continue
+            table = TableName(held[0]["table_schema"], held[0]["table_name"])
+            if table not in layouts:
+                layouts[table] = self._layout(repository, row["name"], table, schema)
+            known, names = layouts[table]
+            columns = tuple(known[name] for name in names)
+            if len(columns) == len(held[0]["values"]):
+                values = listed_values(columns, held[0]["values"])
+                archived = Archived(repository, row["name"], table, columns, values, None)
+                if is_name_of(archived.name, table, columns, values):
+                    found.append(Found(archived, *_span(archived, known)))
+        return found
+
+    def _layout(self, repository: str, name: str, table: TableName, schema: str) -> _Layout:
+        """Columns and partition columns of a table; of one that is gone, as a copy of the snapshot tells them."""
+        known = read_layout(self._database, table)
+        if known[1]:
+            return known
+        copy = TableName(schema, f"{COPY}{name[-12:]}")
+        drop_table(self._database, copy)
+        try:
+            self._database.execute(RestoreSnapshot(table, (), (), repository, name, _renamed(table, copy)))
+            return read_layout(self._database, copy)
+        finally:
+            drop_table(self._database, copy)
+
     def tidy(self, schema: str) -> None:
-        """Drop the copies that an interrupted verification left in a schema."""
+        """Drop the copies that an interrupted verification or restore left in a schema."""
         t = system_table("information_schema", "tables", "table_schema", "table_name").c
-        left = (t.table_schema == schema, t.table_name.startswith(COPY, autoescape=True))
+        ours = (t.table_name.startswith(prefix, autoescape=True) for prefix in (COPY, MERGED))
+        left = (t.table_schema == schema, sa.or_(*ours))
         for (name,) in self._database.brief().rows(sa.select(t.table_name).where(*left)):
-            self._drop(TableName(schema, name))
+            drop_table(self._database, TableName(schema, name))
 
     def verify(self, snapshot: Archived, schema: str) -> str:
         """
@@ -64,55 +114,101 @@ class CrateArchive:
         if not state.complete:
             raise DatabaseError(thing, f"is not complete: {state.detail}")
         copy = TableName(schema, f"{COPY}{snapshot.name[-12:]}")
-        self._drop(copy)
+        drop_table(self._database, copy)
         try:
-            rows = self.restore(snapshot, copy)
+            rows = self._restore(snapshot, copy)
         finally:
-            self._drop(copy)
+            drop_table(self._database, copy)
         if snapshot.rows is not None and rows != snapshot.rows:
             raise DatabaseError(thing, f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
         return f"{state.detail}, restored and counted {rows:,} rows"
 
-    def restore(self, snapshot: Archived, into: TableName) -> int | None:
+    def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
+        """Whether both are of one incarnation of the partition; where that is not known, whether rows are in both."""
+        if token is not None:
+            return bool(incarnations(token) & incarnations(step.piece.partition.token))
+        copy = TableName(schema, f"{COPY}{earlier.name[-12:]}")
+        drop_table(self._database, copy)
+        try:
+            self._restore(earlier, copy)
+            condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
+            return shared_rows(self._database, copy, step.table, condition) > 0
+        finally:
+            drop_table(self._database, copy)
+
+    def restore(
+        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
+    ) -> Arrived:
         """
-        Bring a partition back, and allow writes to it.
+        Bring a partition back, and allow writes to it. Several snapshots are made one first, so that it comes as a
+        whole.
 
         :raises Conflict: if the partition is there already.
         """
+        one = snapshots[0]
+        if len(snapshots) == 1:
+            rows: tuple[int | None, ...] = (self._restore(one, into),)
+        else:
+            with merge(self._database, snapshots, schema, self._restore) as (merged, rows):
+                self._restore(merged, into)
+        return Arrived(rows, find_token(self._database, into, [column.name for column in one.columns], one.values))
+
+    def _restore(self, snapshot: Archived, into: TableName) -> int:
         restore, thaw = self._statements(snapshot, into)
+        condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
         try:
             self._database.execute(restore)
         except DatabaseError as error:
+            if _INCOMPATIBLE in error.reason:
+                raise DatabaseError(
+                    f"table {into}", _why_incompatible(error.reason), "restore it beside the table, with --into"
+                ) from None
             # It leaves a partition behind that lacks shards: nobody could write to it, or restore it again.
             if _LEFT_HALF in error.reason:
-                condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
                 self._database.execute(sa.delete(table_ref(into)).where(condition))
             raise
         self._database.execute(thaw)
         return count_rows(self._database, into, snapshot.columns, snapshot.values)
 
-    def render_restore(self, snapshot: Archived, into: TableName) -> Sequence[str]:
-        """The statements of a restore as text, for showing."""
-        return [self._database.render(statement) for statement in self._statements(snapshot, into)]
+    def render_restore(
+        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
+    ) -> Sequence[str]:
+        """The statements of a restore as text, for showing; those by which several snapshots are made one are not."""
+        return [self._database.render(statement) for each in snapshots for statement in self._statements(each, into)]
 
     def _statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
-        options = {}
-        if into != snapshot.table:
-            # The pattern is a regular expression, and the replacement knows groups; the names are meant literally.
-            options = {
-                "schema_rename_pattern": _exactly(snapshot.table.schema),
-                "schema_rename_replacement": _replacement(into.schema),
-                "table_rename_pattern": _exactly(snapshot.table.name),
-                "table_rename_replacement": _replacement(into.name),
-            }
         columns, values = snapshot.columns, snapshot.values
-        restore = RestoreSnapshot(snapshot.table, columns, values, snapshot.repository, snapshot.name, options)
+        options = {} if into == snapshot.table else _renamed(snapshot.table, into)
+        # Where the table is gone, CrateDB does not understand the values, and each snapshot holds one partition only.
+        known = read_layout(self._database, snapshot.table)[1] == tuple(column.name for column in columns)
+        partition = (columns, values) if known else ((), ())
+        restore = RestoreSnapshot(snapshot.table, *partition, snapshot.repository, snapshot.name, options)
         # It was frozen when it was archived, and comes back as it was.
         return [restore, AlterPartition(into, columns, values, SETTING, False)]
 
-    def _drop(self, table: TableName) -> None:
-        name = table_name(self._database, table)
-        self._database.execute_text(f"DROP TABLE IF EXISTS {name}")
+
+def _renamed(table: TableName, into: TableName) -> dict[str, str]:
+    """The pattern is a regular expression, and the replacement knows groups; the names are meant literally."""
+    return {
+        "schema_rename_pattern": _exactly(table.schema),
+        "schema_rename_replacement": _replacement(into.schema),
+        "table_rename_pattern": _exactly(table.name),
+        "table_rename_replacement": _replacement(into.name),
+    }
+
+
+def _span(archived: Archived, known: Iterable[str]) -> tuple[int | None, int | None]:
+    """The stretch of time that a partition covers, if one of its columns tells."""
+    for column, value in zip(archived.columns, archived.values, strict=True):
+        grid = read_grid(column.expression, known) if column.expression else None
+        if grid and isinstance(value, int):
+            return value, grid.end(value)
+    return None, None
+
+
+def _why_incompatible(reason: str) -> str:
+    why = re.search(r"(column \[.*?\][^\]]*?(?:\[.*?\][^\]]*)*)(?:\]|$)", reason)
+    return f"differs from what was archived: {why[1] if why else reason}"
 
 
 def _exactly(name: str) -> str:

@@ -39,6 +39,8 @@ CAPABILITIES = Capabilities(
     freezes=True,
     reallocates=True,
     repositories_are_directories=False,
+    folds_case=False,
+    tokens_recur=False,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
@@ -87,6 +89,13 @@ def read_catalog(
     if definitions is not None:
         views = {name: View(name, tuple(columns.get(name, ())), text) for name, text in definitions.items()}
     return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell, views=views)
+
+
+def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns of one table, and those that partition it; none if it does not exist."""
+    within = _within([Selector(table.schema, table.name)])
+    tables, _ = _read_tables(database, within, table.__eq__)
+    return _read_columns(database, within, table.__eq__).get(table, {}), tables.get(table, ())
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:

@@ -17,6 +17,7 @@ from cratedb_retention.engine.cratedb.sql import SQL, CreateSnapshot, DropSnapsh
 from cratedb_retention.engine.cratedb.tokens import is_protected, read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.measuring import from_text
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
@@ -76,11 +77,12 @@ def find_state(database: Database, repository: str, name: str) -> Mapping[str, A
     return found[0] if found else None
 
 
-def state_statement(repository: str, names: Iterable[str]) -> sa.Select[Any]:
-    """States of snapshots of a repository."""
+def state_statement(repository: str, names: Iterable[str] | None = None) -> sa.Select[Any]:
+    """States of snapshots of a repository, of all or of some."""
     columns = ("name", "repository", "state", "failures", "total_shards", "table_partitions")
     s = system_table("sys", "snapshots", *columns).c
-    return sa.select(*(s[column] for column in columns)).where(s.repository == repository, s.name.in_(list(names)))
+    found = sa.select(*(s[column] for column in columns)).where(s.repository == repository)
+    return found if names is None else found.where(s.name.in_(list(names)))
 
 
 def is_complete(state: Mapping[str, Any]) -> bool:
@@ -113,6 +115,11 @@ def _lists(texts: Sequence[str | None], step: VerifySnapshot | DropArchived) -> 
     """Whether these are the values of the partition, as snapshots list them: all as text."""
     values = step.piece.partition.values
     return len(texts) == len(values) and all(map(_is_listed_as, values, texts))
+
+
+def listed_values(columns: Sequence[Column], texts: Sequence[str | None]) -> tuple[Value, ...]:
+    """The values of a partition as snapshots list them."""
+    return tuple(from_text(column, text) for column, text in zip(columns, texts, strict=True))
 
 
 def _is_listed_as(value: Value, text: str | None) -> bool:

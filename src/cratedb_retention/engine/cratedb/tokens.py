@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.database import Database
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 
 _KEY = ("table_schema", "table_name", "partition_ident")
 
@@ -32,6 +32,21 @@ def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> 
     for ident, uuid, count in database.brief().rows(statement):
         found[ident][uuid] = count or 0
     return {ident: format_token(counts) for ident, counts in found.items()}
+
+
+def find_token(database: Database, table: TableName, columns: Sequence[str], values: Sequence[Value]) -> str | None:
+    """The token of the partition with some values; None if there is none."""
+    p = system_table("information_schema", "table_partitions", *_KEY, "values").c
+    mine = (p.table_schema == table.schema, p.table_name == table.name)
+    for ident, by_column in database.brief().rows(sa.select(p.partition_ident, p["values"]).where(*mine)):
+        if [by_column[column] for column in columns] == list(values):
+            return read_tokens(database, table, [ident]).get(ident)
+    return None
+
+
+def incarnations(token: str) -> set[str]:
+    """What of a token stays the same as long as a partition is not dropped."""
+    return {part.partition(":")[0] for part in token.split("+")}
 
 
 def format_token(counts: dict[str, int]) -> str:

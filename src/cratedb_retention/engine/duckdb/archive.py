@@ -1,24 +1,25 @@
 """
-Snapshots as directories with Parquet files: their states, verifying them, restoring partitions from them.
+Snapshots as directories with Parquet files: their states, verifying them, finding them, and what they have in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.archive import Archived, Arrived, Found, SnapshotState
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.catalog import read_columns
-from cratedb_retention.engine.duckdb.manifest import DATA, Manifest, check_file, read_manifest
+from cratedb_retention.engine.duckdb.manifest import DATA, Manifest, find_names, glance, read_manifest
+from cratedb_retention.engine.duckdb.parquet import archived_rows
+from cratedb_retention.engine.duckdb.restore import Restore
 from cratedb_retention.engine.duckdb.snapshot import verify_file
-from cratedb_retention.engine.duckdb.sql import SQL, CreateTableAs, read_parquet
-from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.engine.duckdb.sql import row_hash
+from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.plan import DropArchived
 
 
 class DuckArchive:
@@ -32,21 +33,44 @@ class DuckArchive:
         self._database, self._find = database, find
 
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
-        """The states of snapshots, by repository and name: whether their manifests can be read and the files exist."""
+        """The states of snapshots, by repository and name: whether manifests can be read, and the size of files."""
         found = {}
         for repository, name in snapshots:
-            directory = self._find(repository)
             try:
-                read_manifest(directory, name)
-                exists = (directory / name / DATA).is_file()
-                found[repository, name] = SnapshotState(
-                    repository, name, exists, "SUCCESS" if exists else f"{DATA} is missing"
-                )
+                wrong = glance(self._find(repository), name)
             except NotFound:
                 continue
-            except RetentionError as error:
-                found[repository, name] = SnapshotState(repository, name, False, error.reason)
+            found[repository, name] = SnapshotState(repository, name, wrong is None, wrong or "SUCCESS")
         return found
+
+    def find(self, repository: str, schema: str) -> list[Found]:
+        """
+        The snapshots in a repository, as their manifests tell of them.
+
+        :raises NotFound: if there is no such directory.
+        """
+        directory = self._find(repository)
+        manifests = {}
+        for name in find_names(directory):
+            try:
+                manifests[name] = read_manifest(directory, name)
+            except RetentionError:
+                continue  # Nothing tells what it is.
+        superseded = self._superseded(directory, manifests)
+        return [_found(repository, name, manifest, name in superseded) for name, manifest in manifests.items()]
+
+    def _superseded(self, directory: Path, manifests: dict[str, Manifest]) -> set[str]:
+        """Those of which a larger snapshot of the same partition holds all rows: it was restored and archived again."""
+        of: dict[str, list[str]] = {}
+        for name, manifest in manifests.items():
+            of.setdefault(str((manifest.table, manifest.partition)), []).append(name)
+        return {
+            one
+            for names in of.values()
+            for one, other in permutations(names, 2)
+            if manifests[one].rows < manifests[other].rows
+            and self._common((directory, one), (directory, other)) == manifests[one].rows
+        }
 
     def tidy(self, schema: str) -> None:
         """Nothing: reading a file makes no copy."""
@@ -64,64 +88,62 @@ class DuckArchive:
             raise DatabaseError(thing, f"holds {manifest.rows:,} rows, and {snapshot.rows:,} were archived")
         return f"checksum and {manifest.rows:,} rows are as archived"
 
-    def restore(self, snapshot: Archived, into: TableName) -> int | None:
+    def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
+        """Whether rows of an earlier snapshot are in that of a step; a file tells no incarnations apart."""
+        ours = (self._find(earlier.repository), earlier.name)
+        common = self._common(ours, (self._find(step.repository), step.name))
+        return common == read_manifest(*ours).rows if whole else common > 0
+
+    def _common(self, one: tuple[Path, str], other: tuple[Path, str]) -> int:
+        """How many rows two snapshots have in common, by the columns that both have."""
+        first, second = read_manifest(*one), read_manifest(*other)
+        columns = [column for column in first.stored if column in second.stored]
+        if not columns:
+            return 0
+        rows = [
+            sa.select(row_hash(columns)).select_from(archived_rows(directory / name / DATA, columns))
+            for directory, name in (one, other)
+        ]
+        shared = sa.intersect_all(*rows).subquery("shared")
+        return int(self._database.rows(sa.select(sa.func.count()).select_from(shared))[0][0])
+
+    def restore(
+        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
+    ) -> Arrived:
         """
         Bring a partition back, in one transaction.
 
         :raises Conflict: if the partition is there already.
         """
-        repository = self._find(snapshot.repository)
-        manifest = read_manifest(repository, snapshot.name)
-        check_file(repository, snapshot.name, manifest)
-        *create, insert = self._statements(snapshot, into, manifest)
-        condition = in_partitions(SQL, snapshot.columns, [snapshot.values])
-        present = sa.select(sa.func.count()).select_from(table_ref(into)).where(condition)
+        return Restore(self._database, self._find, snapshots, into, others).perform()
 
-        def work(connection: sa.Connection) -> None:
-            for statement in create:
-                connection.execute(statement)
-            if connection.execute(present).scalar_one():
-                raise Conflict(
-                    f"table {into}", "the partition is there already", "restore it beside the table, or delete it first"
-                )
-            connection.execute(insert)
-            restored = connection.execute(present).scalar_one()
-            if restored != manifest.rows:
-                raise DatabaseError(
-                    f"table {into}", f"{restored:,} of {manifest.rows:,} rows arrived; nothing was kept"
-                )
+    def render_restore(
+        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
+    ) -> Sequence[str]:
+        """
+        The statements of a restore as text, for showing.
 
-        self._database.transact(work)
-        return manifest.rows
-
-    def render_restore(self, snapshot: Archived, into: TableName) -> Sequence[str]:
-        """The statements of a restore as text, for showing."""
-        manifest = read_manifest(self._find(snapshot.repository), snapshot.name)
-        return [self._database.render(statement) for statement in self._statements(snapshot, into, manifest)]
-
-    def _statements(self, snapshot: Archived, into: TableName, manifest: Manifest) -> list[sa.Executable]:
-        names = [name for name, _ in manifest.columns]
-        values: list[sa.ColumnElement[Any]] = [*_columns(names)]
-        create: list[sa.Executable] = []
-        if into != snapshot.table:
-            # Beside its table: with all its columns, the generated ones as plain values.
-            everything: sa.Select[Any] = (
-                sa.select(sa.literal_column("*")).select_from(table_ref(snapshot.table)).limit(0)
-            )
-            create = [CreateTableAs(into, everything)]
-            for column in self._generated(snapshot.table):
-                names.append(column.name)
-                values.append(sa.literal_column(f"({column.expression})"))
-        target = sa.table(
-            sa.sql.quoted_name(into.name, True), *_columns(names), schema=sa.sql.quoted_name(into.schema, True)
-        )
-        source = sa.select(*values).select_from(read_parquet(self._find(snapshot.repository) / snapshot.name / DATA))
-        return [*create, sa.insert(target).from_select(names, source)]
-
-    def _generated(self, table: TableName) -> list[Column]:
-        return [column for column in read_columns(self._database, table).values() if column.expression]
+        :raises RetentionError: if it is plain that they would fail.
+        """
+        return Restore(self._database, self._find, snapshots, into, others).render()
 
 
-def _columns(names: Iterable[str]) -> list[sa.ColumnClause[object]]:
-    """Fresh column objects: one that belongs to a table brings that table into every query that uses it."""
-    return [sa.column(sa.sql.quoted_name(name, True)) for name in names]
+def _found(repository: str, name: str, manifest: Manifest, superseded: bool) -> Found:
+    columns = tuple(partition_columns(manifest))
+    values = tuple(value for _, value in manifest.partition)
+    archived = Archived(repository, name, TableName(*manifest.table), columns, values, manifest.rows)
+    start, end = manifest.span
+    return Found(archived, start, end, manifest.size, superseded)
+
+
+def partition_columns(manifest: Manifest) -> list[Column]:
+    """The partition columns; of a generated one, archives of earlier versions lack the type, which is mostly a time."""
+    known = {column.name: column for column in manifest.all_columns}
+    return [
+        known.get(name) or Column(name, "TIMESTAMP" if isinstance(value, int) else "VARCHAR", _kind(value))
+        for name, value in manifest.partition
+    ]
+
+
+def _kind(value: object) -> Kind:
+    return Kind.TIME if isinstance(value, int) else Kind.TEXT

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb.parquet import inexact
 from cratedb_retention.engine.duckdb.partition_keys import partition_key
 from cratedb_retention.engine.duckdb.sql import SQL, fingerprint, row_hash
 from cratedb_retention.engine.expressions import table_ref
@@ -45,6 +46,7 @@ CAPABILITIES = Capabilities(
     reallocates=False,
     repositories_are_directories=True,
     folds_case=True,
+    tokens_recur=True,
 )
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
@@ -93,6 +95,17 @@ def read_columns(database: Database, table: TableName) -> dict[str, Column]:
     return _read_columns(database, table.__eq__, _read_tables(database)).get(table, {})
 
 
+def is_table(database: Database, table: TableName) -> bool:
+    """Whether there is a table of that name; it may be a view."""
+    return table in _read_tables(database)
+
+
+def read_comment(database: Database, table: TableName) -> str | None:
+    """What is said of a table, which may be how it is divided."""
+    texts = _read_tables(database).get(table)
+    return texts.comment if texts else None
+
+
 def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, and the columns of the chosen ones."""
     texts = _read_tables(database)
@@ -103,7 +116,9 @@ def read_outline(database: Database, selector: Selector) -> Outline:
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
     """The table with its partitions, and with the number of its rows."""
     partitions = tuple(groups) if table.partitioned_by else ()
-    return replace(table, partitions=partitions, rows=sum(g.rows or 0 for g in groups))
+    rows = sum(g.rows or 0 for g in groups)
+    unarchivable = inexact(stored(table.columns))
+    return replace(table, partitions=partitions, rows=rows, unarchivable=unarchivable)
 
 
 def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:

@@ -10,13 +10,17 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cratedb_retention.errors import DatabaseError, NotFound
+from cratedb_retention.engine.duckdb.catalog import kind_of
+from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
+from cratedb_retention.model.catalog import Column
 
 DATA, MANIFEST = "data.parquet", "manifest.json"
 _CHUNK = 1 << 20
+_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,36 @@ class Manifest:
     :param partition: Partition columns and values; times in milliseconds since the epoch, UTC.
     :param token: The change token of what was archived.
     :param sha256: Checksum of the Parquet file.
+    :param size: Its bytes; None in archives of earlier versions, which lack what follows as well.
+    :param generated: Position, name, type and expression of each generated column.
+    :param comment: That of the table, which may say what divides it into partitions.
+    :param span: The stretch of time that it covers (ms, UTC), as far as known.
     """
 
     table: list[str]
     columns: list[list[str]]
-    partition: list[list[object]]
+    partition: list[list[Any]]
     rows: int
     token: str
     sha256: str
-    version: int = 1
+    version: int = 2
+    size: int | None = None
+    generated: list[tuple[int, str, str, str]] = field(default_factory=list)
+    comment: str | None = None
+    span: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def stored(self) -> list[Column]:
+        """The columns that the file holds."""
+        return [Column(name, data_type, kind_of(data_type)) for name, data_type in self.columns]
+
+    @property
+    def all_columns(self) -> list[Column]:
+        """The columns of the table, in their order; a partition column of an unknown type is at the end."""
+        found = self.stored
+        for position, name, data_type, expression in sorted(self.generated):
+            found.insert(position, Column(name, data_type, kind_of(data_type), expression))
+        return found
 
 
 def checksum(path: Path) -> str:
@@ -101,9 +126,49 @@ def read_manifest(repository: Path, name: str) -> Manifest:
     except (OSError, ValueError) as error:
         raise DatabaseError(f"snapshot {name}", str(error)) from None
     try:
-        return Manifest(**json.loads(text))
+        return Manifest(**{"version": 1, **json.loads(text)})
     except (ValueError, TypeError) as error:
         raise DatabaseError(f"snapshot {name}", f"its manifest is damaged ({error})") from None
+
+
+def glance(repository: Path, name: str) -> str | None:
+    """
+    What is wrong with a snapshot at a glance: with its manifest, or with the size of its file; None: nothing is.
+
+    :raises NotFound: if the snapshot does not exist.
+    """
+    path = repository / name / DATA
+    try:
+        manifest = read_manifest(repository, name)
+        size = path.stat().st_size
+        whole = size == manifest.size if manifest.size is not None else _is_whole(path)
+    except NotFound:
+        raise
+    except RetentionError as error:
+        return error.reason
+    except FileNotFoundError:
+        return f"{DATA} is missing"
+    except OSError as error:
+        return str(error)
+    if whole:
+        return None
+    expected = f", not the {manifest.size:,} that were archived" if manifest.size is not None else ", and is cut off"
+    return f"{DATA} has {size:,} bytes{expected}"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file begins and ends as Parquet files do."""
+    with path.open("rb") as file:
+        begins = file.read(len(_MAGIC)) == _MAGIC
+        file.seek(-len(_MAGIC), os.SEEK_END)
+        return begins and file.read() == _MAGIC
+
+
+def find_names(repository: Path) -> list[str]:
+    """The names of the snapshots in a repository, sorted."""
+    if not repository.is_dir():
+        raise NotFound(f"repository {repository}", "is no directory", "name another one")
+    return sorted(path.name for path in repository.iterdir() if (path / MANIFEST).is_file() and path.name[0] != ".")
 
 
 def check_file(repository: Path, name: str, manifest: Manifest) -> Path:

@@ -6,7 +6,7 @@ There is nothing to freeze: the drop compares the partition with what was archiv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.catalog import kind_of, read_columns, stored
+from cratedb_retention.engine.duckdb.catalog import read_columns, read_comment, stored
 from cratedb_retention.engine.duckdb.manifest import (
     DATA,
     Manifest,
@@ -24,12 +24,14 @@ from cratedb_retention.engine.duckdb.manifest import (
     read_manifest,
     scratch,
 )
-from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, read_parquet, row_hash
+from cratedb_retention.engine.duckdb.parquet import archived_rows, inexact, to_file
+from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, row_hash
 from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref, time_number
-from cratedb_retention.errors import DatabaseError, NotFound, PartitionChanged
+from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.words import show_partition
 
 FindRepository = Callable[[str], Path]
@@ -40,12 +42,17 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
     Archive a partition. A complete snapshot of the same content is kept.
 
     :raises PartitionChanged: if the partition was written to since the plan.
+    :raises InvalidInput: if the repository is something else than a directory.
     """
+    why_not = why_no_directory(step.repository)
+    if why_not:
+        raise InvalidInput(f"table {step.table}", why_not)
     repository = find(step.repository)
     existing = _complete(repository, step.name)
     if existing is not None:
         return _archived(repository, step.name, existing)
-    columns = stored_columns(database, step.table)
+    every = read_columns(database, step.table)
+    columns = _archivable(step.table, every)
     directory = scratch(repository, step.name)
 
     def work(connection: sa.Connection) -> int:
@@ -62,6 +69,10 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
         rows=rows,
         token=step.piece.partition.token,
         sha256=checksum(directory / DATA),
+        size=(directory / DATA).stat().st_size,
+        generated=[(i, c.name, c.type, c.expression) for i, c in enumerate(every.values()) if c.expression],
+        comment=read_comment(database, step.table),
+        span=(step.piece.start, step.piece.end),
     )
     publish(directory, repository, step.name, manifest)
     return _archived(repository, step.name, manifest)
@@ -88,7 +99,7 @@ def _complete(repository: Path, name: str) -> Manifest | None:
 
 def create_statement(step: SnapshotPartition, columns: Sequence[Column], path: Path) -> CopyTo:
     """The COPY of a partition."""
-    selected = [SQL.column(column) for column in columns] or [sa.literal_column("*")]
+    selected = list(map(to_file, columns)) or [sa.literal_column("*")]
     return CopyTo(_of_partition(step, *selected), path)
 
 
@@ -98,6 +109,15 @@ def stored_columns(database: Database, table: TableName) -> list[Column]:
     if not columns:
         raise NotFound(f"table {table}", "does not exist")
     return stored(columns)
+
+
+def _archivable(table: TableName, columns: Mapping[str, Column]) -> list[Column]:
+    if not columns:
+        raise NotFound(f"table {table}", "does not exist")
+    found = stored(columns)
+    for column in inexact(found):
+        raise DatabaseError(f"table {table}", f"column {column} can't be archived exactly", "change its type")
+    return found
 
 
 def _is_mine(step: SnapshotPartition | DropArchived) -> Condition:
@@ -144,8 +164,8 @@ def verify_file(database: Database, repository: Path, name: str) -> Manifest:
     """
     manifest = read_manifest(repository, name)
     path = check_file(repository, name, manifest)
-    columns = [Column(column, data_type, kind_of(data_type)) for column, data_type in manifest.columns]
-    statement = sa.select(sa.func.count(), fingerprint(row_hash(columns))).select_from(read_parquet(path))
+    rows_of = archived_rows(path, manifest.stored)
+    statement = sa.select(sa.func.count(), fingerprint(row_hash(manifest.stored))).select_from(rows_of)
     rows, token = database.rows(statement)[0]
     if rows != manifest.rows or token != manifest.token:
         raise DatabaseError(f"snapshot {name}", f"holds {rows:,} rows that differ from the {manifest.rows:,} archived")

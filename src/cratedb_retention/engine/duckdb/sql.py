@@ -4,7 +4,7 @@ DuckDB's SQL: how columns and values are written, and the statements for which S
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,6 @@ class _HugeInt(sa.types.UserDefinedType[int]):
         return "HUGEINT"
 
 
-def read_parquet(path: Path) -> sa.TableValuedAlias:
-    """A Parquet file as a table."""
-    return sa.func.read_parquet(str(path)).table_valued("file_row_number")
-
-
 class CopyTo(Executable, ClauseElement):
     """``COPY (SELECT ...) TO 'file' (FORMAT parquet)``."""
 
@@ -109,19 +104,43 @@ def _compile_copy(element: CopyTo, compiler: SQLCompiler, **kw: Any) -> str:
     return f"COPY ({query}) TO {_text(compiler, str(element.path))} (FORMAT parquet, COMPRESSION zstd)"
 
 
-class CreateTableAs(Executable, ClauseElement):
-    """``CREATE TABLE IF NOT EXISTS t AS SELECT ...``."""
+class CreateTable(Executable, ClauseElement):
+    """
+    ``CREATE TABLE t (...)``, with types and expressions in DuckDB's own words.
+
+    :param columns: With their expressions, where they are to be generated.
+    """
 
     inherit_cache = False
 
-    def __init__(self, table: TableName, select: sa.Select[Any]) -> None:
-        self.table, self.select = table, select
+    def __init__(self, table: TableName, columns: Sequence[Column]) -> None:
+        self.table, self.columns = table, columns
 
 
-@compiles(CreateTableAs)
-def _compile_create_as(element: CreateTableAs, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(CreateTable)
+def _compile_create(element: CreateTable, compiler: SQLCompiler, **kw: Any) -> str:
     name = compiler.process(table_ref(element.table), asfrom=True, **kw)
-    return f"CREATE TABLE IF NOT EXISTS {name} AS {compiler.process(element.select, **kw)}"
+    columns = (
+        f"{compiler.preparer.quote_identifier(column.name)} {column.type}"
+        + (f" GENERATED ALWAYS AS ({column.expression})" if column.expression else "")
+        for column in element.columns
+    )
+    return f"CREATE TABLE {name} ({', '.join(columns)})"
+
+
+class CommentOn(Executable, ClauseElement):
+    """``COMMENT ON TABLE t IS '...'``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, comment: str) -> None:
+        self.table, self.comment = table, comment
+
+
+@compiles(CommentOn)
+def _compile_comment(element: CommentOn, compiler: SQLCompiler, **kw: Any) -> str:
+    name = compiler.process(table_ref(element.table), asfrom=True, **kw)
+    return f"COMMENT ON TABLE {name} IS {_text(compiler, element.comment)}"
 
 
 class AddColumn(Executable, ClauseElement):

@@ -114,6 +114,7 @@ class Hold(BaseModel):
     table_schema: str
     table_name: str
     where: dict[str, Any]
+    partitions: list[dict[str, Any]] = Field(description="Only data with the values of one of these; empty: all.")
     start: Instant | None
     end: Instant | None
     reason: str
@@ -264,7 +265,7 @@ class RestoreWanted(SnapshotsWanted):
 
 
 class Restorable(BaseModel):
-    """What a restore would do with a snapshot."""
+    """What a restore would do with a snapshot; those of a partition come back together, or not at all."""
 
     name: str
     repository: str

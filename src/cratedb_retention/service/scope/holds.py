@@ -24,7 +24,7 @@ class Holds(Who):
     def holds(self) -> list[LegalHold]:
         """The holds in force on their data."""
         found = self.retention.store.holds.active()
-        return [hold for hold in found if self.realm.covers(self._area_of(hold))]
+        return [hold for hold in found if all(map(self.realm.covers, self._areas_of(hold)))]
 
     def place(
         self,
@@ -62,8 +62,9 @@ class Holds(Who):
             raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
         return self.retention.release(found.id)
 
-    def _area_of(self, hold: LegalHold) -> Area:
-        return make_area(hold.table_schema, hold.table_name, hold.where, self._default_schema)
+    def _areas_of(self, hold: LegalHold) -> list[Area]:
+        table = (hold.table_schema, hold.table_name)
+        return [make_area(*table, values, self._default_schema) for values in hold.filters]
 
     def _words_of_holds(self) -> list[str]:
         return [TableHold(hold, None).words for hold in self.holds()]

@@ -1,0 +1,115 @@
+"""
+Repositories on DuckDB are directories: an address of something else is refused, and each name means itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from cratedb_retention import RestoreRequest
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.repositories import why_no_directory
+from support.databases import MONTH, TIME, DuckDatabase
+
+OLD, YOUNG = "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
+ADDRESSES = [
+    "s3://bucket/x",
+    "gs://b",
+    "file:///tmp/x",
+    "https://host/x",
+    "azure:x",
+    "host:/srv",
+    "~/x",
+    "~ann",
+    "$HOME/x",
+    r"C:\x",
+]
+NAMES = [
+    "arch*",
+    "arch?",
+    "[a-z]rch",
+    "a]b",
+    "it's",
+    'quo"te',
+    "100%",
+    "year=2024",
+    "a b",
+    "größe",
+    "{a,b}",
+    "a\\b",
+]
+
+
+def create(duck: DuckDatabase, repository: str) -> None:
+    """A table of which May is expired, and a policy that archives it."""
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "year": "TEXT", "month": MONTH}, by=["month"])
+    duck.fill("metrics", [OLD, YOUNG], year="1")
+    duck.policy("snapshot", "metrics", "30d", target_repository_name=repository)
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_address_is_refused(duck: DuckDatabase, name: str) -> None:
+    """When a policy is made or changed, and when it was stored before: nothing is archived or dropped."""
+    with pytest.raises(InvalidInput, match="target_repository_name"):
+        create(duck, name)
+    policy = duck.policy("snapshot", "metrics", "30d")
+    with pytest.raises(InvalidInput, match=r"name a directory|full path"):
+        duck.tool.edit_policy(policy.id or "", {"target_repository_name": name})
+    table = duck.tool.store.tables.policy
+    duck.tool.engine.database.execute(sa.update(table).values(target_repository_name=name))
+    assert any(repr(name) in finding.message for finding in duck.tool.check())
+    report = duck.run()
+    assert (report.ok, report.partitions) == (False, 0)
+    assert duck.left("metrics") == [OLD, YOUNG]
+    assert [path.name for path in duck.directory.parent.iterdir() if path.is_dir()] == []
+    assert duck.tool.snapshots() == []
+
+
+@pytest.mark.parametrize("name", ["archive", "a/b", "/srv/x", "../x", "2024:x", ".hidden", "a~", "s3"])
+def test_plain_directories(name: str) -> None:
+    """What is a path is none of these."""
+    assert why_no_directory(name) is None
+
+
+def works(duck: DuckDatabase) -> None:
+    """What was archived is verified and restored, with its own rows alone."""
+    report = duck.run()
+    assert (report.ok, report.partitions) == (True, 1)
+    assert [verified.error for verified in duck.tool.verify_snapshots()] == [None]
+    for into in (None, TableName("lab", "beside")):
+        (restored,) = duck.tool.restore(RestoreRequest(table_name="metrics", into=into))
+        assert (restored.rows, restored.error) == (1, None)
+    assert duck.left("metrics") == [OLD, YOUNG]
+    assert duck.left("beside") == [OLD]
+    assert duck.rows("SELECT DISTINCT year FROM lab.metrics") == [("1",)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_names(duck: DuckDatabase, name: str) -> None:
+    """Wildcards, quotes and the like in a repository's name mean themselves, whatever its neighbours hold."""
+    create(duck, name)
+    (task,) = duck.tool.plan().tasks
+    snapshot = next(step.name for step in task.steps if hasattr(step, "name"))
+    for neighbour in ("arch1", "archx", "brch", "zrch"):
+        directory = duck.directory.parent / neighbour / snapshot
+        directory.mkdir(parents=True)
+        duck.sql(f"COPY (SELECT 1 AS ts) TO '{directory / 'data.parquet'}' (FORMAT parquet)")
+    works(duck)
+    assert (duck.directory.parent / name / snapshot / "data.parquet").is_file()
+
+
+@pytest.mark.parametrize("name", ["year=2024", "[ab]*", "it's 100%"])
+def test_hostile_directory_of_the_database(tmp_path: Path, name: str) -> None:
+    """The same with the directory that the database's file is in."""
+    directory = tmp_path / name
+    directory.mkdir()
+    url = sa.URL.create("duckdb", database=str(directory / "my.duckdb"))
+    duck = DuckDatabase(url.render_as_string(), directory / "archive")
+    duck.set_up()
+    create(duck, "archive")
+    works(duck)
+    duck.close()
