@@ -229,12 +229,12 @@ class Retention:
         """
         Delete all policies with tags.
 
+        :return: Those that were deleted.
         :raises InvalidInput: if the filter is empty, since that would mean every policy.
-        :raises NotFound: if no policy has these tags.
         """
         if not tags:
             raise InvalidInput("tags", "none given", "name the tags of the policies to delete")
-        chosen = self.policies(Selection(tags=tags))
+        chosen = [stored for stored in self.policies() if tags.fits(stored.policy.tags)]
         for stored in chosen:
             self.store.policies.delete(stored.policy.id or "", stored.version)
         return [stored.policy for stored in chosen]

@@ -29,11 +29,14 @@ def command(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...
       cratedb-retention delete-policy --id=2af93f28
       cratedb-retention delete-policy --tags=acme,metrics
     """
+    from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.model.tags import parse_tag_filter
 
     if bool(id) == bool(tags):
         raise InvalidInput("delete-policy", "needs either --id or --tags", "`list-policies` shows both")
     with options.open_retention(dburi, schema) as retention:
+        if tags:
+            retention.policies(Selection(tags=parse_tag_filter(tags)))  # That none has them is an error here.
         gone = [retention.delete_policy(id)] if id else retention.delete_policies(parse_tag_filter(tags))
         for policy in gone:
             say(f"deleted policy {policy.id}: {_describe(policy)}")
