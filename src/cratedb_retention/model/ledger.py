@@ -23,6 +23,8 @@ class LedgerRow:
     :param token: The change token of what it was computed from.
     :param rows: Raw rows beneath it.
     :param groups: Rows of the level.
+    :param parts: Of an open window, what each of its parts was computed from, so that what changes in it later is found;
+        see :mod:`cratedb_retention.planning.open_windows`.
     :param sealed: Whether its source was about to go, so that it is never computed again (law 4).
     :param expired: Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
     """
@@ -37,6 +39,7 @@ class LedgerRow:
     groups: int
     sealed: bool
     expired: bool = False
+    parts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _coarser_stretches(coarser: Sequence[Holding], gaps: list[Span], zone: dt.tz
     found: list[Stretch] = []
     taken: list[Span] = []
     for holding, interval, spans in reversed(parts):
-        for span in without(_united(spans), taken):
+        for span in without(united(spans), taken):
             found.append(Stretch(holding, *span, interval, coarser=True))
             taken.append(span)
     return found
@@ -149,7 +149,7 @@ def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
     return left
 
 
-def _united(spans: Iterable[Span]) -> list[Span]:
+def united(spans: Iterable[Span]) -> list[Span]:
     """Spans that touch or overlap as one."""
     found: list[Span] = []
     for start, end in sorted(spans):

@@ -73,20 +73,29 @@ class RollupStore:
         """Note what the view consists of."""
         self._put(self._rollup, _key(finest), {"view": view_to_text(parts), "changed_at": self._clock.now()})
 
-    def record(self, rollup: Rollup, results: Iterable[RolledUp], tokens: Mapping[int, str], run_id: str) -> None:
+    def record(
+        self,
+        rollup: Rollup,
+        results: Iterable[RolledUp],
+        tokens: Mapping[int, str],
+        parts: Mapping[int, str],
+        run_id: str,
+    ) -> None:
         """
         Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
 
         A window with nothing beneath it is noted only if it is known, so that what is known of it is not what was there
         once.
 
+        :param results: Windows as a whole, open ones as far as they are computed.
         :param tokens: The change tokens that were read before, by the window's start. One that was written to only
             later has none; it gets one that fits nothing.
+        :param parts: The same of the parts of open windows.
         """
         results = list(results)
         before = self.windows(rollup.table, [result.window.start for result in results])
         rows = [
-            self._row(rollup, result, tokens.get(start, ""), before.get(start), run_id)
+            self._row(rollup, result, tokens.get(start, ""), parts.get(start), run_id)
             for result in results
             for start in [result.window.start]
             if start in tokens or start in before or result.source_rows
@@ -97,10 +106,9 @@ class RollupStore:
             self._database.execute(sa.insert(self._ledger), rows)
 
     def _row(
-        self, rollup: Rollup, result: RolledUp, token: str, before: LedgerRow | None, run_id: str
+        self, rollup: Rollup, result: RolledUp, token: str, parts: str | None, run_id: str
     ) -> dict[str, Any]:
         window = result.window
-        extended = before if window.since > window.start else None
         return {
             **_key(rollup.table),
             "start": from_ms(window.start),
@@ -110,8 +118,9 @@ class RollupStore:
             "beneath_schema": rollup.beneath.schema,
             "beneath_name": rollup.beneath.name,
             "token": token,
-            "rows": result.source_rows + (extended.rows if extended else 0),
-            "groups": result.groups + (extended.groups if extended else 0),
+            "parts": parts or None,
+            "rows": result.source_rows,
+            "groups": result.groups,
             "computed_at": self._clock.now(),
             "run_id": run_id,
         }

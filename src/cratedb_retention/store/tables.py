@@ -249,6 +249,7 @@ def _ledger(metadata: sa.MetaData) -> sa.Table:
         sa.Column("beneath_schema", sa.Text, nullable=False, doc="The schema of the table that it was computed from."),
         sa.Column("beneath_name", sa.Text, nullable=False, doc="The table that it was computed from."),
         sa.Column("token", sa.Text, nullable=False, doc="The change token of what it was computed from."),
+        sa.Column("parts", sa.Text, doc="What each part of an open window was computed from."),
         sa.Column("rows", sa.BigInteger, doc="Raw rows beneath it."),
         sa.Column("groups", sa.BigInteger, doc="Rows of the level."),
         sa.Column("computed_at", Instant, doc="When it was computed."),
