@@ -41,7 +41,7 @@ from cratedb_retention.execution.restoring import (
 )
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.running import Session, Terms, carry_out
-from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
+from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -370,16 +370,15 @@ class Retention:
 
     # Reading cascades
 
-    def cascade(self, table_name: str, table_schema: str | None = None, whole: bool = False) -> Cascade:
+    def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
         """
         A table with its rollups, and what each of them holds.
 
-        :param whole: Whether only windows count that were computed as a whole.
         :raises NotFound: if the table has none.
         """
         self.store.require()
         schema = table_schema or self.engine.capabilities.default_schema
-        return find_cascade(self.store, TableName(schema, table_name), whole)
+        return find_cascade(self.store, TableName(schema, table_name))
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
@@ -399,7 +398,8 @@ class Retention:
         :return: What differs; nothing if all is well.
         :raises NotFound: if the table has no cascade.
         """
-        return verify_rollups(self.engine, self.cascade(table_name, table_schema, whole=True))
+        found = verify_rollups(self.engine, self.cascade(table_name, table_schema))
+        return mark_stale(found, self.plan()) if found else []
 
     def drop_rollups(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.instant import show
+from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.rollup_steps import RollUp
 from support.databases import MONTH, TIME, Database
 
@@ -91,3 +96,52 @@ def test_changed_rows(db: Database, partitioned: bool) -> None:
     ]
     rows = db.rows(f"SELECT max(x_max) FROM {db.q('readings_1d')}")
     assert rows[0][0] == 5
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_until_the_next_run(db: Database, partitioned: bool) -> None:
+    """Before the next run, `fetch` reads raw rows where a level lacks some, and `verify-rollups` says what is stale."""
+    create(db, partitioned)
+    write(db, "2024-07-01T10:20", "2024-07-02T13:00")
+    answer = fetch(db, "1h")
+    assert sum(row[1] for row in answer.rows) == 14
+    assert [str(row[0])[:13] for row in answer.rows if row[-1] == "raw"] == ["2024-07-01 10", "2024-07-02 13"]
+    days = fetch(db, "1d")
+    assert [(row[1], row[-1]) for row in days.rows] == [(7, "raw"), (7, "raw")]
+    found = db.tool.verify_rollups("readings", db.schema)
+    stale = [(show(d.start), d.expected, d.found) for d in found if d.what == "row_count"]
+    assert stale == [("2024-07-01T10:00Z", 3, 2), ("2024-07-02T13:00Z", 1, 0)]
+    assert all(difference.stale for difference in found)
+    run(db, "2024-07-03T10:40")
+    assert {row[-1] for row in fetch(db, "1d").rows} == {"1d"}
+    assert [row[1] for row in fetch(db, "1d").rows] == [7, 7]
+
+
+def test_what_is_wrong_is_not_stale(db: Database) -> None:
+    """A level that somebody changed is not computed again, and `verify-rollups` says so."""
+    create(db, partitioned=False)
+    db.sql(f"UPDATE {db.q('readings_1h')} SET row_count = 5 WHERE ts = '2024-07-01T09:00:00Z'")
+    db.refresh("readings_1h")
+    write(db, "2024-07-02T13:00")
+    found = db.tool.verify_rollups("readings", db.schema)
+    states = {(show(d.start), d.stale) for d in found if d.what == "row_count" and d.level == "1h"}
+    assert states == {("2024-07-01T09:00Z", False), ("2024-07-02T13:00Z", True)}
+
+
+def test_killed_between_two_levels(db: Database) -> None:
+    """A run that ends after the finer level was computed again leaves the coarser one to the next run."""
+    create(db, partitioned=False)
+    write(db, "2024-07-01T10:20")
+    prepared = db.tool.prepare()
+    finer = replace(prepared, plan=replace(prepared.plan, tasks=prepared.plan.tasks[:1]))
+    assert db.tool.run(finer).ok
+    assert [count for _, count in counts(db, "readings_1d")] == [6, 6]
+    assert run(db, "2024-07-03T10:40") == [("1d", "2024-07-01", "2024-07-02")]
+    assert [count for _, count in counts(db, "readings_1d")] == [7, 6]
+
+
+def fetch(db: Database, step: str) -> Fetched:
+    """The number of rows in the first days of July."""
+    start, end = (dt.datetime(2024, 7, day, tzinfo=dt.UTC) for day in (1, 3))
+    asked = FetchRequest("readings", db.schema, start, end, parse_interval(step), metrics=("row_count",))
+    return db.tool.fetch(asked)

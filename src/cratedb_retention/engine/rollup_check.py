@@ -5,7 +5,7 @@ Law 5: for each window, the rows beneath are counted, and what arrived in the le
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -79,6 +79,12 @@ def count_stored(
         in_bins, bins, all_bins = map(int, values[window])
         found[window] = Stored(Beneath(counted, in_bins), groups, there - groups + all_bins - bins)
     return found
+
+
+def count_source(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+    """How many raw rows there are."""
+    rows = _ask(query, windows, lambda window: _of_source(sql, replace(rollup, metrics=()), window))
+    return {window: int(count) for window, (count,) in rows.items()}
 
 
 def count_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:

@@ -13,13 +13,11 @@ from cratedb_retention.model.reading import Cascade, Holding
 from cratedb_retention.store.store import Store
 
 
-def find_cascade(store: Store, table: TableName, whole: bool = False) -> Cascade:
+def find_cascade(store: Store, table: TableName) -> Cascade:
     """
     The cascade of a table, with what each of its tables holds.
 
     :param table: The table with the raw rows.
-    :param whole: Whether only windows count that were computed as a whole. An open one is computed again when it
-        closes; until then, late rows may be missing in it.
     :raises NotFound: if the table has none, or nothing was rolled up yet.
     """
     rollups = store.rollups.all()
@@ -29,7 +27,7 @@ def find_cascade(store: Store, table: TableName, whole: bool = False) -> Cascade
     levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
     raw = Holding(None, table, ledger.held_from(table, table), None)
-    held = [_holding(ledger, known, whole) for known in levels]
+    held = [_holding(ledger, known) for known in levels]
     finest = levels[0].rollup
     # The zone of the coarsest level, since a finer one may have to do without.
     zone = levels[-1].rollup.zone
@@ -46,14 +44,12 @@ def _present(store: Store, mine: list[KnownRollup]) -> list[KnownRollup]:
     return found or mine
 
 
-def _holding(ledger: Ledger, known: KnownRollup, whole: bool) -> Holding | None:
+def _holding(ledger: Ledger, known: KnownRollup) -> Holding | None:
     """What a level holds; None if that is nothing yet."""
     rows = ledger.of(known.rollup.table).values()
     if not rows:
         return None
     end = max(row.until for row in rows)
-    if whole:
-        end = min((row.start for row in rows if not (row.whole or row.sealed)), default=end)
     start = ledger.held_from(known.rollup.source, known.rollup.table)
     begin = max(start if start is not None else min(row.start for row in rows), min(row.start for row in rows))
     return Holding(known.rollup, known.rollup.table, begin, end) if begin < end else None

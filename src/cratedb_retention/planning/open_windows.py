@@ -19,7 +19,7 @@ from cratedb_retention.planning.windows import WindowGrid, beneath_time
 
 # How many parts a window may have. They are single buckets where these are not more.
 _MOST_PARTS = 1000
-_COARSER = (Interval(3600), Interval(unit="day"), Interval(unit="month"))
+_COARSER = (Interval(3600), Interval(unit="day"), Interval(unit="month"), Interval(unit="year"))
 Span = tuple[int, int]
 
 
@@ -74,11 +74,8 @@ class OpenWindow:
 
     @property
     def part(self) -> Interval:
-        """The length of its parts: whole buckets, and not too many."""
-        rollup, length = self.rollup, (self.end - self.start) / 1000
-        fitting = [other for other in _COARSER if rollup.interval.fits_into(other, rollup.tzinfo)]
-        lengths = [rollup.interval, *fitting]
-        return next((unit for unit in lengths if length <= unit.approximate_seconds * _MOST_PARTS), lengths[-1])
+        """The length of its parts."""
+        return part_length(self.rollup, self.end - self.start, _MOST_PARTS)
 
     def probe(self, start: int, end: int) -> WindowRows:
         """The question for what lies beneath some of its buckets now."""
@@ -124,6 +121,18 @@ class OpenWindow:
         """What lies now beneath all complete buckets."""
         present = self.computed(measurements) or self.known or Parts()
         return present + self.grown(measurements)
+
+
+def part_length(rollup: Rollup, length: int, most: int) -> Interval:
+    """
+    The shortest parts that a stretch of time of a level is divided into: single buckets, or some of these.
+
+    :param length: How long it is (ms).
+    :param most: How many parts there may be.
+    """
+    fitting = [other for other in _COARSER if rollup.interval.fits_into(other, rollup.tzinfo)]
+    lengths = [rollup.interval, *fitting]
+    return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
 
 
 def open_window(rollup: Rollup, grid: WindowGrid, rows: Mapping[int, LedgerRow], cutoff: int) -> OpenWindow | None:

@@ -21,7 +21,7 @@ from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
-from cratedb_retention.engine.rollup_check import count_windows
+from cratedb_retention.engine.rollup_check import count_source, count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
@@ -149,6 +149,10 @@ class DuckDBEngine:
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading."""
         return read_values(self._database, SQL, reading, stretch, limit)
+
+    def count_source(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+        """How many raw rows there are, window by window."""
+        return count_source(self._database.rows, SQL, rollup, windows)
 
     def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
         """How many raw rows the rows of a level stand for, and how many these are, window by window."""
