@@ -7,11 +7,12 @@ by as many others, are seen by the next run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.model.reading import Holding, Reading, Stretch
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.planning.open_windows import part_length
 from cratedb_retention.planning.reading import Span, united, without
@@ -25,7 +26,29 @@ def follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     if raw is None:
         return reading
     stretches = [part for stretch in reading.stretches for part in _parts(engine, raw, stretch)]
-    return replace(reading, stretches=tuple(sorted(stretches, key=lambda stretch: stretch.start)))
+    if any(kept is Kept.INCREASE for _, kept in reading.parts):
+        # How much a counter grew until its next value depends on the late one.
+        late = min((s.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
+        stretches = [replace(s, holding=raw) if late is not None and s.start >= late else s for s in stretches]
+    return replace(reading, stretches=tuple(_joined(stretches)))
+
+
+def _joined(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
+    """In order of time, those that follow one another in the same table as one."""
+    last: Stretch | None = None
+    for stretch in sorted(stretches, key=lambda stretch: stretch.start):
+        if last is not None and (last.holding, last.interval, last.end) == _joint(stretch):
+            last = replace(last, end=stretch.end)
+            continue
+        if last is not None:
+            yield last
+        last = stretch
+    if last is not None:
+        yield last
+
+
+def _joint(stretch: Stretch) -> tuple[Holding, Interval, int]:
+    return stretch.holding, stretch.interval, stretch.start
 
 
 def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> Iterator[Stretch]:

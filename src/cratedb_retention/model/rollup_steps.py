@@ -45,6 +45,8 @@ class RollUp:
     :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
         the plan itself changes that, so that it has to be read when that is done.
     :param parts: The same of the parts of each window; empty where it is computed as a whole.
+    :param older: Coarser levels that have the last values of counters where the finer one has none any more: before an
+        instant (ms, UTC).
     """
 
     rollup: Rollup
@@ -52,6 +54,7 @@ class RollUp:
     idents: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    older: tuple[tuple[Rollup, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

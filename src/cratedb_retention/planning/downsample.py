@@ -8,14 +8,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 
 from cratedb_retention.model.catalog import Catalog
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
-from cratedb_retention.model.rollup import Aggregate, Window
+from cratedb_retention.model.rollup import Aggregate, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
@@ -291,9 +291,10 @@ def plan_levels(
 ) -> Iterator[Task | Hold]:
     """The tasks that bring all levels up to date, finest first, and what has to wait."""
     below: LevelState | None = None
+    older = tuple(_older(states, ledger))
     for state in states:
         yield from _prepare(cascade, state, below, catalog, ledger)
-        yield from _roll_up(cascade, state, settled=below is None or not below.planned)
+        yield from _roll_up(cascade, state, below is None or not below.planned, older if below is None else ())
         yield from _holds(cascade, state)
         below = state
 
@@ -313,11 +314,24 @@ def _prepare(
         yield _task(cascade, RebaseRollup(rollup, before), "a level was added or removed beneath it")
 
 
-def _roll_up(cascade: Cascade, state: LevelState, settled: bool) -> Iterator[Task]:
+def _older(states: Sequence[LevelState], ledger: Ledger) -> Iterator[tuple[Rollup, int]]:
+    """The levels that still have what a finer one has not any more, each with the instant before which that is so."""
+    for finer, coarser in pairwise(states):
+        rollup = finer.level.rollup
+        begins = ledger.held_from(rollup.source, rollup.table)
+        if begins is None or coarser.level.table is None:
+            return
+        yield coarser.level.rollup, begins
+
+
+def _roll_up(
+    cascade: Cascade, state: LevelState, settled: bool, older: tuple[tuple[Rollup, int], ...]
+) -> Iterator[Task]:
     """
     The steps that compute windows.
 
     :param settled: Whether the plan leaves what lies beneath as it is, so that its change tokens are known.
+    :param older: See :class:`RollUp`.
     """
     planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
     for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
@@ -329,7 +343,7 @@ def _roll_up(cascade: Cascade, state: LevelState, settled: bool) -> Iterator[Tas
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
         tokens = tuple(token for _, _, token in pairs) if settled else ()
         parts = tuple(one.parts for _, one, _ in pairs) if settled else ()
-        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens, parts)
+        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens, parts, older)
         stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
         yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows or None)
 
