@@ -1,29 +1,35 @@
 """
-What each table of a cascade holds, from the ledger: for reading it and for verifying it.
+What each table of a cascade holds, from the ledger: for reading it and for verifying it. A table without rollups can be
+read as well: all that it holds are its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cratedb_retention.errors import NotFound
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.ledger import KnownRollup, Ledger
+from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding
+from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics
+from cratedb_retention.planning.targets import Undecided, find_targets, make_target
 from cratedb_retention.store.store import Store
 
 
-def find_cascade(store: Store, table: TableName) -> Cascade:
+def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     """
-    The cascade of a table, with what each of its tables holds.
+    A table with its rollups, if it has any, and what each of them holds.
 
     :param table: The table with the raw rows.
-    :raises NotFound: if the table has none, or nothing was rolled up yet.
+    :raises NotFound: if there is no such table, or it is one of the toolkit's own.
+    :raises InvalidInput: if nothing says which column is the rows' time.
     """
     rollups = store.rollups.all()
     mine = [known for known in rollups.values() if known.rollup.source == table]
     if not mine:
-        raise NotFound(f"table {table}", "has no rollups", "create a downsample policy for it, and run that")
+        return _without_rollups(engine, store, table)
     levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
     raw = Holding(None, table, ledger.held_from(table, table), None)
@@ -33,6 +39,32 @@ def find_cascade(store: Store, table: TableName) -> Cascade:
     zone = levels[-1].rollup.zone
     holdings = (raw, *(holding for holding in held if holding is not None))
     return Cascade(table, finest.time, finest.dimensions, finest.metrics, zone, holdings)
+
+
+def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
+    """A table that has none, with the metrics and dimensions that a policy gives it, or that a policy would find."""
+    catalog = engine.read_catalog([Selector(table.schema, table.name, keys=True)])
+    if table not in catalog.tables or table.schema == store.schema:
+        raise NotFound(f"table {table}", "there is no such table", "look at its name and its schema")
+    policies = [stored.policy for stored in store.policies.all()[0] if stored.policy.enabled]
+    targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
+    raw = (Holding(None, table, None, None),)
+    for cascade in find_cascades(targets, catalog, Ledger())[0]:
+        finest = cascade.levels[0].rollup
+        zone = cascade.policy.time_zone
+        return Cascade(table, finest.time, finest.dimensions, finest.metrics, zone, raw)
+    unruled = make_policy(strategy="delete", table_schema=table.schema, table_name=table.name, retention_period="1d")
+    try:
+        targets.append(make_target(unruled, catalog.tables[table]))
+    except Undecided as error:
+        raise InvalidInput(f"table {table}", str(error)) from None
+    found = next(((target, target.time_column) for target in targets if target.time_column is not None), None)
+    if found is None:
+        reason = "nothing says which column is the rows' time"
+        raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
+    target, time = found
+    dimensions = find_dimensions(unruled, target.table, time)
+    return Cascade(table, time, dimensions, find_metrics(unruled, target.table, time, dimensions), "UTC", raw)
 
 
 def _present(store: Store, mine: list[KnownRollup]) -> list[KnownRollup]:
