@@ -401,7 +401,9 @@ class Retention:
         """
         cascade = self.cascade(table_name, table_schema)
         if not any(holding.rollup for holding in cascade.holdings):
-            raise NotFound(f"table {cascade.source}", "has no rollups", "create a downsample policy for it, and run that")
+            raise NotFound(
+                f"table {cascade.source}", "has no rollups", "create a downsample policy for it, and run that"
+            )
         found = verify_rollups(self.engine, cascade)
         return mark_stale(found, self.plan()) if found else []
 

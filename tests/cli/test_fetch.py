@@ -154,9 +154,21 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
     assert run.refused(1, "fetch", "--table-name=weather").endswith(
         "there is no such table. Look at its name and its schema"
     )
-    assert "there is no such table" in run.refused(1, "fetch", f"--table-schema={duck.tool.store.schema}", "--table-name=jobs_log")
-    assert "nothing says which column" in run.refused(2, "fetch", f"--table-schema={duck.schema}", "--table-name=timeless")
-    found = run.ok("fetch", f"--table-schema={duck.schema}", "--table-name=plain", "--from=2024-03-30", "--to=2024-03-31", "--step=1d", "--format=csv")
+    assert "there is no such table" in run.refused(
+        1, "fetch", f"--table-schema={duck.tool.store.schema}", "--table-name=jobs_log"
+    )
+    assert "nothing says how old its rows are" in run.refused(
+        2, "fetch", f"--table-schema={duck.schema}", "--table-name=timeless"
+    )
+    found = run.ok(
+        "fetch",
+        f"--table-schema={duck.schema}",
+        "--table-name=plain",
+        "--from=2024-03-30",
+        "--to=2024-03-31",
+        "--step=1d",
+        "--format=csv",
+    )
     assert found.splitlines() == ["ts,x_avg,level", "2024-03-30T00:00:00+00:00,1.0,raw"]
 
 

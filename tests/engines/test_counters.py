@@ -146,7 +146,9 @@ def test_history_stays(db: Database) -> None:
         write(db, [row for row in rows if row[0] < now])
         rows = [row for row in rows if row[0] >= now]
         run(db, now)
-        assert fetched(db, "1d") == {key: v for key, v in right("1d").items() if key[0] < now[:10]} or now[11:] != "00:00"
+        assert (
+            fetched(db, "1d") == {key: v for key, v in right("1d").items() if key[0] < now[:10]} or now[11:] != "00:00"
+        )
     run(db, "2024-07-22T00:00")
     assert db.count("traffic") == 0
     assert fetched(db, "1d") == right("1d")

@@ -234,7 +234,7 @@ class SimulatedDatabase:
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         before = self.known.get(rollup.table)
-        self.known[rollup.table] = KnownRollup(rollup, "", task.policy_id, before.view if before else ())
+        self.known[rollup.table] = replace(before, rollup=rollup) if before else KnownRollup(rollup, "", task.policy_id)
 
     def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:
         return self.raw if rollup.from_raw else self.levels.get(rollup.beneath, {})
@@ -325,6 +325,10 @@ class SimulatedDatabase:
         rows = self._rows(step.table)
         rollup = None if step.table == METRICS else self.known[step.table].rollup
         going = {piece.partition.values for piece in step.pieces}
+        if rollup is not None:
+            known = self.known[step.table]
+            until = max(piece.end for piece in step.pieces if piece.end is not None)
+            self.known[step.table] = replace(known, gone=max(until, known.gone or until))
         for key in [k for k in rows if self._values(*k, rollup) in going]:
             if key[1] + HOUR > step.before:
                 raise BrokenLaw(f"{key} is younger than {step.before}")
@@ -353,4 +357,6 @@ def _by_window(rows: Mapping[tuple[str, int], int], interval: Interval, zone: dt
     found: dict[int, list[tuple[str, int, int]]] = {}
     for (tenant, hour), count in sorted(rows.items()):
         found.setdefault(interval.floor(hour, zone), []).append((tenant, hour, count))
-    return [(start, sum(c for _, _, c in own), f"{len(own)}:{sum(map(hash, own))}") for start, own in sorted(found.items())]
+    return [
+        (start, sum(c for _, _, c in own), f"{len(own)}:{sum(map(hash, own))}") for start, own in sorted(found.items())
+    ]

@@ -33,7 +33,16 @@ def command(dburi: str | None, schema: str, table_name: str, table_schema: str |
         write_data([difference.to_dict() for difference in found], form)
     elif found:
         rows = [
-            (d.level, d.what, show(d.start), show(d.end), d.beneath, d.expected, d.found, "stale" if d.stale else "wrong")
+            (
+                d.level,
+                d.what,
+                show(d.start),
+                show(d.end),
+                d.beneath,
+                d.expected,
+                d.found,
+                "stale" if d.stale else "wrong",
+            )
             for d in found
         ]
         columns = ("level", "what", "from", "to", "beneath", "expected", "found", "state")

@@ -70,7 +70,9 @@ def find_seeds(query: Query, sql: RollupSQL, rollup: Rollup, run: Run, older: tu
     return Seeds(near=False, older=older) if lonely else Seeds()
 
 
-def lonely_series(series: Sequence[Element], time: Element, values: Sequence[Element], since: Element) -> sa.Select[Any]:
+def lonely_series(
+    series: Sequence[Element], time: Element, values: Sequence[Element], since: Element
+) -> sa.Select[Any]:
     """A row if a series has its first value of a counter only at an instant or later."""
     first = [sa.func.min(time).filter(value.is_not(None)).label(f"f{i}") for i, value in enumerate(values)]
     found = sa.select(*first).group_by(*series).subquery("f") if series else sa.select(*first).subquery("f")
@@ -167,7 +169,9 @@ def _source_seeds(sql: RollupSQL, rollup: Rollup, counter: int, end: int, raw: s
     last = sa.func.max(known.c.ts).over(partition_by=[*dimensions, value.is_(None)]).label("last")
     rows = sa.select(*known.c, last).subquery("b")
     values = [
-        (sa.func.max(rows.c[f"m{i}"]) if i == counter else as_type(sa.null(), sql.stored_type(metric.column))).label(f"m{i}")
+        (sa.func.max(rows.c[f"m{i}"]) if i == counter else as_type(sa.null(), sql.stored_type(metric.column))).label(
+            f"m{i}"
+        )
         for i, metric in enumerate(rollup.metrics)
     ]
     keys = _dimensions(rollup, rows)

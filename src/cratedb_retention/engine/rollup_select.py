@@ -32,9 +32,7 @@ Element = sa.ColumnElement[Any]
 _NEAR = Seeds()
 
 
-def level_select(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR
-) -> sa.Select[Any]:
+def level_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR) -> sa.Select[Any]:
     """
     The rows of a level for the buckets of a run, in the order of its stored columns.
 

@@ -14,7 +14,7 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
-from cratedb_retention.model.plan import DeleteRows, Step, Task
+from cratedb_retention.model.plan import DeleteRows, Step, Task, expired_before
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Rollup, Window, level_table
 from cratedb_retention.model.rollup_steps import (
@@ -72,7 +72,15 @@ class Roller:
                 self._check(task, rollup, windows, idents)
                 self._store.rollups.seal(rollup.table, [window.start for window in windows])
             case _:
-                pass
+                self._note_expiry(step)
+
+    def _note_expiry(self, step: Step) -> None:
+        """From where on a level still has everything, so that readers need not give up more of it than is gone."""
+        expired = expired_before(step)
+        if expired is not None and expired[0] in self._registered:
+            known = self._prepared.ledger.rollups.get(expired[0])
+            before = known.gone if known is not None else None
+            self._store.rollups.set_gone(expired[0], max(expired[1], expired[1] if before is None else before))
 
     def roll_up(self, task: Task, step: RollUp, perform: Perform) -> StepResult:
         """

@@ -79,7 +79,9 @@ def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
     """
     steps = [step for task in plan.tasks for step in task.steps if isinstance(step, RollUp)]
     due = [(str(step.rollup.table), window) for step in steps for window in step.windows]
-    return [replace(one, stale=any(table == one.table and _covers(window, one) for table, window in due)) for one in found]
+    return [
+        replace(one, stale=any(table == one.table and _covers(window, one) for table, window in due)) for one in found
+    ]
 
 
 def _covers(window: Window, difference: Difference) -> bool:

@@ -49,12 +49,14 @@ class KnownRollup:
 
     :param policy_id: The policy that asked for it.
     :param view: The parts of the view over the cascade; only with the finest level.
+    :param gone: Before this instant (ms, UTC) rows of its table have expired; None: none has, or nobody noted it.
     """
 
     rollup: Rollup
     retention_period: str
     policy_id: str | None = None
     view: tuple[ViewPart, ...] = ()
+    gone: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Ledger:
         """
         The instant from which a table of a cascade holds all that it ever had; None: from the beginning.
 
-        What lies beneath a sealed window is gone. And a level that was added later never had what coarser levels had
+        What lies beneath a sealed window is gone, unless it is known that only a part of it is. And a level that was added later never had what coarser levels had
         sealed by then.
 
         :param source: The cascade's table with the raw rows.
@@ -85,12 +87,14 @@ class Ledger:
         own = self.rollups.get(table)
         length = own.rollup.interval.approximate_seconds if own else 0
         begins = self.begins_at(table) if table != source else None
-        ends = []
+        gone = own.gone if own else None
+        ends = [] if gone is None else [gone]
         for name, known in self.rollups.items():
             coarser = known.rollup.source == source and known.rollup.interval.approximate_seconds > length
             for row in self.of(name).values() if coarser else ():
                 never_had = table != source and (begins is None or row.end <= begins)
-                if row.sealed and (row.beneath == table or never_had):
+                partly = gone is not None and row.start < gone
+                if row.sealed and (never_had or (row.beneath == table and not partly)):
                     ends.append(row.end)
         return max(ends, default=None)
 

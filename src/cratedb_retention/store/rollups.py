@@ -14,7 +14,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
 from cratedb_retention.model.rollup import RolledUp, Rollup
 from cratedb_retention.model.rollup_steps import ViewPart
@@ -40,8 +40,9 @@ class RollupStore:
         found = {}
         for row in self._database.query(sa.select(self._rollup)):
             rollup = row_to_rollup(row)
-            known = KnownRollup(rollup, row["retention_period"], row["policy_id"], text_to_view(row["view"]))
-            found[rollup.table] = known
+            gone = None if row["gone_until"] is None else to_ms(row["gone_until"])
+            view = text_to_view(row["view"])
+            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], view, gone)
         return found
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
@@ -72,6 +73,14 @@ class RollupStore:
     def set_view(self, finest: TableName, parts: Sequence[ViewPart]) -> None:
         """Note what the view consists of."""
         self._put(self._rollup, _key(finest), {"view": view_to_text(parts), "changed_at": self._clock.now()})
+
+    def set_gone(self, table: TableName, until: int) -> None:
+        """
+        Note that rows of a level are about to expire.
+
+        :param until: Those before this instant (ms, UTC).
+        """
+        self._put(self._rollup, _key(table), {"gone_until": from_ms(until), "changed_at": self._clock.now()})
 
     def record(
         self,
@@ -105,9 +114,7 @@ class RollupStore:
         if rows:
             self._database.execute(sa.insert(self._ledger), rows)
 
-    def _row(
-        self, rollup: Rollup, result: RolledUp, token: str, parts: str | None, run_id: str
-    ) -> dict[str, Any]:
+    def _row(self, rollup: Rollup, result: RolledUp, token: str, parts: str | None, run_id: str) -> dict[str, Any]:
         window = result.window
         return {
             **_key(rollup.table),

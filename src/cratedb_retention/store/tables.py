@@ -230,6 +230,7 @@ def _rollup(metadata: sa.MetaData) -> sa.Table:
         sa.Column("policy_id", sa.Text, doc="The policy that asked for it."),
         sa.Column("definition", sa.Text, nullable=False, doc="What it is computed from and how, as JSON."),
         sa.Column("view", sa.Text, doc="The parts of the view, as JSON; at the finest level."),
+        sa.Column("gone_until", Instant, doc="Before this instant rows of its table have expired."),
         sa.Column("changed_at", Instant, doc="When this row last changed."),
         info={"about": "The rollups that exist: one row for each level of a cascade on a table."},
         crate_number_of_shards=1,
