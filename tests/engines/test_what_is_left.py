@@ -39,7 +39,7 @@ def fetch(db: Database, start: dt.datetime, step: str = "1d") -> tuple[list[tupl
 
 def view(db: Database, where: str) -> list[tuple[str, int]]:
     """How many rows the view shows, by level."""
-    db.refresh("readings", "readings_1d")
+    db.refresh("readings")
     query = f"SELECT level, sum(row_count) FROM {db.q('readings_all')} WHERE {where} GROUP BY level ORDER BY level"
     return [(str(level), int(count)) for level, count in db.rows(query)]
 

@@ -22,9 +22,9 @@ from cratedb_retention.model.rollup import PARTITION, Rollup, Window, level_tabl
 from cratedb_retention.model.rollup_steps import CreateRollup, RebaseRollup, ReplaceView, RollUp, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import beneath_as_target
 from cratedb_retention.planning.layout import expected_columns
+from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.planner import find_probes, make_plan
-from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.windows import digest, sources_of_windows, window_grid
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 

@@ -1,9 +1,9 @@
 """
 The query of a stretch that raw rows answer.
 
-What a counter grew by begins at the value before, also at the first row of the stretch, however long ago that was. It is
-read from the last bucket of a level, where one holds it, since a level has few rows; and only shortly before the stretch,
-unless some series has no value there.
+What a counter grew by begins at the value before, also at the first row of the stretch, however long ago that was. It
+is read from the last bucket of a level, where one holds it, since a level has few rows; and only shortly before the
+stretch, unless some series has no value there.
 """
 
 from __future__ import annotations

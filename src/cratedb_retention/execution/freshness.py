@@ -1,8 +1,8 @@
 """
 Rows that came after their bucket was computed: until the next run, the raw rows answer in place of the level.
 
-Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed, or replaced
-by as many others, are seen by the next run.
+Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed, or
+replaced by as many others, are seen by the next run.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _span(stretch: Stretch) -> Span:
 
 
 def _stale(engine: Engine, rollup: Rollup, start: int, end: int) -> list[Span]:
-    """Where a level has other rows than there are. Where none is left, somebody expired them, and it is all there is."""
+    """Where a level has other rows than there are. Where none is left, they were expired, and the level is all."""
     if start >= end or not _differing(engine, rollup, [(start, end)]):
         return []
     length, spans, at = part_length(rollup, end - start, _MOST_PARTS), [], start

@@ -6,7 +6,6 @@ and keeps the ledger in step (laws 3, 4 and 7).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple
 
 from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
@@ -112,8 +111,8 @@ class Roller:
         if step.parts:
             return {window.start: parts for window, parts in zip(step.windows, step.parts, strict=True)}
         probes = {
-            window.start: OpenWindow(step.rollup, *astuple(window), None).probe(window.start, window.until)
-            for window in present
+            w.start: OpenWindow(step.rollup, w.start, w.end, w.start, w.until, None).probe(w.start, w.until)
+            for w in present
         }
         measured = self._engine.measure(list(probes.values())).windows
         return {start: str(Parts.of_answer(measured[probe])) for start, probe in probes.items()}

@@ -23,8 +23,8 @@ class LedgerRow:
     :param token: The change token of what it was computed from.
     :param rows: Raw rows beneath it.
     :param groups: Rows of the level.
-    :param parts: Of an open window, what each of its parts was computed from, so that what changes in it later is found;
-        see :mod:`cratedb_retention.planning.open_windows`.
+    :param parts: Of an open window, what each of its parts was computed from, so that later changes are found; see
+        :mod:`cratedb_retention.planning.open_windows`.
     :param sealed: Whether its source was about to go, so that it is never computed again (law 4).
     :param expired: Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
     """
@@ -79,8 +79,8 @@ class Ledger:
         """
         The instant from which a table of a cascade holds all that it ever had; None: from the beginning.
 
-        What lies beneath a sealed window is gone, unless it is known that only a part of it is. And a level that was added later never had what coarser levels had
-        sealed by then.
+        What lies beneath a sealed window is gone, unless it is known that only a part of it is. And a level that was
+        added later never had what coarser levels had sealed by then.
 
         :param source: The cascade's table with the raw rows.
         """

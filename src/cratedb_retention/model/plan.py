@@ -174,7 +174,7 @@ def pieces_of(step: Step) -> tuple[Piece, ...]:
 
 
 def expired_before(step: Step) -> tuple[TableName, int] | None:
-    """The table that a step removes rows from, and the instant (ms, UTC) that all of them lie before; None: it does not."""
+    """The table that a step removes rows from, and the instant (ms, UTC) before which they lie; None: it does not."""
     match step:
         case DropPartitions():
             return step.table, max(step.before if piece.end is None else piece.end for piece in step.pieces)
