@@ -84,7 +84,7 @@ def find_stretches(
     ]
     coarser = [holding for holding in holdings if holding not in fitting]
     fine = [whole_part(holding, start, end, zone) for holding in fitting]
-    begins = [low for low, high in fine if low < high]
+    begins = [low for holding, (low, high) in zip(fitting, fine, strict=True) if holding.rollup and low < high]
     found = _coarser_stretches(coarser, without([(start, end)], fine), begins, zone)
     taken = [(stretch.start, stretch.end) for stretch in found]
     for holding, span in reversed(list(zip(fitting, fine, strict=True))):
@@ -100,7 +100,7 @@ def _coarser_stretches(
     """
     Fill gaps from levels with longer buckets, the finest that holds them; such a bucket is taken as a whole.
 
-    :param begins: Where finer tables begin.
+    :param begins: Where finer levels begin.
     """
     parts: list[tuple[Holding, Interval, list[Span]]] = []
     for holding in coarser:

@@ -47,7 +47,7 @@ _ZOOMED = "(e) => { const z = e.batch ? e.batch[0] : e; emit(z.start, z.end); }"
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
     asked = Asked.of_query(query)
-    tables = await guest.ask(lambda scoped: scoped.cascades())
+    tables = await guest.ask(lambda scoped: scoped.readable_tables())
     if not tables:
         note("There is nothing to explore: there is no table that you see.")
         return

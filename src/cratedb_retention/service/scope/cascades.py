@@ -27,14 +27,18 @@ class Cascades(Who):
         return self.retention.fetch(request)
 
     def cascades(self) -> list[Explorable]:
-        """The tables of which they see something, those with rollups first."""
-        store, engine = self.retention.store, self.retention.engine
-        rollups = store.rollups.all()
-        sources = {known.rollup.source for known in rollups.values()}
-        levels = {name for table in rollups for name in (table, sketch_table(table))}
-        outline = engine.read_outline(Selector(self._default_schema, ""))
-        others = {table for table in outline.tables if table.schema != store.schema} - sources - levels
-        return explorable([*sorted(sources), *sorted(others)], self.realm)
+        """The tables with rollups of which they see something."""
+        sources = {known.rollup.source for known in self.retention.store.rollups.all().values()}
+        return explorable(sorted(sources), self.realm)
+
+    def readable_tables(self) -> list[Explorable]:
+        """The tables of which they see something, those with rollups first; without levels and the toolkit's own."""
+        store, with_rollups = self.retention.store, self.cascades()
+        known = {name for table in store.rollups.all() for name in (table, sketch_table(table))}
+        known |= {found.table for found in with_rollups}
+        outline = self.retention.engine.read_outline(Selector(self._default_schema, ""))
+        others = (table for table in outline.tables if table.schema != store.schema and table not in known)
+        return [*with_rollups, *explorable(sorted(others), self.realm)]
 
     def cascade(self, table: Explorable) -> Cascade:
         """
