@@ -20,7 +20,7 @@ from typing import Any
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.engine.archive import SnapshotState
-from cratedb_retention.errors import InvalidInput, Locked, Unsupported
+from cratedb_retention.errors import InvalidInput, Locked, NotFound, Unsupported
 from cratedb_retention.execution.adopting import Adoptable, adopt
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.candidates import Preview, preview
@@ -42,7 +42,7 @@ from cratedb_retention.execution.restoring import (
 )
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.running import Session, Terms, carry_out
-from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
+from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -415,23 +415,23 @@ class Retention:
 
     # Reading cascades
 
-    def cascade(self, table_name: str, table_schema: str | None = None, whole: bool = False) -> Cascade:
+    def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
         """
-        A table with its rollups, and what each of them holds.
+        A table with its rollups, or without if it has none: its metrics and dimensions, and what each table holds.
 
-        :param whole: Whether only windows count that were computed as a whole.
-        :raises NotFound: if the table has none.
+        :raises NotFound: if there is no such table.
+        :raises InvalidInput: if nothing says which column is the rows' time.
         """
         self.store.require()
         schema = table_schema or self.engine.capabilities.default_schema
-        return find_cascade(self.store, TableName(schema, table_name), whole)
+        return find_cascade(self.engine, self.store, TableName(schema, table_name))
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
         Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one
-        that still has it.
+        that still has it. Of a table without rollups the rows are read.
 
-        :raises NotFound: if the table has no cascade.
+        :raises NotFound: if there is no such table.
         :raises InvalidInput: if the request makes no sense.
         """
         cascade = self.cascade(request.table_name, request.table_schema)
@@ -442,9 +442,15 @@ class Retention:
         Compare each rollup of a table with what is beneath it, for the time that both hold.
 
         :return: What differs; nothing if all is well.
-        :raises NotFound: if the table has no cascade.
+        :raises NotFound: if the table has no rollups.
         """
-        return verify_rollups(self.engine, self.cascade(table_name, table_schema, whole=True))
+        cascade = self.cascade(table_name, table_schema)
+        if not any(holding.rollup for holding in cascade.holdings):
+            raise NotFound(
+                f"table {cascade.source}", "has no rollups", "create a downsample policy for it, and run that"
+            )
+        found = verify_rollups(self.engine, cascade)
+        return mark_stale(found, self.plan()) if found else []
 
     def drop_rollups(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """

@@ -15,7 +15,7 @@ from cratedb_retention import Retention
 from cratedb_retention.model.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
-from support.databases import DuckDatabase
+from support.databases import TIME, DuckDatabase
 
 pa = pytest.importorskip("pyarrow")
 # DuckDB adds up in any order, so that the last digit of an average varies.
@@ -144,11 +144,32 @@ def test_bad_input(command: Command, args: list[str], message: str) -> None:
 
 
 def test_without_a_cascade(duck: DuckDatabase) -> None:
-    """A table without rollups is not found."""
+    """A table that is not there, or the toolkit's own, is not found; one without rollups is read as it is."""
+    duck.create("plain", {"ts": TIME, "station": "TEXT", "x": "DOUBLE"})
+    duck.insert("plain", [{"ts": f"2024-03-30T0{i}:30", "station": "a", "x": float(i)} for i in range(3)])
+    duck.create("timeless", {"x": "DOUBLE"})
     duck.tool.close()
     duck.close()
-    message = Command(duck.uri).refused(1, "fetch", "--table-name=weather")
-    assert message.endswith("has no rollups. Create a downsample policy for it, and run that")
+    run = Command(duck.uri)
+    assert run.refused(1, "fetch", "--table-name=weather").endswith(
+        "there is no such table. Look at its name and its schema"
+    )
+    assert "there is no such table" in run.refused(
+        1, "fetch", f"--table-schema={duck.tool.store.schema}", "--table-name=jobs_log"
+    )
+    assert "nothing says how old its rows are" in run.refused(
+        2, "fetch", f"--table-schema={duck.schema}", "--table-name=timeless"
+    )
+    found = run.ok(
+        "fetch",
+        f"--table-schema={duck.schema}",
+        "--table-name=plain",
+        "--from=2024-03-30",
+        "--to=2024-03-31",
+        "--step=1d",
+        "--format=csv",
+    )
+    assert found.splitlines() == ["ts,x_avg,level", "2024-03-30T00:00:00+00:00,1.0,raw"]
 
 
 def test_verify_rollups(command: Command, cascade: Cascade, duck: DuckDatabase) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
@@ -15,7 +17,7 @@ from cratedb_retention.model.instant import parse_instant, parse_time_zone, to_m
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill
 from support.cascades import Source, create, expected, make_rows
 from support.catalogs import ms
-from support.databases import Database
+from support.databases import MONTH, TIME, Database
 
 START, END = "2024-03-30T20:00", "2024-04-01T08:00"
 NOW = parse_instant("2024-05-01")
@@ -235,12 +237,15 @@ def test_defaults(db: Database) -> None:
 
 
 def test_statements(db: Database) -> None:
-    """One statement for each stretch, and for each metric with percentiles one more."""
+    """
+    One statement for each stretch, and for each metric with percentiles one more; two more where both a level and raw
+    rows hold a stretch, which are counted; one more where counters are read from raw rows.
+    """
     cascade = create(db, Source(make_rows(36)), HOLDINGS)
     database = db.tool.engine.database
     before = database.statements
     ask(db, cascade, "1h", metrics=("temperature:avg", "temperature:p95", "temperature:p50", "bytes:rate"), by=BY)
-    assert database.statements - before == 6
+    assert database.statements - before == 6 + 2 * 2 + 1
 
 
 @pytest.mark.parametrize(
@@ -303,3 +308,46 @@ def test_hostile_names(db: Database, name: str) -> None:
         assert row[f"{name}_avg"] == pytest.approx(right[key][f"{name}_avg"])
         assert row[f"{name}c_increase"] == right[key][f"{name}c_increase"]
         assert row["row_count"] == right[key]["rows"]
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_without_rollups(db: Database, partitioned: bool) -> None:
+    """A table without rollups is read as it is, like one with: by the same words, and with the same numbers."""
+    part = {"part": MONTH} if partitioned else {}
+    db.create("plain", {"ts": TIME, "station": "TEXT", "x": "DOUBLE PRECISION", "n": "BIGINT", **part}, by=list(part))
+    rows = [
+        {"ts": f"2024-05-31T{hour:02}:20", "station": name, "x": float(hour), "n": 10 * hour}
+        for hour in range(20, 24)
+        for name in ("a", "b", None)
+    ]
+    db.insert("plain", [*rows, {"ts": "2024-06-01T00:20", "station": "a", "x": None, "n": 3}])
+    db.refresh("plain")
+    span = parse_instant("2024-05-31"), parse_instant("2024-06-02")
+    asked = FetchRequest("plain", db.schema, *span, parse_interval("1d"), by=("station",))
+    found = db.tool.fetch(asked)
+    assert found.columns == ("ts", "station", "x_avg", "n_avg", "level")
+    assert [row[1:] for row in found.rows] == [
+        ("a", 21.5, 215.0, "raw"),
+        ("b", 21.5, 215.0, "raw"),
+        (None, 21.5, 215.0, "raw"),
+        ("a", None, 3.0, "raw"),
+    ]
+    wanted = ("n:increase", "n:last", "x:p50", "x:stddev", "row_count")
+    (row,) = db.tool.fetch(replace(asked, metrics=wanted, by=(), where={"station": "b"})).rows
+    assert row[1:3] == (30.0, 230)
+    assert row[3] == pytest.approx(21, rel=0.011)
+    assert row[4] == pytest.approx(1.25**0.5)
+    assert row[5:] == (4, "raw")
+
+
+def test_before_the_first_run(db: Database) -> None:
+    """What a policy that has not run yet says of a table holds already."""
+    db.create("plain", {"ts": TIME, "seen": TIME, "host": "BIGINT", "n": "BIGINT"})
+    db.insert("plain", [{"ts": f"2024-05-31T0{i}:20", "host": 7, "n": i} for i in range(4)])
+    db.refresh("plain")
+    asked = FetchRequest("plain", db.schema, parse_instant("2024-05-31"), parse_instant("2024-06-01"), by=("host",))
+    with pytest.raises(InvalidInput, match="time"):
+        db.tool.fetch(asked)
+    db.policy("downsample", "plain", "7d", levels="1h:30d", time_column="ts", dimensions=["host"], counters=["n"])
+    (row,) = db.tool.fetch(replace(asked, step=parse_interval("1d"))).rows
+    assert row[1:] == (7, 3.0, "raw")

@@ -17,6 +17,7 @@ import pytest
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
@@ -372,6 +373,12 @@ def test_reading_without_routes(tenants: TwoTenants) -> None:
     mine_alone = replace(whole, where={"tenant": "acme"}, start=april[0], end=april[1])
     assert acme.suggest_values(mine_alone) == ["acme"]
     (mine,) = acme.cascades()
+    # Tables without rollups follow; of those of others there is none.
+    first, *others = acme.readable_tables()
+    assert first == mine
+    assert {found.table.name for found in others} == {"acme_metrics"}
+    plain = replace(whole, table_name="acme_metrics", by=(), metrics=("row_count",), step=parse_interval("1y"))
+    assert [row[-1] for row in acme.fetch(plain).rows] == ["raw"]
     assert dict(mine.where) == {"tenant": "acme"}
     assert acme.cascade(mine).source == mine.table
     with pytest.raises(Forbidden):

@@ -6,6 +6,7 @@ engine would, so that years of runs take a moment.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from cratedb_retention.model.rollup import PARTITION, Rollup, Window, level_tabl
 from cratedb_retention.model.rollup_steps import CreateRollup, RebaseRollup, ReplaceView, RollUp, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import beneath_as_target
 from cratedb_retention.planning.layout import expected_columns
+from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.planner import find_probes, make_plan
 from cratedb_retention.planning.windows import digest, sources_of_windows, window_grid
@@ -215,8 +217,8 @@ class SimulatedDatabase:
                 self._register(task, rollup)
             case RollUp(rollup, windows):
                 self._register(task, rollup)
-                for window in windows:
-                    self._roll_up(rollup, window)
+                for window, parts in zip(windows, step.parts or (None,) * len(windows), strict=True):
+                    self._roll_up(rollup, window, parts)
             case SealWindows(rollup, windows, idents):
                 self._seal(rollup, windows, set(idents))
             case DropPartitions():
@@ -232,12 +234,12 @@ class SimulatedDatabase:
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         before = self.known.get(rollup.table)
-        self.known[rollup.table] = KnownRollup(rollup, "", task.policy_id, before.view if before else ())
+        self.known[rollup.table] = replace(before, rollup=rollup) if before else KnownRollup(rollup, "", task.policy_id)
 
     def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:
         return self.raw if rollup.from_raw else self.levels.get(rollup.beneath, {})
 
-    def _roll_up(self, rollup: Rollup, window: Window) -> None:
+    def _roll_up(self, rollup: Rollup, window: Window, parts: str | None) -> None:
         token = self._token(rollup, window)
         own = self.levels[rollup.table]
         found: dict[tuple[str, int], int] = {}
@@ -255,9 +257,22 @@ class SimulatedDatabase:
         before = rows.get(window.start)
         if before is not None and before.sealed:
             raise BrokenLaw(f"a sealed window of {rollup.table} was computed again")
-        total = sum(found.values()) + (before.rows if before and window.since > window.start else 0)
+        until = max(window.until, before.until if before and not window.whole else window.until)
+        mine = [count for (_, bucket), count in own.items() if window.start <= bucket < until]
+        if not window.whole and parts is None:
+            present = OpenWindow(rollup, window.start, window.end, window.start, until, None)
+            parts = str(Parts.of_answer(self._window_rows(present.probe(window.start, until))))
         rows[window.start] = LedgerRow(
-            window.start, window.end, window.until, window.whole, rollup.beneath, token, total, len(found), False
+            start=window.start,
+            end=window.end,
+            until=until,
+            whole=window.whole,
+            beneath=rollup.beneath,
+            token=token,
+            rows=sum(mine),
+            groups=len(mine),
+            sealed=False,
+            parts=parts or "",
         )
 
     def _sources(self, rollup: Rollup, windows: tuple[Window, ...]) -> dict[int, object]:
@@ -282,7 +297,9 @@ class SimulatedDatabase:
         return _by_window(self._beneath(rollup), grid.interval, grid.zone)
 
     def _window_rows(self, probe: WindowRows) -> list[tuple[int, int, str]]:
-        return _by_window(self._rows(probe.table), probe.interval, zoneinfo.ZoneInfo(probe.zone))
+        start, end = probe.within or (-math.inf, math.inf)
+        rows = {key: count for key, count in self._rows(probe.table).items() if start <= key[1] < end}
+        return _by_window(rows, probe.interval, zoneinfo.ZoneInfo(probe.zone))
 
     def _seal(self, rollup: Rollup, windows: tuple[Window, ...], idents: set[str]) -> None:
         rows = self.windows.get(rollup.table, {})
@@ -308,6 +325,10 @@ class SimulatedDatabase:
         rows = self._rows(step.table)
         rollup = None if step.table == METRICS else self.known[step.table].rollup
         going = {piece.partition.values for piece in step.pieces}
+        if rollup is not None:
+            known = self.known[step.table]
+            until = max(piece.end for piece in step.pieces if piece.end is not None)
+            self.known[step.table] = replace(known, gone=max(until, known.gone or until))
         for key in [k for k in rows if self._values(*k, rollup) in going]:
             if key[1] + HOUR > step.before:
                 raise BrokenLaw(f"{key} is younger than {step.before}")
@@ -336,4 +357,6 @@ def _by_window(rows: Mapping[tuple[str, int], int], interval: Interval, zone: dt
     found: dict[int, list[tuple[str, int, int]]] = {}
     for (tenant, hour), count in sorted(rows.items()):
         found.setdefault(interval.floor(hour, zone), []).append((tenant, hour, count))
-    return [(start, sum(c for _, _, c in own), str(hash(tuple(own)))) for start, own in sorted(found.items())]
+    return [
+        (start, sum(c for _, _, c in own), f"{len(own)}:{sum(map(hash, own))}") for start, own in sorted(found.items())
+    ]

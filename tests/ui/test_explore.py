@@ -152,7 +152,7 @@ def test_numbers_as_table_and_file(pages: PagesInBrowser) -> None:
 def test_others_see_nothing(pages: PagesInBrowser) -> None:
     """A tenant sees no cascade of another one, neither as a choice nor by its address."""
     page = pages.log_in("globex", path(pages, metric="temperature"))
-    expect(page.get_by_text("no table has rollups")).to_be_visible()
+    expect(page.get_by_text("there is no table that you see")).to_be_visible()
     expect(page.get_by_text("temperature")).to_have_count(0)
     expect(page.locator(".explore-chart")).to_have_count(0)
 
@@ -161,7 +161,7 @@ def test_nonsense_is_told_in_words(pages: PagesInBrowser) -> None:
     """What makes no sense in an address is said, as text."""
     page = pages.log_in("viewer", f"/ui/explore?{urlencode({'table': HOSTILE})}")
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text(f"table {HOSTILE}: has no rollups that you see")
+    expect(alert).to_contain_text(f"table {HOSTILE}: is not there, or not yours to see")
     page.get_by_label("Table", exact=True).click()
     page.get_by_role("option", name=f"{pages.db.schema}.weather").click()
     said(page, "1 point per")

@@ -82,7 +82,7 @@ def command(
 ) -> None:
     """
     Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one that
-    still has it. Which level a row is from stands in its last column.
+    still has it. Which level a row is from stands in its last column. Of a table without rollups the rows are read.
 
     \b
     Examples:

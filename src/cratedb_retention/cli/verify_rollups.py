@@ -17,7 +17,8 @@ from cratedb_retention.errors import RetentionError
 def command(dburi: str | None, schema: str, table_name: str, table_schema: str | None, form: str) -> None:
     """
     Compare each rollup of a table with the level beneath it, for the time that both hold: the number of rows, and the
-    sums and counts of each metric. Ends with 1 if anything differs.
+    sums and counts of each metric. Ends with 1 if anything differs: what is stale, since rows came after it was
+    computed, is computed again by the next run; what is wrong is not.
 
     \b
     Examples:
@@ -31,10 +32,24 @@ def command(dburi: str | None, schema: str, table_name: str, table_schema: str |
     if form != "table":
         write_data([difference.to_dict() for difference in found], form)
     elif found:
-        rows = [(d.level, d.what, show(d.start), show(d.end), d.beneath, d.expected, d.found) for d in found]
-        write_table(("level", "what", "from", "to", "beneath", "expected", "found"), rows, ("expected", "found"))
+        rows = [
+            (
+                d.level,
+                d.what,
+                show(d.start),
+                show(d.end),
+                d.beneath,
+                d.expected,
+                d.found,
+                "stale" if d.stale else "wrong",
+            )
+            for d in found
+        ]
+        columns = ("level", "what", "from", "to", "beneath", "expected", "found", "state")
+        write_table(columns, rows, ("expected", "found"))
     else:
         say(f"right: each rollup of {table_name} holds what is beneath it", "green")
     if found:
         levels = plural(len({difference.level for difference in found}), "level")
-        raise RetentionError("verify-rollups", f"{levels} of {table_name} differ from what is beneath")
+        stale = "the next run computes it again" if all(difference.stale for difference in found) else ""
+        raise RetentionError("verify-rollups", f"{levels} of {table_name} differ from what is beneath", stale)

@@ -99,8 +99,14 @@ class Engine(Protocol):
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading that a stretch knows, in one statement."""
 
-    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
-        """How many raw rows the rows of a level stand for, window by window, some hundred in a statement."""
+    def count_source(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+        """How many raw rows there are, window by window, some hundred in a statement."""
+
+    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
+        """
+        How many raw rows the rows of a level stand for, and how many these are, window by window, some hundred in a
+        statement.
+        """
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""

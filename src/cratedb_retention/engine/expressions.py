@@ -124,10 +124,11 @@ def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Seque
     )
 
 
-def between(sql: Expressions, time: Column, since: int, until: int) -> Condition:
-    """Rows of a stretch of time; one without a time is in none."""
+def between(sql: Expressions, time: Column, since: int | None, until: int) -> Condition:
+    """Rows of a stretch of time, or (None) all before its end; one without a time is in none."""
     reference = sql.column(time)
-    return sa.and_(reference >= sql.value(time, since), reference < sql.value(time, until))
+    before: Condition = reference < sql.value(time, until)
+    return before if since is None else sa.and_(reference >= sql.value(time, since), before)
 
 
 def expired_rows(

@@ -15,7 +15,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions, table_ref
 from cratedb_retention.engine.reading_level import level_query
 from cratedb_retention.engine.reading_parts import Expression, bucket, double, names_in, own_column, within
-from cratedb_retention.engine.reading_raw import raw_query
+from cratedb_retention.engine.reading_raw import RawQuery
 from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
@@ -25,13 +25,20 @@ _LARGEST = 1.7976931348623157e308
 
 
 def read_stretch(database: Database, sql: RollupSQL, reading: Reading, stretch: Stretch) -> list[Partial]:
-    """What a stretch knows, in one statement."""
-    query = level_query if stretch.holding.rollup else raw_query
+    """What a stretch knows, in one statement; for counters in raw rows another one finds how far to look back."""
     width = len(reading.by)
     return [
         Partial(int(row[0]), tuple(row[1 : 1 + width]), int(row[1 + width]), tuple(map(_number, row[2 + width :])))
-        for row in database.rows(query(sql, reading, stretch))
+        for row in database.rows(_query(database, sql, reading, stretch))
     ]
+
+
+def _query(database: Database, sql: RollupSQL, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
+    if stretch.holding.rollup:
+        return level_query(sql, reading, stretch)
+    near = RawQuery(sql, reading, stretch, far=False)
+    far = bool(near.counters) and bool(database.rows(near.lonely()))
+    return RawQuery(sql, reading, stretch, far).select()
 
 
 def read_bins(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> list[Bin]:

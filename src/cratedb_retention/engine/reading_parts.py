@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
-from cratedb_retention.engine.expressions import Expressions, equals
+from cratedb_retention.engine.expressions import Expressions, between, equals
 from cratedb_retention.engine.rollup_columns import RollupSQL, summed
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Kept, Reading, Stretch
@@ -43,12 +43,12 @@ def names_in(reading: Reading, rollup: Rollup | None, sketch: bool = False) -> N
     return Names(table, Column(rollup.time_name, LEVEL_TIME, Kind.TIME), dimensions)
 
 
-def within(sql: Expressions, reading: Reading, names: Names, start: int, end: int) -> list[sa.ColumnElement[bool]]:
-    """A stretch of time, and the request's filter."""
-    time = sql.column(names.time)
+def within(
+    sql: Expressions, reading: Reading, names: Names, start: int | None, end: int
+) -> list[sa.ColumnElement[bool]]:
+    """A stretch of time, or (None) all before its end, and the request's filter."""
     return [
-        time >= sql.value(names.time, start),
-        time < sql.value(names.time, end),
+        between(sql, names.time, start, end),
         *(equals(sql, names.dimensions[column.name], value) for column, value in reading.where),
     ]
 
@@ -88,7 +88,11 @@ def ratio(total: Expression, count: Expression) -> Expression:
 
 
 def merged(sql: RollupSQL, metric: Metric, value: Expression, time: Expression, kept: Kept) -> Expression:
-    """A part of a whole bucket from those of its rows. The value of a raw row is its least, its last, its sum."""
+    """
+    A part of a whole bucket from those of its rows. The value of a raw row is its least, its last, its sum.
+
+    :param time: What tells which value is the first.
+    """
     match kept:
         case Kept.FIRST | Kept.LAST:
             return at_end(value, time, kept)
@@ -98,8 +102,10 @@ def merged(sql: RollupSQL, metric: Metric, value: Expression, time: Expression, 
             return sa.func.max(value)
         case Kept.SUM:
             return _sum(sql, metric, value)
-        case Kept.COUNT | Kept.INCREASE:
+        case Kept.COUNT:
             return sa.func.sum(value)
+        case Kept.INCREASE:
+            return sql.total(value)
         case Kept.M2:
             raise ValueError("squared distances need the means of both")
 

@@ -1,14 +1,15 @@
 """
 The query of a stretch that raw rows answer.
 
-What a counter grew by begins at the row before, also at the first row of the stretch. The row before that one is not
-read, but its value: from the last bucket of a level, where one holds it, since a level has few rows.
+What a counter grew by begins at the value before, also at the first row of the stretch, however long ago that was. It
+is read from the last bucket of a level, where one holds it, since a level has few rows; and only shortly before the
+stretch, unless some series has no value there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +18,6 @@ from cratedb_retention.engine.expressions import is_aware, table_ref
 from cratedb_retention.engine.reading_parts import (
     LEVEL_TIME,
     Expression,
-    at_end,
     bucket,
     by_metric,
     double,
@@ -27,18 +27,13 @@ from cratedb_retention.engine.reading_parts import (
     squares,
     within,
 )
-from cratedb_retention.engine.rollup_columns import RollupSQL
+from cratedb_retention.engine.rollup_columns import RollupSQL, as_type, source_value
+from cratedb_retention.engine.rollup_counters import increase, lonely_series, position, previous_value
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.reading import Kept, Reading, Stretch
-from cratedb_retention.model.rollup import Metric, Rollup
+from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
+from cratedb_retention.model.rollup import Aggregate, Metric, Rollup
 
-# A counter that was silent for longer begins anew at the first row of a stretch.
 _LOOKBACK_MS = 86_400_000
-
-
-def raw_query(sql: RollupSQL, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
-    """Bucket, groups, number of rows, partial aggregates."""
-    return _RawQuery(sql, reading, stretch).select()
 
 
 @dataclass(frozen=True)
@@ -47,23 +42,25 @@ class _Before:
     Where the values before a stretch are read.
 
     :param rollup: From this level; None: from the raw rows.
-    :param start: From this instant on.
-    :param end: Before this one, where raw rows follow.
+    :param start: From this instant on; None: from the beginning.
+    :param end: Before this one.
     """
 
     rollup: Rollup | None
-    start: int
+    start: int | None
     end: int
 
 
-class _RawQuery:
+class RawQuery:
     """
     Three queries, one within the other: rows as ``t``, ``d0``, ``m0``; beside each its bucket and what needs other rows
     of its bucket or series; and what is aggregated of these.
+
+    :param far: Whether values of counters are looked for at any time before the stretch.
     """
 
-    def __init__(self, sql: RollupSQL, reading: Reading, stretch: Stretch) -> None:
-        self.sql, self.reading, self.stretch = sql, reading, stretch
+    def __init__(self, sql: RollupSQL, reading: Reading, stretch: Stretch, far: bool) -> None:
+        self.sql, self.reading, self.stretch, self._far = sql, reading, stretch, far
         self.names = names_in(reading, None)
         # As it is within the query, where whole numbers are timestamps.
         self.time = Column("t", LEVEL_TIME, Kind.TIME) if self.names.time.unit else self.names.time
@@ -79,6 +76,12 @@ class _RawQuery:
         query = sa.select(*named, sa.func.count(), *values).group_by(*named)
         return query.where(self._inside(inner.c.t)) if self.counters else query
 
+    def lonely(self) -> sa.Select[Any]:
+        """A row if some series of a counter has no value before the stretch."""
+        rows = self._rows()
+        values = [rows.c[f"m{i}"] for i, metric in enumerate(self.metrics) if metric in self.counters]
+        return lonely_series(self._series(rows), rows.c.t, values, self.sql.value(self.time, self.stretch.start))
+
     def _inside(self, time: Expression) -> Expression:
         inside: Expression = time >= self.sql.value(self.time, self.stretch.start)
         return inside
@@ -86,53 +89,66 @@ class _RawQuery:
     # The innermost query
 
     def _rows(self) -> sa.FromClause:
-        before = self._before() if self.counters else None
-        start = before.end if before else self.stretch.start
+        before = self._before() if self.counters else []
         columns = [
             self._moment(self.names.time).label("t"),
             *(self.sql.column(column).label(f"d{i}") for i, column in enumerate(self.names.dimensions.values())),
             *(self._number(metric).label(f"m{i}") for i, metric in enumerate(self.metrics)),
         ]
+        start = min([self.stretch.start, *(found.end for found in before[:1])])
         conditions = within(self.sql, self.reading, self.names, start, self.stretch.end)
         rows = sa.select(*columns).select_from(table_ref(self.names.table)).where(*conditions)
-        if before is None:
+        if not before:
             return rows.subquery("u")
-        return sa.union_all(rows, *(self._last(before, metric) for metric in self.counters)).subquery("u")
+        last = (self._last(found, metric) for found in before for metric in self.counters)
+        return sa.union_all(rows, *last).subquery("u")
 
     def _moment(self, time: Column) -> Expression:
         return self.sql.instant(time) if time.unit else self.sql.column(time)
 
     def _number(self, metric: Metric) -> Expression:
         """All branches of a UNION must agree in their types."""
-        value = self.sql.column(metric.column)
-        return double(value) if self.counters else value
+        return source_value(self.sql, metric.column) if self.counters else self.sql.column(metric.column)
 
-    def _before(self) -> _Before:
-        """The finest level that holds what is before the stretch, else the raw rows."""
-        start, zone = self.stretch.start, self.reading.cascade.tzinfo
-        for holding in self.reading.cascade.holdings:
-            rollup = holding.rollup
-            end = rollup.interval.floor(start, zone) if rollup else start
-            held = (holding.start or end - 1) < end and (holding.end is None or holding.end >= end)
-            if rollup and held and {metric.name for metric in self.counters} <= {m.name for m in rollup.metrics}:
-                return _Before(rollup, end - max(_LOOKBACK_MS, 2000 * rollup.interval.approximate_seconds), end)
-        return _Before(None, start - _LOOKBACK_MS, start)
+    def _before(self) -> list[_Before]:
+        """The finest level that holds what is just before the stretch, else the raw rows; then what is older."""
+        start, zone, cascade = self.stretch.start, self.reading.cascade.tzinfo, self.reading.cascade
+        names = {metric.name for metric in self.counters}
+        levels = [
+            (holding, holding.rollup)
+            for holding in cascade.holdings
+            if holding.rollup and names <= {metric.name for metric in holding.rollup.metrics}
+        ]
+        found = _Before(None, start - _LOOKBACK_MS, start)
+        begins = next((holding.start for holding in cascade.holdings if holding.rollup is None), start)
+        for number, (holding, rollup) in enumerate(levels):
+            end = rollup.interval.floor(start, zone)
+            if (holding.start or end - 1) < end and (holding.end is None or holding.end >= end):
+                length = max(_LOOKBACK_MS, 2000 * rollup.interval.approximate_seconds)
+                found, begins, levels = _Before(rollup, end - length, end), holding.start, levels[number + 1 :]
+                break
+        return [replace(found, start=None), *_older(begins, levels)] if self._far else [found]
 
     def _last(self, before: _Before, counter: Metric) -> sa.Select[Any]:
         """The last value of each series before the stretch, as if it were a row."""
         names = names_in(self.reading, before.rollup)
         time = self._moment(names.time)
-        value = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
-        dimensions = [self.sql.column(column) for column in names.dimensions.values()]
         # A level's time has a time zone; the source's may have none.
         kind = sa.TIMESTAMP(timezone=is_aware(self.time))
-        values = (at_end(double(value), time, Kept.LAST) if m == counter else _nothing() for m in self.metrics)
-        return (
-            sa.select(sa.cast(sa.func.max(time), kind), *dimensions, *values)
+        dimensions = [self.sql.column(column).label(f"d{i}") for i, column in enumerate(names.dimensions.values())]
+        value = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
+        known = (
+            sa.select(time.label("t"), *dimensions, value.label("v"))
+            .add_columns(sa.func.max(time).over(partition_by=[column.element for column in dimensions]).label("last"))
             .select_from(table_ref(names.table))
             .where(*within(self.sql, self.reading, names, before.start, before.end), value.is_not(None))
-            .group_by(*dimensions)
+            .subquery("k")
         )
+        stored = as_type(sa.func.max(known.c.v), self.sql.stored_type(counter.column))
+        values = [stored if m == counter else as_type(sa.null(), self.sql.stored_type(m.column)) for m in self.metrics]
+        keys = [known.c[f"d{i}"] for i in range(len(dimensions))]
+        rows = sa.select(sa.cast(known.c.t, kind), *keys, *values).where(known.c.t == known.c.last)
+        return rows.group_by(known.c.t, *keys)
 
     # The middle one
 
@@ -145,20 +161,19 @@ class _RawQuery:
         return sa.select(*columns, *self._values(rows, [start, *groups])).select_from(rows)
 
     def _values(self, rows: sa.FromClause, keys: list[Expression]) -> Iterator[Expression]:
-        for i, wanted in enumerate(self.metrics.values()):
+        for i, (metric, wanted) in enumerate(self.metrics.items()):
             value = rows.c[f"m{i}"]
             yield value
             if Kept.M2 in wanted:
                 yield sa.func.avg(double(value)).over(partition_by=keys).label(f"m{i}_mean")
             if Kept.INCREASE in wanted:
-                yield self._increase(rows, value).label(f"m{i}_increase")
+                before = previous_value(value, self._series(rows), rows.c.t)
+                yield increase(value, before).label(f"m{i}_increase")
+            if metric.has(Aggregate.INCREASE):
+                yield position(value, keys, rows.c.t).label(f"m{i}_position")
 
-    def _increase(self, rows: sa.FromClause, value: Expression) -> Expression:
-        """How much a counter grew since the row before of its series; when it fell, it was set back to 0."""
-        series = [rows.c[f"d{i}"] for i in range(len(self.names.dimensions))]
-        # Rows without a value are a series of their own, so that they don't stand between the others.
-        before = sa.func.lag(value).over(partition_by=[*series, value.is_(None)], order_by=rows.c.t)
-        return sa.case((value >= before, value - before), (value < before, value))
+    def _series(self, rows: sa.FromClause) -> list[Expression]:
+        return [rows.c[f"d{i}"] for i in range(len(self.names.dimensions))]
 
     # The outermost one
 
@@ -171,12 +186,17 @@ class _RawQuery:
                 weight = sa.case((value.is_not(None), 1.0), else_=0.0)
                 return squares(self.sql, double(value) - c[f"{name}_mean"], weight)
             case Kept.INCREASE:
-                # A counter that has values grew by 0 where nothing stands before them.
-                grown = sa.func.coalesce(sa.func.sum(c[f"{name}_increase"]), 0.0)
-                return sa.case((sa.func.count(value) > 0, grown))
+                return self.sql.total(c[f"{name}_increase"])
             case _:
-                return merged(self.sql, metric, value, c.t, kept)
+                # Of a counter's values at one instant the greatest is the last one, as in a level.
+                order = c[f"{name}_position"] if metric.has(Aggregate.INCREASE) else c.t
+                return merged(self.sql, metric, value, order, kept)
 
 
-def _nothing() -> Expression:
-    return sa.cast(sa.null(), sa.Double())
+def _older(begins: int | None, levels: Sequence[tuple[Holding, Rollup]]) -> Iterator[_Before]:
+    """The levels that have what a finer one has not any more."""
+    for holding, rollup in levels:
+        if begins is None:
+            return
+        yield _Before(rollup, None, begins)
+        begins = holding.start

@@ -19,6 +19,7 @@ from cratedb_retention.engine.rollup_columns import (
     sketch_fields,
     stored,
 )
+from cratedb_retention.engine.rollup_counters import Seeds
 from cratedb_retention.engine.rollup_ddl import InsertRows
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_select import level_select
@@ -29,6 +30,7 @@ from cratedb_retention.model.rollup_steps import RollUp
 
 # What stands for the version of a computation where it is only shown.
 SHOWN = 0
+_NEAR = Seeds()
 
 
 def new_version() -> int:
@@ -42,10 +44,10 @@ def tables_of(rollup: Rollup) -> list[TableName]:
 
 
 def compute_statements(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seed_from_source: bool = False
+    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR
 ) -> list[sa.Executable]:
     """Compute a run of windows, of which nothing is there."""
-    query = level_select(sql, rollup, run, version, seed_from_source)
+    query = level_select(sql, rollup, run, version, seeds)
     found: list[sa.Executable] = [InsertRows(rollup.table, stored(level_fields(sql, rollup)), query)]
     if rollup.sketched:
         bins = sketch_select(sql, rollup, run, version)

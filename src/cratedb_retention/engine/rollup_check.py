@@ -5,7 +5,7 @@ Law 5: for each window, the rows beneath are counted, and what arrived in the le
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, 
 from cratedb_retention.engine.rollup_sketch import countable, of_metrics
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import show
-from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, Rollup, Window
+from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, RolledUp, Rollup, Window
 
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 Element = sa.ColumnElement[Any]
@@ -81,10 +81,17 @@ def count_stored(
     return found
 
 
-def count_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
-    """How many raw rows the rows of a level stand for."""
-    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, _total(ROW_COUNT)))
+def count_source(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+    """How many raw rows there are."""
+    rows = _ask(query, windows, lambda window: _of_source(sql, replace(rollup, metrics=()), window))
     return {window: int(count) for window, (count,) in rows.items()}
+
+
+def count_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
+    """How many raw rows the rows of a level stand for, and how many these are."""
+    columns = _total(ROW_COUNT), sa.func.count()
+    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, *columns))
+    return {window: RolledUp(window, int(count), int(groups)) for window, (count, groups) in rows.items()}
 
 
 def show_window(window: Window) -> str:

@@ -23,27 +23,24 @@ from cratedb_retention.engine.rollup_columns import (
     metric_fields,
     own_time,
     ref,
-    source_value,
     summed,
 )
-from cratedb_retention.engine.rollup_counters import has_counters, with_increases
+from cratedb_retention.engine.rollup_counters import Seeds, has_counters, raw_values, with_increases
 from cratedb_retention.engine.rollup_runs import Run
 from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, label
 
 Element = sa.ColumnElement[Any]
+_NEAR = Seeds()
 
 
-def level_select(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seed_from_source: bool = False
-) -> sa.Select[Any]:
+def level_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR) -> sa.Select[Any]:
     """
     The rows of a level for the buckets of a run, in the order of its stored columns.
 
-    :param seed_from_source: Whether the last sample before the run, which a counter's increase needs, is looked
-        for in the source, rather than in the level itself.
+    :param seeds: Where the last sample before the run, which a counter's increase needs, is looked for.
     """
     if rollup.from_raw:
-        samples = _raw_samples(sql, rollup, run, seed_from_source)
+        samples = _raw_samples(sql, rollup, run, seeds)
     else:
         samples = _finer_rows(sql, rollup, run)
     keys = [samples.c.t, *(samples.c[f"d{i}"] for i in range(len(rollup.dimensions)))]
@@ -72,8 +69,9 @@ def _aggregates(
     sql: RollupSQL, rollup: Rollup, metric: Metric, number: int, samples: sa.Subquery
 ) -> dict[str, Element]:
     if rollup.from_raw:
-        increase = samples.c.get(f"i{number}")
-        return _of_values(sql, metric, samples.c[f"m{number}"], samples.c.ts, increase)
+        # Of a counter's values at one instant it must be certain which one is the last, since the next one follows it.
+        order = samples.c.ts if (position := samples.c.get(f"o{number}")) is None else position
+        return _of_values(sql, metric, samples.c[f"m{number}"], order, samples.c.get(f"i{number}"))
     columns: dict[str, Element] = {name: samples.c[f"m{number}_{i}"] for i, name in enumerate(mergeable(sql, metric))}
     return _of_rows(sql, metric, columns, samples.c.ts, samples.c.get(f"m{number}_center"))
 
@@ -119,14 +117,11 @@ def _of_rows(
     return found
 
 
-def _raw_samples(sql: RollupSQL, rollup: Rollup, run: Run, seed_from_source: bool) -> sa.Subquery:
-    time = sql.instant(rollup.time)
-    values = [source_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
-    dimensions = [source_value(sql, column).label(f"d{i}") for i, column in enumerate(rollup.dimensions)]
-    raw = sa.select(time.label("ts"), *dimensions, *values).select_from(table_ref(rollup.source))
+def _raw_samples(sql: RollupSQL, rollup: Rollup, run: Run, seeds: Seeds) -> sa.Subquery:
+    raw = raw_values(sql, rollup)
     if has_counters(rollup):
-        return with_increases(sql, rollup, run, raw, seed_from_source)
-    bucket = sql.bucket(rollup.interval, rollup.zone, time)
+        return with_increases(sql, rollup, run, raw, seeds)
+    bucket = sql.bucket(rollup.interval, rollup.zone, sql.instant(rollup.time))
     return raw.add_columns(bucket.label("t")).where(between(sql, rollup.time, run.since, run.until)).subquery("s")
 
 

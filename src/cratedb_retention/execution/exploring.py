@@ -13,16 +13,14 @@ from cratedb_retention.model.access import Realm
 from cratedb_retention.model.areas import Area, area_of, make_area
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.ledger import KnownRollup
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.planning.asking import make_reading
 
 
-def explorable(rollups: Iterable[KnownRollup], realm: Realm) -> list[Explorable]:
-    """The tables with rollups of which somebody sees something, by name."""
-    sources = sorted({known.rollup.source for known in rollups})
-    return [found for table in sources if (found := _seen(table, realm)) is not None]
+def explorable(tables: Iterable[TableName], realm: Realm) -> list[Explorable]:
+    """Those of some tables of which somebody sees something."""
+    return [found for table in tables if (found := _seen(table, realm)) is not None]
 
 
 def _seen(table: TableName, realm: Realm) -> Explorable | None:

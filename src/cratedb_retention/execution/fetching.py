@@ -8,6 +8,7 @@ import datetime as dt
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.filling import Values, fill
+from cratedb_retention.execution.freshness import follow_late_rows
 from cratedb_retention.execution.merging import Merged
 from cratedb_retention.model.fetched import Fetched, Row
 from cratedb_retention.model.instant import from_ms, to_ms
@@ -22,12 +23,12 @@ _Merged = dict[tuple[int, Group], Merged]
 def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
     """
     Answer a request from the tables of a cascade, in one statement for each stretch, and one more for each metric whose
-    percentiles are asked.
+    percentiles are asked; two more count what a level has where raw rows are there, too.
 
     :param now: The present instant, aware.
     :raises InvalidInput: if the request makes no sense.
     """
-    reading = make_reading(cascade, request, now)
+    reading = follow_late_rows(engine, make_reading(cascade, request, now))
     return _answer(reading, _read(engine, reading, to_ms(now)))
 
 

@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.ownership import is_own_view
-from cratedb_retention.model.plan import DeleteRows, Step, Task
+from cratedb_retention.model.plan import DeleteRows, Step, Task, expired_before
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Rollup, Window, level_table
 from cratedb_retention.model.rollup_steps import (
@@ -26,6 +26,7 @@ from cratedb_retention.model.rollup_steps import (
     SealWindows,
 )
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
+from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.windows import (
     Source,
@@ -78,17 +79,51 @@ class Roller:
                 self._check(task, rollup, windows, idents)
                 self._store.rollups.seal(rollup.table, [window.start for window in windows])
             case _:
-                pass
+                self._note_expiry(step)
+
+    def _note_expiry(self, step: Step) -> None:
+        """From where on a level still has everything, so that readers need not give up more of it than is gone."""
+        expired = expired_before(step)
+        if expired is not None and expired[0] in self._registered:
+            known = self._prepared.ledger.rollups.get(expired[0])
+            before = known.gone if known is not None else None
+            self._store.rollups.set_gone(expired[0], max(expired[1], expired[1] if before is None else before))
 
     def roll_up(self, task: Task, step: RollUp, perform: Perform) -> StepResult:
         """
         Compute windows: the change tokens are older than what is read, so that what is written meanwhile makes the
         windows dirty again. Those of the plan will do, unless the plan itself changed what lies beneath.
         """
-        tokens = self._tokens(task, step)
+        present = self._open(step)
+        tokens, parts = self._tokens(task, step), self._parts(step, present)
         result = perform(step)
-        self._store.rollups.record(step.rollup, result.windows, tokens, self._run_id)
+        # Of an open window only some buckets were computed, so that all that is there has to be counted.
+        counted = self._engine.count_windows(step.rollup, present)
+        windows = [*(found for found in result.windows if found.window.whole), *counted.values()]
+        self._store.rollups.record(step.rollup, windows, tokens, parts, self._run_id)
         return result
+
+    def _open(self, step: RollUp) -> list[Window]:
+        """The open windows of a step, as far as they are computed after it."""
+        until: dict[tuple[int, int], int] = {}
+        known = self._prepared.ledger.of(step.rollup.table)
+        for window in step.windows:
+            if not window.whole:
+                row = known.get(window.start)
+                key = (window.start, window.end)
+                until[key] = max(window.until, until.get(key, window.until), row.until if row else window.until)
+        return [Window(start, end, start, to) for (start, end), to in until.items()]
+
+    def _parts(self, step: RollUp, present: Sequence[Window]) -> dict[int, str]:
+        """What lies beneath the parts of open windows, as :meth:`_tokens`."""
+        if step.parts:
+            return {window.start: parts for window, parts in zip(step.windows, step.parts, strict=True)}
+        probes = {
+            w.start: OpenWindow(step.rollup, w.start, w.end, w.start, w.until, None).probe(w.start, w.until)
+            for w in present
+        }
+        measured = self._engine.measure(list(probes.values())).windows
+        return {start: str(Parts.of_answer(measured[probe])) for start, probe in probes.items()}
 
     def _tokens(self, task: Task, step: RollUp) -> dict[int, str]:
         """Read once for all steps of a level: when its first begins, the level beneath is done."""
@@ -180,10 +215,10 @@ class Roller:
         limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
         kept = [window for window in windows if limit is None or window.start >= to_ms(limit)]
         found = self._engine.count_windows(rollup, kept)
-        lost = [window for window in kept if found[window] != rows[window.start].rows]
+        lost = [window for window in kept if found[window].source_rows != rows[window.start].rows]
         if lost:
             self._store.rollups.doubt(rollup.table, [window.start for window in lost])
-            rolled, there = rows[lost[0].start].rows, found[lost[0]]
+            rolled, there = rows[lost[0].start].rows, found[lost[0]].source_rows
             raise PartitionChanged(
                 f"table {rollup.table}, from {show(lost[0].start)}",
                 f"stands for {there:,} rows, and {rolled:,} were rolled up",

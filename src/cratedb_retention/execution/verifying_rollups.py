@@ -8,7 +8,7 @@ read once more bucket by bucket.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,8 +16,10 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.reading import Cascade, Holding, Kept, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup
+from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, Window
+from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.planning.reading import choose_step, whole_part
 
 _CHUNKS = 500
@@ -40,6 +42,7 @@ class Difference:
     :param what: ``row_count``, or ``temperature_sum`` and the like.
     :param beneath: The name of the level beneath.
     :param expected: What that says.
+    :param stale: Whether rows came or changed since it was computed, so that the next run computes it again.
     """
 
     level: str
@@ -50,6 +53,7 @@ class Difference:
     beneath: str
     expected: float | None
     found: float | None
+    stale: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601."""
@@ -65,6 +69,23 @@ def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
         if span and level.rollup:
             found += _Comparison(engine, cascade, beneath, level, level.rollup).differences(*span)
     return found
+
+
+def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
+    """
+    Tell what is wrong from what is only stale.
+
+    :param plan: What the next run does.
+    """
+    steps = [step for task in plan.tasks for step in task.steps if isinstance(step, RollUp)]
+    due = [(str(step.rollup.table), window) for step in steps for window in step.windows]
+    return [
+        replace(one, stale=any(table == one.table and _covers(window, one) for table, window in due)) for one in found
+    ]
+
+
+def _covers(window: Window, difference: Difference) -> bool:
+    return window.since < difference.end and difference.start < window.until
 
 
 def _pairs(cascade: Cascade) -> Iterator[tuple[Holding, Holding]]:

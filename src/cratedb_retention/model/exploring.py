@@ -32,7 +32,7 @@ Span = tuple[int, int]
 @dataclass(frozen=True, slots=True)
 class Explorable:
     """
-    A table that has rollups.
+    A table that can be looked at.
 
     :param where: The values that have to be asked for, since the rest is not theirs to see.
     """

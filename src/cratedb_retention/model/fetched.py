@@ -51,11 +51,7 @@ class Fetched:
     @property
     def notes(self) -> list[str]:
         """What a reader of the rows must know, in words: stretches with longer buckets, and those that are gone."""
-        coarser = [
-            f"{show(s.start)} to {show(s.end)}: only {s.interval} is left, so buckets are longer than {self.step}"
-            for s in self.stretches
-            if s.coarser
-        ]
+        coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
         return coarser + [f"{show(start)} to {show(end)}: no table holds it any more" for start, end in self.gaps]
 
     @property
@@ -132,6 +128,16 @@ class Fetched:
                 writer.write_table(table)
         found: bytes = sink.getvalue().to_pybytes()
         return found
+
+
+def _longer(stretch: Stretch, step: Interval) -> str:
+    span = f"{show(stretch.start)} to {show(stretch.end)}"
+    if stretch.finer_from is None:
+        return f"{span}: only {stretch.interval} is left, so buckets are longer than {step}"
+    return (
+        f"{span}: only {stretch.interval} has all of it, so buckets are longer than {step}; "
+        f"from {show(stretch.finer_from)} on there are shorter ones, ask from then on to see them"
+    )
 
 
 def _plain(cell: Cell) -> Cell:

@@ -23,6 +23,8 @@ class LedgerRow:
     :param token: The change token of what it was computed from.
     :param rows: Raw rows beneath it.
     :param groups: Rows of the level.
+    :param parts: Of an open window, what each of its parts was computed from, so that later changes are found; see
+        :mod:`cratedb_retention.planning.open_windows`.
     :param sealed: Whether its source was about to go, so that it is never computed again (law 4).
     :param expired: Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
     """
@@ -37,6 +39,7 @@ class LedgerRow:
     groups: int
     sealed: bool
     expired: bool = False
+    parts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class KnownRollup:
     :param view: The parts of the view over the cascade; only with the finest level.
     :param view_mark: The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not
         known, since a run was killed or an older release made it; None: it was never made.
+    :param gone: Before this instant (ms, UTC) rows of its table have expired; None: none has, or nobody noted it.
     """
 
     rollup: Rollup
@@ -55,6 +59,7 @@ class KnownRollup:
     policy_id: str | None = None
     view: tuple[ViewPart, ...] = ()
     view_mark: str | None = None
+    gone: int | None = None
 
 
 def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, ...]:
@@ -87,20 +92,22 @@ class Ledger:
         """
         The instant from which a table of a cascade holds all that it ever had; None: from the beginning.
 
-        What lies beneath a sealed window is gone. And a level that was added later never had what coarser levels had
-        sealed by then.
+        What lies beneath a sealed window is gone, unless it is known that only a part of it is. And a level that was
+        added later never had what coarser levels had sealed by then.
 
         :param source: The cascade's table with the raw rows.
         """
         own = self.rollups.get(table)
         length = own.rollup.interval.approximate_seconds if own else 0
         begins = self.begins_at(table) if table != source else None
-        ends = []
+        gone = own.gone if own else None
+        ends = [] if gone is None else [gone]
         for name, known in self.rollups.items():
             coarser = known.rollup.source == source and known.rollup.interval.approximate_seconds > length
             for row in self.of(name).values() if coarser else ():
                 never_had = table != source and (begins is None or row.end <= begins)
-                if row.sealed and (row.beneath == table or never_had):
+                partly = gone is not None and row.start < gone
+                if row.sealed and (never_had or (row.beneath == table and not partly)):
                     ends.append(row.end)
         return max(ends, default=None)
 

@@ -176,6 +176,19 @@ def pieces_of(step: Step) -> tuple[Piece, ...]:
             return ()
 
 
+def expired_before(step: Step) -> tuple[TableName, int] | None:
+    """The table that a step removes rows from, and the instant (ms, UTC) before which they lie; None: it does not."""
+    match step:
+        case DropPartitions():
+            return step.table, max(step.before if piece.end is None else piece.end for piece in step.pieces)
+        case DropArchived():
+            return step.table, step.before if step.piece.end is None else step.piece.end
+        case DeleteRows():
+            return step.table, step.before
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """

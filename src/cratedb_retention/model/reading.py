@@ -203,6 +203,7 @@ class Stretch:
 
     :param interval: The length of its buckets in the answer: the step, or the level's own where that is longer.
     :param coarser: Whether its buckets are longer than the step.
+    :param finer_from: Where in the last of these a finer level begins; such a bucket is taken as a whole all the same.
     """
 
     holding: Holding
@@ -210,6 +211,7 @@ class Stretch:
     end: int
     interval: Interval
     coarser: bool = False
+    finer_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

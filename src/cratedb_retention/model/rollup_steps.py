@@ -41,16 +41,22 @@ class RollUp:
     """
     Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6).
 
-    :param windows: In order of time, without gaps and overlaps that matter: each is computed for itself.
+    :param windows: In order of time, without overlaps: each is computed for itself. Of an open window there may be
+        several parts.
     :param idents: The database's names of the partitions beneath, for a last look at their health.
     :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
         the plan itself changes that, so that it has to be read when that is done.
+    :param parts: The same of the parts of each window; empty where it is computed as a whole.
+    :param older: Coarser levels that have the last values of counters where the finer one has none any more: before an
+        instant (ms, UTC).
     """
 
     rollup: Rollup
     windows: tuple[Window, ...]
     idents: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    older: tuple[tuple[Rollup, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,7 +249,7 @@ def _is_covered(above: Above, start: int) -> bool:
     """Whether a window covers all rows beneath it, or will when it is its turn."""
     state, row = above.state, above.state.rows.get(start)
     if start in state.planned:
-        return above.active and state.planned[start][0].whole
+        return above.active and state.planned[start].whole
     return row is not None and row.whole and row.token == state.sources[start].token
 
 
@@ -261,7 +261,7 @@ def _why_not(above: Above, piece: Piece, start: int, end: int) -> str | None:
     if row is not None and (row.sealed or _is_clean(above, piece, start)):
         return None
     planned = above.state.planned.get(start)
-    if planned is not None and planned[0].whole and above.active:
+    if planned is not None and planned.whole and above.active:
         return None
     if row is None and piece.partition.rows == 0:
         return None

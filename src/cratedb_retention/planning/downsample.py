@@ -5,30 +5,34 @@ what lies above that. Expiry of raw rows and levels is the other half, in :mod:`
 
 from __future__ import annotations
 
-import datetime as dt
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise, takewhile
 
 from cratedb_retention.model.catalog import Catalog
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
-from cratedb_retention.model.rollup import Aggregate, Window
+from cratedb_retention.model.rollup import Aggregate, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.layout import expected_columns
-from cratedb_retention.planning.pieces import PieceIndex
+from cratedb_retention.planning.open_windows import OpenWindow, Span, open_window
+from cratedb_retention.planning.pieces import PieceIndex, make_pieces
+from cratedb_retention.planning.reading import united
 from cratedb_retention.planning.reasons import missing_shards
+from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import (
     Source,
     WindowGrid,
     partition_length,
     sources_of_pieces,
     sources_of_rows,
+    sources_of_windows,
     window_grid,
     window_probe,
 )
@@ -39,12 +43,34 @@ _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 
 @dataclass(frozen=True)
+class Due:
+    """
+    A window that has to be computed.
+
+    :param windows: What of it, in order of time: all of it, or some of its buckets.
+    :param reason: Why, in a word.
+    :param parts: What lies beneath its parts, if it is open.
+    """
+
+    windows: tuple[Window, ...]
+    reason: str
+    parts: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is computed."""
+        return self.windows[0].whole
+
+
+@dataclass(frozen=True)
 class LevelState:
     """
     A level with what lies beneath its windows and what is planned for them.
 
     :param by_rows: Whether the table beneath has no partitions of time.
-    :param planned: The windows that are due, by start, each with the reason in a word.
+    :param open: The window that lasts beyond the cutoff.
+    :param measurements: What the rows said of it.
+    :param planned: The windows that are due, by start.
     :param held: Windows that must wait, with the reason and whether that is a problem.
     """
 
@@ -53,8 +79,14 @@ class LevelState:
     sources: Mapping[int, Source]
     by_rows: bool
     rows: Mapping[int, LedgerRow]
-    planned: dict[int, tuple[Window, str]] = field(default_factory=dict)
+    open: OpenWindow | None = None
+    measurements: Measurements = field(default_factory=Measurements)
+    planned: dict[int, Due] = field(default_factory=dict)
     held: dict[int, tuple[str, bool]] = field(default_factory=dict)
+
+    def changing(self) -> Iterator[Window]:
+        """What is about to be computed."""
+        return (window for due in self.planned.values() for window in due.windows)
 
 
 def level_states(
@@ -68,7 +100,7 @@ def level_states(
     states: list[LevelState] = []
     for level in cascade.levels:
         below = states[-1] if states else None
-        state = _make_state(cascade, level, below, catalog, ledger, pieces, measurements)
+        state = _make_state(cascade, level, below, catalog, ledger, pieces, measurements, cutoff)
         _decide(state, below, cutoff)
         states.append(state)
     return states
@@ -82,23 +114,17 @@ def _make_state(
     ledger: Ledger,
     pieces: PieceIndex,
     measurements: Measurements,
+    cutoff: int,
 ) -> LevelState:
     rollup = level.rollup
     target = beneath_target(cascade, rollup, catalog)
     known = pieces.of(target).known if target is not None and target.grids else ()
-    if below is None:
-        by_rows = not cascade.raw.grids
-        grids = [grid for _, grid in cascade.raw.grids]
-        grid = window_grid(rollup, partition_length(grids), str(grids[0].zone) if grids else None)
-    else:
-        partition = below.level.rollup.partition
-        grid = window_grid(rollup, partition.approximate_seconds * 1000 if partition else None)
-        by_rows = partition is None
+    grid, by_rows = _level_grid(cascade, level, below.level if below else None)
     if by_rows:
         sources = sources_of_rows(grid, measurements.windows.get(window_probe(rollup, grid), ()))
     else:
         sources = sources_of_pieces(grid, known)
-    for window in (window for window, _ in below.planned.values()) if below else ():
+    for window in below.changing() if below else ():
         for start, end in grid.spans(window.since, window.until):
             sources.setdefault(start, Source(end))
     rebased = _before(level, below, ledger)
@@ -106,7 +132,18 @@ def _make_state(
     if rebased is not None:
         rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
     decided = replace(rollup, window=grid.interval, window_zone=grid.zone_name)
-    return LevelState(replace(level, rollup=decided), grid, sources, by_rows, rows)
+    present = open_window(decided, grid, rows, cutoff)
+    return LevelState(replace(level, rollup=decided), grid, sources, by_rows, rows, present, measurements)
+
+
+def _level_grid(cascade: Cascade, level: CascadeLevel, beneath: CascadeLevel | None) -> tuple[WindowGrid, bool]:
+    """A level's windows, and whether the table beneath has no partitions of time."""
+    if beneath is not None:
+        partition = beneath.rollup.partition
+        return window_grid(level.rollup, partition.approximate_seconds * 1000 if partition else None), partition is None
+    grids = [grid for _, grid in cascade.raw.grids]
+    zone = str(grids[0].zone) if grids else None
+    return window_grid(level.rollup, partition_length(grids), zone), not grids
 
 
 def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> int | None:
@@ -128,74 +165,96 @@ def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> in
 
 
 def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
-    interval, zone = state.level.rollup.interval, state.level.rollup.tzinfo
-    complete = interval.floor(cutoff, zone)
-    dirty = _Ranges((w.since, w.until) for w, _ in below.planned.values()) if below else _Ranges()
+    rollup = state.level.rollup
+    complete = rollup.interval.floor(cutoff, rollup.tzinfo)
+    dirty = _Ranges((window.since, window.until) for window in below.changing()) if below else _Ranges()
     waiting = _Ranges((start, below.sources[start].end) for start in below.held) if below else _Ranges()
     sealed = _Ranges((row.start, row.end) for row in state.rows.values() if row.sealed)
-    counts = any(metric.has(Aggregate.INCREASE) for metric in state.level.rollup.metrics) and below is None
-    redone_until: int | None = None
+    counts = any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics) and below is None
+    redone = False
     for start in sorted(state.sources):
         source, row = state.sources[start], state.rows.get(start)
         if (row is not None and row.sealed) or (row is None and sealed.first(start, source.end) is not None):
             continue
-        touched = dirty.first(start, source.end)
-        if touched is None and not source.rows and not source.hidden:
+        stale = dirty.within(start, source.end)
+        if not stale and not source.rows and not source.hidden:
             continue
         reason = _why_held(source, waiting.first(start, source.end))
         if reason:
             state.held[start] = reason
             continue
-        # A counter's first increase in a window is from the last value of the one before.
-        touched = start if counts and row is not None and redone_until == start else touched
+        if counts and redone:
+            # A counter's first increase in a window is from the last value before it.
+            stale = [(start, source.end)]
         until = min(source.end, complete)
-        more = row is not None and _has_more(below, source, row, until)
-        due = _due(start, source, row, touched, until, more, interval.floor, zone)
+        present = state.open if state.open is not None and start == state.open.start else None
+        if present is not None and row is not None:
+            due = _due_open(state, present, source, row, below, stale)
+        else:
+            due = _due(start, source, row, bool(stale), until, present.parts(state.measurements) if present else "")
         if due is not None:
             state.planned[start] = due
-            redone_until = source.end
+            redone = True
 
 
-def _due(
-    start: int,
-    source: Source,
-    row: LedgerRow | None,
-    touched: int | None,
-    until: int,
-    more: bool,
-    floor: Callable[[int, dt.tzinfo], int],
-    zone: dt.tzinfo,
-) -> tuple[Window, str] | None:
+def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: int, parts: object) -> Due | None:
     """
-    The window as it has to be computed, and why; None if it is clean, or has no complete bucket.
+    A window that is new or over; None if it is clean, or has no complete bucket.
 
-    :param touched: From where on the level beneath is about to change.
+    :param stale: Whether the level beneath is about to change.
     :param until: The end of the last complete bucket.
-    :param more: Whether buckets that were not complete when it was computed may hold rows.
     """
-    if until <= start:
+    if until <= start or (row is not None and until < source.end):
         return None
+    windows = (Window(start, source.end, start, until),)
     if row is None:
-        return Window(start, source.end, start, until), _NEW
-    changed = source.token != row.token or touched is not None
-    if until == source.end:
-        stale = changed or not row.whole
-        return (Window(start, source.end, start, until), _CHANGED if row.whole else _GROWN) if stale else None
-    again = touched is not None and touched < row.until
-    if not (changed or more) or (until <= row.until and not again):
+        return Due(windows, _NEW, str(parts))
+    if row.whole and row.token == source.token and not stale:
         return None
-    since = floor(max(touched or start, start), zone) if again else row.until
-    return Window(start, source.end, max(start, since), until), _GROWN
+    return Due(windows, _CHANGED if row.whole else _GROWN)
 
 
-def _has_more(below: LevelState | None, source: Source, row: LedgerRow, until: int) -> bool:
+def _due_open(
+    state: LevelState,
+    present: OpenWindow,
+    source: Source,
+    row: LedgerRow,
+    below: LevelState | None,
+    changing: Sequence[Span],
+) -> Due | None:
+    """
+    What of the open window has to be computed: buckets that changed since they were, and those that are complete now.
+
+    :param changing: What is about to change beneath it.
+    """
+    rollup, measurements = state.level.rollup, state.measurements
+    interval, zone = rollup.interval, rollup.tzinfo
+    stale = [
+        (max(interval.floor(since, zone), present.start), min(interval.ceiling(until, zone), row.until))
+        for since, until in (*changing, *present.stale(measurements))
+        if since < row.until
+    ]
+    if stale and below is None and any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics):
+        stale = [(min(since for since, _ in stale), row.until)]  # What a counter grew by begins at the value before.
+    spans = list(stale)
+    grown = row.until < present.complete
+    if grown and (changing or source.token != row.token or _has_more(present, measurements, below, row)):
+        spans.append((row.until, present.complete))
+    windows = tuple(Window(present.start, present.end, since, until) for since, until in united(spans))
+    parts = str(present.parts(measurements))
+    return Due(windows, _CHANGED if stale else _GROWN, parts) if windows else None
+
+
+def _has_more(present: OpenWindow, measurements: Measurements, below: LevelState | None, row: LedgerRow) -> bool:
     """
     Whether there may be rows beneath an open window that it was not computed from, though nothing was written since:
     the change token was read while their buckets were not complete.
     """
     if below is None:
-        return source.rows != row.rows
-    return any(other.rows and other.start < until and row.until < other.until for other in below.rows.values())
+        return bool(present.grown(measurements).found)
+    return any(
+        other.rows and other.start < present.complete and row.until < other.until for other in below.rows.values()
+    )
 
 
 class _Ranges:
@@ -209,6 +268,11 @@ class _Ranges:
         """Where the first one that overlaps another stretch begins; None if none does."""
         found = bisect_right(self._ends, start)
         return self._ranges[found][0] if found < len(self._ranges) and self._ranges[found][0] < end else None
+
+    def within(self, start: int, end: int) -> list[Span]:
+        """Those that overlap another stretch."""
+        first = bisect_right(self._ends, start)
+        return list(takewhile(lambda span: span[0] < end, islice(self._ranges, first, None)))
 
 
 def _why_held(source: Source, waiting: int | None) -> tuple[str, bool] | None:
@@ -227,9 +291,10 @@ def plan_levels(
 ) -> Iterator[Task | Hold]:
     """The tasks that bring all levels up to date, finest first, and what has to wait."""
     below: LevelState | None = None
+    older = tuple(_older(states, ledger))
     for state in states:
         yield from _prepare(cascade, state, below, catalog, ledger)
-        yield from _roll_up(cascade, state, settled=below is None or not below.planned)
+        yield from _roll_up(cascade, state, below is None or not below.planned, older if below is None else ())
         yield from _holds(cascade, state)
         below = state
 
@@ -250,20 +315,36 @@ def _prepare(
         yield _task(cascade, RebaseRollup(rollup, before), "a level was added or removed beneath it")
 
 
-def _roll_up(cascade: Cascade, state: LevelState, settled: bool) -> Iterator[Task]:
+def _older(states: Sequence[LevelState], ledger: Ledger) -> Iterator[tuple[Rollup, int]]:
+    """The levels that still have what a finer one has not any more, each with the instant before which that is so."""
+    for finer, coarser in pairwise(states):
+        rollup = finer.level.rollup
+        begins = ledger.held_from(rollup.source, rollup.table)
+        if begins is None or coarser.level.table is None:
+            return
+        yield coarser.level.rollup, begins
+
+
+def _roll_up(
+    cascade: Cascade, state: LevelState, settled: bool, older: tuple[tuple[Rollup, int], ...]
+) -> Iterator[Task]:
     """
     The steps that compute windows.
 
     :param settled: Whether the plan leaves what lies beneath as it is, so that its change tokens are known.
+    :param older: See :class:`RollUp`.
     """
     planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
     for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
-        windows = tuple(state.planned[start][0] for start in batch)
-        reasons = [state.planned[start][1] for start in batch]
+        due = [(start, state.planned[start]) for start in batch]
+        pairs = [(window, one, state.sources[start].token) for start, one in due for window in one.windows]
+        windows = tuple(window for window, _, _ in pairs)
+        reasons = [one.reason for _, one in due]
         words = ", ".join(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
-        tokens = tuple(state.sources[start].token for start in batch) if settled else ()
-        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens)
+        tokens = tuple(token for _, _, token in pairs) if settled else ()
+        parts = tuple(one.parts for _, one, _ in pairs) if settled else ()
+        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens, parts, older)
         stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
         yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows or None)
 
@@ -284,12 +365,30 @@ def _task(cascade: Cascade, step: Step, reason: str, rows: int | None = None) ->
     return Task(cascade.policy.id, cascade.source, (step,), reason, rows)
 
 
-def find_window_probes(cascade: Cascade) -> Iterator[WindowRows]:
-    """What must be asked of the rows, since no partitions tell."""
+def find_window_probes(cascade: Cascade, catalog: Catalog, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
+    """
+    What must be asked of the rows: where no partitions tell, of all windows; of open ones, which part was written to.
+
+    :param cutoff: The instant (ms, UTC) taken for now.
+    """
     beneath: CascadeLevel | None = None
     for level in cascade.levels:
-        unpartitioned = not cascade.raw.grids if beneath is None else beneath.rollup.partition is None
-        exists = beneath is None or beneath.table is not None
-        if unpartitioned and exists:
-            yield window_probe(level.rollup, window_grid(level.rollup))
+        if beneath is None or beneath.table is not None:
+            grid, by_rows = _level_grid(cascade, level, beneath)
+            if by_rows:
+                yield window_probe(level.rollup, grid)
+            rows = ledger.of(level.rollup.table)
+            present = open_window(level.rollup, grid, rows, cutoff)
+            if present is not None:
+                target = None if by_rows else beneath_target(cascade, level.rollup, catalog)
+                yield from present.probes(target is None or _is_written(target, present, rows))
         beneath = level
+
+
+def _is_written(target: Target, present: OpenWindow, rows: Mapping[int, LedgerRow]) -> bool:
+    """Whether the partitions beneath an open window are other than when it was computed."""
+    pieces = make_pieces(target.table, target.grids, {})
+    window = Window(present.start, present.end, present.start, present.end)
+    source = sources_of_windows([window], pieces).get(present.start)
+    row = rows.get(present.start)
+    return present.known is None or source is None or row is None or source.token != row.token

@@ -67,7 +67,9 @@ def find_probes(
         if target.by_rows and limit is not None and target.table.name not in downsampled:
             probe = delete.rows_probe(target, limit, of_table)
             probes.update({probe: None} if probe else {})
-    probes.update(dict.fromkeys(probe for cascade in cascades for probe in downsample.find_window_probes(cascade)))
+    for cascade in cascades:
+        asked = downsample.find_window_probes(cascade, catalog, ledger or Ledger(), to_ms(cutoff))
+        probes.update(dict.fromkeys(asked))
     return list(probes)
 
 

@@ -84,7 +84,8 @@ def find_stretches(
     ]
     coarser = [holding for holding in holdings if holding not in fitting]
     fine = [whole_part(holding, start, end, zone) for holding in fitting]
-    found = _coarser_stretches(coarser, without([(start, end)], fine), zone)
+    begins = [low for holding, (low, high) in zip(fitting, fine, strict=True) if holding.rollup and low < high]
+    found = _coarser_stretches(coarser, without([(start, end)], fine), begins, zone)
     taken = [(stretch.start, stretch.end) for stretch in found]
     for holding, span in reversed(list(zip(fitting, fine, strict=True))):
         for free in without([span], taken):
@@ -93,8 +94,14 @@ def find_stretches(
     return tuple(sorted(found, key=lambda stretch: stretch.start))
 
 
-def _coarser_stretches(coarser: Sequence[Holding], gaps: list[Span], zone: dt.tzinfo) -> list[Stretch]:
-    """Fill gaps from levels with longer buckets, the finest that holds them; such a bucket is taken as a whole."""
+def _coarser_stretches(
+    coarser: Sequence[Holding], gaps: list[Span], begins: Iterable[int], zone: dt.tzinfo
+) -> list[Stretch]:
+    """
+    Fill gaps from levels with longer buckets, the finest that holds them; such a bucket is taken as a whole.
+
+    :param begins: Where finer levels begin.
+    """
     parts: list[tuple[Holding, Interval, list[Span]]] = []
     for holding in coarser:
         if holding.rollup is None:
@@ -108,8 +115,11 @@ def _coarser_stretches(coarser: Sequence[Holding], gaps: list[Span], zone: dt.tz
     found: list[Stretch] = []
     taken: list[Span] = []
     for holding, interval, spans in reversed(parts):
-        for span in without(_united(spans), taken):
-            found.append(Stretch(holding, *span, interval, coarser=True))
+        for span in without(united(spans), taken):
+            inside = min(
+                (at for at in begins if interval.floor(at, zone) < at < span[1] and span[0] < at), default=None
+            )
+            found.append(Stretch(holding, *span, interval, coarser=True, finer_from=inside))
             taken.append(span)
     return found
 
@@ -149,7 +159,7 @@ def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
     return left
 
 
-def _united(spans: Iterable[Span]) -> list[Span]:
+def united(spans: Iterable[Span]) -> list[Span]:
     """Spans that touch or overlap as one."""
     found: list[Span] = []
     for start, end in sorted(spans):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_view
-from cratedb_retention.model.plan import Hold, Task
+from cratedb_retention.model.plan import Hold, Task, expired_before
 from cratedb_retention.model.rollup import Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import Cascade
@@ -26,7 +26,8 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
         return
     levels = {level.rollup.table for level in cascade.levels}
     steps = [step for task in tasks for step in task.steps]
-    parts = view_parts(cascade, ledger, [s for s in steps if isinstance(s, SealWindows) and s.rollup.table in levels])
+    seals = [step for step in steps if isinstance(step, SealWindows) and step.rollup.table in levels]
+    parts = view_parts(cascade, ledger, seals, [found for step in steps if (found := expired_before(step))])
     finest = cascade.levels[0].rollup
     known = ledger.rollups.get(finest.table)
     altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
@@ -44,14 +45,23 @@ def _is_own(cascade: Cascade, catalog: Catalog, ledger: Ledger, there: TableName
     return view is not None and is_own_view(view, cascade.levels[0].rollup.time.name, tables, marks)
 
 
-def view_parts(cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows]) -> tuple[ViewPart, ...]:
-    """Which table the view shows for which stretch of time, oldest first."""
+def view_parts(
+    cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows], expiring: Sequence[tuple[TableName, int]]
+) -> tuple[ViewPart, ...]:
+    """
+    Which table the view shows for which stretch of time, oldest first.
+
+    :param seals: Windows that are about to be sealed.
+    :param expiring: Tables of which everything before an instant (ms, UTC) is about to expire.
+    """
     parts: list[ViewPart] = []
     end: int | None = None
     tables: list[tuple[TableName, Rollup | None]] = [(cascade.source, None)]
     tables += [(level.rollup.table, level.rollup) for level in cascade.levels]
     for table, rollup in tables:
-        about_to = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
+        about_to = [until for name, until in expiring if name == table and rollup is not None]
+        if rollup is None:
+            about_to = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
         gone = ledger.held_from(cascade.source, table)
         start = max([*about_to, *([] if gone is None else [gone])], default=None)
         if end is not None and start is not None and start >= end:

@@ -82,6 +82,7 @@ def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
         groups=row["groups"] or 0,
         sealed=row["sealed_at"] is not None,
         expired=row["expired_at"] is not None,
+        parts=row["parts"] or "",
     )
 
 

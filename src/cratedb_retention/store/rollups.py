@@ -14,7 +14,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
 from cratedb_retention.model.rollup import RolledUp, Rollup
 from cratedb_retention.model.rollup_steps import ViewPart
@@ -40,8 +40,9 @@ class RollupStore:
         found = {}
         for row in self._database.query(sa.select(self._rollup)):
             rollup = row_to_rollup(row)
-            known = KnownRollup(rollup, row["retention_period"], row["policy_id"], *text_to_view(row["view"]))
-            found[rollup.table] = known
+            gone = None if row["gone_until"] is None else to_ms(row["gone_until"])
+            view = text_to_view(row["view"])
+            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], *view, gone)
         return found
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
@@ -84,20 +85,37 @@ class RollupStore:
             stale = sa.update(self._rollup).where(*mine, of_others, c.view.is_not(None))
             self._database.execute(stale.values(view=None))
 
-    def record(self, rollup: Rollup, results: Iterable[RolledUp], tokens: Mapping[int, str], run_id: str) -> None:
+    def set_gone(self, table: TableName, until: int) -> None:
+        """
+        Note that rows of a level are about to expire.
+
+        :param until: Those before this instant (ms, UTC).
+        """
+        self._put(self._rollup, _key(table), {"gone_until": from_ms(until), "changed_at": self._clock.now()})
+
+    def record(
+        self,
+        rollup: Rollup,
+        results: Iterable[RolledUp],
+        tokens: Mapping[int, str],
+        parts: Mapping[int, str],
+        run_id: str,
+    ) -> None:
         """
         Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
 
         A window with nothing beneath it is noted only if it is known, so that what is known of it is not what was there
         once.
 
+        :param results: Windows as a whole, open ones as far as they are computed.
         :param tokens: The change tokens that were read before, by the window's start. One that was written to only
             later has none; it gets one that fits nothing.
+        :param parts: The same of the parts of open windows.
         """
         results = list(results)
         before = self.windows(rollup.table, [result.window.start for result in results])
         rows = [
-            self._row(rollup, result, tokens.get(start, ""), before.get(start), run_id)
+            self._row(rollup, result, tokens.get(start, ""), parts.get(start), run_id)
             for result in results
             for start in [result.window.start]
             if start in tokens or start in before or result.source_rows
@@ -107,11 +125,8 @@ class RollupStore:
         if rows:
             self._database.execute(sa.insert(self._ledger), rows)
 
-    def _row(
-        self, rollup: Rollup, result: RolledUp, token: str, before: LedgerRow | None, run_id: str
-    ) -> dict[str, Any]:
+    def _row(self, rollup: Rollup, result: RolledUp, token: str, parts: str | None, run_id: str) -> dict[str, Any]:
         window = result.window
-        extended = before if window.since > window.start else None
         return {
             **_key(rollup.table),
             "start": from_ms(window.start),
@@ -121,8 +136,9 @@ class RollupStore:
             "beneath_schema": rollup.beneath.schema,
             "beneath_name": rollup.beneath.name,
             "token": token,
-            "rows": result.source_rows + (extended.rows if extended else 0),
-            "groups": result.groups + (extended.groups if extended else 0),
+            "parts": parts or None,
+            "rows": result.source_rows,
+            "groups": result.groups,
             "computed_at": self._clock.now(),
             "run_id": run_id,
         }

@@ -48,19 +48,19 @@ _ZOOMED = "(e) => { const z = e.batch ? e.batch[0] : e; emit(z.start, z.end); }"
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
     asked = Asked.of_query(query)
-    tables = await guest.ask(lambda scoped: scoped.cascades())
+    tables = await guest.ask(lambda scoped: scoped.readable_tables())
     if not tables:
-        note("There is nothing to explore yet: no table has rollups. A policy with the strategy downsample makes them.")
+        note("There is nothing to explore: there is no table that you see.")
         return
     if not asked.table and len(tables) == 1:
         asked = replace(asked, table=str(tables[0].table))
     choose_table(tables, asked)
     if not asked.table:
-        note("Choose a table. Those are offered that have rollups.")
+        note("Choose a table. Those that have rollups come first.")
         return
     table = next((found for found in tables if str(found.table) == asked.table), None)
     if table is None:
-        raise NotFound(f"table {asked.table}", "has no rollups that you see", "choose another one above")
+        raise NotFound(f"table {asked.table}", "is not there, or not yours to see", "choose another one above")
     cascade = await guest.ask(lambda scoped: scoped.cascade(table))
     await Explorer(guest, table, cascade, asked).show()
 

@@ -32,7 +32,7 @@ from cratedb_retention.engine.rollup_check import (
     show_difference,
     show_window,
 )
-from cratedb_retention.engine.rollup_counters import has_counters, seed_statement
+from cratedb_retention.engine.rollup_counters import find_seeds, has_counters
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window
@@ -85,18 +85,18 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     rows = {window: found.rows for window, found in beneath.items()}
     results: list[RolledUp] = []
     for run in make_runs(step.windows, rows, ROWS_OF_COUNTERS if has_counters(rollup) else ROWS):
-        results += _roll_up_run(database, rollup, run, {window: beneath[window] for window in run.windows})
+        results += _roll_up_run(database, step, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
     return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
 
 
-def _roll_up_run(database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath]) -> list[RolledUp]:
+def _roll_up_run(database: Database, step: RollUp, run: Run, beneath: dict[Window, Beneath]) -> list[RolledUp]:
     """Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
-    attempt = 0
+    rollup, attempt = step.rollup, 0
     while True:
         attempt += 1
         version = new_version()
-        stored = _compute(database, rollup, run, beneath, version)
+        stored = _compute(database, step, run, beneath, version)
         lost = [window for window in run.windows if stored[window].counted != beneath[window] or stored[window].alien]
         if not lost:
             return [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
@@ -117,30 +117,32 @@ def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, m
 
 
 def _compute(
-    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: int
+    database: Database, step: RollUp, run: Run, beneath: dict[Window, Beneath], version: int
 ) -> dict[Window, Stored]:
     """Replace the rows of a run, and count them."""
+    rollup = step.rollup
     _refresh_own(database, rollup)
     if database.rows(any_statement(SQL, rollup, run)):
         for statement in delete_statements(SQL, rollup, run):
             database.execute(statement)
     if any(found.rows for found in beneath.values()):
-        for statement in _insert_statements(database, rollup, run, beneath, version):
+        for statement in _insert_statements(database, step, run, beneath, version):
             database.execute(statement)
     _refresh_own(database, rollup)
     return count_stored(database.rows, SQL, rollup, run.windows, version)
 
 
 def _insert_statements(
-    database: Database, rollup: Rollup, run: Run, beneath: dict[Window, Beneath], version: int
+    database: Database, step: RollUp, run: Run, beneath: dict[Window, Beneath], version: int
 ) -> Iterator[sa.Executable]:
     """
     From raw rows piece by piece; a coarser level has few groups, and what a counter had before a piece can be read
     only after a refresh.
     """
+    rollup = step.rollup
     if has_counters(rollup):
-        from_source = not database.rows(seed_statement(SQL, rollup, run))
-        yield from compute_statements(SQL, rollup, run, version, from_source)
+        seeds = find_seeds(database.rows, SQL, rollup, run, step.older)
+        yield from compute_statements(SQL, rollup, run, version, seeds)
         return
     rows = {window: found.rows for window, found in beneath.items()}
     for piece in make_runs(run.windows, rows, AT_ONCE if rollup.from_raw else ROWS):
@@ -154,7 +156,8 @@ def _check_health(database: Database, step: RollUp) -> None:
     if rollup.sketched and not rollup.from_raw:
         check_health(database, rollup.beneath_sketch)
     if has_counters(rollup):
-        check_health(database, rollup.table)
+        for level in (rollup, *(coarser for coarser, _ in step.older)):
+            check_health(database, level.table)
 
 
 def _refresh_beneath(database: Database, rollup: Rollup) -> None:

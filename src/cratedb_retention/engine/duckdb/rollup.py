@@ -23,12 +23,12 @@ from cratedb_retention.engine.rollup import (
 )
 from cratedb_retention.engine.rollup_check import count_beneath, count_stored, show_difference, show_window
 from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
-from cratedb_retention.engine.rollup_counters import has_counters, seed_statement
+from cratedb_retention.engine.rollup_counters import Seeds, find_seeds, has_counters
 from cratedb_retention.engine.rollup_ddl import CreateTable
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.errors import DatabaseError
-from cratedb_retention.model.rollup import RolledUp, Rollup
+from cratedb_retention.model.rollup import RolledUp
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -101,7 +101,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     def work(connection: sa.Connection) -> list[RolledUp]:
         results: list[RolledUp] = []
         for run in make_runs(step.windows):
-            results += _roll_up_run(connection, step.rollup, run)
+            results += _roll_up_run(connection, step, run)
             report(Progress(len(results), len(step.windows), "window"))
         return results
 
@@ -115,15 +115,17 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
 
 
-def _roll_up_run(connection: sa.Connection, rollup: Rollup, run: Run) -> list[RolledUp]:
+def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[RolledUp]:
+    rollup = step.rollup
+
     def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
         return connection.execute(statement).all()
 
     version = new_version()
-    from_source = has_counters(rollup) and not query(seed_statement(SQL, rollup, run))
+    seeds = find_seeds(query, SQL, rollup, run, step.older) if has_counters(rollup) else Seeds()
     for statement in (
         *delete_statements(SQL, rollup, run),
-        *compute_statements(SQL, rollup, run, version, from_source),
+        *compute_statements(SQL, rollup, run, version, seeds),
     ):
         connection.execute(statement)
     beneath = count_beneath(query, SQL, rollup, run.windows)

@@ -63,7 +63,10 @@ def fetch(
     fill: Fill = Fill.NONE,
     form: Annotated[Form, Query(alias="format")] = Form.JSON,
 ) -> Response:
-    """Read a table together with its rollups: each stretch of time from the level that fits the step."""
+    """
+    Read a table together with its rollups: each stretch of time from the level that fits the step. Of a table without
+    rollups the rows are read.
+    """
     if step and points is not None:
         raise InvalidInput("step and points", "both are given", "give one of them")
     fetched = who.fetch(

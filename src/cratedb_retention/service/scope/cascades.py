@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from cratedb_retention.execution.exploring import explorable, suggest_values
 from cratedb_retention.model.areas import make_area
-from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.catalog import Selector, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.service.scope.who import Who
 
 
@@ -27,14 +28,24 @@ class Cascades(Who):
 
     def cascades(self) -> list[Explorable]:
         """The tables with rollups of which they see something."""
-        return explorable(self.retention.store.rollups.all().values(), self.realm)
+        sources = {known.rollup.source for known in self.retention.store.rollups.all().values()}
+        return explorable(sorted(sources), self.realm)
+
+    def readable_tables(self) -> list[Explorable]:
+        """The tables of which they see something, those with rollups first; without levels and the toolkit's own."""
+        store, with_rollups = self.retention.store, self.cascades()
+        known = {name for table in store.rollups.all() for name in (table, sketch_table(table))}
+        known |= {found.table for found in with_rollups}
+        outline = self.retention.engine.read_outline(Selector(self._default_schema, ""))
+        others = (table for table in outline.tables if table.schema != store.schema and table not in known)
+        return [*with_rollups, *explorable(sorted(others), self.realm)]
 
     def cascade(self, table: Explorable) -> Cascade:
         """
-        A table with its rollups.
+        A table with its rollups, if it has any.
 
         :raises Forbidden: if none of their policies covers it.
-        :raises NotFound: if it has none.
+        :raises NotFound: if there is no such table.
         """
         self.realm.require(make_area(table.table.schema, table.table.name, table.where, self._default_schema))
         return self.retention.cascade(table.table.name, table.table.schema)

@@ -1,0 +1,84 @@
+"""
+Rows that came after their bucket was computed: until the next run, the raw rows answer in place of the level.
+
+Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed, or
+replaced by as many others, are seen by the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
+from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.planning.open_windows import part_length
+from cratedb_retention.planning.reading import Span, united, without
+
+_MOST_PARTS = 300
+
+
+def follow_late_rows(engine: Engine, reading: Reading) -> Reading:
+    """The same reading, with raw rows instead of levels where the latter do not have all of them."""
+    raw = next((holding for holding in reading.cascade.holdings if holding.rollup is None), None)
+    if raw is None:
+        return reading
+    stretches = [part for stretch in reading.stretches for part in _parts(engine, raw, stretch)]
+    if any(kept is Kept.INCREASE for _, kept in reading.parts):
+        # How much a counter grew until its next value depends on the late one.
+        late = min((s.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
+        stretches = [replace(s, holding=raw) if late is not None and s.start >= late else s for s in stretches]
+    return replace(reading, stretches=tuple(_joined(stretches)))
+
+
+def _joined(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
+    """In order of time, those that follow one another in the same table as one."""
+    last: Stretch | None = None
+    for stretch in sorted(stretches, key=lambda stretch: stretch.start):
+        if last is not None and (last.holding, last.interval, last.end) == _joint(stretch):
+            last = replace(last, end=stretch.end)
+            continue
+        if last is not None:
+            yield last
+        last = stretch
+    if last is not None:
+        yield last
+
+
+def _joint(stretch: Stretch) -> tuple[Holding, Interval, int]:
+    return stretch.holding, stretch.interval, stretch.start
+
+
+def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> Iterator[Stretch]:
+    rollup = stretch.holding.rollup
+    start = stretch.start if raw.start is None else max(stretch.start, raw.start)
+    if rollup is None or stretch.coarser:
+        yield stretch
+        return
+    stale = _stale(engine, rollup, rollup.interval.ceiling(start, rollup.tzinfo), stretch.end)
+    yield from (replace(stretch, start=since, end=until) for since, until in without([_span(stretch)], stale))
+    yield from (replace(stretch, holding=raw, start=since, end=until) for since, until in stale)
+
+
+def _span(stretch: Stretch) -> Span:
+    return stretch.start, stretch.end
+
+
+def _stale(engine: Engine, rollup: Rollup, start: int, end: int) -> list[Span]:
+    """Where a level has other rows than there are. Where none is left, they were expired, and the level is all."""
+    if start >= end or not _differing(engine, rollup, [(start, end)]):
+        return []
+    length, spans, at = part_length(rollup, end - start, _MOST_PARTS), [], start
+    while at < end:
+        following = min(length.end(length.floor(at, rollup.tzinfo), rollup.tzinfo), end)
+        spans.append((at, following))
+        at = following
+    return united(_differing(engine, rollup, spans))
+
+
+def _differing(engine: Engine, rollup: Rollup, spans: Sequence[Span]) -> list[Span]:
+    windows = [Window(start, end, start, end) for start, end in spans]
+    raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)
+    return [(w.start, w.end) for w in windows if raw[w] not in (0, level[w].source_rows)]
