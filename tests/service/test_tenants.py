@@ -25,7 +25,7 @@ from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.narrowing import narrow_plan
 from cratedb_retention.service.scoped import Scoped
-from support.databases import Database
+from support.databases import NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, scoped, serve_tenants
 
 API = "/api/v1"
@@ -383,6 +383,17 @@ def test_reading_without_routes(tenants: TwoTenants) -> None:
     assert acme.cascade(mine).source == mine.table
     with pytest.raises(Forbidden):
         acme.cascade(replace(mine, where={}))
+
+
+def test_a_table_without_policies_is_not_read(tenants: TwoTenants) -> None:
+    """The service reads tables with rollups or policies, and no others of the database, whatever the role."""
+    tenants.db.create("salaries", {"ts": TIME, "n": "TEXT", "value": NUMBER})
+    tenants.db.fill("salaries", ["2024-05-01T00:00:00Z"], value=1.0)
+    wanted = {"table_schema": tenants.db.schema, "start": "2024-01-01", "end": "2025-01-01", "metric": "row_count"}
+    for token in ("admin", "viewer", "acme-viewer"):
+        answer = tenants.ask(token, "GET", f"{API}/fetch", params={**wanted, "table_name": "salaries"})
+        assert answer.status_code == (403 if token == "acme-viewer" else 404), answer.text
+    assert tenants.get("viewer", f"{API}/fetch", params={**wanted, "table_name": "acme_metrics"})
 
 
 def test_the_audit_log_in_parts(tenants: TwoTenants) -> None:

@@ -4,9 +4,12 @@ Reading tables together with their rollups.
 
 from __future__ import annotations
 
+from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.exploring import explorable, suggest_values
+from cratedb_retention.execution.holdings import of_source
+from cratedb_retention.execution.timeline import means
 from cratedb_retention.model.areas import make_area
-from cratedb_retention.model.catalog import Selector, Value
+from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.reading import Cascade, FetchRequest
@@ -22,8 +25,10 @@ class Cascades(Who):
         Read a table together with its rollups.
 
         :raises Forbidden: if none of their policies covers what is asked.
+        :raises NotFound: if it has no rollups, and no policy is about it.
         """
         self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
+        self._require_kept(TableName(request.table_schema or self._default_schema, request.table_name))
         return self.retention.fetch(request)
 
     def cascades(self) -> list[Explorable]:
@@ -37,7 +42,7 @@ class Cascades(Who):
         known = {name for table in store.rollups.all() for name in (table, sketch_table(table))}
         known |= {found.table for found in with_rollups}
         outline = self.retention.engine.read_outline(Selector(self._default_schema, ""))
-        others = (table for table in outline.tables if table.schema != store.schema and table not in known)
+        others = (table for table in outline.tables if table not in known and self._is_kept(table))
         return [*with_rollups, *explorable(sorted(others), self.realm)]
 
     def cascade(self, table: Explorable) -> Cascade:
@@ -45,9 +50,10 @@ class Cascades(Who):
         A table with its rollups, if it has any.
 
         :raises Forbidden: if none of their policies covers it.
-        :raises NotFound: if there is no such table.
+        :raises NotFound: if it has no rollups, and no policy is about it.
         """
         self.realm.require(make_area(table.table.schema, table.table.name, table.where, self._default_schema))
+        self._require_kept(table.table)
         return self.retention.cascade(table.table.name, table.table.schema)
 
     def suggest_values(self, request: FetchRequest, limit: int = 50) -> list[Value]:
@@ -57,5 +63,20 @@ class Cascades(Who):
         :raises Forbidden: if none of their policies covers what is asked.
         """
         self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
+        self._require_kept(TableName(request.table_schema or self._default_schema, request.table_name))
         cascade = self.retention.cascade(request.table_name, request.table_schema)
         return suggest_values(self.retention.engine, cascade, request, self.retention.clock.now(), limit)
+
+    def _require_kept(self, table: TableName) -> None:
+        """A service reads only the tables that it looks after, not every table of the database."""
+        if not self._is_kept(table):
+            reason = "does not exist, or has no rollups and no policy"
+            raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
+
+    def _is_kept(self, table: TableName) -> bool:
+        capabilities = self.retention.engine.capabilities
+        if table.schema == self.retention.store.schema:
+            return False
+        if any(means(item.policy, capabilities)(table) for item in self._stored[0]):
+            return True
+        return bool(of_source(self.retention.store, self.retention.store.rollups.all().values(), table))
