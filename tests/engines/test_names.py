@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cratedb_retention import RestoreRequest
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from support.databases import MONTH, TIME, Database, DuckDatabase
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import quoted
 
 # What CrateDB allows in a table's name: none of \ / * ? " < > | blank, comma and dot.
