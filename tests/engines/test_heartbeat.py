@@ -130,3 +130,13 @@ def test_a_run_within_a_second_writes_nothing(db: Database) -> None:
     found.beat()
     found.finish("done")
     assert rows(db) == []
+
+
+def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:
+    """However long ago a run began: while it is heard of, it stays, so that somebody can still ask it to end."""
+    jobs, now = db.tool.store.jobs, db.time.clock.now()
+    for run_id, began, heard in (("silent", 9, 8), ("long", 9, 0), ("recent", 6, 6)):
+        jobs.begin(Job(run_id, now - dt.timedelta(days=began), now - dt.timedelta(days=heard)))
+    db.refresh("job_state", db.own_schema)
+    jobs.forget_old()
+    assert [job.run_id for job in jobs.live()] == ["long", "recent"]

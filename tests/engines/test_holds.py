@@ -89,6 +89,13 @@ def test_release_wants_the_whole_identifier(db: Database, metrics: str) -> None:
     assert db.left(metrics) == [MARCH, APRIL, MAY, JUNE]
 
 
+def test_the_oldest_hold_stands_first(db: Database) -> None:
+    """Holds are listed in the order in which they were placed, whatever their identifiers are."""
+    for identifier, placed_at in (("b", 2), ("c", 1), ("a", 3)):
+        db.tool.store.holds.place(LegalHold(identifier, db.schema, "metrics", placed_at=placed_at))
+    assert [hold.id for hold in db.tool.holds()] == ["c", "b", "a"]
+
+
 def test_stretch_of_time(db: Database, metrics: str) -> None:
     """Partitions that overlap the stretch stay, its end not included."""
     db.tool.hold(metrics, db.schema, start=at("2024-04-15"), end=at("2024-05-01"))

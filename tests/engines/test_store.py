@@ -168,6 +168,28 @@ def test_same_identifier(db: Database) -> None:
     assert len(db.journal(event="policy-created")) == 1
 
 
+def test_new_policies_among_themselves(db: Database) -> None:
+    """Of several that are stored at once, no two do the same or have one identifier; else none is stored."""
+    for message, said in (
+        ("policy mine: the identifier is taken", [{"table_name": name, "id": "mine"} for name in "ab"]),
+        ("does delete there already", [{"table_name": "a", "id": key} for key in ("one", "two")]),
+    ):
+        policies = [make_policy(strategy="delete", retention_period="1d", **each) for each in said]
+        with pytest.raises(Conflict, match=message):
+            db.tool.store.policies.create_all(policies)
+    assert db.tool.policies() == []
+
+
+def test_a_schedule_that_was_written_by_sql(db: Database) -> None:
+    """A policy of which it is not said whether it is enabled is enabled, for its schedule too."""
+    columns = "strategy, table_name, retention_period, schedule, version, id, enabled"
+    for key, enabled in (("unsaid", "NULL"), ("on", "TRUE"), ("off", "FALSE")):
+        values = f"'delete', 'metrics', '7d', '@daily', 1, '{key}', {enabled}"
+        db.sql(f"INSERT INTO {db.q('retention_policy', db.own_schema)} ({columns}) VALUES ({values})")
+    db.refresh("retention_policy", db.own_schema)
+    assert {item.policy_id for item in db.tool.store.policies.scheduled()} == {"unsaid", "on"}
+
+
 def test_concurrent_edit(db: Database) -> None:
     """Of two who change the same version, the second one is told, and nothing of the first is lost."""
     policy = db.policy("delete", "metrics", "30d")
@@ -376,6 +398,22 @@ def test_entries_that_could_not_be_written(db: Database) -> None:
     for _ in range(2):
         journal.write(Entry(Event.STEP_FINISHED, run_id="r", step=2))
     assert [row["event"] for row in db.journal(run_id="r")][::-1] == ["step-started", "step-finished", "step-finished"]
+
+
+def test_the_audit_log_of_a_period(db: Database) -> None:
+    """Of two periods that meet in an instant, the later one has what was written at it, and the earlier one has not."""
+    db.policy("delete", "before", "30d")
+    db.time.set("2024-07-03T00:00:00+00:00")
+    db.policy("delete", "at", "30d")
+    now = db.time.clock.now()
+    for wanted, found in ((JournalFilter(until=now), "before"), (JournalFilter(since=now), "at")):
+        assert [row["table_name"] for row in db.tool.journal(wanted)] == [found]
+
+
+def test_steps_of_one_instant_keep_their_order(db: Database) -> None:
+    """The audit log shows the last step first, also where all have the same time."""
+    db.tool.store.journal.write(*(Entry(Event.STEP_FINISHED, run_id="r", step=step) for step in (2, 10, 1)))
+    assert [row["step"] for row in db.tool.journal(JournalFilter(run_id="r"))] == [10, 2, 1]
 
 
 def test_a_policy_for_the_journal(new_db: Database) -> None:

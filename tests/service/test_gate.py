@@ -112,6 +112,8 @@ def test_buckets_are_bounded() -> None:
     assert buckets.take("x") == 1
     now[0] += dt.timedelta(seconds=1)
     assert (buckets.wait("x"), buckets.take("x"), buckets.take("x")) == (0, 0, 1)
+    now[0] += dt.timedelta(hours=1)  # A long pause does not fill it beyond its brim.
+    assert [buckets.take("x") for _ in range(3)] == [0, 0, 1]
 
 
 def test_a_database_that_fails_tells_nothing(duck: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -165,6 +165,61 @@ def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCa
     assert "hunter2" not in caplog.text
 
 
+def test_all_channels_are_to_be_told(duck: Database) -> None:
+    """Where one of two channels does not answer, the other one is told nevertheless, and both with the next try."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, terms=TERMS)
+    heard: list[str] = []
+
+    def hear(told: Told) -> bool:
+        heard.append(told.id)
+        return True
+
+    notifier = Notifier(duck.tool, [lambda told: False, hear], None)
+    for minute in (1, 4):
+        duck.time.set(f"2024-07-03T00:0{minute}:00+00:00")
+        assert notifier.check() == 0
+    assert (len(heard), len(set(heard))) == (2, 1)
+
+
+def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
+    """Recovery could not be told, and it fails again: what was told is true still, so nothing is told until it ends."""
+    prepare(duck)
+    answers, events = [True, False, True], list[str]()
+
+    def answer(told: Told) -> bool:
+        events.append(told.event)
+        return answers.pop(0)
+
+    notifier = Notifier(duck.tool, [answer], None)
+    for day, is_broken in ((3, True), (4, False), (5, True), (6, False)):
+        (duck.break_repository if is_broken else duck.mend_repository)()
+        duck.fill("bad", ["2024-05-10"])
+        duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
+        run_due(duck.tool, terms=TERMS)
+        notifier.check()
+    assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
+
+
+def test_a_problem_that_lasts_is_told(duck: Database) -> None:
+    """What somebody has to look at is told as what is held is: when it has lasted so long, to the instant."""
+    duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
+    events: list[str] = []
+
+    def hear(told: Told) -> bool:
+        events.append(told.event)
+        return True
+
+    notifier = Notifier(duck.tool, [hear], parse_duration("48h"))
+    for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
+        duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
+        run_due(duck.tool, terms=TERMS)
+        notifier.check()
+        assert events == told
+
+
 def test_a_program_gets_events(tmp_path: Path) -> None:
     """A program reads the event as JSON, without a shell, and without our own variables; what fails is said."""
     import datetime as dt

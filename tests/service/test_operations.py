@@ -122,6 +122,19 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
     operations.wait()
     ended = operations.find(state.operation_id)
     assert (ended.state, len(ended.results)) == ("cancelled", 1)
+    started = threading.Event()
+
+    def cancel_late(told: Any) -> None:
+        assert started.wait(60)
+        for result in results[:-1]:
+            told(result)
+        operations.cancel(late.operation_id)
+        told(results[-1])
+
+    late = operations.start(retention, "verify", len(results), cancel_late)
+    started.set()
+    operations.wait()
+    assert operations.find(late.operation_id).state == "done"  # Nothing of it was left out.
     failed = operations.start(retention, "verify", 1, fail)
     operations.wait()
     assert operations.find(failed.operation_id).error == "the repository: is gone"

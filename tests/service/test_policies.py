@@ -143,11 +143,12 @@ def test_policies_as_a_file(tenants: TwoTenants) -> None:
 
 
 def test_lists_come_in_parts(tenants: TwoTenants) -> None:
-    """A part of a list has what it is asked for; more than a thousand can't be asked."""
+    """A part of a list has what it is asked for, and rows that are no policies come once; a thousand are the most."""
     ids = [policy["id"] for policy in tenants.get("admin", f"{API}/policies")["policies"]]
     parts = [tenants.get("admin", f"{API}/policies", params={"limit": 3, "offset": n}) for n in (0, 3, 6, 9)]
     assert [policy["id"] for part in parts for policy in part["policies"]] == ids
     assert {part["total"] for part in parts} == {7}
+    assert [[row["id"] for row in part["damaged"]] for part in parts] == [["globex-bad"], [], [], []]
     rows = tenants.get("admin", f"{API}/journal", params={"limit": 1000})
     halves = [tenants.get("admin", f"{API}/journal", params={"limit": 500, "offset": n}) for n in (0, len(rows) // 2)]
     assert halves[1] == rows[len(rows) // 2 :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from dataclasses import replace
 
@@ -25,7 +26,9 @@ def test_runs_of_others_are_seen_and_cancelled(tenants: TwoTenants) -> None:
     mine = Job("run-of-all", now, now, "root", "h", ("acme-tables",), step=3, steps=7, doing="drop", done=1, total=4)
     actor = tenants.get("acme-operator", f"{API}/runs")[0]["actor"]
     tool.store.jobs.begin(mine)
-    tool.store.jobs.begin(replace(mine, run_id="run-of-acme", actor=actor))
+    tool.store.jobs.begin(replace(mine, run_id="run-of-acme", actor=actor, started_at=now - dt.timedelta(minutes=1)))
+    newest_first = [run["run_id"] for run in tenants.get("admin", f"{API}/runs")]
+    assert [run_id for run_id in newest_first if run_id.startswith("run-of-")] == ["run-of-all", "run-of-acme"]
     found = tenants.get("admin", f"{API}/runs/run-of-all")
     shown = ("state", "steps_done", "steps_total", "step", "units_done", "units_total")
     assert tuple(found[key] for key in shown) == ("running", 2, 7, "drop", 1, 4)

@@ -69,13 +69,29 @@ def test_a_changed_schedule_starts_anew(db: Database) -> None:
     """Slots before a schedule was set are none of it; another change of the policy loses no slot."""
     policy = scheduled(db, "one", "0 3 * * *")
     db.time.set("2024-07-02T03:10:00+00:00")
-    db.tool.edit_policy(policy, {"description": "changed while its slot was due"})
-    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    for description in ("changed while its slot was due", "and again"):
+        db.tool.edit_policy(policy, {"description": description})
+        assert set(find_due(db.tool, Timetable()).slots) == {policy}
     db.tool.edit_policy(policy, {"schedule": "0 2 * * *"})
     assert not find_due(db.tool, Timetable()).slots
     db.time.set("2024-07-03T02:00:00+00:00")
     assert set(find_due(db.tool, Timetable()).slots) == {policy}
     db.tool.edit_policy(policy, {"enabled": False})
+    assert not find_due(db.tool, Timetable()).slots
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [[{"time_zone": "Europe/Vienna"}], [{"jitter": "1m"}], [{"enabled": False}, {"enabled": True}]],
+    ids=["time zone", "jitter", "enabled again"],
+)
+def test_what_makes_a_schedule_another_one(db: Database, changes: list[dict[str, object]]) -> None:
+    """A time zone, a jitter, and being enabled again start a schedule anew: what was due until then is not run."""
+    policy = scheduled(db, "one", "0 3 * * *")
+    db.time.set("2024-07-02T03:10:00+00:00")
+    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    for change in changes:
+        db.tool.edit_policy(policy, change)
     assert not find_due(db.tool, Timetable()).slots
 
 
