@@ -128,6 +128,20 @@ def test_interrupted_freeze_is_undone(crate: CrateDatabase) -> None:
     assert crate.left("texts") == [OLD, YOUNG]
 
 
+def test_failed_freeze_is_undone(crate: CrateDatabase) -> None:
+    """Of two partitions one is gone, so that freezing fails in the middle: the other one takes writes again."""
+    create_texts(crate)
+    crate.fill("texts", [OLD], part="b")
+    prepared = crate.tool.prepare()
+    crate.sql(f"DELETE FROM {crate.q('texts')} WHERE part = 'b'")
+    report = crate.tool.run(prepared)
+    assert (report.deferred, report.partitions, report.failed) == (1, 0, 0)
+    assert crate.frozen("texts") == 0
+    assert not crate.tool.store.freezes.all()
+    crate.fill("texts", [YOUNG], part="a")
+    assert crate.left("texts") == [OLD, YOUNG]
+
+
 def test_noted_before_it_is_frozen(crate: CrateDatabase) -> None:
     """What is frozen is noted before, and the note stays until it is gone: a run may be killed at any instant."""
     create_texts(crate)

@@ -8,7 +8,7 @@ import http.server
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,33 @@ def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCa
         assert len({headers["Retention-Event-Id"] for headers, _ in receiver.got}) == 1
     assert "answered 404" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_each_channel_is_told(duck: Database) -> None:
+    """One channel that can't be told keeps nothing from the other, and the event waits for another try of both."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, terms=TERMS)
+    answers = [False, True]
+    told: list[list[str]] = [[], []]
+
+    def channel(number: int) -> Callable[[Told], bool]:
+        def tell(event: Told) -> bool:
+            told[number].append(event.id)
+            return answers[number]
+
+        return tell
+
+    for minute in (0, 3, 6):
+        duck.time.set(f"2024-07-03T00:0{minute}:20+00:00")
+        assert Notifier(duck.tool, [channel(0), channel(1)], None).check() == 0
+        answers.reverse()
+    answers[:] = True, True
+    duck.time.set("2024-07-03T00:09:20+00:00")
+    notifier = Notifier(duck.tool, [channel(0), channel(1)], None)
+    assert (notifier.check(), notifier.check()) == (1, 0)
+    assert told[0] == told[1] == [told[0][0]] * 4
 
 
 def test_a_program_gets_events(tmp_path: Path) -> None:

@@ -79,6 +79,20 @@ def test_a_changed_schedule_starts_anew(db: Database) -> None:
     assert not find_due(db.tool, Timetable()).slots
 
 
+@pytest.mark.parametrize("change", [{"schedule": "0 2 * * *"}, {"time_zone": "Europe/Vienna"}, {"jitter": "1s"}])
+def test_whatever_moves_slots_starts_anew(db: Database, change: dict[str, str]) -> None:
+    """A changed schedule, time zone or jitter brings no slot of this morning, neither at once nor with a later edit."""
+    policy = scheduled(db, "one", "0 3 * * *")
+    db.time.set("2024-07-02T03:10:00+00:00")
+    db.tool.edit_policy(policy, change)
+    assert not find_due(db.tool, Timetable()).slots
+    db.time.set("2024-07-02T03:20:00+00:00")
+    db.tool.edit_policy(policy, {"description": "changed again"})
+    assert not find_due(db.tool, Timetable()).slots
+    db.time.set("2024-07-03T03:20:00+00:00")
+    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+
+
 def test_who_comes_second_takes_nothing(db: Database) -> None:
     """Two that saw the same policies due: one gets them."""
     scheduled(db, "one"), scheduled(db, "two")
