@@ -116,6 +116,10 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert day(6) == [("policy-recovered", "held")]
     assert day(7) == []
     assert db.tool.store.notices.all() == {}
+    db.break_repository()
+    db.fill("bad", ["2024-04-11"])
+    assert day(8) == [("policy-failed", "bad")]
+    assert len({headers["Retention-Event-Id"] for headers, _ in receiver.got}) == len(receiver.got)
     headers, body = receiver.got[0]
     moment = headers["Retention-Signature"].split(",")[0].removeprefix("t=")
     digest = hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
@@ -190,6 +194,35 @@ def test_each_channel_is_told(duck: Database) -> None:
     notifier = Notifier(duck.tool, [channel(0), channel(1)], None)
     assert (notifier.check(), notifier.check()) == (1, 0)
     assert told[0] == told[1] == [told[0][0]] * 4
+
+
+def test_what_fails_again_before_its_end_was_told(duck: Database) -> None:
+    """A recovery that nobody could be told of, and that did not last, is told of with the next, and nothing twice."""
+    prepare(duck)
+    answers = True
+    told: list[tuple[str, str]] = []
+
+    def tell(event: Told) -> bool:
+        told.append((event.event, event.policy_id))
+        return answers
+
+    def day(number: int) -> int:
+        duck.time.set(f"2024-07-{number:02}T00:00:10+00:00")
+        run_due(duck.tool, terms=TERMS)
+        return Notifier(duck.tool, [tell], None).check()
+
+    duck.break_repository()
+    assert day(3) == 1
+    duck.mend_repository()
+    answers = False
+    assert day(4) == 0
+    answers = True
+    duck.break_repository()
+    duck.fill("bad", ["2024-04-11"])
+    assert day(5) == 0
+    duck.mend_repository()
+    assert day(6) == 1
+    assert told == [("policy-failed", "bad"), *[("policy-recovered", "bad")] * 2]
 
 
 def test_a_program_gets_events(tmp_path: Path) -> None:
