@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
-from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.engine.archive import Archived
+from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action, apply_changes
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
