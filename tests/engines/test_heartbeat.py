@@ -101,8 +101,8 @@ def test_each_of_two_runs_has_its_own_row(db: Database) -> None:
     one, other = Job("one", now, now), Job("two", now, now)
     for job in (one, other):
         jobs.begin(job)
+    assert [job.run_id for job in jobs.live()] == ["one", "two"]
     assert jobs.request_cancel(one, "operator")
-    assert not jobs.request_cancel(one, "somebody")
     assert jobs.update(replace(other, step=2)) is None
     assert jobs.update(replace(one, step=1)) == "operator"
     assert [(job.run_id, job.step, job.cancel_by) for job in jobs.live()] == [("one", 1, "operator"), ("two", 2, None)]

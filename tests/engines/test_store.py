@@ -4,6 +4,7 @@ The toolkit's own tables on both engines: policies come back as they went in, an
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -412,6 +413,17 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
+
+
+def test_the_first_instant_of_1970(db: Database) -> None:
+    """Zero is an instant as any other, and not the lack of one."""
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    placed = [
+        db.tool.hold("metrics", db.schema, start=epoch),
+        db.tool.hold("metrics", db.schema, end=epoch),
+    ]
+    found = {hold.id: (hold.start, hold.end) for hold in db.tool.holds()}
+    assert found == {placed[0].id: (0, None), placed[1].id: (None, 0)}
 
 
 def test_levels_of_the_same_name(db: Database) -> None:
