@@ -190,6 +190,21 @@ def test_damaged_file(duck: DuckDatabase, damage: str, after: type[Step], how: s
     assert_untouched(duck, [MAY, JUNE])
 
 
+@pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
+def test_damaged_snapshot_is_replaced(duck: DuckDatabase, damage: str) -> None:
+    """Where a file was damaged before the drop, the next run archives the partition anew, and drops it."""
+    create_metrics(duck)
+
+    def hurt() -> None:
+        (path,) = duck.directory.glob(f"*/{damage}")
+        path.write_bytes(path.read_bytes()[:-8])
+
+    assert run_with(duck, SnapshotPartition, hurt).failed == 1
+    assert duck.run().ok
+    assert duck.left("metrics") == [JUNE]
+    assert [v.error for v in duck.tool.verify_snapshots()] == [None]
+
+
 def test_something_in_the_snapshots_place(duck: DuckDatabase) -> None:
     """A file that has the snapshot's name: a failure of this table alone, and nothing is dropped."""
     create_metrics(duck)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.model.plan import FreezePartitions, ThawPartitions
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError
 
@@ -112,6 +113,20 @@ def test_dropped_table_is_a_failure(db: Database) -> None:
     assert (row["table_name"], bool(row["error"])) == ("gone", True)
 
 
+def test_failure_leaves_other_tables_of_the_policy(db: Database) -> None:
+    """Of several tables of one policy one fails: the others go on."""
+    for name in ("a_gone", "b_there"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(name, [OLD, YOUNG])
+    db.policy("delete", "*", "30d")
+    prepared = db.tool.prepare()
+    assert [task.table.name for task in prepared.plan.tasks] == ["a_gone", "b_there"]
+    db.sql(f"DROP TABLE {db.q('a_gone')}")
+    report = db.tool.run(prepared)
+    assert (report.failed, report.skipped, report.partitions) == (1, 0, 1)
+    assert db.left("b_there") == [YOUNG]
+
+
 def test_interrupted_freeze_is_undone(crate: CrateDatabase) -> None:
     """A partition that a killed run left frozen is thawed by the next one, though nobody wants to delete it now."""
     create_texts(crate)
@@ -126,6 +141,33 @@ def test_interrupted_freeze_is_undone(crate: CrateDatabase) -> None:
     assert crate.frozen("texts") == 0
     crate.fill("texts", [YOUNG], part="a")
     assert crate.left("texts") == [OLD, YOUNG]
+
+
+def test_failed_freeze_is_undone(crate: CrateDatabase) -> None:
+    """Of two partitions one is gone, so that freezing fails in the middle: the other one takes writes again."""
+    create_texts(crate)
+    crate.fill("texts", [OLD], part="b")
+    prepared = crate.tool.prepare()
+    crate.sql(f"DELETE FROM {crate.q('texts')} WHERE part = 'b'")
+    report = crate.tool.run(prepared)
+    assert (report.deferred, report.partitions, report.failed) == (1, 0, 0)
+    assert crate.frozen("texts") == 0
+    assert not crate.tool.store.freezes.all()
+    crate.fill("texts", [YOUNG], part="a")
+    assert crate.left("texts") == [OLD, YOUNG]
+
+
+def test_thawing_goes_on_after_what_is_gone(crate: CrateDatabase) -> None:
+    """A partition that is gone needs no thawing; the one after it does."""
+    create_texts(crate)
+    crate.fill("texts", [OLD], part="b")
+    (task,) = crate.tool.plan().tasks
+    freeze, engine = task.steps[0], crate.tool.engine
+    assert isinstance(freeze, FreezePartitions)
+    engine.perform(freeze, lambda progress: None)
+    crate.sql(f"DELETE FROM {crate.q('texts')} WHERE part = ?", freeze.pieces[0].partition.values)
+    engine.perform(ThawPartitions(freeze.table, freeze.columns, freeze.pieces), lambda progress: None)
+    assert crate.frozen("texts") == 0
 
 
 def test_noted_before_it_is_frozen(crate: CrateDatabase) -> None:

@@ -251,6 +251,18 @@ def test_table_without_partitions(db: Database) -> None:
     assert total(db, "plain_1h") == 31 + 2048
 
 
+def test_windows_of_a_plain_table_are_days_of_the_time_zone(db: Database) -> None:
+    """Where a window lasts until midnight in Vienna, its rows stay until all of them are expired, and go then."""
+    db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
+    times = ["2024-06-24T21:59", "2024-06-24T22:00", "2024-06-24T23:59", "2024-06-25T10:00"]
+    fill(db, times, "plain")
+    db.policy("downsample", "plain", "7d", levels="1m:90d,1h:forever", time_zone="Europe/Vienna")
+    run(db, 2)
+    assert db.count("plain") == 3
+    assert db.count("plain", "ts < '2024-06-24T22:00:00Z'") == 0
+    assert [total(db, name) for name in ("plain_1m", "plain_all")] == [15, 15]
+
+
 @pytest.fixture
 def plain(db: Database) -> Database:
     """A table without partitions, with expired rows of three days and young ones of two, and a policy for it."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,21 @@ def test_a_write_whose_answer_is_lost(db: Database, lost: int) -> None:
     assert rows(db) == [("running", None)]
     found.finish("done")
     assert rows(db) == [("finished", "done")]
+
+
+def test_each_of_two_runs_has_its_own_row(db: Database) -> None:
+    """What one run writes, and that it is to end, is no matter of the other."""
+    jobs, now = db.tool.store.jobs, db.time.moment
+    one, other = Job("one", now, now), Job("two", now, now)
+    for job in (one, other):
+        jobs.begin(job)
+    assert [job.run_id for job in jobs.live()] == ["one", "two"]
+    assert jobs.request_cancel(one, "operator")
+    assert jobs.update(replace(other, step=2)) is None
+    assert jobs.update(replace(one, step=1)) == "operator"
+    assert [(job.run_id, job.step, job.cancel_by) for job in jobs.live()] == [("one", 1, "operator"), ("two", 2, None)]
+    jobs.update(replace(one, finished_at=now))
+    assert [job.run_id for job in jobs.live()] == ["two"]
 
 
 def test_a_run_that_no_plan_could_be_made_for(db: Database) -> None:

@@ -4,16 +4,22 @@ The toolkit's own tables on both engines: policies come back as they went in, an
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
 import pytest
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
+from cratedb_retention.engine.archive import Archived
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
-from cratedb_retention.execution.applying import Action
+from cratedb_retention.execution.applying import Action, apply_changes
+from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.rollup import GAUGE, RolledUp, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, before_statements
 
 EVERYTHING: dict[str, Any] = {
@@ -341,6 +347,17 @@ def test_apply(db: Database) -> None:
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == [Action.KEEP, Action.KEEP]
 
 
+def test_apply_deletes_last(db: Database) -> None:
+    """Where a new policy can't be stored, none was deleted: no data is without its policy."""
+    old = db.policy("delete", "a", "30d")
+    wanted = [make_policy(strategy="delete", table_schema=db.schema, table_name="b", retention_period="1y", id="b")]
+    changes = db.tool.apply(wanted, prune=True, dry_run=True)
+    taken = db.policy("delete", "c", "30d", id="b")
+    with pytest.raises(Conflict):
+        apply_changes(db.tool.store.policies, changes)
+    assert [stored.policy for stored in db.tool.policies()] == [old, taken]
+
+
 def test_apply_many(db: Database) -> None:
     """A thousand new policies cost a fixed number of reads; each is stored, and each is in the journal."""
 
@@ -414,6 +431,68 @@ def test_steps_of_one_instant_keep_their_order(db: Database) -> None:
     """The audit log shows the last step first, also where all have the same time."""
     db.tool.store.journal.write(*(Entry(Event.STEP_FINISHED, run_id="r", step=step) for step in (2, 10, 1)))
     assert [row["step"] for row in db.tool.journal(JournalFilter(run_id="r"))] == [10, 2, 1]
+
+
+def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:
+    """What is frozen is known by schema, table and partition; that one is thawed says nothing of its namesake."""
+    freezes, month = db.tool.store.freezes, (Column("month", TIME, Kind.TIME),)
+    one, other = TableName("one", "metrics"), TableName("other", "metrics")
+    assert [freezes.note(table, month, (0,)) for table in (one, other, one)] == [True, True, False]
+    freezes.remove(one, [(0,)])
+    assert freezes.all() == {(other, (0,))}
+
+
+def test_snapshots_of_the_same_name(db: Database) -> None:
+    """A snapshot is known by repository and name: one of the same name in another repository is another one."""
+    snapshots, table = db.tool.store.snapshots, TableName("doc", "metrics")
+    for repository in ("one", "other"):
+        archived = Archived(repository, "april", table, (), (), 1)
+        snapshots.add(SnapshotRecord(archived, 0, 1, SnapshotStage.CREATED, 1, None, (), db.time.moment))
+    snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
+    found = {record.key: record.stage for record in snapshots.all()}
+    assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
+
+
+def test_the_first_instant_of_1970(db: Database) -> None:
+    """Zero is an instant as any other, and not the lack of one."""
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    placed = [
+        db.tool.hold("metrics", db.schema, start=epoch),
+        db.tool.hold("metrics", db.schema, end=epoch),
+    ]
+    found = {hold.id: (hold.start, hold.end) for hold in db.tool.holds()}
+    assert found == {placed[0].id: (0, None), placed[1].id: (None, 0)}
+
+
+def test_levels_of_the_same_name(db: Database) -> None:
+    """What is known of a level is known by its schema: that it is sealed or forgotten says nothing of its namesake."""
+    rollups, window = db.tool.store.rollups, Window(0, 1000, 0, 1000)
+    levels = [a_level(schema) for schema in ("one", "other")]
+    for level in levels:
+        rollups.register(level, "1y", None)
+        rollups.record(level, [RolledUp(window, 5, 1)], {0: f"token of {level.table}"}, {}, "run")
+
+    def known() -> list[list[tuple[str, bool]]]:
+        return [[(row.token, row.sealed) for row in rollups.windows(level.table, [0]).values()] for level in levels]
+
+    tokens = [f"token of {level.table}" for level in levels]
+    assert known() == [[(tokens[0], False)], [(tokens[1], False)]]
+    rollups.seal(levels[0].table, [0])
+    assert known() == [[(tokens[0], True)], [(tokens[1], False)]]
+    rollups.doubt(levels[0].table, [0])
+    assert known() == [[("", True)], [(tokens[1], False)]]
+    rollups.rebase(levels[0], 2000)
+    rollups.forget(levels[0].table)
+    assert known() == [[], [(tokens[1], False)]]
+    assert list(rollups.all()) == [levels[1].table]
+
+
+def a_level(schema: str) -> Rollup:
+    """The rollup by hours of a table in some schema."""
+    source, interval = TableName(schema, "metrics"), parse_interval("1h")
+    metric = make_metric(Column("x", "double precision", Kind.NUMBER), GAUGE)
+    time = Column("ts", "timestamp with time zone", Kind.TIME)
+    return Rollup(source, source, level_table(source, interval), interval, time, (), (metric,))
 
 
 def test_a_policy_for_the_journal(new_db: Database) -> None:

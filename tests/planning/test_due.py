@@ -45,6 +45,15 @@ def test_what_is_due(item: Scheduled, done: Done, now: str, slot: str | None) ->
     assert due_slots([item], {"p": done}, at(now)) == expected
 
 
+def test_each_has_its_own_time_zone() -> None:
+    """The same schedule in two time zones has different slots, whoever is asked first."""
+    daily = replace(HOURLY, schedule="0 3 * * *")
+    items = [replace(daily, policy_id=zone, time_zone=zone) for zone in ("Asia/Kathmandu", "UTC", "Europe/Vienna")]
+    slots = {"Asia/Kathmandu": at("09T21:15"), "UTC": at("10T03:00"), "Europe/Vienna": at("10T01:00")}
+    for order in (items, items[::-1]):
+        assert due_slots(order, {}, at("10T12:00")) == slots
+
+
 def test_jitter_delays() -> None:
     """Until its delay is over, the slot before it is the newest."""
     item = replace(HOURLY, jitter=Duration(seconds=1800))

@@ -135,6 +135,17 @@ def test_days_of_a_time_zone() -> None:
     ]
 
 
+def test_hours_are_no_parts_of_days_in_kathmandu() -> None:
+    """Where midnight is within an hour of UTC, days are answered by what is finer, and hours by their level."""
+    zone = "Asia/Kathmandu"
+    levels = [holding(name, ms("2024-01-01"), None, zone) for name in ("raw", "15m", "1h")]
+    found = cascade(*levels, zone=zone)
+    day = ("2024-03-30T00:00+05:45", "2024-03-31T00:00+05:45")
+    assert plan(found, *day, "1d") == ["15m: 2024-03-29T18:15Z 2024-03-30T18:15Z"]
+    assert plan(cascade(levels[0], levels[2], zone=zone), *day, "1d") == ["raw: 2024-03-29T18:15Z 2024-03-30T18:15Z"]
+    assert plan(found, "2024-03-30", "2024-03-31", "1h") == ["1h: 2024-03-30 2024-03-31"]
+
+
 @pytest.mark.parametrize(
     ("hours", "points", "levels", "step"),
     [

@@ -8,7 +8,7 @@ import http.server
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,10 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert day(6) == [("policy-recovered", "held")]
     assert day(7) == []
     assert db.tool.store.notices.all() == {}
+    db.break_repository()
+    db.fill("bad", ["2024-04-11"])
+    assert day(8) == [("policy-failed", "bad")]
+    assert len({headers["Retention-Event-Id"] for headers, _ in receiver.got}) == len(receiver.got)
     headers, body = receiver.got[0]
     moment = headers["Retention-Signature"].split(",")[0].removeprefix("t=")
     digest = hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()

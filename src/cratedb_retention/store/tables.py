@@ -9,10 +9,13 @@ of that name, and from ``info["about"]`` of a table.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+
+from cratedb_retention.model.instant import EPOCH
 
 DEFAULT_SCHEMA = "ext"
 _OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
@@ -23,6 +26,11 @@ class Instant(sa.types.TypeDecorator[dt.datetime]):
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], dt.datetime | None]:
+        """CrateDB's dialect takes 0, the first instant of 1970, for NULL."""
+        read = super().result_processor(dialect, coltype) or (lambda value: value)
+        return lambda value: EPOCH if value == 0 else read(value)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> dt.datetime | None:
         """CrateDB's driver returns naive UTC, DuckDB's an aware value."""
