@@ -140,6 +140,24 @@ def test_written_after_it_was_rolled_up(readings: Database) -> None:
     assert readings.count("readings") == 2
 
 
+def test_one_of_several_partitions_was_written_to(db: Database) -> None:
+    """The same where a window consists of several days, of which the others are what was rolled up."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-06-11T10:00", "2024-06-12T10:00", "2024-07-01T09:00"])
+    db.policy("downsample", "readings", "7d", levels="1w:forever")
+    written: list[RunEvent] = []
+
+    def once(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, RollUp):
+            written.append(event)
+            fill(db, ["2024-06-12T11:00"], first=10)
+
+    report = db.tool.run(observers=[once])
+    assert (report.ok, report.deferred, len(written), db.count("readings")) == (True, 1, 1, 4)
+    run(db, 2)
+    assert (db.count("readings"), total(db, "readings_1w"), total(db, "readings_all")) == (1, 3 + 1024, 7 + 1024)
+
+
 def test_delete_waits_for_the_rollup(readings: Database) -> None:
     """Another policy's expiry waits until the rows are rolled up, whoever is due first (law 3)."""
     down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
@@ -178,7 +196,7 @@ def test_delete_leaves_the_rest_of_a_changed_window(db: Database) -> None:
     db.tool.run(selection=Selection(policy_id=delete.id))
     assert db.count("readings") == 4
     run(db)
-    assert (db.count("readings"), total(db, "readings_1mo")) == (1, 15)
+    assert (db.count("readings"), total(db, "readings_1mo")) == (1, 1 + 2 + 8)
 
 
 def test_closed_partition_waits_for_the_rollup(crate: CrateDatabase) -> None:
