@@ -5,6 +5,9 @@ The strategy ``downsample`` from policy to rows, on both engines: what is rolled
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
 import pytest
 
 from cratedb_retention.engine.cratedb import delete as crate_delete
@@ -137,6 +140,24 @@ def test_written_after_it_was_rolled_up(readings: Database) -> None:
     assert readings.count("readings") == 2
 
 
+def test_one_of_several_partitions_was_written_to(db: Database) -> None:
+    """The same where a window consists of several days, of which the others are what was rolled up."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-06-11T10:00", "2024-06-12T10:00", "2024-07-01T09:00"])
+    db.policy("downsample", "readings", "7d", levels="1w:forever")
+    written: list[RunEvent] = []
+
+    def once(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, RollUp):
+            written.append(event)
+            fill(db, ["2024-06-12T11:00"], first=10)
+
+    report = db.tool.run(observers=[once])
+    assert (report.ok, report.deferred, len(written), db.count("readings")) == (True, 1, 1, 4)
+    run(db, 2)
+    assert (db.count("readings"), total(db, "readings_1w"), total(db, "readings_all")) == (1, 3 + 1024, 7 + 1024)
+
+
 def test_delete_waits_for_the_rollup(readings: Database) -> None:
     """Another policy's expiry waits until the rows are rolled up, whoever is due first (law 3)."""
     down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
@@ -162,6 +183,20 @@ def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
     (reason,) = [hold.reason for hold in plan.holds]
     assert "not rolled up into" in reason
     assert "is not part of this run" in reason
+
+
+def test_delete_leaves_the_rest_of_a_changed_window(db: Database) -> None:
+    """Where one day of a month was written to, no day of it goes before the month is computed again from all."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-05-10T10:10", "2024-05-11T11:00", "2024-07-01T09:00"])
+    db.policy("downsample", "readings", "90d", levels="1mo:forever")
+    run(db)
+    fill(db, ["2024-05-10T12:00"], first=3)
+    delete = db.policy("delete", "readings", "7d")
+    db.tool.run(selection=Selection(policy_id=delete.id))
+    assert db.count("readings") == 4
+    run(db)
+    assert (db.count("readings"), total(db, "readings_1mo")) == (1, 1 + 2 + 8)
 
 
 def test_closed_partition_waits_for_the_rollup(crate: CrateDatabase) -> None:
@@ -349,16 +384,42 @@ def test_row_while_earlier_ones_are_deleted(plain: Database, monkeypatch: pytest
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
 
 
-def test_hold_on_a_plain_table(plain: Database) -> None:
-    """Windows that a hold reaches into stay as a whole, and go when it is released."""
-    hold = plain.tool.hold("plain", plain.schema, where={"n": "a"}, end=parse_instant("2024-05-11"))
+@pytest.mark.parametrize(("where", "day", "x"), [({"n": "a"}, "2024-05-10", 1), ({}, "2024-05-11", 2)])
+def test_hold_on_a_plain_table(plain: Database, where: dict[str, Any], day: str, x: int) -> None:
+    """Windows that a hold reaches into stay as a whole, and go when it is released; those around them go before."""
+    start = parse_instant(day)
+    hold = plain.tool.hold("plain", plain.schema, where=where, start=start, end=start + dt.timedelta(days=1))
     run(plain, 2)
-    assert (plain.count("plain"), plain.count("plain", "x = 1")) == (3, 1)
+    assert (plain.count("plain"), plain.count("plain", f"x = {x}")) == (3, 1)
     assert steps(plain) == []
     assert holds(plain)[0].startswith(f"1 row, in whole windows of the rollup: legal hold {hold.id[:8]}")
     plain.tool.release(hold.id)
     run(plain)
     assert (plain.count("plain"), total(plain, "plain_1h"), holds(plain), steps(plain)) == (2, 31, [], [])
+
+
+def test_late_rows_between_windows(plain: Database) -> None:
+    """Rows that are kept since they are late keep nothing else: neither what is before them nor what is after."""
+    run(plain, 2)
+    fill(plain, ["2024-05-09T10:00", "2024-05-11T11:00", "2024-05-12T10:00"], "plain", first=10)
+    report = run(plain, 2)
+    assert (report.deferred, plain.count("plain"), plain.count("plain", "x = 2048")) == (0, 3, 1)
+    assert total(plain, "plain_1h") == 31 + 1024 + 4096
+
+
+def test_delete_of_rows_waits_for_the_rollup(db: Database) -> None:
+    """Another policy's expiry of rows ends at the first window that was written to since it was rolled up (law 3)."""
+    db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
+    fill(db, ["2024-06-10T10:10", "2024-06-11T10:50", "2024-06-12T23:59", "2024-07-01T09:00"], "plain")
+    db.policy("downsample", "plain", "60d", levels="1m:90d,1h:forever")
+    run(db)
+    fill(db, ["2024-06-11T11:30"], "plain", first=4)
+    alone = Selection(policy_id=db.policy("delete", "plain", "7d").id)
+    report = db.tool.run(selection=alone)
+    assert (report.ok, report.deferred, db.count("plain"), db.count("plain", "x = 1")) == (True, 0, 4, 0)
+    assert any("is not part of this run" in hold.reason for hold in db.tool.plan(selection=alone).holds)
+    run(db)
+    assert (db.count("plain"), total(db, "plain_1h")) == (1, 31)
 
 
 def test_killed_before_it_is_noted(plain: Database) -> None:
@@ -417,6 +478,28 @@ def test_a_level_waits_for_the_rest_of_a_window(db: Database, days: list[str], w
     run(db, 2)
     assert (db.count("readings"), total(db, "readings_1h"), holds(db), steps(db)) == (0, 0, [], [])
     assert (total(db, "readings_1w"), total(db, "readings_all")) == (7, 7)
+
+
+def test_distributions_expire_with_their_level(db: Database) -> None:
+    """What percentiles are computed from waits for the level above, and goes when the level beside it goes."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-06-24T10:00", "2024-06-29T10:00"])
+    db.policy("downsample", "readings", "3d", levels="1h:4d,1w:forever", aggregates={"*": ["sum", "percentiles"]})
+    run(db, 2)
+    assert (db.count("readings_1h"), db.count("readings_1h_sketch")) == (2, 2)
+    db.time.set("2024-07-06T00:00:00+00:00")
+    run(db, 2)
+    assert [db.count(f"readings_{name}") for name in ("1h", "1h_sketch", "1w", "1w_sketch")] == [0, 0, 2, 2]
+
+
+def test_distributions_of_held_rows_stay(db: Database) -> None:
+    """As long as a hold keeps the raw rows, a level could be computed again: neither of its tables expires."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-06-24T10:00", "2024-06-25T10:00"])
+    db.tool.hold("readings", db.schema)
+    db.policy("downsample", "readings", "3d", levels="1h:4d", aggregates={"*": ["sum", "percentiles"]})
+    run(db, 2)
+    assert (db.count("readings_1h"), db.count("readings_1h_sketch")) == (2, 2)
 
 
 def test_months_and_a_time_zone(db: Database) -> None:
@@ -530,8 +613,6 @@ def test_held_rows_are_rolled_up_and_stay(readings: Database) -> None:
 
 def test_verify_and_fetch(readings: Database) -> None:
     """Each level is what is beneath it, and a row that is lost is found; an answer is stitched from all levels."""
-    import datetime as dt
-
     from cratedb_retention.model.cascade import parse_interval
     from cratedb_retention.model.reading import FetchRequest
 
@@ -549,13 +630,14 @@ def test_verify_and_fetch(readings: Database) -> None:
     assert {d.what for d in differences} >= {"row_count", "x_sum"}
 
 
-def test_raw_rows_stay_for_a_level_that_was_robbed(readings: Database) -> None:
-    """Rows that somebody deleted from a level are computed again before the raw rows beneath them go (law 3)."""
+@pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET row_count = 7"])
+def test_raw_rows_stay_for_a_level_that_was_changed(readings: Database, change: str) -> None:
+    """What somebody deletes from a level, or changes, is computed again before the raw rows beneath it go (law 3)."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
     fill(readings, ["2024-06-10T12:00"], first=6)
     run(readings)
-    readings.sql(f"DELETE FROM {readings.q('readings_1h')} WHERE x_sum = 4")
-    assert total(readings, "readings_1h") == 127 - 4
+    readings.sql(f"{change.format(readings.q('readings_1h'))} WHERE x_sum = 4")
+    assert total(readings, "readings_1h", "sum(row_count)") in (7 - 1, 7 - 1 + 7)
     policy = readings.tool.policies()[0].policy
     readings.tool.edit_policy(policy.id or "", {"retention_period": "7d"})
     report = readings.run()
@@ -563,7 +645,7 @@ def test_raw_rows_stay_for_a_level_that_was_robbed(readings: Database) -> None:
     assert report.deferred
     assert readings.rows(f"SELECT count(*) FROM {readings.q('readings')} WHERE x = 4")[0][0] == 1
     run(readings, times=3)
-    assert total(readings, "readings_1h") == 127
+    assert (total(readings, "readings_1h"), total(readings, "readings_1h", "sum(row_count)")) == (127, 7)
     assert total(readings, "readings_1d") == 127
     assert readings.rows(f"SELECT count(*) FROM {readings.q('readings')} WHERE x = 4")[0][0] == 0
     assert steps(readings) == []

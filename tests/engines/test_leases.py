@@ -145,6 +145,18 @@ def test_gives_up_before_another_can_have_it(db: Database, renewed: bool) -> Non
     assert other.take({"a": None}).won
 
 
+def test_more_leases_prolong_none(db: Database) -> None:
+    """Who takes another lease holds those before it for no longer: somebody else can have them."""
+    one, other = holder(db, "one"), holder(db, "other")
+    one.take({"a": None})
+    wait(db, 50)
+    assert one.take({"b": None}).won
+    wait(db, 10)
+    assert other.take({"a": None}).won
+    with pytest.raises(LeaseLost):
+        one.check_time()
+
+
 def test_a_run_that_goes_on_keeps_its_leases(db: Database) -> None:
     """A run renews its leases as long as it goes on: nobody else has them, though it lasts for longer than they do."""
     policies = [table(db, name) for name in ("one", "two", "three", "four")]
@@ -279,7 +291,9 @@ def test_an_expired_run_is_taken_over(db: Database) -> None:
     assert re.search("dead@host:[^ ]+, run run-of-dead", entry["message"])
 
 
-def interrupted(db: Database, error: type[Exception], at: Callable[[RunEvent], None]) -> list[RunEvent]:
+def interrupted(
+    db: Database, error: type[Exception], at: Callable[[RunEvent], None], terms: Terms = ALONE
+) -> list[RunEvent]:
     """A run of two tables that something ends after its first step; returns what happened."""
     events: list[RunEvent] = []
 
@@ -289,7 +303,7 @@ def interrupted(db: Database, error: type[Exception], at: Callable[[RunEvent], N
             at(event)
 
     with pytest.raises(error):
-        db.tool.run(observers=[observe], terms=ALONE)
+        db.tool.run(observers=[observe], terms=terms)
     assert sum(isinstance(event, StepStarted) for event in events) == 1, "no step begins after it"
     return events
 
@@ -311,6 +325,22 @@ def test_a_run_that_lost_its_lease_stops(db: Database) -> None:
     other.release({})
     assert seen(db.tool)[0].done == 1
     assert (db.left("one"), db.left("two")) == ([], [])
+
+
+def test_a_run_whose_clock_stood_still_stops(db: Database) -> None:
+    """Where its own clock does not tell that its leases are another one's, a run finds out before its next step."""
+    policies = [table(db, "one"), table(db, "two")]
+    other = holder(db, "other")
+
+    def pause(event: RunEvent) -> None:
+        db.refresh("lease", db.own_schema)
+        db.sql(f"UPDATE {db.q('lease', db.own_schema)} SET expires_at = taken_at")
+        db.refresh("lease", db.own_schema)
+        wait(db, 2)
+        assert len(other.take(dict.fromkeys(policies)).won) == 2
+
+    interrupted(db, LeaseLost, pause, Terms(ttl=1e9, threads=False))
+    assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
 
 
 def test_cancel(db: Database) -> None:

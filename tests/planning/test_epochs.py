@@ -131,6 +131,12 @@ def test_forever_is_never_blocked() -> None:
     assert plan.problems == ()
 
 
+def test_a_filter_is_judged_by_its_own_rows() -> None:
+    """Whether times can be right is asked of the rows that a policy is about, whatever others say."""
+    found = find_probes([policy(where={"value": 7})], catalog(table([column("ts"), VALUE], rows=10)), CUTOFF)
+    assert [probe.where for probe in found if isinstance(probe, TimeRange)] == [((VALUE, 7),)]
+
+
 @pytest.mark.parametrize(
     ("oldest", "newest", "blocked"),
     [

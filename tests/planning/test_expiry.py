@@ -213,9 +213,13 @@ def test_where(kind: Kind, wanted: Any, values: list[Value], gone: list[Value]) 
 
 
 def test_where_on_time() -> None:
-    """A filter may name the time itself."""
+    """A filter may name the time itself, and its columns in any order."""
     plan = make_plan([policy(where={"month": "2024-04-01"})], catalog(SPRING), at("2024-07-02"))
     assert dropped_starts(plan) == ["2024-04-01"]
+    partitions = [part(tenant, month) for tenant in "ab" for month in ("2024-03-01", "2024-04-01")]
+    found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], partitions))
+    plan = make_plan([policy(where={"month": "2024-04-01", "tenant": "a"})], found, at("2024-07-02"))
+    assert dropped(plan) == [("a", ms("2024-04-01"))]
 
 
 @pytest.mark.parametrize(("count", "batches"), [(1, [1]), (1000, [1000]), (1001, [1000, 1]), (2500, [1000, 1000, 500])])

@@ -56,6 +56,23 @@ def test_order_does_not_depend_on_the_listing() -> None:
     assert [piece.partition for piece in PieceIndex(Measurements()).of(target).known] == partitions
 
 
+CREATED, CREATED_MONTH = column("created_at"), column("created_month", expression="date_trunc('month', created_at)")
+
+
+def test_each_policy_has_its_own_time() -> None:
+    """Policies that go by different times share no pieces, be it partitions or rows that tell the time."""
+    rules = [policy(id=name, partition_column=name) for name in ("month", "created_month")]
+    by = [TS, CREATED, MONTH, CREATED_MONTH], ["month", "created_month"], [part("2024-01-01", "2024-03-01")]
+    targets, _ = find_targets(rules, catalog(table(*by)))
+    index = PieceIndex(Measurements())
+    assert [index.of(target).ends for target in targets] == [(ms("2024-02-01"),), (ms("2024-04-01"),)]
+    rules = [policy(id=name, partition_column="tenant", time_column=name) for name in ("ts", "created_at")]
+    targets, _ = find_targets(rules, catalog(table([TS, CREATED, TENANT], ["tenant"], [part("a")])))
+    bounds = {t.bounds_probe: {("a",): (n, n)} for n, t in enumerate(targets, 1) if t.bounds_probe}
+    index = PieceIndex(Measurements(bounds=bounds))
+    assert [index.of(target).ends for target in targets] == [(2,), (3,)]
+
+
 def test_worked_out_once() -> None:
     """Policies that look at a table in the same way share its pieces."""
     found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024-01-01"), part("b", "2024-01-01")]))

@@ -39,13 +39,14 @@ def test_snapshot_beats_delete() -> None:
     assert plan.holds == ()
 
 
-def test_delete_before_snapshot_is_held() -> None:
+@pytest.mark.parametrize("strategy", ["delete", "downsample"])
+def test_delete_before_snapshot_is_held(strategy: str) -> None:
     """Deleting what another policy wants to archive later is held, and a problem that names both."""
-    plan = make_plan([policy("delete"), policy("snapshot", "60d")], SPRING, CUTOFF)
+    plan = make_plan([policy(strategy), policy("snapshot", "60d")], SPRING, CUTOFF)
     assert touched(plan, DropArchived) == [MARCH, APRIL]
     assert touched(plan, DropPartitions) == []
     [hold] = plan.problems
-    assert (hold.policy_id, hold.count) == ("delete-30d", 1)
+    assert (hold.policy_id, hold.count) == (f"{strategy}-30d", 1)
     assert "policy snapshot-60d archives it after 60d; deleting it after 30d would lose it" in hold.reason
 
 

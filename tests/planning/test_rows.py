@@ -81,11 +81,12 @@ def test_whole_table_held(hold: LegalHold) -> None:
     assert find_probes([policy()], PLAIN, CUTOFF, [hold]) == []
 
 
-def test_unreadable_filter_with_time_spares_that_time() -> None:
-    """A hold with a filter that nobody can work out keeps all rows of its time."""
-    hold = LegalHold("h4", "doc", "metrics", {"gone": 1}, start=5, end=6)
+@pytest.mark.parametrize(("start", "end"), [(5, 6), (5, None), (None, 6)])
+def test_unreadable_filter_with_time_spares_that_time(start: int | None, end: int | None) -> None:
+    """A hold with a filter that nobody can work out keeps all rows of its time, and no others."""
+    hold = LegalHold("h4", "doc", "metrics", {"gone": 1}, start=start, end=end)
     [task] = plan_of(policy(), holds=[hold]).tasks
-    assert task.steps == (DeleteRows(METRICS, TS, LIMIT, spared=(Spared("h4", (), 5, 6),), rows=7),)
+    assert task.steps == (DeleteRows(METRICS, TS, LIMIT, spared=(Spared("h4", (), start, end),), rows=7),)
 
 
 def test_missing_shards() -> None:
