@@ -576,7 +576,7 @@ class Retention:
         Read snapshots back and compare them with what was archived.
 
         :param told: Is told of each as soon as it was read.
-        :raises NotFound: if none fits, where not just all are meant.
+        :raises NotFound: if none fits that was named.
         """
         self.store.require()
         return verify_snapshots(self.engine, self.store, request or RestoreRequest(), told)

@@ -130,11 +130,11 @@ def verify_snapshots(
     Read each snapshot that fits; one that is damaged does not stop the others.
 
     :param told: Is told of each as soon as it was read.
-    :raises NotFound: if none fits, where not just all are meant.
+    :raises NotFound: if none fits that was named.
     """
     found = []
     records = find_snapshots(store, request)
-    if not records and request != RestoreRequest():
+    if not records and (request.name or request.table_schema or request.table_name):
         raise none_fits()
     engine.archive.tidy(store.schema)
     for record in records:
