@@ -361,6 +361,16 @@ def test_hold_on_a_plain_table(plain: Database) -> None:
     assert (plain.count("plain"), total(plain, "plain_1h"), holds(plain), steps(plain)) == (2, 31, [], [])
 
 
+def test_what_is_held_is_said_beyond_the_limit(plain: Database) -> None:
+    """Where the rest is beyond a limit, what is held for another reason is said as well."""
+    (stored,) = plain.tool.policies()
+    plain.tool.edit_policy(stored.policy.id or "", {"expected_max": {"rows": 1}})
+    plain.tool.hold("plain", plain.schema, where={"n": "a"}, end=parse_instant("2024-05-11"))
+    held, beyond = holds(plain)
+    assert held.startswith("1 row, in whole windows of the rollup: legal hold")
+    assert beyond.startswith("2 rows are due, and expected_max.rows is 1")
+
+
 def test_killed_before_it_is_noted(plain: Database) -> None:
     """Rows are gone and that is not noted: the next run does it, so that a late row is told from them (law 7)."""
     run(plain, 2)
