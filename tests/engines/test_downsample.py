@@ -422,6 +422,16 @@ def test_delete_of_rows_waits_for_the_rollup(db: Database) -> None:
     assert (db.count("plain"), total(db, "plain_1h")) == (1, 31)
 
 
+def test_what_is_held_is_said_beyond_the_limit(plain: Database) -> None:
+    """Where the rest is beyond a limit, what is held for another reason is said as well."""
+    (stored,) = plain.tool.policies()
+    plain.tool.edit_policy(stored.policy.id or "", {"expected_max": {"rows": 1}})
+    plain.tool.hold("plain", plain.schema, where={"n": "a"}, end=parse_instant("2024-05-11"))
+    held, beyond = holds(plain)
+    assert held.startswith("1 row, in whole windows of the rollup: legal hold")
+    assert beyond.startswith("2 rows are due, and expected_max.rows is 1")
+
+
 def test_killed_before_it_is_noted(plain: Database) -> None:
     """Rows are gone and that is not noted: the next run does it, so that a late row is told from them (law 7)."""
     run(plain, 2)

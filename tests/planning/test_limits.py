@@ -79,15 +79,6 @@ def test_what_is_held_anyway_does_not_count() -> None:
     assert "hold h2" in reasons(plan)
 
 
-def test_what_is_held_is_said_beyond_the_limit() -> None:
-    """Where the rest is beyond the limit, what is held for another reason is said as well."""
-    april = LegalHold("h2", "doc", "metrics", start=0, end=1714521600000)
-    plan = make_plan([policy(expected_max={"partitions": 0})], FOUND, CUTOFF, holds=[april])
-    assert plan.tasks == ()
-    assert "hold h2" in reasons(plan)
-    assert "1 partitions are due" in reasons(plan)
-
-
 def test_other_policies_go_on() -> None:
     """One policy beyond its limit does not stop another one on another table; nor does another take its data."""
     other = monthly("2024-04", name=type(next(iter(FOUND.tables)))("doc", "other"))

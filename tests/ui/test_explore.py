@@ -152,7 +152,7 @@ def test_numbers_as_table_and_file(pages: PagesInBrowser) -> None:
 def test_others_see_nothing(pages: PagesInBrowser) -> None:
     """A tenant sees no cascade of another one, neither as a choice nor by its address."""
     page = pages.log_in("globex", path(pages, metric="temperature"))
-    expect(page.get_by_text("there is no table that you see")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("is not there, or not yours to see")
     expect(page.get_by_text("temperature")).to_have_count(0)
     expect(page.locator(".explore-chart")).to_have_count(0)
 

@@ -25,7 +25,7 @@ def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     expect(visits).to_contain_text("2024-03-01")
     expect(visits).to_contain_text("2024-08-01")
     expect(visits).to_contain_text("1 partition")
-    expect(visits).to_contain_text("in 12 hours")
+    expect(visits).to_contain_text("due now")
     expect(rows.filter(has_text=HOSTILE_TABLE)).to_have_count(1)
     expect(rows.filter(has_text=f"{schema}.logs")).to_contain_text("delete after 30d (disabled)")
 
