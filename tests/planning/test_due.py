@@ -45,6 +45,13 @@ def test_what_is_due(item: Scheduled, done: Done, now: str, slot: str | None) ->
     assert due_slots([item], {"p": done}, at(now)) == expected
 
 
+def test_what_is_remembered_ends_at_the_next_slot() -> None:
+    """At the very instant of a slot it is the newest, whatever was asked before."""
+    timetable = Timetable()
+    assert newest_slot(HOURLY, at("01T10:05"), timetable) == at("01T10:00")
+    assert newest_slot(HOURLY, at("01T11:00"), timetable) == at("01T11:00")
+
+
 def test_jitter_delays() -> None:
     """Until its delay is over, the slot before it is the newest."""
     item = replace(HOURLY, jitter=Duration(seconds=1800))
