@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.measurements import Measurements, PartitionBounds
+from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
@@ -56,8 +56,9 @@ def test_looked_at_again_before_the_drop() -> None:
     """Where only the rows tell how old a partition is, they are looked at again after it was archived."""
     found, rule = catalog(table([TS, TENANT], ["tenant"], [part("a")])), policy("snapshot", partition_column="tenant")
     probes = find_probes([rule], found, CUTOFF)
-    bounds = {probe: {("a",): (0, ms("2024-05-01"))} for probe in probes if isinstance(probe, PartitionBounds)}
-    [task] = make_plan([rule], found, CUTOFF, measurements=Measurements(bounds=bounds)).tasks
+    bounds: Bounds = {("a",): (0, ms("2024-05-01"))}
+    measured = Measurements({probe: bounds for probe in probes if isinstance(probe, PartitionBounds)})
+    [task] = make_plan([rule], found, CUTOFF, measurements=measured).tasks
     assert [step.time_column for step in task.steps if isinstance(step, DropArchived)] == [TS]
 
 
