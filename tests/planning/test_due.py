@@ -54,6 +54,13 @@ def test_each_has_its_own_time_zone() -> None:
         assert due_slots(order, {}, at("10T12:00")) == slots
 
 
+def test_what_is_remembered_ends_at_the_next_slot() -> None:
+    """At the very instant of a slot it is the newest, whatever was asked before."""
+    timetable = Timetable()
+    assert newest_slot(HOURLY, at("01T10:05"), timetable) == at("01T10:00")
+    assert newest_slot(HOURLY, at("01T11:00"), timetable) == at("01T11:00")
+
+
 def test_jitter_delays() -> None:
     """Until its delay is over, the slot before it is the newest."""
     item = replace(HOURLY, jitter=Duration(seconds=1800))

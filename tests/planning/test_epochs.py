@@ -103,6 +103,28 @@ def test_the_policy_knows_better() -> None:
     assert probe.time_column.unit is TimeUnit.SECONDS
 
 
+def test_a_timestamp_is_no_number() -> None:
+    """An expression that reckons with a timestamp as if it counted seconds says nothing of the time: the rows do."""
+    of = daily("date_trunc('day', ts * 1000)", number=column("ts"))
+    assert [type(probe) for probe in find_probes([policy()], catalog(of), CUTOFF)] == [PartitionBounds]
+
+
+def test_a_unit_of_one_of_two_numbers() -> None:
+    """A unit without a column is refused where two numbers could be meant."""
+    columns = [NUMBER, column("seen", Kind.NUMBER)]
+    by = [column(f"{c.name}_day", expression=f"date_trunc('day', {c.name})") for c in columns]
+    of = table([*columns, *by], [c.name for c in by], [part(DAYS[0], DAYS[0])])
+    plan = plan_of(of, time_unit="s", partition_column="ts_day")
+    assert plan.tasks == ()
+    assert "nothing says which column counts it" in reasons(plan)
+
+
+def test_a_partition_before_1980_beside_others() -> None:
+    """One old partition makes a table implausible no more than one old row does."""
+    plan = plan_of(daily("date_trunc('day', ts)", "1970-01-20", DAYS[0]), time_column="ts", time_unit="ms")
+    assert dropped_starts(plan) == ["1970-01-20", DAYS[0]]
+
+
 @pytest.mark.parametrize(
     ("days", "said"),
     [

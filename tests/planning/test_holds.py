@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.planning.planner import make_plan
-from support.catalogs import MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table, touched
+from support.catalogs import (
+    DUCKDB,
+    MONTH,
+    TENANT,
+    TS,
+    VALUE,
+    at,
+    catalog,
+    monthly,
+    ms,
+    part,
+    policy,
+    reasons,
+    table,
+    touched,
+)  # fmt: skip
 
 CUTOFF = at("2024-07-02")
 PARTITIONS = [part(tenant, f"2024-0{month}-01") for month in (4, 5) for tenant in ("a", "b")]
@@ -75,6 +90,13 @@ def test_some_partitions_by_name() -> None:
     [hold] = make_plan([policy()], found, CUTOFF, holds=[LegalHold("h", "doc", "metrics")]).holds
     assert hold.count == 20
     assert hold.partitions == tuple(f"tenant=t{i:02}, month=2024-04-01" for i in range(5))
+
+
+def test_without_a_schema() -> None:
+    """A hold that names no schema is on the database's own default one."""
+    found = catalog(monthly("2024-04", name=TableName("main", "metrics")), capabilities=DUCKDB)
+    assert make_plan([policy()], found, CUTOFF).tasks
+    assert make_plan([policy()], found, CUTOFF, holds=[LegalHold("h", "", "metrics")]).tasks == ()
 
 
 def test_order_of_holds_does_not_matter() -> None:

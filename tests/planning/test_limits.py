@@ -59,6 +59,15 @@ def test_unknown_counts_as_too_much(strategy: str, limits: dict[str, Any], held:
     assert "an unknown" in reasons(plan) or not held
 
 
+@pytest.mark.parametrize("total", [None, 0])
+def test_share_of_what_nobody_knows(total: int | None) -> None:
+    """Where nobody knows how many rows a table has, what is due may be all of it."""
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-04-01")], rows=total))
+    plan = make_plan([policy(expected_max={"percent": 99})], found, CUTOFF)
+    assert plan.tasks == ()
+    assert "100.0 % of the table is due" in reasons(plan)
+
+
 @pytest.mark.parametrize(("limit", "held"), [(6, True), (7, False)])
 def test_rows(limit: int, held: bool) -> None:
     """Rows that expire one by one have limits too."""

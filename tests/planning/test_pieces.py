@@ -8,7 +8,7 @@ import pytest
 
 from cratedb_retention.model.catalog import Kind, Value
 from cratedb_retention.model.intervals import Grid
-from cratedb_retention.model.measurements import Measurements
+from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import find_targets
 from support.catalogs import DAILY, DAY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
@@ -68,6 +68,7 @@ def test_each_policy_has_its_own_time() -> None:
     assert [index.of(target).ends for target in targets] == [(ms("2024-02-01"),), (ms("2024-04-01"),)]
     rules = [policy(id=name, partition_column="tenant", time_column=name) for name in ("ts", "created_at")]
     targets, _ = find_targets(rules, catalog(table([TS, CREATED, TENANT], ["tenant"], [part("a")])))
+    bounds: dict[PartitionBounds, Bounds]
     bounds = {t.bounds_probe: {("a",): (n, n)} for n, t in enumerate(targets, 1) if t.bounds_probe}
     index = PieceIndex(Measurements(bounds=bounds))
     assert [index.of(target).ends for target in targets] == [(2,), (3,)]

@@ -72,10 +72,11 @@ def test_only_what_is_wanted_is_protected(archiver: Policy, deleted: list[Value]
 
 def test_an_archiver_that_is_not_chosen_still_protects() -> None:
     """A run of one policy does not delete what another policy archives, now or later."""
-    for retention in ("30d", "60d"):
+    for retention, later in (("30d", 1), ("60d", 2)):
         rules = [policy("delete", "1d"), policy("snapshot", retention)]
         plan = make_plan(rules, SPRING, CUTOFF, chosen=lambda p: p.strategy == "delete")
         assert plan.tasks == ()
+        assert [hold.count for hold in plan.problems] == [later], "what is archived now is no problem"
 
 
 def test_held_by_limit_still_protects() -> None:
@@ -181,8 +182,9 @@ def test_thaw(rules: list[Policy], thawed: bool) -> None:
 
 def test_thaw_only_what_was_noted() -> None:
     """What somebody else froze stays frozen, and a table that is gone needs no thawing."""
-    found = catalog(table([TS, MONTH], ["month"], [part(*JUNE, frozen=True)]))
+    found = catalog(table([TS, MONTH], ["month"], [part(*MAY, frozen=True), part(*JUNE, frozen=True)]))
     assert make_plan([], found, CUTOFF).tasks == ()
+    assert touched(make_plan([], found, CUTOFF, frozen=[(METRICS, JUNE)]), ThawPartitions) == [JUNE]
     assert make_plan([], found, CUTOFF, frozen=[(TableName("doc", "gone"), JUNE)]).tasks == ()
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
-from cratedb_retention.planning.planner import make_plan
+from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     DUCKDB,
     METRICS,
     MONTH,
+    TENANT,
     TS,
     at,
     catalog,
@@ -48,6 +50,16 @@ def test_chain() -> None:
         assert (drop.before, drop.time_column, task.partitions) == (ms("2024-06-02"), None, 1)
         names.add(archive.name)
     assert len(names) == 2
+
+
+def test_looked_at_again_before_the_drop() -> None:
+    """Where only the rows tell how old a partition is, they are looked at again after it was archived."""
+    found, rule = catalog(table([TS, TENANT], ["tenant"], [part("a")])), policy("snapshot", partition_column="tenant")
+    probes = find_probes([rule], found, CUTOFF)
+    bounds: Bounds = {("a",): (0, ms("2024-05-01"))}
+    measured = Measurements({probe: bounds for probe in probes if isinstance(probe, PartitionBounds)})
+    [task] = make_plan([rule], found, CUTOFF, measurements=measured).tasks
+    assert [step.time_column for step in task.steps if isinstance(step, DropArchived)] == [TS]
 
 
 def test_name_follows_content() -> None:
