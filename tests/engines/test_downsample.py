@@ -158,6 +158,34 @@ def test_one_of_several_partitions_was_written_to(db: Database) -> None:
     assert (db.count("readings"), total(db, "readings_1w"), total(db, "readings_all")) == (1, 3 + 1024, 7 + 1024)
 
 
+@pytest.fixture
+def sealed_week(db: Database) -> Database:
+    """A week of which a day is gone, and another one was held until now."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-06-11T10:00", "2024-06-12T10:00", "2024-07-01T09:00"])
+    hold = db.tool.hold("readings", db.schema, start=parse_instant("2024-06-12"), end=parse_instant("2024-06-13"))
+    db.policy("downsample", "readings", "7d", levels="1w:forever", late="drop")
+    run(db, 2)
+    assert (db.count("readings"), db.count("readings", "x = 2")) == (2, 1)
+    db.tool.release(hold.id)
+    return db
+
+
+def test_rest_of_a_sealed_window_was_written_to(sealed_week: Database) -> None:
+    """What is left of a window that is sealed already is looked at right before it goes, like any other."""
+    prepared = sealed_week.tool.prepare()
+    fill(sealed_week, ["2024-06-12T11:00"], first=10)
+    report = sealed_week.tool.run(prepared)
+    assert (report.ok, report.deferred, sealed_week.count("readings")) == (True, 1, 3)
+
+
+def test_late_and_on_time_in_one_window(sealed_week: Database) -> None:
+    """A day that came too late and is dropped does not stop another one of its week, which is what was rolled up."""
+    fill(sealed_week, ["2024-06-11T11:00"], first=10)
+    report = run(sealed_week)
+    assert (report.deferred, sealed_week.count("readings"), total(sealed_week, "readings_1w")) == (0, 1, 3)
+
+
 def test_delete_waits_for_the_rollup(readings: Database) -> None:
     """Another policy's expiry waits until the rows are rolled up, whoever is due first (law 3)."""
     down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.model.instant import to_ms
@@ -88,6 +88,14 @@ IN_TIME = turns_with(st.integers(0, 72))
     st.sampled_from(["UTC", "Europe/Vienna"]),
     TURNS,
 )
+# One row comes late to a partition of a level, whose other rows are in the level above.
+@example(
+    ("7d", "1h:10d,1d:60d,1mo:forever"),
+    "hour",
+    False,
+    "UTC",
+    [Turn(861, ((22, "a"), (526, "a")), None), Turn(42, (), None), Turn(389, (), None), Turn(484, (), None, (1, 961))],
+)
 def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone: str, turns: list[Turn]) -> None:
     """
     Whatever is written when, and wherever runs are killed: each row is in the raw table or in one level, as the view
@@ -100,8 +108,8 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
     now = START
     for turn in turns:
         now = take(turn, database, now)
-        # Where days lie across borders of partitions, one late row makes all of its partition seem to be late.
-        assert database.seen() == database.written or (zone != "UTC" and database.seen() > database.written)
+        # One row that is late makes all of its partition seem to be, so that some may be seen as late and in the view.
+        assert database.shown() <= database.written <= database.seen()
     for _ in range(3):
         database.run(now)
     assert database.plan(now).tasks == ()
