@@ -57,4 +57,4 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
         columns = ("table", "partition", "rows", "size", "state", "in the repository", "repository", "name")
         write_table(columns, rows, ("rows", "size"))
     else:
-        say("no snapshots; policies with the strategy snapshot make them")
+        say("no snapshot fits; policies with the strategy snapshot make them")

@@ -40,7 +40,7 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
         else:
             say(f"right: {verified.record.archived.name}: {verified.found}", "green")
     if not found and form == "table":
-        say("no snapshots")
+        say("no snapshot fits")
     failed = sum(verified.error is not None for verified in found)
     if failed:
         raise RetentionError("verify-snapshots", f"{failed:,} of {plural(len(found), 'snapshot')} can't be relied on")

@@ -115,6 +115,20 @@ def snapshot_data(record: SnapshotRecord, state: SnapshotState | None) -> dict[s
 
     :param state: What its repository says; None: it is gone.
     """
+    return {
+        **_archived_data(record),
+        "repository_state": state.detail if state else "missing",
+        "policy_id": record.policy_id,
+        "tags": list(record.tags),
+    }
+
+
+def adoptable_data(item: Adoptable) -> dict[str, Any]:
+    """A snapshot in a repository."""
+    return {**_archived_data(item.record), "known": item.known}
+
+
+def _archived_data(record: SnapshotRecord) -> dict[str, Any]:
     archived = record.archived
     return {
         "name": archived.name,
@@ -124,24 +138,6 @@ def snapshot_data(record: SnapshotRecord, state: SnapshotState | None) -> dict[s
         "rows": archived.rows,
         "bytes": record.size,
         "state": str(record.stage),
-        "repository_state": state.detail if state else "missing",
-        "policy_id": record.policy_id,
-        "tags": list(record.tags),
-    }
-
-
-def adoptable_data(item: Adoptable) -> dict[str, Any]:
-    """A snapshot in a repository."""
-    record, archived = item.record, item.record.archived
-    return {
-        "name": archived.name,
-        "repository": archived.repository,
-        "table": str(archived.table),
-        "partition": {c.name: value for c, value in zip(archived.columns, archived.values, strict=True)},
-        "rows": archived.rows,
-        "bytes": record.size,
-        "state": str(record.stage),
-        "known": item.known,
     }
 
 

@@ -134,7 +134,8 @@ def verify_snapshots(
     """
     found = []
     records = find_snapshots(store, request)
-    if not records and (request.name or request.table_schema or request.table_name):
+    named = (request.name, request.table_schema, request.table_name, request.start, request.end, request.repository)
+    if not records and any(value is not None for value in named):
         raise none_fits()
     engine.archive.tidy(store.schema)
     for record in records:

@@ -42,7 +42,7 @@ class Cascades(Who):
         known = {name for table in store.rollups.all() for name in (table, sketch_table(table))}
         known |= {found.table for found in with_rollups}
         outline = self.retention.engine.read_outline(Selector(self._default_schema, ""))
-        others = (table for table in outline.tables if table not in known and self._is_kept(table))
+        others = (table for table in outline.tables if table not in known and self._has_policy(table))
         return [*with_rollups, *explorable(sorted(others), self.realm)]
 
     def cascade(self, table: Explorable) -> Cascade:
@@ -74,9 +74,10 @@ class Cascades(Who):
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
 
     def _is_kept(self, table: TableName) -> bool:
+        store = self.retention.store
+        return self._has_policy(table) or bool(of_source(store, store.rollups.all().values(), table))
+
+    def _has_policy(self, table: TableName) -> bool:
         capabilities = self.retention.engine.capabilities
-        if table.schema == self.retention.store.schema:
-            return False
-        if any(means(item.policy, capabilities)(table) for item in self._stored[0]):
-            return True
-        return bool(of_source(self.retention.store, self.retention.store.rollups.all().values(), table))
+        is_own = table.schema == self.retention.store.schema
+        return not is_own and any(means(item.policy, capabilities)(table) for item in self._stored[0])
