@@ -112,8 +112,8 @@ def test_a_run_on_a_terminal(filled: Command) -> None:
     """On a terminal the lines of a run are the same as in a pipe, whatever the progress bar did in between."""
     filled.ok("release", filled.data("list-holds")[0]["id"])
     out = filled.terminal(200, "run", "--cutoff-day=2024-07-01")
-    assert out.count("done: main.metrics: ") == 3
-    assert "3 steps done on 1 partition and 31 rows" in out
+    assert out.count("done: main.metrics: ") == 6
+    assert "6 steps done on 2 partitions and 60 rows" in out
 
 
 def test_names_that_the_terminal_can_not_show(command: Command) -> None:

@@ -85,7 +85,7 @@ def test_the_run_does_what_the_plan_says(planned: Command) -> None:
     [
         (["--strategy=SNAPSHOT"], {"archive-metrics"}),
         (["--strategy=delete", "--tags=metrics"], {"delete-old"}),
-        (["--policy=delete-a"], {"delete-acme"}),
+        (["--policy=delete-acme"], {"delete-acme"}),
         (["--tags=metrics"], {"archive-metrics", "delete-old"}),
     ],
     ids=lambda value: str(value if isinstance(value, list) else sorted(value)),

@@ -71,6 +71,18 @@ def test_late_for_one_window_and_not_for_the_next(db: Database) -> None:
     play(db, History(shape, "2024-03-10T18:00", (first, Turn(1, ()), Turn(1, ()))))
 
 
+def test_late_before_everything_that_a_level_has(db: Database) -> None:
+    """A counter's value that comes for a time of which only coarser levels have anything later adds no bucket there."""
+    counter = Number("c", "BIGINT", counter=True)
+    shape = Shape("", True, False, 2, (("1m", 3), ("1h", 8), ("1d", None)), "UTC", (), (counter,), "keep")
+    turns = (
+        Turn(16, (NewRow(10, 0, (1,)), NewRow(150, 0, (None,)))),
+        Turn(48, (NewRow(0, 0, (4,)),)),
+        Turn(1, (NewRow(294, 0, (5,)),)),
+    )
+    play(db, History(shape, "2024-03-31T13:00", turns))
+
+
 KINDS = {"host": "TEXT", "inside": "BOOLEAN", "floor": "INTEGER"}
 SERIES: list[dict[str, Any]] = [
     {"host": None, "inside": None, "floor": None},

@@ -26,6 +26,7 @@ EVENTS = (
     "hold-released",
     "verified",
     "restored",
+    "adopted",
     "rollups-dropped",
     "run-started",
     "run-finished",

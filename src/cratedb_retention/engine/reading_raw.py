@@ -127,7 +127,7 @@ class RawQuery:
                 length = max(_LOOKBACK_MS, 2000 * rollup.interval.approximate_seconds)
                 found, begins, levels = _Before(rollup, end - length, end), holding.start, levels[number + 1 :]
                 break
-        return [replace(found, start=None), *_older(begins, levels)] if self._far else [found]
+        return [replace(found, start=None), *_older(begins, start, levels)] if self._far else [found]
 
     def _last(self, before: _Before, counter: Metric) -> sa.Select[Any]:
         """The last value of each series before the stretch, as if it were a row."""
@@ -193,10 +193,10 @@ class RawQuery:
                 return merged(self.sql, metric, value, order, kept)
 
 
-def _older(begins: int | None, levels: Sequence[tuple[Holding, Rollup]]) -> Iterator[_Before]:
-    """The levels that have what a finer one has not any more."""
+def _older(begins: int | None, start: int, levels: Sequence[tuple[Holding, Rollup]]) -> Iterator[_Before]:
+    """The levels that have what a finer one has not any more, of the time before a stretch."""
     for holding, rollup in levels:
         if begins is None:
             return
-        yield _Before(rollup, None, begins)
+        yield _Before(rollup, None, min(begins, rollup.interval.floor(start, rollup.tzinfo)))
         begins = holding.start

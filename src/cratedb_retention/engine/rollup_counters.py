@@ -127,7 +127,11 @@ def _feed(sql: RollupSQL, rollup: Rollup, run: Run, raw: sa.Select[Any], seeds: 
     found = [raw.where(between(sql, rollup.time, run.since, run.until))]
     if seeds.own:
         found.append(_level_seeds(sql, rollup, rollup, start, run.since))
-        found += [_level_seeds(sql, rollup, coarser, None, before) for coarser, before in seeds.older]
+        # Whole buckets of the time before: a run may lie in what the finer level has nothing of any more.
+        found += [
+            _level_seeds(sql, rollup, coarser, None, min(before, coarser.interval.floor(run.since, coarser.tzinfo)))
+            for coarser, before in seeds.older
+        ]
     else:
         found += [_source_seeds(sql, rollup, number, run.since, raw) for number in _counters(rollup)]
     return sa.union_all(*found).subquery("f")
