@@ -199,6 +199,21 @@ def test_delete_waits_for_the_rollup(readings: Database) -> None:
     assert total(readings, "readings_1d") == 63
 
 
+def test_a_lease_that_is_held_aside_is_no_run(readings: Database) -> None:
+    """Whose rollups another policy's run seals was not run: when it ended last, and how, stays as it was."""
+    down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever").id or ""
+    run(readings)
+    before = readings.tool.store.leases.read().of(down)
+    delete = readings.policy("delete", "readings", "7d").id or ""
+    readings.time.moment += dt.timedelta(hours=1)
+    assert readings.tool.run(selection=Selection(policy_id=delete)).partitions == 3
+    after = readings.tool.store.leases.read()
+    assert after.of(delete).outcome == "done"
+    assert (after.of(down).finished_at, after.of(down).outcome) == (before.finished_at, "done")
+    assert after.of(down).succeeded_at == before.succeeded_at
+    assert after.of(down).is_free(after.now)
+
+
 def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
     """A plan without the policy that rolls up leaves alone what was written to since, and says why."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")

@@ -41,19 +41,22 @@ def test_back_into_the_table(db: Database, archived: str) -> None:
 
 
 def test_verify_keeps_to_its_own_schema(crate: CrateDatabase) -> None:
-    """The copy is never in the schema of the users' tables; one that a killed verification left is dropped."""
+    """
+    The copy is never in the schema of the users' tables; those that a killed verification or restore left are dropped.
+    """
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [APRIL, JUNE])
     crate.policy("snapshot", "metrics", "30d")
     assert crate.run().partitions == 1
-    crate.create("retention_verify_0123456789ab", BY_MONTH, schema=crate.own_schema)
+    for left in ("retention_verify_0123456789ab", "retention_restore_0123456789ab_0"):
+        crate.create(left, BY_MONTH, schema=crate.own_schema)
     with crate.statements() as sent:
         (verified,) = crate.tool.verify_snapshots()
     assert "counted 1 rows" in (verified.found or "")
     assert any("schema_rename_replacement" in statement for statement in sent)
     tables = crate.rows(
-        "SELECT table_schema FROM information_schema.tables WHERE table_name LIKE 'retention_verify%'"
-        " AND table_schema IN (?, ?)",
+        "SELECT table_schema FROM information_schema.tables WHERE (table_name LIKE 'retention_verify%'"
+        " OR table_name LIKE 'retention_restore%') AND table_schema IN (?, ?)",
         [crate.schema, crate.own_schema],
     )
     assert tables == []

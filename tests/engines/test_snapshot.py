@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.plan import SnapshotPartition
 from cratedb_retention.store.snapshots import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database
@@ -49,6 +50,26 @@ def test_archive_verify_drop(db: Database, metrics: str) -> None:
     assert (april.start, april.end) == (1711929600000, 1714521600000)
     states = db.tool.snapshot_states([april, may])
     assert [states[db.repository, name].complete for name in names] == [True, True]
+
+
+def test_writes_to_a_namesake(db: Database, metrics: str) -> None:
+    """Rows that are written to a table of the same name in another schema, meanwhile, hold up nothing."""
+    other = f"{db.schema}_other"
+    if db.product == "DuckDB":
+        db.sql(f'CREATE SCHEMA "{other}"')
+    db.create(metrics, BY_MONTH, by=["month"], schema=other)
+
+    def write(event: RunEvent) -> None:
+        if isinstance(event, StepFinished):
+            db.fill(metrics, [APRIL, MAY], schema=other)
+
+    try:
+        report = db.tool.run(observers=[write])
+        assert (report.ok, report.deferred, report.partitions) == (True, 0, 2)
+        assert db.left(metrics) == [JUNE]
+        assert set(db.left(metrics, schema=other)) == {APRIL, MAY}
+    finally:
+        db.sql(f"DROP TABLE {db.q(metrics, other)}")
 
 
 def test_journal_of_steps(db: Database, metrics: str) -> None:

@@ -133,3 +133,12 @@ def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: 
     plan = make_plan(policies, found, CUTOFF)
     assert bool(plan.tasks) is not held
     assert any("policy s should archive this table and can't" in hold.reason for hold in plan.holds) is held
+
+
+@pytest.mark.parametrize("period", ["30d", "forever"])
+def test_stalled_rollups_protect_their_rows(period: str) -> None:
+    """A policy that should roll up a table and can't keeps others from deleting its rows, however long it keeps them."""
+    down = policy("downsample", period, id="r", levels="1d:forever", time_column="no_such")
+    plan = make_plan([policy("delete", id="d"), down], catalog(monthly("2024-04")), CUTOFF)
+    assert plan.tasks == ()
+    assert any("policy r should downsample this table and can't" in hold.reason for hold in plan.problems)

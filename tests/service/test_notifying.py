@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import hmac
 import http.server
@@ -124,12 +125,17 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     moment = headers["Retention-Signature"].split(",")[0].removeprefix("t=")
     digest = hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     assert headers["Retention-Signature"] == f"t={moment},v1={digest}"
+    for signed, event in receiver.got:
+        at = dt.datetime.fromisoformat(json.loads(event)["at"])
+        assert signed["Retention-Signature"].startswith(f"t={at.timestamp():.0f},")
     told = json.loads(body)
     assert headers["Retention-Event-Id"] == told["id"]
     assert (told["strategy"], told["table"], told["tags"]) == ("snapshot", f"{db.schema}.bad", ["a"])
     assert told["since"] == "2024-07-03T00:00:10+00:00"
     assert told["reason"]
-    assert json.loads(receiver.got[2][1])["reason"].startswith("legal hold")
+    lasting = json.loads(receiver.got[2][1])
+    assert lasting["reason"].startswith("legal hold")
+    assert (lasting["since"], lasting["at"]) == ("2024-07-03T00:00:10+00:00", "2024-07-05T00:00:10+00:00")
 
 
 def test_many_at_once(duck: Database, receiver: Receiver) -> None:

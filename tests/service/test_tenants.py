@@ -15,17 +15,19 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import Forbidden
+from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.timeline import State
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.narrowing import narrow_plan
 from cratedb_retention.service.scoped import Scoped
-from support.databases import NUMBER, TIME, Database
+from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, scoped, serve_tenants
 
 API = "/api/v1"
@@ -415,6 +417,22 @@ def test_timelines_of_others(tenants: TwoTenants) -> None:
     for table in (TableName(schema, "globex_metrics"), TableName(tenants.db.own_schema, "jobs_log")):
         with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
             acme.timeline(table)
+
+
+def test_timeline_of_a_shared_table(tenants: TwoTenants) -> None:
+    """Of a table of both, each sees which of their own partitions are archived, and nothing of those of the other."""
+    db = tenants.db
+    db.create("logs", {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}, by=["month", "tenant"])
+    for tenant, months in (("acme", ["2024-03-10"]), ("globex", ["2024-01-10", "2024-02-10", "2024-07-01"])):
+        db.fill("logs", months, tenant=tenant)
+        db.policy("snapshot", "logs", "60d", id=f"{tenant}-logs", where={"tenant": tenant}, tags=[tenant])
+    only = Selection(policy_ids=frozenset({"acme-logs", "globex-logs"}))
+    assert db.tool.run(selection=only).partitions == 3
+    table = TableName(db.schema, "logs")
+    for tenant, archived in (("acme", 1), ("globex", 2)):
+        lanes = scoped(tenants, tenant).timeline(table).lanes
+        spans = [span for lane in lanes for span in lane.spans if span.state is State.ARCHIVED]
+        assert sum(span.count for span in spans) == archived
 
 
 @pytest.mark.parametrize("change", [str, str.upper])
