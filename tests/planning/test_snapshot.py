@@ -137,7 +137,7 @@ def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: 
 
 @pytest.mark.parametrize("period", ["30d", "forever"])
 def test_stalled_rollups_protect_their_rows(period: str) -> None:
-    """A policy that should roll up a table and can't keeps others from deleting its rows, however long it keeps them."""
+    """A policy that should roll up a table and can't keeps others from deleting its rows, and forever as well."""
     down = policy("downsample", period, id="r", levels="1d:forever", time_column="no_such")
     plan = make_plan([policy("delete", id="d"), down], catalog(monthly("2024-04")), CUTOFF)
     assert plan.tasks == ()

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.cratedb.sql import refresh, refresh_partitions, system_table
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import ClusterUnwell, PartitionChanged
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.words import show_partition
 
@@ -55,6 +55,24 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
     closed: sa.ColumnElement[bool] = sa.column("closed")
     if idents and database.rows(sa.select(p.partition_ident).where(*mine, closed).limit(1)):
         raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
+
+
+def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
+    """
+    Make what was written to these partitions visible; none: to the whole table. Where others lack shards, to refresh
+    these as well would take a minute.
+    """
+    if not idents or not _sick(database, table):
+        refresh(database, table)
+        return
+    p = system_table(
+        "information_schema", "table_partitions", "table_schema", "table_name", "partition_ident", "values"
+    ).c
+    mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
+    found = [dict(values) for (values,) in database.brief().rows(sa.select(p["values"]).where(*mine))]
+    if found:
+        columns = [Column(name, "", Kind.OTHER) for name in found[0]]
+        refresh_partitions(database, table, columns, [[values[column.name] for column in columns] for values in found])
 
 
 def _sick(database: Database, table: TableName) -> set[str]:

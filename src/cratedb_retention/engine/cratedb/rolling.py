@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb import rollup as tables
-from cratedb_retention.engine.cratedb.health import check_health, check_idents
+from cratedb_retention.engine.cratedb.health import check_health, check_idents, refresh_idents
 from cratedb_retention.engine.cratedb.rollup_sql import SQL
 from cratedb_retention.engine.cratedb.sql import refresh
 from cratedb_retention.engine.database import Database
@@ -80,7 +80,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     """
     rollup = step.rollup
     _check_health(database, step)
-    _refresh_beneath(database, rollup)
+    _refresh_beneath(database, step)
     beneath = count_beneath(database.rows, SQL, rollup, step.windows)
     rows = {window: found.rows for window, found in beneath.items()}
     results: list[RolledUp] = []
@@ -101,7 +101,7 @@ def _roll_up_run(database: Database, step: RollUp, run: Run, beneath: dict[Windo
         if not lost:
             return [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
         before = beneath
-        _refresh_beneath(database, rollup)
+        _refresh_beneath(database, step)
         beneath = count_beneath(database.rows, SQL, rollup, run.windows)
         if attempt == ATTEMPTS:
             raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
@@ -160,8 +160,9 @@ def _check_health(database: Database, step: RollUp) -> None:
             check_health(database, level.table)
 
 
-def _refresh_beneath(database: Database, rollup: Rollup) -> None:
-    refresh(database, rollup.beneath)
+def _refresh_beneath(database: Database, step: RollUp) -> None:
+    rollup = step.rollup
+    refresh_idents(database, rollup.beneath, step.idents)
     if rollup.sketched and not rollup.from_raw:
         refresh(database, rollup.beneath_sketch)
 
