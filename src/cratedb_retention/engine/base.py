@@ -77,6 +77,9 @@ class Engine(Protocol):
         :param own_schema: Of the toolkit's tables: that they are whole is looked at as well.
         """
 
+    def read_named(self, names: Iterable[TableName]) -> Catalog:
+        """What has these names now, tables with their columns and views, without a look at partitions or rows."""
+
     def read_outline(self, selector: Selector) -> Outline:
         """
         What can be named, without a look at partitions, shards or rows: at most four statements.

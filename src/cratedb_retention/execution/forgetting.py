@@ -8,7 +8,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.holdings import of_source
-from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.ledger import view_marks
 from cratedb_retention.model.ownership import is_own_table, is_own_view
 from cratedb_retention.model.rollup import view_name
@@ -31,7 +31,7 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
         raise NotFound(f"table {source}", "has no rollups")
     source = mine[0].source
     view, tables = view_name(source), [name for rollup in mine for name in (rollup.table, rollup.sketch)]
-    catalog = engine.read_catalog([Selector(name.schema, name.name, keys=True) for name in (view, *tables)])
+    catalog = engine.read_named([view, *tables])
     found = (catalog.views or {}).get(view)
     time, levels = mine[0].time.name, [source, *(rollup.table for rollup in mine)]
     if found is not None and is_own_view(found, time, levels, view_marks(known.values(), source)):

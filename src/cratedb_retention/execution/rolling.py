@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.ownership import is_own_view
@@ -136,7 +136,7 @@ class Roller:
     def after(self, task: Task, step: Step) -> None:
         """What has to be noted after a step."""
         if isinstance(step, ReplaceView):
-            view = self._read([step.view]).views
+            view = self._engine.read_named([step.view]).views
             mark = view[step.view].mark if view and step.view in view else ""
             self._store.rollups.set_view(self._finest(task, step), step.parts, mark)
         elif isinstance(step, DeleteRows):
@@ -146,19 +146,16 @@ class Roller:
     def _finest(self, task: Task, step: ReplaceView) -> Rollup:
         return self._registered[level_table(step.source, self._policy(task).levels[0].interval)]
 
-    def _read(self, names: Iterable[TableName]) -> Catalog:
-        return self._engine.read_catalog([Selector(name.schema, name.name, keys=True) for name in names])
-
     def _require_own_tables(self, rollup: Rollup) -> None:
         """The plan may be old: what exists by now under a level's name is not to be written to."""
-        catalog = self._read([rollup.table, rollup.sketch])
+        catalog = self._engine.read_named([rollup.table, rollup.sketch])
         there = name_taken(rollup, self._registered.get(rollup.table), catalog)
         if there is not None:
             raise PartitionChanged(f"table {there}", "was created since the plan was made", "the next run looks again")
 
     def _require_own_view(self, step: ReplaceView) -> None:
         """The same of the view, which would be replaced."""
-        catalog = self._read([step.view])
+        catalog = self._engine.read_named([step.view])
         there = catalog.taken(step.view)
         view = (catalog.views or {}).get(there) if there else None
         tables = [step.source, *(part.table for part in step.parts)]

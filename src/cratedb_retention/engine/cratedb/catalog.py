@@ -85,10 +85,29 @@ def read_catalog(
         )
         for name, by in partitioned_by.items()
     }
-    views = None
-    if definitions is not None:
-        views = {name: View(name, tuple(columns.get(name, ())), text) for name, text in definitions.items()}
+    views = None if definitions is None else _make_views(definitions, columns)
     return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell, views=views)
+
+
+def _make_views(
+    definitions: Mapping[TableName, str], columns: Mapping[TableName, Mapping[str, Column]]
+) -> dict[TableName, View]:
+    return {name: View(name, tuple(columns.get(name, ())), text) for name, text in definitions.items()}
+
+
+def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
+    """Read tables with their columns, and views, by their names."""
+    names = set(names)
+    within = _within([Selector(*name) for name in names])
+    (partitioned_by, closed), columns, definitions = database.together(
+        lambda: _read_tables(database, within, names.__contains__),
+        lambda: _read_columns(database, within, names.__contains__),
+        lambda: read_views(database, within),
+    )
+    tables = {
+        name: _make_table(name, columns[name], by, (), {}, name in closed) for name, by in partitioned_by.items()
+    }
+    return Catalog(CAPABILITIES, tables, views=_make_views(definitions, columns))
 
 
 def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:

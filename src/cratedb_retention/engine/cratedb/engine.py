@@ -15,7 +15,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.cratedb import delete, freeze, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
-from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_outline
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_named, read_outline
 from cratedb_retention.engine.cratedb.errors import translate
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
@@ -100,6 +100,10 @@ class CrateDBEngine:
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs, in at most seven statements."""
         return read_catalog(self._database.brief(), self.clock, selectors, own_schema)
+
+    def read_named(self, names: Iterable[TableName]) -> Catalog:
+        """See :class:`Engine`."""
+        return read_named(self._database.brief(), names)
 
     def read_outline(self, selector: Selector) -> Outline:
         """What can be named, in at most four statements."""

@@ -122,6 +122,10 @@ class DuckDBEngine:
         """Read what planning needs."""
         return read_catalog(self._database, selectors)
 
+    def read_named(self, names: Iterable[TableName]) -> Catalog:
+        """See :class:`Engine`."""
+        return read_catalog(self._database, [Selector(name.schema, name.name, keys=True) for name in names])
+
     def read_outline(self, selector: Selector) -> Outline:
         """What can be named, in at most four statements."""
         return read_outline(self._database, selector)
