@@ -1,6 +1,7 @@
 """
 Puts together what several stretches know of the same bucket: sums are added, means follow from sums and counts, squared
-distances from the mean are combined by Chan's formula, bins of distributions are added.
+distances from the mean are combined by Chan's formula, bins of distributions are added. Sums and bins of the rest of a
+bucket are what the bucket has less what is known of its other part.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cratedb_retention.model.reading import Kept, Wanted
+from cratedb_retention.model.reading import SUBTRACTED, Kept, Wanted
 from cratedb_retention.model.rollup import Metric, bin_value
 
 Number = float | None
@@ -51,6 +52,30 @@ class Merged:
         """Add a bin of a distribution."""
         self.bins.setdefault(metric, Counter())[sign, index] += count
 
+    def without(self, part: Merged, seconds: float) -> Merged | None:
+        """
+        What the rest of a bucket has; None if the bucket and the other part of it do not add up.
+
+        :param seconds: The length of the rest.
+        """
+        rest = Merged(seconds, self.rows - part.rows, self.levels)
+        sound = rest.rows >= 0
+        for (name, kept), value in self.kept.items():
+            known = part.kept.get((name, kept))
+            counts = (merged.kept.get((name, Kept.COUNT)) or 0 for merged in (self, part))
+            count = next(counts) - next(counts)
+            sound &= 0 <= count <= rest.rows
+            if kept in SUBTRACTED and count > 0:
+                rest.kept[name, kept] = value if known is None else (value or 0) - known
+                sound &= math.isfinite(known or 0) and (kept is not Kept.INCREASE or _grows(value or 0, known or 0))
+            elif kept is Kept.COUNT and value is not None:
+                rest.kept[name, kept] = 0
+        for name, bins in self.bins.items():
+            rest.bins[name] = Counter(bins)
+            rest.bins[name].subtract(part.bins.get(name, {}))
+            sound &= min(rest.bins[name].values(), default=0) >= 0
+        return rest if sound else None
+
     def value(self, want: Wanted) -> Number:
         """One value of the answer; None where nothing is known."""
         if want.metric is None:
@@ -86,6 +111,11 @@ def _merge(kept: Kept, before: float, value: float) -> float:
             return value
         case _:
             return before + value
+
+
+def _grows(whole: float, part: float) -> bool:
+    """Whether a counter can have grown by as much in a whole and in a part of it, but for rounding."""
+    return part <= whole or math.isclose(part, whole)
 
 
 def _between(name: str, one: dict[tuple[str, Kept], Number], other: dict[tuple[str, Kept], Number]) -> float:

@@ -132,11 +132,16 @@ class Fetched:
 
 def _longer(stretch: Stretch, step: Interval) -> str:
     span = f"{show(stretch.start)} to {show(stretch.end)}"
+    if stretch.less:
+        return (
+            f"{span}: only {stretch.interval} is left, so this is one bucket: "
+            f"what that of {show(stretch.start)} has less the shorter ones from {show(stretch.end)} on"
+        )
     if stretch.finer_from is None:
         return f"{span}: only {stretch.interval} is left, so buckets are longer than {step}"
     return (
         f"{span}: only {stretch.interval} has all of it, so buckets are longer than {step}; "
-        f"from {show(stretch.finer_from)} on there are shorter ones, ask from then on to see them"
+        f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
     )
 
 
