@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from decimal import localcontext
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.filling import Values, fill
@@ -19,6 +20,8 @@ from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import without
 
 _Merged = dict[tuple[int, Group], Merged]
+# More than any sum of the databases' decimals has, so that none is rounded.
+_DIGITS = 80
 _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify-rollups says where"
 
 
@@ -30,6 +33,11 @@ def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datet
     :param now: The present instant, aware.
     :raises InvalidInput: if the request makes no sense.
     """
+    with localcontext(prec=_DIGITS):
+        return _fetch(engine, cascade, request, now)
+
+
+def _fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
     reading = make_reading(cascade, request, now)
     rests = _read_rests(engine, reading, to_ms(now))
     if rests is None:

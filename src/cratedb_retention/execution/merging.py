@@ -10,11 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
-from cratedb_retention.model.reading import SUBTRACTED, Kept, Wanted
+from cratedb_retention.model.reading import SUBTRACTED, Kept, Number, Wanted
 from cratedb_retention.model.rollup import Metric, bin_value
 
-Number = float | None
+# An average of decimals has as many places more than they.
+_MORE_PLACES = 6
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Merged:
     seconds: float
     rows: int = 0
     levels: dict[str, None] = field(default_factory=dict)
-    kept: dict[tuple[str, Kept], Number] = field(default_factory=dict)
+    kept: dict[tuple[str, Kept], Any] = field(default_factory=dict)
     bins: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
 
     def add(self, parts: Sequence[tuple[Metric, Kept]], values: Sequence[Number], rows: int, level: str) -> None:
@@ -89,9 +92,9 @@ class Merged:
             return None
         match want.aggregate:
             case "avg":
-                return _divided(first, values[1])
+                return divided(first, values[1])
             case "stddev":
-                variance = _divided(values[2], values[1])
+                variance = divided(values[2], values[1])
                 return None if variance is None else math.sqrt(max(variance, 0.0))
             case "rate":
                 return first / self.seconds if self.seconds > 0 else None
@@ -99,7 +102,7 @@ class Merged:
                 return first
 
 
-def _merge(kept: Kept, before: float, value: float) -> float:
+def _merge(kept: Kept, before: Any, value: Any) -> Any:
     match kept:
         case Kept.MIN:
             return min(before, value)
@@ -118,17 +121,25 @@ def _grows(whole: float, part: float) -> bool:
     return part <= whole or math.isclose(part, whole)
 
 
-def _between(name: str, one: dict[tuple[str, Kept], Number], other: dict[tuple[str, Kept], Number]) -> float:
+def _between(name: str, one: dict[tuple[str, Kept], Any], other: dict[tuple[str, Kept], Any]) -> float:
     """What the distance of two means adds to the squared distances (Chan, Golub, LeVeque 1979)."""
     counts = [known.get((name, Kept.COUNT)) or 0 for known in (one, other)]
     if not all(counts):
         return 0.0
-    means = [(known.get((name, Kept.SUM)) or 0.0) / n for known, n in zip((one, other), counts, strict=True)]
-    return (means[1] - means[0]) ** 2 * counts[0] * counts[1] / (counts[0] + counts[1])
+    means = [float(known.get((name, Kept.SUM)) or 0.0) / n for known, n in zip((one, other), counts, strict=True)]
+    weight: float = counts[0] * counts[1] / (counts[0] + counts[1])
+    return (means[1] - means[0]) ** 2 * weight
 
 
-def _divided(total: Number, count: Number) -> Number:
-    return total / count if total is not None and count else None
+def divided(total: Any, count: Any) -> Any:
+    """A part of a number; of a decimal one, it is rounded as far behind the point as nobody looks."""
+    if total is None or not count:
+        return None
+    part = total / count
+    if not isinstance(total, Decimal) or not total.is_finite():
+        return part
+    places = Decimal(1).scaleb(int(total.as_tuple().exponent) - _MORE_PLACES)
+    return part if part == part.quantize(places) else part.quantize(places)
 
 
 def percentile(bins: Counter[tuple[int, int]], quantile: float) -> Number:

@@ -177,7 +177,7 @@ class _Comparison:
         return {
             interval.floor(part.bucket, self.cascade.tzinfo): {
                 ROW_COUNT: part.rows,
-                **dict(zip(names, part.values, strict=True)),
+                **{name: value and float(value) for name, value in zip(names, part.values, strict=True)},
             }
             for part in self.engine.read(reading, stretch)
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +24,8 @@ MOST_POINTS = 100_000
 DEFAULT_POINTS = 100
 DEFAULT_RANGE = dt.timedelta(hours=24)
 RAW = "raw"
+# Values and sums of decimal columns are exact.
+Number = int | float | Decimal | None
 
 
 class Fill(StrEnum):
@@ -286,7 +289,7 @@ class Partial:
     bucket: int
     group: Group
     rows: int
-    values: tuple[float | None, ...]
+    values: tuple[Number, ...]
 
 
 @dataclass(frozen=True, slots=True)
