@@ -66,22 +66,22 @@ def right(found: Source, parts: list[Span], step: str, by: tuple[str, ...], fits
 
 def check(fetched: Fetched, wanted: dict[Any, dict[str, Any]]) -> None:
     """Each value is what the rows say."""
-    found = {}
+    found: dict[Any, dict[str, Any]] = {}
     for row in fetched.rows:
         assert isinstance(row[0], dt.datetime)
         found[to_ms(row[0]), row[1 : 1 + fetched.keys]] = dict(zip(fetched.columns, row, strict=True))
     assert found.keys() == wanted.keys()
-    for key, row in found.items():
-        values = wanted[key]
-        assert (row["row_count"], row["level"] == "1d") == (values["rows"], values["level"] == "1d")
+    for key, values in wanted.items():
+        answer = found[key]
+        assert (answer["row_count"], answer["level"] == "1d") == (values["rows"], values["level"] == "1d")
         for name in ("temperature_sum", "temperature_count", "temperature_avg", "bytes_increase", "bytes_rate"):
             # Of a counter's first value alone it is not known of a rest that it has no increase.
             expectation = values[name] or 0
-            assert (row[name] or 0) == pytest.approx(expectation, rel=1e-9, abs=1e-6), (key, name)
-        assert (row["temperature_avg"] is None) == (values["temperature_avg"] is None)
+            assert (answer[name] or 0) == pytest.approx(expectation, rel=1e-9, abs=1e-6), (key, name)
+        assert (answer["temperature_avg"] is None) == (values["temperature_avg"] is None)
         if values["values"]:
             middle = values["values"][(len(values["values"]) - 1) // 2]
-            assert row["temperature_p50"] == pytest.approx(middle, rel=0.0101, abs=1e-9)
+            assert answer["temperature_p50"] == pytest.approx(middle, rel=0.0101, abs=1e-9)
 
 
 @pytest.mark.parametrize("by", [(), ("station",), ("station", "outside")])
@@ -213,6 +213,19 @@ def test_fill(db: Database) -> None:
     hours = [row[0].hour for row in fetched.rows if isinstance(row[0], dt.datetime)]
     assert hours == [0, 0, *range(9, 24), *range(5)]
     assert [row[0].hour for row in fetched.rows if row[-1] is None and isinstance(row[0], dt.datetime)] == [11, 12]
+
+
+def test_rest_without_values(db: Database) -> None:
+    """Where all values are NULL, so is their sum. A group that has rows in later hours only is not there."""
+    rows = [
+        {"ts": ms(f"2024-03-31T{hour}:30"), "station": name, "outside": None, "temperature": value, "bytes": value}
+        for hour, name, value in [("05", "a", None), ("08", "a", 0.1), ("09", "a", 0.2), ("09", "b", 1)]
+    ]
+    cascade = create(db, Source(rows, zone="Europe/Vienna"), HOLDINGS)
+    metrics = *(f"temperature:{name}" for name in ("sum", "avg", "p50", "p0")), "bytes:increase", "row_count"
+    (row, *_) = ask(db, cascade, "1h", by=("station",), metrics=metrics).rows
+    assert row[1:] == ("a", None, None, None, None, None, 1, "1d")
+    assert [found[1] for found in ask(db, cascade, "1h", by=("station",)).rows] == ["a", "a", "a", "b"]
 
 
 def test_range_within_the_rest(db: Database) -> None:

@@ -65,18 +65,23 @@ class Merged:
         sound = rest.rows >= 0
         for (name, kept), value in self.kept.items():
             known = part.kept.get((name, kept))
-            counts = (merged.kept.get((name, Kept.COUNT)) or 0 for merged in (self, part))
-            count = next(counts) - next(counts)
+            count = (self.kept.get((name, Kept.COUNT)) or 0) - (part.kept.get((name, Kept.COUNT)) or 0)
             sound &= 0 <= count <= rest.rows
             if kept in SUBTRACTED and count > 0:
-                rest.kept[name, kept] = value if known is None else (value or 0) - known
-                sound &= math.isfinite(known or 0) and (kept is not Kept.INCREASE or _grows(value or 0, known or 0))
+                left = value if known is None else (value or 0) - known
+                sound &= math.isfinite(known or 0)
+                if kept is Kept.INCREASE and known is not None:
+                    # A counter never falls, but for rounding.
+                    sound &= left >= 0 or math.isclose(value or 0, known)
+                    left = max(left, 0.0)
+                rest.kept[name, kept] = left
             elif kept is Kept.COUNT and value is not None:
                 rest.kept[name, kept] = 0
-        for name, bins in self.bins.items():
-            rest.bins[name] = Counter(bins)
-            rest.bins[name].subtract(part.bins.get(name, {}))
-            sound &= min(rest.bins[name].values(), default=0) >= 0
+        for name in {**self.bins, **part.bins}:
+            bins = Counter(self.bins.get(name))
+            bins.subtract(part.bins.get(name, {}))
+            sound &= min(bins.values(), default=0) >= 0
+            rest.bins[name] = +bins
         return rest if sound else None
 
     def value(self, want: Wanted) -> Number:
@@ -87,7 +92,7 @@ class Merged:
         if want.quantile is not None:
             return percentile(self.bins.get(name, Counter()), want.quantile)
         values = [self.kept.get((name, kept)) for kept in want.ingredients]
-        first = values[0]
+        first: Number = values[0]
         if first is None:
             return None
         match want.aggregate:
@@ -95,9 +100,9 @@ class Merged:
                 return divided(first, values[1])
             case "stddev":
                 variance = divided(values[2], values[1])
-                return None if variance is None else math.sqrt(max(variance, 0.0))
+                return None if variance is None else math.sqrt(max(float(variance), 0.0))
             case "rate":
-                return first / self.seconds if self.seconds > 0 else None
+                return float(first) / self.seconds if self.seconds > 0 else None
             case _:
                 return first
 
@@ -116,11 +121,6 @@ def _merge(kept: Kept, before: Any, value: Any) -> Any:
             return before + value
 
 
-def _grows(whole: float, part: float) -> bool:
-    """Whether a counter can have grown by as much in a whole and in a part of it, but for rounding."""
-    return part <= whole or math.isclose(part, whole)
-
-
 def _between(name: str, one: dict[tuple[str, Kept], Any], other: dict[tuple[str, Kept], Any]) -> float:
     """What the distance of two means adds to the squared distances (Chan, Golub, LeVeque 1979)."""
     counts = [known.get((name, Kept.COUNT)) or 0 for known in (one, other)]
@@ -131,15 +131,15 @@ def _between(name: str, one: dict[tuple[str, Kept], Any], other: dict[tuple[str,
     return (means[1] - means[0]) ** 2 * weight
 
 
-def divided(total: Any, count: Any) -> Any:
-    """A part of a number; of a decimal one, it is rounded as far behind the point as nobody looks."""
+def divided(total: Any, count: Any) -> Number:
+    """A part of a number; that of a decimal one is rounded some places behind its last one."""
     if total is None or not count:
         return None
-    part = total / count
-    if not isinstance(total, Decimal) or not total.is_finite():
-        return part
-    places = Decimal(1).scaleb(int(total.as_tuple().exponent) - _MORE_PLACES)
-    return part if part == part.quantize(places) else part.quantize(places)
+    part: float | Decimal = total / count
+    if isinstance(part, Decimal) and part.is_finite():
+        rounded = part.quantize(Decimal(1).scaleb(int(total.as_tuple().exponent) - _MORE_PLACES))
+        return part if part == rounded else rounded
+    return part
 
 
 def percentile(bins: Counter[tuple[int, int]], quantile: float) -> Number:

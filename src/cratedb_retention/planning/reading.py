@@ -137,8 +137,8 @@ def _divided(
         first = next(iter(ends.values()))
         yield replace(whole, finer_from=first[0].start, undivided=undivided)
         return
-    for start, end in without([(whole.start, whole.end)], ends):
-        yield replace(whole, start=start, end=end)
+    for low, high in without([(whole.start, whole.end)], ends):
+        yield replace(whole, start=low, end=high)
     for (start, _), held in ends.items():
         yield replace(whole, start=start, end=held[0].start, less=held)
 
