@@ -63,9 +63,12 @@ def test_days_of_a_month(db: Database) -> None:
     assert rows == [(1, "1d")] * (day(1, 6) - first).days
     assert notes == []
     rows, notes = fetch(db, day(1))
-    assert rows == [(31, "1mo")]
+    assert rows == [(first.day - 1, "1mo"), *[(1, "1d")] * (32 - first.day)]
     (note,) = notes
-    assert f"from {first:%Y-%m-%d} on there are shorter ones" in note
+    assert note == (
+        f"2024-05-01 to {first:%Y-%m-%d}: only 1mo is left, so this is one bucket: "
+        f"what that of 2024-05-01 has less the shorter ones from {first:%Y-%m-%d} on"
+    )
     assert view(db, "ts < '2024-06-01'") == [("1mo", 31)]
 
 

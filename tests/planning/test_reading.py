@@ -52,7 +52,8 @@ def plan(found: Cascade, start: str, end: str, step: str) -> list[str]:
 def words(stretch: Stretch) -> str:
     """A stretch as text."""
     more = f" by {stretch.interval}" if stretch.coarser else ""
-    return f"{stretch.holding.name}: {show(stretch.start)} {show(stretch.end)}{more}"
+    less = "".join(f" less {words(part)}" for part in stretch.less)
+    return f"{stretch.holding.name}: {show(stretch.start)} {show(stretch.end)}{more}{less}"
 
 
 USUAL = cascade(
@@ -116,6 +117,27 @@ def test_a_bucket_that_is_too_long_is_taken_as_a_whole() -> None:
     assert plan(found, "2024-01-01T09:00", "2024-01-01T13:00", "1m") == [
         "1h: 2024-01-01T09:00Z 2024-01-01T11:00Z by 1h",
         "raw: 2024-01-01T11:00Z 2024-01-01T13:00Z",
+    ]
+
+
+def test_the_end_of_a_bucket_that_is_too_long_is_divided() -> None:
+    """Where minutes begin in the middle of an hour of its level, they are there, and the hour has the rest."""
+    found = cascade(
+        holding("raw", ms("2024-01-01T10:40"), None),
+        holding("1m", ms("2024-01-01T10:20"), ms("2024-01-01T11:30")),
+        holding("1h", None, ms("2024-01-01T11:00")),
+    )
+    assert plan(found, "2024-01-01T09:00", "2024-01-01T12:00", "10s") == [
+        "1h: 2024-01-01T09:00Z 2024-01-01T10:00Z by 1h",
+        "1h: 2024-01-01T10:00Z 2024-01-01T10:20Z by 1h less 1m: 2024-01-01T10:20Z 2024-01-01T11:00Z",
+        "1m: 2024-01-01T10:20Z 2024-01-01T10:40Z by 1m",
+        "raw: 2024-01-01T10:40Z 2024-01-01T12:00Z",
+    ]
+    assert plan(found, "2024-01-01T09:00", "2024-01-01T12:00", "15m") == [
+        "1h: 2024-01-01T09:00Z 2024-01-01T10:00Z by 1h",
+        "1h: 2024-01-01T10:00Z 2024-01-01T10:30Z by 1h less 1m: 2024-01-01T10:30Z 2024-01-01T11:00Z",
+        "1m: 2024-01-01T10:30Z 2024-01-01T11:30Z",
+        "raw: 2024-01-01T11:30Z 2024-01-01T12:00Z",
     ]
 
 
@@ -208,12 +230,14 @@ def held(found: Cascade, table: Holding, instant: int) -> bool:
     return (table.start is None or table.start <= low) and (table.end is None or high < table.end)
 
 
-@given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS), st.data())
-def test_each_instant_is_in_one_stretch(found: Cascade, start: int, hours: int, step: str, data: st.DataObject) -> None:
+@given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS), st.sampled_from(["", "why"]), st.data())
+def test_each_instant_is_in_one_stretch(
+    found: Cascade, start: int, hours: int, step: str, undivided: str, data: st.DataObject
+) -> None:
     """Each instant that some table holds is in exactly one stretch, of a table that holds it; others are in none."""
     interval = parse_interval(step)
     low, high = whole_buckets(start, start + hours * HOUR, interval, found.tzinfo)
-    stretches = find_stretches(found, found.holdings, low, high, interval)
+    stretches = find_stretches(found, found.holdings, low, high, interval, undivided)
     edges = sorted({edge + by for s in stretches for edge in (s.start, s.end) for by in (-1, 0)} | {low, high - 1})
     more = data.draw(st.lists(st.integers(low, high - 1), max_size=20))
     for instant in [*(edge for edge in edges if low <= edge < high), *more]:
@@ -235,7 +259,7 @@ def test_stretches_consist_of_whole_buckets(found: Cascade, start: int, hours: i
         own: Interval | None = s.holding.rollup.interval if s.holding.rollup else None
         if own:
             assert own.floor(s.start, zone) == s.start
-            assert own.floor(s.end, zone) == s.end
+            assert own.floor(s.whole.end, zone) == s.whole.end
         if s.coarser:
             assert s.interval == own
             assert own.end(own.floor(low, zone), zone) > low >= s.start or s.start >= low
@@ -245,6 +269,28 @@ def test_stretches_consist_of_whole_buckets(found: Cascade, start: int, hours: i
             assert s.interval == interval
     for one, other in pairwise(stretches):
         assert one.end <= other.start
+
+
+@given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS))
+def test_rests(found: Cascade, start: int, hours: int, step: str) -> None:
+    """What a rest is reckoned with is all of the bucket's end, each instant once, in whole buckets of a level."""
+    interval, zone = parse_interval(step), found.tzinfo
+    low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
+    divided = find_stretches(found, found.holdings, low, high, interval)
+    for s in (s for s in divided if s.less):
+        assert s.coarser
+        assert s.interval.end(s.start, zone) == s.less[-1].end
+        assert [part.start for part in s.less] == [s.end, *(part.end for part in s.less[:-1])]
+        for part in s.less:
+            assert part.holding.rollup
+            own = part.holding.rollup.interval
+            assert own.floor(part.start, zone) == part.start
+            assert own.floor(part.end, zone) == part.end
+            assert held(found, part.holding, part.start)
+            assert held(found, part.holding, part.end - 1)
+    undivided = find_stretches(found, found.holdings, low, high, interval, "it is asked for")
+    assert not any(s.less for s in undivided)
+    assert any(s.less for s in divided) == any(s.finer_from for s in undivided)
 
 
 @given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS))

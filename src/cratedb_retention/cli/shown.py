@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 
@@ -34,7 +35,9 @@ def shown_times(times: Sequence[object]) -> Times:
 
 
 def shown_number(value: object) -> object:
-    """Six digits that mean something; whole numbers as they are."""
+    """Six digits that mean something; whole numbers as they are, and decimals with all their digits."""
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
     if not isinstance(value, float):
         return value
     if value.is_integer() and abs(value) < 1e15:

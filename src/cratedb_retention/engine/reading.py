@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,11 +15,19 @@ import sqlalchemy as sa
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions, table_ref
 from cratedb_retention.engine.reading_level import level_query
-from cratedb_retention.engine.reading_parts import Expression, bucket, double, names_in, own_column, within
+from cratedb_retention.engine.reading_parts import (
+    Expression,
+    bucket,
+    double,
+    is_exact,
+    names_in,
+    own_column,
+    within,
+)
 from cratedb_retention.engine.reading_raw import RawQuery
 from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.reading import Bin, Number, Partial, Reading, Stretch
 from cratedb_retention.model.rollup import GAMMA, SKETCH_BIN, SKETCH_COUNT, SKETCH_METRIC, SKETCH_SIGN, Metric
 
 _LARGEST = 1.7976931348623157e308
@@ -27,8 +36,11 @@ _LARGEST = 1.7976931348623157e308
 def read_stretch(database: Database, sql: RollupSQL, reading: Reading, stretch: Stretch) -> list[Partial]:
     """What a stretch knows, in one statement; for counters in raw rows another one finds how far to look back."""
     width = len(reading.by)
+    exact = [is_exact(metric, kept) for metric, kept in reading.parts]
     return [
-        Partial(int(row[0]), tuple(row[1 : 1 + width]), int(row[1 + width]), tuple(map(_number, row[2 + width :])))
+        Partial(
+            int(row[0]), tuple(row[1 : 1 + width]), int(row[1 + width]), tuple(map(_number, row[2 + width :], exact))
+        )
         for row in database.rows(_query(database, sql, reading, stretch))
     ]
 
@@ -60,11 +72,11 @@ def read_values(database: Database, sql: Expressions, reading: Reading, stretch:
     return [row[0] for row in database.rows(query)]
 
 
-def _number(value: Any) -> float | None:
-    """Whole numbers stay whole; decimals become floats, and so does what JSON writes as text (NaN, Infinity)."""
+def _number(value: Any, exact: bool) -> Number:
+    """Whole numbers stay whole; others become floats, also those that JSON writes as text (NaN, Infinity)."""
     if value is None or isinstance(value, int | float):
         return value
-    return float(value)
+    return Decimal(value) if exact else float(value)
 
 
 def bins_query(sql: Expressions, reading: Reading, stretch: Stretch, metric: Metric) -> sa.Select[Any]:

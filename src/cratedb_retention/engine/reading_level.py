@@ -20,6 +20,7 @@ from cratedb_retention.engine.reading_parts import (
     ratio,
     squares,
     within,
+    written,
 )
 from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.reading import Kept, Reading, Stretch
@@ -55,7 +56,10 @@ def level_query(sql: RollupSQL, reading: Reading, stretch: Stretch) -> sa.Select
     means = [_mean(rows.c, f"m{i}", keys) for i, kept in enumerate(metrics.values()) if Kept.M2 in kept]
     inner = sa.select(*rows.c, *means).subquery("r") if means else rows
     numbers = {metric: i for i, metric in enumerate(metrics)}
-    aggregates = [_aggregate(sql, inner.c, f"m{numbers[metric]}", metric, kept) for metric, kept in reading.parts]
+    aggregates = [
+        written(metric, kept, _aggregate(sql, inner.c, f"m{numbers[metric]}", metric, kept))
+        for metric, kept in reading.parts
+    ]
     named = [inner.c[name] for name in keys]
     return sa.select(*named, sa.func.sum(inner.c.n), *aggregates).group_by(*named)
 

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.expressions import Expressions, between, equals
-from cratedb_retention.engine.rollup_columns import RollupSQL, summed
+from cratedb_retention.engine.rollup_columns import RollupSQL, decimal_sum, summed
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Metric, Rollup, label
 
 Expression = sa.ColumnElement[Any]
+_EXACT = (Kept.MIN, Kept.MAX, Kept.SUM, Kept.FIRST, Kept.LAST)
 LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 
 
@@ -69,6 +70,16 @@ def by_metric(reading: Reading) -> dict[Metric, list[Kept]]:
     for metric, kept in reading.parts:
         found.setdefault(metric, []).append(kept)
     return found
+
+
+def is_exact(metric: Metric, kept: Kept) -> bool:
+    """Whether a part is an exact decimal number."""
+    return kept in _EXACT and decimal_sum(metric.column.type) is not None
+
+
+def written(metric: Metric, kept: Kept, value: Expression) -> Expression:
+    """A part as it is read: exact ones as text, since a driver may take decimals for floats."""
+    return sa.cast(value, sa.Text()) if is_exact(metric, kept) else value
 
 
 def at_end(value: Expression, time: Expression, kept: Kept) -> Expression:

@@ -26,6 +26,7 @@ from cratedb_retention.engine.reading_parts import (
     own_column,
     squares,
     within,
+    written,
 )
 from cratedb_retention.engine.rollup_columns import RollupSQL, as_type, source_value
 from cratedb_retention.engine.rollup_counters import increase, lonely_series, position, previous_value
@@ -71,7 +72,10 @@ class RawQuery:
         """The outermost query."""
         inner = self._with_neighbours().subquery("r")
         numbers = {metric: i for i, metric in enumerate(self.metrics)}
-        values = [self._aggregate(inner.c, f"m{numbers[metric]}", metric, kept) for metric, kept in self.reading.parts]
+        values = [
+            written(metric, kept, self._aggregate(inner.c, f"m{numbers[metric]}", metric, kept))
+            for metric, kept in self.reading.parts
+        ]
         named = [inner.c.b, *(inner.c[f"g{i}"] for i in range(len(self.reading.by)))]
         query = sa.select(*named, sa.func.count(), *values).group_by(*named)
         return query.where(self._inside(inner.c.t)) if self.counters else query

@@ -7,13 +7,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.merging import divided
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.reading import Fill, Group, Reading
+from cratedb_retention.model.reading import Fill, Group, Number, Reading
 from cratedb_retention.planning.reading import without
 
-Values = tuple[float | None, ...]
+Values = tuple[Number, ...]
 _MOST_ROWS = 1_000_000
 
 
@@ -56,7 +58,7 @@ def fill(
     return {key: tuple(values) for key, values in found.items()}
 
 
-def _filled(how: Fill, buckets: Sequence[int], values: list[float | None]) -> list[float | None]:
+def _filled(how: Fill, buckets: Sequence[int], values: list[Number]) -> list[Number]:
     filled = list(values)
     known = [i for i, value in enumerate(values) if value is not None]
     if how is Fill.PREVIOUS:
@@ -65,10 +67,10 @@ def _filled(how: Fill, buckets: Sequence[int], values: list[float | None]) -> li
     if how is Fill.LINEAR:
         for left, right in pairwise(known):
             for i in range(left + 1, right):
-                part = (buckets[i] - buckets[left]) / (buckets[right] - buckets[left])
-                filled[i] = _between(values[left], values[right], part)
+                passed, length = buckets[i] - buckets[left], buckets[right] - buckets[left]
+                filled[i] = _between(values[left], values[right], passed, length)
     return filled
 
 
-def _between(left: float | None, right: float | None, part: float) -> float | None:
-    return None if left is None or right is None else left + (right - left) * part
+def _between(left: Any, right: Any, passed: int, length: int) -> Any:
+    return left + divided((right - left) * passed, length)

@@ -37,7 +37,7 @@ def _joined(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
     """In order of time, those that follow one another in the same table as one."""
     last: Stretch | None = None
     for stretch in sorted(stretches, key=lambda stretch: stretch.start):
-        if last is not None and (last.holding, last.interval, last.end) == _joint(stretch):
+        if last is not None and (last.holding, last.interval, last.end, last.less) == _joint(stretch):
             last = replace(last, end=stretch.end)
             continue
         if last is not None:
@@ -47,8 +47,8 @@ def _joined(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
         yield last
 
 
-def _joint(stretch: Stretch) -> tuple[Holding, Interval, int]:
-    return stretch.holding, stretch.interval, stretch.start
+def _joint(stretch: Stretch) -> tuple[Holding, Interval, int, tuple[Stretch, ...]]:
+    return stretch.holding, stretch.interval, stretch.start, stretch.less
 
 
 def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> Iterator[Stretch]:

@@ -1,6 +1,7 @@
 """
 Puts together what several stretches know of the same bucket: sums are added, means follow from sums and counts, squared
-distances from the mean are combined by Chan's formula, bins of distributions are added.
+distances from the mean are combined by Chan's formula, bins of distributions are added. Sums and bins of the rest of a
+bucket are what the bucket has less what is known of its other part.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
-from cratedb_retention.model.reading import Kept, Wanted
+from cratedb_retention.model.reading import SUBTRACTED, Kept, Number, Wanted
 from cratedb_retention.model.rollup import Metric, bin_value
 
-Number = float | None
+# An average of decimals has as many places more than they.
+_MORE_PLACES = 6
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Merged:
     seconds: float
     rows: int = 0
     levels: dict[str, None] = field(default_factory=dict)
-    kept: dict[tuple[str, Kept], Number] = field(default_factory=dict)
+    kept: dict[tuple[str, Kept], Any] = field(default_factory=dict)
     bins: dict[str, Counter[tuple[int, int]]] = field(default_factory=dict)
 
     def add(self, parts: Sequence[tuple[Metric, Kept]], values: Sequence[Number], rows: int, level: str) -> None:
@@ -51,6 +55,35 @@ class Merged:
         """Add a bin of a distribution."""
         self.bins.setdefault(metric, Counter())[sign, index] += count
 
+    def without(self, part: Merged, seconds: float) -> Merged | None:
+        """
+        What the rest of a bucket has; None if the bucket and the other part of it do not add up.
+
+        :param seconds: The length of the rest.
+        """
+        rest = Merged(seconds, self.rows - part.rows, self.levels)
+        sound = rest.rows >= 0
+        for (name, kept), value in self.kept.items():
+            known = part.kept.get((name, kept))
+            count = (self.kept.get((name, Kept.COUNT)) or 0) - (part.kept.get((name, Kept.COUNT)) or 0)
+            sound &= 0 <= count <= rest.rows
+            if kept in SUBTRACTED and count > 0:
+                left = value if known is None else (value or 0) - known
+                sound &= math.isfinite(known or 0)
+                if kept is Kept.INCREASE and known is not None:
+                    # A counter never falls, but for rounding.
+                    sound &= left >= 0 or math.isclose(value or 0, known)
+                    left = max(left, 0.0)
+                rest.kept[name, kept] = left
+            elif kept is Kept.COUNT and value is not None:
+                rest.kept[name, kept] = 0
+        for name in {**self.bins, **part.bins}:
+            bins = Counter(self.bins.get(name))
+            bins.subtract(part.bins.get(name, {}))
+            sound &= min(bins.values(), default=0) >= 0
+            rest.bins[name] = +bins
+        return rest if sound else None
+
     def value(self, want: Wanted) -> Number:
         """One value of the answer; None where nothing is known."""
         if want.metric is None:
@@ -59,22 +92,22 @@ class Merged:
         if want.quantile is not None:
             return percentile(self.bins.get(name, Counter()), want.quantile)
         values = [self.kept.get((name, kept)) for kept in want.ingredients]
-        first = values[0]
+        first: Number = values[0]
         if first is None:
             return None
         match want.aggregate:
             case "avg":
-                return _divided(first, values[1])
+                return divided(first, values[1])
             case "stddev":
-                variance = _divided(values[2], values[1])
-                return None if variance is None else math.sqrt(max(variance, 0.0))
+                variance = divided(values[2], values[1])
+                return None if variance is None else math.sqrt(max(float(variance), 0.0))
             case "rate":
-                return first / self.seconds if self.seconds > 0 else None
+                return float(first) / self.seconds if self.seconds > 0 else None
             case _:
                 return first
 
 
-def _merge(kept: Kept, before: float, value: float) -> float:
+def _merge(kept: Kept, before: Any, value: Any) -> Any:
     match kept:
         case Kept.MIN:
             return min(before, value)
@@ -88,17 +121,25 @@ def _merge(kept: Kept, before: float, value: float) -> float:
             return before + value
 
 
-def _between(name: str, one: dict[tuple[str, Kept], Number], other: dict[tuple[str, Kept], Number]) -> float:
+def _between(name: str, one: dict[tuple[str, Kept], Any], other: dict[tuple[str, Kept], Any]) -> float:
     """What the distance of two means adds to the squared distances (Chan, Golub, LeVeque 1979)."""
     counts = [known.get((name, Kept.COUNT)) or 0 for known in (one, other)]
     if not all(counts):
         return 0.0
-    means = [(known.get((name, Kept.SUM)) or 0.0) / n for known, n in zip((one, other), counts, strict=True)]
-    return (means[1] - means[0]) ** 2 * counts[0] * counts[1] / (counts[0] + counts[1])
+    means = [float(known.get((name, Kept.SUM)) or 0.0) / n for known, n in zip((one, other), counts, strict=True)]
+    weight: float = counts[0] * counts[1] / (counts[0] + counts[1])
+    return (means[1] - means[0]) ** 2 * weight
 
 
-def _divided(total: Number, count: Number) -> Number:
-    return total / count if total is not None and count else None
+def divided(total: Any, count: Any) -> Number:
+    """A part of a number; that of a decimal one is rounded some places behind its last one."""
+    if total is None or not count:
+        return None
+    part: float | Decimal = total / count
+    if isinstance(part, Decimal) and part.is_finite():
+        rounded = part.quantize(Decimal(1).scaleb(int(total.as_tuple().exponent) - _MORE_PLACES))
+        return part if part == rounded else rounded
+    return part
 
 
 def percentile(bins: Counter[tuple[int, int]], quantile: float) -> Number:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from cratedb_retention.engine.base import Engine
@@ -177,7 +178,10 @@ class _Comparison:
         return {
             interval.floor(part.bucket, self.cascade.tzinfo): {
                 ROW_COUNT: part.rows,
-                **dict(zip(names, part.values, strict=True)),
+                **{
+                    name: float(value) if isinstance(value, Decimal) else value
+                    for name, value in zip(names, part.values, strict=True)
+                },
             }
             for part in self.engine.read(reading, stretch)
         }

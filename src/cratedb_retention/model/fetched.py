@@ -9,8 +9,9 @@ import datetime as dt
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from cratedb_retention.errors import not_installed
@@ -21,7 +22,7 @@ from cratedb_retention.model.reading import Stretch
 if TYPE_CHECKING:
     import pyarrow
 
-Cell = dt.datetime | str | int | float | bool | None
+Cell = dt.datetime | str | int | float | bool | Decimal | None
 Row = tuple[Cell, ...]
 
 
@@ -31,8 +32,8 @@ class Fetched:
     What was read: one row for each bucket and group, in order of time.
 
     :param columns: The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that
-        tell groups apart, the values, and ``level``: which table the row is from, as ``1h``, ``raw``, or both, joined
-        by ``+``; None in a bucket that was filled.
+        tell groups apart, the values (exact decimals where columns are such), and ``level``: which table the row is
+        from, as ``1h``, ``raw``, or both, joined by ``+``; None in a bucket that was filled.
     :param keys: How many of the columns are dimensions.
     :param step: The length of buckets, except in stretches that are coarser.
     :param start: The range that was asked, extended to whole buckets (ms UTC).
@@ -79,17 +80,23 @@ class Fetched:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """As a JSON array of objects; times as ISO 8601, and null for what is no number."""
-        return json.dumps(list(self.plain_rows()), indent=2, ensure_ascii=False)
+        """As a JSON array of objects: times as ISO 8601, numbers with all their digits, and null for what is none."""
+        names = [json.dumps(name, ensure_ascii=False) for name in self.columns]
+        rows = (
+            ",\n".join(f"    {name}: {_literal(cell)}" for name, cell in zip(names, row, strict=True))
+            for row in self.rows
+        )
+        text = ",\n".join(f"  {{\n{row}\n  }}" for row in rows)
+        return f"[\n{text}\n]" if text else "[]"
 
     def plain_rows(self) -> Iterator[dict[str, Cell]]:
-        """Each row as a mapping of values that JSON and YAML know."""
+        """Each row as a mapping of values that JSON and YAML know; decimals as text."""
         for row in self.rows:
             yield {name: _plain(cell) for name, cell in zip(self.columns, row, strict=True)}
 
     def to_arrow(self) -> pyarrow.Table:
         """
-        As an Arrow table: times with their zone, dimensions by their values, numbers as doubles.
+        As an Arrow table: times with their zone, dimensions by their values, numbers as doubles or decimals.
 
         :raises InvalidInput: if pyarrow is not installed.
         """
@@ -103,7 +110,7 @@ class Fetched:
         types = [
             pa.timestamp("ms", tz=zone),
             *(None for _ in range(self.keys)),
-            *(pa.float64() for _ in range(1 + self.keys, last)),
+            *(_arrow_type(pa, column) for column in columns[1 + self.keys : last]),
             pa.string(),
         ]
         arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
@@ -132,15 +139,37 @@ class Fetched:
 
 def _longer(stretch: Stretch, step: Interval) -> str:
     span = f"{show(stretch.start)} to {show(stretch.end)}"
+    if stretch.less:
+        return (
+            f"{span}: only {stretch.interval} is left, so this is one bucket: "
+            f"what that of {show(stretch.start)} has less the shorter ones from {show(stretch.end)} on"
+        )
     if stretch.finer_from is None:
         return f"{span}: only {stretch.interval} is left, so buckets are longer than {step}"
     return (
         f"{span}: only {stretch.interval} has all of it, so buckets are longer than {step}; "
-        f"from {show(stretch.finer_from)} on there are shorter ones, ask from then on to see them"
+        f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
     )
+
+
+def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:
+    decimals = [cell for cell in column if isinstance(cell, Decimal)]
+    if not decimals:
+        return pa.float64()
+    scale = max(0, *(-int(cell.as_tuple().exponent) for cell in decimals))
+    digits = max(cell.adjusted() for cell in decimals) + 1 + scale
+    return pa.decimal128(38, scale) if digits <= 38 else pa.decimal256(76, scale)
+
+
+def _literal(cell: Cell) -> str:
+    """As JSON, which its writer in Python does not have for decimals."""
+    plain = _plain(cell)
+    return str(plain) if isinstance(cell, Decimal) and plain is not None else json.dumps(plain, ensure_ascii=False)
 
 
 def _plain(cell: Cell) -> Cell:
     if isinstance(cell, dt.datetime):
         return cell.isoformat()
+    if isinstance(cell, Decimal):
+        return f"{cell:f}" if cell.is_finite() else None
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell

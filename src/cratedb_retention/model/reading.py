@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +24,8 @@ MOST_POINTS = 100_000
 DEFAULT_POINTS = 100
 DEFAULT_RANGE = dt.timedelta(hours=24)
 RAW = "raw"
+# Values and sums of decimal columns are exact.
+Number = int | float | Decimal | None
 
 
 class Fill(StrEnum):
@@ -97,6 +100,8 @@ class FetchRequest:
         increase of a counter. Empty: that of all metrics.
     :param where: Only series with these values of dimensions.
     :param by: Dimensions that tell the answer's groups apart; what differs in others is put together.
+    :param partly: Where shorter buckets are left of the end of a longer one, show these even if the rest of the longer
+        one does not tell all that is asked; that is None there.
     """
 
     table_name: str = ""
@@ -109,6 +114,7 @@ class FetchRequest:
     where: Mapping[str, Value] = field(default_factory=dict)
     by: tuple[str, ...] = ()
     fill: Fill = Fill.NONE
+    partly: bool = False
 
     @classmethod
     def of_texts(
@@ -157,6 +163,8 @@ INGREDIENTS: Mapping[str, tuple[Kept, ...]] = {
     "increase": (Kept.INCREASE,),
     "rate": (Kept.INCREASE,),
 }
+# What a part of a bucket has is known from the whole and the other parts: how much, but not which was the least.
+SUBTRACTED = (Kept.SUM, Kept.COUNT, Kept.INCREASE)
 _KEPT_AS = {kept: Aggregate.STDDEV if kept is Kept.M2 else Aggregate(str(kept)) for kept in Kept}
 
 
@@ -195,6 +203,13 @@ class Wanted:
             return found.has(Aggregate.PERCENTILES)
         return all(found.has(_KEPT_AS[kept]) for kept in self.ingredients)
 
+    @property
+    def told_by_rest(self) -> bool:
+        """Whether it is known of a bucket without some parts of it; whether there is any value, only a count tells."""
+        if self.metric is None or self.quantile is not None:
+            return True
+        return self.metric.has(Aggregate.COUNT) and all(kept in SUBTRACTED for kept in self.ingredients)
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -203,7 +218,10 @@ class Stretch:
 
     :param interval: The length of its buckets in the answer: the step, or the level's own where that is longer.
     :param coarser: Whether its buckets are longer than the step.
-    :param finer_from: Where in the last of these a finer level begins; such a bucket is taken as a whole all the same.
+    :param finer_from: Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
+    :param undivided: Why it is.
+    :param less: What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less
+        what these have.
     """
 
     holding: Holding
@@ -212,6 +230,13 @@ class Stretch:
     interval: Interval
     coarser: bool = False
     finer_from: int | None = None
+    undivided: str = ""
+    less: tuple[Stretch, ...] = ()
+
+    @property
+    def whole(self) -> Stretch:
+        """The bucket that it is the rest of."""
+        return replace(self, end=self.less[-1].end, less=()) if self.less else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +261,11 @@ class Reading:
 
     @property
     def parts(self) -> tuple[tuple[Metric, Kept], ...]:
-        """The partial aggregates to read, each once."""
-        return tuple(
-            dict.fromkeys((want.metric, kept) for want in self.wanted if want.metric for kept in want.ingredients)
-        )
+        """The partial aggregates to read, each once; with those that tell whether a rest has any value."""
+        found = [(want.metric, kept) for want in self.wanted if want.metric for kept in want.ingredients]
+        rests = any(stretch.less for stretch in self.stretches)
+        counts = [(metric, Kept.COUNT) for metric, _ in found if rests and metric.has(Aggregate.COUNT)]
+        return tuple(dict.fromkeys([*found, *counts]))
 
     @property
     def sketched(self) -> tuple[Metric, ...]:
@@ -263,7 +289,7 @@ class Partial:
     bucket: int
     group: Group
     rows: int
-    values: tuple[float | None, ...]
+    values: tuple[Number, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,12 @@ from cratedb_retention.planning.targets import Undecided, coerce
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
-def make_reading(cascade: Cascade, request: FetchRequest, now: datetime) -> Reading:
+def make_reading(cascade: Cascade, request: FetchRequest, now: datetime, undivided: str = "") -> Reading:
     """
     Find out everything that a request leaves open.
 
     :param now: The present instant, aware.
+    :param undivided: Why longer buckets are read as a whole, even where the end of them is left in shorter ones.
     :raises InvalidInput: if it names what there is not, its range makes no sense, or what it wants is not kept.
     """
     wanted = find_wanted(cascade.metrics, request.metrics)
@@ -44,9 +45,11 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: datetime) -> Read
     step = request.step or choose_step(cascade, start, end, request.points)
     start, end = whole_buckets(start, end, step, cascade.tzinfo)
     able = [holding for holding in cascade.holdings if _answers(holding, wanted)]
-    stretches = find_stretches(cascade, able, start, end, step)
+    untold = () if request.partly else [want.name for want in wanted if not want.told_by_rest]
+    undivided = undivided or (f"ask from then on to see them, or without {', '.join(untold)}" if untold else "")
+    stretches = find_stretches(cascade, able, start, end, step, undivided)
     if len(able) < len(cascade.holdings):
-        _check_kept(stretches, find_stretches(cascade, cascade.holdings, start, end, step), wanted)
+        _check_kept(stretches, find_stretches(cascade, cascade.holdings, start, end, step, undivided), wanted)
     return Reading(
         cascade=cascade,
         start=start,

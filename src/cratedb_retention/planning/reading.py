@@ -3,7 +3,8 @@ Which table of a cascade answers which stretch of time, and how long an answer's
 
 Each stretch is answered from the coarsest level whose buckets fit into the step: it is the cheapest, and gives the same
 answer, since all that is kept can be merged. What that level does not hold, the next finer one answers, down to the raw
-rows. What only coarser ones hold, the finest of these answers, in its own longer buckets.
+rows. What only coarser ones hold, the finest of these answers, in its own longer buckets. Where finer levels still have
+the end of such a bucket, these answer that, and the coarser one the rest: what the bucket has less what they have.
 
 Stretches end where buckets do, so that no row is counted twice or left out.
 """
@@ -11,7 +12,8 @@ Stretches end where buckets do, so that no row is counted twice or left out.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Interval
@@ -68,25 +70,23 @@ def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Span
 
 
 def find_stretches(
-    cascade: Cascade, holdings: Sequence[Holding], start: int, end: int, step: Interval
+    cascade: Cascade, holdings: Sequence[Holding], start: int, end: int, step: Interval, undivided: str = ""
 ) -> tuple[Stretch, ...]:
     """
     Divide a range among the tables that hold it.
 
     :param holdings: Those of the cascade that can answer, finest first.
     :param start: The range, of whole buckets of the step.
-    :return: In order of time. A bucket longer than the step is taken as a whole, so a stretch of such may reach beyond
-        the range. What no table holds is in no stretch.
+    :param undivided: Why longer buckets are taken as a whole even where finer levels have the end of them; empty: then
+        they are not.
+    :return: In order of time. What is left of a bucket longer than the step is not divided any further, so a stretch of
+        such may reach beyond the range. What no table holds is in no stretch.
     """
     zone = cascade.tzinfo
-    fitting = [
-        holding for holding in holdings if holding.rollup is None or holding.rollup.interval.fits_into(step, zone)
-    ]
-    coarser = [holding for holding in holdings if holding not in fitting]
+    fitting = [holding for holding in holdings if holding.rollup is None or _fits(holding, step, zone)]
     fine = [whole_part(holding, start, end, zone) for holding in fitting]
-    begins = [low for holding, (low, high) in zip(fitting, fine, strict=True) if holding.rollup and low < high]
-    found = _coarser_stretches(coarser, without([(start, end)], fine), begins, zone)
-    taken = [(stretch.start, stretch.end) for stretch in found]
+    found = _coarser_stretches(cascade, holdings, without([(start, end)], fine), step, undivided)
+    taken = _spans(found)
     for holding, span in reversed(list(zip(fitting, fine, strict=True))):
         for free in without([span], taken):
             found.append(Stretch(holding, *free, step))
@@ -95,33 +95,76 @@ def find_stretches(
 
 
 def _coarser_stretches(
-    coarser: Sequence[Holding], gaps: list[Span], begins: Iterable[int], zone: dt.tzinfo
+    cascade: Cascade,
+    holdings: Sequence[Holding],
+    gaps: list[Span],
+    step: Interval,
+    undivided: str,
 ) -> list[Stretch]:
     """
-    Fill gaps from levels with longer buckets, the finest that holds them; such a bucket is taken as a whole.
-
-    :param begins: Where finer levels begin.
+    Fill gaps from levels with longer buckets, the finest that holds them. Such a bucket is taken as a whole, or without
+    the end that finer levels have.
     """
+    zone = cascade.tzinfo
     parts: list[tuple[Holding, Interval, list[Span]]] = []
-    for holding in coarser:
-        if holding.rollup is None:
+    for holding in holdings:
+        if holding.rollup is None or _fits(holding, step, zone):
             continue
-        interval = holding.rollup.interval
         spans = [
             span for start, end in gaps if (span := whole_part(holding, start, end, zone, outward=True))[0] < span[1]
         ]
         gaps = without(gaps, spans)
-        parts.append((holding, interval, spans))
+        parts.append((holding, holding.rollup.interval, united(spans)))
     found: list[Stretch] = []
-    taken: list[Span] = []
     for holding, interval, spans in reversed(parts):
-        for span in without(united(spans), taken):
-            inside = min(
-                (at for at in begins if interval.floor(at, zone) < at < span[1] and span[0] < at), default=None
-            )
-            found.append(Stretch(holding, *span, interval, coarser=True, finer_from=inside))
-            taken.append(span)
+        finer = [one for one in holdings[: holdings.index(holding)] if _fits(one, interval, zone)]
+        for span in without(spans, _spans(found)):
+            whole = Stretch(holding, *span, interval, coarser=True)
+            found += _divided(whole, finer, step, zone, undivided)
     return found
+
+
+def _divided(
+    whole: Stretch, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo, undivided: str
+) -> Iterator[Stretch]:
+    """Longer buckets, and the rest of those whose end finer levels have."""
+    interval = whole.interval
+    begins = [one.start for one in finer if one.start is not None and whole.start <= one.start < whole.end]
+    begun = {interval.floor(at, zone) for at in begins}
+    buckets = [(start, interval.end(start, zone)) for start in sorted(begun)]
+    ends = {bucket: end for bucket in buckets if (end := _held_end(bucket, interval, finer, step, zone))}
+    if undivided and ends:
+        first = next(iter(ends.values()))
+        yield replace(whole, finer_from=first[0].start, undivided=undivided)
+        return
+    for low, high in without([(whole.start, whole.end)], ends):
+        yield replace(whole, start=low, end=high)
+    for (start, _), held in ends.items():
+        yield replace(whole, start=start, end=held[0].start, less=held)
+
+
+def _held_end(
+    bucket: Span, interval: Interval, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo
+) -> tuple[Stretch, ...]:
+    """What finer levels have of the end of a longer bucket, in order of time; nothing if that is none of it, or all."""
+    found: list[Stretch] = []
+    for holding in reversed(finer):
+        low, high = whole_part(holding, *bucket, zone)
+        # No bucket of the answer is shared by the rest and by what follows it.
+        low = step.ceiling(low, zone) if _fits(holding, step, zone) else low
+        found += [Stretch(holding, *span, interval) for span in without([(low, high)], _spans(found))]
+    found.sort(key=lambda stretch: stretch.start)
+    begins = found[0].start if found else bucket[1]
+    return tuple(found) if without([bucket], _spans(found)) == [(bucket[0], begins)] else ()
+
+
+def _fits(holding: Holding, interval: Interval, zone: dt.tzinfo) -> bool:
+    """Whether a holding is a level whose buckets make up longer ones."""
+    return holding.rollup is not None and holding.rollup.interval.fits_into(interval, zone)
+
+
+def _spans(stretches: Iterable[Stretch]) -> list[Span]:
+    return [(stretch.start, stretch.end) for stretch in stretches]
 
 
 def whole_part(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward: bool = False) -> Span:

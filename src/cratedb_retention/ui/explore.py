@@ -166,6 +166,7 @@ class Explorer:
             where=self._asked.filters(),
             by=self._asked.by,
             fill=Fill.NULL,
+            partly=True,
         )
 
     def _draw(self, fetched: Fetched) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from cratedb_retention.model.exploring import Span, percents
@@ -82,7 +83,9 @@ def _point(row: Row, keys: int) -> tuple[Any, ...]:
 
 
 def _number(value: Cell) -> float | None:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+    if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+        return None
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def options(fetched: Fetched, shown: Span, outer: Span, words: str) -> dict[str, Any]:

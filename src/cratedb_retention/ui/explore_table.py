@@ -5,6 +5,7 @@ The numbers of the page "Explore" as a table, for those who do not see the chart
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 from nicegui import ui
 
@@ -44,7 +45,8 @@ def _table(fetched: Fetched) -> None:
     ]
     rows = [{f"c{i}": _text(cell) for i, cell in enumerate(row)} for row in known[:MOST_ROWS]]
     order = [
-        {f"c{i}": cell for i, cell in enumerate(row) if isinstance(cell, int | float)} for row in known[:MOST_ROWS]
+        {f"c{i}": float(cell) for i, cell in enumerate(row) if isinstance(cell, int | float | Decimal)}
+        for row in known[:MOST_ROWS]
     ]
     table(columns, rows, "The numbers of the chart", order)
 
@@ -52,6 +54,6 @@ def _table(fetched: Fetched) -> None:
 def _text(cell: Cell) -> str:
     if isinstance(cell, dt.datetime):
         return words.exact(cell)
-    if isinstance(cell, bool) or not isinstance(cell, int | float):
+    if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
         return "NULL" if cell is None else str(cell)
-    return f"{cell:,.6g}" if isinstance(cell, float) else f"{cell:,}"
+    return f"{cell:,.6g}" if isinstance(cell, float) else f"{cell:,f}" if isinstance(cell, Decimal) else f"{cell:,}"

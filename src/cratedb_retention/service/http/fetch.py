@@ -37,7 +37,8 @@ _MEDIA = {
     Form.PARQUET: "application/vnd.apache.parquet",
 }
 _ANSWER = {
-    "description": "The rows, in order of time. The header `Notes` says what a reader must know, percent-encoded.",
+    "description": "The rows, in order of time. The header `Notes` says what a reader must know, percent-encoded. "
+    "Values and sums of decimal columns have all their digits.",
     "content": {
         "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
         "text/csv": {"schema": {"type": "string"}},
