@@ -58,7 +58,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.slow("it copies the project, and starts pytest for each fault")
+@pytest.mark.long("it copies the project, and starts pytest for each fault; make test looks at the faults themselves")
 def test_verdicts(tmp_path: Path) -> None:
     """A test that fails notices; one that passes does not; an import that fails, or no test at all, says nothing."""
     tags, exit_done = ("model/tags.py", 'NOT = "not:"'), ("errors.py", "EXIT_DONE = 0")

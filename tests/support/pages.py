@@ -6,6 +6,7 @@ meanwhile, and set the clock.
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.app import make_app
@@ -44,12 +46,53 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+# Size, dark or not, with scripts or without.
+Kind = tuple[tuple[int, int], bool, bool]
+
+
+@dataclass
+class Chromium:
+    """
+    A browser for many tests: what it has loaded and compiled of one, it need not load for the next.
+
+    :param port: Of the last test's server; the next has the same if it can, since caches are by address.
+    """
+
+    browser: Browser
+    port: int = 0
+    _free: dict[Kind, list[BrowserContext]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, kind: Kind) -> BrowserContext:
+        """Where windows share cookies and storage, of which there are none yet."""
+        if self._free[kind]:
+            return self._free[kind].pop()
+        size, dark, scripts = kind
+        context = self.browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(PATIENCE)
+        return context
+
+    def give_back(self, kind: Kind, context: BrowserContext, address: str) -> None:
+        """Forget who was logged in, and what pages have stored."""
+        context.clear_cookies()
+        page = context.new_page()
+        stored = {"origin": address, "storageTypes": "cookies,local_storage,indexeddb"}
+        context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+        for each in context.pages:
+            each.close()
+        self._free[kind].append(context)
+
+
 @contextmanager
-def open_browser(path: str) -> Iterator[Browser]:
+def open_browser(path: str) -> Iterator[Chromium]:
     """A browser without a window."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
+        yield Chromium(browser)
         browser.close()
 
 
@@ -63,12 +106,12 @@ class PagesInBrowser:
     """
 
     db: Database
-    browser: Browser
+    browser: Chromium
     context: Context
     address: str
     tokens: dict[str, str] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
-    _windows: list[BrowserContext] = field(default_factory=list)
+    _windows: list[tuple[Kind, BrowserContext]] = field(default_factory=list)
 
     def token(self, name: str, role: Role, *limit: str) -> str:
         """Make a token."""
@@ -77,14 +120,9 @@ class PagesInBrowser:
 
     def window(self, size: tuple[int, int] = WIDE, dark: bool = False, scripts: bool = True) -> Page:
         """A browser window without a session."""
-        context = self.browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=scripts,
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(PATIENCE)
-        self._windows.append(context)
+        kind = (size, dark, scripts)
+        context = self.browser.take(kind)
+        self._windows.append((kind, context))
         page = context.new_page()
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
@@ -113,8 +151,8 @@ class PagesInBrowser:
 
     def close(self) -> None:
         """Close all windows."""
-        for window in self._windows:
-            window.close()
+        for kind, context in self._windows:
+            self.browser.give_back(kind, context, self.address)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -130,7 +168,7 @@ class PagesInBrowser:
 
 
 @contextmanager
-def open_pages(db: Database, browser: Browser, authenticate: bool = True) -> Iterator[PagesInBrowser]:
+def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> Iterator[PagesInBrowser]:
     """Serve the pages of a database."""
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
@@ -139,8 +177,13 @@ def open_pages(db: Database, browser: Browser, authenticate: bool = True) -> Ite
     with nicegui_reset_globals() if is_pytest() else nullcontext():
         app = make_app(context)
         mount(app, context)
-        server = HttpServer(app, "127.0.0.1", 0, runs)
-        server.start()
+        server = HttpServer(app, "127.0.0.1", browser.port, runs)
+        try:
+            server.start()
+        except InvalidInput:  # Somebody else has that port by now.
+            server = HttpServer(app, "127.0.0.1", 0, runs)
+            server.start()
+        browser.port = server.port
         pages = PagesInBrowser(db, browser, context, f"http://127.0.0.1:{server.port}")
         try:
             yield pages

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
 
 from support.databases import CrateDatabase, Database, DuckTemplate
-from support.pages import PagesInBrowser, open_browser, open_pages
+from support.pages import Chromium, PagesInBrowser, open_browser, open_pages
 from support.sample_data import NOW, add_tokens, fill
 
 
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[Chromium]:
     """A browser for all tests; each has windows of its own."""
     with open_browser(chromium) as found:
         yield found
@@ -26,7 +25,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
 
 
 @pytest.fixture
-def pages(filled: DuckTemplate, browser: Browser) -> Iterator[PagesInBrowser]:
+def pages(filled: DuckTemplate, browser: Chromium) -> Iterator[PagesInBrowser]:
     """Pages of a database with something of everything, on DuckDB. The browser must have had no complaint."""
     db = filled.open()
     db.time.set(NOW)
@@ -35,7 +34,7 @@ def pages(filled: DuckTemplate, browser: Browser) -> Iterator[PagesInBrowser]:
 
 
 @pytest.fixture
-def crate_pages(crate: CrateDatabase, browser: Browser) -> Iterator[PagesInBrowser]:
+def crate_pages(crate: CrateDatabase, browser: Chromium) -> Iterator[PagesInBrowser]:
     """The same on CrateDB."""
     fill(crate)
     yield from _pages(crate, browser)
@@ -48,7 +47,7 @@ def each_pages(request: pytest.FixtureRequest) -> PagesInBrowser:
     return found
 
 
-def _pages(db: Database, browser: Browser) -> Iterator[PagesInBrowser]:
+def _pages(db: Database, browser: Chromium) -> Iterator[PagesInBrowser]:
     with open_pages(db, browser) as found:
         add_tokens(found)
         yield found

@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from cratedb_retention.ui.entrance import COOKIE
 from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.pages import PAGES
 from support.databases import DuckDatabase
-from support.pages import PagesInBrowser, open_pages
+from support.pages import Chromium, PagesInBrowser, open_pages
 from support.sample_data import fill
 
 
@@ -143,7 +143,7 @@ def test_keyboard(pages: PagesInBrowser) -> None:
     assert page.url == f"{pages.address}/ui/"
 
 
-def test_open_to_all(duck: DuckDatabase, browser: Browser) -> None:
+def test_open_to_all(duck: DuckDatabase, browser: Chromium) -> None:
     """Where no tokens are asked for, there is no log-in, and no log-out."""
     fill(duck)
     with open_pages(duck, browser, authenticate=False) as pages:
