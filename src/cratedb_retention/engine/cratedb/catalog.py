@@ -104,9 +104,7 @@ def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
         lambda: _read_columns(database, within, names.__contains__),
         lambda: read_views(database, within),
     )
-    tables = {
-        name: _make_table(name, columns[name], by, (), {}, name in closed) for name, by in partitioned_by.items()
-    }
+    tables = {name: _make_table(name, columns[name], by, (), {}, name in closed) for name, by in partitioned_by.items()}
     return Catalog(CAPABILITIES, tables, views=_make_views(definitions, columns))
 
 
