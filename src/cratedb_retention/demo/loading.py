@@ -5,6 +5,7 @@ Creates and fills the demonstration's tables, partitioned by month, on either da
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,22 @@ def load_rows(engine: Engine, schema: str, name: str, columns: Mapping[str, str]
 
     :raises RetentionError: if CrateDB took fewer rows than it was given.
     """
-    table = sa.table(name, *(sa.column(column) for column in columns), schema=schema)
+    names, values = ", ".join(f'"{column}"' for column in columns), ", ".join("?" * len(columns))
+    statement = f"INSERT INTO {_quoted(engine, schema, name)} ({names}) VALUES ({values})"  # noqa: S608 - own names
     iterator, sent = iter(rows), 0
-    while batch := [dict(zip(columns, row, strict=True)) for row in islice(iterator, BATCH)]:
-        engine.database.execute(sa.insert(table), batch)
+    while batch := [tuple(row) for row in islice(iterator, BATCH)]:
+        # Not by SQLAlchemy's INSERT, which would write all of the batch's values as one statement to be parsed.
+        engine.database.transact(partial(_send, statement, batch))
         sent += len(batch)
     engine.database.execute_text(f"REFRESH TABLE {_quoted(engine, schema, name)}")
     found = count_rows(engine, schema, name)
     if found != sent:
         raise RetentionError(f"table {schema}.{name}", f"took {found:,} of {sent:,} rows", "run the demo again")
     return found
+
+
+def _send(statement: str, batch: list[tuple[Any, ...]], connection: sa.Connection) -> None:
+    connection.exec_driver_sql(statement, batch)
 
 
 def count_rows(engine: Engine, schema: str, name: str) -> int:
