@@ -159,6 +159,15 @@ def test_by_rows(columns: list[Any], by: str, value: Value) -> None:
     assert (drop.before, drop.time_column) == (ms("2024-06-01"), TS)
 
 
+def test_few_are_frozen_at_once() -> None:
+    """Writers to a partition are refused only for the time that some others need as well, however many there are."""
+    bounds: RowTimes = {f"tenant {number}": ("2024-05-01", "2024-05-31") for number in range(45)}
+    plan = by_rows("2024-07-01", [TS, TENANT], "tenant", bounds)
+    steps = [[step for step in task.steps if isinstance(step, FreezePartitions)] for task in plan.tasks]
+    assert [len(step.pieces) for (step,) in steps] == [20, 20, 5]
+    assert len(dropped(plan)) == 45
+
+
 def test_exact_needs_no_second_look() -> None:
     """A partition whose definition tells its time is dropped without a freeze and without reading its rows."""
     plan = make_plan([policy()], catalog(SPRING), at("2024-07-02"))

@@ -28,18 +28,23 @@ from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
+# Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
+FROZEN_AT_ONCE = 20
 # Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
 WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
 
 
 def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
     """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
-    context.claim(target.table.name, pieces)
-    for start in range(0, len(pieces), BATCH):
-        batch = tuple(pieces[start : start + BATCH])
+    name = target.table.name
+    context.claim(name, pieces)
+    frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
+    size = FROZEN_AT_ONCE if frozen and not context.coverage.protects(name) else BATCH
+    for start in range(0, len(pieces), size):
+        batch = tuple(pieces[start : start + size])
         yield Task(
             target.policy.id,
-            target.table.name,
+            name,
             tuple(_steps(context, target, batch)),
             why_due(batch, target.policy),
             total_rows(batch),
