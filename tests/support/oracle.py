@@ -96,7 +96,7 @@ def with_increases(
     for row in sorted((row for row in rows if row[time] is not None), key=lambda row: row[time]):
         own = dict(row)
         for name in metrics:
-            value, series = row[name], (name, *(row[dimension] for dimension in dimensions))
+            value, series = _known(row[name]), (name, *(row[dimension] for dimension in dimensions))
             before = previous.get(series, value)
             own[_increase(name)] = None if value is None else value - before if value >= before else value
             if value is not None:
@@ -107,7 +107,7 @@ def with_increases(
 
 def aggregates(rows: Iterable[Row], name: str) -> dict[str, Any]:
     """All aggregates of a metric, of rows that :func:`with_increases` made."""
-    known = [row for row in rows if row[name] is not None]
+    known = [row for row in rows if _known(row[name]) is not None]
     values = [row[name] for row in known]
     if not values:
         return {**dict.fromkeys(AGGREGATES), "count": 0}
@@ -124,6 +124,11 @@ def aggregates(rows: Iterable[Row], name: str) -> dict[str, Any]:
         "m2": stddev * stddev * len(values),
         "increase": math.fsum(row[_increase(name)] for row in known),
     }
+
+
+def _known(value: Any) -> Any:
+    """A value, or None; NaN and infinity are none."""
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _increase(name: str) -> str:

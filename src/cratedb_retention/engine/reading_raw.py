@@ -28,7 +28,7 @@ from cratedb_retention.engine.reading_parts import (
     within,
     written,
 )
-from cratedb_retention.engine.rollup_columns import RollupSQL, as_type, source_value
+from cratedb_retention.engine.rollup_columns import RollupSQL, as_type, finite, source_value
 from cratedb_retention.engine.rollup_counters import increase, lonely_series, position, previous_value
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
@@ -112,7 +112,8 @@ class RawQuery:
 
     def _number(self, metric: Metric) -> Expression:
         """All branches of a UNION must agree in their types."""
-        return source_value(self.sql, metric.column) if self.counters else self.sql.column(metric.column)
+        column = metric.column
+        return finite(column, source_value(self.sql, column) if self.counters else self.sql.column(column))
 
     def _before(self) -> list[_Before]:
         """The finest level that holds what is just before the stretch, else the raw rows; then what is older."""
@@ -140,7 +141,8 @@ class RawQuery:
         # A level's time has a time zone; the source's may have none.
         kind = sa.TIMESTAMP(timezone=is_aware(self.time))
         dimensions = [self.sql.column(column).label(f"d{i}") for i, column in enumerate(names.dimensions.values())]
-        value = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
+        reference = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
+        value = finite(counter.column, reference)
         known = (
             sa.select(time.label("t"), *dimensions, value.label("v"))
             .add_columns(sa.func.max(time).over(partition_by=[column.element for column in dimensions]).label("last"))

@@ -32,6 +32,8 @@ TIME, DOUBLE, BIGINT, TEXT = "TIMESTAMP WITH TIME ZONE", "DOUBLE PRECISION", "BI
 # A type that has no values, fields or other types in it.
 PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
 _OWN_TYPE = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)
+_FLOATING = ("REAL", "FLOAT", "DOUBLE", DOUBLE)
+_LARGEST_DOUBLE = 1.7976931348623157e308
 # Squares of larger numbers leave the range of a double; their standard deviation stays unknown.
 LARGEST = 1e150
 
@@ -113,6 +115,26 @@ def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
     """A source column in the type that a rollup keeps it in."""
     reference, wanted = sql.column(column), sql.stored_type(column)
     return reference if column.type.upper() == wanted.upper() else as_type(reference, wanted)
+
+
+def is_finite(value: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether a value is a number: neither NULL nor NaN nor infinite. NaN is the greatest of all to both databases."""
+    return sa.func.abs(value) <= number(_LARGEST_DOUBLE)
+
+
+def finite(column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """
+    A metric's value as it is aggregated. NaN and infinity are no values, as NULL is none: one of them would be all that
+    is left of the sums of each bucket that it gets into, however long.
+
+    :param column: The metric's column; only some types have such values.
+    """
+    return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
+
+
+def metric_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
+    """A metric's value of a source row, in the type that a rollup keeps it in."""
+    return finite(column, source_value(sql, column))
 
 
 def summed(sql: RollupSQL, column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -18,6 +18,8 @@ from cratedb_retention.engine.rollup_columns import (
     DOUBLE,
     RollupSQL,
     as_type,
+    finite,
+    metric_value,
     number,
     own_time,
     ref,
@@ -32,7 +34,7 @@ Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 def raw_values(sql: RollupSQL, rollup: Rollup) -> sa.Select[Any]:
     """All of the source's rows as ``ts``, ``d0``, ``m0``."""
-    values = [source_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
+    values = [metric_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
     dimensions = [source_value(sql, column).label(f"d{i}") for i, column in enumerate(rollup.dimensions)]
     return sa.select(sql.instant(rollup.time).label("ts"), *dimensions, *values).select_from(table_ref(rollup.source))
 
@@ -154,7 +156,8 @@ def _level_seeds(sql: RollupSQL, rollup: Rollup, level: Rollup, start: int | Non
         kind = sql.stored_type(metric.column)
         if not metric.has(Aggregate.INCREASE):
             return as_type(sa.null(), kind)
-        value = ref(metric.named(Aggregate.LAST))
+        # Earlier versions took NaN for a value.
+        value = finite(metric.column, ref(metric.named(Aggregate.LAST)))
         return sa.func.max_by(value, time).filter(value.is_not(None))
 
     values = [last(metric).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
