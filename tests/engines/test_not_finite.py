@@ -26,11 +26,11 @@ from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, START, RollupTables, 
 from support.tiers import examples
 
 NOT_FINITE = (math.nan, math.inf, -math.inf)
-COUNTER = (Aggregate.INCREASE, Aggregate.COUNT)
+COUNTER = (Aggregate.INCREASE, Aggregate.COUNT, Aggregate.NONFINITE)
 METRICS = {"x": EVERYTHING, "r": EVERYTHING, "c": COUNTER}
 TYPES = {"r": "REAL"}
-ASKED = tuple(f"x:{a}" for a in ("min", "max", "sum", "count", "first", "last", "avg", "stddev", "p0", "p50", "p100"))
-ALL = (*ASKED, *(asked.replace("x:", "r:") for asked in ASKED), "c:increase", "c:last", "row_count")
+ASKED = tuple(f"x:{a}" for a in ("min", "max", "sum", "count", "nonfinite", "first", "last", "avg", "stddev", "p0", "p50", "p100"))
+ALL = (*ASKED, *(asked.replace("x:", "r:") for asked in ASKED), "c:increase", "c:last", "c:nonfinite", "row_count")
 
 
 def readings(count: int) -> list[Row]:

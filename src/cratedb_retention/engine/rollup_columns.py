@@ -132,6 +132,12 @@ def finite(column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any
     return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
 
 
+def nonfinite(column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """1 for a metric's value that is NaN or infinite, 0 for others and NULL; their sum is how many there are."""
+    one, zero = as_type(number(1), BIGINT), as_type(number(0), BIGINT)
+    return sa.case((sa.not_(is_finite(value)), one), else_=zero) if column.type.upper() in _FLOATING else zero
+
+
 def metric_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
     """A metric's value of a source row, in the type that a rollup keeps it in."""
     return finite(column, source_value(sql, column))
@@ -209,7 +215,7 @@ def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
         name = metric.named(aggregate)
         if aggregate in _OWN_TYPE:
             yield Field(name, sql.stored_type(metric.column))
-        elif aggregate is Aggregate.COUNT:
+        elif aggregate in (Aggregate.COUNT, Aggregate.NONFINITE):
             yield Field(name, BIGINT)
         elif aggregate is Aggregate.AVG:
             yield Field(name, DOUBLE, derived=True)

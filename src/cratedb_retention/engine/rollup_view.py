@@ -20,6 +20,7 @@ from cratedb_retention.engine.rollup_columns import (
     as_type,
     derive,
     metric_value,
+    nonfinite,
     number,
     ref,
     source_value,
@@ -88,6 +89,8 @@ def _raw_aggregate(sql: RollupSQL, metric: Metric, aggregate: Aggregate) -> Elem
     if aggregate is Aggregate.COUNT:
         one, zero = as_type(number(1), BIGINT), as_type(number(0), BIGINT)
         return sa.case((value.is_not(None), one), else_=zero)
+    if aggregate is Aggregate.NONFINITE:
+        return nonfinite(metric.column, sql.column(metric.column))
     if aggregate is Aggregate.STDDEV:
         return sa.case((value.is_not(None), as_type(number(0), DOUBLE)))
     if aggregate is Aggregate.INCREASE:
