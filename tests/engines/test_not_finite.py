@@ -1,6 +1,6 @@
 """
-NaN and infinity are no values, as NULL is none: neither levels, nor the view, nor what is read of raw rows has them, and
-the rows that they are in are counted.
+NaN and infinity are no values, as NULL is none: neither levels, nor the view, nor what is read of raw rows has them,
+and the rows that they are in are counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ NOT_FINITE = (math.nan, math.inf, -math.inf)
 COUNTER = (Aggregate.INCREASE, Aggregate.COUNT, Aggregate.NONFINITE)
 METRICS = {"x": EVERYTHING, "r": EVERYTHING, "c": COUNTER}
 TYPES = {"r": "REAL"}
-ASKED = tuple(f"x:{a}" for a in ("min", "max", "sum", "count", "nonfinite", "first", "last", "avg", "stddev", "p0", "p50", "p100"))
+ASKED = tuple(
+    f"x:{a}" for a in ("min", "max", "sum", "count", "nonfinite", "first", "last", "avg", "stddev", "p0", "p50", "p100")
+)
 ALL = (*ASKED, *(asked.replace("x:", "r:") for asked in ASKED), "c:increase", "c:last", "c:nonfinite", "row_count")
 
 
@@ -129,7 +131,7 @@ def test_dimension(db: Database) -> None:
 
 
 def test_increase_after_a_nan_of_an_earlier_version(db: Database) -> None:
-    """Where a level says that a counter's last value is NaN, as earlier versions did, an older one is the one before."""
+    """A last value that is NaN, as earlier versions stored it in levels, is none: an older one is the one before."""
     rollups = RollupTables(db, db.tool.engine, metrics={"x": COUNTER})
     rollups.create([{"ts": START + i * HOUR, "host": "a", "x": x} for i, x in enumerate([1.0, 5.0, 7.0])])
     rollup = rollups.level("1h")
@@ -147,14 +149,18 @@ def test_stale_markers(db: Database) -> None:
     """What Prometheus' adapter stores: a run, the view, all that is read, and what `verify-rollups` says."""
     db.create("metrics", {"ts": TIME, "host": "TEXT", "value": "DOUBLE PRECISION"})
     values = [1.0, math.nan, 3.0, math.inf, -math.inf, None, math.nan]
-    rows = [{"ts": f"2024-05-0{day}T0{i}:00:00Z", "host": "a", "value": v} for day in (1, 2) for i, v in enumerate(values)]
+    rows = [
+        {"ts": f"2024-05-0{day}T0{i}:00:00Z", "host": "a", "value": v} for day in (1, 2) for i, v in enumerate(values)
+    ]
     db.insert("metrics", rows)
     db.policy("downsample", "metrics", "forever", levels="1h:forever,1d:forever")
     assert db.run().ok
     for name in ("metrics_1h", "metrics_1d"):
         db.refresh(name)
-        query = f"SELECT sum(row_count), sum(value_count), min(value_min), max(value_max), sum(value_sum) FROM {db.q(name)}"
+        query = (
+            f"SELECT sum(row_count), sum(value_count), min(value_min), max(value_max), sum(value_sum) FROM {db.q(name)}"
+        )
         assert [tuple(row) for row in db.rows(query)] == [(14, 4, 1.0, 3.0, 8.0)]
-    shown = f"SELECT sum(row_count), sum(value_count), min(value_min), max(value_last), sum(value_avg) FROM {db.q('metrics_all')}"
-    assert [tuple(row) for row in db.rows(shown)] == [(14, 4, 1.0, 3.0, 8.0)]
+    shown = "sum(row_count), sum(value_count), min(value_min), max(value_last), sum(value_avg)"
+    assert [tuple(row) for row in db.rows(f"SELECT {shown} FROM {db.q('metrics_all')}")] == [(14, 4, 1.0, 3.0, 8.0)]
     assert db.tool.verify_rollups("metrics", db.schema) == []
