@@ -118,8 +118,8 @@ def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
 
 
 def is_finite(value: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """Whether a value is a number: neither NULL nor NaN nor infinite. NaN is the greatest of all to both databases."""
-    return sa.func.abs(value) <= number(_LARGEST_DOUBLE)
+    """Whether a value is a number: neither NULL nor NaN nor infinite. To both databases NaN is the greatest."""
+    return value.between(number(-_LARGEST_DOUBLE), number(_LARGEST_DOUBLE))
 
 
 def finite(column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
