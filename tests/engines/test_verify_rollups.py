@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 
 from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
@@ -71,6 +74,16 @@ def test_wrong_sum(db: Database) -> None:
     found = verify(db, cascade)
     assert [what for what, _, _ in find(found, "1m")] == ["temperature_sum"]
     assert find(found, "1h") == [("bytes_count", ms("2024-03-31T07:00"), ms("2024-03-31T08:00"))]
+
+
+def test_sum_that_is_nan(db: Database) -> None:
+    """Earlier versions stored NaN: it is found, and shown as JSON can."""
+    cascade = chained(create(db, Source(make_rows(36)), HOLDINGS))
+    change(db, "1h", "temperature_sum = CAST('NaN' AS DOUBLE PRECISION)", "ts = '2024-03-31T07:00:00Z'")
+    found = verify(db, cascade)
+    assert find(found, "1h") == [("temperature_sum", ms("2024-03-31T07:00"), ms("2024-03-31T08:00"))]
+    assert math.isnan(found[0].found or 0.0)
+    assert json.loads(json.dumps(found[0].to_dict(), allow_nan=False))["found"] is None
 
 
 def test_what_is_missing_and_what_is_too_much(db: Database) -> None:

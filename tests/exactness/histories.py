@@ -5,6 +5,7 @@ goes on, and runs in between, some of which crash.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,14 +139,19 @@ _KINDS: dict[str, list[Any]] = {
     "BOOLEAN": [True, False, None],
     "INTEGER": [0, -1, 2**31 - 2, None],
 }
+_NOT_FINITE = st.sampled_from([math.nan, math.inf, -math.inf])
 _NUMBERS: dict[str, st.SearchStrategy[Any]] = {
-    "DOUBLE PRECISION": st.sampled_from([None, 0.0, 0.1, -2.5, 1e300, -1e300, 1e-300, 2.0**53, float("nan")])
+    "DOUBLE PRECISION": st.sampled_from([None, 0.0, 0.1, -2.5, 1e300, -1e300, 1e-300, 2.0**53])
+    | _NOT_FINITE
     | st.floats(-1e6, 1e6),
     # CrateDB does not take the very last ones.
     "BIGINT": st.sampled_from([None, 0, 2**53 + 1, -(2**53) - 1, 2**63 - 1000, 1000 - 2**63]) | st.integers(-99, 99),
     "INTEGER": st.sampled_from([None, 0, 2**31 - 2, 2 - 2**31]) | st.integers(-99, 99),
 }
-_COUNTER = st.sampled_from([None, 0, 2**53 + 1, 2**62]) | st.integers(0, 99)
+_COUNTERS: dict[str, st.SearchStrategy[Any]] = {
+    "DOUBLE PRECISION": st.sampled_from([None, 0.0]) | _NOT_FINITE | st.integers(0, 99).map(float),
+    "BIGINT": st.sampled_from([None, 0, 2**53 + 1, 2**62]) | st.integers(0, 99),
+}
 _SHIFTS = st.sampled_from([0, 0, -1, 1, 59_999, 1_800_000])
 # Mostly of the last days; some are of weeks ago, and some of the future.
 _AGES = st.integers(-2, 30) | st.integers(0, 100) | st.integers(0, 20 * 24)
@@ -161,7 +167,7 @@ def shapes(draw: st.DrawFn) -> Shape:
     kinds = draw(st.lists(st.sampled_from(sorted(_NUMBERS)), min_size=1, max_size=2))
     numbers = [Number(f"m{i}", kind) for i, kind in enumerate(kinds)]
     if draw(st.booleans()):
-        numbers.append(Number("c", "BIGINT", counter=True))
+        numbers.append(Number("c", draw(st.sampled_from(sorted(_COUNTERS))), counter=True))
     return Shape(
         unit=unit,
         local=draw(st.booleans()),
@@ -177,7 +183,7 @@ def shapes(draw: st.DrawFn) -> Shape:
 
 def _values(shape: Shape) -> st.SearchStrategy[Values]:
     dimensions = [st.sampled_from(_KINDS[kind]) for kind in shape.dimensions]
-    numbers = [_COUNTER if number.counter else _NUMBERS[number.kind] for number in shape.numbers]
+    numbers = [(_COUNTERS if number.counter else _NUMBERS)[number.kind] for number in shape.numbers]
     return st.tuples(*dimensions, *numbers)
 
 

@@ -252,7 +252,7 @@ def differences(found: Row, rows: Sequence[Row], numbers: Iterable[Number], incr
     """
     wrong = [] if found["row_count"] == len(rows) else [f"row_count {found['row_count']}, not {len(rows)}"]
     for number in numbers:
-        values = [(row["ts"], row[number.name]) for row in rows if row[number.name] is not None]
+        values = [(row["ts"], row[number.name]) for row in rows if _is_finite(row[number.name])]
         checks = _checks(number, values)
         if number.counter and increases:
             checks["increase"] = _increase([increases.get((number.name, row["id"])) for row in rows])
@@ -270,28 +270,19 @@ def _checks(number: Number, values: Sequence[tuple[int, Any]]) -> dict[str, Call
     checks = {"count": lambda value: value == len(values), "first": _one_of(first), "last": _one_of(last)}
     if number.counter:
         return checks
-    checks |= {"min": _extreme(min, plain), "max": _extreme(max, plain)}
+    checks |= {name: _one_of([choose(plain)] if plain else []) for name, choose in (("min", min), ("max", max))}
     return checks | {"sum": _near(plain, 1), "avg": _near(plain, len(plain) or 1)}
 
 
 def _one_of(values: Sequence[Any]) -> Callable[[Any], bool]:
     """Of several values at the same instant any may count as the first or the last one."""
-    return lambda found: any(_same(found, value) for value in values or [None])
-
-
-def _extreme(choose: Callable[..., Any], values: Sequence[Any]) -> Callable[[Any], bool]:
-    """Databases do not agree whether NaN is less or greater than numbers, so it may be either or neither."""
-    numbers = [value for value in values if not _is_nan(value)]
-    allowed = [choose(numbers)] if numbers else [None] if not values else []
-    return _one_of([*allowed, *(value for value in values if _is_nan(value))])
+    return lambda found: any(found == value for value in values or [None])
 
 
 def _near(values: Sequence[Any], divisor: int) -> Callable[[Any], bool]:
     """A sum of doubles is right to within the rounding of each of its additions."""
     if not values:
         return lambda found: found is None
-    if any(_is_nan(value) for value in values):
-        return _is_nan
     exact = [Fraction(value) for value in values]
     slack = (len(exact) + 4) * _ULP * sum(map(abs, exact))
     return lambda found: _is_finite(found) and abs(Fraction(found) * divisor - sum(exact)) <= slack
@@ -309,16 +300,8 @@ def _increase(parts: Sequence[frozenset[Fraction] | None]) -> Callable[[Any], bo
     return lambda found: _is_finite(found) and any(abs(Fraction(found) - one) <= 64 * _ULP * abs(one) for one in sums)
 
 
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other) or (_is_nan(one) and _is_nan(other))
-
-
-def _is_nan(value: Any) -> bool:
-    """CrateDB writes NaN as text, since JSON has no such number."""
-    return value == "NaN" or (isinstance(value, float) and math.isnan(value))
-
-
 def _is_finite(value: Any) -> bool:
+    """NULL, NaN and infinity are no values."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
@@ -341,7 +324,7 @@ def increases_of(
     counters = [number.name for number in numbers if number.counter]
     for row in rows:
         for name in counters:
-            if row[name] is not None:
+            if _is_finite(row[name]):
                 series[name, *(row[dimension] for dimension in dimensions)].append(row)
     for (name, *_), own in series.items():
         own.sort(key=lambda row: (row["ts"], row[name]))

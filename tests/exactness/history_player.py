@@ -16,7 +16,7 @@ from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.rollup_steps import RollUp
 from exactness.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
 from exactness.history_checks import ExpectedRows, HistoryChecker
-from support.databases import TIME, CrateDatabase, Database, before_statements
+from support.databases import TIME, CrateDatabase, Database, as_sent, before_statements
 from support.oracle import Buckets, Row, moment_of, ms_of, text
 from support.sql import quoted
 
@@ -173,7 +173,7 @@ class HistoryPlayer:
         made = [self._made(row) for row in rows]
         if not made or self._is_frozen():
             return []
-        self.db.insert(self.name, [{**_sent(row), "ts": text(row["ts"])} for row in made])
+        self.db.insert(self.name, [{**row, "ts": text(row["ts"])} for row in made])
         return made
 
     def _remember(self, rows: Iterable[Row]) -> None:
@@ -212,7 +212,7 @@ class HistoryPlayer:
         if self.shape.by_dimension:
             del values["d0"]  # A partition column can't be changed.
         setting = ", ".join(f"{quoted(name)} = ?" for name in values)
-        sent = [*_sent(values).values(), row["id"]]
+        sent = [*as_sent(values.values()), row["id"]]
         self.db.sql(f"UPDATE {self.db.q(self.name)} SET {setting} WHERE id = ?", sent)
         self.expected.change(row, {**row, **values}, windows)
 
@@ -229,11 +229,6 @@ class HistoryPlayer:
 
 def _period(days: int | None) -> str:
     return "forever" if days is None else f"{days}d"
-
-
-def _sent(row: Row) -> Row:
-    """Values as both databases take them: JSON has no NaN."""
-    return {name: "NaN" if value != value else value for name, value in row.items()}  # noqa: PLR0124
 
 
 class Crash(BaseException):

@@ -30,6 +30,7 @@ MONTH = f"{TIME} GENERATED ALWAYS AS (date_trunc('month', ts))"
 NOW = "2024-07-02T00:00:00+00:00"
 # Rows of one INSERT on DuckDB, whose `executemany` takes thirty times as long.
 ROWS_AT_ONCE = 200
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class FixedClock:
@@ -60,6 +61,11 @@ def before_statements(engine: sa.Engine, act: Callable[[str], None]) -> Iterator
         yield
     finally:
         sa.event.remove(engine, "before_cursor_execute", before)
+
+
+def as_sent(values: Iterable[Any]) -> list[Any]:
+    """Values as both databases take them: JSON has neither NaN nor infinity."""
+    return [_NOT_FINITE.get(str(value), value) if isinstance(value, float) else value for value in values]
 
 
 class Database(abc.ABC):
@@ -163,7 +169,7 @@ class Database(abc.ABC):
         columns = ", ".join(map(quoted, rows[0]))
         places = ", ".join("?" * len(rows[0]))
         statement = f"INSERT INTO {self.q(name, schema)} ({columns}) VALUES ({places})"
-        self._insert(statement, [list(row.values()) for row in rows])
+        self._insert(statement, [as_sent(row.values()) for row in rows])
         self.refresh(name, schema)
 
     def fill(self, name: str, days: Iterable[str], schema: str | None = None, **more: Any) -> None:

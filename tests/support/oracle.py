@@ -19,7 +19,7 @@ from typing import Any
 Row = dict[str, Any]
 # The start of a bucket, and the values of the dimensions.
 Key = tuple[Any, ...]
-AGGREGATES = ("min", "max", "sum", "count", "first", "last", "avg", "stddev", "m2", "increase")
+AGGREGATES = ("min", "max", "sum", "count", "nonfinite", "first", "last", "avg", "stddev", "m2", "increase")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIXED = {"s": 1000, "m": 60_000, "h": 3_600_000}
 _CALENDAR = {"d", "w", "mo", "y"}
@@ -96,7 +96,7 @@ def with_increases(
     for row in sorted((row for row in rows if row[time] is not None), key=lambda row: row[time]):
         own = dict(row)
         for name in metrics:
-            value, series = row[name], (name, *(row[dimension] for dimension in dimensions))
+            value, series = _known(row[name]), (name, *(row[dimension] for dimension in dimensions))
             before = previous.get(series, value)
             own[_increase(name)] = None if value is None else value - before if value >= before else value
             if value is not None:
@@ -107,16 +107,19 @@ def with_increases(
 
 def aggregates(rows: Iterable[Row], name: str) -> dict[str, Any]:
     """All aggregates of a metric, of rows that :func:`with_increases` made."""
-    known = [row for row in rows if row[name] is not None]
+    rows = list(rows)
+    known = [row for row in rows if _known(row[name]) is not None]
     values = [row[name] for row in known]
+    nonfinite = sum(row[name] is not None for row in rows) - len(known)
     if not values:
-        return {**dict.fromkeys(AGGREGATES), "count": 0}
+        return {**dict.fromkeys(AGGREGATES), "count": 0, "nonfinite": nonfinite}
     total, stddev = math.fsum(values), statistics.pstdev(values)
     return {
         "min": min(values),
         "max": max(values),
         "sum": total,
         "count": len(values),
+        "nonfinite": nonfinite,
         "first": values[0],
         "last": values[-1],
         "avg": total / len(values),
@@ -124,6 +127,11 @@ def aggregates(rows: Iterable[Row], name: str) -> dict[str, Any]:
         "m2": stddev * stddev * len(values),
         "increase": math.fsum(row[_increase(name)] for row in known),
     }
+
+
+def _known(value: Any) -> Any:
+    """A value, or None; NaN and infinity are none."""
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _increase(name: str) -> str:

@@ -25,12 +25,10 @@ from cratedb_retention.engine.reading_parts import (
     within,
 )
 from cratedb_retention.engine.reading_raw import RawQuery
-from cratedb_retention.engine.rollup_columns import RollupSQL
+from cratedb_retention.engine.rollup_columns import RollupSQL, is_finite
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.reading import Bin, Number, Partial, Reading, Stretch
 from cratedb_retention.model.rollup import GAMMA, SKETCH_BIN, SKETCH_COUNT, SKETCH_METRIC, SKETCH_SIGN, Metric
-
-_LARGEST = 1.7976931348623157e308
 
 
 def read_stretch(database: Database, sql: RollupSQL, reading: Reading, stretch: Stretch) -> list[Partial]:
@@ -86,7 +84,7 @@ def bins_query(sql: Expressions, reading: Reading, stretch: Stretch, metric: Met
     if stretch.holding.rollup is None:
         sign, index = _bin_of(sql.column(metric.column))
         count: Expression = sa.literal_column("1")
-        conditions.append(_finite(sql.column(metric.column)))
+        conditions.append(is_finite(double(sql.column(metric.column))))
     else:
         sign, index, count = map(own_column, (SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT))
         conditions.append(own_column(SKETCH_METRIC) == metric.name)
@@ -105,8 +103,3 @@ def _bin_of(value: Expression) -> Iterator[Expression]:
     # ln() of zero is an error, and a condition beside it would not keep it from being computed.
     size = sa.case((number == 0, 1.0), else_=sa.func.abs(number))
     yield sa.cast(sa.func.ceil(sa.func.ln(size) / math.log(GAMMA)), sa.Integer())
-
-
-def _finite(value: Expression) -> Expression:
-    """Neither NULL nor infinite nor NaN: these are in no bin."""
-    return double(value).between(-_LARGEST, _LARGEST)

@@ -113,7 +113,7 @@ def merged(sql: RollupSQL, metric: Metric, value: Expression, time: Expression, 
             return sa.func.max(value)
         case Kept.SUM:
             return _sum(sql, metric, value)
-        case Kept.COUNT:
+        case Kept.COUNT | Kept.NONFINITE:
             return sa.func.sum(value)
         case Kept.INCREASE:
             return sql.total(value)

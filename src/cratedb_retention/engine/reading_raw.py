@@ -28,7 +28,7 @@ from cratedb_retention.engine.reading_parts import (
     within,
     written,
 )
-from cratedb_retention.engine.rollup_columns import RollupSQL, as_type, source_value
+from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, finite, nonfinite, source_value
 from cratedb_retention.engine.rollup_counters import increase, lonely_series, position, previous_value
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
@@ -67,6 +67,7 @@ class RawQuery:
         self.time = Column("t", LEVEL_TIME, Kind.TIME) if self.names.time.unit else self.names.time
         self.metrics = by_metric(reading)
         self.counters = [metric for metric, kept in self.metrics.items() if Kept.INCREASE in kept]
+        self.flagged = {i: metric for i, metric in enumerate(self.metrics) if Kept.NONFINITE in self.metrics[metric]}
 
     def select(self) -> sa.Select[Any]:
         """The outermost query."""
@@ -98,6 +99,7 @@ class RawQuery:
             self._moment(self.names.time).label("t"),
             *(self.sql.column(column).label(f"d{i}") for i, column in enumerate(self.names.dimensions.values())),
             *(self._number(metric).label(f"m{i}") for i, metric in enumerate(self.metrics)),
+            *(nonfinite(m.column, self.sql.column(m.column)).label(f"x{i}") for i, m in self.flagged.items()),
         ]
         start = min([self.stretch.start, *(found.end for found in before[:1])])
         conditions = within(self.sql, self.reading, self.names, start, self.stretch.end)
@@ -112,7 +114,8 @@ class RawQuery:
 
     def _number(self, metric: Metric) -> Expression:
         """All branches of a UNION must agree in their types."""
-        return source_value(self.sql, metric.column) if self.counters else self.sql.column(metric.column)
+        column = metric.column
+        return finite(column, source_value(self.sql, column) if self.counters else self.sql.column(column))
 
     def _before(self) -> list[_Before]:
         """The finest level that holds what is just before the stretch, else the raw rows; then what is older."""
@@ -140,7 +143,8 @@ class RawQuery:
         # A level's time has a time zone; the source's may have none.
         kind = sa.TIMESTAMP(timezone=is_aware(self.time))
         dimensions = [self.sql.column(column).label(f"d{i}") for i, column in enumerate(names.dimensions.values())]
-        value = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
+        reference = own_column(counter.named(Kept.LAST)) if before.rollup else self.sql.column(counter.column)
+        value = finite(counter.column, reference)
         known = (
             sa.select(time.label("t"), *dimensions, value.label("v"))
             .add_columns(sa.func.max(time).over(partition_by=[column.element for column in dimensions]).label("last"))
@@ -150,6 +154,7 @@ class RawQuery:
         )
         stored = as_type(sa.func.max(known.c.v), self.sql.stored_type(counter.column))
         values = [stored if m == counter else as_type(sa.null(), self.sql.stored_type(m.column)) for m in self.metrics]
+        values += [as_type(sa.null(), BIGINT) for _ in self.flagged]
         keys = [known.c[f"d{i}"] for i in range(len(dimensions))]
         rows = sa.select(sa.cast(known.c.t, kind), *keys, *values).where(known.c.t == known.c.last)
         return rows.group_by(known.c.t, *keys)
@@ -168,6 +173,8 @@ class RawQuery:
         for i, (metric, wanted) in enumerate(self.metrics.items()):
             value = rows.c[f"m{i}"]
             yield value
+            if Kept.NONFINITE in wanted:
+                yield rows.c[f"x{i}"].label(f"m{i}_nonfinite")
             if Kept.M2 in wanted:
                 yield sa.func.avg(double(value)).over(partition_by=keys).label(f"m{i}_mean")
             if Kept.INCREASE in wanted:
@@ -186,6 +193,8 @@ class RawQuery:
         match kept:
             case Kept.COUNT:
                 return sa.func.count(value)
+            case Kept.NONFINITE:
+                return sa.func.sum(c[f"{name}_nonfinite"])
             case Kept.M2:
                 weight = sa.case((value.is_not(None), 1.0), else_=0.0)
                 return squares(self.sql, double(value) - c[f"{name}_mean"], weight)

@@ -32,6 +32,8 @@ TIME, DOUBLE, BIGINT, TEXT = "TIMESTAMP WITH TIME ZONE", "DOUBLE PRECISION", "BI
 # A type that has no values, fields or other types in it.
 PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
 _OWN_TYPE = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)
+_FLOATING = ("REAL", "FLOAT", "DOUBLE", DOUBLE)
+_LARGEST_DOUBLE = 1.7976931348623157e308
 # Squares of larger numbers leave the range of a double; their standard deviation stays unknown.
 LARGEST = 1e150
 
@@ -115,6 +117,32 @@ def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
     return reference if column.type.upper() == wanted.upper() else as_type(reference, wanted)
 
 
+def is_finite(value: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether a value is a number: neither NULL nor NaN nor infinite. To both databases NaN is the greatest."""
+    return value.between(number(-_LARGEST_DOUBLE), number(_LARGEST_DOUBLE))
+
+
+def finite(column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """
+    A metric's value as it is aggregated. NaN and infinity are no values, as NULL is none: one of them would be all that
+    is left of the sums of each bucket that it gets into, however long.
+
+    :param column: The metric's column; only some types have such values.
+    """
+    return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
+
+
+def nonfinite(column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """1 for a metric's value that is NaN or infinite, 0 for others and NULL; their sum is how many there are."""
+    one, zero = as_type(number(1), BIGINT), as_type(number(0), BIGINT)
+    return sa.case((sa.not_(is_finite(value)), one), else_=zero) if column.type.upper() in _FLOATING else zero
+
+
+def metric_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:
+    """A metric's value of a source row, in the type that a rollup keeps it in."""
+    return finite(column, source_value(sql, column))
+
+
 def summed(sql: RollupSQL, column: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The sum of a source column's values, or of such sums, as an aggregate."""
     typed = as_type(value, sql.sum_type(column))
@@ -187,7 +215,7 @@ def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
         name = metric.named(aggregate)
         if aggregate in _OWN_TYPE:
             yield Field(name, sql.stored_type(metric.column))
-        elif aggregate is Aggregate.COUNT:
+        elif aggregate in (Aggregate.COUNT, Aggregate.NONFINITE):
             yield Field(name, BIGINT)
         elif aggregate is Aggregate.AVG:
             yield Field(name, DOUBLE, derived=True)

@@ -15,9 +15,13 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.rollup_columns import (
+    BIGINT,
     DOUBLE,
     RollupSQL,
     as_type,
+    finite,
+    metric_value,
+    nonfinite,
     number,
     own_time,
     ref,
@@ -31,10 +35,13 @@ Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 
 def raw_values(sql: RollupSQL, rollup: Rollup) -> sa.Select[Any]:
-    """All of the source's rows as ``ts``, ``d0``, ``m0``."""
-    values = [source_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
+    """All of the source's rows as ``ts``, ``d0``, ``m0``, and ``x0`` for metrics whose NaN and infinity are counted."""
+    values = [metric_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
     dimensions = [source_value(sql, column).label(f"d{i}") for i, column in enumerate(rollup.dimensions)]
-    return sa.select(sql.instant(rollup.time).label("ts"), *dimensions, *values).select_from(table_ref(rollup.source))
+    flagged = ((i, rollup.metrics[i].column) for i in _flagged(rollup))
+    flags = [nonfinite(column, sql.column(column)).label(f"x{i}") for i, column in flagged]
+    columns = [sql.instant(rollup.time).label("ts"), *dimensions, *values, *flags]
+    return sa.select(*columns).select_from(table_ref(rollup.source))
 
 
 def has_counters(rollup: Rollup) -> bool:
@@ -84,7 +91,7 @@ def with_increases(sql: RollupSQL, rollup: Rollup, run: Run, raw: sa.Select[Any]
     The samples of a run with their buckets and, for each counter, how much it increased (``i0``) and the sample's
     number in its series (``o0``).
 
-    :param raw: All of the source's rows as ``ts``, ``d0``, ``m0``.
+    :param raw: See :func:`raw_values`.
     """
     feed = _feed(sql, rollup, run, raw, seeds)
     counters, series = _counters(rollup), _dimensions(rollup, feed)
@@ -141,6 +148,15 @@ def _counters(rollup: Rollup) -> list[int]:
     return [number for number, metric in enumerate(rollup.metrics) if metric.has(Aggregate.INCREASE)]
 
 
+def _flagged(rollup: Rollup) -> list[int]:
+    return [number for number, metric in enumerate(rollup.metrics) if metric.has(Aggregate.NONFINITE)]
+
+
+def _no_flags(rollup: Rollup) -> list[Element]:
+    """Samples before a run are not counted in it."""
+    return [as_type(sa.null(), BIGINT).label(f"x{i}") for i in _flagged(rollup)]
+
+
 def _dimensions(rollup: Rollup, rows: sa.Subquery) -> list[Element]:
     return [rows.c[f"d{number}"] for number in range(len(rollup.dimensions))]
 
@@ -154,12 +170,13 @@ def _level_seeds(sql: RollupSQL, rollup: Rollup, level: Rollup, start: int | Non
         kind = sql.stored_type(metric.column)
         if not metric.has(Aggregate.INCREASE):
             return as_type(sa.null(), kind)
-        value = ref(metric.named(Aggregate.LAST))
+        # Earlier versions took NaN for a value.
+        value = finite(metric.column, ref(metric.named(Aggregate.LAST)))
         return sa.func.max_by(value, time).filter(value.is_not(None))
 
     values = [last(metric).label(f"m{i}") for i, metric in enumerate(rollup.metrics)]
     return (
-        sa.select(sa.func.max(time).label("ts"), *dimensions, *values)
+        sa.select(sa.func.max(time).label("ts"), *dimensions, *values, *_no_flags(rollup))
         .select_from(table_ref(level.table))
         .where(between(sql, own_time(rollup), start, end))
         .group_by(*(dimension.element for dimension in dimensions))
@@ -179,5 +196,6 @@ def _source_seeds(sql: RollupSQL, rollup: Rollup, counter: int, end: int, raw: s
         for i, metric in enumerate(rollup.metrics)
     ]
     keys = _dimensions(rollup, rows)
-    query = sa.select(rows.c.ts, *keys, *values).where(rows.c.ts == rows.c.last, rows.c[f"m{counter}"].is_not(None))
+    found = sa.select(rows.c.ts, *keys, *values, *_no_flags(rollup))
+    query = found.where(rows.c.ts == rows.c.last, rows.c[f"m{counter}"].is_not(None))
     return query.group_by(rows.c.ts, *keys)

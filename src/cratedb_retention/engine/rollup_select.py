@@ -71,12 +71,15 @@ def _aggregates(
     if rollup.from_raw:
         # Of a counter's values at one instant it must be certain which one is the last, since the next one follows it.
         order = samples.c.ts if (position := samples.c.get(f"o{number}")) is None else position
-        return _of_values(sql, metric, samples.c[f"m{number}"], order, samples.c.get(f"i{number}"))
+        beside = samples.c.get(f"i{number}"), samples.c.get(f"x{number}")
+        return _of_values(sql, metric, samples.c[f"m{number}"], order, *beside)
     columns: dict[str, Element] = {name: samples.c[f"m{number}_{i}"] for i, name in enumerate(mergeable(sql, metric))}
     return _of_rows(sql, metric, columns, samples.c.ts, samples.c.get(f"m{number}_center"))
 
 
-def _of_values(sql: RollupSQL, metric: Metric, value: Element, time: Element, increase: Any) -> dict[str, Element]:
+def _of_values(
+    sql: RollupSQL, metric: Metric, value: Element, time: Element, increase: Any, nonfinite: Any
+) -> dict[str, Element]:
     """Aggregates of raw values."""
     known = value.is_not(None)
     return {
@@ -84,6 +87,7 @@ def _of_values(sql: RollupSQL, metric: Metric, value: Element, time: Element, in
         metric.named(Aggregate.MAX): sa.func.max(value),
         metric.named(Aggregate.SUM): summed(sql, metric.column, value),
         metric.named(Aggregate.COUNT): sa.func.count(value),
+        metric.named(Aggregate.NONFINITE): sa.null() if nonfinite is None else sa.func.sum(nonfinite),
         metric.named(Aggregate.FIRST): sa.func.min_by(value, time).filter(known),
         metric.named(Aggregate.LAST): sa.func.max_by(value, time).filter(known),
         metric.named(Aggregate.INCREASE): sa.null() if increase is None else sql.total(increase),
@@ -103,7 +107,7 @@ def _of_rows(
         total = columns[metric.named(Aggregate.SUM)]
         decimal = sql.sum_type(metric.column) != DOUBLE
         found[metric.named(Aggregate.SUM)] = summed(sql, metric.column, total) if decimal else sql.total(total)
-    sums = ((Aggregate.COUNT, sa.func.sum), (Aggregate.INCREASE, sql.total))
+    sums = ((Aggregate.COUNT, sa.func.sum), (Aggregate.NONFINITE, sa.func.sum), (Aggregate.INCREASE, sql.total))
     for aggregate, adding in sums:
         if metric.has(aggregate):
             found[metric.named(aggregate)] = adding(columns[metric.named(aggregate)])

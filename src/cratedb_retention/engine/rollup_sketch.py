@@ -16,6 +16,7 @@ from cratedb_retention.engine.rollup_columns import (
     TEXT,
     RollupSQL,
     as_type,
+    is_finite,
     number,
     own_time,
     ref,
@@ -34,8 +35,6 @@ from cratedb_retention.model.rollup import (
 )
 
 Element = sa.ColumnElement[Any]
-# What is not finite has no bin.
-_LARGEST_DOUBLE = 1.7976931348623157e308
 
 
 def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int) -> sa.Select[Any]:
@@ -49,9 +48,8 @@ def sketch_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int) -> sa.
 
 
 def countable(sql: RollupSQL, metric: Metric) -> sa.ColumnElement[bool]:
-    """Source rows whose value has a bin: neither NULL nor infinite nor NaN."""
-    value = as_type(sql.column(metric.column), DOUBLE)
-    return sa.func.abs(value) <= number(_LARGEST_DOUBLE)
+    """Source rows whose value has a bin."""
+    return is_finite(as_type(sql.column(metric.column), DOUBLE))
 
 
 def of_metrics(rollup: Rollup) -> sa.ColumnElement[bool]:

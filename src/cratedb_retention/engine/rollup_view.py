@@ -19,6 +19,8 @@ from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     as_type,
     derive,
+    metric_value,
+    nonfinite,
     number,
     ref,
     source_value,
@@ -83,17 +85,19 @@ def _raw_columns(sql: RollupSQL, step: ReplaceView) -> Iterator[Element]:
 
 
 def _raw_aggregate(sql: RollupSQL, metric: Metric, aggregate: Aggregate) -> Element:
-    value = sql.column(metric.column)
+    value = metric_value(sql, metric.column)
     if aggregate is Aggregate.COUNT:
         one, zero = as_type(number(1), BIGINT), as_type(number(0), BIGINT)
         return sa.case((value.is_not(None), one), else_=zero)
+    if aggregate is Aggregate.NONFINITE:
+        return nonfinite(metric.column, sql.column(metric.column))
     if aggregate is Aggregate.STDDEV:
         return sa.case((value.is_not(None), as_type(number(0), DOUBLE)))
     if aggregate is Aggregate.INCREASE:
         return as_type(sa.null(), DOUBLE)
     if aggregate is Aggregate.SUM:
         return as_type(value, sql.sum_type(metric.column))
-    return as_type(value, DOUBLE) if aggregate is Aggregate.AVG else source_value(sql, metric.column)
+    return as_type(value, DOUBLE) if aggregate is Aggregate.AVG else value
 
 
 def _shown(metric: Metric) -> Iterator[Aggregate]:

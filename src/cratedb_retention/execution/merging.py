@@ -67,7 +67,7 @@ class Merged:
             known = part.kept.get((name, kept))
             count = (self.kept.get((name, Kept.COUNT)) or 0) - (part.kept.get((name, Kept.COUNT)) or 0)
             sound &= 0 <= count <= rest.rows
-            if kept in SUBTRACTED and count > 0:
+            if kept in SUBTRACTED and (count > 0 or kept is Kept.NONFINITE):
                 left = value if known is None else (value or 0) - known
                 sound &= math.isfinite(known or 0)
                 if kept is Kept.INCREASE and known is not None:

@@ -57,8 +57,13 @@ class Difference:
     stale: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, with instants as ISO 8601."""
-        return {**asdict(self), "start": from_ms(self.start).isoformat(), "end": from_ms(self.end).isoformat()}
+        """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
+        numbers = {"expected": _plain(self.expected), "found": _plain(self.found)}
+        return {**asdict(self), **numbers, "start": from_ms(self.start).isoformat(), "end": from_ms(self.end).isoformat()}
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:

@@ -144,6 +144,7 @@ class Kept(StrEnum):
     MAX = "max"
     SUM = "sum"
     COUNT = "count"
+    NONFINITE = "nonfinite"
     FIRST = "first"
     LAST = "last"
     M2 = "m2"
@@ -156,6 +157,7 @@ INGREDIENTS: Mapping[str, tuple[Kept, ...]] = {
     "max": (Kept.MAX,),
     "sum": (Kept.SUM,),
     "count": (Kept.COUNT,),
+    "nonfinite": (Kept.NONFINITE,),
     "first": (Kept.FIRST,),
     "last": (Kept.LAST,),
     "avg": (Kept.SUM, Kept.COUNT),
@@ -164,7 +166,7 @@ INGREDIENTS: Mapping[str, tuple[Kept, ...]] = {
     "rate": (Kept.INCREASE,),
 }
 # What a part of a bucket has is known from the whole and the other parts: how much, but not which was the least.
-SUBTRACTED = (Kept.SUM, Kept.COUNT, Kept.INCREASE)
+SUBTRACTED = (Kept.SUM, Kept.COUNT, Kept.NONFINITE, Kept.INCREASE)
 _KEPT_AS = {kept: Aggregate.STDDEV if kept is Kept.M2 else Aggregate(str(kept)) for kept in Kept}
 
 

@@ -35,6 +35,7 @@ class Aggregate(StrEnum):
     MAX = "max"
     SUM = "sum"
     COUNT = "count"
+    NONFINITE = "nonfinite"
     FIRST = "first"
     LAST = "last"
     AVG = "avg"
