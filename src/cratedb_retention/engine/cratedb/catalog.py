@@ -216,6 +216,8 @@ def _outer(name: str) -> Iterator[str]:
 def kind_of(data_type: str) -> Kind:
     """What planning needs to know of a CrateDB type."""
     base = data_type.partition("(")[0].strip()
+    if base.endswith("_array"):
+        return Kind.OTHER
     if base.startswith("timestamp"):
         return Kind.TIME
     if base in ("text", "character varying", "character", "ip"):
