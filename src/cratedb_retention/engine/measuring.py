@@ -102,9 +102,10 @@ def ask(
     rows: list[Sequence[Any]] = []
     errors: dict[int, RetentionError] = {}
     for position, branch in enumerate(branches):
-        found, error_of = ask(database, [branch])
+        found, failed = ask(database, [branch])
         rows += found
-        errors.update({position: error for error in error_of.values()})
+        if failed:
+            errors[position] = failed[0]
     return rows, errors
 
 

@@ -240,7 +240,8 @@ class Roller:
         """
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
-        catalog = self._engine.read_catalog([Selector(name.schema, name.name, policy.partition_column, tokens=True)])
+        selector = Selector(name.schema, name.name, policy.partition_column, tokens=True)
+        catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
         try:
