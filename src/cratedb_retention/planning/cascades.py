@@ -111,6 +111,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     time = target.time_column
     if time is None:
         raise Undecided("nothing says which column is the rows' time; name one as time_column")
+    _require_same_time(target, time, ledger)
     before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
     dimensions = find_dimensions(policy, source, time, before)
     metrics = find_metrics(policy, source, time, dimensions)
@@ -125,7 +126,6 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         rollup = Rollup(source.name, beneath, table, level.interval, time, dimensions, metrics, zone, partition)
         if known:
             rollup = replace(rollup, window=known.rollup.window, window_zone=known.rollup.window_zone)
-        _require_same_time(rollup, known.rollup if known else None)
         there = name_taken(rollup, known.rollup if known else None, catalog)
         if there is not None:
             raise Undecided(f"{there} exists already and is no rollup; rename it")
@@ -134,20 +134,21 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         beneath = table
 
 
-def _require_same_time(rollup: Rollup, known: Rollup | None) -> None:
+def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
     """What a level's buckets are made of stays, or there would be two kinds of them in one table."""
-    if known is None or _made_from(known) == _made_from(rollup):
-        return
-    unit = f" ({known.time.unit})" if known.time.unit else ""
-    raise Undecided(
-        f"{known.table} was made from {known.source} by its time column {known.time.name}{unit} in time zone "
-        f"{known.zone}, and none of these can be changed; change the policy or the column back, or drop the rollups "
-        "with drop_rollups of the Python library"
-    )
-
-
-def _made_from(rollup: Rollup) -> tuple[TableName, str, int, str]:
-    return rollup.source, rollup.time.name, rollup.time.tick, rollup.zone
+    source = target.table.name
+    for level in target.policy.levels:
+        known = ledger.rollups.get(level_table(source, level.interval))
+        made = known and (known.rollup.source, known.rollup.time.name, known.rollup.time.tick, known.rollup.zone)
+        if known is None or made == (source, time.name, time.tick, _zone(level.interval, target.policy)):
+            continue
+        was = known.rollup
+        unit = f" ({was.time.unit})" if was.time.unit else ""
+        raise Undecided(
+            f"{was.table} was made from {was.source} by its time column {was.time.name}{unit} in time zone {was.zone}, "
+            "and none of these can be changed; change the policy or the column back, or drop the rollups with "
+            "drop_rollups of the Python library"
+        )
 
 
 def _own_targets(rollup: Rollup, level: Level, known: Rollup, policy: Policy, catalog: Catalog) -> Iterator[Target]:
