@@ -200,7 +200,9 @@ def test_questions_that_have_no_answer(duck: DuckDatabase) -> None:
     assert (duck.left("rows"), duck.rows(f"SELECT count(n) FROM {duck.q('bad')}")) == (DAYS[2:], [(4,)])
 
 
-def test_what_nobody_foresaw(bench: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_nobody_foresaw(
+    bench: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A mistake in the program blocks the table that it meets, says so, and is in the log with where it happened."""
 
     def fail(*args: object) -> None:

@@ -46,9 +46,16 @@ _KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
     ("EsRejectedExecutionException", ConnectionLost, "let CrateDB do less at a time"),
 )
 _SILENT = "Read timed out"
-# What a node says of itself before it has a cluster state, and before that is read from disk.
-_STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null')
-_LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", _SILENT)
+# What a node answers before the cluster's state is read from disk; the last to a new connection.
+_STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null', "503 Server Error")
+_LOST = (
+    "Server not available",
+    "No more Servers",
+    "Connection aborted",
+    "Connection refused",
+    "400 Client Error",
+    _SILENT,
+)
 
 
 def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
