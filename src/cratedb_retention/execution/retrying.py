@@ -38,6 +38,7 @@ def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
 
 def _enough(state: tenacity.RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome is not None else None
+    silent = isinstance(error, NoAnswer)
     if isinstance(error, Recovering):
         return state.attempt_number >= ATTEMPTS_WHILE_RECOVERING
-    return state.attempt_number >= (ATTEMPTS_WITHOUT_ANSWER if isinstance(error, NoAnswer) else ATTEMPTS)
+    return state.attempt_number >= (ATTEMPTS_WITHOUT_ANSWER if silent else ATTEMPTS)

@@ -252,7 +252,7 @@ class _Outcome:
         limit = target.policy.limit(self.context.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self.take(list(limits.keep_within(target, list(delete.plan_rows(self.context, target, limit)))))
+                self.take(limits.keep_within(target, list(delete.plan_rows(self.context, target, limit))))
             return
         pieces = self.context.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)
@@ -262,14 +262,14 @@ class _Outcome:
                 self.reserved.update((target.table.name, piece.partition.values) for piece in due)
             return
         if limit is not None:
-            self.take(list(self._judge(target, limit, due, pieces.unknown)))
+            self.take(self._judge(target, limit, due, pieces.unknown))
         # What nothing tells the time of is held by then, unless it is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         self.kept.append(_kept(target, later, pieces.known[len(due) : len(due) + 1]))
 
     def take(self, verdicts: Iterable[Task | Hold]) -> None:
-        """Sort verdicts."""
-        for verdict in verdicts:
+        """Sort verdicts: all of them, or none if finding them fails."""
+        for verdict in list(verdicts):
             if isinstance(verdict, Task):
                 self.tasks.append(verdict)
             else:
