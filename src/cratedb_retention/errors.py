@@ -88,6 +88,10 @@ class ClusterUnwell(DatabaseError):
     """A table or partition has missing shards (law 6)."""
 
 
+class Recovering(ConnectionLost, ClusterUnwell):
+    """The cluster was just started: it answers, and does not know all of its tables yet, or has not all shards."""
+
+
 class PartitionChanged(RetentionError):
     """A partition is not any more what the plan saw: rows were written to it since."""
 

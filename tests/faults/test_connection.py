@@ -18,14 +18,16 @@ from cratedb_retention.errors import (
     DatabaseError,
     LeaseLost,
     NoAnswer,
+    NotFound,
     PartitionChanged,
+    Recovering,
     RetentionError,
 )
-from cratedb_retention.execution.retrying import ATTEMPTS, retry
+from cratedb_retention.execution.retrying import ATTEMPTS, ATTEMPTS_WHILE_RECOVERING, retry
 from support.databases import CrateDatabase
 from support.kill_harness import READS
 from support.kill_scenarios import CUTOFF, SCENARIOS, CrateScenarioDatabase, Scenario
-from support.proxy import Fate, Proxy, lose, lose_each_answer_once, proxy_to
+from support.proxy import Answer, Decide, Fate, Proxy, lose, lose_each_answer_once, proxy_to, refused, statement_of
 
 PAUSES = [0.5, 1, 2, 4, 8]
 DELETE = SCENARIOS[0]
@@ -60,6 +62,7 @@ def journal(crate: CrateDatabase, **equal: Any) -> list[str]:
     [
         (ConnectionLost("database", "is gone"), PAUSES),
         (NoAnswer("database", "says nothing"), PAUSES[:1]),
+        (Recovering("database", "was just started"), [*PAUSES, *[8] * (ATTEMPTS_WHILE_RECOVERING - 1 - len(PAUSES))]),
         (DatabaseError("database", "refused"), []),
         (PartitionChanged("partition", "was written to"), []),
         (LeaseLost("lease", "another one has it"), []),
@@ -169,3 +172,105 @@ def test_each_change_happens_twice(crate: CrateDatabase, line: Line, scenario: S
     assert (report.ok, report.deferred, report.done) == (True, 0, sum(len(t.steps) for t in prepared.plan.tasks))
     assert len(line.pauses) > 3
     assert database.see(line.retention) == undisturbed
+
+
+BLOCKED = "ClusterBlockException[blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];]"
+NO_STATE = 'NullPointerException[Cannot invoke "ClusterState.nodes()" because "clusterState" is null]'
+SHARDS = "UnavailableShardsException[[t] shard 0 is not available]"
+
+
+def starting(line: Line, word: str, error: Answer, known: bool, pauses: int) -> Decide:
+    """
+    A cluster that was just started, until the toolkit has waited some times.
+
+    :param word: The statements that begin so fail.
+    :param known: Whether its tables are seen by now, so that the next try goes well.
+    """
+
+    def decide(body: str) -> Fate | Answer:
+        statement = statement_of(body)
+        if len(line.pauses) >= pauses:
+            return Fate.PASS
+        if not body:
+            return Answer(503, {"ok": False, "status": 503})
+        if not known and "information_schema.tables" in statement:
+            return Answer(200, {"cols": ["n", "same"], "rows": [[0, None]], "rowcount": 1})
+        return error if statement.startswith(word) else Fate.PASS
+
+    return decide
+
+
+@pytest.mark.parametrize("word", ["REFRESH", "DELETE"])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "error", ["SchemaUnknownException[Schema '{}' unknown]", "RelationUnknown[Relation '{}' unknown]"]
+)
+def test_tables_that_are_not_known_yet(crate: CrateDatabase, line: Line, word: str, known: bool, error: str) -> None:
+    """After a restart tables are unknown for a while, which is waited for, longer than a lost connection is."""
+    database = CrateScenarioDatabase(DELETE, crate)
+    database.reset()
+    name = crate.schema if "Schema" in error else f"{crate.schema}.readings"
+    unknown = refused(error.format(name))
+    line.proxy.decide = starting(line, word, unknown, known, ATTEMPTS + 3)
+    report = line.retention.run()
+    assert (report.ok, report.done, len(line.pauses)) == (True, 1, ATTEMPTS + 3)
+    assert database.see(line.retention).rows == DELETE.kept
+    assert journal(crate) == ["done"]
+
+
+@pytest.mark.parametrize("error", [BLOCKED, NO_STATE])
+def test_state_that_is_not_recovered(crate: CrateDatabase, line: Line, error: str) -> None:
+    """So is what a node says before it has a cluster state."""
+    database = CrateScenarioDatabase(DELETE, crate)
+    database.reset()
+    line.proxy.decide = starting(line, "REFRESH", refused(error, 500), True, 3)
+    with pytest.raises(Recovering, match="was just started"):
+        line.retention.plan()
+    assert line.pauses == []
+    report = line.retention.run()
+    assert (report.ok, report.done, len(line.pauses)) == (True, 1, 3)
+
+
+def test_a_table_that_is_gone(crate: CrateDatabase, line: Line) -> None:
+    """Where other tables are known, one that is unknown is gone: that is said at once."""
+    CrateScenarioDatabase(DELETE, crate).reset()
+    prepared = line.retention.prepare()
+    crate.sql(f"DROP TABLE {crate.q('readings')}")
+    report = line.retention.run(prepared)
+    assert (report.ok, report.failed, line.pauses) == (False, 1, [])
+    [failure] = crate.journal(event="step-finished", outcome="failed")
+    assert "unknown" in failure["error"]
+    with pytest.raises(NotFound, match="setup"), Retention(line.proxy.uri, "no_such_schema") as other:
+        other.run()
+    assert line.pauses == []
+
+
+def test_shards_that_do_not_come_back(crate: CrateDatabase, line: Line) -> None:
+    """Missing shards are waited for only while some are on their way."""
+    CrateScenarioDatabase(DELETE, crate).reset()
+    prepared = line.retention.prepare()
+    line.proxy.decide = lambda body: (
+        refused(SHARDS, 500) if statement_of(body).startswith("DELETE") and "readings" in body else Fate.PASS
+    )
+    report = line.retention.run(prepared)
+    assert (report.ok, report.failed, line.pauses) == (False, 1, [])
+
+
+def test_shards_that_come_back(crate: CrateDatabase, line: Line) -> None:
+    """While some are, a step is tried again."""
+    database = CrateScenarioDatabase(DELETE, crate)
+    database.reset()
+    prepared = line.retention.prepare()
+
+    def decide(body: str) -> Fate | Answer:
+        statement = statement_of(body)
+        if len(line.pauses) >= 2:
+            return Fate.PASS
+        if "INITIALIZING" in body:
+            return Answer(200, {"cols": ["n"], "rows": [[1]], "rowcount": 1})
+        return refused(SHARDS, 500) if statement.startswith("DELETE") and "readings" in body else Fate.PASS
+
+    line.proxy.decide = decide
+    report = line.retention.run(prepared)
+    assert (report.ok, report.done, len(line.pauses)) == (True, 1, 2)
+    assert database.see(line.retention).rows == DELETE.kept

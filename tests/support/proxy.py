@@ -1,5 +1,6 @@
 """
-A proxy in front of a CrateDB that loses connections as it is told: before a statement arrives, or before its answer.
+A proxy in front of a CrateDB that loses connections as it is told: before a statement arrives, or before its answer. It
+can answer in place of CrateDB as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any, NamedTuple
 
 from support.cratedb import HOST
 
@@ -24,7 +26,14 @@ class Fate(enum.Enum):
     LOSE_ANSWER = enum.auto()  # The server does it, and the connection ends before the answer.
 
 
-Decide = Callable[[str], Fate]
+class Answer(NamedTuple):
+    """What is answered in place of the server, which never hears of the request."""
+
+    status: int
+    content: dict[str, Any]
+
+
+Decide = Callable[[str], Fate | Answer]
 
 
 class Proxy:
@@ -56,6 +65,9 @@ def proxy_to(uri: str) -> Iterator[Proxy]:
             """Do with a request what was decided; without an answer, its connection just ends."""
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             fate = proxy.decide(body.decode())
+            if isinstance(fate, Answer):
+                self.answer(fate.status, "application/json", json.dumps(fate.content).encode())
+                return
             self.close_connection = fate is not Fate.PASS
             if fate is Fate.LOSE_REQUEST:
                 return
@@ -64,11 +76,15 @@ def proxy_to(uri: str) -> Iterator[Proxy]:
                 response = connection.getresponse()
                 content = response.read()
             if fate is Fate.PASS:
-                self.send_response(response.status)
-                self.send_header("Content-Type", response.getheader("Content-Type", ""))
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                self.answer(response.status, response.getheader("Content-Type", ""), content)
+
+        def answer(self, status: int, content_type: str, content: bytes) -> None:
+            """Send an answer."""
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         do_GET = do_HEAD = do_POST = handle_request  # noqa: N815
 
@@ -98,6 +114,11 @@ def lose(fate: Fate, word: str, times: int) -> Decide:
         return Fate.PASS
 
     return decide
+
+
+def refused(message: str, status: int = 404) -> Answer:
+    """An error of CrateDB."""
+    return Answer(status, {"error": {"message": message, "code": 10 * status + 1}})
 
 
 def lose_each_answer_once(body_filter: Callable[[str], bool]) -> Decide:

@@ -6,7 +6,8 @@ Tables differ in the number and types of their partition columns; in one result,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -30,19 +31,22 @@ from cratedb_retention.model.measurements import (
 CHUNK = 300
 ALIAS = "r"
 T = TypeVar("T")
+P = TypeVar("P", bound=Probe)
 
 
 def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Measurements:
     """Answer questions about rows."""
+    failed: dict[Probe, str] = {}
     counts = [probe for probe in probes if isinstance(probe, ExpiredRows)]
     bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
     windows = [probe for probe in probes if isinstance(probe, WindowRows)]
     ranges = [probe for probe in probes if isinstance(probe, TimeRange)]
     return Measurements(
-        _measure_bounds(database, sql, bounds),
-        _measure_rows(database, sql, counts),
-        _measure_windows(database, sql, windows),
-        _measure_ranges(database, sql, ranges),
+        _measure_bounds(database, sql, bounds, failed),
+        _measure_rows(database, sql, counts, failed),
+        _measure_windows(database, sql, windows, failed),
+        _measure_ranges(database, sql, ranges, failed),
+        failed,
     )
 
 
@@ -57,28 +61,52 @@ def union(branches: Sequence[sa.Select[Any]]) -> sa.Executable:
     return branches[0] if len(branches) == 1 else sa.union_all(*branches)
 
 
-def _measure_rows(database: Database, sql: Expressions, probes: Sequence[ExpiredRows]) -> dict[ExpiredRows, int]:
-    found: dict[ExpiredRows, int] = {}
+def _measure_rows(
+    database: Database, sql: Expressions, probes: Sequence[ExpiredRows], failed: dict[Probe, str]
+) -> dict[ExpiredRows, int]:
+    answers = _answers(database, probes, partial(_count, sql), failed)
+    return {probe: count for probe, (count,) in answers}
+
+
+def _answers(
+    database: Database, probes: Sequence[P], branch: Callable[[int, P], sa.Select[Any]], failed: dict[Probe, str]
+) -> Iterator[tuple[P, Sequence[Any]]]:
+    """
+    The rows that answer questions, each with its question.
+
+    :param branch: Asks one; the first value of its rows is the number that it gets.
+    :param failed: Gets the questions that have no answer.
+    """
     for chunk in chunks(probes):
-        for number, count in _ask(database, [_count(sql, i, probe) for i, probe in enumerate(chunk)]):
-            found[chunk[number]] = count
-    return found
+        rows, errors = ask(database, [branch(i, probe) for i, probe in enumerate(chunk)])
+        failed.update({chunk[i]: str(error) for i, error in errors.items()})
+        yield from ((chunk[number], answer) for number, *answer in rows)
 
 
-def _ask(database: Database, branches: Sequence[sa.Select[Any]]) -> list[Sequence[Any]]:
+def ask(
+    database: Database, branches: Sequence[sa.Select[Any]]
+) -> tuple[list[Sequence[Any]], dict[int, RetentionError]]:
     """
     Ask about all tables at once; if that fails, about each by itself, so that one table can't stop the others.
 
-    What can't be answered stays unknown: such a partition is held, and deleting such rows fails in its own task.
-
+    :return: The rows, and the errors by the position of what met them.
     :raises ConnectionLost: if the database is gone.
     """
     try:
-        return database.rows(union(branches))
+        return database.rows(union(branches)), {}
     except ConnectionLost:
         raise
-    except RetentionError:
-        return [] if len(branches) == 1 else [row for branch in branches for row in _ask(database, [branch])]
+    except RetentionError as error:
+        if len(branches) == 1:
+            return [], {0: error}
+    rows: list[Sequence[Any]] = []
+    errors: dict[int, RetentionError] = {}
+    for position, branch in enumerate(branches):
+        found, failed = ask(database, [branch])
+        rows += found
+        if failed:
+            errors[position] = failed[0]
+    return rows, errors
 
 
 def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
@@ -88,14 +116,13 @@ def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
 
 
 def _measure_windows(
-    database: Database, sql: Expressions, probes: Sequence[WindowRows]
+    database: Database, sql: Expressions, probes: Sequence[WindowRows], failed: dict[Probe, str]
 ) -> dict[WindowRows, list[tuple[int, int, str]]]:
     """Of each window that has rows its start, how many, and their fingerprint."""
     found: dict[WindowRows, list[tuple[int, int, str]]] = {probe: [] for probe in probes}
-    for chunk in chunks(probes):
-        for number, start, rows, token in _ask(database, [_windows(sql, i, probe) for i, probe in enumerate(chunk)]):
-            found[chunk[number]].append((start, rows, token))
-    return found
+    for probe, (start, rows, token) in _answers(database, probes, partial(_windows, sql), failed):
+        found[probe].append((start, rows, token))
+    return {probe: answer for probe, answer in found.items() if probe not in failed}
 
 
 def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]:
@@ -115,17 +142,14 @@ def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]
 
 
 def _measure_bounds(
-    database: Database, sql: Expressions, probes: Sequence[PartitionBounds]
+    database: Database, sql: Expressions, probes: Sequence[PartitionBounds], failed: dict[Probe, str]
 ) -> dict[PartitionBounds, Bounds]:
     found: dict[PartitionBounds, dict[tuple[Value, ...], tuple[int | None, int | None]]] = {}
-    for chunk in chunks(probes):
-        width = max(len(probe.columns) for probe in chunk)
-        branches = [_bounds(sql, number, probe, width) for number, probe in enumerate(chunk)]
-        for number, *texts, oldest, newest in _ask(database, branches):
-            probe = chunk[number]
-            values = tuple(from_text(c, text) for c, text in zip(probe.columns, texts, strict=False))
-            found.setdefault(probe, {})[values] = _instants(probe.time_column, oldest, newest)
-    return {probe: found.get(probe, {}) for probe in probes}
+    width = max((len(probe.columns) for probe in probes), default=0)
+    for probe, (*texts, oldest, newest) in _answers(database, probes, partial(_bounds, sql, width), failed):
+        values = tuple(from_text(c, text) for c, text in zip(probe.columns, texts, strict=False))
+        found.setdefault(probe, {})[values] = _instants(probe.time_column, oldest, newest)
+    return {probe: found.get(probe, {}) for probe in probes if probe not in failed}
 
 
 def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | None]:
@@ -134,12 +158,11 @@ def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | Non
     return oldest, newest
 
 
-def _measure_ranges(database: Database, sql: Expressions, probes: Sequence[TimeRange]) -> dict[TimeRange, Bound]:
-    found: dict[TimeRange, Bound] = {}
-    for chunk in chunks(probes):
-        for number, oldest, newest in _ask(database, [_range(sql, i, probe) for i, probe in enumerate(chunk)]):
-            found[chunk[number]] = _instants(chunk[number].time_column, oldest, newest)
-    return found
+def _measure_ranges(
+    database: Database, sql: Expressions, probes: Sequence[TimeRange], failed: dict[Probe, str]
+) -> dict[TimeRange, Bound]:
+    answers = _answers(database, probes, partial(_range, sql), failed)
+    return {probe: _instants(probe.time_column, oldest, newest) for probe, (oldest, newest) in answers}
 
 
 def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
@@ -149,7 +172,7 @@ def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
     return sa.select(sa.literal_column(str(number)), *ends).select_from(table_ref(probe.table)).where(*conditions)
 
 
-def _bounds(sql: Expressions, number: int, probe: PartitionBounds, width: int) -> sa.Select[Any]:
+def _bounds(sql: Expressions, width: int, number: int, probe: PartitionBounds) -> sa.Select[Any]:
     """Partition values with the least and greatest time of each partition, padded to a number of values."""
     columns = [sql.column(column) for column in probe.columns]
     time = sql.column(probe.time_column)

@@ -9,13 +9,15 @@ from typing import TypeVar
 
 import tenacity
 
-from cratedb_retention.errors import ConnectionLost, NoAnswer
+from cratedb_retention.errors import ConnectionLost, NoAnswer, Recovering
 
 T = TypeVar("T")
 # Waits of 0.5, 1, 2, 4 and 8 seconds between them: as long as a node takes to restart its HTTP endpoint.
 ATTEMPTS = 6
 # Each of these takes minutes itself.
 ATTEMPTS_WITHOUT_ANSWER = 2
+# It is there, and on its way: another 8 seconds each, two minutes in all.
+ATTEMPTS_WHILE_RECOVERING = 19
 
 
 def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
@@ -35,5 +37,8 @@ def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
 
 
 def _enough(state: tenacity.RetryCallState) -> bool:
-    silent = state.outcome is not None and isinstance(state.outcome.exception(), NoAnswer)
+    error = state.outcome.exception() if state.outcome is not None else None
+    silent = isinstance(error, NoAnswer)
+    if isinstance(error, Recovering):
+        return state.attempt_number >= ATTEMPTS_WHILE_RECOVERING
     return state.attempt_number >= (ATTEMPTS_WITHOUT_ANSWER if silent else ATTEMPTS)

@@ -13,6 +13,7 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
+from cratedb_retention.model.measurements import WindowRows
 from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import DeleteRows, Step, Task, expired_before
 from cratedb_retention.model.policy import Policy
@@ -28,6 +29,7 @@ from cratedb_retention.model.rollup_steps import (
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
+from cratedb_retention.planning.targets import Undecided
 from cratedb_retention.planning.windows import (
     Source,
     digest,
@@ -122,8 +124,15 @@ class Roller:
             w.start: OpenWindow(step.rollup, w.start, w.end, w.start, w.until, None).probe(w.start, w.until)
             for w in present
         }
-        measured = self._engine.measure(list(probes.values())).windows
+        measured = self._measure(list(probes.values()))
         return {start: str(Parts.of_answer(measured[probe])) for start, probe in probes.items()}
+
+    def _measure(self, probes: Sequence[WindowRows]) -> Mapping[WindowRows, Sequence[tuple[int, int, str]]]:
+        """What the rows say; none at all would look as if they were gone."""
+        found = self._engine.measure(probes)
+        for probe, reason in found.failed.items():
+            raise DatabaseError(f"table {probe.table}", f"its rows can't be read: {reason}")
+        return found.windows
 
     def _tokens(self, task: Task, step: RollUp) -> dict[int, str]:
         """Read once for all steps of a level: when its first begins, the level beneath is done."""
@@ -231,16 +240,20 @@ class Roller:
         """
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
-        catalog = self._engine.read_catalog([Selector(name.schema, name.name, policy.partition_column, tokens=True)])
+        selector = Selector(name.schema, name.name, policy.partition_column, tokens=True)
+        catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
-        target = beneath_as_target(policy, rollup, catalog.tables[name])
+        try:
+            target = beneath_as_target(policy, rollup, catalog.tables[name])
+        except Undecided as error:
+            raise PartitionChanged(f"table {name}", str(error), "the next run looks again") from None
         if target.grids:
             pieces = make_pieces(target.table, target.grids, {})
             return lambda windows: sources_of_windows(windows, pieces)
         grid = window_grid(rollup)
         probe = window_probe(rollup, grid, within)
-        found = sources_of_rows(grid, self._engine.measure([probe]).windows.get(probe, ()))
+        found = sources_of_rows(grid, self._measure([probe]).get(probe, ()))
         return lambda windows: found
 
     def _source_policy(self, task: Task, rollup: Rollup) -> Policy:

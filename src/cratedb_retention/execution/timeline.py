@@ -89,7 +89,7 @@ def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
     catalog, plan = prepared.catalog, prepared.plan
     table, index = catalog.tables.get(name), PieceIndex(prepared.measurements)
     cascade = _cascade(prepared, name, seen)
-    levels, of_levels = _levels(cascade, name), list(level_targets(cascade, catalog)) if cascade else []
+    levels, of_levels = _levels(cascade, name), list(level_targets(cascade)) if cascade else []
     targets = _targets(seen, table, catalog) + [target for target in of_levels if target.table.name == name]
     pieces = _pieces(targets, index)
     verdicts = verdicts_of(plan, catalog)

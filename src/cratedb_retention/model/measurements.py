@@ -72,20 +72,23 @@ class Measurements:
     :param rows: Counted rows.
     :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
     :param ranges: Least and greatest time (ms, UTC).
+    :param failed: Why a question has no answer, in words.
     """
 
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
     ranges: Mapping[TimeRange, Bound] = field(default_factory=dict)
+    failed: Mapping[Probe, str] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:
         """The answers of both."""
-        if not (self.bounds or self.rows or self.windows or self.ranges):
+        if not (self.bounds or self.rows or self.windows or self.ranges or self.failed):
             return other
         return Measurements(
             {**self.bounds, **other.bounds},
             {**self.rows, **other.rows},
             {**self.windows, **other.windows},
             {**self.ranges, **other.ranges},
+            {**self.failed, **other.failed},
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cratedb_retention.model.cascade import Interval, Level
 from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName
@@ -34,7 +35,8 @@ from cratedb_retention.model.rollup import (
     level_table,
     make_metric,
 )
-from cratedb_retention.planning.targets import Target, make_target
+from cratedb_retention.planning.isolation import isolated
+from cratedb_retention.planning.targets import Target, Undecided, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 # A level has about so many partitions, so that what expires is a small part of it.
@@ -49,12 +51,14 @@ class CascadeLevel:
     :param rollup: What it is; with the partitions that its table has, if that exists.
     :param table: Its table as the catalog has it; None if it is yet to be created.
     :param known: Whether it is registered.
+    :param targets: That table and the one with its distributions, as far as they exist, as targets.
     """
 
     rollup: Rollup
     retention_period: Duration
     table: Table | None
     known: bool
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,6 @@ class Cascade:
         return self.raw.table.name
 
 
-class _Impossible(Exception):
-    """Why a table can't be downsampled."""
-
-
 def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -> tuple[list[Cascade], list[Hold]]:
     """
     The cascades, and a problem for each table where there can't be one.
@@ -89,26 +89,29 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
     :param targets: All targets; those of other strategies are passed over.
     """
     cascades: dict[TableName, Cascade] = {}
-    problems = []
+    problems: list[Hold] = []
     for target in targets:
-        if target.policy.strategy is not Strategy.DOWNSAMPLE:
-            continue
-        name = target.table.name
-        try:
-            if name in cascades:
-                raise _Impossible(f"policy {cascades[name].policy.id} downsamples it already; remove one of them")
-            levels = tuple(_levels(target, catalog, ledger))
-            cascades[name] = Cascade(target.policy, target, levels, find_left_out(target.table, levels[0].rollup))
-        except _Impossible as error:
-            problems.append(Hold(target.policy.id, str(name), str(error), problem=True))
+        if target.policy.strategy is Strategy.DOWNSAMPLE:
+            name = target.table.name
+            find = partial(_cascade, target, catalog, ledger, cascades.get(name))
+            found = isolated(target.policy.id, name, find, problems)
+            cascades.update({name: found} if found else {})
     return list(cascades.values()), problems
+
+
+def _cascade(target: Target, catalog: Catalog, ledger: Ledger, other: Cascade | None) -> Cascade:
+    if other is not None:
+        raise Undecided(f"policy {other.policy.id} downsamples it already; remove one of them")
+    levels = tuple(_levels(target, catalog, ledger))
+    return Cascade(target.policy, target, levels, find_left_out(target.table, levels[0].rollup))
 
 
 def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[CascadeLevel]:
     policy, source = target.policy, target.table
     time = target.time_column
     if time is None:
-        raise _Impossible("nothing says which column is the rows' time; name one as time_column")
+        raise Undecided("nothing says which column is the rows' time; name one as time_column")
+    _require_same_time(target, time, ledger)
     before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
     dimensions = find_dimensions(policy, source, time, before)
     metrics = find_metrics(policy, source, time, dimensions)
@@ -123,16 +126,44 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         rollup = Rollup(source.name, beneath, table, level.interval, time, dimensions, metrics, zone, partition)
         if known:
             rollup = replace(rollup, window=known.rollup.window, window_zone=known.rollup.window_zone)
-        if known and (known.rollup.source, known.rollup.zone) != (rollup.source, rollup.zone):
-            raise _Impossible(
-                f"{table} was made from {known.rollup.source} in time zone {known.rollup.zone}, and neither can be "
-                "changed; change the policy back, or rename that table"
-            )
         there = name_taken(rollup, known.rollup if known else None, catalog)
         if there is not None:
-            raise _Impossible(f"{there} exists already and is no rollup; rename it")
-        yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None)
+            raise Undecided(f"{there} exists already and is no rollup; rename it")
+        own = tuple(_own_targets(rollup, level, known.rollup, policy, catalog)) if known else ()
+        yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None, own)
         beneath = table
+
+
+def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
+    """What a level's buckets are made of stays, or there would be two kinds of them in one table."""
+    source = target.table.name
+    for level in target.policy.levels:
+        known = ledger.rollups.get(level_table(source, level.interval))
+        made = known and (known.rollup.source, known.rollup.time.name, known.rollup.time.tick, known.rollup.zone)
+        if known is None or made == (source, time.name, time.tick, _zone(level.interval, target.policy)):
+            continue
+        was = known.rollup
+        unit = f" ({was.time.unit})" if was.time.unit else ""
+        raise Undecided(
+            f"{was.table} was made from {was.source} by its time column {was.time.name}{unit} in time zone {was.zone}, "
+            "and none of these can be changed; change the policy or the column back, or drop the rollups with "
+            "drop_rollups of the Python library"
+        )
+
+
+def _own_targets(rollup: Rollup, level: Level, known: Rollup, policy: Policy, catalog: Catalog) -> Iterator[Target]:
+    """
+    A level's own tables as targets, as far as they exist. What only has the name of one is never among them.
+
+    :param known: The level as it is registered.
+    """
+    for name in (rollup.table, rollup.sketch):
+        table = catalog.tables.get(name)
+        if table is not None and is_own_table(known, name, table.columns):
+            try:
+                yield _as_target(policy, rollup, table, level.retention_period)
+            except Undecided as error:
+                raise Undecided(f"{name}: {error}") from None
 
 
 def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableName | None:
@@ -178,7 +209,7 @@ def find_dimensions(policy: Policy, table: Table, time: Column, before: Rollup |
         named = tuple(_named(table, name, "dimensions") for name in policy.dimensions)
         for column in named:
             if column.grouping is Grouping.NEVER:
-                raise _Impossible(f"dimensions: rows can't be grouped by {column.name} ({column.type}); exclude it")
+                raise Undecided(f"dimensions: rows can't be grouped by {column.name} ({column.type}); exclude it")
         return named
     keys = set(table.primary_key) if time.name in table.primary_key else set()
     known = None if before is None else {column.name for column in before.dimensions}
@@ -200,7 +231,7 @@ def _check_series(
     unsure = [c for c in _candidates(policy, table, time) if c.kind is not Kind.NUMBER and c.name not in taken]
     if unsure and not policy.dimensions:
         names, them = ", ".join(f"{c.name} ({c.type})" for c in unsure), "it" if len(unsure) == 1 else "them"
-        raise _Impossible(
+        raise Undecided(
             f"neither a dimension nor a metric: {names}; leaving {them} out would merge series that differ in nothing "
             f"else; name {them} in exclude, or all dimensions in dimensions"
         )
@@ -221,11 +252,11 @@ def find_metrics(policy: Policy, table: Table, time: Column, dimensions: tuple[C
         columns = [c for c in _candidates(policy, table, time) if c.kind is Kind.NUMBER and c.name not in taken]
     for column in columns:
         if column.kind is not Kind.NUMBER:
-            raise _Impossible(f"metrics: {column.name} is {column.type}, not a number")
+            raise Undecided(f"metrics: {column.name} is {column.type}, not a number")
     names = {column.name for column in columns}
     for name in (*policy.counters, *(key for key in policy.aggregates if key != "*")):
         if name not in names:
-            raise _Impossible(f"{name!r} is no metric of it; they are: {', '.join(sorted(names)) or 'none'}")
+            raise Undecided(f"{name!r} is no metric of it; they are: {', '.join(sorted(names)) or 'none'}")
     return tuple(make_metric(column, _aggregates(policy, column.name)) for column in columns)
 
 
@@ -261,7 +292,7 @@ def _is_excluded(policy: Policy, column: Column) -> bool:
 
 def _named(table: Table, name: str, role: str) -> Column:
     if name not in table.columns:
-        raise _Impossible(f"{role}: the table has no column {name!r}")
+        raise Undecided(f"{role}: the table has no column {name!r}")
     return table.columns[name]
 
 
@@ -276,17 +307,17 @@ def _check_names(time: Column, dimensions: Sequence[Column], metrics: Sequence[M
         spelt = [name.lower() if folds_case else name for name in names]
         twice = sorted({name for name in spelt if spelt.count(name) > 1})
         if twice:
-            raise _Impossible(
+            raise Undecided(
                 f"two columns of its rollups would be named {twice[0]}; rename or exclude the source's column"
             )
 
 
-def beneath_target(cascade: Cascade, rollup: Rollup, catalog: Catalog) -> Target | None:
+def beneath_target(cascade: Cascade, rollup: Rollup) -> Target | None:
     """The table that a level is computed from, as a target; None if it does not exist yet."""
     if rollup.from_raw:
         return cascade.raw
-    table = catalog.tables.get(rollup.beneath)
-    return None if table is None else beneath_as_target(cascade.policy, rollup, table)
+    of_levels = (target for level in cascade.levels for target in level.targets)
+    return next((target for target in of_levels if target.table.name == rollup.beneath), None)
 
 
 def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:
@@ -294,19 +325,18 @@ def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:
     The table that a level is computed from, as a target.
 
     :param policy: The one that downsamples.
+    :raises Undecided: if it is none any more.
     """
     if rollup.from_raw:
         return make_target(policy, table)
     return _as_target(policy, rollup, table, policy.retention_period)
 
 
-def level_targets(cascade: Cascade, catalog: Catalog) -> Iterator[Target]:
+def level_targets(cascade: Cascade) -> Iterator[Target]:
     """The levels' own tables as targets, so that they expire as other tables do."""
     for level in cascade.levels:
-        for name in (level.rollup.table, level.rollup.sketch):
-            table = catalog.tables.get(name)
-            if table is not None and level.rollup.partition is not None and not table.closed:
-                yield _as_target(cascade.policy, level.rollup, table, level.retention_period)
+        if level.rollup.partition is not None:
+            yield from level.targets
 
 
 def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration) -> Target:

@@ -41,7 +41,7 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
     """
     targets, _ = find_targets([policy for policy in policies if policy.enabled], catalog)
     cascades, _ = find_cascades(targets, catalog, ledger or Ledger())
-    targets += [level for cascade in cascades for level in level_targets(cascade, catalog)]
+    targets += [level for cascade in cascades for level in level_targets(cascade)]
     by_table: dict[TableName, list[Target]] = {}
     for target in targets:
         by_table.setdefault(target.table.name, []).append(target)

@@ -90,7 +90,7 @@ class LevelState:
 
 
 def level_states(
-    cascade: Cascade, catalog: Catalog, ledger: Ledger, pieces: PieceIndex, measurements: Measurements, cutoff: int
+    cascade: Cascade, ledger: Ledger, pieces: PieceIndex, measurements: Measurements, cutoff: int
 ) -> list[LevelState]:
     """
     Decide about each window of each level.
@@ -100,7 +100,7 @@ def level_states(
     states: list[LevelState] = []
     for level in cascade.levels:
         below = states[-1] if states else None
-        state = _make_state(cascade, level, below, catalog, ledger, pieces, measurements, cutoff)
+        state = _make_state(cascade, level, below, ledger, pieces, measurements, cutoff)
         _decide(state, below, cutoff)
         states.append(state)
     return states
@@ -110,14 +110,13 @@ def _make_state(
     cascade: Cascade,
     level: CascadeLevel,
     below: LevelState | None,
-    catalog: Catalog,
     ledger: Ledger,
     pieces: PieceIndex,
     measurements: Measurements,
     cutoff: int,
 ) -> LevelState:
     rollup = level.rollup
-    target = beneath_target(cascade, rollup, catalog)
+    target = beneath_target(cascade, rollup)
     known = pieces.of(target).known if target is not None and target.grids else ()
     grid, by_rows = _level_grid(cascade, level, below.level if below else None)
     if by_rows:
@@ -365,7 +364,7 @@ def _task(cascade: Cascade, step: Step, reason: str, rows: int | None = None) ->
     return Task(cascade.policy.id, cascade.source, (step,), reason, rows)
 
 
-def find_window_probes(cascade: Cascade, catalog: Catalog, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
+def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
     """
     What must be asked of the rows: where no partitions tell, of all windows; of open ones, which part was written to.
 
@@ -380,7 +379,7 @@ def find_window_probes(cascade: Cascade, catalog: Catalog, ledger: Ledger, cutof
             rows = ledger.of(level.rollup.table)
             present = open_window(level.rollup, grid, rows, cutoff)
             if present is not None:
-                target = None if by_rows else beneath_target(cascade, level.rollup, catalog)
+                target = None if by_rows else beneath_target(cascade, level.rollup)
                 yield from present.probes(target is None or _is_written(target, present, rows))
         beneath = level
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.measurements import Measurements, Probe
+from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.words import show_partition
@@ -23,11 +24,13 @@ from cratedb_retention.planning import delete, downsample, limits, reallocate, s
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
-from cratedb_retention.planning.holds import holds_by_table
+from cratedb_retention.planning.downsample import LevelState
+from cratedb_retention.planning.holds import TableHold, holds_by_table
+from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
 from cratedb_retention.planning.reasons import missing_shards, next_due
-from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
 
 # Archiving comes before deleting, so that what is due for both is archived; moving what is dropped is idle.
@@ -52,25 +55,33 @@ def find_probes(
 
     :param cutoff: An aware instant.
     """
+    ledger = ledger or Ledger()
     targets, _ = find_targets(_enabled(policies), catalog)
-    cascades, _ = find_cascades(targets, catalog, ledger or Ledger())
+    cascades, _ = find_cascades(targets, catalog, ledger)
     downsampled = by_source(cascades)
     by_table = holds_by_table(holds, catalog)
     probes: dict[Probe, None] = {}
     for target in targets:
-        if target.bounds_probe:
-            probes[target.bounds_probe] = None
-        of_table = by_table.get(target.table.name, [])
-        span = range_probe(target, cutoff, of_table)
-        probes.update({span: None} if span else {})
-        limit = target.policy.limit(cutoff)
-        if target.by_rows and limit is not None and target.table.name not in downsampled:
-            probe = delete.rows_probe(target, limit, of_table)
-            probes.update({probe: None} if probe else {})
+        for probe in _target_probes(target, cutoff, by_table.get(target.table.name, [])):
+            if not isinstance(probe, ExpiredRows) or target.table.name not in downsampled:
+                probes[probe] = None
     for cascade in cascades:
-        asked = downsample.find_window_probes(cascade, catalog, ledger or Ledger(), to_ms(cutoff))
-        probes.update(dict.fromkeys(asked))
+        find = partial(_window_probes, cascade, ledger, cutoff)
+        # What fails here fails again in the plan, which says so.
+        probes.update(dict.fromkeys(isolated(cascade.policy.id, cascade.source, find, []) or ()))
     return list(probes)
+
+
+def _target_probes(target: Target, cutoff: dt.datetime, holds: Sequence[TableHold]) -> Iterator[Probe]:
+    """What must be asked of the rows of a target; how many are expired only where nothing is downsampled."""
+    limit = target.policy.limit(cutoff)
+    yield from filter(None, (target.bounds_probe, range_probe(target, cutoff, holds)))
+    if target.by_rows and limit is not None:
+        yield from filter(None, [delete.rows_probe(target, limit, holds)])
+
+
+def _window_probes(cascade: Cascade, ledger: Ledger, cutoff: dt.datetime) -> list[WindowRows]:
+    return list(downsample.find_window_probes(cascade, ledger, to_ms(cutoff)))
 
 
 def make_plan(
@@ -103,20 +114,30 @@ def make_plan(
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
     pieces = PieceIndex(measurements)
-    targets, implausible = split_plausible(targets, pieces, measurements, cutoff)
+    on_tables = holds_by_table(holds, catalog)
+    readable, looked_at = [], targets
+    for target in targets:
+        probes = partial(_target_probes, target, cutoff, on_tables.get(target.table.name, []))
+        check = partial(_require_answers, probes, measurements)
+        if isolated(target.policy.id, target.table.name, check, problems):
+            readable.append(target)
+    targets, implausible = split_plausible(readable, pieces, measurements, cutoff)
     problems += [problem for _, problem in implausible]
-    cascades, impossible = find_cascades(targets, catalog, ledger)
+    found, impossible = find_cascades(targets, catalog, ledger)
     problems += impossible
-    targets = _with_levels(targets, cascades, catalog)
-    states = {
-        cascade.source: downsample.level_states(cascade, catalog, ledger, pieces, measurements, to_ms(cutoff))
-        for cascade in cascades
-    }
-    looked_at = [*targets, *(target for target, _ in implausible)]
+    cascades, states, verdicts = [], {}, {}
+    for cascade in found:
+        plan = partial(_plan_levels, cascade, catalog, ledger, pieces, measurements, cutoff)
+        planned = isolated(cascade.policy.id, cascade.source, plan, problems)
+        if planned is not None:
+            cascades.append(cascade)
+            states[cascade.source], verdicts[cascade.source] = planned
+    targets = _with_levels(targets, cascades)
+    looked_at = [*looked_at, *(level for cascade in cascades for level in level_targets(cascade))]
     context = Context(
         catalog=catalog,
         cutoff=cutoff,
-        holds=holds_by_table(holds, catalog),
+        holds=on_tables,
         pieces=pieces,
         counted=measurements.rows,
         archivers=_archivers(targets, cutoff),
@@ -130,12 +151,13 @@ def make_plan(
     outcome = _Outcome(context)
     for cascade in cascades:
         if cascade.policy.id in ids:
-            outcome.take(downsample.plan_levels(cascade, states[cascade.source], catalog, ledger))
+            outcome.take(verdicts[cascade.source])
     for target in targets:
-        outcome.add(target, target.policy.id in ids)
+        isolated(target.policy.id, target.table.name, partial(outcome.add, target, target.policy.id in ids), problems)
     for cascade in cascades:
         if cascade.policy.id in ids:
-            outcome.take(plan_view(cascade, catalog, ledger, outcome.tasks))
+            view = partial(_plan_view, cascade, catalog, ledger, outcome.tasks)
+            outcome.take(isolated(cascade.policy.id, cascade.source, view, problems) or ())
     return Plan(
         cutoff=to_ms(cutoff),
         tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
@@ -150,7 +172,37 @@ def _enabled(policies: Iterable[Policy]) -> list[Policy]:
     return [policy for policy in policies if policy.enabled]
 
 
-def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade], catalog: Catalog) -> list[Target]:
+def _require_answers(probes: Callable[[], Iterable[Probe]], measurements: Measurements) -> bool:
+    """
+    Make sure that the rows answered: what they could not say is not guessed.
+
+    :raises Undecided: with the reason of the database.
+    """
+    for probe in probes():
+        if probe in measurements.failed:
+            raise Undecided(f"the rows of {probe.table} can't be read: {measurements.failed[probe]}")
+    return True
+
+
+def _plan_levels(
+    cascade: Cascade,
+    catalog: Catalog,
+    ledger: Ledger,
+    pieces: PieceIndex,
+    measurements: Measurements,
+    cutoff: dt.datetime,
+) -> tuple[list[LevelState], list[Task | Hold]]:
+    """The levels of a cascade, and what brings them up to date."""
+    _require_answers(partial(_window_probes, cascade, ledger, cutoff), measurements)
+    states = downsample.level_states(cascade, ledger, pieces, measurements, to_ms(cutoff))
+    return states, list(downsample.plan_levels(cascade, states, catalog, ledger))
+
+
+def _plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterable[Task]) -> list[Task | Hold]:
+    return list(plan_view(cascade, catalog, ledger, tasks))
+
+
+def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list[Target]:
     """All targets in order, with the levels of cascades; without the ones where no cascade is possible."""
     found = by_source(cascades)
     ordered: list[Target] = []
@@ -158,7 +210,7 @@ def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade], catalog
         if target.policy.strategy is not Strategy.DOWNSAMPLE:
             ordered.append(target)
         elif target.table.name in found and found[target.table.name].raw is target:
-            ordered += [target, *level_targets(found[target.table.name], catalog)]
+            ordered += [target, *level_targets(found[target.table.name])]
     return ordered
 
 
@@ -216,8 +268,8 @@ class _Outcome:
         self.kept.append(_kept(target, later, pieces.known[len(due) : len(due) + 1]))
 
     def take(self, verdicts: Iterable[Task | Hold]) -> None:
-        """Sort verdicts."""
-        for verdict in verdicts:
+        """Sort verdicts: all of them, or none if finding them fails."""
+        for verdict in list(verdicts):
             if isinstance(verdict, Task):
                 self.tasks.append(verdict)
             else:

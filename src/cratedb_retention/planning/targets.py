@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Table, TableName, TimeUnit, Value
+from cratedb_retention.model.catalog import (
+    Capabilities,
+    Catalog,
+    Column,
+    Grouping,
+    Kind,
+    Table,
+    TableName,
+    TimeUnit,
+    Value,
+)
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
@@ -115,6 +125,8 @@ def coerce(column: Column, value: Value) -> Value:
     """
     if value is None:
         return None
+    if column.grouping is Grouping.NEVER:
+        raise Undecided(f"where: {column.name} is {column.type}, which can't be compared with a value")
     text = plain_text(value)
     if column.kind is Kind.TIME:
         return value if isinstance(value, int) and not isinstance(value, bool) else _instant(column, text.strip())
@@ -348,13 +360,14 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
 
 def _refuse_computed(table: Table, column: Column) -> None:
     """The rows of a partition are younger than its value, if that was cut from a column of theirs."""
-    numbers = [name for name, other in table.columns.items() if other.kind is Kind.NUMBER]
-    of = find_time_column(column.expression, numbers) if column.expression else None
-    if of is not None:
-        raise Undecided(
-            f"{column.name} is computed from {of}, and nothing says what that counts; name it as time_column, with its "
-            "time_unit (s or ms)"
-        )
+    if column.expression is None:
+        return
+    for of, other in table.columns.items():
+        if of != column.name and find_time_column(column.expression, [of]):
+            what, remedy = f"is {other.type}, not a timestamp", "add a column with the rows' time"
+            if other.kind is Kind.NUMBER:
+                what, remedy = "nothing says what that counts", "name it as time_column, with its time_unit (s or ms)"
+            raise Undecided(f"{column.name} is computed from {of}, and {what}; {remedy}")
 
 
 def _refuse_several(names: Iterable[str]) -> None:

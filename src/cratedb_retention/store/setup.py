@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,7 +41,7 @@ def setup(
     done: list[str] = []
     if not database.refreshes:  # CrateDB makes a schema with its first table.
         database.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-    layout = read_layout(database, schema)
+    layout = _read_own(database, tables)
     if _is_legacy(layout.get("retention_policy", {})):
         done.append(_take_over(database, tables, now))
         layout = read_layout(database, schema)
@@ -66,7 +67,7 @@ def require(database: Database, tables: Tables) -> None:
 
     :raises NotFound: if they are missing or old, with the remedy.
     """
-    layout = read_layout(database, str(tables.metadata.schema))
+    layout = _read_own(database, tables)
     for table in tables.metadata.sorted_tables:
         if table.name not in layout:
             raise NotFound(f"table {table.fullname}", "does not exist", "run `cratedb-retention setup` first")
@@ -77,6 +78,21 @@ def require(database: Database, tables: Tables) -> None:
         raise NotFound(
             f"table {tables.policy.fullname}", "has an older layout", "run `cratedb-retention setup` to upgrade it"
         )
+
+
+def _read_own(database: Database, tables: Tables) -> _Layout:
+    """
+    Columns and their types of the toolkit's tables. CrateDB seems to have none for a moment after it was started, too.
+
+    :raises Recovering: if that is so.
+    """
+    schema = str(tables.metadata.schema)
+    layout = read_layout(database, schema)
+    if not layout:
+        with suppress(NotFound):
+            database.rows(sa.select(sa.func.count()).select_from(tables.policy))
+            layout = read_layout(database, schema)
+    return layout
 
 
 def read_layout(database: Database, schema: str) -> _Layout:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from cratedb_retention.execution.suggesting import Suggestions
-from cratedb_retention.model.catalog import Kind, TimeUnit
+from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.policy import Late, Strategy
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
@@ -60,13 +60,12 @@ _USUAL = {
     "levels": ("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
 }
 # Which columns a field can name.
-_COLUMNS: dict[str, Callable[[Kind], bool]] = {
-    "time_column": lambda kind: kind is Kind.TIME,
-    "dimensions": lambda kind: kind is not Kind.TIME,
-    "metrics": lambda kind: kind is Kind.NUMBER,
-    "aggregates": lambda kind: kind is Kind.NUMBER,
-    "counters": lambda kind: kind is Kind.NUMBER,
-    **dict.fromkeys(("partition_column", "exclude", "where"), lambda kind: True),
+_COLUMNS: dict[str, Callable[[Column], bool]] = {
+    "time_column": lambda column: column.kind is Kind.TIME,
+    "dimensions": lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER,
+    "where": lambda column: column.grouping is not Grouping.NEVER,
+    **dict.fromkeys(("metrics", "aggregates", "counters"), lambda column: column.kind is Kind.NUMBER),
+    **dict.fromkeys(("partition_column", "exclude"), lambda column: True),
 }
 
 
@@ -165,7 +164,7 @@ def _known(field: str, values: Values, found: Suggestions) -> Sequence[str]:
     if field == "time_column" and values["time_unit"]:
         fits = _COLUMNS["metrics"]  # A time with a unit is a number.
     if fits is not None:
-        return [column.name for column in found.columns if fits(column.kind)]
+        return [column.name for column in found.columns if fits(column)]
     match field:
         case "table_schema":
             return sorted({table.schema for table in found.tables})

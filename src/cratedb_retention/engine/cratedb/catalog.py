@@ -13,10 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.engine.cratedb.health import settled
 from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas, read_types, read_views
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import Recovering
 from cratedb_retention.model.catalog import (
     Capabilities,
     Catalog,
@@ -46,8 +48,6 @@ _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
 # Names in one statement; where more are wanted, whole schemas are read.
 NAMES = 500
-# How often, and after which pause, missing shards are looked for again.
-HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
 
 
 def read_catalog(
@@ -60,7 +60,7 @@ def read_catalog(
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
     (partitioned_by, closed), columns, facts, found, keys, replicas, definitions, nodes, repositories = (
         database.together(
-            lambda: _read_tables(database, within, wanted),
+            lambda: _read_tables(database, within, wanted, own_schema),
             lambda: _read_columns(database, within, wanted),
             lambda: _read_shards(database, within, moves),
             lambda: database.rows(_partitions_statement(within)),
@@ -142,15 +142,23 @@ def _within(selectors: Iterable[Selector]) -> Within:
 
 
 def _read_tables(
-    database: Database, within: Within, wanted: Callable[[TableName], bool]
+    database: Database, within: Within, wanted: Callable[[TableName], bool], own_schema: str | None = None
 ) -> tuple[dict[TableName, tuple[str, ...]], set[TableName]]:
-    """The tables that are wanted, with their partition columns; and those of them that are closed."""
+    """
+    The tables that are wanted, with their partition columns; and those of them that are closed.
+
+    :param own_schema: The schema of the toolkit's tables. Where not even these are known, the others are not gone.
+    :raises Recovering: if the cluster was just started and knows no tables yet.
+    """
     names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
     t = system_table("information_schema", "tables", *names).c
     statement = sa.select(*(t[name] for name in names[:4])).where(
-        within(t.table_schema, t.table_name), t.table_type == "BASE TABLE"
+        sa.or_(within(t.table_schema, t.table_name), t.table_schema == own_schema), t.table_type == "BASE TABLE"
     )
-    rows = [row for row in database.rows(statement) if wanted(TableName(row[0], row[1]))]
+    found = database.rows(statement)
+    if own_schema is not None and all(schema != own_schema for schema, *_ in found):
+        raise Recovering("CrateDB", "it was just started and does not know its tables yet", "try again in a minute")
+    rows = [row for row in found if wanted(TableName(row[0], row[1]))]
     return (
         {TableName(schema, name): tuple(by or ()) for schema, name, by, _ in rows},
         {TableName(schema, name) for schema, name, _, closed in rows if closed},
@@ -216,6 +224,8 @@ def _outer(name: str) -> Iterator[str]:
 def kind_of(data_type: str) -> Kind:
     """What planning needs to know of a CrateDB type."""
     base = data_type.partition("(")[0].strip()
+    if base.endswith("_array"):
+        return Kind.OTHER
     if base.startswith("timestamp"):
         return Kind.TIME
     if base in ("text", "character varying", "character", "ip"):
@@ -288,12 +298,7 @@ def _add_health(
     statement = sa.select(h.table_schema, h.table_name, h.partition_ident, h.missing_shards).where(
         sa.or_(within(h.table_schema, h.table_name), h.table_schema == own_schema), h.missing_shards > 0
     )
-    rows = database.rows(statement)
-    for _ in range(HEALTH_RETRIES):
-        if not rows:
-            break
-        clock.sleep(HEALTH_SECONDS)
-        rows = database.rows(statement)
+    rows = settled(lambda: database.rows(statement), clock)
     for schema, table, ident, missing in rows:
         facts[schema, table, ident or ""].missing = missing
     return frozenset(TableName(schema, table) for schema, table, _, _ in rows)

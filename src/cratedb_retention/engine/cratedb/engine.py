@@ -16,9 +16,9 @@ from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.cratedb import delete, freeze, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_named, read_outline
-from cratedb_retention.engine.cratedb.errors import translate
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
+from cratedb_retention.engine.cratedb.recovery import explain
 from cratedb_retention.engine.cratedb.rollup_sql import SQL
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.measuring import measure
@@ -71,7 +71,7 @@ class CrateDBEngine:
         watch(engine, address)
         self._database = Database(
             engine,
-            partial(translate, address),
+            partial(explain, engine, address, clock),
             refreshes=True,
             row_version=("_seq_no", "_primary_term"),
             counts_each=True,
@@ -95,7 +95,7 @@ class CrateDBEngine:
 
     def unwell(self, schema: str) -> frozenset[TableName]:
         """The tables of a schema that lack shards."""
-        return find_unwell(self._database, schema)
+        return find_unwell(self._database, self.clock, schema)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs, in at most seven statements."""

@@ -14,6 +14,7 @@ from cratedb_retention.errors import (
     DatabaseError,
     NoAnswer,
     NotFound,
+    Recovering,
     RetentionError,
 )
 from cratedb_retention.model.address import DatabaseAddress
@@ -45,7 +46,16 @@ _KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
     ("EsRejectedExecutionException", ConnectionLost, "let CrateDB do less at a time"),
 )
 _SILENT = "Read timed out"
-_LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", _SILENT)
+# What a node answers before the cluster's state is read from disk; the last to a new connection.
+_STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null', "503 Server Error")
+_LOST = (
+    "Server not available",
+    "No more Servers",
+    "Connection aborted",
+    "Connection refused",
+    "400 Client Error",
+    _SILENT,
+)
 
 
 def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
@@ -54,6 +64,8 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
     if any(text in message for text in _LOST):
         lost = NoAnswer if _SILENT in message else ConnectionLost
         return lost(f"database {address.safe}", _why_lost(message), "is CrateDB running there?")
+    if any(text in message for text in _STARTING):
+        return recovering(address)
     known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
     name = known[1] if known else ""
     text = known[2].strip().removesuffix("]") if known else message
@@ -66,6 +78,12 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
         if name == known_name:
             return error_class(_thing(address, error_class), text, remedy)
     return DatabaseError("CrateDB", f"{message}{_shorten(statement)}")
+
+
+def recovering(address: DatabaseAddress) -> Recovering:
+    """What to say of a cluster that was just started."""
+    reason = "the cluster was just started and has not all of its tables yet"
+    return Recovering(f"database {address.safe}", reason, "try again in a minute")
 
 
 def _thing(address: DatabaseAddress, error_class: type[RetentionError]) -> str:

@@ -5,23 +5,46 @@ table gives fewer of them, and no error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.sql import refresh, refresh_partitions, system_table
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import ClusterUnwell, PartitionChanged
+from cratedb_retention.errors import ClusterUnwell, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.words import show_partition
 
+# How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
+HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
 
-def find_unwell(database: Database, schema: str) -> frozenset[TableName]:
-    """The tables of a schema that lack shards."""
+
+def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[TableName]:
+    """
+    The tables of a schema that lack shards.
+
+    :raises Recovering: if shards are on their way, as after a full restart.
+    """
     h = system_table("sys", "health", "table_schema", "table_name", "missing_shards").c
     statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
-    return frozenset(TableName(schema, name) for (name,) in database.brief().rows(statement))
+    rows = settled(lambda: database.brief().rows(statement), clock)
+    if rows and _are_starting(database):
+        raise _unwell(database, f"table {schema}.{rows[0][0]}")
+    return frozenset(TableName(schema, name) for (name,) in rows)
+
+
+def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
+    """What is missing now and a moment later."""
+    rows = look()
+    for _ in range(HEALTH_RETRIES):
+        if not rows:
+            break
+        clock.sleep(HEALTH_SECONDS)
+        rows = look()
+    return rows
 
 
 def check_health(
@@ -37,7 +60,7 @@ def check_health(
     concerned = [piece for piece in pieces if piece.partition.ident in sick]
     if concerned or (sick and not pieces):
         where = f", partition {show_partition(columns, concerned[0].partition.values)}" if concerned else ""
-        raise _unwell(f"table {table}{where}")
+        raise _unwell(database, f"table {table}{where}")
 
 
 def check_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
@@ -49,7 +72,7 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
     """
     sick = _sick(database, table)
     if sick.intersection(idents) if idents else sick:
-        raise _unwell(f"table {table}")
+        raise _unwell(database, f"table {table}")
     p = system_table("information_schema", "table_partitions", "table_schema", "table_name", "partition_ident").c
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
     closed: sa.ColumnElement[bool] = sa.column("closed")
@@ -83,5 +106,15 @@ def _sick(database: Database, table: TableName) -> set[str]:
     return {ident or "" for (ident,) in database.brief().rows(statement)}
 
 
-def _unwell(thing: str) -> ClusterUnwell:
+def _unwell(database: Database, thing: str) -> ClusterUnwell:
+    if _are_starting(database):
+        return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
     return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")
+
+
+def _are_starting(database: Database) -> bool:
+    """Whether primary shards are about to come back."""
+    s = system_table("sys", "shards", "primary", "routing_state").c
+    return bool(
+        database.brief().rows(sa.select(sa.func.count()).where(s.primary, s.routing_state == "INITIALIZING"))[0][0]
+    )

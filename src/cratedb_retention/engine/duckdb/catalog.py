@@ -21,7 +21,8 @@ from cratedb_retention.engine.duckdb.parquet import inexact
 from cratedb_retention.engine.duckdb.partition_keys import partition_key
 from cratedb_retention.engine.duckdb.sql import SQL, fingerprint, row_hash
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.measuring import chunks, from_text, union, value_texts
+from cratedb_retention.engine.measuring import ask, chunks, from_text, value_texts
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.catalog import (
     Capabilities,
     Catalog,
@@ -63,7 +64,8 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     named = _named_columns(selectors, texts)
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
     bare = {name: _bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()}
-    groups = _read_groups(database, list(bare.values()), tokens)
+    groups, flaws = _read_groups(database, list(bare.values()), tokens)
+    bare.update({name: replace(bare[name], flaw=f"its rows can't be read: {flaw}") for name, flaw in flaws.items()})
     tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
     if any(selector.keys for selector in selectors):
         keys = _read_keys(database)
@@ -195,7 +197,7 @@ def kind_of(data_type: str) -> Kind:
         return Kind.TIME
     if base == "VARCHAR":
         return Kind.TEXT
-    if base.removeprefix("U").split("(")[0] in _NUMBERS:
+    if base.removeprefix("U").split("(")[0] in _NUMBERS and not base.endswith("]"):
         return Kind.NUMBER
     return Kind.BOOLEAN if base == "BOOLEAN" else Kind.OTHER
 
@@ -239,18 +241,22 @@ def _partition_columns(columns: Mapping[str, Column], named: str | None) -> tupl
 
 def _read_groups(
     database: Database, tables: Sequence[Table], tokens: set[TableName]
-) -> dict[TableName, list[Partition]]:
+) -> tuple[dict[TableName, list[Partition]], dict[TableName, RetentionError]]:
+    """The partitions of tables, and why those of others can't be read: a generated column may fail on some value."""
     found: dict[TableName, list[Partition]] = defaultdict(list)
+    failed: dict[TableName, RetentionError] = {}
     for chunk in chunks(tables):
         width = max(len(table.partitioned_by) for table in chunk)
         branches = [_group(number, table, width, table.name in tokens) for number, table in enumerate(chunk)]
-        for number, *texts, rows, token in database.rows(union(branches)):
+        answers, errors = ask(database, branches)
+        failed.update({chunk[position].name: error for position, error in errors.items()})
+        for number, *texts, rows, token in answers:
             table = chunk[number]
             columns = [table.columns[name] for name in table.partitioned_by]
             values = tuple([from_text(c, text) for c, text in zip(columns, texts, strict=False)])
             label = show_partition(columns, values)
             found[table.name].append(Partition(values, label, rows, token=token or ""))
-    return found
+    return found, failed
 
 
 def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:
