@@ -84,12 +84,12 @@ class NoAnswer(ConnectionLost):
     """The database was reached and says nothing, until waiting for it was given up; each try takes minutes."""
 
 
+class Recovering(ConnectionLost):
+    """The cluster was just started: it answers, and does not know all of its tables yet, or has not all shards."""
+
+
 class ClusterUnwell(DatabaseError):
     """A table or partition has missing shards (law 6)."""
-
-
-class Recovering(ConnectionLost, ClusterUnwell):
-    """The cluster was just started: it answers, and does not know all of its tables yet, or has not all shards."""
 
 
 class PartitionChanged(RetentionError):

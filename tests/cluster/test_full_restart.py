@@ -42,12 +42,7 @@ def test_a_run_waits_for_the_tables(cratedb_cluster: CrateDBCluster, bench: Crat
     bench.fill("metrics", DAYS)
     bench.policy("delete", "metrics", "30d")
     nodes = list(cratedb_cluster.nodes.values())
-    for node in nodes:
-        node.kill()
     first = next(node for node in nodes if node.uri == bench.uri)
-    first.start()
-    await_recovering(bench, first)
-
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -59,6 +54,10 @@ def test_a_run_waits_for_the_tables(cratedb_cluster: CrateDBCluster, bench: Crat
         time.sleep(seconds)
 
     with Retention(bench.uri, bench.own_schema, clock=Clock(now=lambda: bench.time.moment, sleep=sleep)) as retention:
+        for node in nodes:
+            node.kill()
+        first.start()
+        await_recovering(bench, first)
         report = retention.run()
     assert (report.ok, report.problems) == (True, 0)
     assert waits

@@ -109,7 +109,7 @@ def test_partitions_from_an_array(crate: CrateDatabase) -> None:
     crate.policy("delete", "t", "29d")
     crate.time.set("2024-07-01T12:00:00+00:00")
     [problem] = crate.tool.plan().problems
-    assert "day is computed from at_, and is timestamp with time zone_array, not a timestamp" in problem.reason
+    assert "day is computed from at_, which is timestamp with time zone_array, not a timestamp" in problem.reason
     crate.run()
     assert crate.count("t") == 1
 

@@ -138,10 +138,14 @@ def test_a_level_that_is_closed(bench: Database) -> None:
     if not isinstance(bench, CrateDatabase):
         pytest.skip("DuckDB's tables can't be closed")
     bench.sql(f"ALTER TABLE {bench.q('readings_1h')} CLOSE")
-    [problem] = bench.tool.plan().problems
-    assert "readings_1h: the table is closed" in problem.reason
-    see_all(bench)
-    assert bench.run().done == 2
+    try:
+        [problem] = bench.tool.plan().problems
+        assert "readings_1h: the table is closed" in problem.reason
+        see_all(bench)
+        assert bench.run().done == 2
+    finally:
+        bench.sql(f"ALTER TABLE {bench.q('readings_1h')} OPEN")
+    assert bench.tool.plan().problems == ()
 
 
 @pytest.mark.parametrize("columns", [{"ts": TIME, "day": DAY}, {"a": "TEXT", "day": TIME}])

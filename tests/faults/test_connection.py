@@ -144,7 +144,7 @@ def test_gone_in_the_middle(crate: CrateDatabase, line: Line) -> None:
     database.reset()
     prepared = line.retention.prepare()
 
-    def gone_from_the_snapshot_on(body: str) -> Fate:
+    def gone_from_the_snapshot_on(body: str) -> Fate | Answer:
         if "CREATE SNAPSHOT" in body:
             line.proxy.decide = lambda body: Fate.LOSE_REQUEST
         return line.proxy.decide(body) if "CREATE SNAPSHOT" in body else Fate.PASS

@@ -364,10 +364,15 @@ def _refuse_computed(table: Table, column: Column) -> None:
         return
     for of, other in table.columns.items():
         if of != column.name and find_time_column(column.expression, [of]):
-            what, remedy = f"is {other.type}, not a timestamp", "add a column with the rows' time"
             if other.kind is Kind.NUMBER:
-                what, remedy = "nothing says what that counts", "name it as time_column, with its time_unit (s or ms)"
-            raise Undecided(f"{column.name} is computed from {of}, and {what}; {remedy}")
+                raise Undecided(
+                    f"{column.name} is computed from {of}, and nothing says what that counts; name it as time_column, "
+                    "with its time_unit (s or ms)"
+                )
+            raise Undecided(
+                f"{column.name} is computed from {of}, which is {other.type}, not a timestamp; add a column with the "
+                "rows' time"
+            )
 
 
 def _refuse_several(names: Iterable[str]) -> None:

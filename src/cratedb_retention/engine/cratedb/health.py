@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.sql import refresh, refresh_partitions, system_table
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import ClusterUnwell, PartitionChanged, Recovering
+from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.words import show_partition
@@ -55,6 +55,7 @@ def check_health(
 
     :param pieces: The partitions concerned; empty: the whole table.
     :raises ClusterUnwell: if shards are missing.
+    :raises Recovering: if some are on their way.
     """
     sick = _sick(database, table)
     concerned = [piece for piece in pieces if piece.partition.ident in sick]
@@ -68,6 +69,7 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
     The same for partitions of which only the database's own names are known; none: the whole table.
 
     :raises ClusterUnwell: if shards are missing.
+    :raises Recovering: if some are on their way.
     :raises PartitionChanged: if a partition is closed, which hides its rows, so that there seem to be none.
     """
     sick = _sick(database, table)
@@ -106,7 +108,7 @@ def _sick(database: Database, table: TableName) -> set[str]:
     return {ident or "" for (ident,) in database.brief().rows(statement)}
 
 
-def _unwell(database: Database, thing: str) -> ClusterUnwell:
+def _unwell(database: Database, thing: str) -> DatabaseError:
     if _are_starting(database):
         return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
     return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")

@@ -39,7 +39,7 @@ def explain(
     """
     found = translate(address, error, statement)
     unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, NotFound) else None
-    missing = isinstance(found, ClusterUnwell) and not isinstance(found, ConnectionLost)
+    missing = isinstance(found, ClusterUnwell)
     if not unknown and not missing:
         return found
     try:
