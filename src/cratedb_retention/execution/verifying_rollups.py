@@ -58,10 +58,10 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
-        numbers = {"expected": _plain(self.expected), "found": _plain(self.found)}
         return {
             **asdict(self),
-            **numbers,
+            "expected": _plain(self.expected),
+            "found": _plain(self.found),
             "start": from_ms(self.start).isoformat(),
             "end": from_ms(self.end).isoformat(),
         }
