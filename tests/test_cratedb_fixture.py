@@ -172,6 +172,23 @@ def test_a_view_takes_the_name_of_a_table(cratedb: CrateDB, crate_schema: str) -
     cratedb.sql(f"DROP VIEW {table}")
 
 
+def test_what_is_finite(cratedb: CrateDB, crate_schema: str) -> None:
+    """NaN equals itself and is the greatest, so only finite numbers lie between the least and greatest double."""
+    table = quoted(crate_schema, "readings")
+    cratedb.sql(f"CREATE TABLE {table} (id INTEGER, x DOUBLE PRECISION, r REAL)")
+    values = [1.5, "NaN", "Infinity", "-Infinity", None]
+    cratedb.bulk(f"INSERT INTO {table} VALUES (?, ?, ?)", [[i, value, value] for i, value in enumerate(values)])
+    cratedb.sql(f"REFRESH TABLE {table}")
+    assert [row[0] for row in cratedb.rows(f"SELECT x FROM {table} ORDER BY id")] == values
+    assert cratedb.rows(f"SELECT x = x, x > 'Infinity' FROM {table} WHERE id = 1") == [[True, True]]
+    largest = sys.float_info.max
+    for column in ("x", "r"):
+        finite = f"{column} BETWEEN ? AND ?"
+        assert cratedb.rows(f"SELECT id FROM {table} WHERE {finite}", [-largest, largest]) == [[0]]
+        found = cratedb.rows(f"SELECT CASE WHEN {finite} THEN id END FROM {table} ORDER BY id", [-largest, largest])
+        assert [row[0] for row in found] == [0, None, None, None, None]
+
+
 def test_absence_is_loud() -> None:
     """Without a CrateDB, the end of the output says how many tests were skipped, and how to run them."""
     environment = {name: value for name, value in os.environ.items() if name != "CRATEDB_URI"}

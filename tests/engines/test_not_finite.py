@@ -15,11 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.execution.merging import Merged
 from cratedb_retention.execution.verifying_rollups import verify_rollups
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.instant import from_ms
-from cratedb_retention.model.reading import Cascade, FetchRequest, Holding
-from cratedb_retention.model.rollup import Aggregate, Rollup
+from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.instant import from_ms, parse_instant
+from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Kept, Wanted
+from cratedb_retention.model.rollup import Aggregate, Rollup, make_metric
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase, as_sent
 from support.oracle import Row
 from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, START, RollupTables, check_level, windows
@@ -164,3 +166,19 @@ def test_stale_markers(db: Database) -> None:
     shown = "sum(row_count), sum(value_count), min(value_min), max(value_last), sum(value_avg)"
     assert [tuple(row) for row in db.rows(f"SELECT {shown} FROM {db.q('metrics_all')}")] == [(14, 4, 1.0, 3.0, 8.0)]
     assert db.tool.verify_rollups("metrics", db.schema) == []
+    span = parse_instant("2024-05-01"), parse_instant("2024-05-03")
+    asked = ("value:avg", "value:count", "value:nonfinite", "row_count")
+    answered = db.tool.fetch(FetchRequest("metrics", db.schema, *span, parse_interval("1d"), metrics=asked))
+    assert [row[1:-1] for row in answered.rows] == [(2.0, 2, 4, 7)] * 2
+
+
+def test_nonfinite_of_a_rest() -> None:
+    """How many values of a rest are NaN or infinite is known, also where it has no other values."""
+    metric = make_metric(Column("x", "DOUBLE", Kind.NUMBER), (Aggregate.COUNT, Aggregate.NONFINITE))
+    parts = [(metric, Kept.COUNT), (metric, Kept.NONFINITE)]
+    whole, part = Merged(60.0), Merged(30.0)
+    whole.add(parts, [2, 3], 5, "1d")
+    part.add(parts, [2, 1], 3, "1h")
+    rest = whole.without(part, 30.0)
+    assert rest is not None
+    assert rest.value(Wanted(metric, "nonfinite")) == 2

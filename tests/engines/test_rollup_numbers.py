@@ -242,4 +242,4 @@ def test_what_has_no_bin(rollups: RollupTables) -> None:
     rollup = rollups.level("1h")
     rollups.roll_up(rollup, *windows(START, DAY, 1))
     assert [row["count"] for row in rollups.read(rollup.sketch)] == [1]
-    assert [(row["row_count"], row["x_stddev"]) for row in rollups.read(rollup.table)] == [(4, None)]
+    assert [(row["row_count"], row["x_count"], row["x_stddev"]) for row in rollups.read(rollup.table)] == [(4, 1, 0.0)]

@@ -58,8 +58,13 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
-        numbers = {"expected": _plain(self.expected), "found": _plain(self.found)}
-        return {**asdict(self), **numbers, "start": from_ms(self.start).isoformat(), "end": from_ms(self.end).isoformat()}
+        return {
+            **asdict(self),
+            "expected": _plain(self.expected),
+            "found": _plain(self.found),
+            "start": from_ms(self.start).isoformat(),
+            "end": from_ms(self.end).isoformat(),
+        }
 
 
 def _plain(value: float | None) -> float | None:
