@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
+from cratedb_retention.model.rollup import Balance, Rollup, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +73,23 @@ class Measurements:
     :param rows: Counted rows.
     :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
     :param ranges: Least and greatest time (ms, UTC).
+    :param balances: Whether what was computed before would lose rows.
     """
 
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
     ranges: Mapping[TimeRange, Bound] = field(default_factory=dict)
+    balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:
         """The answers of both."""
-        if not (self.bounds or self.rows or self.windows or self.ranges):
+        if not (self.bounds or self.rows or self.windows or self.ranges or self.balances):
             return other
         return Measurements(
             {**self.bounds, **other.bounds},
             {**self.rows, **other.rows},
             {**self.windows, **other.windows},
             {**self.ranges, **other.ranges},
+            {**self.balances, **other.balances},
         )
