@@ -76,7 +76,10 @@ def blocked(db: Database, now: str) -> list[str]:
 def words(hold: Hold) -> str:
     """The level and both counts."""
     assert hold.reason.endswith("the rollup stays as it is; if these deletions count, set deletions=follow")
-    return f"{hold.level.name if hold.level else None}: {hold.reason.partition(':')[0]}"
+    assert hold.level
+    rolled, left = hold.reason.partition(":")[0].split(", ")
+    assert rolled.endswith(f" rolled up into {hold.level}")
+    return f"{hold.level.name}: {rolled.split()[0]} rows rolled up, {left.split()[0]} left beneath"
 
 
 def follow(db: Database) -> None:
@@ -230,7 +233,7 @@ def test_the_plan_is_old(db: Database, part: str | None) -> None:
     report = db.tool.run(prepared)
     assert not report.ok
     error = next(row["error"] for row in db.journal() if row["error"])
-    assert "48 rows were rolled up, and 25 are left beneath it. `plan` says what to do" in error
+    assert f"48 rows were rolled up, and 25 are left in {db.table('readings')}. The next plan says what to do" in error
     assert days(db)[0] == 48
     assert blocked(db, "2024-08-02T00:10") == ["readings_1d: 48 rows rolled up, 25 left beneath"]
 

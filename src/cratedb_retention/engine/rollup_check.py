@@ -118,8 +118,8 @@ def require_rows(query: Query, sql: RollupSQL, step: RollUp, run: Run) -> None:
         if lost:
             raise DatabaseError(
                 f"table {step.rollup.table}, {show_window(window)}",
-                f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left beneath it",
-                "`plan` says what to do",
+                f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
+                "the next plan says what to do",
             )
 
 

@@ -402,7 +402,7 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
     for start, reason in state.held.items():
         by_reason.setdefault(reason, []).append(start)
     if state.lost:
-        by_reason[_lost(state.lost.values()), True] = sorted(state.lost)
+        by_reason[_why_lost(state.level.rollup, state.lost.values()), True] = sorted(state.lost)
     for (why, problem), starts in by_reason.items():
         names = tuple(f"{state.level.rollup.interval} from {show(start)}" for start in starts[:5])
         windows = tuple((start, state.sources[start].end) for start in starts)
@@ -410,11 +410,11 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
         yield replace(hold, level=state.level.rollup.table, windows=windows)
 
 
-def _lost(lost: Iterable[tuple[int, int]]) -> str:
+def _why_lost(rollup: Rollup, lost: Iterable[tuple[int, int]]) -> str:
     rolled, left = (sum(numbers) for numbers in zip(*lost, strict=True))
     return (
-        f"{plural(rolled, 'row')} rolled up, {left:,} left beneath: rows were deleted, and not by the toolkit; the "
-        "rollup stays as it is; if these deletions count, set deletions=follow"
+        f"{plural(rolled, 'row')} rolled up into {rollup.table}, {left:,} left in {rollup.beneath}: rows were deleted, "
+        "and not by the toolkit; the rollup stays as it is; if these deletions count, set deletions=follow"
     )
 
 
