@@ -285,6 +285,35 @@ def test_a_level_in_between(db: Database) -> None:
     assert days(db) == [48, 48, 48]
 
 
+def test_a_level_in_between_and_a_late_row(db: Database) -> None:
+    """The same where no row is left when that happens, and one comes afterwards."""
+    create(db, DAY, levels="1d:forever")
+    delete(db, "ts >= '2024-07-02' AND ts < '2024-07-03'")
+    db.tool.edit_policy("p", {"levels": "1h:60d,1d:forever"})
+    assert run(db, "2024-07-04T01:00").ok
+    write(db, "2024-07-02T12:00")
+    run(db, "2024-07-04T02:00")
+    assert days(db) == [48, 48, 48]
+    assert blocked(db, "2024-07-04T03:00") == ["readings_1d: 48 rows rolled up, 1 left beneath"]
+    follow(db)
+    assert blocked(db, "2024-07-04T04:00") == []
+    assert days(db) == [48, 1, 48]
+
+
+@pytest.mark.slow("more than three hundred windows are computed twice")
+def test_many_windows(db: Database) -> None:
+    """More windows than one statement compares."""
+    db.create("readings", {"ts": TIME, "x": "DOUBLE PRECISION"})
+    year = [dt.datetime(2023, 1, 1, 12, tzinfo=dt.UTC) + dt.timedelta(days=day) for day in range(310)]
+    write(db, *(time.isoformat() for time in year))
+    db.policy("downsample", "readings", "10y", id="p", levels="1m:forever")
+    assert run(db, "2024-07-04T00:30").ok
+    delete(db, "ts < '2023-01-03'")
+    write(db, *(f"{time:%Y-%m-%d}T12:01:01" for time in year))
+    assert blocked(db, "2024-07-04T01:00") == ["readings_1m: 2 rows rolled up, 0 left beneath"]
+    assert counts(db, "readings_1m") == [1] * (2 + 2 * 308)
+
+
 def test_restored(db: Database) -> None:
     """Rows that come back are rolled up as if they had never been away."""
     create(db, DAY, levels="1d:forever")
