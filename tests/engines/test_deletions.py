@@ -300,6 +300,34 @@ def test_a_level_in_between_and_a_late_row(db: Database) -> None:
     assert days(db) == [48, 1, 48]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna", "Asia/Kolkata"])
+@pytest.mark.parametrize(("kind", "unit"), [("TIMESTAMP WITHOUT TIME ZONE", None), ("BIGINT", "s"), ("BIGINT", "ms")])
+def test_times_and_zones(db: Database, kind: str, unit: str | None, zone: str) -> None:
+    """Buckets are compared in the policy's time zone, whatever the type of the time."""
+
+    def made(day: int, *hours: int) -> list[dict[str, Any]]:
+        times = [dt.datetime(2024, 3, day, hour, 20, tzinfo=dt.UTC) for hour in hours]
+        number = {"s": 1, "ms": 1000}.get(unit or "", 0)
+        written = [int(time.timestamp()) * number if unit else f"{time:%Y-%m-%dT%H:%M:%S}" for time in times]
+        return [{"my ts": value, "x": 1.0} for value in written]
+
+    db.create("readings", {"my ts": kind, "x": "DOUBLE PRECISION"})
+    db.insert("readings", [row for day in (30, 31) for row in made(day, *range(6, 18))])
+    more = {"time_zone": zone, "time_column": "my ts", "time_unit": unit}
+    db.policy("downsample", "readings", "90d", id="p", levels="1d:100d,1mo:forever", metrics=["x"], **more)
+    assert run(db, "2024-04-05T00:00").ok
+    db.insert("readings", made(30, 12))
+    assert blocked(db, "2024-04-05T01:00") == []
+    first = made(31, 6)[0]["my ts"]
+    delete(db, f""""my ts" < {first if unit else f"'{first}'"}""")
+    db.insert("readings", made(30, 12))
+    assert blocked(db, "2024-04-05T02:00") == ["readings_1d: 13 rows rolled up, 1 left beneath"]
+    follow(db)
+    assert blocked(db, "2024-04-05T03:00") == []
+    db.refresh("readings_1mo")
+    assert db.rows(f'SELECT row_count FROM {db.q("readings_1mo")}')[0][0] == 13
+
+
 @pytest.mark.slow("more than three hundred windows are computed twice")
 def test_many_windows(db: Database) -> None:
     """More windows than one statement compares."""
