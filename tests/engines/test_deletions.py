@@ -325,7 +325,7 @@ def test_times_and_zones(db: Database, kind: str, unit: str | None, zone: str) -
     follow(db)
     assert blocked(db, "2024-04-05T03:00") == []
     db.refresh("readings_1mo")
-    assert db.rows(f'SELECT row_count FROM {db.q("readings_1mo")}')[0][0] == 13
+    assert db.rows(f"SELECT row_count FROM {db.q('readings_1mo')}")[0][0] == 13
 
 
 @pytest.mark.slow("more than three hundred windows are computed twice")
