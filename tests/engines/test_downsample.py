@@ -83,8 +83,8 @@ def test_rolls_up_and_expires(readings: Database) -> None:
 
 
 def test_late_rows_before_expiry(readings: Database) -> None:
-    """A row that comes late, a change and a deletion are followed, as long as the day is there."""
-    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    """A row that comes late, a change and a deletion that counts are followed, as long as the day is there."""
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever", deletions="follow")
     run(readings)
     fill(readings, ["2024-06-10T12:00"], first=10)
     readings.sql(f"UPDATE {readings.q('readings')} SET x = 100 WHERE x = 8")
@@ -686,7 +686,7 @@ def test_verify_and_fetch(readings: Database) -> None:
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET row_count = 7"])
 def test_raw_rows_stay_for_a_level_that_was_changed(readings: Database, change: str) -> None:
     """What somebody deletes from a level, or changes, is computed again before the raw rows beneath it go (law 3)."""
-    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
+    readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever", deletions="follow")
     fill(readings, ["2024-06-10T12:00"], first=6)
     run(readings)
     readings.sql(f"{change.format(readings.q('readings_1h'))} WHERE x_sum = 4")

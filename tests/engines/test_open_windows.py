@@ -44,7 +44,7 @@ def test_what_is_empty_by_now(db: Database) -> None:
     """A window whose rows were deleted while the one beneath it was open is known to hold none, once that is over."""
     db.create("readings", {"ts": TIME, "x": "DOUBLE PRECISION", "month": MONTH}, by=["month"])
     db.insert("readings", [{"ts": at, "x": 1.0} for at in ("2024-07-01T10:00", "2024-07-03T10:00")])
-    db.policy("downsample", "readings", "2d", levels="1h:20d,1d:forever")
+    db.policy("downsample", "readings", "2d", levels="1h:20d,1d:forever", deletions="follow")
     assert rolled_up(db, "2024-07-04T10:00") == (2, 2)
     db.sql(f"DELETE FROM {db.q('readings')} WHERE ts < '2024-07-02'")
     db.refresh("readings")

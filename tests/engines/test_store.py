@@ -51,6 +51,7 @@ CASCADE: dict[str, Any] = {
     "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
     "counters": ["y"],
     "late": "drop",
+    "deletions": "follow",
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
 del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"]

@@ -71,6 +71,7 @@ class HistoryPlayer:
             counters=[number.name for number in numbers if number.counter],
             exclude=["id"],
             late=shape.late,
+            deletions="follow",
         )
 
     def _partition(self) -> str:

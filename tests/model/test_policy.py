@@ -31,6 +31,7 @@ CASCADE: dict[str, Any] = {
     "aggregates": {"*": ["min", "max"], "y": ["percentiles"]},
     "counters": ["y"],
     "late": "drop",
+    "deletions": "follow",
 }
 FULL: dict[str, Any] = {
     "strategy": "reallocate",

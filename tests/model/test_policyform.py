@@ -47,6 +47,7 @@ def written(**more: str | bool) -> Values:
             "metrics": ["x", "y"],
             "aggregates": {"*": ["min", "max"], "a,b": ["avg"]},
             "late": "drop",
+            "deletions": "follow",
         },
     ],
 )

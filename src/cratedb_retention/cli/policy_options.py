@@ -15,7 +15,7 @@ from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.pairs import read_pairs
-from cratedb_retention.model.policy import Late, Policy, Strategy
+from cratedb_retention.model.policy import Deletions, Late, Policy, Strategy
 from cratedb_retention.model.schedule import Misfire
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,13 +33,20 @@ _SHORT = {
     "exclude": "COLUMN,...",
     "counters": "METRIC,...",
     "late": "|".join(Late),
+    "deletions": "|".join(Deletions),
     "time_unit": "|".join(TimeUnit),
     "schedule": "CRON",
     "misfire": "|".join(Misfire),
     "misfire_grace": "DURATION",
     "jitter": "DURATION",
 }
-_VALUES: Mapping[str, Iterable[str]] = {"strategy": Strategy, "misfire": Misfire, "late": Late, "time_unit": TimeUnit}
+_VALUES: Mapping[str, Iterable[str]] = {
+    "strategy": Strategy,
+    "misfire": Misfire,
+    "late": Late,
+    "deletions": Deletions,
+    "time_unit": TimeUnit,
+}
 
 
 def policy_options(function: F) -> F:

@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Sele
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window
+from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,9 @@ class Engine(Protocol):
         How many raw rows the rows of a level stand for, and how many these are, window by window, some hundred in a
         statement.
         """
+
+    def compare_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
+        """What a level's rows stand for and what is beneath them, window by window, some hundred in a statement."""
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""

@@ -13,10 +13,13 @@ import sqlalchemy as sa
 from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.measuring import chunks, union
 from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, number, own_time, ref
+from cratedb_retention.engine.rollup_runs import Run
 from cratedb_retention.engine.rollup_sketch import countable, of_metrics
+from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import show
-from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, RolledUp, Rollup, Window
+from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, Balance, RolledUp, Rollup, Window
+from cratedb_retention.model.rollup_steps import RollUp
 
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 Element = sa.ColumnElement[Any]
@@ -94,6 +97,32 @@ def count_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequenc
     return {window: RolledUp(window, int(count), int(groups)) for window, (count, groups) in rows.items()}
 
 
+def compare_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
+    """Whether each bucket still has beneath it what it stands for."""
+    rows = _ask(query, windows, lambda window: _both(sql, rollup, window))
+    return {
+        window: Balance(int(stored), int(beneath), (int(short), int(left)))
+        for window, (stored, beneath, short, left) in rows.items()
+    }
+
+
+def require_rows(query: Query, sql: RollupSQL, step: RollUp, run: Run) -> None:
+    """
+    Make sure that nothing loses rows by being computed again (law 4): the plan may be old.
+
+    :raises DatabaseError: if something would.
+    """
+    before = {one.window: one.rows for one in step.before if run.since <= one.window.since < run.until}
+    for window, balance in compare_windows(query, sql, step.rollup, list(before)).items():
+        lost = balance.lost(before[window])
+        if lost:
+            raise DatabaseError(
+                f"table {step.rollup.table}, {show_window(window)}",
+                f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
+                "the next plan says what to do",
+            )
+
+
 def show_window(window: Window) -> str:
     """A window for people."""
     return f"window {show(window.since)} to {show(window.until)}"
@@ -125,9 +154,13 @@ def _numbered(branches: Sequence[sa.Select[Any]]) -> Iterator[sa.Select[Any]]:
 
 
 def _total(name: str, condition: sa.ColumnElement[bool] | None = None) -> Element:
-    total: Element = sa.func.sum(ref(name))
+    return _sum(ref(name), condition)
+
+
+def _sum(value: Element, condition: sa.ColumnElement[bool] | None = None) -> Element:
+    total: Element = sa.func.sum(value)
     if condition is not None:
-        total = sa.func.sum(ref(name)).filter(condition)
+        total = sa.func.sum(value).filter(condition)
     return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
 
 
@@ -146,6 +179,29 @@ def _of_source(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]
 def _of_level(sql: RollupSQL, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
     within = between(sql, own_time(rollup), window.since, window.until)
     return sa.select(*columns).select_from(table_ref(table)).where(within)
+
+
+def _both(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]:
+    """Of all buckets, and then of those that lack rows, what they stand for and what is beneath them."""
+    own = own_time(rollup)
+    time = rollup.time if rollup.from_raw else own
+    rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
+    bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
+    sources = [
+        (rollup.beneath, time, bucket, number(0), rows),
+        (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
+    ]
+    branches = []
+    for table, at, start, stored, beneath in sources:
+        within = between(sql, at, window.since, window.until)
+        columns = [start.label("t"), stored.label("s"), beneath.label("b")]
+        each = sa.select(*columns).select_from(table_ref(table)).where(within).subquery("r")
+        sums = [_sum(each.c[name]).label(name) for name in ("s", "b")]
+        branches.append(sa.select(each.c.t, *sums).group_by(each.c.t))
+    found = sa.union_all(*branches).subquery("u")
+    buckets = sa.select(*(_sum(found.c[name]).label(name) for name in ("s", "b"))).group_by(found.c.t).subquery("g")
+    short = buckets.c.b < buckets.c.s
+    return sa.select(*(_sum(buckets.c[name], which) for which in (None, short) for name in ("s", "b")))
 
 
 def _sketched(

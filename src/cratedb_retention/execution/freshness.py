@@ -1,8 +1,8 @@
 """
 Rows that came after their bucket was computed: until the next run, the raw rows answer in place of the level.
 
-Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed, or
-replaced by as many others, are seen by the next run.
+Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed, replaced
+by as many others, or deleted are seen by the next run.
 """
 
 from __future__ import annotations
@@ -67,18 +67,19 @@ def _span(stretch: Stretch) -> Span:
 
 
 def _stale(engine: Engine, rollup: Rollup, start: int, end: int) -> list[Span]:
-    """Where a level has other rows than there are. Where none is left, they were expired, and the level is all."""
-    if start >= end or not _differing(engine, rollup, [(start, end)]):
+    """Where a level has fewer rows than there are. Where it has more, they were expired or deleted."""
+    if start >= end or all(raw in (0, level) for _, raw, level in _counts(engine, rollup, [(start, end)])):
         return []
     length, spans, at = part_length(rollup, end - start, _MOST_PARTS), [], start
     while at < end:
         following = min(length.end(length.floor(at, rollup.tzinfo), rollup.tzinfo), end)
         spans.append((at, following))
         at = following
-    return united(_differing(engine, rollup, spans))
+    return united(span for span, raw, level in _counts(engine, rollup, spans) if raw > level)
 
 
-def _differing(engine: Engine, rollup: Rollup, spans: Sequence[Span]) -> list[Span]:
+def _counts(engine: Engine, rollup: Rollup, spans: Sequence[Span]) -> list[tuple[Span, int, int]]:
+    """Stretches of time, each with the rows that are there and those that a level stands for."""
     windows = [Window(start, end, start, end) for start, end in spans]
     raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)
-    return [(w.start, w.end) for w in windows if raw[w] not in (0, level[w].source_rows)]
+    return [((w.start, w.end), raw[w], level[w].source_rows) for w in windows]

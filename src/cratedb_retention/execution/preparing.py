@@ -11,14 +11,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import ClusterUnwell, NotFound
+from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
-from cratedb_retention.model.rollup import sketch_table, view_name
+from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
+from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
@@ -161,6 +162,7 @@ class _Seen:
 
     catalog: Catalog
     asked: set[Probe] = field(default_factory=set)
+    compared: set[tuple[Rollup, Window]] = field(default_factory=set)
     measurements: Measurements = field(default_factory=Measurements)
 
 
@@ -196,18 +198,25 @@ class _Look:
         policies = [item.policy for item in stored]
         seen = self._see(policies)
         ledger = self._read_ledger(policies)
-        measurements = self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
-        plan = make_plan(
-            policies,
-            seen.catalog,
-            cutoff,
-            holds=holds,
-            measurements=measurements,
-            frozen=self._frozen,
-            chosen=selection.fits,
-            ledger=ledger,
-            archived=self._read_archived(policies),
-        )
+        self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
+        archived = self._read_archived(policies)
+
+        def plan_again() -> Plan:
+            return make_plan(
+                policies,
+                seen.catalog,
+                cutoff,
+                holds=holds,
+                measurements=seen.measurements,
+                frozen=self._frozen,
+                chosen=selection.fits,
+                ledger=ledger,
+                archived=archived,
+            )
+
+        plan = plan_again()
+        while self._compare(seen, plan):
+            plan = plan_again()
         return Prepared(
             replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
             {policy.id or "": policy for policy in policies},
@@ -218,7 +227,7 @@ class _Look:
             selection,
             ledger,
             self._leases,
-            measurements,
+            seen.measurements,
         )
 
     def _see(self, policies: Sequence[Policy]) -> _Seen:
@@ -247,12 +256,34 @@ class _Look:
             self._archived = self._store.snapshots.archived_names()
         return self._archived
 
-    def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> Measurements:
+    def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> None:
         """Ask the rows what they were not asked yet."""
         new = [probe for probe in probes if probe not in seen.asked]
         seen.asked.update(new)
         seen.measurements |= self._engine.measure(new)
-        return seen.measurements
+
+    def _compare(self, seen: _Seen, plan: Plan) -> bool:
+        """
+        Look at what a plan would compute again; whether any of it would lose rows, which another plan avoids.
+
+        What the plan itself changes beneath is looked at by the run, and so is what can't be answered now.
+        """
+        found: dict[tuple[Rollup, Window], Balance] = {}
+        losing = False
+        steps = (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens)
+        for step in steps:
+            new = {one.window: one.rows for one in step.before if (step.rollup, one.window) not in seen.compared}
+            seen.compared.update((step.rollup, window) for window in new)
+            try:
+                balances = self._engine.compare_windows(step.rollup, list(new))
+            except ConnectionLost:
+                raise
+            except RetentionError:
+                continue
+            found.update({(step.rollup, window): balance for window, balance in balances.items()})
+            losing |= any(balance.lost(new[window]) for window, balance in balances.items())
+        seen.measurements |= Measurements(balances=found)
+        return losing
 
 
 def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
+from cratedb_retention.model.rollup import Balance, Rollup, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Measurements:
     :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
     :param ranges: Least and greatest time (ms, UTC).
     :param failed: Why a question has no answer, in words.
+    :param balances: Whether what was computed before would lose rows.
     """
 
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
@@ -80,10 +82,11 @@ class Measurements:
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
     ranges: Mapping[TimeRange, Bound] = field(default_factory=dict)
     failed: Mapping[Probe, str] = field(default_factory=dict)
+    balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:
         """The answers of both."""
-        if not (self.bounds or self.rows or self.windows or self.ranges or self.failed):
+        if not (self.bounds or self.rows or self.windows or self.ranges or self.failed or self.balances):
             return other
         return Measurements(
             {**self.bounds, **other.bounds},
@@ -91,4 +94,5 @@ class Measurements:
             {**self.windows, **other.windows},
             {**self.ranges, **other.ranges},
             {**self.failed, **other.failed},
+            {**self.balances, **other.balances},
         )

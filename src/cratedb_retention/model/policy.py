@@ -53,6 +53,13 @@ class Late(enum.StrEnum):
     DROP = "drop"
 
 
+class Deletions(enum.StrEnum):
+    """What becomes of summaries when others than the toolkit deleted rows beneath them (law 4)."""
+
+    BLOCK = "block"
+    FOLLOW = "follow"
+
+
 def parse_strategy(value: object) -> Strategy:
     """
     Read a strategy's name, in any case.
@@ -315,6 +322,11 @@ class Policy(BaseModel):
         Late.KEEP,
         description="`downsample`: whether rows that come after their time was rolled up and expired are kept "
         "or dropped.",
+    )
+    deletions: Deletions = Field(
+        Deletions.BLOCK,
+        description="`downsample`: what happens where others deleted rows that were rolled up: the summaries stay, and "
+        "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
     )
     expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
     enabled: bool = Field(True, description="Whether runs obey the policy.")

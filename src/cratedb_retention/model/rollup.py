@@ -233,6 +233,45 @@ class RolledUp:
     groups: int
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """
+    Buckets that were computed before, and are about to be again.
+
+    :param rows: Raw rows that they were computed from, as the ledger has it; None: it has not noted that of just these.
+    """
+
+    window: Window
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """
+    Raw rows that buckets stand for, and those that are beneath them now.
+
+    :param stored: What the level's rows stand for.
+    :param beneath: What there is to compute them from.
+    :param short: The same two numbers of only those buckets beneath which there is less than they stand for.
+    """
+
+    stored: int
+    beneath: int
+    short: tuple[int, int] = (0, 0)
+
+    def lost(self, rows: int | None) -> tuple[int, int] | None:
+        """
+        How many rows were rolled up and how many there are now, where some are gone; None where none is.
+
+        A level that has not what the ledger says, since a run was killed or somebody wrote to it, is no witness.
+
+        :param rows: What the ledger says.
+        """
+        if self.short[0] and rows in (None, self.stored):
+            return self.short
+        return (rows, self.beneath) if rows is not None and self.beneath < rows else None
+
+
 def bin_value(sign: int, index: int) -> float:
     """
     The value that a bin of a distribution stands for, at most 1 % away from each value in it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.rollup import Metric, Rollup, Window
+from cratedb_retention.model.rollup import Computed, Metric, Rollup, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class RollUp:
     :param parts: The same of the parts of each window; empty where it is computed as a whole.
     :param older: Coarser levels that have the last values of counters where the finer one has none any more: before an
         instant (ms, UTC).
+    :param before: What was computed before of these windows, and must not lose rows (law 4).
     """
 
     rollup: Rollup
@@ -57,6 +58,7 @@ class RollUp:
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     older: tuple[tuple[Rollup, int], ...] = ()
+    before: tuple[Computed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,7 +270,7 @@ def _why_not(above: Above, piece: Piece, start: int, end: int) -> str | None:
 
 def _is_clean(above: Above, piece: Piece, start: int) -> bool:
     row, state = above.state.rows.get(start), above.state
-    if row is None or not row.whole or start in state.planned:
+    if row is None or not row.whole or start in state.planned or start in state.lost:
         return False
     if above.tracked:
         return digest(piece) in row.token.split()
@@ -292,7 +292,9 @@ def _not_yet(above: Above, start: int, end: int) -> str:
     table = above.state.level.rollup.table
     held = above.state.held.get(start)
     why = f" ({held[0]})" if held else ""
-    if held is None and start in above.state.planned and not above.active:
+    if start in above.state.lost:
+        why = "; rows beneath it were deleted, and not by the toolkit"
+    elif held is None and start in above.state.planned and not above.active:
         why = "; the policy that does it is not part of this run"
     elif held is None:
         why = f"; its window lasts until {show(end)}"

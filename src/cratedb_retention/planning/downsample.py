@@ -15,7 +15,8 @@ from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
-from cratedb_retention.model.rollup import Aggregate, Rollup, Window
+from cratedb_retention.model.policy import Deletions
+from cratedb_retention.model.rollup import Aggregate, Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
@@ -50,11 +51,13 @@ class Due:
     :param windows: What of it, in order of time: all of it, or some of its buckets.
     :param reason: Why, in a word.
     :param parts: What lies beneath its parts, if it is open.
+    :param before: What of it was computed before, and must not lose rows.
     """
 
     windows: tuple[Window, ...]
     reason: str
     parts: str = ""
+    before: tuple[Computed, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -70,8 +73,11 @@ class LevelState:
     :param by_rows: Whether the table beneath has no partitions of time.
     :param open: The window that lasts beyond the cutoff.
     :param measurements: What the rows said of it.
+    :param former: What the ledger has of all its windows, also of those that were computed from another table.
+    :param guarded: Whether no window may lose rows by being computed again (law 4).
     :param planned: The windows that are due, by start.
     :param held: Windows that must wait, with the reason and whether that is a problem.
+    :param lost: Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
     """
 
     level: CascadeLevel
@@ -81,12 +87,24 @@ class LevelState:
     rows: Mapping[int, LedgerRow]
     open: OpenWindow | None = None
     measurements: Measurements = field(default_factory=Measurements)
+    former: Mapping[int, LedgerRow] = field(default_factory=dict)
+    guarded: bool = True
     planned: dict[int, Due] = field(default_factory=dict)
     held: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def changing(self) -> Iterator[Window]:
         """What is about to be computed."""
         return (window for due in self.planned.values() for window in due.windows)
+
+    def loses(self, before: Computed) -> bool:
+        """Whether buckets would lose rows by being computed again, which is noted."""
+        balance = self.measurements.balances.get((self.level.rollup, before.window))
+        lost = balance.lost(before.rows) if balance else None
+        if lost:
+            rolled, left = self.lost.get(before.window.start, (0, 0))
+            self.lost[before.window.start] = (rolled + lost[0], left + lost[1])
+        return lost is not None
 
 
 def level_states(
@@ -127,12 +145,15 @@ def _make_state(
         for start, end in grid.spans(window.since, window.until):
             sources.setdefault(start, Source(end))
     rebased = _before(level, below, ledger)
-    rows = ledger.of(rollup.table)
+    former = rows = ledger.of(rollup.table)
     if rebased is not None:
         rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
+    # Where the level's table is gone, there is nothing to be lost.
+    guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
     decided = replace(rollup, window=grid.interval, window_zone=grid.zone_name)
     present = open_window(decided, grid, rows, cutoff)
-    return LevelState(replace(level, rollup=decided), grid, sources, by_rows, rows, present, measurements)
+    found = replace(level, rollup=decided)
+    return LevelState(found, grid, sources, by_rows, rows, present, measurements, former, guarded)
 
 
 def _level_grid(cascade: Cascade, level: CascadeLevel, beneath: CascadeLevel | None) -> tuple[WindowGrid, bool]:
@@ -190,7 +211,8 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
         if present is not None and row is not None:
             due = _due_open(state, present, source, row, below, stale)
         else:
-            due = _due(start, source, row, bool(stale), until, present.parts(state.measurements) if present else "")
+            parts = present.parts(state.measurements) if present else ""
+            due = _spare(state, _due(start, source, row, bool(stale), until, parts), row)
         if due is not None:
             state.planned[start] = due
             redone = True
@@ -213,6 +235,23 @@ def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: 
     return Due(windows, _CHANGED if row.whole else _GROWN)
 
 
+def _spare(state: LevelState, due: Due | None, row: LedgerRow | None) -> Due | None:
+    """
+    No window loses rows by being computed again, unless the policy says so (law 4). One that would stays as it is, but
+    for the buckets that were not computed yet.
+    """
+    window = due.windows[0] if due is not None else None
+    former = row or (state.former.get(window.start) if window else None)
+    if due is None or window is None or former is None or not former.rows or not state.guarded:
+        return due
+    before = Computed(window, former.rows if former.until <= window.until else None)
+    if not state.loses(before):
+        return replace(due, before=(before,))
+    if row is None or row.until >= window.until:
+        return None
+    return Due((replace(window, since=row.until),), _GROWN, row.parts)
+
+
 def _due_open(
     state: LevelState,
     present: OpenWindow,
@@ -228,20 +267,26 @@ def _due_open(
     """
     rollup, measurements = state.level.rollup, state.measurements
     interval, zone = rollup.interval, rollup.tzinfo
-    stale = [
+    changed = {
         (max(interval.floor(since, zone), present.start), min(interval.ceiling(until, zone), row.until))
         for since, until in (*changing, *present.stale(measurements))
         if since < row.until
-    ]
-    if stale and below is None and any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics):
-        stale = [(min(since for since, _ in stale), row.until)]  # What a counter grew by begins at the value before.
-    spans = list(stale)
+    }
+    if changed and below is None and any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics):
+        changed = {
+            (min(since for since, _ in changed), row.until)
+        }  # What a counter grew by begins at the value before.
+    before = {span: present.before(span) for span in sorted(changed)} if state.guarded else {}
+    kept = [span for span, computed in before.items() if state.loses(computed)]
+    spans = [span for span in changed if span not in kept]
+    reason = _CHANGED if spans else _GROWN
     grown = row.until < present.complete
     if grown and (changing or source.token != row.token or _has_more(present, measurements, below, row)):
         spans.append((row.until, present.complete))
     windows = tuple(Window(present.start, present.end, since, until) for since, until in united(spans))
-    parts = str(present.parts(measurements))
-    return Due(windows, _CHANGED if stale else _GROWN, parts) if windows else None
+    parts = present.parts(measurements, kept)
+    computed = tuple(one for span, one in before.items() if span not in kept)
+    return Due(windows, reason, "" if parts is None else str(parts), computed) if windows else None
 
 
 def _has_more(present: OpenWindow, measurements: Measurements, below: LevelState | None, row: LedgerRow) -> bool:
@@ -336,14 +381,17 @@ def _roll_up(
     planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
     for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
         due = [(start, state.planned[start]) for start in batch]
-        pairs = [(window, one, state.sources[start].token) for start, one in due for window in one.windows]
+        # One that stays as it is, in part, is looked at again by the next run, whatever its change token is then.
+        found = {start: "" if start in state.lost else state.sources[start].token for start, _ in due}
+        pairs = [(window, one, found[start]) for start, one in due for window in one.windows]
         windows = tuple(window for window, _, _ in pairs)
         reasons = [one.reason for _, one in due]
         words = ", ".join(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
         tokens = tuple(token for _, _, token in pairs) if settled else ()
         parts = tuple(one.parts for _, one, _ in pairs) if settled else ()
-        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens, parts, older)
+        before = tuple(computed for _, one in due for computed in one.before)
+        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens, parts, older, before)
         stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
         yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows or None)
 
@@ -352,11 +400,21 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
     by_reason: dict[tuple[str, bool], list[int]] = {}
     for start, reason in state.held.items():
         by_reason.setdefault(reason, []).append(start)
+    if state.lost:
+        by_reason[_why_lost(state.level.rollup, state.lost.values()), True] = sorted(state.lost)
     for (why, problem), starts in by_reason.items():
         names = tuple(f"{state.level.rollup.interval} from {show(start)}" for start in starts[:5])
         windows = tuple((start, state.sources[start].end) for start in starts)
         hold = Hold(cascade.policy.id, str(cascade.source), why, names, len(starts), problem)
         yield replace(hold, level=state.level.rollup.table, windows=windows)
+
+
+def _why_lost(rollup: Rollup, lost: Iterable[tuple[int, int]]) -> str:
+    rolled, left = (sum(numbers) for numbers in zip(*lost, strict=True))
+    return (
+        f"{plural(rolled, 'row')} rolled up into {rollup.table}, {left:,} left in {rollup.beneath}: rows were deleted, "
+        "and not by the toolkit; the rollup stays as it is; if these deletions count, set deletions=follow"
+    )
 
 
 def _task(cascade: Cascade, step: Step, reason: str, rows: int | None = None) -> Task:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
-from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.planning.windows import WindowGrid, beneath_time
 
 # How many parts a window may have. They are single buckets where these are not more.
@@ -102,6 +102,18 @@ class OpenWindow:
         """What lies beneath the buckets that became complete since."""
         return Parts.of_answer(measurements.windows.get(self.probe(self.until, self.complete), ()))
 
+    def before(self, span: Span) -> Computed:
+        """What some of its buckets were computed from."""
+        at = self.part.floor(span[0], self.rollup.tzinfo)
+        found = None if self.known is None else self.known.found.get(at)
+        # What lies beneath another level is counted in rows of that level.
+        rows = found[0] if found and self.rollup.from_raw and self._within(at) == span else None
+        return Computed(Window(self.start, self.end, *span), rows)
+
+    def _within(self, at: int) -> Span:
+        """What of a part was computed."""
+        return max(at, self.start), min(self.part.end(at, self.rollup.tzinfo), self.until)
+
     def stale(self, measurements: Measurements) -> Iterator[Span]:
         """
         The stretches of time whose rows changed since they were computed.
@@ -112,15 +124,23 @@ class OpenWindow:
         if self.known is None:
             yield self.start, self.until
         elif present is not None:
-            before, now, zone = self.known.found, present.found, self.rollup.tzinfo
-            for at in sorted(now):
-                if before.get(at) != now[at]:
-                    yield max(at, self.start), min(self.part.end(at, zone), self.until)
+            before, now = self.known.found, present.found
+            yield from (self._within(at) for at in sorted(now) if before.get(at) != now[at])
 
-    def parts(self, measurements: Measurements) -> Parts:
-        """What lies now beneath all complete buckets."""
-        present = self.computed(measurements) or self.known or Parts()
-        return present + self.grown(measurements)
+    def parts(self, measurements: Measurements, kept: Iterable[Span] = ()) -> Parts | None:
+        """
+        What all complete buckets are computed from: what lies beneath them now, but for those that stay as they are.
+
+        :param kept: Where they do. They do as well where no row is left.
+        :return: None if it is unknown what those that stay were computed from.
+        """
+        kept = list(kept)
+        if self.known is None and kept:
+            return None
+        known = self.known.found if self.known is not None else {}
+        present = self.computed(measurements) or Parts(known)
+        stay = {at: was for at, was in known.items() if any(since <= max(at, self.start) < end for since, end in kept)}
+        return Parts({**known, **present.found, **stay}) + self.grown(measurements)
 
 
 def part_length(rollup: Rollup, length: int, most: int) -> Interval:

@@ -159,7 +159,7 @@ class RollupStore:
 
     def rebase(self, rollup: Rollup, before: int) -> None:
         """
-        Seal the windows of a level that begin before an instant, and forget the others, which are computed anew.
+        Seal the windows of a level that begin before an instant, and doubt the others, which are computed anew.
 
         :param before: ms, UTC.
         """
@@ -168,7 +168,9 @@ class RollupStore:
         mine = (c.table_schema == rollup.table.schema, c.table_name == rollup.table.name)
         sealing = sa.update(self._ledger).where(*mine, c.start < limit, c.sealed_at.is_(None))
         self._database.execute(sealing.values(sealed_at=self._clock.now()))
-        self._database.execute(sa.delete(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None)))
+        beneath = {"beneath_schema": rollup.beneath.schema, "beneath_name": rollup.beneath.name}
+        doubtful = sa.update(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None))
+        self._database.execute(doubtful.values(token="", parts=None, **beneath))
 
     def forget(self, table: TableName) -> None:
         """Forget a level and its windows."""

@@ -13,7 +13,7 @@ from functools import cache
 from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.policy import Late, Strategy
+from cratedb_retention.model.policy import Deletions, Late, Strategy
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
 from cratedb_retention.model.schedule import Misfire
 
@@ -34,6 +34,7 @@ LABELS = {
     "jitter": "Begin later by up to",
     "misfire_grace": "How late at most",
     "late": "Late rows",
+    "deletions": "Rows that others deleted",
     "id": "Identifier",
 }
 CHOICES: dict[str, dict[str, str]] = {
@@ -45,6 +46,7 @@ CHOICES: dict[str, dict[str, str]] = {
     },
     "misfire": {Misfire.CATCH_UP: "Catch up by one run", Misfire.SKIP: "Skip it"},
     "late": {Late.KEEP: "Keep them", Late.DROP: "Drop them"},
+    "deletions": {Deletions.BLOCK: "Keep their summaries", Deletions.FOLLOW: "Compute summaries from what is left"},
 }
 # How to write what has no form of its own elsewhere.
 FORMS = {
@@ -110,6 +112,7 @@ GROUPS = (
             "aggregates",
             "counters",
             "late",
+            "deletions",
             "id",
         ),
         folded=True,

@@ -29,6 +29,7 @@ from cratedb_retention.engine.rollup_check import (
     Stored,
     count_beneath,
     count_stored,
+    require_rows,
     show_difference,
     show_window,
 )
@@ -75,7 +76,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     """
     Compute windows from the level beneath.
 
-    :raises DatabaseError: if rows are lost again and again (law 5).
+    :raises DatabaseError: if rows are lost again and again (law 5), or were since the plan was made (law 4).
     :raises PartitionChanged: if rows are being written beneath all the time.
     """
     rollup = step.rollup
@@ -85,6 +86,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     rows = {window: found.rows for window, found in beneath.items()}
     results: list[RolledUp] = []
     for run in make_runs(step.windows, rows, ROWS_OF_COUNTERS if has_counters(rollup) else ROWS):
+        require_rows(database.rows, SQL, step, run)
         results += _roll_up_run(database, step, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
     return StepResult(sum(result.source_rows for result in results), windows=tuple(results))

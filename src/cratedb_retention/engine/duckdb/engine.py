@@ -22,7 +22,7 @@ from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.duckdb.room import require_room
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
-from cratedb_retention.engine.rollup_check import count_source, count_windows
+from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import Conflict, InvalidInput, Unsupported, not_installed
 from cratedb_retention.model.address import DatabaseAddress
@@ -40,7 +40,7 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window
+from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -179,6 +179,10 @@ class DuckDBEngine:
     def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
         """How many raw rows the rows of a level stand for, and how many these are, window by window."""
         return count_windows(self._database.rows, SQL, rollup, windows)
+
+    def compare_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
+        """What the rows of a level stand for and what is beneath them, window by window."""
+        return compare_windows(self._database.rows, SQL, rollup, windows)
 
     def render(self, step: Step) -> list[str]:
         """The statements of a step as text, for showing."""

@@ -21,7 +21,13 @@ from cratedb_retention.engine.rollup import (
     new_version,
     replace_statements,
 )
-from cratedb_retention.engine.rollup_check import count_beneath, count_stored, show_difference, show_window
+from cratedb_retention.engine.rollup_check import (
+    count_beneath,
+    count_stored,
+    require_rows,
+    show_difference,
+    show_window,
+)
 from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
 from cratedb_retention.engine.rollup_counters import Seeds, find_seeds, has_counters
 from cratedb_retention.engine.rollup_ddl import CreateTable
@@ -95,7 +101,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     """
     Compute windows from the level beneath.
 
-    :raises DatabaseError: if rows are lost (law 5), or a sum is too large; then nothing is changed.
+    :raises DatabaseError: if rows are lost (laws 4 and 5), or a sum is too large; then nothing is changed.
     """
 
     def work(connection: sa.Connection) -> list[RolledUp]:
@@ -121,6 +127,7 @@ def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[Roll
     def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
         return connection.execute(statement).all()
 
+    require_rows(query, SQL, step, run)
     version = new_version()
     seeds = find_seeds(query, SQL, rollup, run, step.older) if has_counters(rollup) else Seeds()
     for statement in (
