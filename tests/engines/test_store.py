@@ -328,6 +328,7 @@ def test_damaged_policy_is_mended(db: Database) -> None:
     said = {"strategy": "delete", "table_name": "metrics", "retention_period": "soon"}
     expected = {**said, "id": "damaged-1", "version": 1}
     assert (json.loads(entry["before"]), entry["policy_id"]) == (expected, "damaged-1")
+    assert (entry["table_name"], entry["strategy"], entry["after"]) == ("metrics", "delete", None)
     assert "retention_period" in entry["message"]
 
 
@@ -451,6 +452,17 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
+    assert snapshots.archived_names() == {("one", "april")}
+
+
+def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
+    """What is asked about the snapshots of a table is not answered by those of its namesake in another schema."""
+    snapshots, tables = db.tool.store.snapshots, [TableName(schema, "metrics") for schema in ("one", "other")]
+    for table in tables:
+        archived = Archived("archive", f"april of {table}", table, (), (), 1)
+        snapshots.add(SnapshotRecord(archived, 0, 1, SnapshotStage.CREATED, 1, None, (), db.time.moment))
+    for table in tables:
+        assert [record.archived.table for record in snapshots.of(table, SnapshotStage.CREATED)] == [table]
 
 
 def test_the_first_instant_of_1970(db: Database) -> None:
@@ -484,6 +496,13 @@ def test_levels_of_the_same_name(db: Database) -> None:
     rollups.rebase(levels[0], 2000)
     rollups.forget(levels[0].table)
     assert known() == [[], [(tokens[1], False)]]
+    assert list(rollups.all()) == [levels[1].table]
+    rollups.register(levels[0], "1y", None)
+    for level in levels[::-1]:
+        rollups.set_view(level, (), f"mark of {level.table}")
+    marks = {table: level.view_mark for table, level in rollups.all().items()}
+    assert marks == {level.table: f"mark of {level.table}" for level in levels}
+    assert db.tool.drop_rollups("metrics", "one") == [levels[0].table]
     assert list(rollups.all()) == [levels[1].table]
 
 
