@@ -11,13 +11,25 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.clock import Actor
+from cratedb_retention.engine.base import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, DatabaseError
+from cratedb_retention.execution.events import (
+    RunStarted,
+    StepFailed,
+    StepFinished,
+    StepProgressed,
+    StepStarted,
+    TaskSkipped,
+)
 from cratedb_retention.execution.heart import Heart
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms, new_session
 from cratedb_retention.execution.tracking import Tracker
+from cratedb_retention.planning.planner import make_plan
 from cratedb_retention.store.jobs import Job, JobStore
-from support.databases import TIME, Database
+from support.catalogs import at, catalog, monthly, policy
+from support.databases import TIME, Database, FixedClock
 
 
 class Slow(JobStore):
@@ -146,6 +158,33 @@ def test_a_run_within_a_second_writes_nothing(db: Database) -> None:
     found.beat()
     found.finish("done")
     assert rows(db) == []
+
+
+def test_how_far_a_run_is() -> None:
+    """Steps and tasks are counted as they end; what failed or was skipped is passed, and not done."""
+    plan = make_plan([policy("snapshot")], catalog(monthly("2024-01", "2024-02", "2024-03")), at("2024-07-02"))
+    first, second, third = plan.tasks
+    tracker = Tracker("run", FixedClock().clock, Actor("tester", "host"))
+    tracker.about([policy(id="one", tags=["b"]), policy(id="two", tags=["a"])])
+    tracker(RunStarted("run", plan))
+    job = tracker.job()
+    assert (job.policies, job.tags) == (("one", "two"), ("a", "b"))
+    assert (job.steps, job.partitions, job.rows, job.bytes) == (12, 3, 30, 300)
+    for number, step in enumerate(first.steps, 1):
+        tracker(StepStarted(first, step, number, 12))
+        tracker(StepProgressed(step, Progress(1, 2, "row")))
+        tracker(StepFinished(first, step, StepResult(), 0))
+    job = tracker.job()
+    assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (4, 1, 10, 100)
+    assert (job.done, job.total, job.unit) == (1, 2, "row")
+    tracker(StepStarted(second, second.steps[0], 5, 12))
+    job = tracker.job()
+    assert (job.step, job.done, job.total, job.unit) == (5, None, None, None)
+    tracker(StepFailed(second, second.steps[0], "why", False))
+    assert tracker.job().step == 8
+    tracker(TaskSkipped(third, "why"))
+    job = tracker.job()
+    assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (12, 1, 10, 100)
 
 
 def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:
