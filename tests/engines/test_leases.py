@@ -279,6 +279,7 @@ def test_what_a_lease_tells_of_the_end(db: Database) -> None:
     wait(db, 3600)
     session = new_session(db.tool.store, db.tool.clock, db.tool.actor, ALONE)
     session = replace(session, taken=session.leases.take({policy: SLOT}))
+    wait(db, 10)
     assert db.tool.run(terms=ALONE, session=session).problems == 1
     lease = db.tool.store.leases.read().of(policy)
     assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("problem", db.time.moment, first)
