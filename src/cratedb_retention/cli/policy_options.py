@@ -15,6 +15,7 @@ from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.policy import Late, Policy, Strategy
 from cratedb_retention.model.schedule import Misfire
 
@@ -33,13 +34,20 @@ _SHORT = {
     "exclude": "COLUMN,...",
     "counters": "METRIC,...",
     "late": "|".join(Late),
+    "verify": "|".join(Verify),
     "time_unit": "|".join(TimeUnit),
     "schedule": "CRON",
     "misfire": "|".join(Misfire),
     "misfire_grace": "DURATION",
     "jitter": "DURATION",
 }
-_VALUES: Mapping[str, Iterable[str]] = {"strategy": Strategy, "misfire": Misfire, "late": Late, "time_unit": TimeUnit}
+_VALUES: Mapping[str, Iterable[str]] = {
+    "strategy": Strategy,
+    "verify": Verify,
+    "misfire": Misfire,
+    "late": Late,
+    "time_unit": TimeUnit,
+}
 
 
 def policy_options(function: F) -> F:

@@ -207,6 +207,7 @@ class _Look:
             chosen=selection.fits,
             ledger=ledger,
             archived=self._read_archived(policies),
+            own_schema=self._store.schema,
         )
         return Prepared(
             replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
