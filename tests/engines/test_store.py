@@ -34,6 +34,7 @@ EVERYTHING: dict[str, Any] = {
     "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
     "tags": ["ünï", "b", "a b"],
     "target_repository_name": "repo",
+    "verify": "metadata",
     "schedule": "0 3 * * *",
     "misfire": "skip",
     "misfire_grace": "2h",
@@ -53,7 +54,7 @@ CASCADE: dict[str, Any] = {
     "late": "drop",
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
-del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"]
+del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
 
 
 def test_setup_is_needed(new_db: Database) -> None:

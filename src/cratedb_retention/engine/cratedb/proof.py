@@ -82,18 +82,19 @@ def _restore(database: Database, step: VerifySnapshot, copy: TableName) -> None:
 def _explain(database: Database, step: VerifySnapshot, error: RetentionError) -> tuple[str, str]:
     """Why a snapshot could not be restored, and what to do."""
     again = f"mend the repository, or DROP SNAPSHOT {database.quote(step.repository)}.{database.quote(step.name)}, and "
+    said = error.reason.partition(" (in: ")[0]
     if isinstance(error, AccessDenied):
-        return error.reason, f"{error.remedy}, or {_LESS}"
-    if "maximum shards open" in error.reason:
-        return error.reason, f"raise cluster.max_shards_per_node, or {_LESS}"
-    if "failed to restore" not in error.reason:
-        return error.reason, f"{again}run again"
+        return said, f"{error.remedy}, or {_LESS}"
+    if "maximum shards open" in said:
+        return said, f"raise cluster.max_shards_per_node, or {_LESS}"
+    if "failed to restore" not in said:
+        return said, f"{again}run again"
     c = system_table("sys", "node_checks", "id", "passed", "description").c
     full = database.brief().rows(sa.select(c.description).where(c.id.in_(_WATERMARKS), sa.not_(c.passed)).limit(1))
     if full:
         return f"no room for a copy: {full[0][0]}", f"make room on the nodes' disks, or {_LESS}"
     reason = "files in the repository are missing or damaged, or no node is allowed to hold the copy"
-    return f"{error.reason}: {reason}", f"{again}run again"
+    return f"{said}: {reason}", f"{again}run again"
 
 
 def _compare(database: Database, step: VerifySnapshot, copy: TableName) -> int:
