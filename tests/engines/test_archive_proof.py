@@ -151,8 +151,17 @@ def test_what_is_shown(crate: CrateDatabase) -> None:
     assert crate.run().ok
     rows = crate.journal(event="step-finished", operation="verify_snapshot")
     assert sorted(row["rows"] for row in rows) == [1, 2]
-    assert all("read it back" in row["message"] for row in rows)
+    assert all("by reading it back" in row["message"] for row in rows)
     assert copies(crate) == 0
+
+
+def test_policies_of_earlier_versions(db: Database, metrics: str) -> None:
+    """A policy that was stored before there was a choice gets the safer one."""
+    policies = db.q("retention_policy", db.own_schema)
+    db.sql(f"ALTER TABLE {policies} DROP COLUMN verify")
+    assert db.tool.setup() == [f"added column verify to {db.own_schema}.retention_policy"]
+    assert [stored.policy.verify for stored in db.tool.policies() if stored.policy.table_name == metrics] == ["restore"]
+    assert [step.verify for step in verifications(db.tool.plan())] == ["restore"] * 2
 
 
 def test_second_of_several(db: Database, metrics: str) -> None:

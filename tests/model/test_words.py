@@ -68,7 +68,7 @@ DAYS = tuple(Window(MAY + i * DAY, MAY + (i + 1) * DAY, MAY + i * DAY, MAY + (i 
         ),
         (
             VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1", Verify.RESTORE, "ext"),
-            "verify snapshot s1 in archive: read it back, compare it with the partition",
+            "verify snapshot s1 in archive by reading it back",
             "verify_snapshot",
         ),
         (

@@ -144,7 +144,7 @@ def describe(step: Step) -> str:
         case VerifySnapshot(name=name, repository=repository, verify=Verify.METADATA):
             return f"verify the metadata of snapshot {name} in {repository}"
         case VerifySnapshot(name=name, repository=repository):
-            return f"verify snapshot {name} in {repository}: read it back, compare it with the partition"
+            return f"verify snapshot {name} in {repository} by reading it back"
         case DropArchived(columns=columns, piece=piece):
             return f"drop archived {describe_pieces(columns, [piece])}"
         case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
