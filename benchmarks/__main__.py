@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import expiring, packages, pages, planning, preparing, rollups, rows, server_rows, start
+from benchmarks import archiving, expiring, packages, pages, planning, preparing, rollups, rows, server_rows, start
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
 from cratedb_retention.cli.preparing import collect_seldom
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "server-rows": server_rows.measure,
     "prepare": preparing.measure,
     "expire": expiring.measure,
+    "archive": archiving.measure,
     "rollups": rollups.measure,
     "pages": pages.measure,
     "packages": packages.measure,

@@ -122,6 +122,26 @@ def test_snapshot_of_partition(cratedb: CrateDB, readings: str, crate_repository
     assert cratedb.rows(f"SELECT value FROM {readings} ORDER BY ts") == [[1.0], [2.0], [3.0]]
 
 
+def test_only_a_restore_reads_files(cratedb: CrateDB, crate_schema: str, readings: str, crate_repository: str) -> None:
+    """A snapshot counts as complete whatever became of its files; restoring it fails, and leaves a table behind."""
+    snapshot = quoted(crate_repository, "june")
+    partition = f"TABLE {readings} PARTITION (month = ?) WITH (wait_for_completion = true"
+    renamed = ", table_rename_pattern = 'readings', table_rename_replacement = 'copy'"
+    cratedb.sql(f"CREATE SNAPSHOT {snapshot} {partition})", [JUNE_START])
+    (file, *_) = (cratedb.repo_root / crate_repository).glob("indices/**/__*")
+    file.write_bytes(file.read_bytes()[:-1])
+    query = "SELECT state, failures FROM sys.snapshots WHERE repository = ?"
+    assert cratedb.rows(query, [crate_repository]) == [["SUCCESS", []]]
+    with pytest.raises(SqlError, match="failed to restore 1 of 3 shards"):
+        cratedb.sql(f"RESTORE SNAPSHOT {snapshot} {partition}{renamed})", [JUNE_START])
+    cratedb.sql(f"DROP TABLE {quoted(crate_schema, 'copy')}")
+
+
+def test_hexadecimal_numbers(cratedb: CrateDB) -> None:
+    """A cast reads Java's notation, so that parts of a digest can be added up."""
+    assert cratedb.value("SELECT CAST(CAST('0x' || substr(md5('a'), 1, 7) || 'p0' AS DOUBLE) AS BIGINT)") == 0x0CC175B
+
+
 def test_partition_moves_to_cold_node(cratedb_cluster: CrateDBCluster, cluster_schema: str) -> None:
     """A partition's shards move to the nodes with the attribute that it requires."""
     assert [node.storage for node in cratedb_cluster.nodes.values()] == ["hot", "hot", "cold"]

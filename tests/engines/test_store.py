@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
     "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
     "tags": ["ünï", "b", "a b"],
     "target_repository_name": "repo",
+    "verify": "metadata",
     "schedule": "0 3 * * *",
     "misfire": "skip",
     "misfire_grace": "2h",
@@ -55,7 +56,7 @@ CASCADE: dict[str, Any] = {
     "deletions": "follow",
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
-del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"]
+del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
 
 
 def test_setup_is_needed(new_db: Database) -> None:

@@ -65,7 +65,7 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    assert set(FULL) | set(CASCADE) | {"target_repository_name"} == set(Policy.model_fields)
+    assert set(FULL) | set(CASCADE) | {"target_repository_name", "verify"} == set(Policy.model_fields)
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)
     assert policy.zone.key == "Europe/Vienna"
@@ -151,6 +151,11 @@ def test_frozen() -> None:
         ({"counters": ["a"]}, "attribute counters: delete has no use for it"),
         ({"late": "drop"}, "attribute late: delete has no use for it"),
         ({"target_repository_name": "a"}, "attribute target_repository_name: delete has no use for it"),
+        ({"verify": "metadata"}, "attribute verify: delete has no use for it"),
+        (
+            {"strategy": "snapshot", "target_repository_name": "a", "verify": "never"},
+            "attribute verify: must be 'restore' or 'metadata'",
+        ),
         ({"reallocation_attribute_name": "a"}, "attribute reallocation_attribute_name: delete has no use for it"),
         ({"reallocation_attribute_value": "a"}, "attribute reallocation_attribute_value: delete has no use for it"),
         ({"retention_period": 0}, "attribute retention_period: 0d keeps nothing"),

@@ -14,6 +14,7 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Task,
     ThawPartitions,
+    Verify,
     VerifySnapshot,
 )
 from cratedb_retention.model.rollup import Rollup, Window
@@ -30,12 +31,14 @@ def piece(day: int) -> Piece:
     return Piece(part(day * DAY), day * DAY, (day + 1) * DAY)
 
 
-def archive(day: int, policy: str = "p", repository: str = "r", rows: int | None = 10) -> Task:
+def archive(
+    day: int, policy: str = "p", repository: str = "r", rows: int | None = 10, verify: Verify = Verify.RESTORE
+) -> Task:
     """A partition that is archived."""
     of, name = piece(day), f"s{day}"
     steps = (
         SnapshotPartition(METRICS, COLUMNS, of, repository, name),
-        VerifySnapshot(METRICS, COLUMNS, of, repository, name),
+        VerifySnapshot(METRICS, COLUMNS, of, repository, name, verify, "ext"),
         DropArchived(METRICS, COLUMNS, of, repository, name, 0),
     )
     return Task(policy, METRICS, steps, f"day {day}", rows, 100, 1)
@@ -74,6 +77,14 @@ def test_what_differs_stays_apart() -> None:
     ("tasks", "what"),
     [
         ([archive(1)], "archive partition month=1970-01-02 in r, verify, drop"),
+        (
+            [archive(1, verify=Verify.METADATA)],
+            "archive partition month=1970-01-02 in r, verify the metadata, drop",
+        ),
+        (
+            [archive(day, verify=Verify.METADATA) for day in (0, 1)],
+            "archive 2 partitions, month=1970-01-01 to month=1970-01-02 in r, verify the metadata, drop",
+        ),
         ([roll_up(0), roll_up(1)], "roll up 2 windows of metrics_1h, 1970-01-01 to 1970-01-03"),
         (
             [Task("p", METRICS, (DropPartitions(METRICS, COLUMNS, (piece(d),), 0),), "") for d in (0, 1)],

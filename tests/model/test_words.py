@@ -17,6 +17,7 @@ from cratedb_retention.model.plan import (
     Step,
     Task,
     ThawPartitions,
+    Verify,
     VerifySnapshot,
 )
 from cratedb_retention.model.plan import SnapshotPartition as Archive
@@ -66,8 +67,13 @@ DAYS = tuple(Window(MAY + i * DAY, MAY + (i + 1) * DAY, MAY + i * DAY, MAY + (i 
             "snapshot_partition",
         ),
         (
-            VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1"),
-            "verify snapshot s1 in archive",
+            VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1", Verify.RESTORE, "ext"),
+            "verify snapshot s1 in archive by reading it back",
+            "verify_snapshot",
+        ),
+        (
+            VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1", Verify.METADATA, "ext"),
+            "verify the metadata of snapshot s1 in archive",
             "verify_snapshot",
         ),
         (

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.catalog import Capabilities, Column, Kind
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
-from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.plan import (
+    DropArchived,
+    FreezePartitions,
+    SnapshotPartition,
+    Verify,
+    VerifySnapshot,
+)
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
+    CRATEDB,
     DUCKDB,
     METRICS,
     MONTH,
@@ -96,6 +103,23 @@ def test_no_freeze_where_there_is_none() -> None:
     plan = make_plan([policy("snapshot", table_schema="doc")], found, CUTOFF)
     assert [type(step) for task in plan.tasks for step in task.steps] == CHAIN[1:]
     assert plan.holds == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "capabilities", "means"),
+    [
+        ({}, CRATEDB, Verify.RESTORE),
+        ({"verify": "restore"}, CRATEDB, Verify.RESTORE),
+        ({"verify": "metadata"}, CRATEDB, Verify.METADATA),
+        ({"verify": "metadata"}, DUCKDB, Verify.RESTORE),
+    ],
+)
+def test_verification(said: dict[str, str], capabilities: Capabilities, means: Verify) -> None:
+    """A snapshot is restored and compared unless the policy says otherwise; files are always read."""
+    found = catalog(monthly("2024-05"), capabilities=capabilities)
+    [task] = make_plan([policy("snapshot", table_schema="doc", **said)], found, CUTOFF, own_schema="own").tasks
+    [step] = [step for step in task.steps if isinstance(step, VerifySnapshot)]
+    assert (step.verify, step.schema) == (means, "own")
 
 
 def test_repository_missing() -> None:

@@ -15,6 +15,7 @@ from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.policy import Deletions, Late, Policy, Strategy
 from cratedb_retention.model.schedule import Misfire
 
@@ -34,6 +35,7 @@ _SHORT = {
     "counters": "METRIC,...",
     "late": "|".join(Late),
     "deletions": "|".join(Deletions),
+    "verify": "|".join(Verify),
     "time_unit": "|".join(TimeUnit),
     "schedule": "CRON",
     "misfire": "|".join(Misfire),
@@ -42,6 +44,7 @@ _SHORT = {
 }
 _VALUES: Mapping[str, Iterable[str]] = {
     "strategy": Strategy,
+    "verify": Verify,
     "misfire": Misfire,
     "late": Late,
     "deletions": Deletions,

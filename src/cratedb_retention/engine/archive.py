@@ -4,7 +4,7 @@ Snapshots in a repository, as every database offers them to the layers above.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,8 +89,12 @@ class Archive(Protocol):
         :raises NotFound: if there is no such repository.
         """
 
-    def tidy(self, schema: str) -> None:
-        """Drop the copies that an interrupted verification or restore left in a schema."""
+    def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
+        """
+        Drop the copies in a schema that commands left there when they were interrupted, or those that runs did.
+
+        :param in_use: The names of snapshots that runs may be verifying; None: the copies of commands.
+        """
 
     def verify(self, snapshot: Archived, schema: str) -> str:
         """

@@ -212,6 +212,7 @@ class _Look:
                 chosen=selection.fits,
                 ledger=ledger,
                 archived=archived,
+                own_schema=self._store.schema,
             )
 
         plan = plan_again()

@@ -17,6 +17,7 @@ from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
 from cratedb_retention.execution.adopting import adopt, find_adoptable
+from cratedb_retention.execution.superseding import tidy_copies
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import begins
@@ -138,6 +139,7 @@ def verify_snapshots(
     if not records and any(value is not None for value in named):
         raise none_fits()
     engine.archive.tidy(store.schema)
+    tidy_copies(engine, store)
     for record in records:
         found.append(_verify_one(engine, store, record))
         if told is not None:

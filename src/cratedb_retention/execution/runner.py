@@ -38,7 +38,7 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
-from cratedb_retention.execution.superseding import settle, supersede
+from cratedb_retention.execution.superseding import settle, supersede, tidy_copies
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -162,6 +162,7 @@ class Runner:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
         if any(policy.strategy is Strategy.SNAPSHOT for policy in prepared.policies.values()):
             settle(self._store, prepared.catalog)
+            tidy_copies(self._engine, self._store, self._taken.won)
         for table, values in prepared.frozen:
             if table not in prepared.catalog.tables:
                 self._store.freezes.remove(table, [values])

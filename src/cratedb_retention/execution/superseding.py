@@ -6,7 +6,7 @@ was restored, or was not dropped; or it was dropped, and other rows came.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
@@ -55,6 +55,21 @@ def _token(record: SnapshotRecord) -> str | None:
 def _continues(engine: Engine, store: Store, step: DropArchived, record: SnapshotRecord) -> bool:
     whole = record.stage is SnapshotStage.DROPPING
     return engine.archive.continues(record.archived, step, _token(record), whole, store.schema)
+
+
+def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:
+    """
+    Drop the copies of snapshots that runs which were killed left behind, and not those of runs that go on.
+
+    :param ours: The policies whose leases we hold.
+    """
+
+    def in_use() -> set[str]:
+        leases = store.leases.read()
+        busy = {policy for policy, lease in leases.by_policy.items() if not lease.is_free(leases.now)}
+        return {record.archived.name for record in store.snapshots.all() if record.policy_id in busy.difference(ours)}
+
+    engine.archive.tidy(store.schema, in_use)
 
 
 def settle(store: Store, catalog: Catalog) -> None:

@@ -7,11 +7,19 @@ succeeded. What is due but must not happen is a hold, with its reason. Instants 
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.rollup_steps import RollupStep
+
+
+class Verify(enum.StrEnum):
+    """How a snapshot is verified before its partition is dropped (law 2)."""
+
+    RESTORE = "restore"  # It is read back, and compared with the partition.
+    METADATA = "metadata"  # What the database says about it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +133,20 @@ class SnapshotPartition:
 
 @dataclass(frozen=True, slots=True)
 class VerifySnapshot:
-    """Make sure that the snapshot is complete, holds this partition, and can be read."""
+    """
+    Make sure that the snapshot is complete, and holds this partition.
+
+    :param verify: Whether all of its rows are read back as well.
+    :param schema: Of the toolkit's own tables: where a copy may be for a while.
+    """
 
     table: TableName
     columns: tuple[Column, ...]
     piece: Piece
     repository: str
     name: str
+    verify: Verify
+    schema: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, to_ms
 from cratedb_retention.model.pairs import plain_text, write_pairs
+from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.tags import NOT
@@ -297,6 +298,12 @@ class Policy(BaseModel):
     )
     target_repository_name: Name | None = Field(
         None, description="`snapshot`: the repository on CrateDB; a directory on DuckDB."
+    )
+    verify: Verify = Field(
+        Verify.RESTORE,
+        description="`snapshot`: what is proved on CrateDB before a partition is dropped. `restore`: the snapshot is "
+        "restored into a copy, and compared with the partition; `metadata`: CrateDB says that it is complete. DuckDB "
+        "reads every archive back.",
     )
     levels: LevelsField = Field(
         (),

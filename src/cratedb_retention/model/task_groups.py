@@ -22,7 +22,7 @@ from cratedb_retention.model.plan import (
     pieces_of,
 )
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
-from cratedb_retention.model.words import describe_pieces, summarize
+from cratedb_retention.model.words import describe_pieces, summarize, summarize_archiving
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TaskGroup:
         last = self.tasks[0].steps[-1]
         if isinstance(last, DropArchived):
             pieces = [piece for task in self.tasks for piece in pieces_of(task.steps[-1])]
-            return f"archive {describe_pieces(last.columns, pieces)} in {last.repository}, verify, drop"
+            return summarize_archiving(self.tasks[0].steps, describe_pieces(last.columns, pieces), last.repository)
         together = replace(self.tasks[0], steps=tuple(map(_merge, zip(*(t.steps for t in self.tasks), strict=True))))
         return summarize(together)
 

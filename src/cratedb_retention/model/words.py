@@ -22,6 +22,7 @@ from cratedb_retention.model.plan import (
     Step,
     Task,
     ThawPartitions,
+    Verify,
     VerifySnapshot,
 )
 from cratedb_retention.model.rollup import Rollup, Window
@@ -140,8 +141,10 @@ def describe(step: Step) -> str:
             return f"thaw {describe_pieces(columns, pieces)}"
         case SnapshotPartition(columns=columns, piece=piece, repository=repository, name=name):
             return f"archive {describe_pieces(columns, [piece])} as {name} in {repository}"
+        case VerifySnapshot(name=name, repository=repository, verify=Verify.METADATA):
+            return f"verify the metadata of snapshot {name} in {repository}"
         case VerifySnapshot(name=name, repository=repository):
-            return f"verify snapshot {name} in {repository}"
+            return f"verify snapshot {name} in {repository} by reading it back"
         case DropArchived(columns=columns, piece=piece):
             return f"drop archived {describe_pieces(columns, [piece])}"
         case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
@@ -156,9 +159,18 @@ def summarize(task: Task) -> str:
         return describe(task.steps[0])
     for step in task.steps:
         if isinstance(step, SnapshotPartition):
-            what = describe_pieces(step.columns, [step.piece])
-            return f"archive {what} in {step.repository}, verify, drop"
+            return summarize_archiving(task.steps, describe_pieces(step.columns, [step.piece]), step.repository)
     return ", then ".join(describe(step) for step in task.steps)
+
+
+def summarize_archiving(steps: Sequence[Step], what: str, repository: str) -> str:
+    """
+    The steps that archive in one phrase.
+
+    :param what: The partitions, in words.
+    """
+    metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in steps)
+    return f"archive {what} in {repository}, verify{' the metadata' if metadata else ''}, drop"
 
 
 def kind_of(step: Step) -> str:

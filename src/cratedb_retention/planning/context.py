@@ -32,6 +32,7 @@ class Context:
     :param frozen: Partitions that an earlier run froze and did not thaw.
     :param stalled: Policies that should archive or downsample a table and can't, by the table's name.
     :param archived: Repository and name of snapshots whose partition was dropped: the same rows again are others.
+    :param own_schema: Of the toolkit's own tables.
     :param coverage: What lies above which table of a cascade.
     """
 
@@ -44,6 +45,7 @@ class Context:
     frozen: frozenset[PartitionKey]
     stalled: Mapping[str, list[Policy]]
     archived: frozenset[tuple[str, str]] = frozenset()
+    own_schema: str = ""
     coverage: Coverage = field(default_factory=Coverage)
     _claimed: set[PartitionKey] = field(default_factory=set)
     _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)

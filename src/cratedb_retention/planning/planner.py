@@ -95,6 +95,7 @@ def make_plan(
     chosen: Callable[[Policy], bool] = lambda policy: True,
     ledger: Ledger | None = None,
     archived: frozenset[tuple[str, str]] = frozenset(),
+    own_schema: str = "",
 ) -> Plan:
     """
     Decide what a run does.
@@ -107,6 +108,7 @@ def make_plan(
     :param chosen: Which policies the run is about.
     :param ledger: What was rolled up so far.
     :param archived: Repository and name of the snapshots whose partition was dropped.
+    :param own_schema: Of the toolkit's own tables.
     """
     ledger = ledger or Ledger()
     ordered = sorted(_enabled(policies), key=lambda p: (_ORDER.index(p.strategy), p.id or "", p.target))
@@ -144,6 +146,7 @@ def make_plan(
         stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
         archived=archived,
+        own_schema=own_schema,
         coverage=make_coverage(
             (states[c.source], c.policy.late, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades
         ),

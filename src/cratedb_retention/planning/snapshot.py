@@ -15,6 +15,7 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Step,
     Task,
+    Verify,
     VerifySnapshot,
 )
 from cratedb_retention.model.snapshots import snapshot_name
@@ -47,7 +48,10 @@ def _steps(context: Context, target: Target, piece: Piece, repository: str, limi
     if context.needs_freeze(table, piece):
         yield FreezePartitions(table, columns, (piece,))
     yield SnapshotPartition(table, columns, piece, repository, snapshot)
-    yield VerifySnapshot(table, columns, piece, repository, snapshot)
+    # Files are always read back.
+    files = context.catalog.capabilities.repositories_are_directories
+    verify = Verify.RESTORE if files else target.policy.verify
+    yield VerifySnapshot(table, columns, piece, repository, snapshot, verify, context.own_schema)
     yield from context.coverage.seal(table, [piece])
     time_column = None if piece.exact else target.time_column
     yield DropArchived(table, columns, piece, repository, snapshot, limit, time_column)

@@ -103,6 +103,7 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("reallocation_attribute_name", sa.Text),
         sa.Column("reallocation_attribute_value", sa.Text),
         sa.Column("target_repository_name", sa.Text),
+        sa.Column("verify", sa.Text),
         sa.Column("levels", sa.Text),
         sa.Column("dimensions", sa.ARRAY(sa.Text)),
         sa.Column("metrics", sa.ARRAY(sa.Text)),

@@ -13,6 +13,7 @@ from functools import cache
 from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.policy import Deletions, Late, Strategy
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
 from cratedb_retention.model.schedule import Misfire
@@ -30,6 +31,7 @@ LABELS = {
     "reallocation_attribute_name": "Node attribute",
     "reallocation_attribute_value": "Value of the attribute",
     "target_repository_name": "Repository",
+    "verify": "Verification",
     "misfire": "What was missed",
     "jitter": "Begin later by up to",
     "misfire_grace": "How late at most",
@@ -45,6 +47,10 @@ CHOICES: dict[str, dict[str, str]] = {
         Strategy.DOWNSAMPLE: "Downsample: keep it at a coarser resolution",
     },
     "misfire": {Misfire.CATCH_UP: "Catch up by one run", Misfire.SKIP: "Skip it"},
+    "verify": {
+        Verify.RESTORE: "Restore the snapshot, and compare it",
+        Verify.METADATA: "Metadata only: trust what CrateDB says",
+    },
     "late": {Late.KEEP: "Keep them", Late.DROP: "Drop them"},
     "deletions": {Deletions.BLOCK: "Keep their summaries", Deletions.FOLLOW: "Compute summaries from what is left"},
 }
@@ -90,6 +96,7 @@ GROUPS = (
         (
             "strategy",
             "target_repository_name",
+            "verify",
             "reallocation_attribute_name",
             "reallocation_attribute_value",
             "enabled",

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archived, Arrived, Found, SnapshotState
 from cratedb_retention.engine.cratedb.catalog import read_layout
+from cratedb_retention.engine.cratedb.copies import copy_of, renamed, tidy
 from cratedb_retention.engine.cratedb.freeze import SETTING
-from cratedb_retention.engine.cratedb.merge import MERGED, merge, shared_rows
+from cratedb_retention.engine.cratedb.merge import merge, shared_rows
 from cratedb_retention.engine.cratedb.snapshot import count_rows, is_complete, listed_values, state_statement
 from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, system_table
 from cratedb_retention.engine.cratedb.tokens import find_token, incarnations
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.ddl import drop_table
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.model.catalog import Column, TableName
@@ -26,7 +26,6 @@ from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan import DropArchived
 from cratedb_retention.model.snapshots import is_name_of
 
-COPY = "retention_verify_"
 _LEFT_HALF = "failed to restore"
 _INCOMPATIBLE = "IncompatibleSchemaForRestoreException"
 _Layout = tuple[dict[str, Column], tuple[str, ...]]
@@ -82,21 +81,13 @@ class CrateArchive:
         known = read_layout(self._database, table)
         if known[1]:
             return known
-        copy = TableName(schema, f"{COPY}{name[-12:]}")
-        drop_table(self._database, copy)
-        try:
-            self._database.execute(RestoreSnapshot(table, (), (), repository, name, _renamed(table, copy)))
+        with copy_of(self._database, schema, name) as copy:
+            self._database.execute(RestoreSnapshot(table, (), (), repository, name, renamed(table, copy)))
             return read_layout(self._database, copy)
-        finally:
-            drop_table(self._database, copy)
 
-    def tidy(self, schema: str) -> None:
-        """Drop the copies that an interrupted verification or restore left in a schema."""
-        t = system_table("information_schema", "tables", "table_schema", "table_name").c
-        ours = (t.table_name.startswith(prefix, autoescape=True) for prefix in (COPY, MERGED))
-        left = (t.table_schema == schema, sa.or_(*ours))
-        for (name,) in self._database.brief().rows(sa.select(t.table_name).where(*left)):
-            drop_table(self._database, TableName(schema, name))
+    def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
+        """Drop the copies that were left in a schema."""
+        tidy(self._database, schema, in_use)
 
     def verify(self, snapshot: Archived, schema: str) -> str:
         """
@@ -113,12 +104,8 @@ class CrateArchive:
             raise NotFound(thing, f"is not in repository {snapshot.repository}")
         if not state.complete:
             raise DatabaseError(thing, f"is not complete: {state.detail}")
-        copy = TableName(schema, f"{COPY}{snapshot.name[-12:]}")
-        drop_table(self._database, copy)
-        try:
+        with copy_of(self._database, schema, snapshot.name) as copy:
             rows = self._restore(snapshot, copy)
-        finally:
-            drop_table(self._database, copy)
         if snapshot.rows is not None and rows != snapshot.rows:
             raise DatabaseError(thing, f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
         return f"{state.detail}, restored and counted {rows:,} rows"
@@ -127,14 +114,10 @@ class CrateArchive:
         """Whether both are of one incarnation of the partition; where that is not known, whether rows are in both."""
         if token is not None:
             return bool(incarnations(token) & incarnations(step.piece.partition.token))
-        copy = TableName(schema, f"{COPY}{earlier.name[-12:]}")
-        drop_table(self._database, copy)
-        try:
+        with copy_of(self._database, schema, earlier.name) as copy:
             self._restore(earlier, copy)
             condition = in_partitions(SQL, step.columns, [step.piece.partition.values])
             return shared_rows(self._database, copy, step.table, condition) > 0
-        finally:
-            drop_table(self._database, copy)
 
     def restore(
         self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
@@ -178,23 +161,13 @@ class CrateArchive:
 
     def _statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
         columns, values = snapshot.columns, snapshot.values
-        options = {} if into == snapshot.table else _renamed(snapshot.table, into)
+        options = {} if into == snapshot.table else renamed(snapshot.table, into)
         # Where the table is gone, CrateDB does not understand the values, and each snapshot holds one partition only.
         known = read_layout(self._database, snapshot.table)[1] == tuple(column.name for column in columns)
         partition = (columns, values) if known else ((), ())
         restore = RestoreSnapshot(snapshot.table, *partition, snapshot.repository, snapshot.name, options)
         # It was frozen when it was archived, and comes back as it was.
         return [restore, AlterPartition(into, columns, values, SETTING, False)]
-
-
-def _renamed(table: TableName, into: TableName) -> dict[str, str]:
-    """The pattern is a regular expression, and the replacement knows groups; the names are meant literally."""
-    return {
-        "schema_rename_pattern": _exactly(table.schema),
-        "schema_rename_replacement": _replacement(into.schema),
-        "table_rename_pattern": _exactly(table.name),
-        "table_rename_replacement": _replacement(into.name),
-    }
 
 
 def _span(archived: Archived, known: Iterable[str]) -> tuple[int | None, int | None]:
@@ -209,11 +182,3 @@ def _span(archived: Archived, known: Iterable[str]) -> tuple[int | None, int | N
 def _why_incompatible(reason: str) -> str:
     why = re.search(r"(column \[.*?\][^\]]*?(?:\[.*?\][^\]]*)*)(?:\]|$)", reason)
     return f"differs from what was archived: {why[1] if why else reason}"
-
-
-def _exactly(name: str) -> str:
-    return f"^{re.escape(name)}$"
-
-
-def _replacement(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("$", "\\$")

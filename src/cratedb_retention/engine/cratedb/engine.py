@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Report, StepResult
-from cratedb_retention.engine.cratedb import delete, freeze, reallocate, rolling, rollup, snapshot
+from cratedb_retention.engine.cratedb import delete, freeze, proof, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_named, read_outline
 from cratedb_retention.engine.cratedb.health import find_unwell
@@ -133,7 +133,7 @@ class CrateDBEngine:
             case SnapshotPartition():
                 return snapshot.create(self._database, step, self.clock)
             case VerifySnapshot():
-                return snapshot.verify(self._database, step)
+                return proof.verify(self._database, step)
             case DropArchived():
                 return snapshot.drop_archived(self._database, step)
             case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
@@ -190,7 +190,7 @@ def statements(step: Step) -> list[sa.Executable]:
         case SnapshotPartition():
             return [snapshot.create_statement(step)]
         case VerifySnapshot():
-            return [snapshot.state_statement(step.repository, [step.name])]
+            return proof.statements(step)
         case DropArchived():
             return [delete.drop_statement(step.table, step.columns, [step.piece])]
         case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():

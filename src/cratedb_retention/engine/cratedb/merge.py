@@ -16,6 +16,7 @@ from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.cratedb.catalog import read_layout
+from cratedb_retention.engine.cratedb.copies import MERGED
 from cratedb_retention.engine.cratedb.snapshot import find_state, is_complete
 from cratedb_retention.engine.cratedb.sql import CreateSnapshot, DropSnapshot, refresh
 from cratedb_retention.engine.database import Database
@@ -25,7 +26,6 @@ from cratedb_retention.errors import Conflict, DatabaseError
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.words import plural, show_partition
 
-MERGED = "retention_restore_"
 _ONE_BY_ONE = "restore them one by one, by --name, each beside the table, with --into"
 
 

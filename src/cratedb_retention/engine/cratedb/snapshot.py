@@ -33,7 +33,7 @@ def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepRes
     :raises PartitionChanged: if the partition was written to since the plan.
     """
     check_health(database, step.table, step.columns, [step.piece])
-    if not _check_token(database, step):
+    if not check_token(database, step):
         raise PartitionChanged(f"table {step.table}, partition {_label(step)}", "is gone since the plan was made")
     state = _wait_while_in_progress(database, step, clock)
     if state is not None and state["state"] != "SUCCESS":
@@ -90,9 +90,9 @@ def is_complete(state: Mapping[str, Any]) -> bool:
     return state["state"] == "SUCCESS" and not state["failures"]
 
 
-def verify(database: Database, step: VerifySnapshot | DropArchived) -> StepResult:
+def verify_metadata(database: Database, step: VerifySnapshot | DropArchived) -> StepResult:
     """
-    Make sure that a snapshot is complete and holds the partition.
+    Make sure that CrateDB takes a snapshot for complete, and for one of the partition. It does not look at files.
 
     :raises DatabaseError: if not.
     """
@@ -137,10 +137,10 @@ def drop_archived(database: Database, step: DropArchived) -> StepResult:
     :raises PartitionChanged: if it was written to, or thawed, since.
     """
     check_health(database, step.table, step.columns, [step.piece])
-    verify(database, step)
+    verify_metadata(database, step)
     rows = step.piece.partition.rows
     # It is gone already if the answer to the same statement was lost, and this is the next try.
-    if _check_token(database, step):
+    if check_token(database, step):
         if step.time_column is not None:
             check_age(database, step.table, step.columns, [step.piece], step.time_column, step.before)
         rows = _count(database, step)
@@ -152,7 +152,7 @@ def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> str:
     return show_partition(step.columns, step.piece.partition.values)
 
 
-def _check_token(database: Database, step: SnapshotPartition | DropArchived) -> bool:
+def check_token(database: Database, step: SnapshotPartition | VerifySnapshot | DropArchived) -> bool:
     """
     Compare the change token of the partition with the planned one, and see that it can't change any more.
 

@@ -161,7 +161,7 @@ class AlterPartition(PartitionStatement):
     inherit_cache = False
 
     def __init__(
-        self, table: TableName, columns: Sequence[Column], values: Sequence[Value], setting: str, to: bool | str
+        self, table: TableName, columns: Sequence[Column], values: Sequence[Value], setting: str, to: int | str
     ) -> None:
         super().__init__(table, columns, values)
         self.setting, self.to = setting, to

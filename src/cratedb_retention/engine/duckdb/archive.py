@@ -4,7 +4,7 @@ Snapshots as directories with Parquet files: their states, verifying them, findi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class DuckArchive:
             and self._common((directory, one), (directory, other)) == manifests[one].rows
         }
 
-    def tidy(self, schema: str) -> None:
+    def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
         """Nothing: reading a file makes no copy."""
 
     def verify(self, snapshot: Archived, schema: str) -> str:

@@ -1,0 +1,96 @@
+"""
+CrateDB: archiving partitions, each snapshot restored and compared before its partition is dropped, beside the same by
+the metadata alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.line import Line
+from benchmarks.policies import statements, store_policies
+from benchmarks.server import DAY, EXT, FIRST, SCHEMA
+from benchmarks.surroundings import Surroundings
+from benchmarks.timing import by_turns, seconds
+from cratedb_retention import Retention
+from cratedb_retention.model.plan import Verify
+from support.cratedb import CrateDB
+from support.sql import quoted
+
+TABLE, REPOSITORY = quoted(SCHEMA, "archived"), "bench_archive"
+# Partitions, and rows in each of them.
+SIZES = ((30, 100), (3, 100_000))
+
+
+@dataclass
+class Bench:
+    """
+    A table that is filled and archived again and again.
+
+    :param partitions: Their number.
+    :param rows: Rows in each of them.
+    :param sent: How many statements each way took.
+    """
+
+    server: CrateDB
+    retention: Retention
+    partitions: int
+    rows: int
+    sent: dict[Verify, int] = field(default_factory=dict)
+
+    def way(self, verify: Verify) -> Callable[[], float]:
+        """Archive everything, and verify that in this way."""
+        return lambda: self._archive(verify)
+
+    def _archive(self, verify: Verify) -> float:
+        for day in range(self.partitions):
+            self.server.sql(
+                f"INSERT INTO {TABLE} (ts, host, value) (SELECT {FIRST + day * DAY} + r, 'host-' || (r % 100), random()"
+                " FROM generate_series(1, ?::INTEGER) AS rows(r))",
+                [self.rows],
+            )
+        (stored,) = self.retention.policies()
+        self.retention.edit_policy(str(stored.policy.id), {"verify": verify})
+        before = statements(self.retention)
+        taken = seconds(self._run)
+        self.sent[verify] = statements(self.retention) - before
+        return taken
+
+    def _run(self) -> None:
+        report = self.retention.run()
+        if (report.partitions, report.rows) != (self.partitions, self.partitions * self.rows):
+            raise RuntimeError(f"not everything was archived: {report}")
+
+
+def measure(surroundings: Surroundings) -> Iterator[Line]:
+    """Archive partitions, many small ones and few large ones."""
+    for partitions, rows in SIZES:
+        with _bench(surroundings.server, partitions, rows) as bench:
+            taken = by_turns(surroundings.repeat(3), {verify: bench.way(verify) for verify in Verify})
+        restore, metadata = taken[Verify.RESTORE], taken[Verify.METADATA]
+        what = f"archive {partitions} partitions of {rows:,} rows, restored, beside metadata only, CrateDB"
+        note = f"{1000 * (restore - metadata) / partitions:.0f} ms more for each partition"
+        note += f"; metadata: {bench.sent[Verify.METADATA]} statements"
+        yield Line(what, restore, metadata, bench.sent[Verify.RESTORE], note=note)
+
+
+@contextmanager
+def _bench(server: CrateDB, partitions: int, rows: int) -> Iterator[Bench]:
+    server.drop_schemas(SCHEMA, EXT)
+    server.sql(
+        f"CREATE TABLE {TABLE} (ts TIMESTAMP WITH TIME ZONE, host TEXT, value DOUBLE PRECISION,"
+        " day TIMESTAMP WITH TIME ZONE GENERATED ALWAYS AS date_trunc('day', ts))"
+        " CLUSTERED INTO 1 SHARDS PARTITIONED BY (day) WITH (number_of_replicas = 0)"
+    )
+    server.sql(f"CREATE REPOSITORY {REPOSITORY} TYPE fs WITH (location = ?)", [str(server.repo_root / REPOSITORY)])
+    try:
+        with Retention(server.uri, EXT) as retention:
+            retention.setup()
+            policy = {"strategy": "snapshot", "table_schema": SCHEMA, "table_name": "archived"}
+            store_policies(retention, [{**policy, "retention_period": "30d", "target_repository_name": REPOSITORY}])
+            yield Bench(server, retention, partitions, rows)
+    finally:
+        server.sql(f"DROP REPOSITORY {REPOSITORY}")
+        server.drop_schemas(SCHEMA, EXT)
