@@ -19,7 +19,7 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
@@ -459,10 +459,11 @@ def test_what_exists_already_is_not_told(tenants: TwoTenants) -> None:
 
 def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
     """A hold on partitions of a shared table that are all of one tenant is shown in its plan as in its list."""
-    months = [parse_instant(month) for month in ("2024-03-01", "2024-04-01")]
-    parts = tuple({"month": month, "tenant": "acme"} for month in months)
+    parts: tuple[dict[str, Value], ...] = tuple(
+        {"month": month, "tenant": "acme"} for month in ("2024-03-01", "2024-04-01")
+    )
     hold = LegalHold("of-acme", tenants.db.schema, "events", partitions=parts)
-    mixed = replace(hold, id="of-both", partitions=(*parts, {"month": months[0], "tenant": "globex"}))
+    mixed = replace(hold, id="of-both", partitions=(*parts, {"month": "2024-03-01", "tenant": "globex"}))
     prepared = tenants.db.tool.prepare()
     prepared = replace(prepared, plan=replace(prepared.plan, legal_holds=(hold, mixed)))
     realm = scoped(tenants, "acme").realm
