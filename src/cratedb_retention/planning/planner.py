@@ -120,7 +120,7 @@ def make_plan(
     readable, looked_at = [], targets
     for target in targets:
         probes = partial(_target_probes, target, cutoff, on_tables.get(target.table.name, []))
-        check = partial(_require_answers, probes, measurements)
+        check = partial(_require_answers, probes, measurements, catalog)
         if isolated(target.policy.id, target.table.name, check, problems):
             readable.append(target)
     targets, implausible = split_plausible(readable, pieces, measurements, cutoff)
@@ -175,7 +175,7 @@ def _enabled(policies: Iterable[Policy]) -> list[Policy]:
     return [policy for policy in policies if policy.enabled]
 
 
-def _require_answers(probes: Callable[[], Iterable[Probe]], measurements: Measurements) -> bool:
+def _require_answers(probes: Callable[[], Iterable[Probe]], measurements: Measurements, catalog: Catalog) -> bool:
     """
     Make sure that the rows answered: what they could not say is not guessed.
 
@@ -183,6 +183,9 @@ def _require_answers(probes: Callable[[], Iterable[Probe]], measurements: Measur
     """
     for probe in probes():
         if probe in measurements.failed:
+            table = catalog.tables.get(probe.table)
+            if table is not None and table.missing_shards:
+                raise Undecided(missing_shards(table.missing_shards))
             raise Undecided(f"the rows of {probe.table} can't be read: {measurements.failed[probe]}")
     return True
 
@@ -196,7 +199,7 @@ def _plan_levels(
     cutoff: dt.datetime,
 ) -> tuple[list[LevelState], list[Task | Hold]]:
     """The levels of a cascade, and what brings them up to date."""
-    _require_answers(partial(_window_probes, cascade, ledger, cutoff), measurements)
+    _require_answers(partial(_window_probes, cascade, ledger, cutoff), measurements, catalog)
     states = downsample.level_states(cascade, ledger, pieces, measurements, to_ms(cutoff))
     return states, list(downsample.plan_levels(cascade, states, catalog, ledger))
 
