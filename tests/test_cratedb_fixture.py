@@ -180,7 +180,7 @@ def test_a_view_takes_the_name_of_a_table(cratedb: CrateDB, crate_schema: str) -
     """
     `CREATE OR REPLACE VIEW` makes a table of that name vanish, without an error; `CREATE VIEW` does not.
 
-    The table has no partition yet, and so no shard: shards without a table are started by CrateDB again and again, which
+    The table has no partition yet, and so no shard: CrateDB starts shards without a table again and again, which
     keeps it busy until its end.
     """
     table = quoted(crate_schema, "readings")
