@@ -165,7 +165,7 @@ def window_probe(rollup: Rollup, grid: WindowGrid, within: tuple[int, int] | Non
 
 def beneath_time(rollup: Rollup) -> Column:
     """The time column of the table that a level is computed from."""
-    return rollup.time if rollup.from_raw else replace(rollup.time, name=rollup.time_name, expression=None)
+    return rollup.time if rollup.from_raw else replace(rollup.time, name=rollup.time_name, expression=None, unit=None)
 
 
 def partition_length(grids: Iterable[Grid]) -> int | None:
