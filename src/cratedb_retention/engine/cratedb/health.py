@@ -31,8 +31,8 @@ def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[Tabl
     h = system_table("sys", "health", "table_schema", "table_name", "missing_shards").c
     statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
     rows = settled(lambda: database.brief().rows(statement), clock)
-    if rows and _are_starting(database):
-        raise _unwell(database, f"table {schema}.{rows[0][0]}")
+    if rows and _are_starting(database, schema):
+        raise _unwell(database, TableName(schema, rows[0][0]))
     return frozenset(TableName(schema, name) for (name,) in rows)
 
 
@@ -61,7 +61,7 @@ def check_health(
     concerned = [piece for piece in pieces if piece.partition.ident in sick]
     if concerned or (sick and not pieces):
         where = f", partition {show_partition(columns, concerned[0].partition.values)}" if concerned else ""
-        raise _unwell(database, f"table {table}{where}")
+        raise _unwell(database, table, where)
 
 
 def check_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
     """
     sick = _sick(database, table)
     if sick.intersection(idents) if idents else sick:
-        raise _unwell(database, f"table {table}")
+        raise _unwell(database, table)
     p = system_table("information_schema", "table_partitions", "table_schema", "table_name", "partition_ident").c
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
     closed: sa.ColumnElement[bool] = sa.column("closed")
@@ -108,15 +108,16 @@ def _sick(database: Database, table: TableName) -> set[str]:
     return {ident or "" for (ident,) in database.brief().rows(statement)}
 
 
-def _unwell(database: Database, thing: str) -> DatabaseError:
-    if _are_starting(database):
+def _unwell(database: Database, table: TableName, where: str = "") -> DatabaseError:
+    thing = f"table {table}{where}"
+    if _are_starting(database, *table):
         return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
     return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")
 
 
-def _are_starting(database: Database) -> bool:
-    """Whether primary shards are about to come back."""
-    s = system_table("sys", "shards", "primary", "routing_state").c
-    return bool(
-        database.brief().rows(sa.select(sa.func.count()).where(s.primary, s.routing_state == "INITIALIZING"))[0][0]
-    )
+def _are_starting(database: Database, schema: str, table: str | None = None) -> bool:
+    """Whether primary shards of a table, or of any in a schema, are about to come back."""
+    s = system_table("sys", "shards", "schema_name", "table_name", "primary", "routing_state").c
+    mine = (s.schema_name == schema, *([] if table is None else [s.table_name == table]))
+    statement = sa.select(sa.func.count()).where(s.primary, s.routing_state == "INITIALIZING", *mine)
+    return bool(database.brief().rows(statement)[0][0])
