@@ -11,13 +11,25 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.clock import Actor
+from cratedb_retention.engine.base import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, DatabaseError
+from cratedb_retention.execution.events import (
+    RunStarted,
+    StepFailed,
+    StepFinished,
+    StepProgressed,
+    StepStarted,
+    TaskSkipped,
+)
 from cratedb_retention.execution.heart import Heart
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms, new_session
 from cratedb_retention.execution.tracking import Tracker
+from cratedb_retention.planning.planner import make_plan
 from cratedb_retention.store.jobs import Job, JobStore
-from support.databases import TIME, Database
+from support.catalogs import at, catalog, monthly, policy
+from support.databases import TIME, Database, FixedClock
 
 
 class Slow(JobStore):
@@ -146,6 +158,37 @@ def test_a_run_within_a_second_writes_nothing(db: Database) -> None:
     found.beat()
     found.finish("done")
     assert rows(db) == []
+
+
+def test_how_far_a_run_is() -> None:
+    """Steps and tasks are counted as they end; what failed or was skipped is passed, and not done."""
+    plan = make_plan(
+        [policy("snapshot")], catalog(monthly("2024-01", "2024-02", "2024-03", "2024-04")), at("2024-07-02")
+    )
+    *done, failing, skipped = plan.tasks
+    tracker = Tracker("run", FixedClock().clock, Actor("tester", "host"))
+    tracker.about([policy(id="one", tags=["b"]), policy(id="two", tags=["a"])])
+    tracker(RunStarted("run", plan))
+    job = tracker.job()
+    assert (job.policies, job.tags) == (("one", "two"), ("a", "b"))
+    assert (job.steps, job.partitions, job.rows, job.bytes) == (16, 4, 40, 400)
+    steps = [(task, step) for task in done for step in task.steps]
+    for number, (task, step) in enumerate(steps, 1):
+        assert tracker.job().partitions_done == (number - 1) // 4
+        tracker(StepStarted(task, step, number, 16))
+        tracker(StepProgressed(step, Progress(1, 2, "row")))
+        tracker(StepFinished(task, step, StepResult(), 0))
+    job = tracker.job()
+    assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (8, 2, 20, 200)
+    assert (job.done, job.total, job.unit) == (1, 2, "row")
+    tracker(StepStarted(failing, failing.steps[0], 9, 16))
+    job = tracker.job()
+    assert (job.step, job.done, job.total, job.unit) == (9, None, None, None)
+    tracker(StepFailed(failing, failing.steps[0], "why", False))
+    assert tracker.job().step == 12
+    tracker(TaskSkipped(skipped, "why"))
+    job = tracker.job()
+    assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (16, 2, 20, 200)
 
 
 def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:

@@ -59,6 +59,7 @@ def test_whole_table(db: Database, metrics: str) -> None:
     assert db.count(metrics) == 4
     (row,) = db.journal(event="held")
     assert row["outcome"] == "held" and "case 4711" in row["error"] and hold.id[:8] in row["error"]
+    assert (row["table_schema"], row["table_name"], row["partitions"]) == (db.schema, metrics, 3)
 
 
 def test_released(db: Database, metrics: str) -> None:
@@ -72,6 +73,27 @@ def test_released(db: Database, metrics: str) -> None:
     assert len(db.journal(event="hold-placed")) == len(db.journal(event="hold-released")) == 1
     with pytest.raises(NotFound):
         db.tool.release(hold.id)
+
+
+def test_placed_twice_and_again(db: Database, metrics: str) -> None:
+    """A hold that is in force is placed once; one that was released comes back as it is placed then."""
+    holds = db.tool.store.holds
+    for _ in range(2):
+        holds.place(LegalHold("case", db.schema, metrics, reason="first", placed_by="one", placed_at=1))
+    assert len(db.journal(event="hold-placed")) == 1
+    db.tool.release("case")
+    assert _released(db) == ["tester"]
+    again = LegalHold("case", db.schema, metrics, {"month": "2024-04-01"}, reason="then", placed_by="two", placed_at=2)
+    holds.place(again)
+    assert db.tool.holds() == [again]
+    assert _released(db) == [None]
+    assert [row["table_name"] for row in db.journal() if row["event"].startswith("hold-")] == [metrics] * 3
+    assert db.run().partitions == 2
+
+
+def _released(db: Database) -> list[str | None]:
+    db.refresh("retention_hold", db.own_schema)
+    return [row[0] for row in db.rows(f"SELECT released_by FROM {db.q('retention_hold', db.own_schema)}")]
 
 
 def test_release_wants_the_whole_identifier(db: Database, metrics: str) -> None:

@@ -10,6 +10,7 @@ import datetime as dt
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -19,8 +20,9 @@ from cratedb_retention.clock import Actor, name_holder
 from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, Stopped
 from cratedb_retention.execution.events import LeftOut, RunEvent, StepFinished, StepStarted, TakenOver
 from cratedb_retention.execution.leasing import LeaseHolder
-from cratedb_retention.execution.running import Terms
-from cratedb_retention.model.plan import FreezePartitions
+from cratedb_retention.execution.running import Terms, new_session
+from cratedb_retention.model.catalog import Column, Kind, Partition
+from cratedb_retention.model.plan import FreezePartitions, Piece, Task, ThawPartitions
 from cratedb_retention.store.journal import Outcome
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
@@ -257,15 +259,39 @@ def test_a_run_leaves_what_another_one_is_at(db: Database) -> None:
     assert not db.left("one")
 
 
+def test_each_table_that_is_left_out_is_told(db: Database) -> None:
+    """Of a policy for several tables that another run is at, the journal names each."""
+    for name in ("events_1", "events_2"):
+        db.create(name, {"ts": TIME, "n": "TEXT"})
+        db.fill(name, OLD)
+    holder(db, "other").take({db.policy("delete", "events_*", "30d").id or "": None})
+    assert seen(db.tool)[0].deferred == 2
+    told = sorted((row["table_name"], row["message"]) for row in db.journal(event="held", outcome="deferred"))
+    assert told == [("events_1", "1 task"), ("events_2", "1 task")]
+
+
+def test_what_a_lease_tells_of_the_end(db: Database) -> None:
+    """A policy that ended with a problem has ended then, and did not succeed; nobody has its lease."""
+    policy = table(db)
+    assert seen(db.tool)[0].ok
+    first = db.time.moment
+    db.tool.edit_policy(policy, {"time_column": "nosuch"})
+    wait(db, 3600)
+    session = new_session(db.tool.store, db.tool.clock, db.tool.actor, ALONE)
+    session = replace(session, taken=session.leases.take({policy: SLOT}))
+    wait(db, 10)
+    assert db.tool.run(terms=ALONE, session=session).problems == 1
+    lease = db.tool.store.leases.read().of(policy)
+    assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("problem", db.time.moment, first)
+    assert (lease.holder, lease.expires_at, lease.done_slot) == (None, None, SLOT)
+
+
 def test_tidying_up_waits(db: Database) -> None:
     """What is frozen may be another run's work, so it is not thawed while anybody is at work."""
-    from cratedb_retention.model.plan import Task, ThawPartitions
-
     table(db, rows=False)
     prepared = db.tool.prepare()
-    step = ThawPartitions(db.table("events"), (), ())
-    from dataclasses import replace
-
+    piece = Piece(Partition(("a",)), None, None)
+    step = ThawPartitions(db.table("events"), (Column("part", "text", Kind.TEXT),), (piece,))
     plan = replace(prepared.plan, tasks=(Task(None, db.table("events"), (step,), "tidy up"),))
     other = holder(db, "other")
     other.take({"p": None})
@@ -274,20 +300,22 @@ def test_tidying_up_waits(db: Database) -> None:
     assert (report.deferred, report.done) == (1, 0)
     (left,) = (event for event in events if isinstance(event, LeftOut))
     assert (left.policy_id, left.holder) == (None, other.holder)
+    wait(db, 60)
+    assert db.tool.run(replace(prepared, plan=plan), terms=ALONE).deferred == 0, "who died is at nothing any more"
 
 
 def test_an_expired_run_is_taken_over(db: Database) -> None:
     """After a run that died, the next one takes its policy over, and the journal says from whom."""
     policy = table(db)
     dead = holder(db, "dead")
-    dead.take({policy: None})
+    dead.take({policy: SLOT})
     assert seen(db.tool)[0].done == 0
     wait(db, 61)
     report, events = seen(db.tool)
     assert report.done == 1
     assert [event.holder for event in events if isinstance(event, TakenOver)] == [dead.holder]
     (entry,) = db.journal(event="lease-taken-over")
-    assert entry["policy_id"] == policy
+    assert (entry["policy_id"], entry["slot"]) == (policy, SLOT)
     assert re.search("dead@host:[^ ]+, run run-of-dead", entry["message"])
 
 

@@ -23,7 +23,7 @@ def archived(db: Database) -> str:
     """A table of which April and May are archived and gone."""
     db.create("metrics", BY_MONTH, by=["month"])
     db.fill("metrics", [APRIL, MAY, MAY, JUNE])
-    db.policy("snapshot", "metrics", "30d")
+    db.policy("snapshot", "metrics", "30d", tags=["a"])
     assert db.run().partitions == 2
     assert db.left("metrics") == [JUNE]
     return "metrics"
@@ -37,7 +37,9 @@ def test_back_into_the_table(db: Database, archived: str) -> None:
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.RESTORED}
     db.fill(archived, [MAY])
     assert db.count(archived, f"month = '2024-05-01' AND ts = '{MAY}'") == 3
-    assert [row["outcome"] for row in db.journal(event="restored")] == ["done", "done"]
+    (policy,) = db.tool.policies()
+    found = [(row["outcome"], row["rows"], row["policy_id"], row["tags"]) for row in db.journal(event="restored")]
+    assert sorted(found) == [("done", rows, policy.policy.id, ["a"]) for rows in (1, 2)]
 
 
 def test_verify_keeps_to_its_own_schema(crate: CrateDatabase) -> None:
@@ -149,6 +151,23 @@ def test_partition_is_there(db: Database, archived: str) -> None:
     assert sorted(str(row["outcome"]) for row in db.journal(event="restored")) == ["done", "failed"]
 
 
+def test_holds_of_two_tables(db: Database, archived: str) -> None:
+    """The hold on what came back into one table says nothing of what did not come back into another one."""
+    db.create("others", BY_MONTH, by=["month"])
+    db.fill("others", [APRIL, JUNE])
+    db.policy("snapshot", "others", "30d")
+    assert db.run().partitions == 1
+    db.fill(archived, [APRIL])
+    found = db.tool.restore(RestoreRequest(table_schema=db.schema, table_name="*"))
+    assert [item.error is None for item in found] == [False, True, True]
+    assert {hold.table_name: str(hold.where["month"])[:7] for hold in db.tool.holds()} == {
+        archived: "2024-05",
+        "others": "2024-04",
+    }
+    assert db.run().partitions == 1
+    assert (db.left(archived), db.left("others")) == ([MAY, MAY, JUNE], [APRIL, JUNE])
+
+
 def test_twice_in_a_row(db: Database, archived: str) -> None:
     """A second restore fails, and the first one's rows and holds stay."""
     request = RestoreRequest(table_name=archived)
@@ -169,6 +188,7 @@ def test_beside_the_table(db: Database, archived: str) -> None:
     assert db.left(archived) == [JUNE]
     assert db.tool.holds() == []
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}
+    assert [row["table_name"] for row in db.journal(event="restored")] == ["metrics_restored"] * 2
 
 
 def test_beside_the_table_is_writable(crate: CrateDatabase) -> None:
@@ -262,6 +282,8 @@ def test_verify_finds_what_is_gone(db: Database, archived: str) -> None:
     db.drop_snapshot(april.archived.name)
     first, second = db.tool.verify_snapshots()
     assert first.error and second.error is None
+    ends = {row["outcome"]: (row["error"], row["table_name"]) for row in db.journal(event="verified")}
+    assert ends == {"failed": (first.error, archived), "done": (None, archived)}
     (restored,) = db.tool.restore(RestoreRequest(name=april.archived.name))
     assert restored.error
     assert db.left(archived) == [JUNE]

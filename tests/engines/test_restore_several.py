@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cratedb_retention import RestoreRequest
+from cratedb_retention.errors import ConnectionLost
 from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant
@@ -76,6 +77,7 @@ def test_late_rows(db: Database, metrics: str) -> None:
     assert sorted(rows, key=str) == [1, 2, 2]
     assert db.left(metrics) == [MAY, MAY, LATE, LATER, LATER, JUNE]
     assert stages(db) == ["restored"] * 3
+    assert [len(hold.filters) for hold in db.tool.holds()] == [1]
     assert [verified.error for verified in db.tool.verify_snapshots()] == [None] * 3
     if isinstance(db, CrateDatabase):
         assert db.frozen(metrics) == 0
@@ -205,6 +207,21 @@ def test_several_repositories(duck: DuckDatabase) -> None:
     assert duck.left("metrics") == [MAY, MAY, LATE, JUNE]
 
 
+def test_restored_and_archived_elsewhere(duck: DuckDatabase) -> None:
+    """A snapshot of the same name in another repository is a later one: each row comes back once."""
+    create(duck)
+    restore(duck)
+    release(duck)
+    (policy,) = duck.tool.policies()
+    duck.tool.edit_policy(policy.policy.id or "", {"target_repository_name": str(duck.directory.with_name("other"))})
+    archive(duck)
+    first, second = duck.tool.snapshots()
+    assert first.archived.name == second.archived.name
+    assert stages(duck) == ["archived", "superseded"]
+    restore(duck)
+    assert duck.left("metrics") == [MAY, MAY, JUNE]
+
+
 def test_one_is_damaged(db: Database, metrics: str) -> None:
     """If one of them is gone, nothing of the partition comes back, and no hold stays; the other can be named."""
     first = db.tool.snapshots()[0].archived.name
@@ -212,10 +229,27 @@ def test_one_is_damaged(db: Database, metrics: str) -> None:
     (late,) = set(db.snapshot_names()) - {first}
     db.drop_snapshot(late)
     assert {item.refusal for item in db.tool.preview_restore(ALL)} != {None}
-    assert all(item.error for item in db.tool.restore(ALL))
+    assert [item.error is None for item in db.tool.restore(ALL)] == [False] * 2
     assert db.left(metrics) == [JUNE]
     assert db.tool.holds() == []
+    assert stages(db) == ["archived"] * 2
+    assert [row["outcome"] for row in db.journal(event="restored")] == ["failed"] * 2
     assert restore(db, RestoreRequest(name=first)) == [2]
+
+
+def test_a_restore_without_an_answer(db: Database, metrics: str) -> None:
+    """Where the connection is lost in the middle, nobody knows whether the rows are there, and that is noted."""
+
+    def lose(statement: str) -> None:
+        if statement.startswith(("RESTORE", "INSERT")) and metrics in statement:
+            raise ConnectionLost("database", "no answer")
+
+    with before_statements(db.tool.engine.database.engine, lose):
+        (item,) = db.tool.restore(ALL)
+    assert (item.error, stages(db)) == ("database: no answer", ["restoring"])
+    db.run()
+    restore(db)
+    assert db.left(metrics) == [MAY, MAY, JUNE]
 
 
 def interrupted(db: Database, when: Callable[[str], bool], do: Callable[[], object]) -> bool:
@@ -324,6 +358,15 @@ def test_a_drop_without_an_answer_is_settled(db: Database, metrics: str) -> None
     db.tool.store.snapshots.mark(*record.key, SnapshotStage.DROPPING)
     assert db.run().ok
     assert stages(db) == ["archived"]
+
+
+def test_a_drop_without_an_answer_stays_open(db: Database, metrics: str) -> None:
+    """What a run does not look at, it can't tell the end of: the table of another policy, or one that is gone."""
+    (record,), (policy,) = db.tool.snapshots(), db.tool.policies()
+    db.tool.store.snapshots.mark(*record.key, SnapshotStage.DROPPING)
+    db.tool.edit_policy(policy.policy.id or "", {"table_name": "others"})
+    db.run()
+    assert stages(db) == ["dropping"]
 
 
 def test_an_older_store(db: Database, metrics: str) -> None:

@@ -136,6 +136,7 @@ def test_adopted(db: Database, archived: str, gone: bool) -> None:
     after = {record.key: (_plain(record.archived.columns), record.partition, record.start, record.end) for record in
              db.tool.snapshots()}  # fmt: skip
     assert after == {key: (_plain(columns), *rest) for key, (columns, *rest) in before.items()}
+    assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}
     assert [verified.error for verified in db.tool.verify_snapshots()] == [None] * 3
     assert len(db.journal(event="adopted")) == 3
     restore(db)
@@ -172,6 +173,14 @@ def test_restored_from_the_repository(db: Database, archived: str) -> None:
     assert db.left(archived) == [APRIL, MAY, LATE, JUNE]
     assert len(db.tool.holds()) == 1
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.RESTORED}
+
+
+def test_one_restored_from_the_repository(db: Database, archived: str) -> None:
+    """What was not asked for is not adopted on the way."""
+    name = db.tool.snapshots()[0].archived.name
+    lose(db)
+    restore(db, RestoreRequest(name=name, from_repository=db.repository))
+    assert [record.archived.name for record in db.tool.snapshots()] == [name]
 
 
 def test_nothing_to_adopt(db: Database) -> None:

@@ -19,6 +19,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import GAUGE, RolledUp, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from cratedb_retention.store.policies import identity
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, before_statements
 
@@ -164,6 +165,37 @@ def test_same_rule_twice(db: Database) -> None:
         db.policy("delete", "metrics", "60d")
     db.policy("delete", "metrics", "60d", where={"tenant": "acme"})
     assert len(db.tool.policies()) == 2
+
+
+ONE = make_policy(strategy="delete", table_schema="s", table_name="t", retention_period="1d", where={"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("more", "same"),
+    [
+        ({"retention_period": "2d", "tags": ["x"], "enabled": False, "id": "mine"}, True),
+        ({"where": {"b": 2, "a": 1}}, True),
+        ({"where": {"a": 1}}, False),
+        ({"table_schema": "other"}, False),
+        ({"strategy": "snapshot", "target_repository_name": "one"}, False),
+    ],
+)
+def test_what_makes_a_rule(more: dict[str, Any], same: bool) -> None:
+    """Two policies are the same rule if they do the same with the same data, whatever else they say."""
+    assert (identity(make_policy(**{**ONE.to_dict(), **more})) == identity(ONE)) is same
+
+
+@pytest.mark.parametrize(
+    "attribute", ["target_repository_name", "reallocation_attribute_name", "reallocation_attribute_value"]
+)
+def test_where_data_goes_makes_a_rule(attribute: str) -> None:
+    """The same data may be archived in two repositories, or moved to nodes with one or another attribute."""
+    needs = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
+    if attribute == "target_repository_name":
+        needs = {attribute: "one"}
+    said = {"strategy": "snapshot" if len(needs) == 1 else "reallocate", "table_name": "t", "retention_period": "1d"}
+    one, other = (make_policy(**said, **given) for given in (needs, {**needs, attribute: "other"}))
+    assert identity(one) != identity(other)
 
 
 def test_same_identifier(db: Database) -> None:
@@ -328,6 +360,7 @@ def test_damaged_policy_is_mended(db: Database) -> None:
     said = {"strategy": "delete", "table_name": "metrics", "retention_period": "soon"}
     expected = {**said, "id": "damaged-1", "version": 1}
     assert (json.loads(entry["before"]), entry["policy_id"]) == (expected, "damaged-1")
+    assert (entry["table_name"], entry["strategy"], entry["after"]) == ("metrics", "delete", None)
     assert "retention_period" in entry["message"]
 
 
@@ -440,6 +473,8 @@ def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:
     assert [freezes.note(table, month, (0,)) for table in (one, other, one)] == [True, True, False]
     freezes.remove(one, [(0,)])
     assert freezes.all() == {(other, (0,))}
+    assert db.run().ok
+    assert freezes.all() == set(), "the table is gone, and what was frozen of it"
 
 
 def test_snapshots_of_the_same_name(db: Database) -> None:
@@ -451,6 +486,17 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
+    assert snapshots.archived_names() == {("one", "april")}
+
+
+def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
+    """What is asked about the snapshots of a table is not answered by those of its namesake in another schema."""
+    snapshots, tables = db.tool.store.snapshots, [TableName(schema, "metrics") for schema in ("one", "other")]
+    for table in tables:
+        archived = Archived("archive", f"april of {table}", table, (), (), 1)
+        snapshots.add(SnapshotRecord(archived, 0, 1, SnapshotStage.CREATED, 1, None, (), db.time.moment))
+    for table in tables:
+        assert [record.archived.table for record in snapshots.of(table, SnapshotStage.CREATED)] == [table]
 
 
 def test_the_first_instant_of_1970(db: Database) -> None:
@@ -484,6 +530,13 @@ def test_levels_of_the_same_name(db: Database) -> None:
     rollups.rebase(levels[0], 2000)
     rollups.forget(levels[0].table)
     assert known() == [[], [(tokens[1], False)]]
+    assert list(rollups.all()) == [levels[1].table]
+    rollups.register(levels[0], "1y", None)
+    for level in levels[::-1]:
+        rollups.set_view(level, (), f"mark of {level.table}")
+    marks = {table: level.view_mark for table, level in rollups.all().items()}
+    assert marks == {level.table: f"mark of {level.table}" for level in levels}
+    assert db.tool.drop_rollups("metrics", "one") == [levels[0].table]
     assert list(rollups.all()) == [levels[1].table]
 
 

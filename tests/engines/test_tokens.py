@@ -26,7 +26,8 @@ def test_a_token_is_made_checked_and_revoked(db: Database) -> None:
         with pytest.raises(NotFound, match="rite the whole identifier" if beginning in token.id else "not in force"):
             db.tool.revoke_token(beginning)
     assert tokens.check(text) == token
-    assert db.tool.revoke_token(token.id[:6]).id == token.id
+    assert db.retention("other").revoke_token(token.id[:6]).id == token.id
+    assert [(known.created_by, known.revoked_by) for known in db.tool.tokens()] == [("tester", "other")]
     assert tokens.check(text) is None
     with pytest.raises(NotFound, match="is not in force"):
         db.tool.revoke_token(token.id)

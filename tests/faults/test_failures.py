@@ -50,8 +50,12 @@ def test_broken_repository_stops_one_table_only(db: Database) -> None:
     assert failure["operation"] == "snapshot_partition"
     assert db.repository.rpartition("/")[2] in failure["error"]
     assert skip["error"] == "skipped: an earlier step of this policy failed on this table"
-    assert [row["outcome"] for row in db.journal(event="step-finished", policy_id=dropping.id)] == ["done"]
-    assert [row["outcome"] for row in db.journal(event="run-finished")] == ["failed"]
+    (done,) = db.journal(event="step-finished", policy_id=dropping.id)
+    steps = 4 if isinstance(db, CrateDatabase) else 3
+    assert ([*sorted(ends), done["step"]], done["outcome"]) == ([steps - 2, 2 * steps, 2 * steps + 1], "done")
+    (end,) = db.journal(event="run-finished")
+    assert (end["outcome"], end["partitions"], end["rows"]) == ("failed", 2, report.rows)
+    assert (end["bytes"], "1 failed, 1 skipped" in end["message"]) == (report.bytes, True)
 
 
 def test_broken_repository_leaves_nothing_frozen(crate: CrateDatabase) -> None:
@@ -144,6 +148,7 @@ def assert_interrupted_well(db: Database, kind: type[Step], event: type[RunEvent
     assert db.left("archived") == (DAYS[1:] if gone else DAYS)
     (row,) = db.journal(event="run-finished")
     assert (row["outcome"], row["error"]) == ("failed", "ended early: KeyboardInterrupt()")
+    assert "1 failed" in row["message"]
     assert db.run().ok
     assert db.left("archived") == DAYS[2:]
     verified = db.tool.verify_snapshots()

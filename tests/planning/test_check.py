@@ -23,6 +23,8 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
         (policy("delete", "30d"), policy("reallocate", "30d"), "reallocate after 30d (realloca) comes too late"),
         (policy("reallocate", "30d"), policy("reallocate", "30d", id="r2"), "move the same data to different nodes"),
         (policy("reallocate", "30d"), policy("delete", "90d"), None),
+        (policy("delete", "30d"), policy("snapshot", "forever"), None),
+        (policy("delete", "30d"), policy("delete", "forever"), None),
         (policy("reallocate", "30d"), policy("snapshot", "90d"), None),
         (policy("reallocate", "30d"), policy("reallocate", "90d"), None),
         (policy("delete", "30d"), policy("delete", "90d", enabled=False), None),

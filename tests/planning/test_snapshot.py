@@ -135,6 +135,13 @@ def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: 
     assert any("policy s should archive this table and can't" in hold.reason for hold in plan.holds) is held
 
 
+@pytest.mark.parametrize("more", [{}, {"time_column": "no_such"}])
+def test_what_is_archived_never_protects_nothing(more: dict[str, Any]) -> None:
+    """A policy that archives after forever wants nothing, whether it can or can't."""
+    rules = [policy("delete"), policy("snapshot", "forever", **more)]
+    assert dropped_starts(make_plan(rules, catalog(monthly("2024-04", "2024-06")), CUTOFF)) == ["2024-04-01"]
+
+
 @pytest.mark.parametrize("period", ["30d", "forever"])
 def test_stalled_rollups_protect_their_rows(period: str) -> None:
     """A policy that should roll up a table and can't keeps others from deleting its rows, and forever as well."""
