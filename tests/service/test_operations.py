@@ -79,6 +79,28 @@ def test_verifying(each_tenants: TwoTenants) -> None:
     assert over.status_code == 409
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": "nothing"},
+        {"table_schema": "nothing"},
+        {"repository": "/nowhere"},
+        {"start": "2024-08-01T00:00:00Z"},
+        {"end": "2024-01-01T00:00:00Z"},
+        {"tags": ["globex"]},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_each_attribute_chooses(tenants: TwoTenants, more: dict[str, Any]) -> None:
+    """Each attribute narrows down what is listed, restored and verified; none is passed over."""
+    chosen = {"table_name": "acme_metrics"}
+    assert tenants.get("admin", f"{API}/snapshots", params=chosen)
+    assert tenants.get("admin", f"{API}/snapshots", params={**chosen, **more}) == []
+    for what in ("restore", "verify"):
+        answer = tenants.ask("admin", "POST", f"{API}/snapshots/{what}", json={**chosen, **more})
+        assert answer.status_code == 404, (what, answer.text)
+
+
 def test_what_is_refused(tenants: TwoTenants) -> None:
     """Nothing chosen would be everything; half of a name, what there is not, and a viewer are refused as well."""
     for body, status in (

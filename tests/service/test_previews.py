@@ -27,6 +27,10 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
         found.policy.id,
         None,
     }
+    assert [*found.tasks, *found.holds, *found.kept]
+    later = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], enabled=False)).if_enabled
+    assert later is not None
+    assert "globex" not in repr((later.before.plan, later.after.plan))
     wrongs: tuple[dict[str, Any], ...] = (
         {"table_name": "globex_metrics", "tags": ["acme"]},
         {"table_name": "*", "tags": ["acme"]},

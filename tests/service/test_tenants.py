@@ -19,7 +19,8 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.timeline import State
@@ -417,6 +418,84 @@ def test_timelines_of_others(tenants: TwoTenants) -> None:
     for table in (TableName(schema, "globex_metrics"), TableName(tenants.db.own_schema, "jobs_log")):
         with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
             acme.timeline(table)
+
+
+def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
+    """Neither the holds of the other tenant, nor how much there is of both, nor what failed for the other."""
+    acme, schema = scoped(tenants, "acme"), tenants.db.schema
+    assert "globex" not in repr(acme.timeline(TableName(schema, "events")))
+    shown = {line.table.partition(".")[2]: line for line in acme.tables(Selection())}
+    assert {"events", "acme_metrics"} <= set(shown)
+    assert not [name for name in shown if "globex" in name]
+    assert (shown["events"].rows, shown["events"].oldest) == (None, None)
+    assert (shown["acme_metrics"].rows is None, shown["acme_metrics"].oldest is None) == (False, False)
+    whole = {
+        line.table.partition(".")[2]: line
+        for line in Scoped(tenants.db.tool, Access(Role.ADMIN, "x")).tables(Selection())
+    }
+    assert whole["events"].rows
+
+
+def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:
+    """What the next run takes when a hold ends is told without what it takes of the other tenant anyway."""
+    tenants.db.time.set("2024-10-02T00:00:00+00:00")
+    release = scoped(tenants, "acme").find_release(tenants.ids["acme-hold"])
+    assert (release.partitions, release.rows) == (1, 1)
+
+
+def test_what_exists_already_is_not_told(tenants: TwoTenants) -> None:
+    """A policy that somebody else has on the same data is refused without its name, by a file as well."""
+    same = {"strategy": "delete", "table_schema": tenants.db.schema, "table_name": "acme_x", "retention_period": "7d"}
+    tenants.db.tool.create_policy(**same, id="globex-has-it")
+    new = {**same, "tags": ["acme"]}
+    created = tenants.ask("acme-editor", "POST", f"{API}/policies", json=new)
+    applied = tenants.ask(
+        "acme-editor", "POST", f"{API}/policy-file", content=json.dumps({"policies": [new]}),
+        headers={"Content-Type": "application/yaml"},
+    )  # fmt: skip
+    for answer in (created, applied):
+        assert (answer.status_code, "globex" in answer.text) == (409, False), answer.text
+
+
+def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
+    """A hold on partitions of a shared table that are all of one tenant is shown in its plan as in its list."""
+    parts: tuple[dict[str, Value], ...] = tuple(
+        {"month": month, "tenant": "acme"} for month in ("2024-03-01", "2024-04-01")
+    )
+    hold = LegalHold("of-acme", tenants.db.schema, "events", partitions=parts)
+    mixed = replace(hold, id="of-both", partitions=(*parts, {"month": "2024-03-01", "tenant": "globex"}))
+    prepared = tenants.db.tool.prepare()
+    prepared = replace(prepared, plan=replace(prepared.plan, legal_holds=(hold, mixed)))
+    realm = scoped(tenants, "acme").realm
+    assert [found.id for found in narrow_plan(prepared, realm, []).plan.legal_holds] == ["of-acme"]
+
+
+def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
+    """A hold has the time and the reason that were given, a run the strategy, a token the limit."""
+    data = {"table_schema": tenants.db.schema, "table_name": "acme_metrics"}
+    period = {"start": "2024-01-01T00:00:00+00:00", "end": "2024-02-01T00:00:00+00:00"}
+    held = tenants.ask("acme-operator", "POST", f"{API}/holds", json={**data, **period, "reason": "case 7"}).json()
+    assert [held[key] for key in ("start", "end", "reason")] == [
+        "2024-01-01T00:00:00+00:00",
+        "2024-02-01T00:00:00+00:00",
+        "case 7",
+    ]
+    tenants.db.time.set("2024-10-02T00:00:00+00:00")
+    assert tenants.run("acme-operator", strategy="delete")["steps_done"] == 0
+    assert tenants.run("acme-operator", policy="acme-tables")["steps_done"] == 0
+    new = {"name": "acme-new", "role": "viewer", "tags": ["acme"]}
+    tenants.tokens["acme-new"] = tenants.ask("admin", "POST", f"{API}/tokens", json=new).json()["token"]
+    assert tenants.get("acme-new", f"{API}/tags") == ["acme"]
+
+
+def test_each_filter_of_the_audit_log(tenants: TwoTenants) -> None:
+    """Each narrows down what is shown; an instant is one of the log's times."""
+    log = f"{API}/journal"
+    assert {row["outcome"] for row in tenants.get("admin", log, params={"outcome": "held"})} == {"held"}
+    assert {row["event"] for row in tenants.get("admin", log, params={"event": "hold-placed"})} == {"hold-placed"}
+    for nothing in ({"since": "2999-01-01"}, {"until": "2000-01-01"}, {"table_name": "x"}, {"policy_id": "x"}):
+        assert tenants.get("admin", log, params=nothing) == []
+    assert tenants.get("acme-viewer", log, params={"tags": "acme,x"}) == []
 
 
 def test_timeline_of_a_shared_table(tenants: TwoTenants) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.policy import Policy
 
@@ -59,6 +60,11 @@ def make_area(schema: str | None, name: str, where: Mapping[str, Value], default
 def area_of(policy: Policy, default_schema: str) -> Area:
     """The data that a policy is about."""
     return make_area(policy.table_schema, policy.table_name, policy.where, default_schema)
+
+
+def areas_of_hold(hold: LegalHold, default_schema: str) -> list[Area]:
+    """The data that a hold is about: all of these together."""
+    return [make_area(hold.table_schema, hold.table_name, values, default_schema) for values in hold.filters]
 
 
 def covering(area: Area, others: Iterable[Area]) -> Area | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.access import Realm
-from cratedb_retention.model.areas import make_area
+from cratedb_retention.model.areas import areas_of_hold, make_area
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Hold, Task
 
@@ -50,7 +50,7 @@ def _is_theirs(task: Task, realm: Realm, mine: set[str | None]) -> bool:
 
 
 def _sees(realm: Realm, hold: LegalHold) -> bool:
-    return realm.covers(make_area(hold.table_schema, hold.table_name, hold.where, realm.default_schema))
+    return all(map(realm.covers, areas_of_hold(hold, realm.default_schema)))
 
 
 def _task(task: Task, realm: Realm, holds: Sequence[str]) -> Task:

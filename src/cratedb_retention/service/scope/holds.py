@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.areas import Area, areas_of_hold, make_area
 from cratedb_retention.model.catalog import Selector, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import is_pattern
@@ -63,8 +63,7 @@ class Holds(Who):
         return self.retention.release(found.id)
 
     def _areas_of(self, hold: LegalHold) -> list[Area]:
-        table = (hold.table_schema, hold.table_name)
-        return [make_area(*table, values, self._default_schema) for values in hold.filters]
+        return areas_of_hold(hold, self._default_schema)
 
     def _words_of_holds(self) -> list[str]:
         return [TableHold(hold, None).words for hold in self.holds()]
