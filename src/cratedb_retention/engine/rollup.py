@@ -15,7 +15,6 @@ from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     level_fields,
     number,
-    own_time,
     sketch_fields,
     stored,
 )
@@ -57,7 +56,7 @@ def compute_statements(
 
 def delete_statements(sql: RollupSQL, rollup: Rollup, run: Run) -> list[sa.Executable]:
     """Delete what is there of a run of windows."""
-    within = between(sql, own_time(rollup), run.since, run.until)
+    within = between(sql, rollup.own_time, run.since, run.until)
     return [sa.delete(table_ref(table)).where(within) for table in tables_of(rollup)]
 
 
@@ -72,7 +71,7 @@ def replace_statements(sql: RollupSQL, step: RollUp) -> list[sa.Executable]:
 
 def any_statement(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Executable:
     """A row or two if anything is there of a run of windows."""
-    within = between(sql, own_time(rollup), run.since, run.until)
+    within = between(sql, rollup.own_time, run.since, run.until)
     row = sa.select(number(1).label("there")).where(within).limit(1)
     return union([row.select_from(table_ref(table)).subquery().select() for table in tables_of(rollup)])
 

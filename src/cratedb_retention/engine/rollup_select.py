@@ -21,7 +21,6 @@ from cratedb_retention.engine.rollup_columns import (
     derive,
     mergeable,
     metric_fields,
-    own_time,
     ref,
     summed,
 )
@@ -126,7 +125,7 @@ def _raw_samples(sql: RollupSQL, rollup: Rollup, run: Run, seeds: Seeds) -> sa.S
 
 
 def _finer_rows(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
-    time = own_time(rollup)
+    time = rollup.own_time
     bucket = sql.bucket(rollup.interval, rollup.zone, sql.column(time))
     dimensions = [ref(label(column.name)) for column in rollup.dimensions]
     columns: list[Element] = [bucket.label("t"), ref(rollup.time_name).label("ts"), ref(ROW_COUNT).label("n")]

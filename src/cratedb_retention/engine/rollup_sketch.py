@@ -17,7 +17,6 @@ from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     as_type,
     number,
-    own_time,
     ref,
     source_value,
 )
@@ -88,7 +87,7 @@ def _raw_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
 
 
 def _finer_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
-    time = own_time(rollup)
+    time = rollup.own_time
     return (
         sa.select(
             sql.bucket(rollup.interval, rollup.zone, sql.column(time)).label("t"),
