@@ -18,7 +18,7 @@ from cratedb_retention.engine.rollup_columns import (
     sketch_fields,
     stored,
 )
-from cratedb_retention.engine.rollup_counters import Seeds
+from cratedb_retention.engine.rollup_counters import NEAR, Seeds
 from cratedb_retention.engine.rollup_ddl import InsertRows
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_select import level_select
@@ -29,7 +29,6 @@ from cratedb_retention.model.rollup_steps import RollUp
 
 # What stands for the version of a computation where it is only shown.
 SHOWN = 0
-_NEAR = Seeds()
 
 
 def new_version() -> int:
@@ -43,7 +42,7 @@ def tables_of(rollup: Rollup) -> list[TableName]:
 
 
 def compute_statements(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR
+    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = NEAR
 ) -> list[sa.Executable]:
     """Compute a run of windows, of which nothing is there."""
     query = level_select(sql, rollup, run, version, seeds)

@@ -56,17 +56,20 @@ class Seeds:
     older: tuple[tuple[Rollup, int], ...] = ()
 
 
+NEAR = Seeds()
+
+
 def find_seeds(query: Query, sql: RollupSQL, rollup: Rollup, run: Run, older: tuple[tuple[Rollup, int], ...]) -> Seeds:
     """Where to look, in at most two statements that read little."""
     before = between(sql, rollup.own_time, None, run.since)
     there = sa.select(number(1)).select_from(table_ref(rollup.table)).where(before).limit(1)
     if not older and not query(there):
         return Seeds(near=False, own=False)
-    feed = _feed(sql, rollup, run, raw_values(sql, rollup), Seeds())
+    feed = _feed(sql, rollup, run, raw_values(sql, rollup), NEAR)
     values = [feed.c[f"m{number}"] for number in _counters(rollup)]
     since = sql.value(rollup.own_time, run.since)
     lonely = query(lonely_series(_dimensions(rollup, feed), feed.c.ts, values, since))
-    return Seeds(near=False, older=older) if lonely else Seeds()
+    return Seeds(near=False, older=older) if lonely else NEAR
 
 
 def lonely_series(

@@ -24,15 +24,14 @@ from cratedb_retention.engine.rollup_columns import (
     ref,
     summed,
 )
-from cratedb_retention.engine.rollup_counters import Seeds, has_counters, raw_values, with_increases
+from cratedb_retention.engine.rollup_counters import NEAR, Seeds, has_counters, raw_values, with_increases
 from cratedb_retention.engine.rollup_runs import Run
 from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, label
 
 Element = sa.ColumnElement[Any]
-_NEAR = Seeds()
 
 
-def level_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR) -> sa.Select[Any]:
+def level_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = NEAR) -> sa.Select[Any]:
     """
     The rows of a level for the buckets of a run, in the order of its stored columns.
 
