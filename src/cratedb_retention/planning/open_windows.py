@@ -106,7 +106,7 @@ class OpenWindow:
         """
         The stretches of time whose rows changed since they were computed.
 
-        Where no row is left at all, somebody most likely expired them, and what was computed stays.
+        Where no row is left at all, the rows most likely expired, and what was computed stays.
         """
         present = self.computed(measurements)
         if self.known is None:
