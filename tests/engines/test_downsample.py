@@ -46,6 +46,15 @@ def steps(db: Database) -> list[str]:
     return [type(step).__name__ for task in db.tool.plan().tasks for step in task.steps]
 
 
+def fill_a_changed_month(db: Database) -> None:
+    """Two days of May that are rolled up by month, and a row that came to the first since; and a day of July."""
+    db.create("readings", COLUMNS, by=["day"])
+    fill(db, ["2024-05-10T10:10", "2024-05-11T11:00", "2024-07-01T09:00"])
+    db.policy("downsample", "readings", "90d", levels="1mo:forever")
+    run(db)
+    fill(db, ["2024-05-10T12:00"], first=3)
+
+
 def holds(db: Database) -> list[str]:
     """Why something waits."""
     return [hold.reason for hold in db.tool.plan().holds]
@@ -230,11 +239,7 @@ def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
 
 def test_delete_leaves_the_rest_of_a_changed_window(db: Database) -> None:
     """Where one day of a month was written to, no day of it goes before the month is computed again from all."""
-    db.create("readings", COLUMNS, by=["day"])
-    fill(db, ["2024-05-10T10:10", "2024-05-11T11:00", "2024-07-01T09:00"])
-    db.policy("downsample", "readings", "90d", levels="1mo:forever")
-    run(db)
-    fill(db, ["2024-05-10T12:00"], first=3)
+    fill_a_changed_month(db)
     delete = db.policy("delete", "readings", "7d")
     db.tool.run(selection=Selection(policy_id=delete.id))
     assert db.count("readings") == 4
@@ -262,11 +267,7 @@ def test_closed_partition_waits_for_the_rollup(crate: CrateDatabase) -> None:
 
 def test_what_can_not_be_rolled_up_again_stays(crate: CrateDatabase) -> None:
     """A partition that was written to stays while its window can't be computed, since another one of it is closed."""
-    crate.create("readings", COLUMNS, by=["day"])
-    fill(crate, ["2024-05-10T10:10", "2024-05-11T11:00", "2024-07-01T09:00"])
-    crate.policy("downsample", "readings", "90d", levels="1mo:forever")
-    run(crate)
-    fill(crate, ["2024-05-10T12:00"], first=3)
+    fill_a_changed_month(crate)
     closed = f"ALTER TABLE {crate.q('readings')} PARTITION (day = '2024-05-11')"
     crate.sql(f"{closed} CLOSE")
     crate.policy("delete", "readings", "7d")
@@ -685,7 +686,7 @@ def test_verify_and_fetch(readings: Database) -> None:
 
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET row_count = 7"])
 def test_raw_rows_stay_for_a_level_that_was_changed(readings: Database, change: str) -> None:
-    """What somebody deletes from a level, or changes, is computed again before the raw rows beneath it go (law 3)."""
+    """Rows of a level that were deleted or changed are computed again before the raw rows beneath it go (law 3)."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever", deletions="follow")
     fill(readings, ["2024-06-10T12:00"], first=6)
     run(readings)

@@ -6,6 +6,7 @@ counts in another unit than it is read in is blocked, and never expires by a gue
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.execution.tables import table_lines
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.ui.words import moment
 from support.databases import TIME, Database
 
@@ -138,6 +140,29 @@ def test_hold(db: Database, unit: str, partitioned: bool) -> None:
     db.tool.hold("events", db.schema, start=instant(LIMIT - 2 * DAY), end=instant(LIMIT - DAY))
     assert db.run().ok
     assert db.left("events") == [str(LIMIT - 2 * DAY)]
+
+
+@UNITS
+def test_late_rows_between_two_levels(db: Database, unit: str) -> None:
+    """A level's own time is no count: which days changed is known after a run that ended between two levels, too."""
+    db.create("load", {"ts": "BIGINT", "v": "DOUBLE PRECISION"})
+    first, last = LIMIT + 29 * DAY, LIMIT + 31 * DAY
+    db.insert("load", [{"ts": at * TICKS[unit], "v": 1.0} for at in range(first, last, 7200)])
+    db.policy("downsample", "load", "40d", levels="1h:60d,1d:forever", time_column="ts", time_unit=unit)
+    db.time.set(instant(last).isoformat())
+    assert db.run().ok
+    db.insert("load", [{"ts": first * TICKS[unit] + 1, "v": 1.0}])
+    prepared = db.tool.prepare()
+    finer = replace(prepared, plan=replace(prepared.plan, tasks=prepared.plan.tasks[:1]))
+    assert db.tool.run(finer).ok
+    (step,) = (step for task in db.tool.plan().tasks for step in task.steps if isinstance(step, RollUp))
+    assert step.rollup.table.name == "load_1d"
+    assert [(window.since, window.until) for window in step.windows] == [(first * 1000, (first + DAY) * 1000)]
+    assert db.run().ok
+    for level in ("load_1h", "load_1d"):
+        db.refresh(level)
+        assert int(db.rows(f"SELECT sum(row_count) FROM {db.q(level)}")[0][0]) == 25
+    assert db.tool.plan().tasks == ()
 
 
 @UNITS

@@ -192,7 +192,7 @@ def test_how_far_a_run_is() -> None:
 
 
 def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:
-    """However long ago a run began: while it is heard of, it stays, so that somebody can still ask it to end."""
+    """However long ago a run began: it stays while it sends heartbeats, so that it can still be cancelled."""
     jobs, now = db.tool.store.jobs, db.time.clock.now()
     for run_id, began, heard in (("silent", 9, 8), ("long", 9, 0), ("recent", 6, 6)):
         jobs.begin(Job(run_id, now - dt.timedelta(days=began), now - dt.timedelta(days=heard)))

@@ -9,14 +9,13 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli.output import console, visible
-from cratedb_retention.model.fetched import Fetched
+from cratedb_retention.model.fetched import Fetched, as_float
 
 if TYPE_CHECKING:
     from plotille import Canvas
@@ -78,7 +77,7 @@ def _lines(fetched: Fetched) -> Iterator[Line]:
     for group, rows in fetched.series().items():
         for i, name in enumerate(names, start=1 + fetched.keys):
             text = " ".join([name, *("NULL" if value is None else str(value) for value in group)])
-            points = tuple((_seconds(row[0]), _value(row[i])) for row in rows)
+            points = tuple((_seconds(row[0]), as_float(row[i])) for row in rows)
             if any(value is not None for _, value in points):
                 yield Line(text, points)
 
@@ -86,10 +85,6 @@ def _lines(fetched: Fetched) -> Iterator[Line]:
 def _seconds(time: object) -> float:
     assert isinstance(time, dt.datetime)  # noqa: S101
     return time.timestamp()
-
-
-def _value(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float | Decimal) and math.isfinite(value) else None
 
 
 def _draw(

@@ -5,7 +5,6 @@ Creates and fills the demonstration's tables, partitioned by month, on either da
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,17 +61,13 @@ def load_rows(engine: Engine, schema: str, name: str, columns: Mapping[str, str]
     iterator, sent = iter(rows), 0
     while batch := [tuple(row) for row in islice(iterator, BATCH)]:
         # Not by SQLAlchemy's INSERT, which would write all of the batch's values as one statement to be parsed.
-        engine.database.transact(partial(_send, statement, batch))
+        engine.database.execute_text(statement, batch)
         sent += len(batch)
     engine.database.execute_text(f"REFRESH TABLE {_quoted(engine, schema, name)}")
     found = count_rows(engine, schema, name)
     if found != sent:
         raise RetentionError(f"table {schema}.{name}", f"took {found:,} of {sent:,} rows", "run the demo again")
     return found
-
-
-def _send(statement: str, batch: list[tuple[Any, ...]], connection: sa.Connection) -> None:
-    connection.exec_driver_sql(statement, batch)
 
 
 def count_rows(engine: Engine, schema: str, name: str) -> int:

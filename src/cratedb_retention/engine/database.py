@@ -171,14 +171,15 @@ class Database:
         """The same for tables whose full names are quoted already, with commas between them."""
         self.execute_text(f"REFRESH TABLE {name}")
 
-    def execute_text(self, statement: str) -> None:
+    def execute_text(self, statement: str, rows: Sequence[tuple[Any, ...]] | None = None) -> None:
         """
         Execute a statement for which there is no construct, and whose names are quoted already.
 
+        :param rows: Its parameters, to execute it with each of them.
         :raises RetentionError: in the words of the engine.
         """
         # exec_driver_sql, since a colon in a name would look like a parameter to text().
-        self.transact(lambda connection: connection.exec_driver_sql(statement))
+        self.transact(lambda connection: connection.exec_driver_sql(statement, rows))
 
     def quote(self, name: str) -> str:
         """A name as SQL, always quoted."""

@@ -13,13 +13,12 @@ from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.expressions import Expressions, between, equals
 from cratedb_retention.engine.rollup_columns import RollupSQL, decimal_sum, summed
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.reading import Kept, Reading, Stretch
 from cratedb_retention.model.rollup import Metric, Rollup, label
 
 Expression = sa.ColumnElement[Any]
 _EXACT = (Kept.MIN, Kept.MAX, Kept.SUM, Kept.FIRST, Kept.LAST)
-LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 
 
 class Names(NamedTuple):
@@ -41,7 +40,7 @@ def names_in(reading: Reading, rollup: Rollup | None, sketch: bool = False) -> N
         return Names(cascade.source, cascade.time, {d.name: d for d in cascade.dimensions})
     dimensions = {d.name: Column(label(d.name), d.type, d.kind) for d in cascade.dimensions}
     table = rollup.sketch if sketch else rollup.table
-    return Names(table, Column(rollup.time_name, LEVEL_TIME, Kind.TIME), dimensions)
+    return Names(table, rollup.own_time, dimensions)
 
 
 def within(

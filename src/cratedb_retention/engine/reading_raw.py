@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.expressions import is_aware, table_ref
 from cratedb_retention.engine.reading_parts import (
-    LEVEL_TIME,
     Expression,
     bucket,
     by_metric,
@@ -32,7 +31,7 @@ from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, 
 from cratedb_retention.engine.rollup_counters import increase, lonely_series, position, previous_value
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
-from cratedb_retention.model.rollup import Aggregate, Metric, Rollup
+from cratedb_retention.model.rollup import LEVEL_TIME, Aggregate, Metric, Rollup
 
 _LOOKBACK_MS = 86_400_000
 

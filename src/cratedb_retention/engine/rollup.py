@@ -15,11 +15,10 @@ from cratedb_retention.engine.rollup_columns import (
     RollupSQL,
     level_fields,
     number,
-    own_time,
     sketch_fields,
     stored,
 )
-from cratedb_retention.engine.rollup_counters import Seeds
+from cratedb_retention.engine.rollup_counters import NEAR, Seeds
 from cratedb_retention.engine.rollup_ddl import InsertRows
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_select import level_select
@@ -30,7 +29,6 @@ from cratedb_retention.model.rollup_steps import RollUp
 
 # What stands for the version of a computation where it is only shown.
 SHOWN = 0
-_NEAR = Seeds()
 
 
 def new_version() -> int:
@@ -44,7 +42,7 @@ def tables_of(rollup: Rollup) -> list[TableName]:
 
 
 def compute_statements(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR
+    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = NEAR
 ) -> list[sa.Executable]:
     """Compute a run of windows, of which nothing is there."""
     query = level_select(sql, rollup, run, version, seeds)
@@ -57,7 +55,7 @@ def compute_statements(
 
 def delete_statements(sql: RollupSQL, rollup: Rollup, run: Run) -> list[sa.Executable]:
     """Delete what is there of a run of windows."""
-    within = between(sql, own_time(rollup), run.since, run.until)
+    within = between(sql, rollup.own_time, run.since, run.until)
     return [sa.delete(table_ref(table)).where(within) for table in tables_of(rollup)]
 
 
@@ -72,7 +70,7 @@ def replace_statements(sql: RollupSQL, step: RollUp) -> list[sa.Executable]:
 
 def any_statement(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Executable:
     """A row or two if anything is there of a run of windows."""
-    within = between(sql, own_time(rollup), run.since, run.until)
+    within = between(sql, rollup.own_time, run.since, run.until)
     row = sa.select(number(1).label("there")).where(within).limit(1)
     return union([row.select_from(table_ref(table)).subquery().select() for table in tables_of(rollup)])
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.expressions import between, table_ref
 from cratedb_retention.engine.measuring import chunks, union
-from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, number, own_time, ref
+from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, number, ref
 from cratedb_retention.engine.rollup_runs import Run
 from cratedb_retention.engine.rollup_sketch import countable, of_metrics
 from cratedb_retention.errors import DatabaseError
@@ -177,14 +177,13 @@ def _of_source(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]
 
 
 def _of_level(sql: RollupSQL, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
-    within = between(sql, own_time(rollup), window.since, window.until)
+    within = between(sql, rollup.own_time, window.since, window.until)
     return sa.select(*columns).select_from(table_ref(table)).where(within)
 
 
 def _both(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]:
     """Of all buckets, and then of those that lack rows, what they stand for and what is beneath them."""
-    own = own_time(rollup)
-    time = rollup.time if rollup.from_raw else own
+    own, time = rollup.own_time, rollup.beneath_time
     rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
     bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
     sources = [

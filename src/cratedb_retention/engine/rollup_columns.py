@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.expressions import Expressions
-from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.catalog import Column
 from cratedb_retention.model.rollup import (
+    LEVEL_TIME,
     PARTITION,
     ROW_COUNT,
     SKETCH_BIN,
@@ -28,7 +29,7 @@ from cratedb_retention.model.rollup import (
     label,
 )
 
-TIME, DOUBLE, BIGINT, TEXT = "TIMESTAMP WITH TIME ZONE", "DOUBLE PRECISION", "BIGINT", "TEXT"
+TIME, DOUBLE, BIGINT, TEXT = LEVEL_TIME, "DOUBLE PRECISION", "BIGINT", "TEXT"
 # A type that has no values, fields or other types in it.
 PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
 _OWN_TYPE = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)
@@ -104,11 +105,6 @@ def number(value: float) -> sa.ColumnElement[Any]:
 def quotient(dividend: sa.ColumnElement[Any], divisor: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A division as it is, without SQLAlchemy's casts."""
     return dividend.op("/")(divisor)
-
-
-def own_time(rollup: Rollup) -> Column:
-    """The time column of a level."""
-    return Column(rollup.time_name, TIME, Kind.TIME)
 
 
 def source_value(sql: RollupSQL, column: Column) -> sa.ColumnElement[Any]:

@@ -23,7 +23,6 @@ from cratedb_retention.engine.rollup_columns import (
     metric_value,
     nonfinite,
     number,
-    own_time,
     ref,
     source_value,
 )
@@ -64,17 +63,20 @@ class Seeds:
     older: tuple[tuple[Rollup, int], ...] = ()
 
 
+NEAR = Seeds()
+
+
 def find_seeds(query: Query, sql: RollupSQL, rollup: Rollup, run: Run, older: tuple[tuple[Rollup, int], ...]) -> Seeds:
     """Where to look, in at most two statements that read little."""
-    before = between(sql, own_time(rollup), None, run.since)
+    before = between(sql, rollup.own_time, None, run.since)
     there = sa.select(number(1)).select_from(table_ref(rollup.table)).where(before).limit(1)
     if not older and not query(there):
         return Seeds(near=False, own=False)
-    feed = _feed(sql, rollup, run, raw_values(sql, rollup), Seeds())
+    feed = _feed(sql, rollup, run, raw_values(sql, rollup), NEAR)
     values = [feed.c[f"m{number}"] for number in _counters(rollup)]
-    since = sql.value(own_time(rollup), run.since)
+    since = sql.value(rollup.own_time, run.since)
     lonely = query(lonely_series(_dimensions(rollup, feed), feed.c.ts, values, since))
-    return Seeds(near=False, older=older) if lonely else Seeds()
+    return Seeds(near=False, older=older) if lonely else NEAR
 
 
 def lonely_series(
@@ -100,7 +102,7 @@ def with_increases(sql: RollupSQL, rollup: Rollup, run: Run, raw: sa.Select[Any]
     samples = sa.select(*feed.c, *previous, *order).subquery("l")
     increases = [increase(samples.c[f"m{n}"], samples.c[f"p{n}"]).label(f"i{n}") for n in counters]
     bucket = sql.bucket(rollup.interval, rollup.zone, samples.c.ts)
-    since = sql.value(own_time(rollup), run.since)
+    since = sql.value(rollup.own_time, run.since)
     return sa.select(bucket.label("t"), *samples.c, *increases).where(samples.c.ts >= since).subquery("s")
 
 
@@ -178,7 +180,7 @@ def _level_seeds(sql: RollupSQL, rollup: Rollup, level: Rollup, start: int | Non
     return (
         sa.select(sa.func.max(time).label("ts"), *dimensions, *values, *_no_flags(rollup))
         .select_from(table_ref(level.table))
-        .where(between(sql, own_time(rollup), start, end))
+        .where(between(sql, rollup.own_time, start, end))
         .group_by(*(dimension.element for dimension in dimensions))
     )
 

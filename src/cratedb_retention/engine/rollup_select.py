@@ -21,19 +21,17 @@ from cratedb_retention.engine.rollup_columns import (
     derive,
     mergeable,
     metric_fields,
-    own_time,
     ref,
     summed,
 )
-from cratedb_retention.engine.rollup_counters import Seeds, has_counters, raw_values, with_increases
+from cratedb_retention.engine.rollup_counters import NEAR, Seeds, has_counters, raw_values, with_increases
 from cratedb_retention.engine.rollup_runs import Run
 from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, label
 
 Element = sa.ColumnElement[Any]
-_NEAR = Seeds()
 
 
-def level_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = _NEAR) -> sa.Select[Any]:
+def level_select(sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = NEAR) -> sa.Select[Any]:
     """
     The rows of a level for the buckets of a run, in the order of its stored columns.
 
@@ -130,7 +128,7 @@ def _raw_samples(sql: RollupSQL, rollup: Rollup, run: Run, seeds: Seeds) -> sa.S
 
 
 def _finer_rows(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
-    time = own_time(rollup)
+    time = rollup.own_time
     bucket = sql.bucket(rollup.interval, rollup.zone, sql.column(time))
     dimensions = [ref(label(column.name)) for column in rollup.dimensions]
     columns: list[Element] = [bucket.label("t"), ref(rollup.time_name).label("ts"), ref(ROW_COUNT).label("n")]

@@ -18,7 +18,6 @@ from cratedb_retention.engine.rollup_columns import (
     as_type,
     is_finite,
     number,
-    own_time,
     ref,
     source_value,
 )
@@ -86,7 +85,7 @@ def _raw_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
 
 
 def _finer_bins(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Subquery:
-    time = own_time(rollup)
+    time = rollup.own_time
     return (
         sa.select(
             sql.bucket(rollup.interval, rollup.zone, sql.column(time)).label("t"),

@@ -19,7 +19,7 @@ from cratedb_retention.planning.asking import make_reading
 
 
 def explorable(tables: Iterable[TableName], realm: Realm) -> list[Explorable]:
-    """Those of some tables of which somebody sees something."""
+    """The tables that a user may read at least a part of, in their order."""
     return [found for table in tables if (found := _seen(table, realm)) is not None]
 
 

@@ -106,7 +106,7 @@ class Roller:
         return result
 
     def _open(self, step: RollUp) -> list[Window]:
-        """The open windows of a step, as far as they are computed after it."""
+        """The open windows of a step, up to where they are computed after it."""
         until: dict[tuple[int, int], int] = {}
         known = self._prepared.ledger.of(step.rollup.table)
         for window in step.windows:

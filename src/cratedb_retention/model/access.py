@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from cratedb_retention.errors import Forbidden, InvalidInput
-from cratedb_retention.model.areas import Area, area_of, covering
+from cratedb_retention.model.areas import Area, area_of, areas_of_hold, covering
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.tags import TagFilter
 
@@ -129,6 +130,10 @@ class Realm:
     def covers(self, area: Area) -> bool:
         """Whether an area is theirs: they have no limit, or one of their policies covers it."""
         return not self.access.limited or self.covering(area) is not None
+
+    def covers_hold(self, hold: LegalHold) -> bool:
+        """Whether all the data that a hold is about is theirs."""
+        return all(map(self.covers, areas_of_hold(hold, self.default_schema)))
 
     def require(self, area: Area) -> None:
         """

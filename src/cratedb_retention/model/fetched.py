@@ -137,6 +137,11 @@ class Fetched:
         return found
 
 
+def as_float(cell: object) -> float | None:
+    """A cell as a chart takes it; None if it is no finite number."""
+    return float(cell) if isinstance(cell, int | float | Decimal) and math.isfinite(cell) else None
+
+
 def _longer(stretch: Stretch, step: Interval) -> str:
     span = f"{show(stretch.start)} to {show(stretch.end)}"
     if stretch.less:

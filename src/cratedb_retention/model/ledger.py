@@ -51,7 +51,7 @@ class KnownRollup:
     :param view: The parts of the view over the cascade; only with the finest level.
     :param view_mark: The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not
         known, since a run was killed or an older release made it; None: it was never made.
-    :param gone: Before this instant (ms, UTC) rows of its table have expired; None: none has, or nobody noted it.
+    :param gone: Before this instant (ms, UTC) rows of its table have expired; None: none has, or it is not recorded.
     """
 
     rollup: Rollup

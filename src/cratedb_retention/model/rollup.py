@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Column, Kind, TableName
 
+LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 # Columns of a rollup that the source does not have.
 ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition"
 OWN_COLUMNS = (ROW_COUNT, VERSION, PARTITION)
@@ -161,6 +162,16 @@ class Rollup:
     def time_name(self) -> str:
         """The name of the time column in the level's own table."""
         return label(self.time.name)
+
+    @property
+    def own_time(self) -> Column:
+        """The time column of the level's own table: an instant, whatever the source's is."""
+        return Column(self.time_name, LEVEL_TIME, Kind.TIME)
+
+    @property
+    def beneath_time(self) -> Column:
+        """The time column of the table that the level is computed from."""
+        return self.time if self.from_raw else self.own_time
 
     @property
     def sketch(self) -> TableName:

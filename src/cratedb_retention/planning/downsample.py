@@ -211,14 +211,14 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
         if present is not None and row is not None:
             due = _due_open(state, present, source, row, below, stale)
         else:
-            parts = present.parts(state.measurements) if present else ""
+            parts = str(present.parts(state.measurements)) if present else ""
             due = _spare(state, _due(start, source, row, bool(stale), until, parts), row)
         if due is not None:
             state.planned[start] = due
             redone = True
 
 
-def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: int, parts: object) -> Due | None:
+def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: int, parts: str) -> Due | None:
     """
     A window that is new or over; None if it is clean, or has no complete bucket.
 
@@ -229,7 +229,7 @@ def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: 
         return None
     windows = (Window(start, source.end, start, until),)
     if row is None:
-        return Due(windows, _NEW, str(parts))
+        return Due(windows, _NEW, parts)
     if row.whole and row.token == source.token and not stale:
         return None
     return Due(windows, _CHANGED if row.whole else _GROWN)

@@ -15,7 +15,7 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.rollup import Computed, Rollup, Window
-from cratedb_retention.planning.windows import WindowGrid, beneath_time
+from cratedb_retention.planning.windows import WindowGrid
 
 # How many parts a window may have. They are single buckets where these are not more.
 _MOST_PARTS = 1000
@@ -80,7 +80,7 @@ class OpenWindow:
     def probe(self, start: int, end: int) -> WindowRows:
         """The question for what lies beneath some of its buckets now."""
         rollup = self.rollup
-        return WindowRows(rollup.beneath, beneath_time(rollup), self.part, rollup.zone, (start, end))
+        return WindowRows(rollup.beneath, rollup.beneath_time, self.part, rollup.zone, (start, end))
 
     def probes(self, written: bool) -> Iterator[WindowRows]:
         """
@@ -118,7 +118,7 @@ class OpenWindow:
         """
         The stretches of time whose rows changed since they were computed.
 
-        Where no row is left at all, somebody most likely expired them, and what was computed stays.
+        Where no row is left at all, the rows most likely expired, and what was computed stays.
         """
         present = self.computed(measurements)
         if self.known is None:

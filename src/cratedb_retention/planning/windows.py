@@ -13,10 +13,9 @@ import hashlib
 import zoneinfo
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import WindowRows
 from cratedb_retention.model.plan import Piece
@@ -160,12 +159,7 @@ def window_probe(rollup: Rollup, grid: WindowGrid, within: tuple[int, int] | Non
 
     :param within: Only of those in this stretch of time [start, end) (ms, UTC).
     """
-    return WindowRows(rollup.beneath, beneath_time(rollup), grid.interval, grid.zone_name, within)
-
-
-def beneath_time(rollup: Rollup) -> Column:
-    """The time column of the table that a level is computed from."""
-    return rollup.time if rollup.from_raw else replace(rollup.time, name=rollup.time_name, expression=None, unit=None)
+    return WindowRows(rollup.beneath, rollup.beneath_time, grid.interval, grid.zone_name, within)
 
 
 def partition_length(grids: Iterable[Grid]) -> int | None:

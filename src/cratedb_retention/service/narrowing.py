@@ -12,8 +12,7 @@ from dataclasses import replace
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.access import Realm
-from cratedb_retention.model.areas import areas_of_hold, make_area
-from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.areas import make_area
 from cratedb_retention.model.plan import Hold, Task
 
 
@@ -33,7 +32,7 @@ def narrow_plan(prepared: Prepared, realm: Realm, holds: Sequence[str]) -> Prepa
         holds=tuple(_hold(hold, realm, holds) for hold in plan.holds if hold.policy_id in mine),
         kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
         warnings=(),
-        legal_holds=tuple(hold for hold in plan.legal_holds if _sees(realm, hold)),
+        legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
     )
     return replace(prepared, plan=narrowed)
 
@@ -47,10 +46,6 @@ def _is_theirs(task: Task, realm: Realm, mine: set[str | None]) -> bool:
     if task.policy_id is None:
         return realm.covers(make_area(task.table.schema, task.table.name, {}, realm.default_schema))
     return task.policy_id in mine
-
-
-def _sees(realm: Realm, hold: LegalHold) -> bool:
-    return all(map(realm.covers, areas_of_hold(hold, realm.default_schema)))
 
 
 def _task(task: Task, realm: Realm, holds: Sequence[str]) -> Task:

@@ -34,9 +34,7 @@ class Scoped(Tables, Cascades):
 
     def held_tables(self, holds: Sequence[LegalHold]) -> dict[str, list[TableName]]:
         """The tables that holds which they see are on at present, by the hold's identifier."""
-        return archiving.held_tables(
-            self, [hold for hold in holds if all(map(self.realm.covers, self._areas_of(hold)))]
-        )
+        return archiving.held_tables(self, [hold for hold in holds if self.realm.covers_hold(hold)])
 
     def find_release(self, identifier: str) -> archiving.Release:
         """What the next run would take of theirs if a hold ended."""

@@ -107,7 +107,7 @@ class RollupStore:
         A window with nothing beneath it is noted only if it is known, so that what is known of it is not what was there
         once.
 
-        :param results: Windows as a whole, open ones as far as they are computed.
+        :param results: Whole windows, and open ones up to where they are computed.
         :param tokens: The change tokens that were read before, by the window's start. One that was written to only
             later has none; it gets one that fits nothing.
         :param parts: The same of the parts of open windows.

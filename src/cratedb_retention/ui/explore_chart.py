@@ -5,14 +5,12 @@ colours are those of the style sheet.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from cratedb_retention.model.exploring import Span, percents
-from cratedb_retention.model.fetched import Cell, Fetched, Row
+from cratedb_retention.model.fetched import Cell, Fetched, Row, as_float
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.resolution import parts_of
 
@@ -78,14 +76,8 @@ def _group_name(group: Sequence[Cell]) -> str:
 
 def _point(row: Row, keys: int) -> tuple[Any, ...]:
     """Milliseconds, value, level, and the rest of the values."""
-    value, *more = (_number(cell) for cell in row[1 + keys : -1])
+    value, *more = (as_float(cell) for cell in row[1 + keys : -1])
     return (to_ms(row[0]), value, row[-1] or "", *more)  # type: ignore[arg-type]
-
-
-def _number(value: Cell) -> float | None:
-    if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
-        return None
-    return float(value) if isinstance(value, Decimal) else value
 
 
 def options(fetched: Fetched, shown: Span, outer: Span, words: str) -> dict[str, Any]:

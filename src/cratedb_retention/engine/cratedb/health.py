@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.sql import refresh, refresh_partitions, system_table
+from cratedb_retention.engine.cratedb.sql import refresh_partitions, system_table
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
@@ -64,10 +64,11 @@ def check_health(
         raise _unwell(database, table, where)
 
 
-def check_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
+def check_idents(database: Database, table: TableName, idents: Sequence[str]) -> bool:
     """
     The same for partitions of which only the database's own names are known; none: the whole table.
 
+    :return: Whether other partitions lack shards.
     :raises ClusterUnwell: if shards are missing.
     :raises Recovering: if some are on their way.
     :raises PartitionChanged: if a partition is closed, which hides its rows, so that there seem to be none.
@@ -80,16 +81,11 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
     closed: sa.ColumnElement[bool] = sa.column("closed")
     if idents and database.rows(sa.select(p.partition_ident).where(*mine, closed).limit(1)):
         raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
+    return bool(sick)
 
 
 def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
-    """
-    Make what was written to these partitions visible; none: to the whole table. Where others lack shards, to refresh
-    these as well would take a minute.
-    """
-    if not idents or not _sick(database, table):
-        refresh(database, table)
-        return
+    """Make what was written to these partitions visible: where others lack shards, that of the table takes a minute."""
     p = system_table(
         "information_schema", "table_partitions", "table_schema", "table_name", "partition_ident", "values"
     ).c

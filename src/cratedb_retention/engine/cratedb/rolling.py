@@ -80,19 +80,21 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     :raises PartitionChanged: if rows are being written beneath all the time.
     """
     rollup = step.rollup
-    _check_health(database, step)
-    _refresh_beneath(database, step)
+    partly = _check_health(database, step)
+    _refresh_beneath(database, step, partly)
     beneath = count_beneath(database.rows, SQL, rollup, step.windows)
     rows = {window: found.rows for window, found in beneath.items()}
     results: list[RolledUp] = []
     for run in make_runs(step.windows, rows, ROWS_OF_COUNTERS if has_counters(rollup) else ROWS):
         require_rows(database.rows, SQL, step, run)
-        results += _roll_up_run(database, step, run, {window: beneath[window] for window in run.windows})
+        results += _roll_up_run(database, step, partly, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
     return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
 
 
-def _roll_up_run(database: Database, step: RollUp, run: Run, beneath: dict[Window, Beneath]) -> list[RolledUp]:
+def _roll_up_run(
+    database: Database, step: RollUp, partly: bool, run: Run, beneath: dict[Window, Beneath]
+) -> list[RolledUp]:
     """Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
     rollup, attempt = step.rollup, 0
     while True:
@@ -103,7 +105,7 @@ def _roll_up_run(database: Database, step: RollUp, run: Run, beneath: dict[Windo
         if not lost:
             return [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
         before = beneath
-        _refresh_beneath(database, step)
+        _refresh_beneath(database, step, partly)
         beneath = count_beneath(database.rows, SQL, rollup, run.windows)
         if attempt == ATTEMPTS:
             raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
@@ -151,20 +153,24 @@ def _insert_statements(
         yield from compute_statements(SQL, rollup, piece, version)
 
 
-def _check_health(database: Database, step: RollUp) -> None:
-    """Law 6: of the partitions beneath, and of whatever else is read."""
+def _check_health(database: Database, step: RollUp) -> bool:
+    """Law 6: of the partitions beneath, and of whatever else is read; whether others of the table lack shards."""
     rollup = step.rollup
-    check_idents(database, rollup.beneath, step.idents)
+    partly = check_idents(database, rollup.beneath, step.idents)
     if rollup.sketched and not rollup.from_raw:
         check_health(database, rollup.beneath_sketch)
     if has_counters(rollup):
         for level in (rollup, *(coarser for coarser, _ in step.older)):
             check_health(database, level.table)
+    return partly
 
 
-def _refresh_beneath(database: Database, step: RollUp) -> None:
+def _refresh_beneath(database: Database, step: RollUp, partly: bool) -> None:
     rollup = step.rollup
-    refresh_idents(database, rollup.beneath, step.idents)
+    if partly:
+        refresh_idents(database, rollup.beneath, step.idents)
+    else:
+        refresh(database, rollup.beneath)
     if rollup.sketched and not rollup.from_raw:
         refresh(database, rollup.beneath_sketch)
 

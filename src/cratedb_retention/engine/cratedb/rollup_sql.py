@@ -23,7 +23,6 @@ from cratedb_retention.engine.rollup_columns import (
     as_type,
     decimal_sum,
     number,
-    own_time,
     quotient,
 )
 from cratedb_retention.engine.rollup_ddl import CreateTable, field_sql, names_sql, table_sql
@@ -51,7 +50,7 @@ class CrateRollupSQL(CrateExpressions):
         """``date_trunc('month', 'Europe/Vienna', ts)``."""
         if rollup.partition is None:
             return None
-        return self.bucket(rollup.partition, rollup.zone, self.column(own_time(rollup)))
+        return self.bucket(rollup.partition, rollup.zone, self.column(rollup.own_time))
 
     def total(self, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """

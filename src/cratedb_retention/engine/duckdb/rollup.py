@@ -29,7 +29,7 @@ from cratedb_retention.engine.rollup_check import (
     show_window,
 )
 from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
-from cratedb_retention.engine.rollup_counters import Seeds, find_seeds, has_counters
+from cratedb_retention.engine.rollup_counters import NEAR, find_seeds, has_counters
 from cratedb_retention.engine.rollup_ddl import CreateTable
 from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_view import view_statement
@@ -129,7 +129,7 @@ def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[Roll
 
     require_rows(query, SQL, step, run)
     version = new_version()
-    seeds = find_seeds(query, SQL, rollup, run, step.older) if has_counters(rollup) else Seeds()
+    seeds = find_seeds(query, SQL, rollup, run, step.older) if has_counters(rollup) else NEAR
     for statement in (
         *delete_statements(SQL, rollup, run),
         *compute_statements(SQL, rollup, run, version, seeds),

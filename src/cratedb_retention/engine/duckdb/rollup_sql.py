@@ -19,7 +19,6 @@ from cratedb_retention.engine.rollup_columns import (
     as_type,
     decimal_sum,
     number,
-    own_time,
     quotient,
 )
 from cratedb_retention.model.catalog import Column
@@ -44,7 +43,7 @@ class DuckRollupSQL(DuckExpressions):
         """In words that the reader of the catalog understands, and that mean the same in any session's time zone."""
         if rollup.partition is None:
             return None
-        time = self.column(own_time(rollup))
+        time = self.column(rollup.own_time)
         if rollup.partition.seconds:
             return sa.func.time_bucket(sa.literal_column(f"INTERVAL '{rollup.partition.seconds} seconds'"), time)
         zone = sa.literal(rollup.zone)

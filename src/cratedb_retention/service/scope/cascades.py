@@ -4,6 +4,8 @@ Reading tables together with their rollups.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.exploring import explorable, suggest_values
 from cratedb_retention.execution.holdings import of_source
@@ -27,23 +29,17 @@ class Cascades(Who):
         :raises Forbidden: if none of their policies covers what is asked.
         :raises NotFound: if it has no rollups, and no policy is about it.
         """
-        self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
-        self._require_kept(TableName(request.table_schema or self._default_schema, request.table_name))
+        self._require_readable(request.table_schema, request.table_name, request.where)
         return self.retention.fetch(request)
 
-    def cascades(self) -> list[Explorable]:
-        """The tables with rollups of which they see something."""
-        sources = {known.rollup.source for known in self.retention.store.rollups.all().values()}
-        return explorable(sorted(sources), self.realm)
-
     def readable_tables(self) -> list[Explorable]:
-        """The tables of which they see something, those with rollups first; without levels and the toolkit's own."""
-        store, with_rollups = self.retention.store, self.cascades()
-        known = {name for table in store.rollups.all() for name in (table, sketch_table(table))}
-        known |= {found.table for found in with_rollups}
+        """The tables that this user may read, those with rollups first; without levels and the toolkit's own tables."""
+        rollups = self.retention.store.rollups.all()
+        sources = {known.rollup.source for known in rollups.values()}
+        levels = {name for table in rollups for name in (table, sketch_table(table))}
         outline = self.retention.engine.read_outline(Selector(self._default_schema, ""))
-        others = (table for table in outline.tables if table not in known and self._has_policy(table))
-        return [*with_rollups, *explorable(sorted(others), self.realm)]
+        others = (table for table in outline.tables if table not in sources | levels and self._has_policy(table))
+        return explorable([*sorted(sources), *sorted(others)], self.realm)
 
     def cascade(self, table: Explorable) -> Cascade:
         """
@@ -52,8 +48,7 @@ class Cascades(Who):
         :raises Forbidden: if none of their policies covers it.
         :raises NotFound: if it has no rollups, and no policy is about it.
         """
-        self.realm.require(make_area(table.table.schema, table.table.name, table.where, self._default_schema))
-        self._require_kept(table.table)
+        self._require_readable(table.table.schema, table.table.name, table.where)
         return self.retention.cascade(table.table.name, table.table.schema)
 
     def suggest_values(self, request: FetchRequest, limit: int = 50) -> list[Value]:
@@ -62,20 +57,17 @@ class Cascades(Who):
 
         :raises Forbidden: if none of their policies covers what is asked.
         """
-        self.realm.require(make_area(request.table_schema, request.table_name, request.where, self._default_schema))
-        self._require_kept(TableName(request.table_schema or self._default_schema, request.table_name))
+        self._require_readable(request.table_schema, request.table_name, request.where)
         cascade = self.retention.cascade(request.table_name, request.table_schema)
         return suggest_values(self.retention.engine, cascade, request, self.retention.clock.now(), limit)
 
-    def _require_kept(self, table: TableName) -> None:
-        """A service reads only the tables that it looks after, not every table of the database."""
-        if not self._is_kept(table):
+    def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
+        """Users read what is theirs, and a service only tables with a policy or rollups, not any table there is."""
+        self.realm.require(make_area(schema, name, where, self._default_schema))
+        store, table = self.retention.store, TableName(schema or self._default_schema, name)
+        if not self._has_policy(table) and not of_source(store, store.rollups.all().values(), table):
             reason = "does not exist, or has no rollups and no policy"
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
-
-    def _is_kept(self, table: TableName) -> bool:
-        store = self.retention.store
-        return self._has_policy(table) or bool(of_source(store, store.rollups.all().values(), table))
 
     def _has_policy(self, table: TableName) -> bool:
         capabilities = self.retention.engine.capabilities

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.areas import Area, areas_of_hold, make_area
+from cratedb_retention.model.areas import Area, make_area
 from cratedb_retention.model.catalog import Selector, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import is_pattern
@@ -24,7 +24,7 @@ class Holds(Who):
     def holds(self) -> list[LegalHold]:
         """The holds in force on their data."""
         found = self.retention.store.holds.active()
-        return [hold for hold in found if all(map(self.realm.covers, self._areas_of(hold)))]
+        return [hold for hold in found if self.realm.covers_hold(hold)]
 
     def place(
         self,
@@ -61,9 +61,6 @@ class Holds(Who):
         if self.access.limited and found.placed_by not in self._actors:
             raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
         return self.retention.release(found.id)
-
-    def _areas_of(self, hold: LegalHold) -> list[Area]:
-        return areas_of_hold(hold, self._default_schema)
 
     def _words_of_holds(self) -> list[str]:
         return [TableHold(hold, None).words for hold in self.holds()]
