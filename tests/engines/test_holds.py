@@ -261,7 +261,7 @@ def test_moves_are_held(crate: CrateDatabase) -> None:
 @pytest.mark.parametrize("strategy", ["delete", "snapshot"])
 def test_placed_after_the_plan(db: Database, strategy: str) -> None:
     """A hold that was placed between plan and run counts, whatever holds there were before."""
-    db.tool.hold("others", db.schema)
+    db.tool.store.holds.place(LegalHold("older", db.schema, "others", placed_at=1))
     db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     db.fill("metrics", [MAY, JUNE])
     db.policy(strategy, "metrics", "30d")

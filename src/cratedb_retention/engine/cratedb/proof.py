@@ -67,6 +67,7 @@ def _restore_statement(step: VerifySnapshot, copy: TableName) -> RestoreSnapshot
 
 
 def _restore(database: Database, step: VerifySnapshot, copy: TableName) -> None:
+    _require_allocation(database, step)
     try:
         database.execute(_restore_statement(step, copy))
         # Replicas would cost room and time, and prove nothing.
@@ -77,6 +78,15 @@ def _restore(database: Database, step: VerifySnapshot, copy: TableName) -> None:
         reason, remedy = _explain(database, step, error)
         kind = AccessDenied if isinstance(error, AccessDenied) else DatabaseError
         raise kind(_thing(step), f"can't be restored, so its partition stays: {reason}", remedy) from None
+
+
+def _require_allocation(database: Database, step: VerifySnapshot) -> None:
+    """Where no shards are allocated, a restore would wait without end."""
+    setting: sa.ColumnElement[str] = sa.literal_column("settings['cluster']['routing']['allocation']['enable']")
+    if database.brief().rows(sa.select(setting).select_from(system_table("sys", "cluster")))[0][0] == "none":
+        reason = "can't be restored, so its partition stays: the cluster allocates no shards"
+        remedy = f"RESET GLOBAL cluster.routing.allocation.enable, or {_LESS}"
+        raise DatabaseError(_thing(step), reason, remedy)
 
 
 def _explain(database: Database, step: VerifySnapshot, error: RetentionError) -> tuple[str, str]:

@@ -52,14 +52,14 @@ def explain(
 
 
 def _is_coming(connection: sa.Connection, clock: Clock, name: str) -> bool:
-    """Whether a schema or table that was unknown is there by now, or no table is known yet."""
+    """Whether a schema or table that was unknown is there by now, or no table can be known yet."""
     tables, same = _ask(connection, _SEEN, name)
     if tables:
         return bool(same)
     if not _is_ready(connection):
         return True
     clock.sleep(SETTLING_SECONDS)
-    return bool(_ask(connection, _SEEN, name)[0])
+    return bool(_ask(connection, _SEEN, name)[1])
 
 
 def _ask(connection: sa.Connection, query: str, *arguments: str) -> Any:
