@@ -71,7 +71,7 @@ def _restore(database: Database, step: VerifySnapshot, copy: TableName) -> None:
     try:
         database.execute(_restore_statement(step, copy))
         # Replicas would cost room and time, and prove nothing.
-        database.execute(AlterPartition(copy, (), (), "number_of_replicas", 0))
+        database.brief().execute(AlterPartition(copy, (), (), "number_of_replicas", 0))
     except ConnectionLost:
         raise
     except RetentionError as error:
@@ -137,8 +137,8 @@ def _common_columns(database: Database, table: TableName, copy: TableName) -> li
     The columns whose values can be compared as text. One that was added since is in no row of the partition; what has
     no text, as arrays, is in the files whose checksums were compared, under the numbers of the same rows.
     """
-    present = read_layout(database, table)[0]
-    restored = read_layout(database, copy)[0].values()
+    catalog = database.brief()
+    present, restored = read_layout(catalog, table)[0], read_layout(catalog, copy)[0].values()
     return [c for c in restored if c.kind is not Kind.OTHER and present.get(c.name) == c]
 
 
