@@ -118,7 +118,7 @@ def test_edit(each_pages: PagesInBrowser) -> None:
     assert not stored(pages, "visits").enabled
 
 
-@pytest.mark.slow("a form is filled in again and again")
+@pytest.mark.long("filled in again and again; make test proves its messages in tests/model/test_policyform.py")
 def test_mistakes(pages: PagesInBrowser) -> None:
     """What is wrong is said beside its field as one types; nothing of it can be saved."""
     before = len(pages.db.tool.policies())

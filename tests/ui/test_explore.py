@@ -107,6 +107,7 @@ def test_chart_shows_what_fetch_says(each_pages: PagesInBrowser) -> None:
     expect(page.get_by_text("lisbon")).to_have_count(0)
 
 
+@pytest.mark.long("make test proves which level is read in tests/engines/test_fetch.py")
 def test_zooming_changes_the_level(pages: PagesInBrowser) -> None:
     """The closer one looks, the finer it is; the address goes with it, and opens the same again."""
     page = pages.log_in("acme-viewer", path(pages))
@@ -157,6 +158,7 @@ def test_others_see_nothing(pages: PagesInBrowser) -> None:
     expect(page.locator(".explore-chart")).to_have_count(0)
 
 
+@pytest.mark.long("six addresses; make test proves these messages in tests/cli and by HTTP")
 def test_nonsense_is_told_in_words(pages: PagesInBrowser) -> None:
     """What makes no sense in an address is said, as text."""
     page = pages.log_in("viewer", f"/ui/explore?{urlencode({'table': HOSTILE})}")

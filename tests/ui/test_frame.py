@@ -117,6 +117,7 @@ def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:
     assert "immutable" in page.request.get(f"{pages.address}/ui/static/style.css").headers["cache-control"]
 
 
+@pytest.mark.long("only looks")
 def test_dark_and_light(pages: PagesInBrowser) -> None:
     """Pages are as the system is, until one chooses; the choice stays."""
     page = pages.log_in("viewer", dark=True)

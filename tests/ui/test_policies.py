@@ -91,7 +91,7 @@ def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Pat
     assert {item.policy.id: item.policy for item in db.tool.policies(Selection())} == before
 
 
-@pytest.mark.slow("many pages in a browser")
+@pytest.mark.long("many pages; make test proves addresses in test_querying.py and filters in the archive")
 def test_filters_in_the_address(pages: PagesInBrowser) -> None:
     """An address names a filter; tags are links; what is no filter is told; hostile names are text."""
     _damage(pages)
@@ -169,6 +169,7 @@ def test_somebody_else_was_faster(pages: PagesInBrowser) -> None:
     assert "visits" not in {item.policy.id for item in pages.db.tool.policies(Selection())}
 
 
+@pytest.mark.long("make test proves these messages in tests/cli and the import itself in the browser")
 def test_mistakes_in_a_file(pages: PagesInBrowser, tmp_path: Path) -> None:
     """Line and attribute are named, and what changes is shown before and after; nothing happens."""
     page = pages.log_in("editor", PATH)
@@ -249,6 +250,7 @@ def test_a_thousand(pages: PagesInBrowser) -> None:
     expect(_rows(page)).to_have_count(1)
 
 
+@pytest.mark.long("links of three pages; make test opens the editor by its addresses")
 def test_buttons_lead_to_the_editor(pages: PagesInBrowser) -> None:
     """Edit, Copy and New lead to the editor, of that policy where it is about one."""
     page = pages.log_in("editor", PATH)

@@ -51,6 +51,7 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
     expect(page.get_by_label("Holds on this table")).to_contain_text("case 7/2024")
 
 
+@pytest.mark.long("make test proves keyboard and names in test_accessibility.py")
 def test_pointing_and_keys(pages: PagesInBrowser) -> None:
     """Pointing at a bar gives its numbers; buttons that a keyboard reaches zoom, and the table can be sorted."""
     page = pages.log_in("viewer", href(pages.db.schema, "visits"))
@@ -98,6 +99,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     assert "acme" not in other.content()
 
 
+@pytest.mark.long("make test proves that names stay text in the editor and the archive")
 def test_names_and_strange_tables(pages: PagesInBrowser) -> None:
     """Names stay text; a table without partitions, and one that is not there, say so in words; small and dark works."""
     db = pages.db
