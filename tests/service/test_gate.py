@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
@@ -15,6 +17,7 @@ from cratedb_retention.model.redact import RedactingFormatter, redact
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.limits import REMEMBERED, Buckets
+from cratedb_retention.service.http.middleware import Gate
 from support.databases import Database
 
 API = "/api/v1"
@@ -83,6 +86,25 @@ def test_large_bodies_are_refused(duck: Database) -> None:
     for answer in (declared, chunked):
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
     assert api.post(f"{API}/policies", json={**new, "description": "x"}).status_code == 201
+
+
+def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
+    """Who sends the beginning of a request, and then nothing, is not waited for."""
+    gate = Gate(make_app(Context(duck.tool)), (), Limits(body_seconds=0.05))
+    sent: list[Message] = []
+    parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if not parts:
+            await asyncio.Event().wait()
+        return parts.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": f"{API}/policies", "headers": []}
+    asyncio.run(gate(scope, receive, send))
+    assert (sent[0]["status"], b"did not arrive" in sent[1]["body"]) == (408, True)
 
 
 def test_too_many_requests(duck: Database) -> None:
