@@ -290,6 +290,18 @@ def test_verify_finds_what_is_gone(db: Database, archived: str) -> None:
     assert db.tool.holds() == []
 
 
+def test_verify_counts_rows(crate: CrateDatabase) -> None:
+    """A snapshot that can be restored, and has other than as many rows as were archived, is no archive of them."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [APRIL, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    assert crate.run().partitions == 1
+    crate.refresh("retention_snapshot", crate.own_schema)
+    crate.sql(f'UPDATE {crate.q("retention_snapshot", crate.own_schema)} SET "rows" = 2')
+    (verified,) = crate.tool.verify_snapshots()
+    assert "holds 1 rows, and 2 were archived" in (verified.error or "")
+
+
 def test_verify_finds_damage(db: Database, archived: str) -> None:
     """A snapshot whose files were damaged on the disk is found, and restoring it brings no half of it."""
     files = [path for path in db.snapshot_files() if path.stat().st_size]

@@ -103,7 +103,7 @@ def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
         sent.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "path": f"{API}/policies", "headers": []}
-    asyncio.run(gate(scope, receive, send))
+    asyncio.run(asyncio.wait_for(gate(scope, receive, send), 10))
     assert (sent[0]["status"], b"did not arrive" in sent[1]["body"]) == (408, True)
 
 
