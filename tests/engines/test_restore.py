@@ -114,7 +114,9 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
     assert (report.done, report.held, report.ok) == (0, 1, True)
     assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
     assert first.hold_id == second.hold_id
-    db.tool.release(first.hold_id or "")
+    (hold,) = db.tool.holds()
+    assert (hold.id, str(hold.kind), hold.placed_by) == (first.hold_id, "restored", "tester")
+    db.tool.release(hold.id)
     assert db.run().partitions == 2
     assert db.left(archived) == [JUNE]
     assert [v.error for v in db.tool.verify_snapshots()] == [None] * len(db.tool.snapshots())

@@ -567,6 +567,8 @@ def test_levels_of_the_same_name(db: Database) -> None:
     assert marks == {level.table: f"mark of {level.table}" for level in levels}
     assert db.tool.drop_rollups("metrics", "one") == [levels[0].table]
     assert list(rollups.all()) == [levels[1].table]
+    (entry,) = db.journal(event="rollups-dropped")
+    assert (entry["table_schema"], entry["table_name"], entry["message"]) == ("one", "metrics", "dropped metrics_1h")
 
 
 def a_level(schema: str) -> Rollup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
 
 import pytest
@@ -18,6 +19,7 @@ from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.limits import REMEMBERED, Buckets
 from cratedb_retention.service.http.middleware import Gate
+from cratedb_retention.service.logs import JsonFormatter
 from support.databases import Database
 
 API = "/api/v1"
@@ -186,3 +188,8 @@ def test_redacting(text: str, shown: str) -> None:
     assert redact(text) == shown
     record = logging.LogRecord("x", logging.INFO, "x", 1, "%s", (text,), None)
     assert RedactingFormatter().format(record).endswith(f"INFO x: {shown}")
+    record.created, error = 0.0, ValueError(text)
+    record.exc_info = (ValueError, error, None)
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["traceback"]) == (shown, f"ValueError: {shown}")
+    assert (line["time"], line["level"]) == ("1970-01-01T00:00:00.000+00:00", "info")
