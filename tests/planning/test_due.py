@@ -83,7 +83,7 @@ def test_jitter_is_not_lateness() -> None:
 
 
 def test_a_slot_in_the_future_is_put_right() -> None:
-    """Where a clock was ahead by more than an hour, the last slot done becomes the newest one; else it is waited for."""
+    """Where a clock was ahead by more than an hour, the newest slot counts as done; a little ahead is waited for."""
     now = at("01T10:30")
     for done in (at("20T00:00"), at("01T11:31")):
         assert wrong_slots([HOURLY], {"p": Done(done)}, now) == {"p": at("01T10:00")}
