@@ -179,10 +179,11 @@ def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
 def test_what_is_fetched_is_what_was_asked(tenants: TwoTenants) -> None:
     """Data by HTTP is the same as in Python, by each of its parameters, as JSON and as CSV."""
     schema = tenants.db.schema
-    period = {"start": "2024-03-01", "end": "2024-06-01", "step": "1w"}
+    start, end, step = "2024-03-01", "2024-06-01", "1w"
+    period = {"start": start, "end": end, "step": step}
     asked = {"table_schema": schema, "table_name": "events", "metric": "value:max", "by": "tenant", "fill": "previous"}
     request = FetchRequest.of_texts(
-        tenants.db.time.clock.now(), *period.values(), None, table_schema=schema, table_name="events",
+        tenants.db.time.clock.now(), start, end, step, None, table_schema=schema, table_name="events",
         metrics=("value:max",), by=("tenant",), where={"tenant": "acme"}, fill=Fill.PREVIOUS,
     )  # fmt: skip
     found = tenants.db.tool.fetch(request)

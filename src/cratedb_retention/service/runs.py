@@ -181,8 +181,7 @@ class StoredRuns:
         rows, size = (result.rows or 0, result.size or 0) if isinstance(step, REMOVES_OR_MOVES) else (0, 0)
 
         def counted(state: RunState) -> RunState:
-            more = {"rows": state.rows + rows, "bytes": state.bytes + size}
-            return replace(state, steps_done=state.steps_done + 1, **more)
+            return replace(state, steps_done=state.steps_done + 1, rows=state.rows + rows, bytes=state.bytes + size)
 
         self._background.change(run_id, counted)
 
