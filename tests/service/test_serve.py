@@ -86,7 +86,14 @@ def test_http_beside_the_scheduler(duck: Database) -> None:
 
 def test_settings_reach_the_service(duck: Database) -> None:
     """What is set for the scheduler and the HTTP API is what these go by."""
-    http = {"listen": "127.0.0.1:0", "max_body": 2048, "rate": 3, "burst": 4, "metrics": False, "hosts": ["example.org"]}
+    http = {
+        "listen": "127.0.0.1:0",
+        "max_body": 2048,
+        "rate": 3,
+        "burst": 4,
+        "metrics": False,
+        "hosts": ["example.org"],
+    }
     own = {"interval": 1, "lease": 20, "workers": 5, "patience": 2}
     service = make_service(duck.tool, Settings.model_validate({"service": own, "http": http}), {})
     assert service.options == ServiceOptions(interval=1, ttl=20, workers=5, patience=2)
