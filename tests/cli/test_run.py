@@ -106,15 +106,16 @@ def test_a_run_with_nothing_to_do(command: Command) -> None:
 
 
 def test_status_of_every_kind(command: Command) -> None:
-    """Status tells due, kept and disabled policies apart, and knows the last run."""
+    """Status tells due, kept and disabled policies apart, problems first, and knows the last run."""
     assert "no run yet" in command.ok("status")
     command.ok(*DELETE, "--table-name=metrics", "--id=due")
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=forever", "--id=kept",
                "--where=tenant=acme")  # fmt: skip
     command.ok(*DELETE, "--table-name=plain", "--id=off", "--disabled")
+    command.ok(*DELETE, "--table-name=zzz", "--id=lost")
     command.ok("run", CUTOFF, "--policy=due")
-    states = {line["policy"]["id"]: line["state"] for line in command.data("status")["policies"]}
-    assert states == {"due": "due", "kept": "kept", "off": "disabled"}
+    states = [(line["policy"]["id"], line["state"]) for line in command.data("status")["policies"]]
+    assert states == [("lost", "problem"), ("due", "due"), ("kept", "kept"), ("off", "disabled")]
     assert "last run: " in command.ok("status")
     assert command.data("status")["last_run"]["outcome"] == "done"
 

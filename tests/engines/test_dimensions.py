@@ -96,6 +96,21 @@ def test_types_that_are_dimensions(db: Database) -> None:
         assert sum(row[1:].count(None) for row in map(list, found)) == len(kinds)
 
 
+@pytest.mark.parametrize(
+    ("key", "dimensions", "metrics"),
+    [("sensor, ts", ["sensor"], ["x"]), ("sensor", [], ["x"]), (None, [], ["sensor", "x"])],
+)
+def test_keys(db: Database, key: str | None, dimensions: list[str], metrics: list[str]) -> None:
+    """A number that is a key with the time tells series apart; a key without it is of one row, and in no rollup."""
+    columns = {"ts": TIME, "sensor": "INTEGER", "x": "DOUBLE PRECISION"}
+    db.create("readings", columns, key=f"PRIMARY KEY ({key})" if key else "")
+    policy(db)
+    (cascade,) = db.tool.planned_cascades()
+    rollup = cascade.levels[0].rollup
+    assert [column.name for column in rollup.dimensions] == dimensions
+    assert [metric.column.name for metric in rollup.metrics] == metrics
+
+
 def test_types_that_are_asked_about(db: Database) -> None:
     """Nothing is rolled up or deleted until the policy says what such a column is; ``exclude`` does."""
     kinds = {f"c{i}": kind for i, kind in enumerate(ASKED[db.product])}

@@ -251,17 +251,17 @@ def test_statements(db: Database) -> None:
 @pytest.mark.parametrize(
     ("fill", "values"),
     [
-        (Fill.NONE, [10.0, 40.0]),
-        (Fill.NULL, [None, 10.0, None, None, 40.0, None]),
-        (Fill.PREVIOUS, [None, 10.0, 10.0, 10.0, 40.0, 40.0]),
-        (Fill.LINEAR, [None, 10.0, 20.0, 30.0, 40.0, None]),
+        (Fill.NONE, [0.0, 30.0]),
+        (Fill.NULL, [None, 0.0, None, None, 30.0, None]),
+        (Fill.PREVIOUS, [None, 0.0, 0.0, 0.0, 30.0, 30.0]),
+        (Fill.LINEAR, [None, 0.0, 10.0, 20.0, 30.0, None]),
     ],
 )
 def test_fill(db: Database, fill: Fill, values: list[float | None]) -> None:
-    """Buckets without data are filled within the range, each group by itself."""
+    """Buckets without data are filled within the range, each group by itself; zero is a value as any other."""
     rows = [
         {"ts": ms(f"2024-01-01T0{hour}:30"), "station": name, "outside": None, "temperature": value, "bytes": 0}
-        for name, hour, value in [("a", 1, 10.0), ("a", 4, 40.0), ("b", 0, 1.0)]
+        for name, hour, value in [("a", 1, 0.0), ("a", 4, 30.0), ("b", 0, 1.0)]
     ]
     cascade = create(db, Source(rows), {"raw": (None, None)})
     span = ("2024-01-01T00:00", "2024-01-01T06:00")

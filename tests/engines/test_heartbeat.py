@@ -166,7 +166,8 @@ def test_how_far_a_run_is() -> None:
         [policy("snapshot")], catalog(monthly("2024-01", "2024-02", "2024-03", "2024-04")), at("2024-07-02")
     )
     *done, failing, skipped = plan.tasks
-    tracker = Tracker("run", FixedClock().clock, Actor("tester", "host"))
+    time = FixedClock()
+    tracker = Tracker("run", time.clock, Actor("tester", "host"))
     tracker.about([policy(id="one", tags=["b"]), policy(id="two", tags=["a"])])
     tracker(RunStarted("run", plan))
     job = tracker.job()
@@ -184,6 +185,10 @@ def test_how_far_a_run_is() -> None:
     tracker(StepStarted(failing, failing.steps[0], 9, 16))
     job = tracker.job()
     assert (job.step, job.done, job.total, job.unit) == (9, None, None, None)
+    time.moment += dt.timedelta(minutes=8)  # Half of the steps are done.
+    assert tracker.job().expected_end == job.started_at + dt.timedelta(minutes=16)
+    tracker(StepProgressed(failing.steps[0], Progress(1, 2, "row")))
+    assert tracker.job().expected_end == job.started_at + dt.timedelta(minutes=8) * 16 / 8.5
     tracker(StepFailed(failing, failing.steps[0], "why", False))
     assert tracker.job().step == 12
     tracker(TaskSkipped(skipped, "why"))

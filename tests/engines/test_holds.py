@@ -142,9 +142,13 @@ def test_open_stretch(db: Database, metrics: str, start: str | None, end: str | 
 
 
 def test_empty_stretch(db: Database, metrics: str) -> None:
-    """A stretch that ends before it begins is refused, since it would keep nothing."""
-    with pytest.raises(InvalidInput):
-        db.tool.hold(metrics, db.schema, start=at("2024-05-02"), end=at("2024-05-01"))
+    """A stretch that ends before it begins, or when it does, is refused: it would keep nothing. So is no table."""
+    for start in ("2024-05-02", "2024-05-01"):
+        with pytest.raises(InvalidInput, match="ends before it begins"):
+            db.tool.hold(metrics, db.schema, start=at(start), end=at("2024-05-01"))
+    with pytest.raises(InvalidInput, match="no table is named"):
+        db.tool.hold(" ", db.schema)
+    assert db.tool.holds() == []
 
 
 def test_partition_value(db: Database, tenants: str) -> None:

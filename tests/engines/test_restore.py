@@ -114,7 +114,9 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
     assert (report.done, report.held, report.ok) == (0, 1, True)
     assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
     assert first.hold_id == second.hold_id
-    db.tool.release(first.hold_id or "")
+    (hold,) = db.tool.holds()
+    assert (hold.id, str(hold.kind), hold.placed_by) == (first.hold_id, "restored", "tester")
+    db.tool.release(hold.id)
     assert db.run().partitions == 2
     assert db.left(archived) == [JUNE]
     assert [v.error for v in db.tool.verify_snapshots()] == [None] * len(db.tool.snapshots())
@@ -288,6 +290,18 @@ def test_verify_finds_what_is_gone(db: Database, archived: str) -> None:
     assert restored.error
     assert db.left(archived) == [JUNE]
     assert db.tool.holds() == []
+
+
+def test_verify_counts_rows(crate: CrateDatabase) -> None:
+    """A snapshot that can be restored, and has other than as many rows as were archived, is no archive of them."""
+    crate.create("metrics", BY_MONTH, by=["month"])
+    crate.fill("metrics", [APRIL, JUNE])
+    crate.policy("snapshot", "metrics", "30d")
+    assert crate.run().partitions == 1
+    crate.refresh("retention_snapshot", crate.own_schema)
+    crate.sql(f'UPDATE {crate.q("retention_snapshot", crate.own_schema)} SET "rows" = 2')
+    (verified,) = crate.tool.verify_snapshots()
+    assert "holds 1 rows, and 2 were archived" in (verified.error or "")
 
 
 def test_verify_finds_damage(db: Database, archived: str) -> None:

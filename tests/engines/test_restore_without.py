@@ -112,6 +112,19 @@ def test_type_changed(duck: DuckDatabase) -> None:
     assert duck.count("metrics") == 0
 
 
+def test_rows_that_would_be_elsewhere(duck: DuckDatabase) -> None:
+    """Where the table cuts time otherwise by now, rows would come back to other partitions: nothing of it is kept."""
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    duck.fill("metrics", [MAY, LATE])
+    duck.policy("snapshot", "metrics", "30d")
+    assert duck.run().partitions == 1
+    duck.sql("DROP TABLE lab.metrics")
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH.replace("'month'", "'week'")}, by=["month"])
+    (item,) = duck.tool.restore(ALL)
+    assert "0 of 2 rows arrived; nothing was kept" in str(item.error)
+    assert duck.left("metrics") == []
+
+
 def lose(db: Database) -> None:
     """The toolkit's own tables are gone, and new ones are made."""
     for (name,) in db.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [db.own_schema]):

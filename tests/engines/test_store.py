@@ -12,10 +12,12 @@ import pytest
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action, apply_changes
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import GAUGE, RolledUp, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.journal import Entry, Event, JournalFilter
@@ -124,9 +126,16 @@ def test_reallocate_policy(db: Database) -> None:
     """CrateDB takes policies that move data, DuckDB refuses them."""
     moves = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
     if db.product == "DuckDB":
-        with pytest.raises(Unsupported):
-            db.policy("reallocate", "metrics", 30, **moves)
-        assert db.tool.policies() == []
+        moving = make_policy(strategy="reallocate", table_name="metrics", retention_period=30, **moves)
+        db.policy("delete", "metrics", 30, id="p")
+        for store in (
+            lambda: db.policy("reallocate", "metrics", 30, **moves),
+            lambda: db.tool.edit_policy("p", {"strategy": "reallocate", **moves}),
+            lambda: db.tool.apply([moving]),
+        ):
+            with pytest.raises(Unsupported):
+                store()
+        assert [stored.policy.strategy for stored in db.tool.policies()] == ["delete"]
     else:
         policy = db.policy("reallocate", "metrics", 30, **moves)
         assert [stored.policy for stored in db.tool.policies()] == [policy]
@@ -462,6 +471,24 @@ def test_the_audit_log_of_a_period(db: Database) -> None:
         assert [row["table_name"] for row in db.tool.journal(wanted)] == [found]
 
 
+def test_the_audit_log_of_a_step(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells how long each step took, and which instant the run took for now."""
+    db.create("t", {"ts": TIME, "n": "TEXT"})
+    db.fill("t", ["2024-05-10", "2024-06-30"])
+    db.policy("delete", "t", "30d")
+    cutoff, perform = db.time.moment, db.tool.engine.perform
+
+    def slowly(step: Step, report: Report) -> StepResult:
+        db.time.moment += dt.timedelta(seconds=1.5)
+        return perform(step, report)
+
+    monkeypatch.setattr(db.tool.engine, "perform", slowly)
+    run = db.run().run_id
+    (step,) = db.journal(event="step-finished")
+    assert (step["duration_ms"], step["rows"], step["operation"]) == (1500, 1, "delete_rows")
+    assert [row["cutoff"] for row in db.journal(run_id=run)] == [cutoff] * 4
+
+
 def test_steps_of_one_instant_keep_their_order(db: Database) -> None:
     """The audit log shows the last step first, also where all have the same time."""
     db.tool.store.journal.write(*(Entry(Event.STEP_FINISHED, run_id="r", step=step) for step in (2, 10, 1)))
@@ -540,6 +567,8 @@ def test_levels_of_the_same_name(db: Database) -> None:
     assert marks == {level.table: f"mark of {level.table}" for level in levels}
     assert db.tool.drop_rollups("metrics", "one") == [levels[0].table]
     assert list(rollups.all()) == [levels[1].table]
+    (entry,) = db.journal(event="rollups-dropped")
+    assert (entry["table_schema"], entry["table_name"], entry["message"]) == ("one", "metrics", "dropped metrics_1h")
 
 
 def a_level(schema: str) -> Rollup:

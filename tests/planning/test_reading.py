@@ -13,8 +13,9 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.instant import parse_instant, show, to_ms
-from cratedb_retention.model.reading import Cascade, Holding, Stretch
+from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Stretch
 from cratedb_retention.model.rollup import GAUGE, Rollup, level_table, make_metric
+from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets, without
 
 SOURCE = TableName("doc", "weather")
@@ -188,6 +189,15 @@ def test_points(hours: int, points: int, levels: list[str], step: str) -> None:
     """The step is the shortest nice one with at most so many points, into which the shorter levels fit if one does."""
     found = cascade(*(holding(name, None, None) for name in levels))
     assert str(choose_step(found, 0, hours * HOUR, points)) == step
+
+
+def test_what_is_not_said() -> None:
+    """Without a start it is the 24 hours before the end, without an end until now; at most 100 points."""
+    now, found = parse_instant("2024-06-30T12:00Z"), cascade(holding("raw", None, None))
+    reading = make_reading(found, FetchRequest(), now)
+    assert (show(reading.start), show(reading.end), str(reading.step)) == ("2024-06-29T12:00Z", show(to_ms(now)), "15m")
+    earlier = make_reading(found, FetchRequest(end=parse_instant("2024-06-01")), now)
+    assert (show(earlier.start), show(earlier.end)) == ("2024-05-31", "2024-06-01")
 
 
 @pytest.mark.parametrize(

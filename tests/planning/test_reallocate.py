@@ -86,6 +86,17 @@ def test_no_nodes_at_all() -> None:
     assert "DuckDB has no nodes" in plan.problems[0].reason
 
 
+def test_what_is_not_rolled_up_yet_moves() -> None:
+    """A move loses nothing, so it does not wait for the rollup that a deletion would wait for."""
+    down = policy("downsample", "60d", id="cascade", levels="1d:forever")
+    rules = [down, policy("reallocate", id="move"), policy("delete", id="delete")]
+    found = catalog(monthly("2024-04", "2024-05"))
+    for chosen, due in ((rules[1], 2), (rules[2], 0)):
+        plan = make_plan(rules, found, CUTOFF, chosen=chosen.__eq__)
+        assert sum(task.partitions for task in plan.tasks) == due
+        assert ("not rolled up into" in reasons(plan)) is (due == 0)
+
+
 def test_batches() -> None:
     """Not everything moves at once."""
     days = [part(ms("2023-01-01") + i * 86_400_000) for i in range(120)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import json
 import logging
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
@@ -15,6 +18,8 @@ from cratedb_retention.model.redact import RedactingFormatter, redact
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.limits import REMEMBERED, Buckets
+from cratedb_retention.service.http.middleware import Gate
+from cratedb_retention.service.logs import JsonFormatter
 from support.databases import Database
 
 API = "/api/v1"
@@ -82,7 +87,31 @@ def test_large_bodies_are_refused(duck: Database) -> None:
     chunked = api.post(f"{API}/policies", content=iter([b"x" * 600] * 2), headers={"Content-Type": "application/json"})
     for answer in (declared, chunked):
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
-    assert api.post(f"{API}/policies", json={**new, "description": "x"}).status_code == 201
+    empty = json.dumps({**new, "description": ""})
+    largest = empty.replace('""', f'"{"x" * (1000 - len(empty))}"').encode()
+    assert len(largest) == 1000
+    for content, status in ((largest, 201), (iter([largest]), 409)):  # It is let in, and is there already.
+        answer = api.post(f"{API}/policies", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == status
+
+
+def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
+    """Who sends the beginning of a request, and then nothing, is not waited for."""
+    gate = Gate(make_app(Context(duck.tool)), (), Limits(body_seconds=0.05))
+    sent: list[Message] = []
+    parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if not parts:
+            await asyncio.Event().wait()
+        return parts.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": f"{API}/policies", "headers": []}
+    asyncio.run(asyncio.wait_for(gate(scope, receive, send), 10))
+    assert (sent[0]["status"], b"did not arrive" in sent[1]["body"]) == (408, True)
 
 
 def test_too_many_requests(duck: Database) -> None:
@@ -164,3 +193,8 @@ def test_redacting(text: str, shown: str) -> None:
     assert redact(text) == shown
     record = logging.LogRecord("x", logging.INFO, "x", 1, "%s", (text,), None)
     assert RedactingFormatter().format(record).endswith(f"INFO x: {shown}")
+    record.created, error = 0.0, ValueError(text)
+    record.exc_info = (ValueError, error, None)
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["traceback"]) == (shown, f"ValueError: {shown}")
+    assert (line["time"], line["level"]) == ("1970-01-01T00:00:00.000+00:00", "info")

@@ -71,6 +71,33 @@ def test_they_say_what_happened(db: Database) -> None:
     assert (found["policies", ""], found["policies_not_shown", ""], found["running", ""]) == (5, 0, 0)
 
 
+def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
+    """What is held is that of the last run, what was removed that of all of a day; a problem is no success."""
+    for name in ("archive", "held"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(name, MONTHS)
+    db.policy("snapshot", "archive", "30d", id="archive", schedule="@daily")
+    db.policy("delete", "held", "30d", id="held", schedule="@daily")
+    db.policy("delete", "nowhere", "30d", id="lost", schedule="@daily")
+    stored = db.q("retention_policy", db.own_schema)
+    db.sql(f"INSERT INTO {stored} (strategy, table_name, retention_period, id, version) VALUES ('x', 'x', 'x', 'x', 1)")
+    db.refresh("retention_policy", db.own_schema)
+    hold = db.tool.hold("held", db.schema)
+    db.time.set("2024-07-03T00:00:10+00:00")
+    run_due(db.tool, terms=TERMS)
+    found = read(make_metrics(db.tool))
+    assert (found["held", "held"], found["held", "lost"]) == (1, 0)
+    assert [found["problems", name] for name in ("held", "lost")] == [0, 1]
+    assert [found["last_run_failed", name] for name in ("archive", "held", "lost")] == [0, 0, 1]
+    assert found["next_run_timestamp_seconds", "lost"] == at("2024-07-04T00:00:00+00:00")
+    assert (found["damaged_policies", ""], found["policies", ""]) == (1, 3)
+    db.tool.release(hold.id)
+    db.time.set("2024-07-04T00:00:05+00:00")
+    run_due(db.tool, terms=TERMS)
+    found = read(make_metrics(db.tool))
+    assert (found["held", "held"], found["retired_rows_1d", "archive"]) == (0, 3)
+
+
 def test_how_much_they_cost(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred policies cost as many statements as one; soon after, nothing is read again; labels have a bound."""
     duck.policy("delete", "t0", "1d", id="p0")

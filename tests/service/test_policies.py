@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.policyfile import parse_policies
+from cratedb_retention.model.reading import FetchRequest, Fill
 from support.two_tenants import TwoTenants
 
 API = "/api/v1"
@@ -154,6 +155,11 @@ def test_lists_come_in_parts(tenants: TwoTenants) -> None:
     assert halves[1] == rows[len(rows) // 2 :]
     for wrong in ({"limit": 1001}, {"limit": 0}, {"offset": -1}, {"limit": "x"}):
         assert tenants.ask("admin", "GET", f"{API}/policies", params=wrong).status_code == 422
+    archives = tenants.get("admin", f"{API}/policies", params={"strategy": "snapshot"})
+    assert {policy["strategy"] for policy in archives["policies"]} == {"snapshot"}
+    fetch = {"table_schema": tenants.db.schema, "table_name": "events", "start": "2024-01-01", "end": "2024-08-01"}
+    for points, status in ((10_000, 200), (10_001, 422)):
+        assert tenants.ask("admin", "GET", f"{API}/fetch", params={**fetch, "points": points}).status_code == status
 
 
 def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
@@ -168,3 +174,24 @@ def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
     assert tenants.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
     future = tenants.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})
     assert (future.status_code, "future" in future.text) == (422, True)
+
+
+def test_what_is_fetched_is_what_was_asked(tenants: TwoTenants) -> None:
+    """Data by HTTP is the same as in Python, by each of its parameters, as JSON and as CSV."""
+    schema = tenants.db.schema
+    start, end, step = "2024-03-01", "2024-06-01", "1w"
+    period = {"start": start, "end": end, "step": step}
+    asked = {"table_schema": schema, "table_name": "events", "metric": "value:max", "by": "tenant", "fill": "previous"}
+    request = FetchRequest.of_texts(
+        tenants.db.time.clock.now(), start, end, step, None, table_schema=schema, table_name="events",
+        metrics=("value:max",), by=("tenant",), where={"tenant": "acme"}, fill=Fill.PREVIOUS,
+    )  # fmt: skip
+    found = tenants.db.tool.fetch(request)
+    assert len(found.rows) == 14
+    for form, kind, text in (("json", "application/json", found.to_json()), ("csv", "text/csv", found.to_csv())):
+        params = {**period, **asked, "where": "tenant=acme", "format": form}
+        answer = tenants.ask("viewer", "GET", f"{API}/fetch", params=params)
+        assert (answer.status_code, answer.text) == (200, text)
+        assert answer.headers["Content-Type"].startswith(kind)
+    both = tenants.ask("viewer", "GET", f"{API}/fetch", params={**period, **asked, "points": 10})
+    assert (both.status_code, "both are given" in both.text) == (422, True)

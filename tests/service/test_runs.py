@@ -77,6 +77,7 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     runs.wait()
     found = runs.find(tool, state.run_id)
     assert (found.state, found.steps_done) == ("cancelled", 1)
+    assert (found.rows, found.bytes) == (0, 0)  # What was archived is still there.
     runs.close()
     steps = sum(len(task.steps) for task in prepared.plan.tasks)
     assert len(duck.journal(event="step-finished", outcome="done")) == 1 < steps

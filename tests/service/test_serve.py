@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.assembling import make_service
+from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.server import HttpServer
+from cratedb_retention.service.service import ServiceOptions
 from cratedb_retention.service.settings import Settings
 from support.command import argv
 from support.databases import MONTH, TIME, Database
@@ -79,6 +82,30 @@ def test_http_beside_the_scheduler(duck: Database) -> None:
         assert service.stop()
     with pytest.raises(urllib.error.URLError):
         get(port, "/health")
+
+
+def test_settings_reach_the_service(duck: Database) -> None:
+    """What is set for the scheduler and the HTTP API is what these go by."""
+    http = {
+        "listen": "127.0.0.1:0",
+        "max_body": 2048,
+        "rate": 3,
+        "burst": 4,
+        "metrics": False,
+        "hosts": ["example.org"],
+    }
+    own = {"interval": 1, "lease": 20, "workers": 5, "patience": 2}
+    service = make_service(duck.tool, Settings.model_validate({"service": own, "http": http}), {})
+    assert service.options == ServiceOptions(interval=1, ttl=20, workers=5, patience=2)
+    assert (service.scheduler._workers, service.scheduler._terms.ttl) == (5, 20)
+    server = service._beside[0]
+    assert isinstance(server, HttpServer)
+    app = server._server.config.app
+    assert isinstance(app, FastAPI)
+    context: Context = app.state.context
+    assert (context.limits, context.hosts) == (Limits(2048, rate=3, burst=4), {"example.org"})
+    assert TestClient(app, base_url="http://example.org").get("/metrics").status_code == 404
+    server.stop()
 
 
 def test_serve_in_a_process(duckdb_uri: str, tmp_path: Path) -> None:

@@ -494,6 +494,8 @@ def test_each_filter_of_the_audit_log(tenants: TwoTenants) -> None:
     assert {row["event"] for row in tenants.get("admin", log, params={"event": "hold-placed"})} == {"hold-placed"}
     for nothing in ({"since": "2999-01-01"}, {"until": "2000-01-01"}, {"table_name": "x"}, {"policy_id": "x"}):
         assert tenants.get("admin", log, params=nothing) == []
+    run = tenants.ids["acme-run"]
+    assert {row["run_id"] for row in tenants.get("admin", log, params={"run_id": run[:8]})} == {run}
     assert tenants.get("acme-viewer", log, params={"tags": "acme,x"}) == []
 
 

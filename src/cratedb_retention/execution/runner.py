@@ -41,11 +41,10 @@ from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.execution.superseding import settle, supersede, tidy_copies
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
-    DeleteRows,
+    REMOVES_OR_MOVES,
     DropArchived,
     DropPartitions,
     FreezePartitions,
-    MovePartitions,
     Piece,
     SnapshotPartition,
     Step,
@@ -59,7 +58,6 @@ from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
 
 T = TypeVar("T")
-_REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 
 
 @dataclass
@@ -236,7 +234,7 @@ class Runner:
         seconds = (self._clock.now() - started).total_seconds()
         run.recorder.step_finished(task, step, number, result, seconds)
         run.count(done=1)
-        if isinstance(step, _REMOVES_OR_MOVES):
+        if isinstance(step, REMOVES_OR_MOVES):
             run.count(partitions=result.partitions, rows=result.rows or 0, bytes=result.size or 0)
         self.tell(StepFinished(task, step, result, seconds))
 

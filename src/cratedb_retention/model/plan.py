@@ -178,6 +178,8 @@ Step = (
     | DropArchived
     | RollupStep
 )
+# What rows and bytes of a run are counted of: the others only prepare this, or compute something.
+REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 
 
 def pieces_of(step: Step) -> tuple[Piece, ...]:

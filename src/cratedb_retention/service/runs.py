@@ -19,6 +19,7 @@ from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Report, RunEvent, RunFinished, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.plan import REMOVES_OR_MOVES, Step
 from cratedb_retention.model.words import describe
 from cratedb_retention.service.background import Background, outcome_of
 from cratedb_retention.store.jobs import SILENT, Job
@@ -169,17 +170,18 @@ class StoredRuns:
                 self._change(run_id, step=describe(step), steps_done=number - 1, steps_total=total, **nothing)
             case StepProgressed(progress=p):
                 self._change(run_id, units_done=p.done, units_total=p.total, unit=p.unit)
-            case StepFinished(result=result):
-                self._count(run_id, result)
+            case StepFinished(step=step, result=result):
+                self._count(run_id, step, result)
             case RunFinished(report=report):
                 self._change(run_id, report=report, rows=report.rows, bytes=report.bytes)
             case _:
                 pass
 
-    def _count(self, run_id: str, result: StepResult) -> None:
+    def _count(self, run_id: str, step: Step, result: StepResult) -> None:
+        rows, size = (result.rows or 0, result.size or 0) if isinstance(step, REMOVES_OR_MOVES) else (0, 0)
+
         def counted(state: RunState) -> RunState:
-            rows, size = state.rows + (result.rows or 0), state.bytes + (result.size or 0)
-            return replace(state, steps_done=state.steps_done + 1, rows=rows, bytes=size)
+            return replace(state, steps_done=state.steps_done + 1, rows=state.rows + rows, bytes=state.bytes + size)
 
         self._background.change(run_id, counted)
 
