@@ -14,6 +14,7 @@ import datetime as dt
 import secrets
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +30,7 @@ from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
+from cratedb_retention.execution.identities import accept_table, find_table
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both, require_tags
 from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
@@ -49,6 +51,7 @@ from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
@@ -462,6 +465,17 @@ class Retention:
         schema = table_schema or self.engine.capabilities.default_schema
         return drop_rollups(self.engine, self.store, TableName(schema, table_name))
 
+    def accept_table(self, table_name: str, table_schema: str | None = None) -> TableName:
+        """
+        Take a table for the one that rollups, snapshots and holds of its name are of, though it was dropped and created
+        again, or restored or copied. Rows of a time that was rolled up and expired then count as late.
+
+        :raises NotFound: if there is no such table, or nothing is known of an earlier one.
+        """
+        self.store.require()
+        schema = table_schema or self.engine.capabilities.default_schema
+        return accept_table(self.engine, self.store, TableName(schema, table_name))
+
     # Holds
 
     def hold(
@@ -499,6 +513,10 @@ class Retention:
             placed_by=self.actor.name,
             placed_at=to_ms(self.clock.now()),
         )
+        names = (hold.table_schema, table_name)
+        table = None if any(map(is_pattern, names)) else find_table(self.engine, TableName(*names))
+        if table is not None:
+            hold = replace(hold, identity=table.identity or self.engine.identify(table.name))
         self.store.holds.place(hold)
         return hold
 

@@ -123,6 +123,7 @@ class Table:
     :param replicas: CrateDB's ``number_of_replicas``.
     :param flaw: Why nothing can be done with it, as far as its own definition says; empty: nothing.
     :param unarchivable: Columns, with their types, whose values an archive can't hold exactly.
+    :param identity: Tells it from other tables that have or had its name; empty: unknown.
     """
 
     name: TableName
@@ -137,6 +138,7 @@ class Table:
     replicas: str | None = None
     flaw: str = ""
     unarchivable: tuple[str, ...] = ()
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     time = target.time_column
     if time is None:
         raise Undecided("nothing says which column is the rows' time; name one as time_column")
+    _require_same_table(source, ledger)
     _require_same_time(target, time, ledger)
     before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
     dimensions = find_dimensions(policy, source, time, before)
@@ -132,6 +133,17 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         own = tuple(_own_targets(rollup, level, known.rollup, policy, catalog)) if known else ()
         yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None, own)
         beneath = table
+
+
+def _require_same_table(source: Table, ledger: Ledger) -> None:
+    """What rollups hold of a table says nothing of the rows of another one that has its name now (laws 3 and 4)."""
+    known = ledger.identity(source.name)
+    if known and known != source.identity:
+        raise Undecided(
+            f"{source.name} is not the table that its rollups were made from: it was dropped and created again, or "
+            "restored or copied; if they belong together, run `cratedb-retention accept-table`; otherwise drop the "
+            "rollups with drop_rollups of the Python library"
+        )
 
 
 def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:

@@ -29,6 +29,7 @@ class Event(StrEnum):
     RESTORED = "restored"
     ADOPTED = "adopted"
     ROLLUPS_DROPPED = "rollups-dropped"
+    TABLE_ACCEPTED = "table-accepted"
     RUN_STARTED = "run-started"
     RUN_FINISHED = "run-finished"
     STEP_STARTED = "step-started"
@@ -64,6 +65,7 @@ EVENTS: Mapping[Event, str] = {
     Event.RESTORED: "A partition was restored, or could not be.",
     Event.ADOPTED: "A snapshot that was in a repository alone is known from now on.",
     Event.ROLLUPS_DROPPED: "All rollups of a table were dropped.",
+    Event.TABLE_ACCEPTED: "A table was taken for the earlier one of its name.",
     Event.RUN_STARTED: "A run begins.",
     Event.RUN_FINISHED: "A run ends; rows, bytes and partitions are those of all its steps.",
     Event.STEP_STARTED: "A step begins.",

@@ -42,7 +42,8 @@ class RollupStore:
             rollup = row_to_rollup(row)
             gone = None if row["gone_until"] is None else to_ms(row["gone_until"])
             view = text_to_view(row["view"])
-            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], *view, gone)
+            identity = row["source_identity"] or ""
+            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], *view, gone, identity)
         return found
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
@@ -57,8 +58,12 @@ class RollupStore:
             windows[TableName(row["table_schema"], row["table_name"])][window.start] = window
         return Ledger(rollups, windows)
 
-    def register(self, rollup: Rollup, retention_period: str, policy_id: str | None) -> None:
-        """Note a rollup that is about to be created, or whose definition changed."""
+    def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
+        """
+        Note a rollup that is about to be created, or whose definition changed.
+
+        :param identity: That of the table with the raw rows, if it is known.
+        """
         values = {
             "source_schema": rollup.source.schema,
             "source_name": rollup.source.name,
@@ -67,8 +72,16 @@ class RollupStore:
             "policy_id": policy_id,
             "definition": rollup_to_text(rollup),
             "changed_at": self._clock.now(),
+            "source_identity": identity or None,
         }
         self._put(self._rollup, _key(rollup.table), values)
+
+    def identify(self, source: TableName, identity: str) -> int:
+        """Note which table is meant by the name of that with the raw rows; how many levels that is about."""
+        self._database.refresh(self._rollup)
+        c = self._rollup.c
+        mine = (c.source_schema == source.schema, c.source_name == source.name)
+        return self._database.execute(sa.update(self._rollup).where(*mine).values(source_identity=identity or None))
 
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
         """

@@ -182,6 +182,7 @@ def _hold(metadata: sa.MetaData) -> sa.Table:
         sa.Column("released_at", Instant, doc="When it was released; NULL: it is in force."),
         sa.Column("released_by", sa.Text, doc="By whom."),
         sa.Column("id", sa.Text, primary_key=True, doc="The identifier."),
+        sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
         info={"about": "Holds: what must stay, whatever the policies say. A released hold stays in the table."},
         crate_number_of_shards=1,
     )
@@ -212,6 +213,7 @@ def _snapshot(metadata: sa.MetaData) -> sa.Table:
         sa.Column("run_id", sa.Text, doc="The run that made it."),
         sa.Column("changed_at", Instant, doc="When `state` last changed."),
         sa.Column("token", sa.Text, doc="The change token of the partition, when archived or as it was brought back."),
+        sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
         info={"about": "What was archived, where, and how far."},
         crate_number_of_shards=1,
     )
@@ -247,6 +249,7 @@ def _rollup(metadata: sa.MetaData) -> sa.Table:
         sa.Column("view", sa.Text, doc="The parts of the view, as JSON; at the finest level."),
         sa.Column("gone_until", Instant, doc="Before this instant rows of its table have expired."),
         sa.Column("changed_at", Instant, doc="When this row last changed."),
+        sa.Column("source_identity", sa.Text, doc="Tells that table from others that get its name; NULL: unknown."),
         info={"about": "The rollups that exist: one row for each level of a cascade on a table."},
         crate_number_of_shards=1,
     )
