@@ -30,7 +30,7 @@ from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
-from cratedb_retention.execution.identities import accept_table, find_table
+from cratedb_retention.execution.identities import accept_tables, find_table
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both, require_tags
 from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
@@ -465,16 +465,18 @@ class Retention:
         schema = table_schema or self.engine.capabilities.default_schema
         return drop_rollups(self.engine, self.store, TableName(schema, table_name))
 
-    def accept_table(self, table_name: str, table_schema: str | None = None) -> TableName:
+    def accept_tables(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """
-        Take a table for the one that rollups, snapshots and holds of its name are of, though it was dropped and created
-        again, or restored or copied. Rows of a time that was rolled up and expired then count as late.
+        Take tables for those that rollups, snapshots and holds of their names are of, though they were dropped and
+        created again, or restored or copied. Rows of a time that was rolled up and expired then count as late.
 
+        :param table_name: Name or pattern.
+        :param table_schema: Name or pattern.
         :raises NotFound: if there is no such table, or nothing is known of an earlier one.
         """
         self.store.require()
         schema = table_schema or self.engine.capabilities.default_schema
-        return accept_table(self.engine, self.store, TableName(schema, table_name))
+        return accept_tables(self.engine, self.store, schema, table_name)
 
     # Holds
 

@@ -63,7 +63,7 @@ def test_accepted(db: Database, partitioned: bool) -> None:
     again(db, partitioned)
     write(db, [*DAYS[:1], "2024-07-01"])
     assert db.run().problems == 1
-    assert db.tool.accept_table("readings", db.schema) == db.table("readings")
+    assert db.tool.accept_tables("read*", db.schema) == [db.table("readings")]
     assert db.journal(event="table-accepted")
     assert db.run().problems == 0
     assert db.count("readings") == 24, "what came late goes, as the policy says"
@@ -139,7 +139,7 @@ def test_archive_of_another_table(db: Database) -> None:
         assert "--into" in found.error
     assert db.count("readings") == 24
     assert db.tool.restore(RestoreRequest(name=first, into=db.table("beside")))[0].error is None
-    db.tool.accept_table("readings", db.schema)
+    db.tool.accept_tables("readings", db.schema)
     assert db.tool.restore(RestoreRequest(name=first))[0].error is None
 
 
@@ -164,4 +164,4 @@ def test_nothing_to_accept(db: Database) -> None:
     create(db, False)
     for name in ("readings", "nothing"):
         with pytest.raises(NotFound):
-            db.tool.accept_table(name, db.schema)
+            db.tool.accept_tables(name, db.schema)

@@ -1,4 +1,4 @@
-"""``accept-table``: take a table for the earlier one of its name."""
+"""``accept-table``: take tables for the earlier ones of their names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from cratedb_retention.cli.output import say
 
 @click.command("accept-table")
 @options.database
-@click.option("--table-name", type=options.TEXT, required=True, help="The table.")
-@click.option("--table-schema", type=options.TEXT, help="Its schema, if not the database's default one.")
+@click.option("--table-name", type=options.TEXT, required=True, help="The table; name or pattern.")
+@click.option(
+    "--table-schema", type=options.TEXT, help="Its schema, a name or pattern; the database's default one if omitted."
+)
 def command(dburi: str | None, schema: str, table_name: str, table_schema: str | None) -> None:
     """
     Take a table for the one that rollups, snapshots and holds of its name are of, though it was dropped and created
@@ -23,4 +25,5 @@ def command(dburi: str | None, schema: str, table_name: str, table_schema: str |
       cratedb-retention accept-table --table-name=weather crate://localhost:4200/
     """
     with options.open_retention(dburi, schema) as retention:
-        say(f"{retention.accept_table(table_name, table_schema)} is the table that is known by this name")
+        for table in retention.accept_tables(table_name, table_schema):
+            say(f"accepted {table}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import Table, TableName
+from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.store.journal import Entry, Event, Outcome
 from cratedb_retention.store.store import Store
 
@@ -19,23 +20,28 @@ def find_table(engine: Engine, name: TableName) -> Table | None:
     return catalog.tables.get(there) if there else None
 
 
-def accept_table(engine: Engine, store: Store, name: TableName) -> TableName:
+def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
     """
-    Take the table that has a name now for the one that rollups, snapshots and holds of that name are of.
+    Take the tables that have some names now for those that rollups, snapshots and holds of these names are of.
 
+    :param schema: Name or pattern, likewise ``pattern``.
     :raises NotFound: if there is no such table, or nothing is known of an earlier one.
     """
-    table = find_table(engine, name)
-    if table is None:
-        raise NotFound(f"table {name}", "does not exist")
-    if not note_identity(engine, store, table):
-        raise NotFound(f"table {table.name}", "has neither rollups, snapshots nor holds")
-    entry = Entry(Event.TABLE_ACCEPTED, Outcome.DONE, table_schema=table.name.schema, table_name=table.name.name)
-    store.journal.write(entry)
-    return table.name
+    known = {known.rollup.source for known in store.rollups.all().values()}
+    known |= {record.archived.table for record in store.snapshots.all()}
+    known |= {TableName(hold.table_schema, hold.table_name) for hold in store.holds.active() if hold.identity}
+    named = sorted(find_tables(schema, pattern, known, store.folds_case))
+    found = [(name, table) for name in named if (table := find_table(engine, name)) is not None]
+    if not found:
+        raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
+    for name, table in found:
+        note_identity(engine, store, name, table)
+        store.journal.write(Entry(Event.TABLE_ACCEPTED, Outcome.DONE, table_schema=name.schema, table_name=name.name))
+    return [name for name, _ in found]
 
 
-def note_identity(engine: Engine, store: Store, table: Table) -> int:
-    """Note which table is meant by its name; of how many rollups, snapshots and holds."""
+def note_identity(engine: Engine, store: Store, name: TableName, table: Table) -> None:
+    """Note which table is meant by a name."""
     identity = table.identity or engine.identify(table.name)
-    return sum(each.identify(table.name, identity) for each in (store.rollups, store.snapshots, store.holds))
+    for each in (store.rollups, store.snapshots, store.holds):
+        each.identify(name, identity)

@@ -201,7 +201,7 @@ def restore(
     for name in {item.into for item in found if not item.error and there.get(item.into, item) is None}:
         created = find_table(engine, name)
         if created is not None:
-            note_identity(engine, store, created)
+            note_identity(engine, store, name, created)
     order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
     return sorted(found, key=lambda item: order[item.record.key])
 

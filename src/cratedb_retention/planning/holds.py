@@ -49,8 +49,8 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
     for hold in sorted(holds, key=lambda h: h.id):
         schema = hold.table_schema or catalog.capabilities.default_schema
         for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
+            other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
             for values in hold.filters:
-                table = catalog.tables[name]
-                other = bool(hold.identity) and hold.identity != table.identity
-                found.setdefault(name, []).append(TableHold(hold, try_bind_where(table, values), other))
+                where = try_bind_where(catalog.tables[name], values)
+                found.setdefault(name, []).append(TableHold(hold, where, other))
     return found

@@ -54,12 +54,12 @@ class HoldStore:
         self._database.execute(sa.update(self._table).where(self._table.c.id == hold.id).values(**values))
         self._database.refresh(self._table)
 
-    def identify(self, table: TableName, identity: str) -> int:
-        """Note which table is meant by the name that holds are on; how many that is about."""
+    def identify(self, table: TableName, identity: str) -> None:
+        """Note which table is meant by the name that holds are on."""
         c = self._table.c
         mine = (c.table_schema == table.schema, c.table_name == table.name, c.table_identity.is_not(None))
         self._database.refresh(self._table)
-        return self._database.execute(sa.update(self._table).where(*mine).values(table_identity=identity or None))
+        self._database.execute(sa.update(self._table).where(*mine).values(table_identity=identity or None))
 
     def release(self, identifier: str) -> LegalHold:
         """

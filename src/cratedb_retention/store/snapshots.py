@@ -131,12 +131,11 @@ class SnapshotStore:
             .values(state=str(stage), changed_at=self._clock.now(), **({"token": token} if token else {}))
         )
 
-    def identify(self, table: TableName, identity: str) -> int:
-        """Note which table is meant by the name that snapshots are of; how many that is about."""
+    def identify(self, table: TableName, identity: str) -> None:
+        """Note which table is meant by the name that snapshots are of."""
         self._database.refresh(self._table)
-        c = self._table.c
-        mine = (c.table_schema == table.schema, c.table_name == table.name)
-        return self._database.execute(sa.update(self._table).where(*mine).values(table_identity=identity or None))
+        statement = sa.update(self._table).where(*self._mine(table))
+        self._database.execute(statement.values(table_identity=identity or None))
 
     def all(self) -> list[SnapshotRecord]:
         """All snapshots by table and time."""
@@ -144,9 +143,12 @@ class SnapshotStore:
 
     def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
         """The snapshots of a table, or of all, that are so far."""
+        mine = () if table is None else self._mine(table)
+        return self._read(self._table.c.state.in_(list(map(str, stages))), *mine)
+
+    def _mine(self, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
         c = self._table.c
-        mine = () if table is None else (c.table_schema == table.schema, c.table_name == table.name)
-        return self._read(c.state.in_(list(map(str, stages))), *mine)
+        return (c.table_schema == table.schema, c.table_name == table.name)
 
     def archived_names(self) -> frozenset[tuple[str, str]]:
         """Repository and name of all whose partition is dropped."""
