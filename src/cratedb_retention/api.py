@@ -59,6 +59,7 @@ from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
+from cratedb_retention.store.codec import policy_to_row
 from cratedb_retention.store.jobs import Job
 from cratedb_retention.store.journal import Entry, Event, JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
@@ -280,12 +281,17 @@ class Retention:
         Make sure that the database can do what a policy's strategy needs.
 
         :raises Unsupported: if it can't.
-        :raises InvalidInput: if its repository would have to be a directory, and is something else.
+        :raises InvalidInput: if its repository would have to be a directory, and is something else, or an attribute is
+            too long to be stored.
         """
         if policy.strategy is Strategy.SNAPSHOT and self.engine.capabilities.repositories_are_directories:
             why_not = why_no_directory(policy.target_repository_name or "")
             if why_not:
                 raise InvalidInput("attribute target_repository_name", why_not)
+        longest = self.engine.capabilities.longest_text
+        for name, value in policy_to_row(policy, 0, self.clock.now(), "").items():
+            if longest is not None and isinstance(value, str) and len(value.encode()) > longest:
+                raise InvalidInput(f"attribute {name}", f"is longer than {longest:,} bytes", "say it in fewer words")
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(

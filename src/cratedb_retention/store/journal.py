@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.store.texts import cut, fits
 
 
 class Event(StrEnum):
@@ -170,7 +171,9 @@ class Journal:
             self._noted.clear()
 
     def _row(self, entry: Entry) -> dict[str, Any]:
-        row = {key: str(value) if isinstance(value, StrEnum) else value for key, value in asdict(entry).items()}
+        row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in asdict(entry).items()}
+        # Half a policy is none.
+        row.update({key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")})
         if row["tags"] is not None:
             row["tags"] = list(row["tags"])
         return {**row, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}

@@ -18,7 +18,7 @@ from cratedb_retention.engine.cratedb.keys import (
     Within,
     read_identities,
     read_keys,
-    read_replicas,
+    read_settings,
     read_types,
     read_views,
 )
@@ -50,6 +50,8 @@ CAPABILITIES = Capabilities(
     repositories_are_directories=False,
     folds_case=False,
     tokens_recur=False,
+    most_columns=1000,
+    longest_text=32_766,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
@@ -65,14 +67,14 @@ def read_catalog(
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    (partitioned_by, closed), columns, facts, found, keys, replicas, definitions, identities, nodes, repositories = (
+    (partitioned_by, closed), columns, facts, found, keys, settings, definitions, identities, nodes, repositories = (
         database.together(
             lambda: _read_tables(database, within, wanted, own_schema),
             lambda: _read_columns(database, within, wanted),
             lambda: _read_shards(database, within, moves),
             lambda: database.rows(_partitions_statement(within)),
             lambda: read_keys(database, within) if keyed else {},
-            lambda: read_replicas(database, within) if keyed else {},
+            lambda: read_settings(database, within) if keyed else {},
             lambda: read_views(database, within) if keyed else None,
             lambda: read_identities(database, within),
             lambda: _read_nodes(database) if moves else {},
@@ -89,7 +91,8 @@ def read_catalog(
         name: replace(
             _make_table(name, columns[name], by, partitions[name], facts, name in closed),
             primary_key=keys.get(name, ()),
-            replicas=replicas.get(name),
+            replicas=settings[name].replicas if name in settings else None,
+            most_columns=settings[name].most_columns if name in settings else None,
             identity=identities.get(name, ""),
         )
         for name, by in partitioned_by.items()
