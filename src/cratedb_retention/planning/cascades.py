@@ -112,13 +112,13 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     time = target.time_column
     if time is None:
         raise Undecided("nothing says which column is the rows' time; name one as time_column")
-    _require_same_table(source, ledger)
     _require_same_time(target, time, ledger)
     before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
     dimensions = find_dimensions(policy, source, time, before)
     metrics = find_metrics(policy, source, time, dimensions)
     _check_series(policy, source, time, dimensions, metrics)
     _check_names(time, dimensions, metrics, catalog.capabilities.folds_case)
+    _require_same_table(source, ledger)
     beneath = source.name
     for level in policy.levels:
         table = level_table(source.name, level.interval)
