@@ -14,6 +14,7 @@ import datetime as dt
 import secrets
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +30,7 @@ from cratedb_retention.execution.events import Observer, Report
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
+from cratedb_retention.execution.identities import accept_tables, find_table
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both, require_tags
 from cratedb_retention.execution.previewing import Restorable, preview_restore
 from cratedb_retention.execution.restoring import (
@@ -49,6 +51,7 @@ from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
@@ -56,6 +59,7 @@ from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
+from cratedb_retention.store.codec import policy_to_row
 from cratedb_retention.store.jobs import Job
 from cratedb_retention.store.journal import Entry, Event, JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
@@ -277,12 +281,17 @@ class Retention:
         Make sure that the database can do what a policy's strategy needs.
 
         :raises Unsupported: if it can't.
-        :raises InvalidInput: if its repository would have to be a directory, and is something else.
+        :raises InvalidInput: if its repository would have to be a directory, and is something else, or an attribute is
+            too long to be stored.
         """
         if policy.strategy is Strategy.SNAPSHOT and self.engine.capabilities.repositories_are_directories:
             why_not = why_no_directory(policy.target_repository_name or "")
             if why_not:
                 raise InvalidInput("attribute target_repository_name", why_not)
+        longest = self.engine.capabilities.longest_text
+        for name, value in policy_to_row(policy, 0, self.clock.now(), "").items():
+            if longest is not None and isinstance(value, str) and len(value.encode()) > longest:
+                raise InvalidInput(f"attribute {name}", f"is longer than {longest:,} bytes", "say it in fewer words")
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(
@@ -462,6 +471,19 @@ class Retention:
         schema = table_schema or self.engine.capabilities.default_schema
         return drop_rollups(self.engine, self.store, TableName(schema, table_name))
 
+    def accept_tables(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
+        """
+        Take tables for those that rollups, snapshots and holds of their names are of, though they were dropped and
+        created again, or restored or copied. Rows of a time that was rolled up and expired then count as late.
+
+        :param table_name: Name or pattern.
+        :param table_schema: Name or pattern.
+        :raises NotFound: if there is no such table, or nothing is known of an earlier one.
+        """
+        self.store.require()
+        schema = table_schema or self.engine.capabilities.default_schema
+        return accept_tables(self.engine, self.store, schema, table_name)
+
     # Holds
 
     def hold(
@@ -499,6 +521,10 @@ class Retention:
             placed_by=self.actor.name,
             placed_at=to_ms(self.clock.now()),
         )
+        names = (hold.table_schema, table_name)
+        table = None if any(map(is_pattern, names)) else find_table(self.engine, TableName(*names))
+        if table is not None:
+            hold = replace(hold, identity=table.identity or self.engine.identify(table.name))
         self.store.holds.place(hold)
         return hold
 

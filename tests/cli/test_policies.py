@@ -30,6 +30,15 @@ def test_exit_codes(command: Command) -> None:
     assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=1", "--disabled")
 
 
+def test_cascade_that_can_not_be(command: Command) -> None:
+    """What is in the way of a cascade is said when its policy is created, which is stored nevertheless."""
+    more = ("--table-name=metrics", "--retention-period=30d", "--levels=1d:forever", "--metrics=nothing", "--id=mine")
+    outcome = command("create", "--strategy=downsample", *more)
+    assert outcome.out.startswith("created policy mine")
+    assert "Warning: main.metrics needs attention: metrics: the table has no column 'nothing'" in outcome.err
+    assert outcome.code == 0
+
+
 def test_damaged_row(command: Command, path: Path) -> None:
     """A row that is no valid policy is listed in every format, explained where it is edited, and can be deleted."""
     command.ok("create-policy", *MINIMAL, "--id=good")

@@ -30,6 +30,7 @@ NOSUCH = [
     ["restore", "--name=nosuch"],
     ["fetch", "--table-name=nosuch"],
     ["verify-rollups", "--table-name=nosuch"],
+    ["accept-table", "--table-name=nosuch"],
     ["cancel", "nosuch"],
     ["release", "nosuch"],
     ["revoke-token", "nosuch"],

@@ -595,6 +595,7 @@ def test_new_metric_from_then_on(readings: Database) -> None:
         readings.sql(f"DROP TABLE {readings.q('readings')}")
         readings.create("readings", {**COLUMNS, "y": "BIGINT"}, by=["day"])
         readings.sql(f"INSERT INTO {readings.q('readings')} (ts, n, x, y) SELECT ts, n, x, y FROM lab.other")
+        readings.tool.accept_tables("readings", readings.schema)
         (stored,) = readings.tool.policies()
         readings.tool.edit_policy(stored.policy.id or "", {"metrics": ["x", "y"]})
     readings.insert("readings", [{"ts": "2024-07-01T10:00", "n": "a", "x": 64.0, "y": 5}])

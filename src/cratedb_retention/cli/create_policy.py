@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say
+from cratedb_retention.cli.output import say, visible
 from cratedb_retention.cli.policy_options import policy_options, read_attributes, refuse_missing
 from cratedb_retention.cli.policy_preview import dry_run, write_preview
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.model.policy import Strategy
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.model.policy import Policy
 
 
 @click.command("create-policy")
@@ -42,3 +49,14 @@ def command(dburi: str | None, schema: str, dry_run: bool, **values: Any) -> Non
             return
         policy = retention.create_policy(**attributes)
         say(f"created policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")
+        if policy.strategy is Strategy.DOWNSAMPLE:
+            _show_problems(retention, policy)
+
+
+def _show_problems(retention: Retention, policy: Policy) -> None:
+    """What is in the way of a cascade depends on the columns of tables, which nobody has at hand."""
+    from cratedb_retention.execution.preparing import Selection
+
+    with suppress(RetentionError):  # The policy is stored, whatever is the matter with the database.
+        for finding in retention.check(Selection(policy_id=policy.id)):
+            click.echo(visible(f"Warning: {finding.table} needs attention: {finding.message}"), err=True)

@@ -28,6 +28,7 @@ EVENTS = (
     "restored",
     "adopted",
     "rollups-dropped",
+    "table-accepted",
     "run-started",
     "run-finished",
     "step-started",

@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, Entry] = {
     "jobs": Entry("jobs", _RUNNING, "Show the audit log."),
     "fetch": Entry("fetch", _RUNNING, "Read a table together with its rollups."),
     "verify-rollups": Entry("verify_rollups", _RUNNING, "Compare each rollup with what is beneath it."),
+    "accept-table": Entry("accept_table", _RUNNING, "Take a table for the earlier one of its name."),
     "list-snapshots": Entry("list_snapshots", _ARCHIVE, "List what was archived."),
     "verify-snapshots": Entry("verify_snapshots", _ARCHIVE, "Read snapshots back and compare."),
     "adopt-snapshots": Entry("adopt_snapshots", _ARCHIVE, "Note the snapshots of a repository."),

@@ -87,6 +87,12 @@ class Engine(Protocol):
         :param selector: The tables whose columns are wanted.
         """
 
+    def identify(self, table: TableName) -> str:
+        """
+        What tells a table from others that have or had its name, for as long as it exists, whatever it is altered to;
+        empty where the database has nothing of the kind. Where it only keeps what it is given, the table is marked.
+        """
+
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows, some hundred in each statement."""
 

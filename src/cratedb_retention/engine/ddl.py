@@ -15,6 +15,8 @@ from cratedb_retention.model.catalog import TableName
 def add_column(database: Database, table: sa.Table, column: sa.Column[Any]) -> None:
     """``ALTER TABLE ... ADD COLUMN``."""
     kind = column.type.compile(dialect=database.engine.dialect)
+    if database.engine.dialect.name == "crate" and column.dialect_options["crate"].get("columnstore") is False:
+        kind += " INDEX OFF STORAGE WITH (columnstore = false)"
     database.execute_text(f"ALTER TABLE {_name(database, table)} ADD COLUMN {database.quote(column.name)} {kind}")
 
 

@@ -17,8 +17,9 @@ from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
 from cratedb_retention.execution.adopting import adopt, find_adoptable
+from cratedb_retention.execution.identities import find_table, note_identity
 from cratedb_retention.execution.superseding import tidy_copies
-from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.catalog import Column, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import begins
 from cratedb_retention.model.instant import from_ms, show, to_ms
@@ -178,6 +179,7 @@ def restore(
     """
     into = request.into
     groups = by_partition(find_restorable(engine, store, clock, request))
+    there = {name: find_table(engine, name) for name in {group[0].archived.table for group in groups}}
     if request.from_repository is not None:
         adopted = {record.key for group in groups for record in group}
         adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
@@ -189,11 +191,17 @@ def restore(
     # The first to come makes a table that does not exist, and younger partitions know all of its columns.
     for group in groups if into is None else sorted(groups, key=_youngest_first):
         placed = holds.get(group[0].archived.table) if is_own(engine, group[0], into) else None
-        for restored in _restore_one(engine, store, group, into, every, placed.hold.id if placed else None):
+        present = there[group[0].archived.table]
+        for restored in _restore_one(engine, store, group, into, every, placed.hold.id if placed else None, present):
             found.append(restored)
             if told is not None:
                 told(restored)
     _narrow_holds(store, holds, found)
+    # What was created for its own partitions is that table again.
+    for name in {item.into for item in found if not item.error and there.get(item.into, item) is None}:
+        created = find_table(engine, name)
+        if created is not None:
+            note_identity(engine, store, name, created)
     order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
     return sorted(found, key=lambda item: order[item.record.key])
 
@@ -272,6 +280,7 @@ def _restore_one(
     into: TableName | None,
     others: Sequence[Archived],
     hold_id: str | None,
+    present: Table | None,
 ) -> list[Restored]:
     """Bring a partition back from all of its snapshots: a result for each of them."""
     own = is_own(engine, group[0], into)
@@ -280,6 +289,7 @@ def _restore_one(
         why_not = refusal(group, own)
         if why_not:
             raise Conflict(f"snapshot {group[0].archived.name}", why_not)
+        _require_same_table(group, present if own else None)
         arrived = _bring_back(engine, store, group, target, others, own)
     except RetentionError as error:
         for record in group:
@@ -290,6 +300,23 @@ def _restore_one(
         _note(store, Event.RESTORED, record, target, rows, None)
         found.append(Restored(record, target, rows, hold_id))
     return found
+
+
+def _require_same_table(group: Sequence[SnapshotRecord], present: Table | None) -> None:
+    """
+    Make sure that rows of one table do not get among those of another one that has, or had, its name.
+
+    :param present: What they would get into; None: a table of another name, or none.
+    :raises Conflict: if they would.
+    """
+    made_of = {record.identity for record in group if record.identity}
+    thing, table = f"snapshot {group[0].archived.name}", group[0].archived.table
+    if len(made_of) > 1:
+        remedy = "choose one of them by its name, and --into, or run `cratedb-retention accept-table`"
+        raise Conflict(thing, f"another snapshot of this partition is of another table named {table}", remedy)
+    if present is not None and made_of - {present.identity}:
+        remedy = "restore it beside the table, with --into, or run `cratedb-retention accept-table`"
+        raise Conflict(thing, f"it was made of an earlier table named {table}, which was dropped", remedy)
 
 
 def _bring_back(

@@ -56,6 +56,7 @@ class Roller:
         self._registered: dict[TableName, Rollup] = {
             table: known.rollup for table, known in prepared.ledger.rollups.items()
         }
+        self._identities: dict[TableName, str] = {}
         self._beneath: dict[TableName, FindSources] = {}
 
     def before(self, task: Task, step: Step) -> None:
@@ -172,12 +173,20 @@ class Roller:
             raise PartitionChanged(f"view {there}", "was changed since the plan was made", "the next run looks again")
 
     def _register(self, task: Task, rollup: Rollup) -> None:
-        if self._registered.get(rollup.table) == rollup:
+        known = self._prepared.ledger.rollups.get(rollup.table)
+        unnamed = known is not None and not known.identity and rollup.source not in self._identities
+        if self._registered.get(rollup.table) == rollup and not unnamed:
             return
         policy = self._policy(task)
         level = next(level for level in policy.levels if level.interval == rollup.interval)
-        self._store.rollups.register(rollup, str(level.retention_period), policy.id)
+        self._store.rollups.register(rollup, str(level.retention_period), policy.id, self.identity(rollup.source))
         self._registered[rollup.table] = rollup
+
+    def identity(self, table: TableName) -> str:
+        """What tells the table of the plan from others that have or had its name."""
+        if table not in self._identities:
+            self._identities[table] = self._prepared.catalog.tables[table].identity or self._engine.identify(table)
+        return self._identities[table]
 
     def _policy(self, task: Task) -> Policy:
         return self._prepared.policies[task.policy_id or ""]
@@ -244,6 +253,11 @@ class Roller:
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
+        identity = self._prepared.ledger.identity(name)
+        if identity and identity != catalog.tables[name].identity:
+            raise PartitionChanged(
+                f"table {name}", "is another one since the plan was made", "the next run looks again"
+            )
         try:
             target = beneath_as_target(policy, rollup, catalog.tables[name])
         except Undecided as error:

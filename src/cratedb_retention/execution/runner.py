@@ -265,7 +265,8 @@ class Runner:
             case SnapshotPartition():
                 policy = run.prepared.policies.get(task.policy_id or "")
                 tags = policy.tags if policy else ()
-                snapshots.record(step, result.rows, result.size, task.policy_id, tags, run.report.run_id)
+                identity = run.roller.identity(step.table)
+                snapshots.record(step, result.rows, result.size, task.policy_id, tags, run.report.run_id, identity)
             case DropArchived():
                 snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])

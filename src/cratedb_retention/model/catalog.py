@@ -123,6 +123,8 @@ class Table:
     :param replicas: CrateDB's ``number_of_replicas``.
     :param flaw: Why nothing can be done with it, as far as its own definition says; empty: nothing.
     :param unarchivable: Columns, with their types, whose values an archive can't hold exactly.
+    :param most_columns: How many columns it may have; None: no limit, or unknown.
+    :param identity: Tells it from other tables that have or had its name; empty: unknown.
     """
 
     name: TableName
@@ -137,6 +139,8 @@ class Table:
     replicas: str | None = None
     flaw: str = ""
     unarchivable: tuple[str, ...] = ()
+    most_columns: int | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,8 @@ class Capabilities:
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
     :param folds_case: Whether names that differ in case only are one name.
+    :param most_columns: How many columns a new table may have; None: no limit.
+    :param longest_text: How many bytes a text of the toolkit's own tables may have; None: no limit.
     :param tokens_recur: Whether a partition that was dropped and came again with the same rows has the same token.
     """
 
@@ -186,6 +192,8 @@ class Capabilities:
     repositories_are_directories: bool
     folds_case: bool = False
     tokens_recur: bool = False
+    most_columns: int | None = None
+    longest_text: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class LegalHold:
     :param start: Only data from this instant on (ms, UTC); None: from the beginning.
     :param end: Only data before this instant (ms, UTC); None: without end.
     :param reason: For people.
+    :param identity: Tells the table that was meant from others that get its name; empty: a pattern, or unknown.
     """
 
     id: str
@@ -50,6 +51,7 @@ class LegalHold:
     placed_by: str = ""
     placed_at: int = 0
     partitions: tuple[Mapping[str, Value], ...] = ()
+    identity: str = ""
 
     @property
     def filters(self) -> tuple[Mapping[str, Value], ...]:

@@ -52,6 +52,7 @@ class KnownRollup:
     :param view_mark: The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not
         known, since a run was killed or an older release made it; None: it was never made.
     :param gone: Before this instant (ms, UTC) rows of its table have expired; None: none has, or it is not recorded.
+    :param identity: Tells the table with the raw rows from others that get its name; empty: unknown.
     """
 
     rollup: Rollup
@@ -60,6 +61,7 @@ class KnownRollup:
     view: tuple[ViewPart, ...] = ()
     view_mark: str | None = None
     gone: int | None = None
+    identity: str = ""
 
 
 def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, ...]:
@@ -83,6 +85,11 @@ class Ledger:
     def of(self, table: TableName) -> Mapping[int, LedgerRow]:
         """The windows of a level, by start."""
         return self.windows.get(table, {})
+
+    def identity(self, source: TableName) -> str:
+        """Tells the table with the raw rows, when its rollups were made, from others of its name; empty: unknown."""
+        found = (known.identity for known in self.rollups.values() if known.rollup.source == source)
+        return next(filter(None, found), "")
 
     def view_marks(self, source: TableName) -> tuple[str, ...]:
         """The marks of views that the toolkit made over a table's cascade; more than one if a run was killed."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cratedb_retention.model.cascade import Interval, Level
-from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName
+from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Grouping, Kind, Table, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_table
@@ -36,6 +36,7 @@ from cratedb_retention.model.rollup import (
     make_metric,
 )
 from cratedb_retention.planning.isolation import isolated
+from cratedb_retention.planning.layout import expected_columns
 from cratedb_retention.planning.targets import Target, Undecided, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
@@ -117,6 +118,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     metrics = find_metrics(policy, source, time, dimensions)
     _check_series(policy, source, time, dimensions, metrics)
     _check_names(time, dimensions, metrics, catalog.capabilities.folds_case)
+    _require_same_table(source, ledger)
     beneath = source.name
     for level in policy.levels:
         table = level_table(source.name, level.interval)
@@ -129,9 +131,21 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         there = name_taken(rollup, known.rollup if known else None, catalog)
         if there is not None:
             raise Undecided(f"{there} exists already and is no rollup; rename it")
+        _check_width(rollup, catalog.tables.get(table), catalog.capabilities)
         own = tuple(_own_targets(rollup, level, known.rollup, policy, catalog)) if known else ()
         yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None, own)
         beneath = table
+
+
+def _require_same_table(source: Table, ledger: Ledger) -> None:
+    """What rollups hold of a table says nothing of the rows of another one that has its name now (laws 3 and 4)."""
+    known = ledger.identity(source.name)
+    if known and known != source.identity:
+        raise Undecided(
+            f"{source.name} is not the table that its rollups were made from: it was dropped and created again, or "
+            "restored or copied; if they belong together, run `cratedb-retention accept-table`; otherwise drop the "
+            "rollups with drop_rollups of the Python library"
+        )
 
 
 def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
@@ -310,6 +324,23 @@ def _check_names(time: Column, dimensions: Sequence[Column], metrics: Sequence[M
             raise Undecided(
                 f"two columns of its rollups would be named {twice[0]}; rename or exclude the source's column"
             )
+
+
+def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities) -> None:
+    """
+    A level has no more columns than the database takes. Those of metrics that it had before count as well.
+
+    :param there: Its table, if it exists.
+    """
+    names = {*expected_columns(rollup), *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
+    most = there.most_columns if there else capabilities.most_columns
+    if most is None or len(names) <= most:
+        return
+    raise Undecided(
+        f"{rollup.table} would have {len(names):,} columns for {len(rollup.metrics):,} metrics, and "
+        f"{capabilities.product} takes {most:,} in a table; keep fewer aggregates of each metric, exclude some metrics"
+        + (", or set a higher mapping.total_fields.limit for that table" if there else "")
+    )
 
 
 def beneath_target(cascade: Cascade, rollup: Rollup) -> Target | None:

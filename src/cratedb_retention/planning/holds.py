@@ -20,17 +20,20 @@ class TableHold:
     A hold on one table.
 
     :param where: Its filter with the table's columns; None if that can't be worked out, then it covers everything.
+    :param other: Whether it was placed on another table, which had the name before.
     """
 
     hold: LegalHold
     where: tuple[tuple[Column, Value], ...] | None
+    other: bool = False
 
     @property
     def words(self) -> str:
         """Why something stays, for people."""
         reason = f" ({self.hold.reason})" if self.hold.reason else ""
         legal = "legal " if self.hold.kind is HoldKind.LEGAL else ""
-        return f"{legal}hold {self.hold.id[:8]}{reason}; it stays until that is released"
+        other = ", placed on an earlier table of this name" if self.other else ""
+        return f"{legal}hold {self.hold.id[:8]}{reason}{other}; it stays until that is released"
 
     @property
     def spared(self) -> Spared | None:
@@ -46,7 +49,8 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
     for hold in sorted(holds, key=lambda h: h.id):
         schema = hold.table_schema or catalog.capabilities.default_schema
         for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
+            other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
             for values in hold.filters:
                 where = try_bind_where(catalog.tables[name], values)
-                found.setdefault(name, []).append(TableHold(hold, where))
+                found.setdefault(name, []).append(TableHold(hold, where, other))
     return found

@@ -91,6 +91,7 @@ def hold_to_row(hold: LegalHold) -> dict[str, Any]:
         "reason": hold.reason,
         "placed_at": from_ms(hold.placed_at),
         "placed_by": hold.placed_by,
+        "table_identity": hold.identity or None,
     }
 
 
@@ -114,6 +115,7 @@ def row_to_hold(row: Mapping[str, Any]) -> LegalHold:
         kind=HoldKind(row["kind"]),
         placed_by=row["placed_by"] or "",
         placed_at=to_ms(row["placed_at"]),
+        identity=row["table_identity"] or "",
     )
 
 

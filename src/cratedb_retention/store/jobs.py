@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.identifiers import pick
+from cratedb_retention.store.texts import cut
 
 # A run that has not written for so long is of a process that is dead, or cut off.
 SILENT = dt.timedelta(minutes=2)
@@ -121,7 +122,8 @@ class JobStore:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    return {**asdict(job), "policies": list(job.policies), "tags": list(job.tags)}
+    doing = None if job.doing is None else cut(job.doing)
+    return {**asdict(job), "policies": list(job.policies), "tags": list(job.tags), "doing": doing}
 
 
 def _job(row: Mapping[str, Any]) -> Job:

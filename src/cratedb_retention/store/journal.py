@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.store.texts import cut, fits
 
 
 class Event(StrEnum):
@@ -29,6 +30,7 @@ class Event(StrEnum):
     RESTORED = "restored"
     ADOPTED = "adopted"
     ROLLUPS_DROPPED = "rollups-dropped"
+    TABLE_ACCEPTED = "table-accepted"
     RUN_STARTED = "run-started"
     RUN_FINISHED = "run-finished"
     STEP_STARTED = "step-started"
@@ -64,6 +66,7 @@ EVENTS: Mapping[Event, str] = {
     Event.RESTORED: "A partition was restored, or could not be.",
     Event.ADOPTED: "A snapshot that was in a repository alone is known from now on.",
     Event.ROLLUPS_DROPPED: "All rollups of a table were dropped.",
+    Event.TABLE_ACCEPTED: "A table was taken for the earlier one of its name.",
     Event.RUN_STARTED: "A run begins.",
     Event.RUN_FINISHED: "A run ends; rows, bytes and partitions are those of all its steps.",
     Event.STEP_STARTED: "A step begins.",
@@ -168,7 +171,9 @@ class Journal:
             self._noted.clear()
 
     def _row(self, entry: Entry) -> dict[str, Any]:
-        row = {key: str(value) if isinstance(value, StrEnum) else value for key, value in asdict(entry).items()}
+        row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in asdict(entry).items()}
+        # Half a policy is none.
+        row.update({key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")})
         if row["tags"] is not None:
             row["tags"] = list(row["tags"])
         return {**row, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}

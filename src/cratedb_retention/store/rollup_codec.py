@@ -15,6 +15,7 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup
 from cratedb_retention.model.rollup_steps import ViewPart
+from cratedb_retention.store.texts import read_text
 
 
 def rollup_to_text(rollup: Rollup) -> str:
@@ -38,7 +39,7 @@ def rollup_to_text(rollup: Rollup) -> str:
 
 def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
     """The rollup of a row of the table ``rollup``."""
-    data = json.loads(row["definition"])
+    data = json.loads(read_text(row, "definition"))
     return Rollup(
         source=TableName(row["source_schema"], row["source_name"]),
         beneath=TableName(*data["beneath"]),
@@ -77,12 +78,12 @@ def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
         until=to_ms(row["until"]),
         whole=bool(row["whole"]),
         beneath=TableName(row["beneath_schema"], row["beneath_name"]),
-        token=row["token"],
+        token=read_text(row, "token"),
         rows=row["rows"] or 0,
         groups=row["groups"] or 0,
         sealed=row["sealed_at"] is not None,
         expired=row["expired_at"] is not None,
-        parts=row["parts"] or "",
+        parts=read_text(row, "parts") or "",
     )
 
 

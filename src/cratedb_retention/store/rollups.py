@@ -25,6 +25,7 @@ from cratedb_retention.store.rollup_codec import (
     text_to_view,
     view_to_text,
 )
+from cratedb_retention.store.texts import text_values
 
 
 class RollupStore:
@@ -42,7 +43,8 @@ class RollupStore:
             rollup = row_to_rollup(row)
             gone = None if row["gone_until"] is None else to_ms(row["gone_until"])
             view = text_to_view(row["view"])
-            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], *view, gone)
+            identity = row["source_identity"] or ""
+            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], *view, gone, identity)
         return found
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
@@ -57,18 +59,30 @@ class RollupStore:
             windows[TableName(row["table_schema"], row["table_name"])][window.start] = window
         return Ledger(rollups, windows)
 
-    def register(self, rollup: Rollup, retention_period: str, policy_id: str | None) -> None:
-        """Note a rollup that is about to be created, or whose definition changed."""
+    def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
+        """
+        Note a rollup that is about to be created, or whose definition changed.
+
+        :param identity: That of the table with the raw rows, if it is known.
+        """
         values = {
             "source_schema": rollup.source.schema,
             "source_name": rollup.source.name,
             "interval": str(rollup.interval),
             "retention_period": retention_period,
             "policy_id": policy_id,
-            "definition": rollup_to_text(rollup),
+            **text_values("definition", rollup_to_text(rollup)),
             "changed_at": self._clock.now(),
+            "source_identity": identity or None,
         }
         self._put(self._rollup, _key(rollup.table), values)
+
+    def identify(self, source: TableName, identity: str) -> None:
+        """Note which table is meant by the name of that with the raw rows."""
+        self._database.refresh(self._rollup)
+        c = self._rollup.c
+        mine = (c.source_schema == source.schema, c.source_name == source.name)
+        self._database.execute(sa.update(self._rollup).where(*mine).values(source_identity=identity or None))
 
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
         """
@@ -135,8 +149,8 @@ class RollupStore:
             "whole": window.whole,
             "beneath_schema": rollup.beneath.schema,
             "beneath_name": rollup.beneath.name,
-            "token": token,
-            "parts": parts or None,
+            **text_values("token", token),
+            **text_values("parts", parts or None),
             "rows": result.source_rows,
             "groups": result.groups,
             "computed_at": self._clock.now(),
@@ -155,7 +169,7 @@ class RollupStore:
         """Note that windows are not what they were computed to be, so that the next run computes them again."""
         self._database.refresh(self._ledger)
         doubtful = sa.update(self._ledger).where(*self._within(table, starts))
-        self._database.execute(doubtful.values(token=""))
+        self._database.execute(doubtful.values(**text_values("token", "")))
 
     def rebase(self, rollup: Rollup, before: int) -> None:
         """
@@ -170,7 +184,7 @@ class RollupStore:
         self._database.execute(sealing.values(sealed_at=self._clock.now()))
         beneath = {"beneath_schema": rollup.beneath.schema, "beneath_name": rollup.beneath.name}
         doubtful = sa.update(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None))
-        self._database.execute(doubtful.values(token="", parts=None, **beneath))
+        self._database.execute(doubtful.values(**text_values("token", ""), **text_values("parts", None), **beneath))
 
     def forget(self, table: TableName) -> None:
         """Forget a level and its windows."""

@@ -40,6 +40,7 @@ class SnapshotRecord:
 
     :param start: The stretch of time that it covers (ms, UTC), as far as known.
     :param token: The change token of the partition that it was made of, or that it was restored as.
+    :param identity: Tells its table from others that get its name; empty: unknown.
     """
 
     archived: Archived
@@ -51,6 +52,7 @@ class SnapshotRecord:
     tags: tuple[str, ...]
     changed_at: dt.datetime
     token: str | None = None
+    identity: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -77,15 +79,15 @@ class SnapshotStore:
         policy_id: str | None,
         tags: tuple[str, ...],
         run_id: str,
+        identity: str = "",
     ) -> None:
         """Note that a snapshot was made; once more changes nothing."""
         piece = step.piece
         archived = Archived(step.repository, step.name, step.table, step.columns, piece.partition.values, rows)
         stage, token = SnapshotStage.CREATED, piece.partition.token
         now = self._clock.now()
-        self.add(
-            SnapshotRecord(archived, piece.start, piece.end, stage, size, policy_id, tags, now, token), run_id=run_id
-        )
+        known = SnapshotRecord(archived, piece.start, piece.end, stage, size, policy_id, tags, now, token, identity)
+        self.add(known, run_id=run_id)
 
     def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
         """Note a snapshot; one that is known stays as it is."""
@@ -106,6 +108,7 @@ class SnapshotStore:
             "run_id": run_id,
             "changed_at": record.changed_at,
             "token": record.token,
+            "table_identity": record.identity or None,
         }
         c = self._table.c
         known = (c.name == archived.name, c.repository == archived.repository)
@@ -128,15 +131,24 @@ class SnapshotStore:
             .values(state=str(stage), changed_at=self._clock.now(), **({"token": token} if token else {}))
         )
 
+    def identify(self, table: TableName, identity: str) -> None:
+        """Note which table is meant by the name that snapshots are of."""
+        self._database.refresh(self._table)
+        statement = sa.update(self._table).where(*self._mine(table))
+        self._database.execute(statement.values(table_identity=identity or None))
+
     def all(self) -> list[SnapshotRecord]:
         """All snapshots by table and time."""
         return self._read()
 
     def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
         """The snapshots of a table, or of all, that are so far."""
+        mine = () if table is None else self._mine(table)
+        return self._read(self._table.c.state.in_(list(map(str, stages))), *mine)
+
+    def _mine(self, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
         c = self._table.c
-        mine = () if table is None else (c.table_schema == table.schema, c.table_name == table.name)
-        return self._read(c.state.in_(list(map(str, stages))), *mine)
+        return (c.table_schema == table.schema, c.table_name == table.name)
 
     def archived_names(self) -> frozenset[tuple[str, str]]:
         """Repository and name of all whose partition is dropped."""
@@ -166,4 +178,5 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
         tuple(row["tags"] or ()),
         row["changed_at"],
         row["token"],
+        row["table_identity"] or "",
     )

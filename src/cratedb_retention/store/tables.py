@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.model.instant import EPOCH
+from cratedb_retention.store.texts import LONGEST
 
 DEFAULT_SCHEMA = "ext"
 _OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
@@ -150,8 +151,8 @@ def _journal(metadata: sa.MetaData, partitioned: bool) -> sa.Table:
         sa.Column("bytes", sa.BigInteger, doc="Bytes on disk concerned, as far as known."),
         sa.Column("duration_ms", sa.BigInteger, doc="How long the step took."),
         sa.Column("cutoff", Instant, doc="The instant that the run took for now."),
-        sa.Column("before", sa.Text, doc="The policy before a change, as JSON."),
-        sa.Column("after", sa.Text, doc="The policy after a change, as JSON."),
+        sa.Column("before", sa.Text, doc="The policy before a change, as JSON; NULL if that is too long."),
+        sa.Column("after", sa.Text, doc="The policy after a change, as JSON; NULL if that is too long."),
         sa.Column("actor", sa.Text, doc="Who did it: the operating system's user."),
         sa.Column("host", sa.Text, doc="On which machine."),
         sa.Column("run_id", sa.Text, doc="The run; all of its rows have the same."),
@@ -182,6 +183,7 @@ def _hold(metadata: sa.MetaData) -> sa.Table:
         sa.Column("released_at", Instant, doc="When it was released; NULL: it is in force."),
         sa.Column("released_by", sa.Text, doc="By whom."),
         sa.Column("id", sa.Text, primary_key=True, doc="The identifier."),
+        sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
         info={"about": "Holds: what must stay, whatever the policies say. A released hold stays in the table."},
         crate_number_of_shards=1,
     )
@@ -212,6 +214,7 @@ def _snapshot(metadata: sa.MetaData) -> sa.Table:
         sa.Column("run_id", sa.Text, doc="The run that made it."),
         sa.Column("changed_at", Instant, doc="When `state` last changed."),
         sa.Column("token", sa.Text, doc="The change token of the partition, when archived or as it was brought back."),
+        sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
         info={"about": "What was archived, where, and how far."},
         crate_number_of_shards=1,
     )
@@ -247,6 +250,8 @@ def _rollup(metadata: sa.MetaData) -> sa.Table:
         sa.Column("view", sa.Text, doc="The parts of the view, as JSON; at the finest level."),
         sa.Column("gone_until", Instant, doc="Before this instant rows of its table have expired."),
         sa.Column("changed_at", Instant, doc="When this row last changed."),
+        _long("definition"),
+        sa.Column("source_identity", sa.Text, doc="Tells that table from others that get its name; NULL: unknown."),
         info={"about": "The rollups that exist: one row for each level of a cascade on a table."},
         crate_number_of_shards=1,
     )
@@ -272,9 +277,17 @@ def _ledger(metadata: sa.MetaData) -> sa.Table:
         sa.Column("sealed_at", Instant, doc="When its source was about to go; from then on it is never recomputed."),
         sa.Column("expired_at", Instant, doc="When its source was deleted by rows."),
         sa.Column("run_id", sa.Text, doc="The run that computed it."),
+        _long("token"),
+        _long("parts"),
         info={"about": "What each window of each level was computed from, and whether it is sealed."},
         crate_number_of_shards=1,
     )
+
+
+def _long(name: str) -> sa.Column[str]:
+    """Where a text is that is too long for its own column."""
+    about = f"`{name}` of more than {LONGEST:,} bytes, which CrateDB can't index; NULL: it is shorter."
+    return sa.Column(f"{name}_long", sa.Text, doc=about, crate_index=False, crate_columnstore=False)
 
 
 def _token(metadata: sa.MetaData) -> sa.Table:

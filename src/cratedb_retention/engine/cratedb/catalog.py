@@ -1,5 +1,5 @@
 """
-Reads CrateDB's catalog: at most seven statements, ten for downsampling, however many tables and policies there are.
+Reads CrateDB's catalog: at most eight statements, eleven for downsampling, however many tables and policies there are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.health import settled
-from cratedb_retention.engine.cratedb.keys import Within, read_keys, read_replicas, read_types, read_views
+from cratedb_retention.engine.cratedb.keys import (
+    Within,
+    read_identities,
+    read_keys,
+    read_settings,
+    read_types,
+    read_views,
+)
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
@@ -43,6 +50,8 @@ CAPABILITIES = Capabilities(
     repositories_are_directories=False,
     folds_case=False,
     tokens_recur=False,
+    most_columns=1000,
+    longest_text=32_766,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
@@ -58,15 +67,16 @@ def read_catalog(
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    (partitioned_by, closed), columns, facts, found, keys, replicas, definitions, nodes, repositories = (
+    (partitioned_by, closed), columns, facts, found, keys, settings, definitions, identities, nodes, repositories = (
         database.together(
             lambda: _read_tables(database, within, wanted, own_schema),
             lambda: _read_columns(database, within, wanted),
             lambda: _read_shards(database, within, moves),
             lambda: database.rows(_partitions_statement(within)),
             lambda: read_keys(database, within) if keyed else {},
-            lambda: read_replicas(database, within) if keyed else {},
+            lambda: read_settings(database, within) if keyed else {},
             lambda: read_views(database, within) if keyed else None,
+            lambda: read_identities(database, within),
             lambda: _read_nodes(database) if moves else {},
             lambda: _read_repositories(database) if archives else frozenset(),
         )
@@ -81,7 +91,9 @@ def read_catalog(
         name: replace(
             _make_table(name, columns[name], by, partitions[name], facts, name in closed),
             primary_key=keys.get(name, ()),
-            replicas=replicas.get(name),
+            replicas=settings[name].replicas if name in settings else None,
+            most_columns=settings[name].most_columns if name in settings else None,
+            identity=identities.get(name, ""),
         )
         for name, by in partitioned_by.items()
     }
@@ -99,13 +111,20 @@ def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
     """Read tables with their columns, and views, by their names."""
     names = set(names)
     within = _within([Selector(*name) for name in names])
-    (partitioned_by, closed), columns, definitions = database.together(
+    (partitioned_by, closed), columns, definitions, identities = database.together(
         lambda: _read_tables(database, within, names.__contains__),
         lambda: _read_columns(database, within, names.__contains__),
         lambda: read_views(database, within),
+        lambda: read_identities(database, within),
     )
-    tables = {name: _make_table(name, columns[name], by, (), {}, name in closed) for name, by in partitioned_by.items()}
+    bare = {name: _make_table(name, columns[name], by, (), {}, name in closed) for name, by in partitioned_by.items()}
+    tables = {name: replace(table, identity=identities.get(name, "")) for name, table in bare.items()}
     return Catalog(CAPABILITIES, tables, views=_make_views(definitions, columns))
+
+
+def read_identity(database: Database, table: TableName) -> str:
+    """What tells one table from others of its name; empty: nothing."""
+    return read_identities(database, _within([Selector(*table)])).get(table, "")
 
 
 def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:

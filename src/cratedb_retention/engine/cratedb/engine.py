@@ -15,7 +15,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.cratedb import delete, freeze, proof, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
-from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_named, read_outline
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.recovery import explain
@@ -98,7 +98,7 @@ class CrateDBEngine:
         return find_unwell(self._database, self.clock, schema)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """Read what planning needs, in at most seven statements."""
+        """Read what planning needs, in at most eight statements."""
         return read_catalog(self._database.brief(), self.clock, selectors, own_schema)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
@@ -108,6 +108,10 @@ class CrateDBEngine:
     def read_outline(self, selector: Selector) -> Outline:
         """What can be named, in at most four statements."""
         return read_outline(self._database.brief(), selector)
+
+    def identify(self, table: TableName) -> str:
+        """See :class:`Engine`."""
+        return read_identity(self._database.brief(), table)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows."""

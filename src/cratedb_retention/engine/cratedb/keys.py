@@ -1,6 +1,6 @@
 """
-What only downsampling needs to know of CrateDB's tables: their primary keys, how often they are replicated, what
-else has the name of one, and types in full.
+What only downsampling and archiving need to know of CrateDB's tables: their primary keys, their
+settings, what else has or had the name of one, and types in full.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,6 +16,8 @@ from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import TableName
 
+# Far more than any cluster ever creates, and far less than almost every hash.
+_MOST_TABLES = 2**24
 # Restricts a statement to some tables, by its columns with schema and name.
 Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 
@@ -56,11 +58,33 @@ def read_keys(database: Database, within: Within) -> dict[TableName, tuple[str, 
     return keys
 
 
-def read_replicas(database: Database, within: Within) -> dict[TableName, str]:
-    """How many copies of each shard are wanted, as ``0-1``."""
+class Settings(NamedTuple):
+    """What is set for a table: copies of each shard, as ``0-1``, and how many columns it may have."""
+
+    replicas: str
+    most_columns: int
+
+
+def read_settings(database: Database, within: Within) -> dict[TableName, Settings]:
+    """The settings of tables."""
     t = system_table("information_schema", "tables", "table_schema", "table_name", "number_of_replicas").c
-    wanted = sa.select(t.table_schema, t.table_name, t.number_of_replicas).where(within(t.table_schema, t.table_name))
-    return {TableName(schema, name): count for schema, name, count in database.rows(wanted)}
+    limit: sa.ColumnElement[int] = sa.literal_column("settings['mapping']['total_fields']['limit']")
+    wanted = sa.select(t.table_schema, t.table_name, t.number_of_replicas, limit)
+    rows = database.rows(wanted.where(within(t.table_schema, t.table_name)))
+    return {TableName(schema, name): Settings(replicas, most) for schema, name, replicas, most in rows}
+
+
+def read_identities(database: Database, within: Within) -> dict[TableName, str]:
+    """
+    The OIDs of tables, which CrateDB counts from 1, and never gives twice.
+
+    An earlier release has a hash of the name in their place, which is the same for another table of that name.
+    """
+    r = system_table("pg_catalog", "pg_class", "oid", "relname", "relnamespace")
+    n = system_table("pg_catalog", "pg_namespace", "oid", "nspname")
+    wanted = sa.select(n.c.nspname, r.c.relname, r.c.oid).select_from(r.join(n, r.c.relnamespace == n.c.oid))
+    rows = database.rows(wanted.where(within(n.c.nspname, r.c.relname)))
+    return {TableName(schema, name): str(oid) for schema, name, oid in rows if 0 < oid < _MOST_TABLES}
 
 
 def read_views(database: Database, within: Within) -> dict[TableName, str]:

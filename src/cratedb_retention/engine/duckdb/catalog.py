@@ -1,5 +1,5 @@
 """
-Reads DuckDB's catalog: two statements, and one for some hundred tables.
+Reads DuckDB's catalog: three statements, and one for some hundred tables.
 
 DuckDB has no partitions of its own. What counts as one is the rows that agree in the partition columns, which are, in
 this order: those that the table's comment names (``COMMENT ON TABLE t IS 'PARTITIONED BY (tenant, month)'``), the one
@@ -9,6 +9,7 @@ that a policy names, or the only generated column that cuts time into intervals.
 from __future__ import annotations
 
 import re
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -51,6 +52,8 @@ CAPABILITIES = Capabilities(
 )
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
+_MARK_BEGINS = "[cratedb-retention "
+_MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
@@ -65,6 +68,8 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
     bare = {name: _bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()}
     groups, flaws = _read_groups(database, list(bare.values()), tokens)
+    identities = _read_identities(database)
+    bare = {name: replace(table, identity=identities.get(name, "")) for name, table in bare.items()}
     bare.update({name: replace(bare[name], flaw=f"its rows can't be read: {flaw}") for name, flaw in flaws.items()})
     tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
     if any(selector.keys for selector in selectors):
@@ -81,6 +86,34 @@ def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Col
     rows = database.rows(sa.select(v.schema_name, v.view_name, v.sql, sa.func.version()).where(*mine))
     names = ((TableName(schema, name), sql, release) for schema, name, sql, release in rows)
     return {name: View(name, tuple(columns.get(name, ())), sql or "", release) for name, sql, release in names}
+
+
+def _read_identities(database: Database) -> dict[TableName, str]:
+    """The marks of tables, which are in the comment on a column of theirs."""
+    c = _system("duckdb_columns", "schema_name", "table_name", "comment", "database_name").c
+    mine = (c.database_name == sa.func.current_database(), c.comment.contains(_MARK_BEGINS))
+    rows = database.rows(sa.select(c.schema_name, c.table_name, c.comment).where(*mine))
+    marks = ((TableName(schema, name), _MARK.search(comment)) for schema, name, comment in rows)
+    return {name: mark[1] for name, mark in marks if mark}
+
+
+def identify(database: Database, table: TableName) -> str:
+    """
+    What tells a table from others of its name. Its number changes when a file is opened again, so it gets a mark in the
+    comment on its first column, which stays whatever the table is altered to, and is not copied with its rows.
+    """
+    found = _read_identities(database).get(table)
+    if found is not None:
+        return found
+    names = ("schema_name", "table_name", "column_name", "comment", "column_index", "database_name")
+    c = _system("duckdb_columns", *names).c
+    mine = (c.database_name == sa.func.current_database(), c.schema_name == table.schema, c.table_name == table.name)
+    column, comment = database.rows(sa.select(c.column_name, c.comment).where(*mine).order_by(c.column_index))[0]
+    mark = uuid.uuid4().hex[:12]
+    text = f"{comment or ''} {_MARK_BEGINS}{mark}]".strip().replace("'", "''")
+    place = ".".join(map(database.quote, (*table, column)))
+    database.execute_text(f"COMMENT ON COLUMN {place} IS '{text}'")
+    return mark
 
 
 def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:

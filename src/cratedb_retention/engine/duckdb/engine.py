@@ -15,7 +15,7 @@ from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb import delete, rollup, snapshot
 from cratedb_retention.engine.duckdb.archive import DuckArchive
-from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, read_catalog, read_outline
+from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read_catalog, read_outline
 from cratedb_retention.engine.duckdb.errors import not_a_database, translate
 from cratedb_retention.engine.duckdb.manifest import DATA
 from cratedb_retention.engine.duckdb.rollup_sql import SQL
@@ -129,6 +129,10 @@ class DuckDBEngine:
     def read_outline(self, selector: Selector) -> Outline:
         """What can be named, in at most four statements."""
         return read_outline(self._database, selector)
+
+    def identify(self, table: TableName) -> str:
+        """See :class:`Engine`."""
+        return identify(self._database, table)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows."""

@@ -1,0 +1,47 @@
+"""
+Which table is meant by a name. One that was dropped and created again is another one, and what the toolkit knows is
+not about that, unless the user says so.
+"""
+
+from __future__ import annotations
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import NotFound
+from cratedb_retention.model.catalog import Table, TableName
+from cratedb_retention.model.patterns import find_tables
+from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.store import Store
+
+
+def find_table(engine: Engine, name: TableName) -> Table | None:
+    """The table that has a name now, however that is spelt."""
+    catalog = engine.read_named([name])
+    there = catalog.taken(name)
+    return catalog.tables.get(there) if there else None
+
+
+def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
+    """
+    Take the tables that have some names now for those that rollups, snapshots and holds of these names are of.
+
+    :param schema: Name or pattern, likewise ``pattern``.
+    :raises NotFound: if there is no such table, or nothing is known of an earlier one.
+    """
+    known = {known.rollup.source for known in store.rollups.all().values()}
+    known |= {record.archived.table for record in store.snapshots.all()}
+    known |= {TableName(hold.table_schema, hold.table_name) for hold in store.holds.active() if hold.identity}
+    named = sorted(find_tables(schema, pattern, known, store.folds_case))
+    found = [(name, table) for name in named if (table := find_table(engine, name)) is not None]
+    if not found:
+        raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
+    for name, table in found:
+        note_identity(engine, store, name, table)
+        store.journal.write(Entry(Event.TABLE_ACCEPTED, Outcome.DONE, table_schema=name.schema, table_name=name.name))
+    return [name for name, _ in found]
+
+
+def note_identity(engine: Engine, store: Store, name: TableName, table: Table) -> None:
+    """Note which table is meant by a name."""
+    identity = table.identity or engine.identify(table.name)
+    for each in (store.rollups, store.snapshots, store.holds):
+        each.identify(name, identity)

@@ -1,0 +1,167 @@
+"""A table that was dropped and created again under its name is another one: what is known of the first is not its."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.restoring import RestoreRequest
+from support.databases import MONTH, TIME, Database, DuckDatabase
+
+DAYS = [f"2024-05-{day:02}" for day in range(1, 15)]
+
+
+def create(db: Database, partitioned: bool) -> None:
+    """The table, empty."""
+    part = {"month": MONTH} if partitioned else {}
+    db.create("readings", {"ts": TIME, "x": "DOUBLE PRECISION", **part}, by=list(part))
+
+
+def write(db: Database, days: Iterable[str], x: float = 1) -> None:
+    """A row for each hour of these days."""
+    db.insert("readings", [{"ts": f"{day}T{hour:02}:30", "x": x} for day in days for hour in range(24)])
+
+
+def again(db: Database, partitioned: bool) -> None:
+    """Drop the table, and create another one of its name."""
+    db.sql(f"DROP TABLE {db.q('readings')}")
+    create(db, partitioned)
+
+
+def rolled_up(db: Database, partitioned: bool, **policy: Any) -> None:
+    """A table whose expired rows are rolled up and gone; those of a day are left."""
+    create(db, partitioned)
+    write(db, DAYS)
+    write(db, ["2024-07-01"])
+    db.policy("downsample", "readings", "30d", levels="1h:forever", late="drop", **policy)
+    assert db.run().ok
+    assert db.count("readings") == 24
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_rows_of_another_table_stay(db: Database, partitioned: bool) -> None:
+    """What `late: drop` says is about rows that came late to this table, not about those of one created since."""
+    rolled_up(db, partitioned)
+    again(db, partitioned)
+    write(db, DAYS, x=7)
+    report = db.run()
+    assert db.count("readings") == 336
+    assert (report.problems, report.done) == (1, 0)
+    (hold,) = db.tool.plan().holds
+    assert hold.problem
+    assert "is not the table that its rollups were made from" in hold.reason
+    assert "accept-table" in hold.reason
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_accepted(db: Database, partitioned: bool) -> None:
+    """A table that belongs to the rollups, though it was created again, goes on once the user says so."""
+    rolled_up(db, partitioned)
+    again(db, partitioned)
+    write(db, [*DAYS[:1], "2024-07-01"])
+    assert db.run().problems == 1
+    assert db.tool.accept_tables("read*", db.schema) == [db.table("readings")]
+    assert db.journal(event="table-accepted")
+    assert db.run().problems == 0
+    assert db.count("readings") == 24, "what came late goes, as the policy says"
+
+
+def test_others_wait(db: Database) -> None:
+    """No other policy deletes from the table meanwhile: what it deleted would be in no rollup."""
+    rolled_up(db, False)
+    db.policy("delete", "readings", "30d")
+    again(db, False)
+    write(db, DAYS)
+    assert db.run().problems == 2
+    assert db.count("readings") == 336
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_altered_table(db: Database, partitioned: bool) -> None:
+    """Whatever a table is altered to, emptied, renamed and named back, it stays the same, and so does a database."""
+    rolled_up(db, partitioned)
+    table = db.q("readings")
+    changes = ["ADD COLUMN note TEXT", "RENAME COLUMN note TO more", "DROP COLUMN more"]
+    for change in changes:
+        db.sql(f"ALTER TABLE {table} {change}")
+    db.sql(f"ALTER TABLE {table} RENAME TO elsewhere")
+    db.sql(f"ALTER TABLE {db.q('elsewhere')} RENAME TO readings")
+    db.sql(f"DELETE FROM {table}")
+    for tidy in [f"OPTIMIZE TABLE {table}"] if db.product == "CrateDB" else ["CHECKPOINT", "VACUUM"]:
+        db.sql(tidy)
+    assert db.run().problems == 0
+
+
+def test_reopened_file(duck: DuckDatabase) -> None:
+    """DuckDB numbers tables anew when a file is opened."""
+    rolled_up(duck, True)
+    duck.sql(f"COMMENT ON TABLE {duck.q('readings')} IS 'PARTITIONED BY (month), measured outside'")
+    duck.sql("DROP TABLE IF EXISTS other; CREATE TABLE other (a INTEGER)")
+    duck.close()
+    opened = DuckDatabase(duck.uri, duck.directory)
+    assert opened.run().problems == 0
+    again(opened, True)
+    assert opened.run().problems == 1
+    opened.close()
+
+
+def test_comment_of_a_column_stays(duck: DuckDatabase) -> None:
+    """The mark comes behind what the user says of a column."""
+    create(duck, False)
+    duck.sql(f"COMMENT ON COLUMN {duck.q('readings')}.ts IS 'when it''s measured'")
+    write(duck, DAYS)
+    duck.policy("downsample", "readings", "30d", levels="1h:forever")
+    assert duck.run().ok
+    (row,) = duck.rows("SELECT comment FROM duckdb_columns() WHERE table_name = 'readings' AND column_name = 'ts'")
+    assert str(row[0]).startswith("when it's measured [cratedb-retention ")
+
+
+def test_archive_of_another_table(db: Database) -> None:
+    """What was archived from one table comes back into that, or one made for it, and not into another of its name."""
+    create(db, True)
+    write(db, DAYS[:2])
+    write(db, ["2024-04-01"])
+    db.policy("snapshot", "readings", "30d")
+    assert db.run().partitions == 2
+    db.sql(f"DROP TABLE {db.q('readings')}")
+    first, second = [each.archived.name for each in db.tool.snapshots()]
+    (back,) = db.tool.restore(RestoreRequest(name=first))
+    assert back.error is None
+    assert [each.error for each in db.tool.restore(RestoreRequest(name=second))] == [None], "it is the same again"
+    again(db, True)
+    write(db, ["2024-07-01"])
+    for found in db.tool.restore(RestoreRequest()):
+        assert found.error is not None
+        assert "was made of an earlier table named" in found.error
+        assert "--into" in found.error
+    assert db.count("readings") == 24
+    assert db.tool.restore(RestoreRequest(name=first, into=db.table("beside")))[0].error is None
+    db.tool.accept_tables("readings", db.schema)
+    assert db.tool.restore(RestoreRequest(name=first))[0].error is None
+
+
+def test_hold_on_another_table(db: Database) -> None:
+    """A hold keeps what has its name now as well, and it is said that another table was meant."""
+    create(db, True)
+    db.policy("delete", "readings", "30d")
+    db.tool.hold("readings", db.schema, reason="audit")
+    write(db, DAYS[:1])
+    (hold,) = db.tool.plan().holds
+    assert "earlier table" not in hold.reason
+    again(db, True)
+    write(db, DAYS[:1])
+    (hold,) = db.tool.plan().holds
+    assert "(audit), placed on an earlier table of this name" in hold.reason
+    assert db.run().ok
+    assert db.count("readings") == 24
+
+
+def test_nothing_to_accept(db: Database) -> None:
+    """A table of which nothing is known is none that could be accepted, and neither is one that is not there."""
+    create(db, False)
+    for name in ("readings", "nothing"):
+        with pytest.raises(NotFound):
+            db.tool.accept_tables(name, db.schema)
