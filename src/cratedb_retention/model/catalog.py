@@ -95,6 +95,7 @@ class Partition:
     :param requires: The node attributes that its shards must be allocated to.
     :param nodes: Names of the nodes that hold its shards now.
     :param settled: Whether no shard is on its way or without a node.
+    :param read_only: Whether it can only be read and dropped, as where a disk is full.
     """
 
     values: tuple[Value, ...]
@@ -108,6 +109,7 @@ class Partition:
     requires: tuple[tuple[str, str], ...] = ()
     nodes: frozenset[str] = frozenset()
     settled: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Table:
     :param replicas: CrateDB's ``number_of_replicas``.
     :param flaw: Why nothing can be done with it, as far as its own definition says; empty: nothing.
     :param unarchivable: Columns, with their types, whose values an archive can't hold exactly.
+    :param read_only: Whether it, or one of its partitions, can only be read and dropped, as where a disk is full.
     """
 
     name: TableName
@@ -137,6 +140,7 @@ class Table:
     replicas: str | None = None
     flaw: str = ""
     unarchivable: tuple[str, ...] = ()
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.coverage import LATE, ExpirableRows
 from cratedb_retention.planning.holds import TableHold
-from cratedb_retention.planning.reasons import missing_shards, total_rows, total_size, why_due
+from cratedb_retention.planning.reasons import NO_ROWS_GO, missing_shards, total_rows, total_size, why_due
 from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
@@ -67,6 +67,14 @@ def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterat
 
 def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
     """Delete rows before an instant (ms), except those under a hold."""
+    verdicts = list(_plan_rows(context, target, limit))
+    if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
+        verdicts = [verdict for verdict in verdicts if isinstance(verdict, Hold)]
+        verdicts.append(Hold(target.policy.id, str(target.table.name), NO_ROWS_GO, problem=True))
+    yield from verdicts
+
+
+def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
     table, policy = target.table, target.policy
     holds = context.holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)

@@ -29,7 +29,7 @@ from cratedb_retention.planning.holds import TableHold, holds_by_table
 from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
-from cratedb_retention.planning.reasons import missing_shards, next_due
+from cratedb_retention.planning.reasons import DISK_FULL, missing_shards, next_due
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
 
@@ -309,6 +309,8 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
+    if piece.partition.read_only and target.policy.strategy is Strategy.SNAPSHOT:
+        return DISK_FULL, True
     old = why_old(target, piece)
     if old:
         return old, True
