@@ -35,6 +35,7 @@ def why_due(pieces: Sequence[Piece], policy: Policy) -> str:
 
 
 DISK_FULL = "a disk is full, so CrateDB lets nothing be written to it (blocks.read_only_allow_delete); make room"
+EMPTY = "empty, so nothing says which time it covers; if nothing writes to it any more, drop it by SQL"
 NO_ROWS_GO = "a disk is full, and CrateDB then lets whole partitions go, but no rows; make room"
 
 
