@@ -61,6 +61,13 @@ class Deletions(enum.StrEnum):
     FOLLOW = "follow"
 
 
+class Freeze(enum.StrEnum):
+    """Whether a partition may refuse writes for a moment before it is dropped."""
+
+    ALLOW = "allow"
+    NEVER = "never"
+
+
 def parse_strategy(value: object) -> Strategy:
     """
     Read a strategy's name, in any case.
@@ -334,6 +341,12 @@ class Policy(BaseModel):
         Deletions.BLOCK,
         description="`downsample`: what happens where others deleted rows that were rolled up: the summaries stay, and "
         "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
+    )
+    freeze: Freeze = Field(
+        Freeze.ALLOW,
+        description="`delete`: where only the rows of a partition tell how old it is, whether it refuses writes for a "
+        "moment before it is dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer "
+        "and leaves empty partitions.",
     )
     expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
     enabled: bool = Field(True, description="Whether runs obey the policy.")
