@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
 UNBLOCKED = 3
+_FAILED = -2  # CrateDB's number of rows for one of many rows of parameters that failed.
 BRIEF = "brief"  # The execution option of statements that must be answered soon.
 Translate = Callable[[Exception, str], RetentionError]
 
@@ -148,7 +149,7 @@ class Database:
             if len(args) == 1:
                 return [(result.rowcount, "")]
             answers = result.context.last_result  # type: ignore[attr-defined]
-            return [(found["rowcount"], (found.get("error") or {}).get("message", "")) for found in answers]
+            return [(answer["rowcount"], _why_failed(answer)) for answer in answers]
 
         found = self.transact(at_once, statement) if rows else []
         return [(count, self._translate(RuntimeError(error), "") if error else None) for count, error in found]
@@ -240,6 +241,13 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _why_failed(answer: Mapping[str, Any]) -> str:
+    """What CrateDB says of one of many rows of parameters; empty if nothing is wrong."""
+    if answer["rowcount"] != _FAILED:
+        return ""
+    return (answer.get("error") or {}).get("message") or "a row was not written"
 
 
 @contextmanager

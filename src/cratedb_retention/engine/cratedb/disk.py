@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -30,15 +31,14 @@ def unblock(database: Database, tables: Sequence[TableName]) -> None:
     :raises DiskFull: if there is no room at all.
     :raises AccessDenied: if the user may not.
     """
-    free = min((row[0] for row in database.rows(_ROOM_LEFT) if row[0] is not None), default=ROOM)
+    available: sa.ColumnElement[Any] = sa.literal_column("fs['total']['available']")
+    nodes = database.rows(sa.select(available).select_from(system_table("sys", "nodes")))
+    free = min((row[0] for row in nodes if row[0] is not None), default=ROOM)
     if free < ROOM:
         raise DiskFull("CrateDB", "the disk of a node is full, and not even the audit log has room on it", "make room")
     for table in blocked(database, tables):
         database.execute_text(f'ALTER TABLE {table_name(database, table)} RESET ("{BLOCK}")')
         logger.warning("table %s was made writable again, which a full disk had made read-only", table)
-
-
-_ROOM_LEFT = sa.select(sa.literal_column("fs['total']['available']")).select_from(system_table("sys", "nodes"))
 
 
 def blocked(database: Database, tables: Sequence[TableName]) -> list[TableName]:
@@ -47,7 +47,7 @@ def blocked(database: Database, tables: Sequence[TableName]) -> list[TableName]:
     for name in ("tables", "table_partitions"):
         t = system_table("information_schema", name, "table_schema", "table_name").c
         within = [sa.and_(t.table_schema == table.schema, t.table_name == table.name) for table in tables]
-        is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED, sa.Boolean)
+        is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED)
         found.update(
             TableName(*row) for row in database.rows(sa.select(*t).where(sa.or_(sa.false(), *within), is_blocked))
         )
