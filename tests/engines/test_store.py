@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
     "misfire": "skip",
     "misfire_grace": "2h",
     "jitter": "10m",
+    "undated": "keep",
     "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
     "enabled": False,
     "description": "Line one\nline two: 100 % \\ 'quoted'",

@@ -43,6 +43,7 @@ FULL: dict[str, Any] = {
     "misfire": "skip",
     "misfire_grace": "2h",
     "jitter": "10m",
+    "undated": "keep",
     "partition_column": "month",
     "time_column": "ts",
     "time_unit": "ms",

@@ -61,6 +61,13 @@ class Deletions(enum.StrEnum):
     FOLLOW = "follow"
 
 
+class Undated(enum.StrEnum):
+    """What is said of partitions that nothing tells the time of, such as that of NULL: they stay in any case."""
+
+    BLOCK = "block"
+    KEEP = "keep"
+
+
 class Freeze(enum.StrEnum):
     """Whether a partition may refuse writes for a moment before it is dropped."""
 
@@ -341,6 +348,11 @@ class Policy(BaseModel):
         Deletions.BLOCK,
         description="`downsample`: what happens where others deleted rows that were rolled up: the summaries stay, and "
         "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
+    )
+    undated: Undated = Field(
+        Undated.BLOCK,
+        description="Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
+        "run (`block`), or are listed only (`keep`). They stay in any case.",
     )
     freeze: Freeze = Field(
         Freeze.ALLOW,

@@ -18,7 +18,7 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy, Strategy, Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, reallocate, snapshot, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
@@ -295,7 +295,7 @@ class _Outcome:
                 held.append((*reason, piece))
             else:
                 free.append(piece)
-        held += [(*_why_unknown(piece), piece) for piece in unknown]
+        held += [(*_why_unknown(piece, policy), piece) for piece in unknown]
         yield from _group_holds(target, held)
         if free:
             verdicts = list(_STRATEGIES[policy.strategy](context, target, free))
@@ -331,13 +331,14 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
     return None
 
 
-def _why_unknown(piece: Piece) -> tuple[str, bool]:
+def _why_unknown(piece: Piece, policy: Policy) -> tuple[str, bool]:
     """Why a piece must stay whose time nothing tells, and whether that is a problem."""
     if piece.partition.closed:
         return "closed, so its rows can't say how old they are; open it", True
     if piece.partition.rows == 0:
         return EMPTY, False
-    return "nothing says which time it covers (NULL, no rows, or values that are no time)", True
+    words = "nothing says which time it covers (NULL, no rows, or values that are no time)"
+    return words, policy.undated is Undated.BLOCK
 
 
 def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Iterator[Hold]:
