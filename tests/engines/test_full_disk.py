@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb import disk
+from cratedb_retention.engine.cratedb.copies import OF_RUN
 from cratedb_retention.errors import Conflict, DiskFull
 from cratedb_retention.planning.reasons import DISK_FULL, NO_ROWS_GO
 from cratedb_retention.store.journal import Event, Outcome
@@ -130,12 +131,16 @@ def test_holds_and_policies(crate: CrateDatabase) -> None:
 
 
 def test_archiving_waits(crate: CrateDatabase) -> None:
-    """Verifying a snapshot needs room; nothing is frozen, and nothing archived."""
+    """Verifying a snapshot needs room; nothing is frozen, and nothing archived. What a killed run left is tidied up."""
     create(crate)
+    copy = f"{OF_RUN}0123456789ab"
+    crate.create(copy, {"ts": TIME, "n": "TEXT", "month": MONTH}, ["month"], schema=crate.own_schema)
+    crate.fill(copy, MONTHS, schema=crate.own_schema)
     crate.policy("snapshot", "readings", "30d")
     set_full(crate)
     report = crate.run()
     assert not report.ok
+    assert not crate.exists(copy, crate.own_schema)
     assert [(hold.reason, hold.count, hold.problem) for hold in crate.tool.plan().holds] == [(DISK_FULL, 3, True)]
     assert not crate.snapshot_names()
     assert crate.frozen("readings") == 0
