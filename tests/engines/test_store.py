@@ -57,7 +57,7 @@ CASCADE: dict[str, Any] = {
     "deletions": "follow",
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
-DELETE = {"strategy": "delete", "table_name": "metrics", "retention_period": "1d", "freeze": "never"}
+DELETE = {"strategy": "delete", "table_name": "metrics", "retention_period": "1d", "freeze": "never", "id": "d"}
 del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
 
 
