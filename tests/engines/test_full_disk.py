@@ -186,6 +186,26 @@ def test_rollups_wait_and_what_they_have_goes(crate: CrateDatabase) -> None:
     assert not crate.tool.verify_rollups("readings", crate.schema)
 
 
+def test_full_in_the_middle_of_a_run(crate: CrateDatabase) -> None:
+    """CrateDB then rolls up nothing, without an error; the run says why, and the next one with room does it."""
+    create(crate)
+    crate.policy("downsample", "readings", "30d", levels="1d:forever", metrics=["x"])
+    crate.time.set("2024-05-02T00:00:00+00:00")
+    assert crate.run().ok
+    crate.time.set("2024-07-02T00:00:00+00:00")
+    prepared = crate.tool.prepare()
+    set_full(crate)
+    report = crate.tool.run(prepared)
+    assert report.failed == 1
+    (row,) = crate.journal(event=Event.STEP_FINISHED, outcome=Outcome.FAILED, operation="roll_up")
+    assert "a disk is full, so nothing may be written" in row["error"]
+    assert "2024-05-10" in crate.left("readings")
+    set_full(crate, False)
+    assert crate.run().ok
+    assert crate.count("readings_1d") == 4
+    assert not crate.tool.verify_rollups("readings", crate.schema)
+
+
 def test_a_new_cascade_waits(crate: CrateDatabase) -> None:
     """Neither its tables nor its view are created on a full disk, and no raw row goes."""
     create(crate)

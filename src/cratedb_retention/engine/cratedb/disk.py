@@ -24,6 +24,11 @@ IS_BLOCKED = "settings['blocks']['read_only_allow_delete']"
 ROOM = 16 * 2**20
 
 
+def disk_is_full(thing: str) -> DiskFull:
+    """What to say where CrateDB lets nothing be written."""
+    return DiskFull(thing, "a disk is full, so nothing may be written", "make room; the next run goes on from here")
+
+
 def unblock(database: Database, tables: Sequence[TableName]) -> None:
     """
     Make those of some tables writable that a full disk made read-only.
