@@ -92,6 +92,10 @@ class ClusterUnwell(DatabaseError):
     """A table or partition has missing shards (law 6)."""
 
 
+class DiskFull(DatabaseError):
+    """A disk is full, and nothing may be written to what lies on it; on CrateDB, what is there may still be removed."""
+
+
 class PartitionChanged(RetentionError):
     """A partition is not any more what the plan saw: rows were written to it since."""
 

@@ -138,6 +138,17 @@ def test_null_month(db: Database, monthly: str) -> None:
     assert row["outcome"] == "problem" and "month=NULL" in row["message"]
 
 
+def test_null_month_as_wanted(db: Database, monthly: str) -> None:
+    """With `undated: keep` it stays and is listed all the same, and runs are done."""
+    db.insert(monthly, [{"ts": None, "n": "timeless"}])
+    db.policy("delete", monthly, "30d", undated="keep")
+    for _ in range(2):
+        report = db.run()
+        assert (report.held, report.problems, report.ok) == (1, 0, True)
+    assert db.left(monthly) == [*DAYS[2:], "timeless"]
+    assert {(row["outcome"], row["partitions"]) for row in db.journal(event="held")} == {("held", 1)}
+
+
 def test_text_month(db: Database) -> None:
     """Months as text tell no interval, so the rows do: April and May go, June with its newest row stays."""
     columns = {"ts": TIME, "n": "TEXT", "month": f"TEXT GENERATED ALWAYS AS ({db.month_text})"}

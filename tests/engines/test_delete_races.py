@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.plan import FreezePartitions, ThawPartitions
+from cratedb_retention.model.plan import DeleteRows, FreezePartitions, ThawPartitions
+from cratedb_retention.planning.reasons import EMPTY
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError
 
@@ -35,6 +36,34 @@ def test_young_row_arrives(crate: CrateDatabase) -> None:
     assert crate.count("retention_freeze", schema=crate.own_schema) == 0
     (row,) = crate.journal(outcome="deferred")
     assert YOUNG[:10] in row["error"]
+
+
+def test_never_frozen(db: Database) -> None:
+    """With `freeze: never` rows go one by one: nothing refuses writes, and a young row that arrives meanwhile stays."""
+    create_texts(db)
+    (stored,) = db.tool.policies()
+    db.tool.edit_policy(stored.policy.id or "", {"freeze": "never"})
+    prepared = db.tool.prepare()
+    assert [type(step) for task in prepared.plan.tasks for step in task.steps] == [DeleteRows]
+    db.fill("texts", [YOUNG], part="a")
+    assert db.tool.run(prepared).ok
+    assert db.left("texts") == [YOUNG]
+
+
+def test_empty_partitions_are_listed(crate: CrateDatabase) -> None:
+    """What rows are deleted from stays as an empty partition with its shards, which a plan tells, and is no problem."""
+    create_texts(crate)
+    (stored,) = crate.tool.policies()
+    crate.tool.edit_policy(stored.policy.id or "", {"freeze": "never"})
+    assert crate.run().ok
+    assert crate.partitions("texts") == [{"part": "a"}]
+    plan = crate.tool.plan()
+    assert [warning.partition(":")[2] for warning in plan.warnings] == [
+        " 1 partition is empty, and keeps its shards (part=a); if nothing writes to it any more, drop it by SQL"
+    ]
+    crate.tool.edit_policy(stored.policy.id or "", {"freeze": "allow"})
+    assert crate.run().ok
+    assert [(hold.reason, hold.problem) for hold in crate.tool.plan().holds] == [(EMPTY, False)]
 
 
 def test_young_row_that_is_not_visible_yet(crate: CrateDatabase) -> None:

@@ -42,6 +42,7 @@ EVERYTHING: dict[str, Any] = {
     "misfire": "skip",
     "misfire_grace": "2h",
     "jitter": "10m",
+    "undated": "keep",
     "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
     "enabled": False,
     "description": "Line one\nline two: 100 % \\ 'quoted'",
@@ -58,6 +59,7 @@ CASCADE: dict[str, Any] = {
     "deletions": "follow",
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
+DELETE = {"strategy": "delete", "table_name": "metrics", "retention_period": "1d", "freeze": "never", "id": "d"}
 del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
 
 
@@ -88,7 +90,7 @@ def test_setup_adds_what_is_missing(db: Database) -> None:
     assert [stored.policy for stored in tool.policies()] == [policy]
 
 
-@pytest.mark.parametrize("attributes", [EVERYTHING, DOWNSAMPLE], ids=["snapshot", "downsample"])
+@pytest.mark.parametrize("attributes", [EVERYTHING, DOWNSAMPLE, DELETE], ids=["snapshot", "downsample", "delete"])
 def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
     """Each attribute of a policy comes back as it went in."""
     policy = db.tool.create_policy(**attributes)
@@ -97,7 +99,7 @@ def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
     assert stored.policy.to_dict() == policy.to_dict()
     where = {"tenant": "ac'me", "site": "7", "share": "0.5", "live": "true", "none": None, "text": "7"}
     assert stored.policy.where == (where if "where" in attributes else {})
-    unset = {name for name in type(policy).model_fields if name not in {**EVERYTHING, **CASCADE}}
+    unset = {name for name in type(policy).model_fields if name not in {**EVERYTHING, **CASCADE, **DELETE}}
     assert unset == {"reallocation_attribute_name", "reallocation_attribute_value"}
 
 

@@ -43,6 +43,7 @@ FULL: dict[str, Any] = {
     "misfire": "skip",
     "misfire_grace": "2h",
     "jitter": "10m",
+    "undated": "keep",
     "partition_column": "month",
     "time_column": "ts",
     "time_unit": "ms",
@@ -65,7 +66,7 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    assert set(FULL) | set(CASCADE) | {"target_repository_name", "verify"} == set(Policy.model_fields)
+    assert set(FULL) | set(CASCADE) | {"target_repository_name", "verify", "freeze"} == set(Policy.model_fields)
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)
     assert policy.zone.key == "Europe/Vienna"

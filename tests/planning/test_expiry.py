@@ -130,6 +130,19 @@ def test_null_is_held(strategy: str) -> None:
     assert "nothing says which time it covers" in hold.reason
 
 
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+def test_null_is_held_quietly(strategy: str) -> None:
+    """The policy may say that somebody knows; what is closed needs attention still, and what is empty never does."""
+    partitions = [part(None), part(None, rows=0), part("2024-06-01")]
+    found = catalog(table([TS, MONTH], ["month"], partitions))
+    plan = make_plan([policy(strategy, undated="keep")], found, at("2054-01-01"))
+    assert [(hold.count, hold.problem) for hold in plan.holds] == [(1, False), (1, False)]
+    assert (None,) not in touched(plan, object)
+    assert [hold.problem for hold in make_plan([policy(strategy)], found, at("2054-01-01")).holds] == [False, True]
+    closed = catalog(table([TS, MONTH], ["month"], [part(None, closed=True, rows=None)]))
+    assert make_plan([policy(strategy, undated="keep")], closed, at("2054-01-01")).problems
+
+
 RowTimes = dict[Value, tuple[str, str] | None]
 
 

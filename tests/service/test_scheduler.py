@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, LeaseLost, Stopped
+from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, LeaseLost, Stopped
 from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
 from cratedb_retention.execution.running import Terms
 from cratedb_retention.planning.due import Timetable
@@ -165,6 +165,7 @@ def test_by_hand_takes_no_slot(db: Database) -> None:
         (LeaseLost("lease", "another one has it"), False),
         (ConnectionLost("database", "no answer"), False),
         (ClusterUnwell("table", "shards are missing"), False),
+        (DiskFull("CrateDB", "a disk is full"), False),
         (KeyboardInterrupt(), False),
     ],
 )

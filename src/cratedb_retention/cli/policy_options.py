@@ -16,7 +16,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import Deletions, Late, Policy, Strategy
+from cratedb_retention.model.policy import Deletions, Freeze, Late, Policy, Strategy, Undated
 from cratedb_retention.model.schedule import Misfire
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +35,8 @@ _SHORT = {
     "counters": "METRIC,...",
     "late": "|".join(Late),
     "deletions": "|".join(Deletions),
+    "undated": "|".join(Undated),
+    "freeze": "|".join(Freeze),
     "verify": "|".join(Verify),
     "time_unit": "|".join(TimeUnit),
     "schedule": "CRON",
@@ -48,6 +50,8 @@ _VALUES: Mapping[str, Iterable[str]] = {
     "misfire": Misfire,
     "late": Late,
     "deletions": Deletions,
+    "undated": Undated,
+    "freeze": Freeze,
     "time_unit": TimeUnit,
 }
 

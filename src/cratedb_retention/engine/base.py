@@ -67,6 +67,13 @@ class Engine(Protocol):
     def archive(self) -> Archive:
         """Snapshots in its repositories."""
 
+    def own(self, tables: Sequence[TableName]) -> Database:
+        """
+        For small statements on the toolkit's own tables.
+
+        :param tables: These; a full disk is no reason not to write to them, as far as the database allows.
+        """
+
     def unwell(self, schema: str) -> frozenset[TableName]:
         """The tables of a schema that lack shards, so that they do not tell all that is in them."""
 

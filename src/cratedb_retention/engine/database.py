@@ -11,16 +11,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import DiskFull, RetentionError
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
+UNBLOCKED = 3
+_FAILED = -2  # CrateDB's number of rows for one of many rows of parameters that failed.
 BRIEF = "brief"  # The execution option of statements that must be answered soon.
 Translate = Callable[[Exception, str], RetentionError]
 
@@ -59,6 +62,7 @@ class Database:
         self._counts_each = counts_each
         self._translate = translate
         self._options: dict[str, Any] = {}
+        self._unblock: Callable[[], None] | None = None
         sa.event.listen(engine, "before_cursor_execute", self._count)
 
     def _count(self, *args: Any) -> None:
@@ -75,12 +79,25 @@ class Database:
         found._options = {BRIEF: True}
         return found
 
+    def unblocking(self, unblock: Callable[[], None]) -> Database:
+        """
+        The same database for tables that are written to even where a full disk keeps them from it.
+
+        :param unblock: Makes them writable again; what it raises ends the statement.
+        """
+        found = copy.copy(self)
+        found._unblock = unblock
+        return found
+
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """
         Execute a statement and return the number of rows that it changed; negative if the database does not say.
 
+        :param parameters: Of one row, or a list of these, all of which are written or the statement fails.
         :raises RetentionError: in the words of the engine.
         """
+        if self._counts_each and isinstance(parameters, list):
+            return sum(self.execute_each(cast("sa.Insert", statement), parameters, all_of_them=True))
 
         def work(connection: sa.Connection) -> int:
             result = connection.execute(statement, parameters)
@@ -88,20 +105,40 @@ class Database:
 
         return self.transact(work, statement)
 
-    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    def execute_each(
+        self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]], all_of_them: bool = False
+    ) -> list[int]:
         """
         Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
 
         CrateDB does that in one request, and a row that fails leaves the others as they are (its count is then
         negative); elsewhere it is one transaction.
 
+        :param all_of_them: Whether a row that fails is an error.
         :raises RetentionError: in the words of the engine.
         """
+        if not self._counts_each:
+            return self.transact(lambda c: [c.execute(statement, dict(row)).rowcount for row in rows], statement)
+        found = self._send(statement, rows)
+        for _ in range(UNBLOCKED):
+            full = [number for number, (_, error) in enumerate(found) if isinstance(error, DiskFull)]
+            if not full or self._unblock is None:
+                break
+            self._unblock()
+            again = self._send(statement, [rows[number] for number in full])
+            for number, result in zip(full, again, strict=True):
+                found[number] = result
+        for _, error in found:
+            if isinstance(error, DiskFull) or (error is not None and all_of_them):
+                raise error
+        return [count for count, _ in found]
 
-        def one_by_one(connection: sa.Connection) -> list[int]:
-            return [connection.execute(statement, row).rowcount for row in rows]
+    def _send(
+        self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[int, RetentionError | None]]:
+        """Rows of parameters in one request, and what came of each: the rows that it changed, and its error."""
 
-        def at_once(connection: sa.Connection) -> list[int]:
+        def at_once(connection: sa.Connection) -> list[tuple[int, str]]:
             # The dialect forgets all rows but the first of an UPDATE, so the statement is compiled here.
             compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
             values = [compiled.construct_params(dict(row)) for row in rows]
@@ -110,10 +147,12 @@ class Database:
             args = [tuple(convert[n](v[n]) if n in convert else v[n] for n in names) for v in values]
             result = connection.exec_driver_sql(str(compiled), args)
             if len(args) == 1:
-                return [result.rowcount]
-            return [found["rowcount"] for found in result.context.last_result]  # type: ignore[attr-defined]
+                return [(result.rowcount, "")]
+            answers = result.context.last_result  # type: ignore[attr-defined]
+            return [(answer["rowcount"], _why_failed(answer)) for answer in answers]
 
-        return self.transact(at_once if self._counts_each else one_by_one, statement) if rows else []
+        found = self.transact(at_once, statement) if rows else []
+        return [(count, self._translate(RuntimeError(error), "") if error else None) for count, error in found]
 
     def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
         """
@@ -140,6 +179,16 @@ class Database:
         :param statement: For the log and for error messages.
         :raises RetentionError: in the words of the engine.
         """
+        for _ in range(UNBLOCKED):
+            try:
+                return self._transact(work, statement)
+            except DiskFull:
+                if self._unblock is None:
+                    raise
+            self._unblock()
+        return self._transact(work, statement)
+
+    def _transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None) -> T:
         if self._before_writing and not isinstance(statement, sa.Select | sa.CompoundSelect):
             self._before_writing()
         try:
@@ -192,6 +241,13 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _why_failed(answer: Mapping[str, Any]) -> str:
+    """What CrateDB says of one of many rows of parameters; empty if nothing is wrong."""
+    if answer["rowcount"] != _FAILED:
+        return ""
+    return (answer.get("error") or {}).get("message") or "a row was not written"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from cratedb_retention.errors import (
     Cancelled,
     ClusterUnwell,
     ConnectionLost,
+    DiskFull,
     PartitionChanged,
     RetentionError,
     RunEnded,
@@ -216,7 +217,7 @@ def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, O
     What a person cancelled does not begin anew; nor does what failed by a mistake in the program, since it would again.
     """
     final = isinstance(error, Cancelled) or (
-        isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell)
+        isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell | DiskFull)
     )
     return dict.fromkeys(policies, outcome_of(error)) if final else {}
 

@@ -95,6 +95,7 @@ class Partition:
     :param requires: The node attributes that its shards must be allocated to.
     :param nodes: Names of the nodes that hold its shards now.
     :param settled: Whether no shard is on its way or without a node.
+    :param read_only: Whether it can only be read and dropped, as where a disk is full.
     """
 
     values: tuple[Value, ...]
@@ -108,6 +109,7 @@ class Partition:
     requires: tuple[tuple[str, str], ...] = ()
     nodes: frozenset[str] = frozenset()
     settled: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Table:
     :param unarchivable: Columns, with their types, whose values an archive can't hold exactly.
     :param most_columns: How many columns it may have; None: no limit, or unknown.
     :param identity: Tells it from other tables that have or had its name; empty: unknown.
+    :param read_only: Whether it, or one of its partitions, can only be read and dropped, as where a disk is full.
     """
 
     name: TableName
@@ -141,6 +144,7 @@ class Table:
     unarchivable: tuple[str, ...] = ()
     most_columns: int | None = None
     identity: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

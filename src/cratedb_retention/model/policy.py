@@ -61,6 +61,20 @@ class Deletions(enum.StrEnum):
     FOLLOW = "follow"
 
 
+class Undated(enum.StrEnum):
+    """What is said of partitions that nothing tells the time of, such as that of NULL: they stay in any case."""
+
+    BLOCK = "block"
+    KEEP = "keep"
+
+
+class Freeze(enum.StrEnum):
+    """Whether a partition may refuse writes for a moment before it is dropped."""
+
+    ALLOW = "allow"
+    NEVER = "never"
+
+
 def parse_strategy(value: object) -> Strategy:
     """
     Read a strategy's name, in any case.
@@ -334,6 +348,17 @@ class Policy(BaseModel):
         Deletions.BLOCK,
         description="`downsample`: what happens where others deleted rows that were rolled up: the summaries stay, and "
         "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
+    )
+    undated: Undated = Field(
+        Undated.BLOCK,
+        description="Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
+        "run (`block`), or are listed only (`keep`). They stay in any case.",
+    )
+    freeze: Freeze = Field(
+        Freeze.ALLOW,
+        description="`delete`: where only the rows of a partition tell how old it is, whether it refuses writes for a "
+        "moment before it is dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer "
+        "and leaves empty partitions.",
     )
     expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
     enabled: bool = Field(True, description="Whether runs obey the policy.")

@@ -17,17 +17,19 @@ from cratedb_retention.model.plan import (
     Step,
     Task,
 )
+from cratedb_retention.model.policy import Freeze
 from cratedb_retention.model.rollup_steps import SealWindows
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.coverage import LATE, ExpirableRows
 from cratedb_retention.planning.holds import TableHold
-from cratedb_retention.planning.reasons import missing_shards, total_rows, total_size, why_due
+from cratedb_retention.planning.reasons import NO_ROWS_GO, missing_shards, total_rows, total_size, why_due
 from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
+NEEDS_FREEZE = "before they go, partitions of a downsampled table must refuse writes; set freeze=allow"
 # Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
 FROZEN_AT_ONCE = 20
 # Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
@@ -37,6 +39,9 @@ WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
 def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
     """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
     name = target.table.name
+    if target.policy.freeze is Freeze.NEVER and context.coverage.protects(name):
+        yield Hold(target.policy.id, str(name), NEEDS_FREEZE, count=len(pieces), problem=True, pieces=tuple(pieces))
+        return
     context.claim(name, pieces)
     frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
     size = FROZEN_AT_ONCE if frozen and not context.coverage.protects(name) else BATCH
@@ -67,6 +72,14 @@ def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterat
 
 def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
     """Delete rows before an instant (ms), except those under a hold."""
+    verdicts = list(_plan_rows(context, target, limit))
+    if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
+        verdicts = [verdict for verdict in verdicts if isinstance(verdict, Hold)]
+        verdicts.append(Hold(target.policy.id, str(target.table.name), NO_ROWS_GO, problem=True))
+    yield from verdicts
+
+
+def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
     table, policy = target.table, target.policy
     holds = context.holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)

@@ -25,7 +25,7 @@ from cratedb_retention.planning.layout import expected_columns
 from cratedb_retention.planning.open_windows import OpenWindow, Span, open_window
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.reading import united
-from cratedb_retention.planning.reasons import missing_shards
+from cratedb_retention.planning.reasons import DISK_FULL, missing_shards
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import (
     Source,
@@ -75,6 +75,7 @@ class LevelState:
     :param measurements: What the rows said of it.
     :param former: What the ledger has of all its windows, also of those that were computed from another table.
     :param guarded: Whether no window may lose rows by being computed again (law 4).
+    :param full: Whether a full disk keeps the level from being written.
     :param planned: The windows that are due, by start.
     :param held: Windows that must wait, with the reason and whether that is a problem.
     :param lost: Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
@@ -89,6 +90,7 @@ class LevelState:
     measurements: Measurements = field(default_factory=Measurements)
     former: Mapping[int, LedgerRow] = field(default_factory=dict)
     guarded: bool = True
+    full: bool = False
     planned: dict[int, Due] = field(default_factory=dict)
     held: dict[int, tuple[str, bool]] = field(default_factory=dict)
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -153,7 +155,9 @@ def _make_state(
     decided = replace(rollup, window=grid.interval, window_zone=grid.zone_name)
     present = open_window(decided, grid, rows, cutoff)
     found = replace(level, rollup=decided)
-    return LevelState(found, grid, sources, by_rows, rows, present, measurements, former, guarded)
+    tables = [target.table for target in level.targets] or [cascade.raw.table]
+    full = any(table.read_only for table in tables)
+    return LevelState(found, grid, sources, by_rows, rows, present, measurements, former, guarded, full)
 
 
 def _level_grid(cascade: Cascade, level: CascadeLevel, beneath: CascadeLevel | None) -> tuple[WindowGrid, bool]:
@@ -213,7 +217,9 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
         else:
             parts = str(present.parts(state.measurements)) if present else ""
             due = _spare(state, _due(start, source, row, bool(stale), until, parts), row)
-        if due is not None:
+        if due is not None and state.full:
+            state.held[start] = DISK_FULL, True
+        elif due is not None:
             state.planned[start] = due
             redone = True
 
@@ -337,7 +343,11 @@ def plan_levels(
     below: LevelState | None = None
     older = tuple(_older(states, ledger))
     for state in states:
-        yield from _prepare(cascade, state, below, catalog, ledger)
+        needed = list(_prepare(cascade, state, below, catalog, ledger))
+        if not state.full:
+            yield from needed
+        elif needed and not state.held:
+            yield Hold(cascade.policy.id, str(cascade.source), DISK_FULL, problem=True, level=state.level.rollup.table)
         yield from _roll_up(cascade, state, below is None or not below.planned, older if below is None else ())
         yield from _holds(cascade, state)
         below = state

@@ -18,7 +18,7 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy, Strategy, Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, reallocate, snapshot, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
@@ -29,7 +29,7 @@ from cratedb_retention.planning.holds import TableHold, holds_by_table
 from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
-from cratedb_retention.planning.reasons import missing_shards, next_due
+from cratedb_retention.planning.reasons import DISK_FULL, EMPTY, missing_shards, next_due
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
 
@@ -167,7 +167,7 @@ def make_plan(
         holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
         kept=tuple(outcome.kept),
         legal_holds=_in_force(context, {target.table.name for target in looked_at if target.policy.id in ids}),
-        warnings=tuple(warnings.clock_warnings(context, [t for t in looked_at if t.policy.id in ids])),
+        warnings=tuple(warnings.find_warnings(context, [t for t in looked_at if t.policy.id in ids])),
     )
 
 
@@ -295,7 +295,7 @@ class _Outcome:
                 held.append((*reason, piece))
             else:
                 free.append(piece)
-        held += [(_why_unknown(piece), True, piece) for piece in unknown]
+        held += [(*_why_unknown(piece, policy), piece) for piece in unknown]
         yield from _group_holds(target, held)
         if free:
             verdicts = list(_STRATEGIES[policy.strategy](context, target, free))
@@ -309,6 +309,8 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
+    if piece.partition.read_only and target.policy.strategy is Strategy.SNAPSHOT:
+        return DISK_FULL, True
     old = why_old(target, piece)
     if old:
         return old, True
@@ -329,10 +331,14 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
     return None
 
 
-def _why_unknown(piece: Piece) -> str:
+def _why_unknown(piece: Piece, policy: Policy) -> tuple[str, bool]:
+    """Why a piece must stay whose time nothing tells, and whether that is a problem."""
     if piece.partition.closed:
-        return "closed, so its rows can't say how old they are; open it"
-    return "nothing says which time it covers (NULL, no rows, or values that are no time)"
+        return "closed, so its rows can't say how old they are; open it", True
+    if piece.partition.rows == 0:
+        return EMPTY, False
+    words = "nothing says which time it covers (NULL, no rows, or values that are no time)"
+    return words, policy.undated is Undated.BLOCK
 
 
 def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Iterator[Hold]:

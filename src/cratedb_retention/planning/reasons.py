@@ -34,6 +34,11 @@ def why_due(pieces: Sequence[Piece], policy: Policy) -> str:
     return f"end {show(first.end)} to {show(last.end)}, the last kept until {show(next_due(last, policy))}"
 
 
+DISK_FULL = "a disk is full, so CrateDB lets nothing be written to it (blocks.read_only_allow_delete); make room"
+EMPTY = "empty, so nothing says which time it covers; if nothing writes to it any more, drop it by SQL"
+NO_ROWS_GO = "a disk is full, and CrateDB then lets whole partitions go, but no rows; make room"
+
+
 def missing_shards(count: int) -> str:
     """Why nothing is done to a partition or table (law 6), and what to do about it."""
     return f"{plural(count, 'missing shard')}; bring the lost nodes back"

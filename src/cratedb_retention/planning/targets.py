@@ -30,7 +30,7 @@ from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Freeze, Policy, Strategy
 from cratedb_retention.model.repositories import why_no_directory
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
@@ -224,7 +224,7 @@ def make_target(policy: Policy, table: Table) -> Target:
         time_column = table.columns[grids[0][1].time_column]
     else:
         time_column = time_named or _time_of(table, columns, positions)
-    if not inside:
+    if not inside or (not grids and policy.freeze is Freeze.NEVER):
         return _row_target(policy, whole, columns, time_column, where)
     return Target(policy, whole, columns, grids, time_column, where=where)
 

@@ -26,6 +26,10 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
         return
     levels = {level.rollup.table for level in cascade.levels}
     steps = [step for task in tasks for step in task.steps]
+    there_then = {level.rollup.table for level in cascade.levels if level.table is not None}
+    there_then.update(step.rollup.table for step in steps if isinstance(step, CreateRollup))
+    if levels - there_then:  # What is to be created waits.
+        return
     seals = [step for step in steps if isinstance(step, SealWindows) and step.rollup.table in levels]
     parts = view_parts(cascade, ledger, seals, [found for step in steps if (found := expired_before(step))])
     finest = cascade.levels[0].rollup

@@ -12,6 +12,7 @@ from typing import Any
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
@@ -43,8 +44,9 @@ class Store:
     ) -> None:
         self.schema = schema
         self.folds_case = engine.capabilities.folds_case
-        self._database, self._clock = engine.database.brief(), clock
         self.tables = tables or make_tables(schema, engine.database.engine.dialect.name)
+        names = [TableName(schema, table.name) for table in self.tables.metadata.sorted_tables]
+        self._database, self._clock = engine.own(names), clock
         tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor)
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)

@@ -113,6 +113,8 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("counters", sa.ARRAY(sa.Text)),
         sa.Column("late", sa.Text),
         sa.Column("deletions", sa.Text),
+        sa.Column("undated", sa.Text),
+        sa.Column("freeze", sa.Text),
         sa.Column("expected_max", sa.Text),
         sa.Column("enabled", sa.Boolean),
         sa.Column("description", sa.Text),

@@ -14,7 +14,7 @@ from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import Deletions, Late, Strategy
+from cratedb_retention.model.policy import Deletions, Freeze, Late, Strategy, Undated
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
 from cratedb_retention.model.schedule import Misfire
 
@@ -37,6 +37,8 @@ LABELS = {
     "misfire_grace": "How late at most",
     "late": "Late rows",
     "deletions": "Rows that others deleted",
+    "undated": "Partitions without a time",
+    "freeze": "Partitions that refuse writes",
     "id": "Identifier",
 }
 CHOICES: dict[str, dict[str, str]] = {
@@ -52,6 +54,8 @@ CHOICES: dict[str, dict[str, str]] = {
         Verify.METADATA: "Metadata only: trust what CrateDB says",
     },
     "late": {Late.KEEP: "Keep them", Late.DROP: "Drop them"},
+    "undated": {Undated.BLOCK: "Need attention", Undated.KEEP: "Are listed only"},
+    "freeze": {Freeze.ALLOW: "For a moment, before they go", Freeze.NEVER: "Never: delete row by row"},
     "deletions": {Deletions.BLOCK: "Keep their summaries", Deletions.FOLLOW: "Compute summaries from what is left"},
 }
 # How to write what has no form of its own elsewhere.
@@ -120,6 +124,8 @@ GROUPS = (
             "counters",
             "late",
             "deletions",
+            "undated",
+            "freeze",
             "id",
         ),
         folded=True,

@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.engine.cratedb.disk import IS_BLOCKED
 from cratedb_retention.engine.cratedb.health import settled
 from cratedb_retention.engine.cratedb.keys import (
     Within,
@@ -67,20 +68,19 @@ def read_catalog(
     wanted = wanted_by(selectors, CAPABILITIES.default_schema)
     within = _within(selectors)
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    (partitioned_by, closed), columns, facts, found, keys, settings, definitions, identities, nodes, repositories = (
-        database.together(
-            lambda: _read_tables(database, within, wanted, own_schema),
-            lambda: _read_columns(database, within, wanted),
-            lambda: _read_shards(database, within, moves),
-            lambda: database.rows(_partitions_statement(within)),
-            lambda: read_keys(database, within) if keyed else {},
-            lambda: read_settings(database, within) if keyed else {},
-            lambda: read_views(database, within) if keyed else None,
-            lambda: read_identities(database, within),
-            lambda: _read_nodes(database) if moves else {},
-            lambda: _read_repositories(database) if archives else frozenset(),
-        )
+    known, columns, facts, found, keys, settings, definitions, identities, nodes, repositories = database.together(
+        lambda: _read_tables(database, within, wanted, own_schema),
+        lambda: _read_columns(database, within, wanted),
+        lambda: _read_shards(database, within, moves),
+        lambda: database.rows(_partitions_statement(within)),
+        lambda: read_keys(database, within) if keyed else {},
+        lambda: read_settings(database, within) if keyed else {},
+        lambda: read_views(database, within) if keyed else None,
+        lambda: read_identities(database, within),
+        lambda: _read_nodes(database) if moves else {},
+        lambda: _read_repositories(database) if archives else frozenset(),
     )
+    partitioned_by = {name: by for name, (by, _, _) in known.items()}
     if keyed:
         _read_details(
             database, columns, partitioned_by, wanted_by([s for s in selectors if s.keys], CAPABILITIES.default_schema)
@@ -89,13 +89,13 @@ def read_catalog(
     partitions = _make_partitions(found, partitioned_by, facts)
     tables = {
         name: replace(
-            _make_table(name, columns[name], by, partitions[name], facts, name in closed),
+            _make_table(name, columns[name], known[name], partitions[name], facts),
             primary_key=keys.get(name, ()),
             replicas=settings[name].replicas if name in settings else None,
             most_columns=settings[name].most_columns if name in settings else None,
             identity=identities.get(name, ""),
         )
-        for name, by in partitioned_by.items()
+        for name in known
     }
     views = None if definitions is None else _make_views(definitions, columns)
     return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell, views=views)
@@ -111,13 +111,13 @@ def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
     """Read tables with their columns, and views, by their names."""
     names = set(names)
     within = _within([Selector(*name) for name in names])
-    (partitioned_by, closed), columns, definitions, identities = database.together(
+    known, columns, definitions, identities = database.together(
         lambda: _read_tables(database, within, names.__contains__),
         lambda: _read_columns(database, within, names.__contains__),
         lambda: read_views(database, within),
         lambda: read_identities(database, within),
     )
-    bare = {name: _make_table(name, columns[name], by, (), {}, name in closed) for name, by in partitioned_by.items()}
+    bare = {name: _make_table(name, columns[name], table, (), {}) for name, table in known.items()}
     tables = {name: replace(table, identity=identities.get(name, "")) for name, table in bare.items()}
     return Catalog(CAPABILITIES, tables, views=_make_views(definitions, columns))
 
@@ -130,14 +130,14 @@ def read_identity(database: Database, table: TableName) -> str:
 def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
     """The columns of one table, and those that partition it; none if it does not exist."""
     within = _within([Selector(table.schema, table.name)])
-    tables, _ = _read_tables(database, within, table.__eq__)
-    return _read_columns(database, within, table.__eq__).get(table, {}), tables.get(table, ())
+    known = _read_tables(database, within, table.__eq__)
+    return _read_columns(database, within, table.__eq__).get(table, {}), known[table].partitioned_by if known else ()
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, nodes' attributes and repositories, and the columns of the chosen tables."""
     wanted = wanted_by([selector], CAPABILITIES.default_schema)
-    (tables, _), columns, nodes, repositories = database.together(
+    tables, columns, nodes, repositories = database.together(
         lambda: _read_tables(database, lambda schema, name: schema.not_in(_SYSTEM), lambda name: True),
         lambda: _read_columns(database, _within([selector]), wanted),
         lambda: _read_nodes(database),
@@ -160,28 +160,37 @@ def _within(selectors: Iterable[Selector]) -> Within:
     )
 
 
+class _Known(NamedTuple):
+    """What is known of a table before its columns and partitions are."""
+
+    partitioned_by: tuple[str, ...]
+    closed: bool
+    read_only: bool
+
+
 def _read_tables(
     database: Database, within: Within, wanted: Callable[[TableName], bool], own_schema: str | None = None
-) -> tuple[dict[TableName, tuple[str, ...]], set[TableName]]:
+) -> dict[TableName, _Known]:
     """
-    The tables that are wanted, with their partition columns; and those of them that are closed.
+    The tables that are wanted.
 
     :param own_schema: The schema of the toolkit's tables. Where not even these are known, the others are not gone.
     :raises Recovering: if the cluster was just started and knows no tables yet.
     """
     names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
     t = system_table("information_schema", "tables", *names).c
-    statement = sa.select(*(t[name] for name in names[:4])).where(
+    read_only: sa.ColumnElement[Any] = sa.literal_column(IS_BLOCKED)
+    statement = sa.select(*(t[name] for name in names[:4]), read_only).where(
         sa.or_(within(t.table_schema, t.table_name), t.table_schema == own_schema), t.table_type == "BASE TABLE"
     )
     found = database.rows(statement)
     if own_schema is not None and all(schema != own_schema for schema, *_ in found):
         raise Recovering("CrateDB", "it was just started and does not know its tables yet", "try again in a minute")
-    rows = [row for row in found if wanted(TableName(row[0], row[1]))]
-    return (
-        {TableName(schema, name): tuple(by or ()) for schema, name, by, _ in rows},
-        {TableName(schema, name) for schema, name, _, closed in rows if closed},
-    )
+    return {
+        TableName(schema, name): _Known(tuple(by or ()), bool(closed), bool(read_only))
+        for schema, name, by, closed, read_only in found
+        if wanted(TableName(schema, name))
+    }
 
 
 def _read_columns(
@@ -329,9 +338,9 @@ def _partitions_statement(within: Within) -> sa.Select[Any]:
     # Settings are large: of 100,000 partitions only what is needed may travel.
     frozen: sa.ColumnElement[Any] = sa.literal_column("settings['blocks']['write']")
     requires: sa.ColumnElement[Any] = sa.literal_column("settings['routing']['allocation']['require']")
-    return sa.select(p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires).where(
-        within(p.table_schema, p.table_name)
-    )
+    read_only: sa.ColumnElement[Any] = sa.literal_column(IS_BLOCKED)
+    found = (p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires, read_only)
+    return sa.select(*found).where(within(p.table_schema, p.table_name))
 
 
 def _make_partitions(
@@ -340,12 +349,13 @@ def _make_partitions(
     facts: Mapping[_PartitionId, _ShardFacts],
 ) -> dict[TableName, list[Partition]]:
     found: dict[TableName, list[Partition]] = defaultdict(list)
-    for schema, name, ident, by_column, closed, is_frozen, required in rows:
+    for schema, name, ident, by_column, closed, is_frozen, required, read_only in rows:
         table = TableName(schema, name)
         if table in partitioned_by:
             values = tuple([by_column[column] for column in partitioned_by[table]])
             shards = facts.get((schema, name, ident), _NO_SHARDS)
-            found[table].append(_make_partition(values, ident, bool(closed), bool(is_frozen), required, shards))
+            made = _make_partition(values, ident, bool(closed), bool(is_frozen), required, shards)
+            found[table].append(replace(made, read_only=True) if read_only else made)
     return found
 
 
@@ -383,19 +393,20 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
 def _make_table(
     name: TableName,
     columns: Mapping[str, Column],
-    by: tuple[str, ...],
+    known: _Known,
     partitions: Sequence[Partition],
     facts: Mapping[_PartitionId, _ShardFacts],
-    closed: bool,
 ) -> Table:
-    if by:
+    if known.partitioned_by:
         rows = sum(p.rows or 0 for p in partitions)
         size = sum(p.size or 0 for p in partitions)
         missing = sum(p.missing_shards for p in partitions)
     else:
         own = facts.get((*name, ""), _NO_SHARDS)
         rows, size, missing = own.rows, own.size, own.missing
-    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed)
+    read_only = known.read_only or any(p.read_only for p in partitions)
+    by, closed = known.partitioned_by, known.closed
+    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed, read_only=read_only)
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine.cratedb.disk import unblock
 from cratedb_retention.engine.cratedb.sql import system_table
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.ddl import drop_table
@@ -24,11 +26,11 @@ OF_RUN = f"{COPY}run_"
 def copy_of(database: Database, schema: str, snapshot: str, prefix: str = COPY) -> Iterator[TableName]:
     """The name of a copy, which is not there before, nor after."""
     copy = named(schema, snapshot, prefix)
-    drop_table(database, copy)
+    _drop(database, copy)
     try:
         yield copy
     finally:
-        drop_table(database, copy)
+        _drop(database, copy)
 
 
 def named(schema: str, snapshot: str, prefix: str) -> TableName:
@@ -49,7 +51,12 @@ def tidy(database: Database, schema: str, in_use: Callable[[], Collection[str]] 
     copies = {TableName(schema, name) for (name,) in left if name.startswith(OF_RUN) == (in_use is not None)}
     spared = {named(schema, snapshot, OF_RUN) for snapshot in in_use()} if copies and in_use else set()
     for copy in copies - spared:
-        drop_table(database, copy)
+        _drop(database, copy)
+
+
+def _drop(database: Database, copy: TableName) -> None:
+    """Where a disk is full, CrateDB refuses even that."""
+    drop_table(database.unblocking(partial(unblock, database, [copy])), copy)
 
 
 def renamed(table: TableName, into: TableName) -> dict[str, str]:

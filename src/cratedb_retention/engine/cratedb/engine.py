@@ -16,6 +16,7 @@ from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.engine.cratedb import delete, freeze, proof, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
+from cratedb_retention.engine.cratedb.disk import unblock
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.recovery import explain
@@ -92,6 +93,11 @@ class CrateDBEngine:
     def archive(self) -> CrateArchive:
         """Snapshots in its repositories."""
         return CrateArchive(self._database)
+
+    def own(self, tables: Sequence[TableName]) -> Database:
+        """For the toolkit's own tables, which stay writable where a disk is full."""
+        database = self._database.brief()
+        return database.unblocking(partial(unblock, database, tables))
 
     def unwell(self, schema: str) -> frozenset[TableName]:
         """The tables of a schema that lack shards."""

@@ -12,6 +12,7 @@ from cratedb_retention.errors import (
     Conflict,
     ConnectionLost,
     DatabaseError,
+    DiskFull,
     NoAnswer,
     NotFound,
     Recovering,
@@ -45,6 +46,8 @@ _KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
     ("CircuitBreakingException", ConnectionLost, "give CrateDB a larger heap, or let it do less at a time"),
     ("EsRejectedExecutionException", ConnectionLost, "let CrateDB do less at a time"),
 )
+# Where a node's disk is filled beyond the flood stage, and until it is below the high watermark again.
+_FULL = "read-only / allow delete"
 _SILENT = "Read timed out"
 # What a node answers before the cluster's state is read from disk; the last to a new connection.
 _STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null', "503 Server Error")
@@ -74,6 +77,8 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
     if name == "SchemaUnknownException" and "'sys'" in text:
         # CrateDB hides what a user may not see.
         return AccessDenied(_thing(address, AccessDenied), "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
+    if _FULL in text:
+        return DiskFull("CrateDB", f"a disk is full, so nothing may be written: {text}", "make room on it")
     for known_name, error_class, remedy in _KNOWN:
         if name == known_name:
             return error_class(_thing(address, error_class), text, remedy)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb import rollup as tables
+from cratedb_retention.engine.cratedb.disk import blocked, disk_is_full
 from cratedb_retention.engine.cratedb.health import check_health, check_idents, refresh_idents
 from cratedb_retention.engine.cratedb.rollup_sql import SQL
 from cratedb_retention.engine.cratedb.sql import refresh
@@ -108,6 +109,8 @@ def _roll_up_run(
         _refresh_beneath(database, step, partly)
         beneath = count_beneath(database.rows, SQL, rollup, run.windows)
         if attempt == ATTEMPTS:
+            if blocked(database, tables_of(rollup)):  # Then an INSERT from a SELECT writes nothing, without an error.
+                raise disk_is_full(f"table {rollup.table}")
             raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
 
 

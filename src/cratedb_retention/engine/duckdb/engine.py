@@ -114,6 +114,10 @@ class DuckDBEngine:
         """A repository's directory; one that is not absolute lies beside the database's file."""
         return (self.path.absolute().parent / name).resolve()
 
+    def own(self, tables: Sequence[TableName]) -> Database:
+        """For the toolkit's own tables; a file without room can't be written to at all."""
+        return self._database.brief()
+
     def unwell(self, schema: str) -> frozenset[TableName]:
         """None: a file is there or not."""
         return frozenset()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Locked, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DatabaseError, DiskFull, InvalidInput, Locked, NotFound, RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
 # DuckDB keeps UUIDs as large numbers, and says so.
@@ -18,9 +18,9 @@ def not_a_database(thing: str) -> InvalidInput:
     return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
 
 
-def disk_is_full(thing: str) -> DatabaseError:
+def disk_is_full(thing: str) -> DiskFull:
     """What to say where there is no room."""
-    return DatabaseError(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
+    return DiskFull(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
 
 
 def translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:

@@ -22,7 +22,7 @@ def require_room(path: Path, thing: str) -> None:
     """
     Make sure that a transaction can be written.
 
-    :raises DatabaseError: if it may be that it can't.
+    :raises DiskFull: if it may be that it can't.
     """
     if _room(path) < ROOM:
         raise disk_is_full(thing)

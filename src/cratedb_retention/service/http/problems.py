@@ -25,6 +25,7 @@ from cratedb_retention.errors import (
     Conflict,
     ConnectionLost,
     DatabaseError,
+    DiskFull,
     Forbidden,
     InvalidInput,
     NotFound,
@@ -46,6 +47,7 @@ _STATUS: tuple[tuple[type[RetentionError], HTTPStatus], ...] = (
     (Forbidden, HTTPStatus.FORBIDDEN),
     (ConnectionLost, HTTPStatus.SERVICE_UNAVAILABLE),
     (ClusterUnwell, HTTPStatus.SERVICE_UNAVAILABLE),
+    (DiskFull, HTTPStatus.SERVICE_UNAVAILABLE),
     (AccessDenied, HTTPStatus.SERVICE_UNAVAILABLE),
     (DatabaseError, HTTPStatus.BAD_GATEWAY),
 )

@@ -1,0 +1,49 @@
+"""A full disk: what needs room waits, with the reason; whole partitions go."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.measurements import ExpiredRows, Measurements
+from cratedb_retention.planning.planner import find_probes, make_plan
+from cratedb_retention.planning.reasons import DISK_FULL, NO_ROWS_GO
+from support.catalogs import METRICS, MONTH, TENANT, TS, at, catalog, dropped_starts, part, policy, table
+
+CUTOFF = at("2024-07-02")
+FULL = table([TS, MONTH], ["month"], [part("2024-04-01", read_only=True), part("2024-05-01")], read_only=True)
+
+
+def test_whole_partitions_go() -> None:
+    """Dropping needs no room."""
+    plan = make_plan([policy()], catalog(FULL), CUTOFF)
+    assert dropped_starts(plan) == ["2024-04-01", "2024-05-01"]
+    assert plan.holds == ()
+
+
+def test_archiving_waits() -> None:
+    """Of the partitions on a full disk alone, and nothing else deletes what should be archived."""
+    plan = make_plan([policy("snapshot"), policy(id="other")], catalog(FULL), CUTOFF)
+    first = plan.holds[0]
+    assert (first.reason, first.count, first.problem) == (DISK_FULL, 1, True)
+    assert dropped_starts(plan) == ["2024-05-01"]
+    assert {task.policy_id for task in plan.tasks} == {"snapshot-30d"}
+
+
+def test_moving_goes_on() -> None:
+    """It makes room where there is none."""
+    plan = make_plan([policy("reallocate")], catalog(FULL), CUTOFF)
+    assert [task.partitions for task in plan.tasks] == [2]
+    assert plan.holds == ()
+
+
+@pytest.mark.parametrize(("rows", "problems"), [(0, 0), (7, 1)])
+def test_rows_wait(rows: int, problems: int) -> None:
+    """CrateDB lets no row go; where none is due, nothing is wrong."""
+    found = catalog(table([TS, TENANT], rows=100, read_only=True))
+    probes = find_probes([policy()], found, CUTOFF)
+    counted = {probe: rows for probe in probes if isinstance(probe, ExpiredRows)}
+    plan = make_plan([policy()], found, CUTOFF, measurements=Measurements(rows=counted))
+    assert plan.tasks == ()
+    assert [(hold.table, hold.reason, hold.problem) for hold in plan.holds] == [
+        (str(METRICS), NO_ROWS_GO, True)
+    ] * problems
