@@ -1,0 +1,53 @@
+"""
+A guard against rollups as large as their source: where a message or another text that hardly recurs is a dimension,
+each row is a series of its own. What to do with such a column only the user knows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.measurements import Measurements, Variety
+from cratedb_retention.model.words import plural
+from cratedb_retention.planning.cascades import Cascade
+from cratedb_retention.planning.targets import Undecided
+
+# Fewer rows say nothing.
+_ENOUGH = 100
+# A rollup that has more of its rows than this share does not shrink them.
+_LARGE = 0.9
+# A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
+# what tells series apart, each with a row in each bucket, has at most half as many.
+_VARIED = 0.25
+
+
+def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
+    """What must be asked of the newest rows; None if the policy names the dimensions, or levels exist already."""
+    rollup = cascade.levels[0].rollup
+    if cascade.policy.dimensions or not rollup.dimensions or any(level.known for level in cascade.levels):
+        return None
+    return Variety(rollup.source, rollup.time, rollup.interval, rollup.zone, to_ms(cutoff), rollup.dimensions)
+
+
+def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.datetime) -> None:
+    """
+    Make sure that the finest level would be smaller than the rows that it is made of.
+
+    :raises Undecided: if it would not, and columns are the cause that the policy does not name.
+    """
+    probe = variety_probe(cascade, cutoff)
+    found = measurements.varieties.get(probe) if probe else None
+    if probe is None or found is None or found.rows < _ENOUGH or found.groups <= found.rows * _LARGE:
+        return
+    causes = [
+        f"{column.name} ({values:,} values)"
+        for column, values in zip(probe.dimensions, found.values, strict=True)
+        if values > found.rows * _VARIED
+    ]
+    if causes:
+        raise Undecided(
+            f"{cascade.levels[0].rollup.table} would have {found.groups:,} rows for the newest "
+            f"{plural(found.rows, 'row')} of {cascade.source}, since each value of a dimension is a series of its own: "
+            f"{', '.join(causes)}; leave such columns out by exclude, or name all dimensions in dimensions"
+        )
