@@ -60,7 +60,7 @@ def telegraf(db: Database, key: bool = True, **more: str) -> None:
 
 
 def prometheus(db: Database, key: bool = True) -> None:
-    """The table ``metrics`` as the adapter for Prometheus has it: a gauge and a counter that is set back, two hosts each."""
+    """The table ``metrics`` as the adapter for Prometheus has it: a gauge and a counter of two hosts."""
     columns = {
         "timestamp": TIME,
         "labels_hash": "TEXT",
@@ -120,7 +120,7 @@ def answer(db: Database, **more: Any) -> Any:
 
 @pytest.mark.parametrize("key", [True, False])
 def test_telegraf(db: Database, key: bool) -> None:
-    """Fields are metrics or left out, tags and the hash of them are dimensions: levels are smaller, and none is merged."""
+    """Fields are metrics or left out, tags and the hash of them are dimensions: levels are smaller."""
     telegraf(db, key)
     policy(db)
     dimensions, metrics, left_out = found(db)
@@ -175,7 +175,7 @@ def test_levels_that_exist_stay(db: Database) -> None:
 
 
 def test_names_of_objects(db: Database) -> None:
-    """An object stands for what is in it, and a column is known by its name in levels, wherever a policy names columns."""
+    """An object stands for what is in it, and a column has two names, wherever a policy names columns."""
     telegraf(db)
     policy(db, id="one", exclude=["fields"], metrics=["fields_load1"], counters=["fields_load1"])
     dimensions, metrics, _ = found(db)
