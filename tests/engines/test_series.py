@@ -18,7 +18,8 @@ from support.databases import TIME, CrateDatabase, Database
 from support.sql import quoted
 
 LEVELS = "1h:30d,1d:forever"
-START = 1_719_200_000_000 - 1_719_200_000_000 % 3_600_000  # 24 June 2024, within the last 30 days of tests.
+BEGIN = "2024-06-24T03:00:00+00:00"  # Within the last 30 days of tests.
+START = 1_719_198_000_000  # The same in milliseconds.
 # Fields that Telegraf's plugins `system` and `net` have, and a tag that is a number.
 TAGS, FIELDS = (
     {"host": "TEXT", "rack": "BIGINT"},
@@ -114,7 +115,7 @@ def policy(db: Database, **more: Any) -> None:
 
 def answer(db: Database, **more: Any) -> Any:
     """The rows of an answer from all of the data, as one bucket for each series."""
-    asked = FetchRequest("metrics", db.schema, parse_instant(str(START)), step=parse_interval("1mo"), **more)
+    asked = FetchRequest("metrics", db.schema, parse_instant(BEGIN), step=parse_interval("1mo"), **more)
     return [row[1:-1] for row in db.tool.fetch(asked).rows if row[-1] is not None]
 
 
@@ -184,8 +185,9 @@ def test_names_of_objects(db: Database) -> None:
     policy(db, id="one", dimensions=["tags"], metrics=["fields"], exclude=["fields_load1", "tags['rack']"])
     assert found(db)[:2] == (["tags['host']"], ["fields['bytes_recv']", "fields['bytes_sent']"])
     db.tool.delete_policy("one")
-    policy(db, exclude=["fields", "tags"])
+    policy(db, id="two", exclude=["fields", "tags"])
     assert found(db)[:2] == (["hash_id", "name"], [])
+    db.tool.delete_policy("two")
     policy(db, id="two", dimensions=["tag"])
     assert any("the table has no column 'tag'" in hold.reason for hold in db.tool.plan().problems)
 
@@ -297,3 +299,16 @@ def test_rollups_that_do_not_need_to_be_asked_about(db: Database, more: dict[str
     policy(db, **more)
     assert db.run().ok
     assert db.count("metrics_1h") == (300 if more else 15)
+
+
+def test_a_level_that_does_not_shrink_is_told(db: Database) -> None:
+    """Of a level that exists, ``check`` says that it is about as large as its source, unless the user means it."""
+    messages(db, 300)
+    policy(db, id="one", dimensions=["host", "message"])
+    assert db.run().ok
+    assert db.tool.check() == []
+    db.tool.delete_policy("one")
+    policy(db)
+    (finding,) = db.tool.check()
+    assert finding.message.startswith(f"{db.schema}.metrics_1h has 300 rows for 300 of {db.schema}.metrics; exclude")
+    assert db.run().ok

@@ -199,7 +199,8 @@ def _measure_varieties(
 def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None:
     time, table = sql.column(probe.time_column), table_ref(probe.table)
     last = time_number(sql, probe.time_column, sa.func.max(time))
-    ((newest,),) = database.rows(sa.select(last).where(time < sql.value(probe.time_column, probe.before)))
+    past = time < sql.value(probe.time_column, probe.before)
+    ((newest,),) = database.rows(sa.select(last).select_from(table).where(past))
     if newest is None:
         return None
     end = newest * probe.time_column.tick + 1

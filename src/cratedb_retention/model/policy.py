@@ -328,8 +328,8 @@ class Policy(BaseModel):
     counters: NamesField = Field(
         (),
         description="`downsample`: metrics that only grow, and begin anew at a reset; their `increase` is kept. "
-        "Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the series in which "
-        "that dimension fits the pattern.",
+        "Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the series in "
+        "which that dimension fits the pattern.",
     )
     late: Late = Field(
         Late.KEEP,

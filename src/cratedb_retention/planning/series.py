@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cratedb_retention.model.catalog import Column, Grouping, Table, outer_names
+from cratedb_retention.model.catalog import Column, Grouping, Kind, Table, outer_names
 
 _LABELS, _FIELDS = ("tags", "labels"), "fields"
 # The keys of series, which are in no object.
@@ -32,8 +32,9 @@ class Meaning:
     names: frozenset[str]
 
     def tells_apart(self, column: Column) -> bool:
-        """Whether it is a dimension, also if it is a number."""
-        return bool(self.labels) and (_outermost(column) in self.labels or column.name in _HASHES)
+        """Whether it is a dimension though it is a number."""
+        named = _outermost(column) in self.labels or column.name in _HASHES
+        return bool(self.labels) and named and column.kind is Kind.NUMBER
 
     def is_said(self, column: Column) -> bool:
         """Whether it is what rows say of their series: perhaps a metric, and never a dimension by itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 
 from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Variety
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.cascades import Cascade
@@ -20,6 +21,24 @@ _LARGE = 0.9
 # A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
 # what tells series apart, each with a row in each bucket, has at most half as many.
 _VARIED = 0.25
+
+
+def _is_large(rows: int, groups: int) -> bool:
+    return rows >= _ENOUGH and groups > rows * _LARGE
+
+
+def why_large(cascade: Cascade, ledger: Ledger) -> str | None:
+    """That a level that exists is about as large as its source, in words; None if it is not, or the user means it."""
+    rollup = cascade.levels[0].rollup
+    windows = ledger.of(rollup.table).values()
+    rows, groups = (sum(numbers) for numbers in ((w.rows for w in windows), (w.groups for w in windows)))
+    if cascade.policy.dimensions or not _is_large(rows, groups):
+        return None
+    names = ", ".join(column.name for column in rollup.dimensions) or "none"
+    return (
+        f"{rollup.table} has {groups:,} rows for {rows:,} of {rollup.source}; exclude dimensions whose values hardly "
+        f"recur ({names}), choose a longer first level, or name all dimensions in dimensions if that is meant"
+    )
 
 
 def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
@@ -38,7 +57,7 @@ def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.dat
     """
     probe = variety_probe(cascade, cutoff)
     found = measurements.varieties.get(probe) if probe else None
-    if probe is None or found is None or found.rows < _ENOUGH or found.groups <= found.rows * _LARGE:
+    if probe is None or found is None or not _is_large(found.rows, found.groups):
         return
     causes = [
         f"{column.name} ({values:,} values)"
