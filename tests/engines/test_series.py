@@ -149,6 +149,23 @@ def test_prometheus(db: Database, key: bool) -> None:
     assert found(db)[1] == ["value", "valueRaw"]
 
 
+def test_objects_that_are_empty(crate: CrateDatabase) -> None:
+    """A table that Telegraf has just created, or whose rows have no tags, is as good as any other."""
+    kind = "OBJECT(DYNAMIC)"
+    crate.create("metrics", {"hash_id": "BIGINT", "timestamp": TIME, "name": "TEXT", "tags": kind, "fields": kind})
+    policy(crate, id="one", exclude=["tags"])
+    assert found(crate) == (["hash_id", "name"], [], [])
+    crate.tool.delete_policy("one")
+    policy(crate)
+    fill(crate, "metrics", [{"hash_id": 1, "timestamp": START, "name": "x", "tags": {}, "fields": {"v": 1.5}}])
+    assert found(crate) == (["hash_id", "name"], ["fields['v']"], [])
+    assert crate.run().ok
+    fill(crate, "metrics", [{"hash_id": 2, "timestamp": START, "name": "x", "tags": {"a": "b"}, "fields": {"v": 1}}])
+    assert crate.run().ok
+    query = f"SELECT hash_id, tags_a, fields_v_sum FROM {crate.q('metrics_1h')} ORDER BY 1"
+    assert [tuple(row) for row in crate.rows(query)] == [(1, None, 1.5), (2, "b", 1.0)]
+
+
 def test_new_columns_of_objects(db: Database) -> None:
     """A new tag is a further dimension, a new field is none, in levels that exist already."""
     telegraf(db)
@@ -312,3 +329,27 @@ def test_a_level_that_does_not_shrink_is_told(db: Database) -> None:
     (finding,) = db.tool.check()
     assert finding.message.startswith(f"{db.schema}.metrics_1h has 300 rows for 300 of {db.schema}.metrics; exclude")
     assert db.run().ok
+
+
+@pytest.mark.parametrize("more", [{}, {"exclude": ["fields_up"]}, {"dimensions": ["hash_id", "tags", "fields_up"]}])
+def test_fields_that_tell_series_apart(db: Database, more: dict[str, Any]) -> None:
+    """Where rows of one time and series differ in a field that would be left out, the user is asked."""
+    telegraf(db, key=False)
+    empty, tags = dict.fromkeys([*FIELDS, *MORE_FIELDS]), {"host": "h0", "rack": 0}
+    rows = [
+        {
+            "hash_id": 0,
+            "timestamp": START + 1 + i // 2,
+            "name": "system",
+            "tags": tags,
+            "fields": {**empty, "up": i % 2 == 1},
+        }
+        for i in range(10)
+    ]
+    fill(db, "metrics", rows)
+    policy(db, **more)
+    problems = [hold.reason for hold in db.tool.plan().problems]
+    assert bool(problems) is not bool(more)
+    if problems:
+        assert "5 rows of" in problems[0]
+        assert "(fields['uptime_format'], fields['up']); name that in exclude" in problems[0]

@@ -182,7 +182,7 @@ def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
 def _measure_varieties(
     database: Database, sql: Expressions, probes: Iterable[Variety], failed: dict[Probe, str]
 ) -> dict[Variety, Varied]:
-    """In four statements for each table, which is asked only until its rollups exist."""
+    """In four statements for each table or six, which is asked only until its rollups exist."""
     found: dict[Variety, Varied] = {}
     for probe in probes:
         try:
@@ -213,8 +213,9 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
     start = next((start for start, count in zip(starts, rows, strict=True) if count >= _ENOUGH), starts[-1])
     bucket = sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column))
     dimensions = [sql.column(column).label(f"d{i}") for i, column in enumerate(probe.dimensions)]
+    said = [sql.column(column).label(f"s{i}") for i, column in enumerate(probe.said)]
     sample = (
-        sa.select(bucket.label("b"), *dimensions)
+        sa.select(bucket.label("b"), time.label("t"), *dimensions, *said)
         .select_from(table)
         .where(between(sql, probe.time_column, start, end))
         .limit(_MOST)
@@ -222,9 +223,15 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
     )
     values = (sa.func.count(sa.distinct(sample.c[f"d{i}"])) for i in range(len(dimensions)))
     ((number, *found),) = database.rows(sa.select(sa.func.count(), *values).select_from(sample))
-    groups = sa.select(sample.c.b).group_by(*sample.c).subquery("g")
-    ((different,),) = database.rows(sa.select(sa.func.count()).select_from(groups))
-    return Varied(number, different, tuple(found))
+    names = [column.name for column in dimensions]
+
+    def count(*others: str) -> int:
+        grouped = sa.select(sa.literal_column("1").label("n")).group_by(*(sample.c[name] for name in (*names, *others)))
+        ((groups,),) = database.rows(sa.select(sa.func.count()).select_from(grouped.subquery("g")))
+        return int(groups)
+
+    mixed = count("t", *(column.name for column in said)) - count("t") if said else 0
+    return Varied(number, count("b"), tuple(found), mixed)
 
 
 def _bounds(sql: Expressions, width: int, number: int, probe: PartitionBounds) -> sa.Select[Any]:

@@ -67,6 +67,7 @@ class Variety:
     :param interval: The length of buckets, each a group of its own.
     :param zone: The time zone of calendar units.
     :param before: Only of rows before this instant (ms, UTC).
+    :param said: Columns that may differ in rows of the same time and series.
     """
 
     table: TableName
@@ -75,6 +76,7 @@ class Variety:
     zone: str
     before: int
     dimensions: tuple[Column, ...]
+    said: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,13 @@ class Varied:
 
     :param rows: How many rows were looked at.
     :param values: How many values each dimension has.
+    :param mixed: How many rows differ from others of the same time and series in what was said to be left out.
     """
 
     rows: int
     groups: int
     values: tuple[int, ...]
+    mixed: int = 0
 
 
 Probe = PartitionBounds | ExpiredRows | WindowRows | TimeRange | Variety

@@ -250,6 +250,20 @@ def _check_series(
         )
 
 
+def find_said(policy: Policy, table: Table, rollup: Rollup) -> tuple[Column, ...]:
+    """
+    What is left out without the user's word, since it only says something of a series; none where the primary key
+    proves that no two rows of one time are of the same series.
+    """
+    dimensions = {column.name for column in rollup.dimensions}
+    key = {name for name in table.primary_key if table.columns[name].expression is None}
+    if policy.dimensions or (rollup.time.name in key and key <= {rollup.time.name, *dimensions}):
+        return ()
+    meaning = find_meaning(table)
+    candidates = (c for c in _candidates(policy, table, rollup.time) if c.kind in (Kind.TEXT, Kind.BOOLEAN))
+    return tuple(c for c in candidates if meaning.is_said(c) and c.name not in dimensions)
+
+
 def find_left_out(table: Table, rollup: Rollup) -> tuple[Column, ...]:
     """The columns of a table that none of a level's are made of."""
     used = {rollup.time.name, *(c.name for c in rollup.dimensions), *(m.column.name for m in rollup.metrics)}

@@ -1,6 +1,7 @@
 """
 A guard against rollups as large as their source: where a message or another text that hardly recurs is a dimension,
-each row is a series of its own. What to do with such a column only the user knows.
+each row is a series of its own. What to do with such a column only the user knows. And against the opposite, rollups
+that merge series.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Variety
 from cratedb_retention.model.words import plural
-from cratedb_retention.planning.cascades import Cascade
+from cratedb_retention.planning.cascades import Cascade, find_said
 from cratedb_retention.planning.targets import Undecided
 
 # Fewer rows say nothing.
@@ -46,18 +47,28 @@ def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
     rollup = cascade.levels[0].rollup
     if cascade.policy.dimensions or not rollup.dimensions or any(level.known for level in cascade.levels):
         return None
-    return Variety(rollup.source, rollup.time, rollup.interval, rollup.zone, to_ms(cutoff), rollup.dimensions)
+    said = find_said(cascade.policy, cascade.raw.table, rollup)
+    return Variety(rollup.source, rollup.time, rollup.interval, rollup.zone, to_ms(cutoff), rollup.dimensions, said)
 
 
 def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.datetime) -> None:
     """
-    Make sure that the finest level would be smaller than the rows that it is made of.
+    Make sure that the finest level would be smaller than the rows that it is made of, and that what is left out for its
+    name does not tell series apart.
 
-    :raises Undecided: if it would not, and columns are the cause that the policy does not name.
+    :raises Undecided: if it would not, and columns are the cause that the policy does not name; or if it does.
     """
     probe = variety_probe(cascade, cutoff)
     found = measurements.varieties.get(probe) if probe else None
-    if probe is None or found is None or not _is_large(found.rows, found.groups):
+    if probe is None or found is None:
+        return
+    if found.mixed:
+        names = ", ".join(column.name for column in probe.said)
+        raise Undecided(
+            f"{plural(found.mixed, 'row')} of {cascade.source} differ from others of the same time and series only in "
+            f"what would be left out ({names}); name that in exclude, or all dimensions in dimensions"
+        )
+    if not _is_large(found.rows, found.groups):
         return
     causes = [
         f"{column.name} ({values:,} values)"
