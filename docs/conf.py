@@ -71,6 +71,8 @@ CONTENTS = {
         "how-to/cratedb-cloud",
         "how-to/windows",
         "how-to/cascades",
+        "how-to/telegraf",
+        "how-to/prometheus",
         "how-to/restore",
         "how-to/legal-hold",
         "how-to/pages",

@@ -214,6 +214,24 @@ def test_what_is_finite(cratedb: CrateDB, crate_schema: str) -> None:
         assert [row[0] for row in found] == [0, None, None, None, None]
 
 
+def test_patterns_with_an_escape(cratedb: CrateDB) -> None:
+    """``LIKE`` takes any character that makes the next one mean itself."""
+    query = "SELECT x, x LIKE '%!_t' ESCAPE '!' FROM UNNEST(['a_t', 'abt', NULL]) AS u(x)"
+    assert cratedb.rows(query) == [["a_t", True], ["abt", False], [None, None]]
+
+
+def test_objects_without_columns(cratedb: CrateDB, crate_schema: str) -> None:
+    """What is in an object has a column, unless the object ignores it; only the table's definition tells these apart."""
+    table = quoted(crate_schema, "objects")
+    cratedb.sql(f"CREATE TABLE {table} (d OBJECT(DYNAMIC), s OBJECT(STRICT), i OBJECT(IGNORED))")
+    cratedb.sql(f"INSERT INTO {table} (d, s, i) VALUES ({{}}, {{}}, {{a = 1}}), ({{b = 1}}, NULL, NULL)")
+    cratedb.sql(f"REFRESH TABLE {table}")
+    names = "SELECT column_name FROM information_schema.columns WHERE table_schema = ? ORDER BY ordinal_position"
+    assert sorted(row[0] for row in cratedb.rows(names, [crate_schema])) == ["d", "d['b']", "i", "s"]
+    definition = str(cratedb.value(f"SHOW CREATE TABLE {table}"))
+    assert all(words in definition for words in ("OBJECT(DYNAMIC)", "OBJECT(STRICT)", "OBJECT(IGNORED)"))
+
+
 def test_absence_is_loud() -> None:
     """Without a CrateDB, the end of the output says how many tests were skipped, and how to run them."""
     environment = {name: value for name, value in os.environ.items() if name != "CRATEDB_URI"}

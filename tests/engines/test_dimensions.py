@@ -34,7 +34,7 @@ EXACT: dict[str, dict[str, tuple[Any, Any]]] = {
 # Types whose columns a user has to decide about.
 ASKED = {
     "DuckDB": (
-        *("TIMESTAMP", "INTERVAL", "BLOB", "JSON", "TIMETZ", "INTEGER[]", "INTEGER[2]", "STRUCT(a TEXT)"),
+        *("TIMESTAMP", "INTERVAL", "BLOB", "JSON", "TIMETZ", "INTEGER[]", "INTEGER[2]", "STRUCT(a TEXT)[]"),
         *("MAP(TEXT, TEXT)", "UNION(a INTEGER, b TEXT)", "ENUM('a')[]"),
     ),
     "CrateDB": (

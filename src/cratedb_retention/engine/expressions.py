@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.model.cascade import Interval
@@ -16,6 +18,22 @@ from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
 
 Condition = sa.ColumnElement[bool]
+
+
+class Subscript(sa.ColumnElement[Any]):
+    """A column inside an object: ``"meta"['day']``."""
+
+    inherit_cache = False
+
+    def __init__(self, name: str, path: Sequence[str]) -> None:
+        self.name, self.path = name, tuple(path)
+        self.type = sa.types.NullType()
+
+
+@compiles(Subscript)
+def _compile_subscript(element: Subscript, compiler: SQLCompiler, **kw: Any) -> str:
+    path = "".join("['" + part.replace("'", "''") + "']" for part in element.path)
+    return compiler.preparer.quote_identifier(element.name) + path
 
 
 def table_ref(table: TableName) -> sa.TableClause:

@@ -6,7 +6,7 @@ Tables differ in the number and types of their partition columns; in one result,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,12 +24,17 @@ from cratedb_retention.model.measurements import (
     PartitionBounds,
     Probe,
     TimeRange,
+    Varied,
+    Variety,
     WindowRows,
 )
 
 # CrateDB's parser runs out of stack between 1,000 and 3,000 branches of a UNION.
 CHUNK = 300
 ALIAS = "r"
+# The newest rows of a table: those of so many buckets, or of four times as many, and so on until they are enough.
+_BUCKETS, _LOOKS, _ENOUGH, _MOST = 8, 6, 1000, 100_000
+_LONG_AGO = -10_000_000_000_000  # In 1653; what is before that has no place in a datetime.
 T = TypeVar("T")
 P = TypeVar("P", bound=Probe)
 
@@ -41,11 +46,13 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
     windows = [probe for probe in probes if isinstance(probe, WindowRows)]
     ranges = [probe for probe in probes if isinstance(probe, TimeRange)]
+    varieties = [probe for probe in probes if isinstance(probe, Variety)]
     return Measurements(
         _measure_bounds(database, sql, bounds, failed),
         _measure_rows(database, sql, counts, failed),
         _measure_windows(database, sql, windows, failed),
         _measure_ranges(database, sql, ranges, failed),
+        _measure_varieties(database, sql, varieties, failed),
         failed,
     )
 
@@ -170,6 +177,61 @@ def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
     ends = (time_number(sql, probe.time_column, end) for end in (sa.func.min(time), sa.func.max(time)))
     conditions = (equals(sql, column, value) for column, value in probe.where)
     return sa.select(sa.literal_column(str(number)), *ends).select_from(table_ref(probe.table)).where(*conditions)
+
+
+def _measure_varieties(
+    database: Database, sql: Expressions, probes: Iterable[Variety], failed: dict[Probe, str]
+) -> dict[Variety, Varied]:
+    """In four statements for each table or six, which is asked only until its rollups exist."""
+    found: dict[Variety, Varied] = {}
+    for probe in probes:
+        try:
+            answer = _vary(database, sql, probe)
+        except ConnectionLost:
+            raise
+        except RetentionError as error:
+            failed[probe] = str(error)
+        else:
+            found.update({probe: answer} if answer else {})
+    return found
+
+
+def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None:
+    time, table = sql.column(probe.time_column), table_ref(probe.table)
+    last = time_number(sql, probe.time_column, sa.func.max(time))
+    past = time < sql.value(probe.time_column, probe.before)
+    ((newest,),) = database.rows(sa.select(last).select_from(table).where(past))
+    if newest is None:
+        return None
+    end = newest * probe.time_column.tick + 1
+    length = probe.interval.approximate_seconds * 1000 * _BUCKETS
+    starts = [max(end - length * 4**power, _LONG_AGO) for power in range(_LOOKS)]
+    counts = [sa.func.sum(sa.case((time >= sql.value(probe.time_column, start), 1), else_=0)) for start in starts]
+    (rows,) = database.rows(
+        sa.select(*counts).select_from(table).where(between(sql, probe.time_column, starts[-1], end))
+    )
+    start = next((start for start, count in zip(starts, rows, strict=True) if count >= _ENOUGH), starts[-1])
+    bucket = sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column))
+    dimensions = [sql.column(column).label(f"d{i}") for i, column in enumerate(probe.dimensions)]
+    said = [sql.column(column).label(f"s{i}") for i, column in enumerate(probe.said)]
+    sample = (
+        sa.select(bucket.label("b"), time.label("t"), *dimensions, *said)
+        .select_from(table)
+        .where(between(sql, probe.time_column, start, end))
+        .limit(_MOST)
+        .subquery("s")
+    )
+    values = (sa.func.count(sa.distinct(sample.c[f"d{i}"])) for i in range(len(dimensions)))
+    ((number, *found),) = database.rows(sa.select(sa.func.count(), *values).select_from(sample))
+    names = [column.name for column in dimensions]
+
+    def count(*others: str) -> int:
+        grouped = sa.select(sa.literal_column("1").label("n")).group_by(*(sample.c[name] for name in (*names, *others)))
+        ((groups,),) = database.rows(sa.select(sa.func.count()).select_from(grouped.subquery("g")))
+        return int(groups)
+
+    mixed = count("t", *(column.name for column in said)) - count("t") if said else 0
+    return Varied(number, count("b"), tuple(found), mixed)
 
 
 def _bounds(sql: Expressions, width: int, number: int, probe: PartitionBounds) -> sa.Select[Any]:

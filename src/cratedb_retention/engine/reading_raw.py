@@ -28,7 +28,7 @@ from cratedb_retention.engine.reading_parts import (
     written,
 )
 from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, finite, nonfinite, source_value
-from cratedb_retention.engine.rollup_counters import increase, lonely_series, position, previous_value
+from cratedb_retention.engine.rollup_counters import counted_within, increase, lonely_series, position, previous_value
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
 from cratedb_retention.model.rollup import LEVEL_TIME, Aggregate, Metric, Rollup
@@ -178,12 +178,16 @@ class RawQuery:
                 yield sa.func.avg(double(value)).over(partition_by=keys).label(f"m{i}_mean")
             if Kept.INCREASE in wanted:
                 before = previous_value(value, self._series(rows), rows.c.t)
-                yield increase(value, before).label(f"m{i}_increase")
+                grown = counted_within(metric, lambda column: rows.c[self._position(column)], increase(value, before))
+                yield grown.label(f"m{i}_increase")
             if metric.has(Aggregate.INCREASE):
                 yield position(value, keys, rows.c.t).label(f"m{i}_position")
 
     def _series(self, rows: sa.FromClause) -> list[Expression]:
         return [rows.c[f"d{i}"] for i in range(len(self.names.dimensions))]
+
+    def _position(self, column: Column) -> str:
+        return f"d{list(self.names.dimensions).index(column.name)}"
 
     # The outermost one
 

@@ -27,6 +27,7 @@ from cratedb_retention.engine.rollup_columns import (
     source_value,
 )
 from cratedb_retention.engine.rollup_runs import Run
+from cratedb_retention.model.catalog import Column
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, label
 
 Element = sa.ColumnElement[Any]
@@ -100,7 +101,13 @@ def with_increases(sql: RollupSQL, rollup: Rollup, run: Run, raw: sa.Select[Any]
     previous = [previous_value(feed.c[f"m{n}"], series, feed.c.ts).label(f"p{n}") for n in counters]
     order = [position(feed.c[f"m{n}"], series, feed.c.ts).label(f"o{n}") for n in counters]
     samples = sa.select(*feed.c, *previous, *order).subquery("l")
-    increases = [increase(samples.c[f"m{n}"], samples.c[f"p{n}"]).label(f"i{n}") for n in counters]
+    positions = {column.name: f"d{i}" for i, column in enumerate(rollup.dimensions)}
+
+    def grown(number: int) -> Element:
+        found = increase(samples.c[f"m{number}"], samples.c[f"p{number}"])
+        return counted_within(rollup.metrics[number], lambda column: samples.c[positions[column.name]], found)
+
+    increases = [grown(n).label(f"i{n}") for n in counters]
     bucket = sql.bucket(rollup.interval, rollup.zone, samples.c.ts)
     since = sql.value(rollup.own_time, run.since)
     return sa.select(bucket.label("t"), *samples.c, *increases).where(samples.c.ts >= since).subquery("s")
@@ -128,6 +135,20 @@ def increase(value: Element, previous: Element) -> Element:
         (value >= previous, as_type(value - previous, DOUBLE)),
         else_=as_type(value, DOUBLE),
     )
+
+
+def counted_within(metric: Metric, dimension: Callable[[Column], Element], found: Element) -> Element:
+    """How much a metric grew; NULL in series in which it is no counter."""
+    if not metric.within:
+        return found
+    fits = (dimension(each.dimension).like(_as_like(each.pattern), escape="!") for each in metric.within)
+    return sa.case((sa.or_(*fits), found), else_=as_type(sa.null(), DOUBLE))
+
+
+def _as_like(pattern: str) -> str:
+    """A pattern with ``*`` and ``?`` as ``LIKE`` has it."""
+    plain = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return plain.replace("*", "%").replace("?", "_")
 
 
 def _feed(sql: RollupSQL, rollup: Rollup, run: Run, raw: sa.Select[Any], seeds: Seeds) -> sa.Subquery:

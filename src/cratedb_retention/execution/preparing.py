@@ -1,6 +1,6 @@
 """
-Gathers what planning needs, in a fixed number of statements, and makes the plan. Both ``plan`` and ``run`` begin here,
-so what is shown is what is done (law 10).
+Gathers what planning needs, in a fixed number of statements, and some for each table that has no rollups yet, and makes
+the plan. Both ``plan`` and ``run`` begin here, so what is shown is what is done (law 10).
 """
 
 from __future__ import annotations

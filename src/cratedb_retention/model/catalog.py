@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -65,6 +65,7 @@ class Column:
     :param type: The type in the database's own words.
     :param expression: The generation expression in the database's own words, if it is generated.
     :param unit: What it counts, where it is a whole number that is taken for a time.
+    :param path: Where it is a field of a struct, that column and the names down to it.
     """
 
     name: str
@@ -73,11 +74,19 @@ class Column:
     expression: str | None = None
     grouping: Grouping = field(default=Grouping.ASKED, compare=False)
     unit: TimeUnit | None = None
+    path: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def tick(self) -> int:
         """Milliseconds for each number of a time."""
         return self.unit.ms if self.unit else 1
+
+
+def outer_names(name: str) -> Iterator[str]:
+    """The objects that a column is in, innermost first: ``a['b']`` and ``a`` of ``a['b']['c']``."""
+    while name.endswith("']"):
+        name = name.rpartition("['")[0]
+        yield name
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,9 @@ def aggregates_of(metric: Metric) -> list[str]:
     kept = [str(a) for a in metric.aggregates if a not in (Aggregate.PERCENTILES, Aggregate.AVG, Aggregate.INCREASE)]
     increases = ["increase", "rate"] if metric.has(Aggregate.INCREASE) else []
     average = ["avg"] if metric.has(Aggregate.AVG) else []
-    return [*increases, *average, *kept, *(PERCENTILES if metric.has(Aggregate.PERCENTILES) else ())]
+    # What is a counter in some series only has an average in all.
+    first = [*average, *increases] if metric.within else [*increases, *average]
+    return [*first, *kept, *(PERCENTILES if metric.has(Aggregate.PERCENTILES) else ())]
 
 
 def find_metric(metrics: Collection[Metric], name: str) -> Metric | None:

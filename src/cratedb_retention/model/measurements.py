@@ -59,7 +59,43 @@ class TimeRange:
     where: tuple[tuple[Column, Value], ...] = ()
 
 
-Probe = PartitionBounds | ExpiredRows | WindowRows | TimeRange
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """
+    How many groups do the newest rows have, and how many values has each dimension in them?
+
+    :param interval: The length of buckets, each a group of its own.
+    :param zone: The time zone of calendar units.
+    :param before: Only of rows before this instant (ms, UTC).
+    :param said: Columns that may differ in rows of the same time and series.
+    """
+
+    table: TableName
+    time_column: Column
+    interval: Interval
+    zone: str
+    before: int
+    dimensions: tuple[Column, ...]
+    said: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """
+    The answer.
+
+    :param rows: How many rows were looked at.
+    :param values: How many values each dimension has.
+    :param mixed: How many rows differ from others of the same time and series in what was said to be left out.
+    """
+
+    rows: int
+    groups: int
+    values: tuple[int, ...]
+    mixed: int = 0
+
+
+Probe = PartitionBounds | ExpiredRows | WindowRows | TimeRange | Variety
 Bound = tuple[int | None, int | None]
 Bounds = Mapping[tuple[Value, ...], Bound]
 
@@ -73,6 +109,7 @@ class Measurements:
     :param rows: Counted rows.
     :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
     :param ranges: Least and greatest time (ms, UTC).
+    :param varieties: How much the newest rows differ.
     :param failed: Why a question has no answer, in words.
     :param balances: Whether what was computed before would lose rows.
     """
@@ -81,18 +118,20 @@ class Measurements:
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
     ranges: Mapping[TimeRange, Bound] = field(default_factory=dict)
+    varieties: Mapping[Variety, Varied] = field(default_factory=dict)
     failed: Mapping[Probe, str] = field(default_factory=dict)
     balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:
         """The answers of both."""
-        if not (self.bounds or self.rows or self.windows or self.ranges or self.failed or self.balances):
+        if self == Measurements():
             return other
         return Measurements(
             {**self.bounds, **other.bounds},
             {**self.rows, **other.rows},
             {**self.windows, **other.windows},
             {**self.ranges, **other.ranges},
+            {**self.varieties, **other.varieties},
             {**self.failed, **other.failed},
             {**self.balances, **other.balances},
         )

@@ -326,18 +326,24 @@ class Policy(BaseModel):
     )
     dimensions: NamesField = Field(
         (),
-        description="`downsample`: the columns that tell series apart. Empty: text, boolean and key columns, and what "
-        "else rows are grouped by exactly, such as UUID, IP and ENUM.",
+        description="`downsample`: the columns that tell series apart; an object stands for all in it. Empty: text, "
+        "boolean and key columns, and what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of "
+        "Telegraf and Prometheus, what is in `tags` or `labels`, and the hash of it, but nothing in `fields`.",
     )
     metrics: NamesField = Field((), description="`downsample`: the columns to aggregate. Empty: all other numbers.")
-    exclude: NamesField = Field((), description="`downsample`: columns that are neither dimensions nor metrics.")
+    exclude: NamesField = Field(
+        (), description="`downsample`: columns that are neither dimensions nor metrics; an object with all in it."
+    )
     aggregates: AggregatesField = Field(
         default_factory=dict,
         description="`downsample`: what is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
         "stddev (of the population), increase, percentiles. Empty: all but the last three.",
     )
     counters: NamesField = Field(
-        (), description="`downsample`: metrics that only grow, and begin anew at a reset; their `increase` is kept."
+        (),
+        description="`downsample`: metrics that only grow, and begin anew at a reset; their `increase` is kept. "
+        "Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the series in "
+        "which that dimension fits the pattern.",
     )
     late: Late = Field(
         Late.KEEP,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, outer_names
 
 LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 # Columns of a rollup that the source does not have.
@@ -73,6 +73,26 @@ def label(name: str) -> str:
     return re.sub(r"\['(.*?)'\]", r"_\1", name)
 
 
+def find_columns(columns: Iterable[Column], name: str) -> list[Column]:
+    """
+    The columns that a name means: the one that has it, here or in a rollup; else all that are in such an object.
+    """
+    known = [column for column in columns if column.grouping is not Grouping.PARTS]
+    return (
+        [column for column in known if column.name == name]
+        or [column for column in known if label(column.name) == name]
+        or [column for column in known if any(name in (outer, label(outer)) for outer in outer_names(column.name))]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPattern:
+    """Series of which a dimension, a text, fits a pattern, such as those whose name ends in ``_total``."""
+
+    dimension: Column
+    pattern: str
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """
@@ -81,10 +101,12 @@ class Metric:
     :param column: The source's column.
     :param aggregates: What is kept of it, in the order of :class:`Aggregate`, with what these need: ``avg`` needs
         ``sum`` and ``count``, ``stddev`` these two, ``increase`` needs ``first`` and ``last``.
+    :param within: The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
     """
 
     column: Column
     aggregates: tuple[Aggregate, ...]
+    within: tuple[SeriesPattern, ...] = ()
 
     @property
     def name(self) -> str:
@@ -118,10 +140,10 @@ _NEEDS = {
 }
 
 
-def make_metric(column: Column, aggregates: tuple[Aggregate, ...]) -> Metric:
+def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[SeriesPattern, ...] = ()) -> Metric:
     """A metric with all the aggregates that the wanted ones need."""
     wanted = {*aggregates, *(need for aggregate in aggregates for need in _NEEDS.get(aggregate, ()))}
-    return Metric(column, tuple(aggregate for aggregate in Aggregate if aggregate in wanted))
+    return Metric(column, tuple(aggregate for aggregate in Aggregate if aggregate in wanted), within)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from cratedb_retention.model.reading import (
     Stretch,
     Wanted,
 )
-from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, label
+from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, find_columns
 from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets
 from cratedb_retention.planning.targets import Undecided, coerce
 
@@ -56,7 +56,7 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: datetime, undivid
         end=end,
         step=step,
         wanted=wanted,
-        by=tuple(_dimension(cascade, name, "by") for name in dict.fromkeys(request.by)),
+        by=tuple(dict.fromkeys(column for name in request.by for column in _dimensions(cascade, name, "by"))),
         where=_bind(cascade, request.where),
         stretches=stretches,
         fill=request.fill,
@@ -71,41 +71,45 @@ def _start(request: FetchRequest, end: int) -> int:
 
 def find_wanted(metrics: Sequence[Metric], texts: Iterable[str]) -> tuple[Wanted, ...]:
     """
-    Read what is asked of metrics: ``temperature:avg``, ``temperature``, ``temperature:p95``, ``row_count``.
+    Read what is asked of metrics: ``temperature:avg``, ``temperature``, ``temperature:p95``, ``row_count``. The name of
+    an object stands for all that is in it.
 
     :raises InvalidInput: if there is no such metric or aggregate.
     """
     given = tuple(dict.fromkeys(texts))
     if given:
-        return tuple(dict.fromkeys(_read(metrics, text) for text in given))
+        return tuple(dict.fromkeys(want for text in given for want in _read(metrics, text)))
     return tuple(_default(metric) for metric in metrics) or (Wanted(None, ROW_COUNT),)
 
 
-def _read(metrics: Sequence[Metric], text: str) -> Wanted:
-    by_name = {name: metric for metric in metrics for name in (metric.name, metric.column.name)}
-    if text in by_name:  # A column's name may hold a colon.
-        return _default(by_name[text])
+def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
+    by_name = {metric.column.name: metric for metric in metrics}
+    columns = [metric.column for metric in metrics]
+    whole = find_columns(columns, text)
+    if whole:  # A column's name may hold a colon.
+        return [_default(by_name[column.name]) for column in whole]
     if text == ROW_COUNT:
-        return Wanted(None, ROW_COUNT)
+        return [Wanted(None, ROW_COUNT)]
     name, colon, aggregate = text.rpartition(":")
-    if not colon or name not in by_name:
+    named = [by_name[column.name] for column in find_columns(columns, name)] if colon else []
+    if not named:
         known = ", ".join(metric.name for metric in metrics) or "none"
         raise InvalidInput(f"metric {name or text!r}", "there is none of this name", f"there are: {known}, {ROW_COUNT}")
     percentile = _PERCENTILE.fullmatch(aggregate.lower())
     if percentile:
-        return Wanted(by_name[name], aggregate.lower(), float(percentile[1]) / 100)
+        return [Wanted(metric, aggregate.lower(), float(percentile[1]) / 100) for metric in named]
     if aggregate.lower() not in INGREDIENTS:
         raise InvalidInput(
             f"metric {text!r}",
             f"{aggregate!r} is no aggregate",
             f"write one of {', '.join(INGREDIENTS)} or p50, p95, p99",
         )
-    return Wanted(by_name[name], aggregate.lower())
+    return [Wanted(metric, aggregate.lower()) for metric in named]
 
 
 def _default(metric: Metric) -> Wanted:
-    """The increase of a counter, the average of everything else, or what else is kept."""
-    if metric.has(Aggregate.INCREASE):
+    """The increase of what is a counter in all series, the average of everything else, or what else is kept."""
+    if metric.has(Aggregate.INCREASE) and not (metric.within and metric.has(Aggregate.AVG)):
         return Wanted(metric, "increase")
     if metric.has(Aggregate.AVG):
         return Wanted(metric, "avg")
@@ -139,18 +143,22 @@ def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wante
             )
 
 
-def _dimension(cascade: Cascade, name: str, role: str) -> Column:
-    for column in cascade.dimensions:
-        if name in (column.name, label(column.name)):
-            return column
-    known = ", ".join(column.name for column in cascade.dimensions) or "none"
-    raise InvalidInput(f"{role} {name!r}", "it is no dimension of the cascade", f"there are: {known}")
+def _dimensions(cascade: Cascade, name: str, role: str) -> list[Column]:
+    """The dimension of a name, or those in the object of this name."""
+    found = find_columns(cascade.dimensions, name)
+    if not found:
+        known = ", ".join(column.name for column in cascade.dimensions) or "none"
+        raise InvalidInput(f"{role} {name!r}", "it is no dimension of the cascade", f"there are: {known}")
+    return found
 
 
 def _bind(cascade: Cascade, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...]:
     bound = []
     for name, value in where.items():
-        column = _dimension(cascade, name, "where")
+        column, *others = _dimensions(cascade, name, "where")
+        if others:
+            there = ", ".join(each.name for each in (column, *others))
+            raise InvalidInput(f"where {name!r}", "it stands for several dimensions", f"name one of them: {there}")
         try:
             bound.append((column, coerce(column, value)))
         except Undecided as error:

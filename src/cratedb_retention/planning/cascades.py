@@ -11,10 +11,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cratedb_retention.model.cascade import Interval, Level
-from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Grouping, Kind, Table, TableName
+from cratedb_retention.model.catalog import (
+    Capabilities,
+    Catalog,
+    Column,
+    Grouping,
+    Kind,
+    Table,
+    TableName,
+    outer_names,
+)
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_table
+from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.rollup import (
@@ -30,6 +40,8 @@ from cratedb_retention.model.rollup import (
     Aggregate,
     Metric,
     Rollup,
+    SeriesPattern,
+    find_columns,
     label,
     level_column,
     level_table,
@@ -37,6 +49,7 @@ from cratedb_retention.model.rollup import (
 )
 from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.layout import expected_columns
+from cratedb_retention.planning.series import find_meaning
 from cratedb_retention.planning.targets import Target, Undecided, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
@@ -214,41 +227,64 @@ def choose_partition(level: Level, zone: str) -> Interval | None:
 
 def find_dimensions(policy: Policy, table: Table, time: Column, before: Rollup | None = None) -> tuple[Column, ...]:
     """
-    The columns that tell series apart: those that the policy names, else text, boolean and key columns, and those of
-    other types that are grouped by exactly.
+    The columns that tell series apart: those that the policy names, else text, boolean and key columns, those of
+    other types that are grouped by exactly, and what well-known tables have for it.
 
-    :param before: A level that exists: the latter become no dimensions of it by themselves.
+    :param before: A level that exists: what is none of its dimensions for its type or name becomes none by itself.
     """
     if policy.dimensions:
-        named = tuple(_named(table, name, "dimensions") for name in policy.dimensions)
+        named = _all_named(policy, table, policy.dimensions, "dimensions")
         for column in named:
             if column.grouping is Grouping.NEVER:
                 raise Undecided(f"dimensions: rows can't be grouped by {column.name} ({column.type}); exclude it")
         return named
+    meaning, metrics = find_meaning(table), _all_named(policy, table, policy.metrics, "metrics")
     keys = set(table.primary_key) if time.name in table.primary_key else set()
-    known = None if before is None else {column.name for column in before.dimensions}
-    return tuple(
-        column
-        for column in _candidates(policy, table, time)
-        if column.kind in (Kind.TEXT, Kind.BOOLEAN)
-        or column.name in keys
-        or (column.grouping is Grouping.EXACT and (known is None or column.name in known))
-        if column.name not in policy.metrics
-    )
+    known = {column.name for column in before.dimensions} if before else set()
+    summarized = {metric.column.name for metric in before.metrics} if before else set()
+
+    def tells_apart(column: Column) -> bool:
+        if column.name in keys:
+            return True
+        plain = column.kind in (Kind.TEXT, Kind.BOOLEAN)
+        exact = plain or column.grouping is Grouping.EXACT
+        if column.name in known:
+            return exact or meaning.tells_apart(column)
+        if column.grouping is Grouping.NEVER or meaning.is_said(column):
+            return False
+        return plain or (exact and before is None) or (meaning.tells_apart(column) and column.name not in summarized)
+
+    return tuple(c for c in _candidates(policy, table, time) if c not in metrics and tells_apart(c))
 
 
 def _check_series(
     policy: Policy, table: Table, time: Column, dimensions: Iterable[Column], metrics: Iterable[Metric]
 ) -> None:
     """What tells series apart, perhaps, is not left out unless the policy says so; naming dimensions does."""
+    meaning = find_meaning(table)
     taken = {*(column.name for column in dimensions), *(metric.column.name for metric in metrics)}
-    unsure = [c for c in _candidates(policy, table, time) if c.kind is not Kind.NUMBER and c.name not in taken]
+    others = (c for c in _candidates(policy, table, time) if c.name not in taken and not meaning.is_said(c))
+    unsure = [c for c in others if c.kind is not Kind.NUMBER]
     if unsure and not policy.dimensions:
         names, them = ", ".join(f"{c.name} ({c.type})" for c in unsure), "it" if len(unsure) == 1 else "them"
         raise Undecided(
             f"neither a dimension nor a metric: {names}; leaving {them} out would merge series that differ in nothing "
             f"else; name {them} in exclude, or all dimensions in dimensions"
         )
+
+
+def find_said(policy: Policy, table: Table, rollup: Rollup) -> tuple[Column, ...]:
+    """
+    What is left out without the user's word, since it only says something of a series; none where the primary key
+    proves that no two rows of one time are of the same series.
+    """
+    dimensions = {column.name for column in rollup.dimensions}
+    key = {name for name in table.primary_key if table.columns[name].expression is None}
+    if policy.dimensions or (rollup.time.name in key and key <= {rollup.time.name, *dimensions}):
+        return ()
+    meaning = find_meaning(table)
+    candidates = (c for c in _candidates(policy, table, rollup.time) if c.kind in (Kind.TEXT, Kind.BOOLEAN))
+    return tuple(c for c in candidates if meaning.is_said(c) and c.name not in dimensions)
 
 
 def find_left_out(table: Table, rollup: Rollup) -> tuple[Column, ...]:
@@ -259,25 +295,60 @@ def find_left_out(table: Table, rollup: Rollup) -> tuple[Column, ...]:
 
 def find_metrics(policy: Policy, table: Table, time: Column, dimensions: tuple[Column, ...]) -> tuple[Metric, ...]:
     """The numbers to aggregate: those that the policy names, else all that are no dimensions."""
-    taken = {column.name for column in dimensions}
-    if policy.metrics:
-        columns = [_named(table, name, "metrics") for name in policy.metrics]
-    else:
-        columns = [c for c in _candidates(policy, table, time) if c.kind is Kind.NUMBER and c.name not in taken]
+    columns = _metric_columns(policy, table, time, dimensions)
     for column in columns:
         if column.kind is not Kind.NUMBER:
             raise Undecided(f"metrics: {column.name} is {column.type}, not a number")
-    names = {column.name for column in columns}
-    for name in (*policy.counters, *(key for key in policy.aggregates if key != "*")):
-        if name not in names:
-            raise Undecided(f"{name!r} is no metric of it; they are: {', '.join(sorted(names)) or 'none'}")
-    return tuple(make_metric(column, _aggregates(policy, column.name)) for column in columns)
+    counters, within = _find_counters(policy, columns, dimensions)
+    chosen = {
+        c.name: kept for key, kept in policy.aggregates.items() if key != "*" for c in _metrics_named(columns, key)
+    }
+
+    def make(column: Column) -> Metric:
+        counter = column.name in counters
+        kept = chosen.get(column.name) or policy.aggregates.get("*") or (COUNTER if counter else GAUGE)
+        always = counter or Aggregate.INCREASE in kept
+        return make_metric(column, (*kept, Aggregate.INCREASE) if counter or within else kept, () if always else within)
+
+    return tuple(make(column) for column in columns)
 
 
-def _aggregates(policy: Policy, name: str) -> tuple[Aggregate, ...]:
-    counter = name in policy.counters
-    chosen = policy.aggregates.get(name) or policy.aggregates.get("*") or (COUNTER if counter else GAUGE)
-    return (*chosen, Aggregate.INCREASE) if counter else chosen
+def _metric_columns(policy: Policy, table: Table, time: Column, dimensions: tuple[Column, ...]) -> tuple[Column, ...]:
+    if policy.metrics:
+        return _all_named(policy, table, policy.metrics, "metrics", Kind.NUMBER)
+    meaning, taken = find_meaning(table), {column.name for column in dimensions}
+    numbers = [c for c in _candidates(policy, table, time) if c.kind is Kind.NUMBER and c.name not in taken]
+    return tuple(column for column in numbers if not meaning.repeats(column))
+
+
+def _find_counters(
+    policy: Policy, columns: Sequence[Column], dimensions: Sequence[Column]
+) -> tuple[set[str], tuple[SeriesPattern, ...]]:
+    """The metrics that are counters, and patterns of the series in which all others are, too."""
+    counters: set[str] = set()
+    within: list[SeriesPattern] = []
+    for text in policy.counters:
+        dimension, equals, pattern = text.partition("=")
+        of = find_columns(dimensions, dimension)
+        if is_pattern(text) and not equals:
+            fits = matcher(text)
+            counters.update(c.name for c in columns if fits(c.name) or fits(label(c.name)))
+        elif equals and not find_columns(columns, text):
+            if len(of) != 1 or of[0].kind is not Kind.TEXT:
+                known = ", ".join(c.name for c in dimensions if c.kind is Kind.TEXT) or "none"
+                raise Undecided(f"counters: {dimension!r} is no dimension with texts; there are: {known}")
+            within.append(SeriesPattern(of[0], pattern))
+        else:
+            counters.update(c.name for c in _metrics_named(columns, text))
+    return counters, tuple(within)
+
+
+def _metrics_named(columns: Sequence[Column], name: str) -> list[Column]:
+    found = find_columns(columns, name)
+    if not found:
+        known = ", ".join(sorted(column.name for column in columns)) or "none"
+        raise Undecided(f"{name!r} is no metric of it; they are: {known}")
+    return found
 
 
 def _candidates(policy: Policy, table: Table, time: Column) -> list[Column]:
@@ -289,25 +360,45 @@ def _candidates(policy: Policy, table: Table, time: Column) -> list[Column]:
     """
     rowid = set() if time.name in table.primary_key else set(table.primary_key)
     periods = {c.name for c in table.columns.values() if c.kind is Kind.TIME and c.name in table.partitioned_by}
-    for name in policy.exclude:
-        _named(table, name, "exclude")
+    excluded = _excluded(policy, table)
     return [
         column
         for column in table.columns.values()
         if column.name not in {time.name, *rowid, *periods} and column.expression is None
-        if column.grouping is not Grouping.PARTS and not _is_excluded(policy, column)
+        if column.grouping is not Grouping.PARTS and excluded.isdisjoint((column.name, *outer_names(column.name)))
     ]
 
 
-def _is_excluded(policy: Policy, column: Column) -> bool:
-    """An object is excluded with all that is in it."""
-    return any(column.name == name or column.name.startswith(f"{name}['") for name in policy.exclude)
-
-
-def _named(table: Table, name: str, role: str) -> Column:
-    if name not in table.columns:
+def _named(table: Table, name: str, role: str) -> list[Column]:
+    """The columns that a name means; none of an object that is empty."""
+    found = find_columns(table.columns.values(), name)
+    if not found and name not in table.columns:
         raise Undecided(f"{role}: the table has no column {name!r}")
-    return table.columns[name]
+    return found
+
+
+def _all_named(
+    policy: Policy, table: Table, names: Iterable[str], role: str, kind: Kind | None = None
+) -> tuple[Column, ...]:
+    """
+    The columns that names mean, each once; of an object, those that are not excluded.
+
+    :param kind: Of an object, only columns of this kind.
+    """
+    excluded = _excluded(policy, table)
+    found: dict[str, Column] = {}
+    for name in names:
+        for column in _named(table, name, role):
+            if name in (column.name, label(column.name)) or (
+                column.name not in excluded and kind in (None, column.kind)
+            ):
+                found[column.name] = column
+    return tuple(found.values())
+
+
+def _excluded(policy: Policy, table: Table) -> set[str]:
+    """An object is excluded with all that is in it."""
+    return {name for text in policy.exclude for name in (text, *(c.name for c in _named(table, text, "exclude")))}
 
 
 def _check_names(time: Column, dimensions: Sequence[Column], metrics: Sequence[Metric], folds_case: bool) -> None:

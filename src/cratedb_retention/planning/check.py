@@ -1,6 +1,7 @@
 """
 Contradictions in a set of policies: two that erase the same data at different times, one that comes too late to do
-anything, one that destroys what another wants to archive. Each finding names both parties.
+anything, one that destroys what another wants to archive. Each finding names both parties. And rollups that are as
+large as their source.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.planning.cascades import find_cascades, level_targets
 from cratedb_retention.planning.filters import overlap
+from cratedb_retention.planning.shrinking import why_large
 from cratedb_retention.planning.targets import Target, find_targets
 
 _REMOVES = (Strategy.DELETE, Strategy.SNAPSHOT)
@@ -40,12 +42,14 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
     :param ledger: What was rolled up so far.
     """
     targets, _ = find_targets([policy for policy in policies if policy.enabled], catalog)
-    cascades, _ = find_cascades(targets, catalog, ledger or Ledger())
+    known = ledger or Ledger()
+    cascades, _ = find_cascades(targets, catalog, known)
     targets += [level for cascade in cascades for level in level_targets(cascade)]
     by_table: dict[TableName, list[Target]] = {}
     for target in targets:
         by_table.setdefault(target.table.name, []).append(target)
-    return [finding for table, group in sorted(by_table.items()) for finding in _on_table(table, group)]
+    large = (Finding(str(c.source), (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known)))
+    return [*(finding for table, group in sorted(by_table.items()) for finding in _on_table(table, group)), *large]
 
 
 def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
 from cratedb_retention.planning.reasons import DISK_FULL, EMPTY, missing_shards, next_due
+from cratedb_retention.planning.shrinking import require_smaller, variety_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
 
@@ -66,6 +67,8 @@ def find_probes(
             if not isinstance(probe, ExpiredRows) or target.table.name not in downsampled:
                 probes[probe] = None
     for cascade in cascades:
+        variety = variety_probe(cascade, cutoff)
+        probes.update({variety: None} if variety else {})
         find = partial(_window_probes, cascade, ledger, cutoff)
         # What fails here fails again in the plan, which says so.
         probes.update(dict.fromkeys(isolated(cascade.policy.id, cascade.source, find, []) or ()))
@@ -200,6 +203,7 @@ def _plan_levels(
 ) -> tuple[list[LevelState], list[Task | Hold]]:
     """The levels of a cascade, and what brings them up to date."""
     _require_answers(partial(_window_probes, cascade, ledger, cutoff), measurements, catalog)
+    require_smaller(cascade, measurements, cutoff)
     states = downsample.level_states(cascade, ledger, pieces, measurements, to_ms(cutoff))
     return states, list(downsample.plan_levels(cascade, states, catalog, ledger))
 

@@ -32,6 +32,7 @@ from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Freeze, Policy, Strategy
 from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.rollup import label
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "f", "0", "no", "off"), False
@@ -195,9 +196,15 @@ def try_bind_where(table: Table, where: Mapping[str, Value]) -> tuple[tuple[Colu
 
 
 def _column(table: Table, name: str, role: str) -> Column:
-    if name not in table.columns:
+    """The column of a name, which may be the one that it has in rollups: ``tags_host`` for ``tags['host']``."""
+    if name in table.columns:
+        return table.columns[name]
+    found = [column for column in table.columns.values() if label(column.name) == name]
+    if len(found) > 1:
+        raise Undecided(f"{role}: {name!r} may be {' or '.join(column.name for column in found)}; name one of them")
+    if not found:
         raise Undecided(f"{role}: the table has no column {name!r}")
-    return table.columns[name]
+    return found[0]
 
 
 def make_target(policy: Policy, table: Table) -> Target:
@@ -283,15 +290,15 @@ def _time_column(table: Table, name: str | None) -> Column | None:
 def _time_positions(policy: Policy, table: Table, columns: Sequence[Column]) -> list[int]:
     """Which partition columns carry time: the one that the policy names, else all that look like it."""
     if policy.partition_column:
-        _column(table, policy.partition_column, "partition_column")
+        named = _column(table, policy.partition_column, "partition_column").name
         names = [column.name for column in columns]
-        if policy.partition_column not in names:
+        if named not in names:
             by = ", ".join(names)
             raise Undecided(
                 f"partition_column: the table is not partitioned by {policy.partition_column!r}"
                 + (f", but by {by}" if by else "; leave it out and name the time_column to expire rows")
             )
-        return [names.index(policy.partition_column)]
+        return [names.index(named)]
     return [i for i, column in enumerate(columns) if column.kind is Kind.TIME or _refers_to_time(table, column)]
 
 
@@ -345,6 +352,7 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
         column
         for column in table.columns.values()
         if column.kind is Kind.TIME and column.name not in partition_names and column.expression is None
+        if not column.path
     ]
     if not others and fallback is not None and fallback.kind is Kind.TIME:
         _refuse_computed(table, fallback)
@@ -389,7 +397,7 @@ def _row_target(
     where: tuple[tuple[Column, Value], ...],
 ) -> Target:
     if policy.strategy not in (Strategy.DELETE, Strategy.DOWNSAMPLE):
-        others = sorted(set(policy.where) - set(table.partitioned_by))
+        others = sorted({column.name for column, _ in where} - set(table.partitioned_by))
         why = f"{', '.join(others)} is not a partition column" if others else "the table is not partitioned by time"
         raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")
     if time.kind is not Kind.TIME:

@@ -13,7 +13,7 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import LedgerRow
-from cratedb_retention.model.rollup import Aggregate, Metric, Rollup
+from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, SeriesPattern
 from cratedb_retention.model.rollup_steps import ViewPart
 from cratedb_retention.store.texts import read_text
 
@@ -32,22 +32,43 @@ def rollup_to_text(rollup: Rollup) -> str:
             "partition": _interval(rollup.partition) if rollup.partition else None,
             "window": _interval(rollup.window) if rollup.window else None,
             "window_zone": rollup.window_zone,
+            **_few(rollup),
         },
         ensure_ascii=False,
     )
 
 
+def _few(rollup: Rollup) -> dict[str, Any]:
+    """What only few rollups have: fields of structs, and metrics that are counters in some series."""
+    columns = (rollup.time, *rollup.dimensions, *(metric.column for metric in rollup.metrics))
+    paths = {column.name: column.path for column in columns if column.path}
+    within = {m.column.name: [[p.dimension.name, p.pattern] for p in m.within] for m in rollup.metrics if m.within}
+    return {**({"paths": paths} if paths else {}), **({"within": within} if within else {})}
+
+
 def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
     """The rollup of a row of the table ``rollup``."""
     data = json.loads(read_text(row, "definition"))
+    paths, within = data.get("paths", {}), data.get("within", {})
+
+    def column(parts: Sequence[Any]) -> Column:
+        return replace(_to_column(parts), path=tuple(paths.get(parts[0], ())))
+
+    dimensions = tuple(map(column, data["dimensions"]))
+    by_name = {dimension.name: dimension for dimension in dimensions}
+
+    def metric(parts: Sequence[Any]) -> Metric:
+        patterns = tuple(SeriesPattern(by_name[name], pattern) for name, pattern in within.get(parts[0], ()))
+        return Metric(column(parts[:4]), tuple(map(Aggregate, parts[4])), patterns)
+
     return Rollup(
         source=TableName(row["source_schema"], row["source_name"]),
         beneath=TableName(*data["beneath"]),
         table=TableName(row["table_schema"], row["table_name"]),
         interval=Interval(*data["interval"]),
-        time=replace(_to_column(data["time"]), unit=TimeUnit(unit) if (unit := data.get("time_unit")) else None),
-        dimensions=tuple(map(_to_column, data["dimensions"])),
-        metrics=tuple(Metric(_to_column(item[:4]), tuple(map(Aggregate, item[4]))) for item in data["metrics"]),
+        time=replace(column(data["time"]), unit=TimeUnit(unit) if (unit := data.get("time_unit")) else None),
+        dimensions=dimensions,
+        metrics=tuple(map(metric, data["metrics"])),
         zone=data["zone"],
         partition=Interval(*data["partition"]) if data["partition"] else None,
         window=Interval(*data["window"]) if data["window"] else None,

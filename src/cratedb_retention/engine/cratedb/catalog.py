@@ -40,6 +40,7 @@ from cratedb_retention.model.catalog import (
     TableName,
     Value,
     View,
+    outer_names,
 )
 from cratedb_retention.model.patterns import is_pattern, wanted_by
 
@@ -216,7 +217,7 @@ def _with_parts(columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
     """Columns within objects are listed besides these; those within arrays of objects are arrays, whatever is said."""
     parents = {name.rpartition("['")[0] for name in columns if name.endswith("']")}
     for name, column in columns.items():
-        outer = [columns[other] for other in _outer(name) if other in columns]
+        outer = [columns[other] for other in outer_names(name) if other in columns]
         if any(other.type.endswith("_array") for other in outer):
             yield name, replace(column, kind=Kind.OTHER, grouping=Grouping.NEVER)
         elif column.type == "object" and name in parents:
@@ -238,15 +239,10 @@ def _read_details(
             words = types.get(name, "")
             if column.type == "numeric" and words.startswith("NUMERIC("):
                 columns[table][name] = replace(column, type=words.lower())
-            elif column.type == "object" and words == "OBJECT(IGNORED)":
-                columns[table][name] = replace(column, grouping=Grouping.ASKED)
-
-
-def _outer(name: str) -> Iterator[str]:
-    """The objects that a column is in."""
-    while name.endswith("']"):
-        name = name.rpartition("['")[0]
-        yield name
+            elif column.type == "object" and words.startswith("OBJECT(") and column.grouping is not Grouping.NEVER:
+                # Only what an object ignores is in no column; one that has none is empty.
+                ignored = words == "OBJECT(IGNORED)"
+                columns[table][name] = replace(column, grouping=Grouping.ASKED if ignored else Grouping.PARTS)
 
 
 def kind_of(data_type: str) -> Kind:

@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import counted_ms, date_trunc, table_ref, whole_number
+from cratedb_retention.engine.expressions import Subscript, counted_ms, date_trunc, table_ref, whole_number
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
@@ -55,27 +55,11 @@ def refresh_partitions(
         refresh(database, table)
 
 
-class Subscript(ColumnElement[Any]):
-    """A column inside an object: ``"meta"['day']``. A plain column's name can't hold a bracket."""
-
-    inherit_cache = False
-
-    def __init__(self, name: str, path: Sequence[str]) -> None:
-        self.name, self.path = name, tuple(path)
-        self.type = sa.types.NullType()
-
-
-@compiles(Subscript)
-def _compile_subscript(element: Subscript, compiler: SQLCompiler, **kw: Any) -> str:
-    path = "".join("['" + part.replace("'", "''") + "']" for part in element.path)
-    return compiler.preparer.quote_identifier(element.name) + path
-
-
 class CrateExpressions:
     """How CrateDB writes columns and values."""
 
     def column(self, column: Column) -> ColumnElement[Any]:
-        """A reference to a column, perhaps inside an object."""
+        """A reference to a column, perhaps inside an object. A plain column's name can't hold a bracket."""
         match = _SUBSCRIPTED.fullmatch(column.name)
         if match:
             return Subscript(match["name"], re.findall(r"\['(.*?)'\]", match["path"]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -54,6 +54,8 @@ _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOU
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
+_STRUCT = re.compile(r"STRUCT\s*\(.*\)", re.IGNORECASE | re.DOTALL)
+_FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|(\S+))\s+(.+)', re.DOTALL)
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
@@ -145,7 +147,8 @@ def read_outline(database: Database, selector: Selector) -> Outline:
     """Read the names of tables, and the columns of the chosen ones."""
     texts = _read_tables(database)
     wanted = wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case)
-    return Outline(tuple(sorted(texts)), _read_columns(database, wanted, texts))
+    columns = _read_columns(database, wanted, texts)
+    return Outline(tuple(sorted(texts)), {name: with_fields(found) for name, found in columns.items()})
 
 
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
@@ -153,7 +156,8 @@ def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
     partitions = tuple(groups) if table.partitioned_by else ()
     rows = sum(g.rows or 0 for g in groups)
     unarchivable = inexact(stored(table.columns))
-    return replace(table, partitions=partitions, rows=rows, unarchivable=unarchivable)
+    columns = with_fields(table.columns)
+    return replace(table, columns=columns, partitions=partitions, rows=rows, unarchivable=unarchivable)
 
 
 def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
@@ -221,6 +225,43 @@ def _read_tables(database: Database) -> dict[TableName, _Texts]:
     mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
     rows = database.rows(sa.select(*(t[name] for name in names[:4])).where(*mine))
     return {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
+
+
+def with_fields(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Columns, and beside those that are structs the fields of these, named as in CrateDB: ``tags['host']``."""
+    found: dict[str, Column] = {}
+    for column in columns.values():
+        fields = {name: inner for name, inner in _fields(column) if name not in columns}
+        found[column.name] = replace(column, grouping=Grouping.PARTS) if fields else column
+        found.update(with_fields(fields))
+    return found
+
+
+def _fields(column: Column) -> Iterator[tuple[str, Column]]:
+    words = column.type.strip()
+    if column.expression is not None or not _STRUCT.fullmatch(words):
+        return
+    for quoted, plain, data_type in _split_fields(words[words.index("(") + 1 : -1]):
+        field = quoted.replace('""', '"') or plain
+        name, path = f"{column.name}['{field}']", (*(column.path or (column.name,)), field)
+        yield name, Column(name, data_type, kind_of(data_type), None, grouping_of(data_type), path=path)
+
+
+def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
+    """The fields of a struct: name, quoted or not, and type, which may be a struct of its own."""
+    start, depth, quote = 0, 0, ""
+    for position, sign in enumerate(f"{text},"):
+        if quote or sign in "'\"":
+            quote = "" if sign == quote else quote or sign
+        elif sign in "([":
+            depth += 1
+        elif sign in ")]":
+            depth -= 1
+        elif sign == "," and not depth:
+            field = _FIELD.fullmatch(text[start:position].strip())
+            if field:
+                yield field[1] or "", field[2] or "", field[3]
+            start = position + 1
 
 
 def kind_of(data_type: str) -> Kind:

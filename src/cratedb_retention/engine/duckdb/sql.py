@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.duckdb.buckets import bucket
-from cratedb_retention.engine.expressions import counted_ms, is_aware, table_ref, whole_number
+from cratedb_retention.engine.expressions import Subscript, counted_ms, is_aware, table_ref, whole_number
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.instant import from_ms
@@ -25,7 +25,9 @@ class DuckExpressions:
     """How DuckDB writes columns and values."""
 
     def column(self, column: Column) -> sa.ColumnElement[Any]:
-        """A reference to a column."""
+        """A reference to a column, perhaps a field of a struct."""
+        if column.path:
+            return Subscript(column.path[0], column.path[1:])
         return sa.column(quoted_name(column.name, True))
 
     def value(self, column: Column, value: Value) -> Any:
