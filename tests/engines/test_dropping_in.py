@@ -11,6 +11,9 @@ import pytest
 from support.databases import TIME, Database
 
 HOUR = dt.timedelta(hours=1)
+DAY = 86_400_000
+# With 30 days at 2 July, in milliseconds.
+LIMIT = 1_717_286_400_000
 
 
 def expired_there(db: Database, values: list[dt.datetime], days: int) -> set[dt.datetime]:
@@ -31,3 +34,48 @@ def test_partitions_of_hours(db: Database, hour: int, days: int) -> None:
     assert db.run().ok
     gone = {each.isoformat() for each in hours} - set(db.left("hourly"))
     assert gone == {each.isoformat() for each in expired_there(db, hours, days)}
+
+
+@pytest.mark.parametrize("strategy", ["delete", "snapshot"])
+def test_epochs_without_a_timestamp(db: Database, strategy: str) -> None:
+    """Whole numbers that a policy names as its partition column are milliseconds, where no timestamp is."""
+    days = {"old": LIMIT - DAY, "last": LIMIT - 1, "limit": LIMIT, "young": LIMIT + DAY}
+    db.create("epochs", {"n": "TEXT", "day": "BIGINT"}, by=["day"])
+    db.insert("epochs", [{"n": name, "day": day} for name, day in days.items()])
+    db.policy(strategy, "epochs", 30, partition_column="day")
+    assert db.run().ok
+    assert sorted(db.left("epochs")) == ["limit", "young"]
+
+
+def test_computed_epochs(db: Database) -> None:
+    """Where the whole number is computed from another, that one is the time: a day goes with its last row."""
+    db.create(
+        "epochs", {"ts": "BIGINT", "n": "TEXT", "day": f"BIGINT GENERATED ALWAYS AS (ts - ts % {DAY})"}, by=["day"]
+    )
+    times = {"old": LIMIT - DAY + 5, "last": LIMIT - 1, "limit": LIMIT + 5, "young": LIMIT + DAY + 5}
+    db.insert("epochs", [{"ts": ts, "n": name} for name, ts in times.items()])
+    db.policy("delete", "epochs", 30, partition_column="day")
+    assert db.run().ok
+    assert sorted(db.left("epochs")) == ["limit", "young"]
+
+
+def test_epochs_in_seconds(db: Database) -> None:
+    """Seconds would all lie in 1970: cratedb-toolkit deletes everything, and here a person has to say the unit."""
+    db.create("epochs", {"n": "TEXT", "day": "BIGINT"}, by=["day"])
+    db.insert("epochs", [{"n": str(day), "day": day // 1000} for day in (LIMIT - DAY, LIMIT + DAY)])
+    policy = db.policy("delete", "epochs", 30, partition_column="day")
+    assert not db.run().ok
+    assert db.count("epochs") == 2
+    db.tool.edit_policy(policy.id or "", {"time_unit": "s"})
+    assert db.run().ok
+    assert db.left("epochs") == [str(LIMIT + DAY)]
+
+
+def test_one_epoch_in_seconds(db: Database) -> None:
+    """A single partition of another unit stays, and is reported."""
+    db.create("epochs", {"n": "TEXT", "day": "BIGINT"}, by=["day"])
+    days = {"old": LIMIT - DAY, "seconds": (LIMIT + DAY) // 1000, "young": LIMIT + DAY}
+    db.insert("epochs", [{"n": name, "day": day} for name, day in days.items()])
+    db.policy("delete", "epochs", 30, partition_column="day")
+    assert not db.run().ok
+    assert sorted(db.left("epochs")) == ["seconds", "young"]
