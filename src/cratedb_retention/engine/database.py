@@ -19,6 +19,7 @@ from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from cratedb_retention.errors import RetentionError
 
 logger = logging.getLogger(__name__)
+sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
 BRIEF = "brief"  # The execution option of statements that must be answered soon.
@@ -61,9 +62,11 @@ class Database:
         self._options: dict[str, Any] = {}
         sa.event.listen(engine, "before_cursor_execute", self._count)
 
-    def _count(self, *args: Any) -> None:
+    def _count(self, connection: Any, cursor: Any, statement: str, parameters: Any, *others: Any) -> None:
         with self._counting:
             self.statements += 1
+        if sql_logger.isEnabledFor(logging.INFO):
+            sql_logger.info("%s%s", " ".join(statement.split()), f" with {parameters}" if parameters else "")
 
     def brief(self) -> Database:
         """
@@ -192,6 +195,27 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+class Rehearsal(Database):
+    """The same database, in which nothing is changed: statements that would are kept as text instead."""
+
+    def __init__(self, database: Database) -> None:
+        vars(self).update(vars(database))
+        self.kept: list[str] = []
+
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
+        """Keep a statement."""
+        self.kept.append(self.render(statement))
+        return 0
+
+    def refresh_name(self, name: str) -> None:
+        """Make what was written visible, which changes nothing."""
+        super().execute_text(f"REFRESH TABLE {name}")
+
+    def execute_text(self, statement: str, rows: Sequence[tuple[Any, ...]] | None = None) -> None:
+        """Keep a statement."""
+        self.kept.append(statement)
 
 
 @contextmanager
