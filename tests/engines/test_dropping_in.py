@@ -8,7 +8,8 @@ import datetime as dt
 
 import pytest
 
-from support.databases import TIME, Database
+from cratedb_retention.execution.restoring import RestoreRequest
+from support.databases import MONTH, TIME, Database
 
 HOUR = dt.timedelta(hours=1)
 DAY = 86_400_000
@@ -79,3 +80,30 @@ def test_one_epoch_in_seconds(db: Database) -> None:
     db.policy("delete", "epochs", 30, partition_column="day")
     assert not db.run().ok
     assert sorted(db.left("epochs")) == ["seconds", "young"]
+
+
+def test_restored_and_released(db: Database) -> None:
+    """What was restored, and not written to, is dropped again without another snapshot; what was is archived again."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("metrics", ["2024-03-05", "2024-04-05"])
+    db.policy("snapshot", "metrics", 30)
+    assert db.run().ok
+    names = db.snapshot_names()
+    assert len(names) == 2
+    for _ in range(2):
+        assert all(restored.error is None for restored in db.tool.restore(RestoreRequest(table_name="metrics")))
+        assert db.count("metrics") == 2
+        for hold in db.tool.holds():
+            db.tool.release(hold.id)
+        assert db.run().ok
+        assert db.count("metrics") == 0
+        assert db.snapshot_names() == names
+    db.tool.restore(RestoreRequest(table_name="metrics"))
+    db.fill("metrics", ["2024-03-06"])
+    for hold in db.tool.holds():
+        db.tool.release(hold.id)
+    assert db.run().ok
+    assert db.count("metrics") == 0
+    assert len(db.snapshot_names()) == 3
+    db.tool.restore(RestoreRequest(table_name="metrics"))
+    assert db.count("metrics") == 3
