@@ -9,7 +9,7 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.execution.restoring import RestoreRequest
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, CrateDatabase, Database
 
 HOUR = dt.timedelta(hours=1)
 DAY = 86_400_000
@@ -107,3 +107,20 @@ def test_restored_and_released(db: Database) -> None:
     assert len(db.snapshot_names()) == 3
     db.tool.restore(RestoreRequest(table_name="metrics"))
     assert db.count("metrics") == 3
+
+
+def test_archives_of_cratedb_toolkit(crate: CrateDatabase) -> None:
+    """Snapshots as it makes them are adopted, verified and restored."""
+    crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    crate.fill("metrics", ["2024-03-05", "2024-04-05"])
+    table, march = crate.q("metrics"), 1709251200000
+    name = f'"{crate.repository}"."{crate.schema}.metrics-{march}"'
+    crate.sql(f"CREATE SNAPSHOT {name} TABLE {table} PARTITION (month = {march}) WITH (wait_for_completion = true)")
+    crate.sql(f"DELETE FROM {table} WHERE month = {march}")
+    [adopted] = crate.tool.adopt_snapshots(crate.repository)
+    assert not adopted.known
+    [verified] = crate.tool.verify_snapshots(RestoreRequest())
+    assert verified.error is None
+    [restored] = crate.tool.restore(RestoreRequest())
+    assert (restored.error, restored.rows) == (None, 1)
+    assert crate.count("metrics") == 2

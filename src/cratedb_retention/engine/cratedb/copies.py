@@ -33,7 +33,8 @@ def copy_of(database: Database, schema: str, snapshot: str, prefix: str = COPY) 
 
 def named(schema: str, snapshot: str, prefix: str) -> TableName:
     """What a copy is called."""
-    return TableName(schema, f"{prefix}{snapshot[-12:]}")
+    # Names that cratedb-toolkit gave have a dot, which a table can't have.
+    return TableName(schema, f"{prefix}{snapshot[-12:].replace('.', '-')}")
 
 
 def tidy(database: Database, schema: str, in_use: Callable[[], Collection[str]] | None) -> None:
