@@ -124,3 +124,15 @@ def test_archives_of_cratedb_toolkit(crate: CrateDatabase) -> None:
     [restored] = crate.tool.restore(RestoreRequest())
     assert (restored.error, restored.rows) == (None, 1)
     assert crate.count("metrics") == 2
+
+
+def test_blob_tables(crate: CrateDatabase) -> None:
+    """A policy on a BLOB table is blocked, and says why."""
+    name = f"{crate.schema}_files"
+    crate.sql(f"CREATE BLOB TABLE {name} CLUSTERED INTO 1 SHARDS WITH (number_of_replicas = 0)")
+    try:
+        crate.policy("delete", name, "1d", table_schema="blob")
+        [problem] = crate.tool.plan().problems
+        assert "BLOB table" in problem.reason
+    finally:
+        crate.sql(f"DROP BLOB TABLE {name}")

@@ -45,6 +45,7 @@ CAPABILITIES = Capabilities(
     tokens_recur=False,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
+_BLOBS = "it is a BLOB table, whose files have no rows to expire; disable the policy, and delete them over HTTP"
 _PartitionId = tuple[str, str, str]
 # Names in one statement; where more are wanted, whole schemas are read.
 NAMES = 500
@@ -376,7 +377,8 @@ def _make_table(
     else:
         own = facts.get((*name, ""), _NO_SHARDS)
         rows, size, missing = own.rows, own.size, own.missing
-    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed)
+    flaw = _BLOBS if name.schema == "blob" else ""
+    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed, flaw=flaw)
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:
