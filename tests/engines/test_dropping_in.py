@@ -5,11 +5,13 @@ In place of cratedb-toolkit 0.1.1: what was created as there deletes no partitio
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
 from cratedb_retention.execution.restoring import RestoreRequest
 from support.databases import MONTH, TIME, CrateDatabase, Database
+from support.markdown import ROOT
 
 HOUR = dt.timedelta(hours=1)
 DAY = 86_400_000
@@ -107,6 +109,19 @@ def test_restored_and_released(db: Database) -> None:
     assert len(db.snapshot_names()) == 3
     db.tool.restore(RestoreRequest(table_name="metrics"))
     assert db.count("metrics") == 3
+
+
+def test_the_program_of_the_page(new_crate: CrateDatabase) -> None:
+    """What the page shows to users of the library works."""
+    page = (ROOT / "docs/how-to/migrate-from-cratedb-toolkit.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    new_crate.create("raw_metrics", {"ts": TIME, "n": "TEXT", "ts_day": new_crate.bin("1 day")}, by=["ts_day"])
+    new_crate.fill("raw_metrics", ["2024-03-05"])
+    code = code.replace('"crate://localhost:4200/"', f'"{new_crate.uri}", schema="{new_crate.own_schema}"')
+    found: dict[str, Any] = {}
+    exec(code.replace('"doc"', f'"{new_crate.schema}"'), found)
+    assert found["report"].ok
+    assert new_crate.count("raw_metrics") == 0
 
 
 def test_archives_of_cratedb_toolkit(crate: CrateDatabase) -> None:
