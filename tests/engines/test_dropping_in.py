@@ -84,6 +84,19 @@ def test_one_epoch_in_seconds(db: Database) -> None:
     assert sorted(db.left("epochs")) == ["seconds", "young"]
 
 
+@pytest.mark.parametrize("strategy", ["delete", "snapshot"])
+def test_times_that_an_application_fills(db: Database, strategy: str) -> None:
+    """A partition whose named column lies after the limit stays, however old its rows are otherwise: a forecast."""
+    db.create("forecasts", {"made": TIME, "n": "TEXT", "day": TIME}, by=["day"])
+    days = {"old": LIMIT - DAY, "limit": LIMIT, "ahead": LIMIT + DAY}
+    made = "2024-03-05T00:00:00+00:00"
+    times = {n: dt.datetime.fromtimestamp(ms / 1000, dt.UTC).isoformat() for n, ms in days.items()}
+    db.insert("forecasts", [{"made": made, "n": name, "day": day} for name, day in times.items()])
+    db.policy(strategy, "forecasts", 30, partition_column="day")
+    assert db.run().ok
+    assert sorted(db.left("forecasts")) == ["ahead", "limit"]
+
+
 def test_restored_and_released(db: Database) -> None:
     """What was restored, and not written to, is dropped again without another snapshot; what was is archived again."""
     db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
@@ -139,6 +152,13 @@ def test_archives_of_cratedb_toolkit(crate: CrateDatabase) -> None:
     [restored] = crate.tool.restore(RestoreRequest())
     assert (restored.error, restored.rows) == (None, 1)
     assert crate.count("metrics") == 2
+    for hold in crate.tool.holds():
+        crate.tool.release(hold.id)
+    crate.policy("snapshot", "metrics", 30)
+    assert crate.run().ok
+    assert crate.count("metrics") == 0
+    assert f"{crate.schema}.metrics-{march}" in crate.snapshot_names()
+    assert len(crate.snapshot_names()) == 2
 
 
 def test_blob_tables(crate: CrateDatabase) -> None:
