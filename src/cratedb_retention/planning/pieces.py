@@ -71,9 +71,9 @@ _NONE = Pieces((), (), ())
 
 
 def _named_time(target: Target) -> int | None:
-    """The position of a time that the policy names as its partition column, and that applications fill."""
+    """The position of the partition column that the policy names, if that is a time."""
     for position, column in enumerate(target.columns):
-        if column.name == target.policy.partition_column and column.kind is Kind.TIME and column.expression is None:
+        if column.name == target.policy.partition_column and column.kind is Kind.TIME:
             return position
     return None
 
