@@ -148,6 +148,14 @@ class Retention:
         """
         return self.store.setup(journal_policy)
 
+    def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
+        """
+        What :meth:`setup` would do, in words and as statements: with policies of cratedb-toolkit, what becomes of each.
+
+        Changes nothing.
+        """
+        return self.store.rehearse_setup(journal_policy)
+
     # Policies
 
     def policies(self, selection: Selection | None = None) -> list[StoredPolicy]:

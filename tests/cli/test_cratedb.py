@@ -78,6 +78,7 @@ def test_a_reader_can_change_nothing(reader: Command, crate: Command, crate_sche
     ):
         message = reader.refused(1, *args)
         assert f"Missing '{privilege}' privilege" in message
+        assert f", on {crate_schema}" in message.replace('"', "")
         assert message.endswith("GRANT what is missing, or connect as another user")
         assert PASSWORD not in message
     assert crate.data("list") == before

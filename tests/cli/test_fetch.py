@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,4 +188,7 @@ def test_verify_rollups(command: Command, cascade: Cascade, duck: DuckDatabase) 
     assert (difference["level"], difference["what"], difference["beneath"]) == ("1h", "row_count", "raw")
     assert difference["start"] == "2024-03-31T04:00:00+00:00"
     assert "1 level of weather differ" in outcome.err
-    assert "row_count" in command("verify-rollups", "--table-name=weather").out
+    assert re.search("beneath: 1 (stale|wrong)", outcome.err)
+    shown = command("verify-rollups", "--table-name=weather").out
+    assert "row_count" in shown
+    assert re.search("^1h: 1 (stale|wrong)$", shown, re.MULTILINE)

@@ -126,6 +126,7 @@ def test_the_options_of_cratedb_toolkit(command: Command) -> None:
         "table_name": "metrics",
         "partition_column": "month",
         "retention_period": "1d",
+        "cutoff_by": "day",
         "target_repository_name": "export_cold",
         "tags": ["a", "b"],
     }

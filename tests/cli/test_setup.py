@@ -29,12 +29,24 @@ def test_a_new_file(tmp_path: Path) -> None:
 
 
 def test_a_dry_run(bare: Command, contents: Contents) -> None:
-    """``--dry-run`` only checks that the database answers."""
+    """``--dry-run`` shows what would be done, with its statements, and does nothing."""
     before = contents()
-    assert bare.ok("setup", "--no-journal-policy", "--dry-run", "--schema=other") == (
-        f"{bare.uri} answers; setup would create or upgrade the tables in schema other\n"
-    )
+    first, *lines = bare.ok("setup", "--no-journal-policy", "--dry-run", "--schema=other").splitlines()
+    assert first == f"{bare.uri} answers; setup would create or upgrade the tables in schema other"
+    assert "dry run: created other.retention_policy" in lines
+    assert any(line.startswith("dry run: CREATE TABLE") and "retention_policy" in line for line in lines)
     assert contents() == before
+    bare.ok("setup", "--no-journal-policy", "--schema=other")
+    expected = f"{bare.uri} answers; setup would change nothing in schema other\n"
+    assert bare.ok("setup", "--dry-run", "--schema=other") == expected
+
+
+def test_verbose_shows_statements(bare: Command) -> None:
+    """``--verbose`` logs each statement; without it, nothing is logged."""
+    outcome = bare.process("--verbose", "setup", "--no-journal-policy")
+    assert outcome.code == 0
+    assert "CREATE TABLE" in outcome.err
+    assert bare.process("list").err == ""
 
 
 def test_schemas_with_unusual_names(bare: Command) -> None:
@@ -72,6 +84,10 @@ def test_taking_over_the_policies_of_cratedb_toolkit(cratedb: CrateDB, crate_sch
     cratedb.sql(f"REFRESH TABLE {table}")
     command = Command(cratedb.uri, schema)
     assert "Run `cratedb-retention setup`" in command.refused(1, "list")
+    shown = command.ok("setup", "--no-journal-policy", "--dry-run")
+    assert "dry run: policy one: delete doc.raw after 7d: as before" in shown
+    assert "dry run: ALTER CLUSTER SWAP TABLE" in shown
+    assert "Run `cratedb-retention setup`" in command.refused(1, "list")
     assert "upgraded 1 policies of cratedb-toolkit" in command.ok("setup", "--no-journal-policy")
     (policy,) = command.data("list")
     assert policy == {
@@ -79,6 +95,7 @@ def test_taking_over_the_policies_of_cratedb_toolkit(cratedb: CrateDB, crate_sch
         "table_schema": "doc",
         "table_name": "raw",
         "retention_period": "7d",
+        "cutoff_by": "day",
         "partition_column": "day",
         "tags": ["bar", "foo"],
         "id": "one",

@@ -30,6 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "table_schema": "sch'ema %s",
     "table_name": "metrics_*",
     "retention_period": "1y2mo3d4h5m6s",
+    "cutoff_by": "day",
     "time_zone": "Europe/Vienna",
     "partition_column": "m['day']",
     "time_column": 'the "time"',
@@ -60,7 +61,7 @@ CASCADE: dict[str, Any] = {
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
 DELETE = {"strategy": "delete", "table_name": "metrics", "retention_period": "1d", "freeze": "never", "id": "d"}
-del DOWNSAMPLE["where"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
+del DOWNSAMPLE["where"], DOWNSAMPLE["cutoff_by"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
 
 
 def test_setup_is_needed(new_db: Database) -> None:
@@ -145,7 +146,7 @@ def test_reallocate_policy(db: Database) -> None:
 
 def test_defaults(db: Database) -> None:
     """What was not said stays unsaid."""
-    policy = db.tool.create_policy(strategy="delete", table_name="metrics", retention_period=30)
+    policy = db.tool.create_policy(strategy="delete", table_name="metrics", retention_period="30d")
     (stored,) = db.tool.policies()
     assert stored.policy == policy
     assert set(stored.policy.to_dict()) == {"strategy", "table_name", "retention_period", "id"}

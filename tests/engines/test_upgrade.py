@@ -67,7 +67,7 @@ def legacy(new_crate: CrateDatabase) -> CrateDatabase:
 
 
 def assert_complete(crate: CrateDatabase) -> None:
-    """All policies are there, the valid ones ready to be obeyed, the others kept as problems to look at."""
+    """All policies are there: those that ran are obeyed, the others are kept, but disabled."""
     tool = crate.retention()
     policies = {stored.policy.id: stored.policy for stored in tool.policies()}
     assert set(policies) == {"id-1", "id-2", "id-3", "id-6", "id-7"}
@@ -77,6 +77,7 @@ def assert_complete(crate: CrateDatabase) -> None:
         "table_name": "raw_metrics",
         "partition_column": "ts_day",
         "retention_period": "1d",
+        "cutoff_by": "day",
         "tags": ["bar", "foo"],
         "id": "id-1",
     }
@@ -90,6 +91,7 @@ def assert_complete(crate: CrateDatabase) -> None:
     assert [list(row) for row in kept] == [
         ["id-4", "reallocate", "broken", "7d", "ts_day", ["baz"], False],
         ["id-5", "delete", "", "7d", "ts_day", [], False],
+        ["id-6", "delete", "raw_metrics", "0d", "ts_day", ["foo"], False],
     ]
     old = crate.rows(f"SELECT * FROM {crate.q('retention_policy_toolkit', crate.own_schema)} ORDER BY id")
     assert [list(row) for row in old] == [list(row) for row in ROWS]
@@ -102,7 +104,8 @@ def test_upgrade(legacy: CrateDatabase) -> None:
     with pytest.raises(NotFound, match=r"older layout|does not exist"):
         legacy.retention().policies()
     said = legacy.retention().setup(journal_policy=False)
-    assert "7 policies" in said[0]
+    assert "7 policies of cratedb-toolkit, 3 of them disabled" in said[0]
+    assert [line.partition(":")[0] for line in said[1:8]] == [f"policy id-{number}" for number in range(1, 8)]
     assert_complete(legacy)
 
 

@@ -38,6 +38,7 @@ FULL: dict[str, Any] = {
     "table_schema": "iot",
     "table_name": "metrics_*",
     "retention_period": "3 months",
+    "cutoff_by": "day",
     "time_zone": "Europe/Vienna",
     "schedule": "0 3 * * MON",
     "misfire": "skip",
@@ -306,3 +307,42 @@ def test_json_schema() -> None:
     assert properties["time_zone"]["default"] == "UTC"
     assert schema["$defs"]["ExpectedMax"]["additionalProperties"] is False
     assert [name for name, value in properties.items() if not value.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "cutoff", "limit"),
+    [
+        ("UTC", "2024-07-02T17:30", "2024-07-01"),
+        ("UTC", "2024-07-02", "2024-07-01"),
+        ("UTC", "2024-07-02T23:59:59.999", "2024-07-01"),
+        ("Europe/Vienna", "2024-07-02T21:59", "2024-06-30T22:00"),
+        ("Europe/Vienna", "2024-07-02T22:00", "2024-07-01T22:00"),
+        # The clocks go back on this day: it began 25 hours ago.
+        ("Europe/Vienna", "2024-10-27T22:59", "2024-10-25T22:00"),
+        # A day that has no midnight begins at one o'clock.
+        ("Africa/Cairo", "2024-04-26T12:00", "2024-04-24T22:00"),
+    ],
+)
+def test_whole_days(zone: str, cutoff: str, limit: str) -> None:
+    """By days, the cutoff is the start of its day in the time zone; data is due at the first cutoff beyond it."""
+    policy = delete(retention_period="1d", cutoff_by="day", time_zone=zone)
+    assert policy.limit(at(cutoff)) == ms(limit)
+    due = policy.due(at(limit))
+    assert due is not None
+    assert due <= at(cutoff)
+    assert policy.limit(due) == ms(limit)
+    later = policy.due(at(limit) + dt.timedelta(milliseconds=1))
+    assert later is not None
+    assert later > at(cutoff)
+
+
+@pytest.mark.parametrize("period", [30, "30", " 30 "])
+def test_plain_numbers_are_whole_days(period: object) -> None:
+    """As cratedb-toolkit counts them, unless something else is said; levels count to the instant."""
+    assert delete(retention_period=period).to_dict()["cutoff_by"] == "day"
+    assert "cutoff_by" not in delete(retention_period=period, cutoff_by="instant").to_dict()
+    assert "cutoff_by" not in delete(retention_period="30d").to_dict()
+    cascade = make_policy(strategy="Downsample", table_name="t", retention_period=period, levels="1h:1y")
+    assert "cutoff_by" not in cascade.to_dict()
+    assert "cutoff_by" not in change_policy(delete(), {"description": "a"}).to_dict()
+    assert change_policy(delete(), {"retention_period": period}).to_dict()["cutoff_by"] == "day"

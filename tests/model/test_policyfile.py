@@ -15,7 +15,7 @@ ONE = """\
 policies:
 - strategy: delete
   table_name: metrics
-  retention_period: 30
+  retention_period: 30d
   where: {tenant: acme, site: 7, gone: null}
 """
 

@@ -106,7 +106,7 @@ def test_fields() -> None:
     own = {strategy: fields_for(strategy) for strategy in Strategy}
     assert "target_repository_name" in own[Strategy.SNAPSHOT] - own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE]
     assert own[Strategy.DOWNSAMPLE] - own[Strategy.DELETE] >= {"levels", "metrics", "late"}
-    assert own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE] == {"freeze", "where"}
+    assert own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE] == {"freeze", "where", "cutoff_by"}
     assert all("retention_period" in fields and "misfire" in fields for fields in own.values())
     assert all(hint_of(field) and "`" not in hint_of(field) for field in FIELDS)
     assert hint_of("levels").startswith("The rollups")

@@ -45,6 +45,14 @@ def test_from_rows(bounds: tuple[int | None, int | None] | None, interval: tuple
     assert not piece.exact
 
 
+@pytest.mark.parametrize(("value", "end"), [(3, 10), (9, 10), (10, 11), (50, 51), (None, 10)])
+def test_named_time(value: int | None, end: int) -> None:
+    """A partition ends no earlier than the time that its policy names it by, where its rows tell its interval."""
+    filled = table([TS, DAILY], ["day"], [part(value)])
+    [piece] = make_pieces(filled, (), {(value,): (5, 9)}, named=0)
+    assert (piece.start, piece.end) == (5, end)
+
+
 def test_order_does_not_depend_on_the_listing() -> None:
     """Pieces are sorted by end, then numbers by value, then text, NULL last, however the database lists them."""
     number = column("n", Kind.NUMBER)

@@ -158,8 +158,8 @@ def _unknown(name: str) -> str:
 @click.option("--config", metavar="FILE", envvar="CRATEDB_RETENTION_CONFIG", help="Read settings from this file.")
 @click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning, error. [default: warning]")
 @click.option("--log-format", metavar="FORM", help="What a line of the log is: text or json. [default: text]")
-@click.option("--verbose", is_flag=True, help="Log what happens.")
-@click.option("--debug", is_flag=True, help="Log every detail, and show tracebacks.")
+@click.option("--verbose", is_flag=True, help="Log what happens, with each SQL statement.")
+@click.option("--debug", is_flag=True, help="Log every detail, with each SQL statement, and show tracebacks.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(
@@ -174,7 +174,7 @@ def cli(
       duckdb:///file.duckdb              an embedded file
     """
     log_level = "debug" if debug else "info" if verbose and log_level is None else log_level
-    prepare(ctx, config, log_level, log_format)
+    prepare(ctx, config, log_level, log_format, sql=verbose or debug)
 
 
 def main() -> None:

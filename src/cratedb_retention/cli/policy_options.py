@@ -16,7 +16,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import Deletions, Freeze, Late, Policy, Strategy, Undated
+from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Policy, Strategy, Undated
 from cratedb_retention.model.schedule import Misfire
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +26,7 @@ _PAIRS = {"where": "COLUMN=VALUE", "expected_max": "LIMIT=N", "aggregates": "MET
 _SHORT = {
     "target_repository_name": "REPOSITORY",
     "retention_period": "DURATION",
+    "cutoff_by": "|".join(CutoffBy),
     "time_zone": "ZONE",
     "tags": "A,B",
     "levels": "INTERVAL:DURATION,...",
@@ -46,6 +47,7 @@ _SHORT = {
 }
 _VALUES: Mapping[str, Iterable[str]] = {
     "strategy": Strategy,
+    "cutoff_by": CutoffBy,
     "verify": Verify,
     "misfire": Misfire,
     "late": Late,

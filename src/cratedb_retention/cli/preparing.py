@@ -35,12 +35,16 @@ def collect_seldom() -> None:
     gc.set_threshold(_MANY, 20, 20)
 
 
-def prepare(ctx: click.Context, config: str | None, log_level: str | None, log_format: str | None) -> None:
+def prepare(
+    ctx: click.Context, config: str | None, log_level: str | None, log_format: str | None, sql: bool = False
+) -> None:
     """
     Read the settings, and let commands take from them what no option and no variable says.
 
+    :param sql: Whether each statement that is sent is logged.
     :raises InvalidInput: if a setting is not valid.
     """
+    logging.getLogger("cratedb_retention.sql").setLevel(logging.INFO if sql else logging.WARNING)
     if not (config or log_level or log_format or _may_be_configured(os.environ)):
         _log(logging.WARNING, RedactingFormatter())
         return

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import RetentionError
+
+if TYPE_CHECKING:
+    from cratedb_retention.execution.verifying_rollups import Difference
 
 
 @click.command("verify-rollups")
@@ -47,9 +54,18 @@ def command(dburi: str | None, schema: str, table_name: str, table_schema: str |
         ]
         columns = ("level", "what", "from", "to", "beneath", "expected", "found", "state")
         write_table(columns, rows, ("expected", "found"))
+        for level in dict.fromkeys(d.level for d in found):
+            say(f"{level}: {_count(d for d in found if d.level == level)}")
     else:
         say(f"right: each rollup of {table_name} holds what is beneath it", "green")
     if found:
         levels = plural(len({difference.level for difference in found}), "level")
         stale = "the next run computes it again" if all(difference.stale for difference in found) else ""
-        raise RetentionError("verify-rollups", f"{levels} of {table_name} differ from what is beneath", stale)
+        reason = f"{levels} of {table_name} differ from what is beneath: {_count(found)}"
+        raise RetentionError("verify-rollups", reason, stale)
+
+
+def _count(found: Iterable[Difference]) -> str:
+    """How many differences there are, of which kind: ``2 stale, 1 wrong``."""
+    kinds = Counter("stale" if difference.stale else "wrong" for difference in found)
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from cratedb_retention.errors import DiskFull, RetentionError
 
 logger = logging.getLogger(__name__)
+sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
 # How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
@@ -65,9 +66,11 @@ class Database:
         self._unblock: Callable[[], None] | None = None
         sa.event.listen(engine, "before_cursor_execute", self._count)
 
-    def _count(self, *args: Any) -> None:
+    def _count(self, connection: Any, cursor: Any, statement: str, parameters: Any, *others: Any) -> None:
         with self._counting:
             self.statements += 1
+        if sql_logger.isEnabledFor(logging.INFO):
+            sql_logger.info("%s%s", " ".join(statement.split()), f" with {parameters}" if parameters else "")
 
     def brief(self) -> Database:
         """
@@ -248,6 +251,27 @@ def _why_failed(answer: Mapping[str, Any]) -> str:
     if answer["rowcount"] != _FAILED:
         return ""
     return (answer.get("error") or {}).get("message") or "a row was not written"
+
+
+class Rehearsal(Database):
+    """The same database, in which nothing is changed: statements that would are kept as text instead."""
+
+    def __init__(self, database: Database) -> None:
+        vars(self).update(vars(database))
+        self.kept: list[str] = []
+
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
+        """Keep a statement."""
+        self.kept.append(self.render(statement))
+        return 0
+
+    def refresh_name(self, name: str) -> None:
+        """Make what was written visible, which changes nothing."""
+        super().execute_text(f"REFRESH TABLE {name}")
+
+    def execute_text(self, statement: str, rows: Sequence[tuple[Any, ...]] | None = None) -> None:
+        """Keep a statement."""
+        self.kept.append(statement)
 
 
 @contextmanager

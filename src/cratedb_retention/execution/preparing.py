@@ -20,6 +20,7 @@ from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy, Strategy
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
@@ -183,6 +184,7 @@ class _Look:
         self._seen: dict[tuple[Selector, ...], _Seen] = {}
         self._ledger: Ledger | None = None
         self._archived: frozenset[tuple[str, str]] | None = None
+        self._restored: Mapping[RestoredPartition, tuple[str, str]] | None = None
 
     def prepare(
         self,
@@ -199,7 +201,7 @@ class _Look:
         seen = self._see(policies)
         ledger = self._read_ledger(policies)
         self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
-        archived = self._read_archived(policies)
+        archived, restored = self._read_archived(policies), self._read_restored(policies)
 
         def plan_again() -> Plan:
             return make_plan(
@@ -212,6 +214,7 @@ class _Look:
                 chosen=selection.fits,
                 ledger=ledger,
                 archived=archived,
+                restored=restored,
                 own_schema=self._store.schema,
             )
 
@@ -256,6 +259,12 @@ class _Look:
         if self._archived is None:
             self._archived = self._store.snapshots.archived_names()
         return self._archived
+
+    def _read_restored(self, policies: Iterable[Policy]) -> Mapping[RestoredPartition, tuple[str, str]]:
+        """What was restored, and need not be archived again as long as nothing is written to it."""
+        if self._restored is None and any(policy.strategy is Strategy.SNAPSHOT for policy in policies):
+            self._restored = self._store.snapshots.restored(refresh=False)
+        return self._restored or {}
 
     def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> None:
         """Ask the rows what they were not asked yet."""

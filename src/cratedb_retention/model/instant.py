@@ -30,6 +30,12 @@ def from_ms(value: int) -> dt.datetime:
     return EPOCH + dt.timedelta(milliseconds=value)
 
 
+def start_of_day(value: dt.datetime, zone: dt.tzinfo, days: int = 0) -> dt.datetime:
+    """The instant, in UTC, at which the day of an aware instant began in a time zone; or one that many days later."""
+    day = value.astimezone(zone) + dt.timedelta(days=days)
+    return day.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
+
+
 @lru_cache(maxsize=65_536)
 def show(value: int | None) -> str:
     """Short ISO 8601 text in UTC: the date alone at midnight, else with ``T`` and ``Z``; ``?`` for None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import re
 import zoneinfo
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.instant import parse_time_zone, to_ms
+from cratedb_retention.model.instant import parse_time_zone, start_of_day, to_ms
 from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.rollup import Aggregate
@@ -73,6 +74,13 @@ class Freeze(enum.StrEnum):
 
     ALLOW = "allow"
     NEVER = "never"
+
+
+class CutoffBy(enum.StrEnum):
+    """What a policy takes for now: the cutoff itself, or the start of its day."""
+
+    INSTANT = "instant"
+    DAY = "day"
 
 
 def parse_strategy(value: object) -> Strategy:
@@ -266,10 +274,15 @@ class Policy(BaseModel):
     table_name: Name = Field(description="The table's name; `*` and `?` are wildcards, as in `metrics_*`.")
     retention_period: DurationField = Field(
         description="How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
-        "a plain number means days."
+        "a plain number means days, and `cutoff_by: day`."
+    )
+    cutoff_by: CutoffBy = Field(
+        CutoffBy.INSTANT,
+        description="Whether the retention period counts back from the cutoff itself (`instant`) or from the start of "
+        "its day (`day`), as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more.",
     )
     time_zone: ZoneField = Field(
-        "UTC", description="Where months and years of the retention period, and the schedule, are reckoned."
+        "UTC", description="Where days, months and years of the retention period, and the schedule, are reckoned."
     )
     schedule: ScheduleField | None = Field(
         None,
@@ -371,6 +384,16 @@ class Policy(BaseModel):
     description: str | None = Field(None, description="For people.")
     id: Name | None = Field(None, description="The identifier; made up when empty.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_numbers_are_whole_days(cls, data: Any) -> Any:
+        """A plain number is how cratedb-toolkit writes days, so it means what it means there."""
+        if isinstance(data, dict) and re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period"))):
+            strategy = str(data.get("strategy")).strip().lower()
+            if strategy in strategies_of("cutoff_by"):
+                return {"cutoff_by": CutoffBy.DAY, **data}
+        return data
+
     @field_validator("*")
     @classmethod
     def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
@@ -435,8 +458,19 @@ class Policy(BaseModel):
 
         Fractions of a millisecond are dropped, so that in doubt a row stays.
         """
-        limit = self.retention_period.before(cutoff, self.zone)
+        now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
+        limit = self.retention_period.before(now, self.zone)
         return None if limit is None else to_ms(limit)
+
+    def due(self, end: dt.datetime) -> dt.datetime | None:
+        """The first cutoff at which data that ends at an aware instant is expired; None if it never is."""
+        moment = self.retention_period.after(end, self.zone)
+        if moment is None or self.cutoff_by is CutoffBy.INSTANT or moment == start_of_day(moment, self.zone):
+            return moment
+        try:
+            return start_of_day(moment, self.zone, days=1)
+        except OverflowError:
+            return None
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes that say something, as plain values for JSON and YAML."""
@@ -509,7 +543,8 @@ def strategies_of(attribute: str) -> tuple[Strategy, ...]:
     """The strategies that have a use for an attribute: its description begins with them."""
     description = Policy.model_fields[attribute].description or ""
     named = tuple(strategy for strategy in Strategy if description.startswith(f"`{strategy}`:"))
-    if attribute == "where":  # A cascade is about whole tables.
+    # A cascade is about whole tables, and its levels count from the same instant.
+    if attribute in ("where", "cutoff_by"):
         return tuple(strategy for strategy in Strategy if strategy is not Strategy.DOWNSAMPLE)
     return named or tuple(Strategy)
 

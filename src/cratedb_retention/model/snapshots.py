@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.words import show_value
 
+# A partition with the change token that it had when it was restored.
+RestoredPartition = tuple[TableName, tuple[Value, ...], str]
+
 
 def snapshot_name(
     table: TableName, columns: Sequence[Column], values: Sequence[Value], token: str, copy: int = 0
@@ -32,6 +35,11 @@ def is_name_of(name: str, table: TableName, columns: Sequence[Column], values: S
     """Whether a snapshot of a partition can have this name."""
     digest = name[-12:]
     return re.fullmatch("[0-9a-f]{12}", digest) is not None and name == _joined(_slug(table, columns, values), digest)
+
+
+def is_toolkit_name_of(name: str, table: TableName, values: Sequence[Value]) -> bool:
+    """Whether cratedb-toolkit gives a snapshot of a partition this name."""
+    return len(values) == 1 and name == f"{table.schema}.{table.name}-{values[0]}"
 
 
 def _joined(slug: str, digest: str) -> str:

@@ -12,6 +12,7 @@ from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.filters import FilterIndex, overlap
 from cratedb_retention.planning.holds import TableHold
@@ -32,6 +33,7 @@ class Context:
     :param frozen: Partitions that an earlier run froze and did not thaw.
     :param stalled: Policies that should archive or downsample a table and can't, by the table's name.
     :param archived: Repository and name of snapshots whose partition was dropped: the same rows again are others.
+    :param restored: Repository and name of the one snapshot that a partition was restored from.
     :param own_schema: Of the toolkit's own tables.
     :param coverage: What lies above which table of a cascade.
     """
@@ -45,6 +47,7 @@ class Context:
     frozen: frozenset[PartitionKey]
     stalled: Mapping[str, list[Policy]]
     archived: frozenset[tuple[str, str]] = frozenset()
+    restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
     own_schema: str = ""
     coverage: Coverage = field(default_factory=Coverage)
     _claimed: set[PartitionKey] = field(default_factory=set)

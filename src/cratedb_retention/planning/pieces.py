@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from cratedb_retention.model.catalog import Partition, Table, TableName, Value
+from cratedb_retention.model.catalog import Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import Piece
@@ -39,7 +39,7 @@ class Pieces:
         return len(self.known) + len(self.unknown)
 
 
-_Key = tuple[TableName, tuple[tuple[int, Grid], ...], PartitionBounds | None]
+_Key = tuple[TableName, tuple[tuple[int, Grid], ...], PartitionBounds | None, int | None]
 
 
 class PieceIndex:
@@ -52,7 +52,7 @@ class PieceIndex:
 
     def of(self, target: Target) -> Pieces:
         """The pieces that a target is about: those with the values that its policy wants."""
-        key: _Key = (target.table.name, target.grids, target.bounds_probe)
+        key: _Key = (target.table.name, target.grids, target.bounds_probe, _named_time(target))
         names = [column.name for column in target.columns]
         positions = tuple(names.index(column.name) for column, _ in target.where)
         groups = self._groups.get((key, positions))
@@ -63,18 +63,32 @@ class PieceIndex:
     def _all(self, key: _Key, target: Target) -> list[Piece]:
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
-            self._pieces[key] = make_pieces(target.table, target.grids, bounds)
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds, _named_time(target))
         return self._pieces[key]
 
 
 _NONE = Pieces((), (), ())
 
 
-def make_pieces(table: Table, grids: tuple[tuple[int, Grid], ...], bounds: Bounds) -> list[Piece]:
-    """Give each partition its interval: from the grids if there are any, else from its rows."""
+def _named_time(target: Target) -> int | None:
+    """The position of the partition column that the policy names, if that is a time."""
+    for position, column in enumerate(target.columns):
+        if column.name == target.policy.partition_column and column.kind is Kind.TIME:
+            return position
+    return None
+
+
+def make_pieces(
+    table: Table, grids: tuple[tuple[int, Grid], ...], bounds: Bounds, named: int | None = None
+) -> list[Piece]:
+    """
+    Give each partition its interval: from the grids if there are any, else from its rows.
+
+    :param named: The position of a partition column before whose time no partition ends, whatever its rows say.
+    """
     if grids:
         return [Piece(partition, *_from_grids(partition, grids), True) for partition in table.partitions]
-    return [Piece(partition, *_from_bounds(partition, bounds), False) for partition in table.partitions]
+    return [Piece(partition, *_from_bounds(partition, bounds, named), False) for partition in table.partitions]
 
 
 def _from_grids(partition: Partition, grids: tuple[tuple[int, Grid], ...]) -> tuple[int | None, int | None]:
@@ -91,9 +105,12 @@ def _from_grids(partition: Partition, grids: tuple[tuple[int, Grid], ...]) -> tu
     return start, end
 
 
-def _from_bounds(partition: Partition, bounds: Bounds) -> tuple[int | None, int | None]:
+def _from_bounds(partition: Partition, bounds: Bounds, named: int | None) -> tuple[int | None, int | None]:
     oldest, newest = bounds.get(partition.values, (None, None))
-    return (None, None) if oldest is None or newest is None else (oldest, newest + 1)
+    if oldest is None or newest is None:
+        return None, None
+    value = None if named is None else partition.values[named]
+    return oldest, max(newest, value if isinstance(value, int) else newest) + 1
 
 
 def _group(pieces: Sequence[Piece], positions: tuple[int, ...]) -> dict[tuple[Value, ...], Pieces]:

@@ -8,7 +8,7 @@ in a module each: :mod:`.delete`, :mod:`.snapshot`, :mod:`.reallocate`; what the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -19,6 +19,7 @@ from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy, Strategy, Undated
+from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, reallocate, snapshot, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
@@ -98,6 +99,7 @@ def make_plan(
     chosen: Callable[[Policy], bool] = lambda policy: True,
     ledger: Ledger | None = None,
     archived: frozenset[tuple[str, str]] = frozenset(),
+    restored: Mapping[RestoredPartition, tuple[str, str]] | None = None,
     own_schema: str = "",
 ) -> Plan:
     """
@@ -111,6 +113,7 @@ def make_plan(
     :param chosen: Which policies the run is about.
     :param ledger: What was rolled up so far.
     :param archived: Repository and name of the snapshots whose partition was dropped.
+    :param restored: Repository and name of the one snapshot that a partition was restored from.
     :param own_schema: Of the toolkit's own tables.
     """
     ledger = ledger or Ledger()
@@ -149,6 +152,7 @@ def make_plan(
         stalled=_stalled(ordered, problems, cutoff),
         frozen=frozenset(frozen),
         archived=archived,
+        restored=restored or {},
         own_schema=own_schema,
         coverage=make_coverage(
             (states[c.source], c.policy.late, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades

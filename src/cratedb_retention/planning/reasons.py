@@ -4,7 +4,6 @@ Why something is due, in words: ``ends 2023-07-01, kept until 2023-07-31``.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 
 from cratedb_retention.model.instant import from_ms, show, to_ms
@@ -18,7 +17,7 @@ def next_due(piece: Piece, policy: Policy) -> int | None:
     if piece.end is None:
         return None
     try:
-        due: dt.datetime | None = policy.retention_period.after(from_ms(piece.end), policy.zone)
+        due = policy.due(from_ms(piece.end))
     except OverflowError:
         return None
     return None if due is None else to_ms(due)

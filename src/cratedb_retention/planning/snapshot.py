@@ -41,10 +41,19 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
         yield Task(policy.id, name, steps, why_due([piece], policy), partition.rows, partition.size, 1)
 
 
+def _name(context: Context, target: Target, piece: Piece, repository: str) -> str:
+    """The snapshot that a partition was restored from, if nothing was written to it since; else a name of its own."""
+    table, values, token = target.table.name, piece.partition.values, piece.partition.token
+    where, name = context.restored.get((table, values, token), ("", ""))
+    if where == repository and token:
+        return name
+    names = (snapshot_name(table, target.columns, values, token, copy) for copy in count())
+    return next(name for name in names if (repository, name) not in context.archived)
+
+
 def _steps(context: Context, target: Target, piece: Piece, repository: str, limit: int) -> Iterator[Step]:
     table, columns = target.table.name, target.columns
-    names = (snapshot_name(table, columns, piece.partition.values, piece.partition.token, copy) for copy in count())
-    snapshot = next(name for name in names if (repository, name) not in context.archived)
+    snapshot = _name(context, target, piece, repository)
     if context.needs_freeze(table, piece):
         yield FreezePartitions(table, columns, (piece,))
     yield SnapshotPartition(table, columns, piece, repository, snapshot)

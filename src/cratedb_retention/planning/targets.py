@@ -259,7 +259,22 @@ def find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
             f"time_column: {named.name} is {named.type}, not a timestamp; if it counts seconds or milliseconds since "
             "1970, say so by time_unit (s or ms)"
         )
+    elif not units and not _times(table):
+        units = _taken_for_milliseconds(policy, table)
     return {name: replace(table.columns[name], kind=Kind.TIME, unit=unit) for name, unit in units.items()}
+
+
+def _taken_for_milliseconds(policy: Policy, table: Table) -> dict[str, TimeUnit]:
+    """
+    The whole number that a policy names as its partition column, or that this is computed from, where no timestamp is:
+    cratedb-toolkit takes it for milliseconds, and so does CrateDB. What is implausible then is blocked.
+    """
+    column = table.columns.get(policy.partition_column or "")
+    if column is None or column.name not in table.partitioned_by or not _is_whole(column):
+        return {}
+    numbers = [name for name, other in table.columns.items() if _is_whole(other)]
+    counted = find_time_column(column.expression, numbers) if column.expression else column.name
+    return {counted: TimeUnit.MILLISECONDS} if counted else {}
 
 
 def _sole_epoch(policy: Policy, table: Table, known: Mapping[str, TimeUnit]) -> Column:

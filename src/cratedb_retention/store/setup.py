@@ -9,18 +9,16 @@ The old table stays beside as ``retention_policy_toolkit``.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.database import Database, Rehearsal
 from cratedb_retention.engine.ddl import add_column, rename_table, swap_tables
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound
-from cratedb_retention.model.policy import read_policy
-from cratedb_retention.store.codec import policy_to_row
 from cratedb_retention.store.tables import Tables, policy_table
+from cratedb_retention.store.toolkit import PartitionColumns, take_over
 
 UPGRADE, LEGACY = "retention_policy_upgrade", "retention_policy_toolkit"
 _Layout = Mapping[str, Mapping[str, str]]
@@ -41,13 +39,13 @@ def setup(
     done: list[str] = []
     if not database.refreshes:  # CrateDB makes a schema with its first table.
         database.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-    layout = _read_own(database, tables)
+    layout = dict(_read_own(database, tables))
     if _is_legacy(layout.get("retention_policy", {})):
-        done.append(_take_over(database, tables, now))
-        layout = read_layout(database, schema)
+        done += _take_over(database, tables, now)
+        layout[UPGRADE] = layout["retention_policy"]
+        layout["retention_policy"] = {column.name: "" for column in tables.policy.c}
     if _is_legacy(layout.get(UPGRADE, {})):
         rename_table(database, policy_table(sa.MetaData(schema=schema), UPGRADE), LEGACY)
-        layout = read_layout(database, schema)
     for table in tables.metadata.sorted_tables:
         _require_own(table, layout.get(table.name))
     in_order = sorted(tables.metadata.sorted_tables, key=lambda table: table is tables.lease)
@@ -134,54 +132,38 @@ def _add_columns(database: Database, table: sa.Table, present: Mapping[str, str]
     return done
 
 
-def _take_over(database: Database, tables: Tables, now: dt.datetime) -> str:
+def _take_over(database: Database, tables: Tables, now: dt.datetime) -> list[str]:
     schema = str(tables.metadata.schema)
     new = policy_table(sa.MetaData(schema=schema), UPGRADE)
     old = sa.table("retention_policy", schema=schema)
     database.refresh(tables.policy)  # The old table has this name; a policy that is not visible yet would be lost.
-    rows = database.query(sa.select(sa.literal_column("*")).select_from(old))
+    rows = database.query(sa.select(sa.literal_column("*")).select_from(old).order_by(sa.column("id")))
+    partitions = _read_partition_columns(database, {row["table_schema"] for row in rows} - {None})
+    taken = [take_over(row, partitions, now) for row in rows]
     database.execute(sa.schema.DropTable(new, if_exists=True))
     database.execute(sa.schema.CreateTable(new))
-    for row in rows:
-        database.execute(sa.insert(new).values(**_convert(row, now)))
-    database.refresh(new)
-    count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
-    if count != len(rows):
-        raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
+    for policy in taken:
+        database.execute(sa.insert(new).values(**policy.row))
+    if not isinstance(database, Rehearsal):
+        database.refresh(new)
+        count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
+        if count != len(rows):
+            raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
     swap_tables(database, new, tables.policy)
-    return f"upgraded {len(rows)} policies of cratedb-toolkit; the old table is {schema}.{LEGACY}"
+    disabled = sum(not policy.enabled for policy in taken)
+    number = f"{len(rows)} policies of cratedb-toolkit, {disabled} of them disabled"
+    return [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]
 
 
-def _convert(row: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
-    """A policy of cratedb-toolkit in the present layout; one that lacks something is kept, but disabled."""
-    known = {
-        key: row[key]
-        for key in (
-            "table_schema",
-            "table_name",
-            "partition_column",
-            "retention_period",
-            "reallocation_attribute_name",
-            "reallocation_attribute_value",
-            "target_repository_name",
-            "id",
-        )
-        if row.get(key) is not None
-    }
-    tags = row.get("tags") or {}
-    attributes = {**known, "strategy": row["strategy"], "tags": sorted(tags)}
-    try:
-        return policy_to_row(read_policy(attributes, stored=attributes), 1, now, "cratedb-toolkit")
-    except InvalidInput as error:
-        return {
-            **known,
-            "strategy": row["strategy"],
-            "tags": sorted(tags),
-            "table_name": row.get("table_name") or "",
-            "retention_period": f"{row['retention_period']}d",
-            "enabled": False,
-            "description": f"Disabled when it was taken over from cratedb-toolkit: {error}",
-            "version": 1,
-            "changed_at": now,
-            "changed_by": "cratedb-toolkit",
-        }
+def _read_partition_columns(database: Database, schemas: Collection[str]) -> PartitionColumns:
+    """The partition columns of all tables in some schemas, with their types."""
+    t = sa.table(
+        "tables", *map(sa.column, ("table_schema", "table_name", "partitioned_by")), schema="information_schema"
+    ).c
+    wanted = t.table_schema.in_(sorted(schemas))
+    found = {}
+    layouts = {schema: read_layout(database, schema) for schema in schemas}
+    for schema, table, by in database.rows(sa.select(t.table_schema, t.table_name, t.partitioned_by).where(wanted)):
+        types = layouts[schema].get(table, {})
+        found[schema, table] = {column: types.get(column, "") for column in by or ()}
+    return found

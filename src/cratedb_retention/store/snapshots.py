@@ -19,6 +19,7 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.plan import SnapshotPartition
+from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.store.codec import partition_to_text, text_to_partition
 
 
@@ -157,8 +158,22 @@ class SnapshotStore:
         found = self._database.rows(sa.select(c.repository, c.name).where(c.state == str(SnapshotStage.ARCHIVED)))
         return frozenset((repository, name) for repository, name in found)
 
-    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[SnapshotRecord]:
-        self._database.refresh(self._table)
+    def restored(self, refresh: bool = True) -> dict[RestoredPartition, tuple[str, str]]:
+        """
+        Repository and name of the snapshots from which alone partitions were restored.
+
+        :param refresh: Whether what others wrote may not be visible yet.
+        """
+        found: dict[RestoredPartition, list[tuple[str, str]]] = {}
+        restored = self._table.c.state == str(SnapshotStage.RESTORED)
+        for record in self._read(restored, refresh=refresh):
+            if record.token:
+                found.setdefault((*record.partition, record.token), []).append(record.key)
+        return {partition: keys[0] for partition, keys in found.items() if len(keys) == 1}
+
+    def _read(self, *conditions: sa.ColumnElement[bool], refresh: bool = True) -> list[SnapshotRecord]:
+        if refresh:
+            self._database.refresh(self._table)
         c = self._table.c
         ordered = (c.table_schema, c.table_name, c.start, c.name)
         rows = self._database.query(sa.select(self._table).where(*conditions).order_by(*ordered))

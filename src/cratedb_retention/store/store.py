@@ -11,6 +11,7 @@ from typing import Any
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.database import Rehearsal
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policy import make_policy
@@ -69,6 +70,13 @@ class Store:
         once = self._keep_journal_within if journal_policy else list[str]
         return setup(self._database, self.tables, self._clock.now(), once)
 
+    def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
+        """What :meth:`setup` would do, in words and as statements. Changes nothing."""
+        database = Rehearsal(self._database)
+        once = list[str] if not journal_policy else lambda: [f"created policy {JOURNAL_POLICY}, unless there is one"]
+        done = setup(database, self.tables, self._clock.now(), once)
+        return done, database.kept if done else []
+
     def _keep_journal_within(self) -> list[str]:
         """The toolkit's own audit log grows with each run, so it has a policy as well."""
         policy = make_policy(
@@ -87,9 +95,9 @@ class Store:
         return []
 
     def refresh(self) -> None:
-        """Make all that a plan rests on visible: policies, holds, what is frozen, and what was rolled up."""
+        """Make all that a plan rests on visible: policies, holds, what is frozen, restored, and what was rolled up."""
         t = self.tables
-        self._database.refresh(t.policy, t.hold, t.freeze, t.rollup, t.ledger, t.lease)
+        self._database.refresh(t.policy, t.hold, t.freeze, t.snapshot, t.rollup, t.ledger, t.lease)
 
     def read_together(self, *works: Callable[[], Any]) -> list[Any]:
         """Do several pieces of reading, at once where that is faster, and return what each gives."""

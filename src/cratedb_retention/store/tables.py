@@ -91,6 +91,7 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
         sa.Column("table_schema", sa.Text),
         sa.Column("table_name", sa.Text, nullable=False),
         sa.Column("retention_period", sa.Text, nullable=False),
+        sa.Column("cutoff_by", sa.Text),
         sa.Column("time_zone", sa.Text),
         sa.Column("schedule", sa.Text),
         sa.Column("misfire", sa.Text),

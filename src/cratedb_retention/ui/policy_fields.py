@@ -14,7 +14,7 @@ from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import Deletions, Freeze, Late, Strategy, Undated
+from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Strategy, Undated
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
 from cratedb_retention.model.schedule import Misfire
 
@@ -32,6 +32,7 @@ LABELS = {
     "reallocation_attribute_value": "Value of the attribute",
     "target_repository_name": "Repository",
     "verify": "Verification",
+    "cutoff_by": "Counted back",
     "misfire": "What was missed",
     "jitter": "Begin later by up to",
     "misfire_grace": "How late at most",
@@ -48,6 +49,7 @@ CHOICES: dict[str, dict[str, str]] = {
         Strategy.SNAPSHOT: "Snapshot: archive it, then delete it",
         Strategy.DOWNSAMPLE: "Downsample: keep it at a coarser resolution",
     },
+    "cutoff_by": {CutoffBy.INSTANT: "To the instant", CutoffBy.DAY: "By whole days, as in cratedb-toolkit"},
     "misfire": {Misfire.CATCH_UP: "Catch up by one run", Misfire.SKIP: "Skip it"},
     "verify": {
         Verify.RESTORE: "Restore the snapshot, and compare it",
@@ -108,7 +110,7 @@ GROUPS = (
         ),
     ),
     Group("Which tables", ("table_schema", "table_name", "where")),
-    Group("How long", ("retention_period", "levels", "time_zone")),
+    Group("How long", ("retention_period", "cutoff_by", "levels", "time_zone")),
     Group("Tags and schedule", ("tags", "schedule", "misfire", "misfire_grace", "jitter")),
     Group(
         "Limits and more",

@@ -24,7 +24,7 @@ from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan import DropArchived
-from cratedb_retention.model.snapshots import is_name_of
+from cratedb_retention.model.snapshots import is_name_of, is_toolkit_name_of
 
 _LEFT_HALF = "failed to restore"
 _INCOMPATIBLE = "IncompatibleSchemaForRestoreException"
@@ -51,7 +51,8 @@ class CrateArchive:
 
     def find(self, repository: str, schema: str) -> list[Found]:
         """
-        The snapshots of a repository that hold one partition each and have the name that the toolkit gives it.
+        The snapshots of a repository that hold one partition each and have the name that the toolkit gives it, or
+        cratedb-toolkit.
 
         :raises NotFound: if there is no such repository.
         """
@@ -72,7 +73,8 @@ class CrateArchive:
             if len(columns) == len(held[0]["values"]):
                 values = listed_values(columns, held[0]["values"])
                 archived = Archived(repository, row["name"], table, columns, values, None)
-                if is_name_of(archived.name, table, columns, values):
+                name = archived.name
+                if is_name_of(name, table, columns, values) or is_toolkit_name_of(name, table, values):
                     found.append(Found(archived, *_span(archived, known)))
         return found
 

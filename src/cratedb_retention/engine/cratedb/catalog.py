@@ -56,6 +56,7 @@ CAPABILITIES = Capabilities(
     longest_text=32_766,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
+_BLOBS = "it is a BLOB table, whose files have no rows to expire; disable the policy, and delete them over HTTP"
 _PartitionId = tuple[str, str, str]
 # Names in one statement; where more are wanted, whole schemas are read.
 NAMES = 500
@@ -401,8 +402,9 @@ def _make_table(
         own = facts.get((*name, ""), _NO_SHARDS)
         rows, size, missing = own.rows, own.size, own.missing
     read_only = known.read_only or any(p.read_only for p in partitions)
+    flaw = _BLOBS if name.schema == "blob" else ""
     by, closed = known.partitioned_by, known.closed
-    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed, read_only=read_only)
+    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed, flaw=flaw, read_only=read_only)
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:

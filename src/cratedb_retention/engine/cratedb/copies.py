@@ -4,6 +4,7 @@ Copies of archived partitions in the toolkit's own schema, where no policy and n
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,9 @@ def copy_of(database: Database, schema: str, snapshot: str, prefix: str = COPY) 
 
 def named(schema: str, snapshot: str, prefix: str) -> TableName:
     """What a copy is called."""
-    return TableName(schema, f"{prefix}{snapshot[-12:]}")
+    # Names that cratedb-toolkit gave, with a dot, end in a time that other tables have as well.
+    digest = hashlib.sha256(snapshot.encode()).hexdigest()[:12] if "." in snapshot else snapshot[-12:]
+    return TableName(schema, f"{prefix}{digest}")
 
 
 def tidy(database: Database, schema: str, in_use: Callable[[], Collection[str]] | None) -> None:

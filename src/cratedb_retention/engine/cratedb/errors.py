@@ -48,6 +48,13 @@ _KNOWN: tuple[tuple[str, type[RetentionError], str], ...] = (
 )
 # Where a node's disk is filled beyond the flood stage, and until it is below the high watermark again.
 _FULL = "read-only / allow delete"
+# Tables and repositories in a statement, by the word before them; the latter have one name.
+_NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+_TABLES = re.compile(
+    rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE|VIEW|TO|SNAPSHOT)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?({_NAME}\.{_NAME})"
+    rf"|\bREPOSITORY\s+({_NAME})",
+    re.IGNORECASE,
+)
 _SILENT = "Read timed out"
 # What a node answers before the cluster's state is read from disk; the last to a new connection.
 _STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null', "503 Server Error")
@@ -79,10 +86,18 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
         return AccessDenied(_thing(address, AccessDenied), "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
     if _FULL in text:
         return DiskFull("CrateDB", f"a disk is full, so nothing may be written: {text}", "make room on it")
+    if name == "MissingPrivilegeException":
+        text += _on(statement or str(getattr(error, "statement", None) or ""))
     for known_name, error_class, remedy in _KNOWN:
         if name == known_name:
             return error_class(_thing(address, error_class), text, remedy)
     return DatabaseError("CrateDB", f"{message}{_shorten(statement)}")
+
+
+def _on(statement: str) -> str:
+    """What a statement is about, since CrateDB does not say on what a privilege is missing."""
+    named = [match[1] or match[2] for match in _TABLES.finditer(statement)]
+    return f", on {' or '.join(dict.fromkeys(named))}" if named else f", for: {' '.join(statement.split())[:100]}"
 
 
 def recovering(address: DatabaseAddress) -> Recovering:
