@@ -4,6 +4,7 @@ Archived before dropped (law 2), each guard with something that sets it off, on 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -186,6 +187,23 @@ def test_damaged_file(duck: DuckDatabase, damage: str, after: type[Step], how: s
                 path.unlink()
 
     report = run_with(duck, after, hurt)
+    assert (report.failed, report.partitions) == (1, 0)
+    assert_untouched(duck, [MAY, JUNE])
+
+
+def test_other_rows_with_the_right_checksum(duck: DuckDatabase) -> None:
+    """A file with as many other rows, whose checksum the manifest has: the rows themselves are compared as well."""
+    create_metrics(duck)
+
+    def replace_rows() -> None:
+        (path,) = duck.directory.glob("*/data.parquet")
+        other, manifest = path.with_name("other.parquet"), path.with_name("manifest.json")
+        duck.sql(f"COPY (SELECT * REPLACE ('x' AS n) FROM '{path}') TO '{other}' (FORMAT parquet)")
+        other.replace(path)
+        said = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **said}))
+
+    report = run_with(duck, SnapshotPartition, replace_rows)
     assert (report.failed, report.partitions) == (1, 0)
     assert_untouched(duck, [MAY, JUNE])
 

@@ -111,6 +111,14 @@ def test_keys(db: Database, key: str | None, dimensions: list[str], metrics: lis
     assert [metric.column.name for metric in rollup.metrics] == metrics
 
 
+@pytest.mark.parametrize("more", [{"counters": ["n"]}, {"aggregates": {"n": ["min"]}}])
+def test_what_is_no_metric(db: Database, more: dict[str, Any]) -> None:
+    """A counter, or what is to be kept of a metric, that is none of the table is not passed over."""
+    make(db, n="TEXT")
+    policy(db, **more)
+    assert "'n' is no metric of it; they are: x" in problems(db)[0]
+
+
 def test_types_that_are_asked_about(db: Database) -> None:
     """Nothing is rolled up or deleted until the policy says what such a column is; ``exclude`` does."""
     kinds = {f"c{i}": kind for i, kind in enumerate(ASKED[db.product])}

@@ -91,6 +91,14 @@ def test_rolls_up_and_expires(readings: Database) -> None:
     assert readings.run().done == 0
 
 
+def test_what_goes_is_frozen_before_it_is_compared(crate: CrateDatabase) -> None:
+    """On CrateDB nothing can be written to raw rows between the comparison with their rollup and the drop."""
+    crate.create("readings", COLUMNS, by=["day"])
+    fill(crate, ["2024-05-10T10:10", "2024-07-01T09:00"])
+    crate.policy("downsample", "readings", "7d", levels="1d:forever")
+    assert "FreezePartitions SealWindows DropPartitions" in " ".join(steps(crate))
+
+
 def test_late_rows_before_expiry(readings: Database) -> None:
     """A row that comes late, a change and a deletion that counts are followed, as long as the day is there."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever", deletions="follow")
