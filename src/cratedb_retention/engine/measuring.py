@@ -182,7 +182,7 @@ def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
 def _measure_varieties(
     database: Database, sql: Expressions, probes: Iterable[Variety], failed: dict[Probe, str]
 ) -> dict[Variety, Varied]:
-    """In four statements for each table or six, which is asked only until its rollups exist."""
+    """In four statements for each table or five, which is asked only until its rollups exist."""
     found: dict[Variety, Varied] = {}
     for probe in probes:
         try:
@@ -207,10 +207,10 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
     length = probe.interval.approximate_seconds * 1000 * _BUCKETS
     starts = [max(end - length * 4**power, _LONG_AGO) for power in range(_LOOKS)]
     counts = [sa.func.sum(sa.case((time >= sql.value(probe.time_column, start), 1), else_=0)) for start in starts]
-    (rows,) = database.rows(
+    (numbers,) = database.rows(
         sa.select(*counts).select_from(table).where(between(sql, probe.time_column, starts[-1], end))
     )
-    start = next((start for start, count in zip(starts, rows, strict=True) if count >= _ENOUGH), starts[-1])
+    start = next((s for s, count in zip(starts, numbers, strict=True) if (count or 0) >= _ENOUGH), starts[-1])
     bucket = sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column))
     dimensions = [sql.column(column).label(f"d{i}") for i, column in enumerate(probe.dimensions)]
     said = [sql.column(column).label(f"s{i}") for i, column in enumerate(probe.said)]
@@ -221,17 +221,22 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
         .limit(_MOST)
         .subquery("s")
     )
-    values = (sa.func.count(sa.distinct(sample.c[f"d{i}"])) for i in range(len(dimensions)))
-    ((number, *found),) = database.rows(sa.select(sa.func.count(), *values).select_from(sample))
-    names = [column.name for column in dimensions]
+    series = [column.name for column in dimensions]
+    values = (sa.func.count(sa.distinct(sample.c[name])) for name in series)
+    ((rows, *found),) = database.rows(sa.select(sa.func.count(), *values).select_from(sample))
+    ((groups,),) = database.rows(sa.select(sa.func.count()).select_from(_groups(sample, ["b", *series])))
+    mixed = 0
+    if said:
+        different = _groups(sample, ["t", *series, *(column.name for column in said)])
+        same = _groups(different, ["t", *series])
+        ((mixed,),) = database.rows(sa.select(sa.func.sum(same.c.n) - sa.func.count()).select_from(same))
+    return Varied(rows, groups, tuple(found), int(mixed or 0))
 
-    def count(*others: str) -> int:
-        grouped = sa.select(sa.literal_column("1").label("n")).group_by(*(sample.c[name] for name in (*names, *others)))
-        ((groups,),) = database.rows(sa.select(sa.func.count()).select_from(grouped.subquery("g")))
-        return int(groups)
 
-    mixed = count("t", *(column.name for column in said)) - count("t") if said else 0
-    return Varied(number, count("b"), tuple(found), mixed)
+def _groups(rows: sa.Subquery, names: Sequence[str]) -> sa.Subquery:
+    """Groups of rows by some of their columns, with the number ``n`` of rows in each."""
+    columns = [rows.c[name] for name in names]
+    return sa.select(*columns, sa.func.count().label("n")).select_from(rows).group_by(*columns).subquery()
 
 
 def _bounds(sql: Expressions, width: int, number: int, probe: PartitionBounds) -> sa.Select[Any]:
