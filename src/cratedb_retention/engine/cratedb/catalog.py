@@ -51,7 +51,6 @@ CAPABILITIES = Capabilities(
     folds_case=False,
     tokens_recur=False,
     most_columns=1000,
-    longest_text=32_766,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _PartitionId = tuple[str, str, str]
