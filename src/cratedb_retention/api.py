@@ -66,6 +66,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
+from cratedb_retention.store.texts import LONGEST, fits
 from cratedb_retention.store.tokens import AccessToken, Random
 
 # A cutoff may lie a little ahead: elsewhere it is tomorrow already.
@@ -296,10 +297,9 @@ class Retention:
             why_not = why_no_directory(policy.target_repository_name or "")
             if why_not:
                 raise InvalidInput("attribute target_repository_name", why_not)
-        longest = self.engine.capabilities.longest_text
         for name, value in policy_to_row(policy, 0, self.clock.now(), "").items():
-            if longest is not None and isinstance(value, str) and len(value.encode()) > longest:
-                raise InvalidInput(f"attribute {name}", f"is longer than {longest:,} bytes", "say it in fewer words")
+            if isinstance(value, str) and not fits(value):
+                raise InvalidInput(f"attribute {name}", f"is longer than {LONGEST:,} bytes", "say it in fewer words")
         if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(

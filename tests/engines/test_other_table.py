@@ -133,10 +133,15 @@ def test_archive_of_another_table(db: Database) -> None:
     assert [each.error for each in db.tool.restore(RestoreRequest(name=second))] == [None], "it is the same again"
     again(db, True)
     write(db, ["2024-07-01"])
-    for found in db.tool.restore(RestoreRequest()):
-        assert found.error is not None
-        assert "was made of an earlier table named" in found.error
-        assert "--into" in found.error
+    holds = db.tool.holds()
+    refused = [item.refusal for item in db.tool.preview_restore(RestoreRequest())]
+    refused += [item.error for item in db.tool.restore(RestoreRequest())]
+    for why in refused:
+        assert why is not None
+        assert "was made of an earlier table named" in why
+        assert "--into" in why
+    assert len(refused) == 4
+    assert db.tool.holds() == holds
     assert db.count("readings") == 24
     assert db.tool.restore(RestoreRequest(name=first, into=db.table("beside")))[0].error is None
     db.tool.accept_tables("readings", db.schema)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.rollup import RolledUp, Window
 from support.databases import NUMBER, TIME, CrateDatabase, Database
 from support.rollups import DAY, START, RollupTables
@@ -86,11 +87,19 @@ def test_tokens_longer_than_a_text(db: Database) -> None:
     assert store.windows(rollup.table, [START])[START].token == ""
 
 
-def test_policy_longer_than_a_text(crate: CrateDatabase) -> None:
+def test_hold_longer_than_a_text(db: Database) -> None:
+    """Any number of partitions can be restored at once, and are on hold then."""
+    partitions = tuple({"month": f"2024-01-01T00:00:{number:06}"} for number in range(2000))
+    hold = LegalHold("mine", db.schema, "wide", partitions=partitions, placed_at=1)
+    db.tool.store.holds.place(hold)
+    assert db.tool.holds() == [hold]
+
+
+def test_policy_longer_than_a_text(db: Database) -> None:
     """An attribute that can't be stored is refused, by its name."""
     aggregates = {f"m{number}_{'x' * 90}": ["min"] for number in range(400)}
     with pytest.raises(InvalidInput, match="attribute aggregates: is longer than 32,766 bytes"):
-        crate.policy("downsample", "wide", "30d", levels="1h:forever", aggregates=aggregates)
+        db.policy("downsample", "wide", "30d", levels="1h:forever", aggregates=aggregates)
 
 
 def test_policy_longer_than_an_entry(db: Database) -> None:

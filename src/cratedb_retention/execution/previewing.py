@@ -101,7 +101,7 @@ def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: Tab
         place = (target, archived[0].values)
         why_not = (
             next(filter(None, (_sick(states.get(record.key)) for record in group)), None)
-            or refusal(group, mine)
+            or refusal(group, mine, tables.get(target))
             or _there(archived[0], tables.get(target), there.get(target, set()))
             or ("another partition with the same values goes into that table as well" if place in coming else None)
             or _would_fail(engine, archived, target, every)

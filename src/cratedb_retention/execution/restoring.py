@@ -183,9 +183,9 @@ def restore(
     if request.from_repository is not None:
         adopted = {record.key for group in groups for record in group}
         adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
-    holds = _place_holds(
-        store, clock, actor, [g for g in groups if is_own(engine, g[0], into) and not refusal(g, True)]
-    )
+    own = [group for group in groups if is_own(engine, group[0], into)]
+    coming = [group for group in own if not refusal(group, True, there[group[0].archived.table])]
+    holds = _place_holds(store, clock, actor, coming)
     every = [record.archived for group in groups for record in group]
     found: list[Restored] = []
     # The first to come makes a table that does not exist, and younger partitions know all of its columns.
@@ -266,10 +266,25 @@ def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
     return current or list(group[-1:])
 
 
-def refusal(group: Sequence[SnapshotRecord], own: bool) -> str | None:
-    """Why a partition must not come back from these snapshots; None: nothing that the store knows speaks against it."""
+def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -> str | None:
+    """
+    Why a partition must not come back from these snapshots; None: nothing that the store knows speaks against it.
+
+    Rows of one table do not get among those of another one that has, or had, its name.
+
+    :param own: Whether they would go into the table of their name.
+    :param present: What has that name now.
+    """
     if own and any(record.stage is SnapshotStage.SUPERSEDED for record in group):
         return "a later snapshot holds its rows as well; restore that one, or this one beside the table, with --into"
+    made_of, table = {record.identity for record in group if record.identity}, group[0].archived.table
+    if len(made_of) > 1:
+        return f"another snapshot of this partition is of another table named {table}; choose one by its name"
+    if own and present is not None and made_of - {present.identity}:
+        return (
+            f"it was made of an earlier table named {table}, which was dropped; restore it beside the table, with "
+            "--into, or run `cratedb-retention accept-table`"
+        )
     return None
 
 
@@ -286,10 +301,9 @@ def _restore_one(
     own = is_own(engine, group[0], into)
     target = group[0].archived.table if own or into is None else into
     try:
-        why_not = refusal(group, own)
+        why_not = refusal(group, own, present)
         if why_not:
             raise Conflict(f"snapshot {group[0].archived.name}", why_not)
-        _require_same_table(group, present if own else None)
         arrived = _bring_back(engine, store, group, target, others, own)
     except RetentionError as error:
         for record in group:
@@ -300,23 +314,6 @@ def _restore_one(
         _note(store, Event.RESTORED, record, target, rows, None)
         found.append(Restored(record, target, rows, hold_id))
     return found
-
-
-def _require_same_table(group: Sequence[SnapshotRecord], present: Table | None) -> None:
-    """
-    Make sure that rows of one table do not get among those of another one that has, or had, its name.
-
-    :param present: What they would get into; None: a table of another name, or none.
-    :raises Conflict: if they would.
-    """
-    made_of = {record.identity for record in group if record.identity}
-    thing, table = f"snapshot {group[0].archived.name}", group[0].archived.table
-    if len(made_of) > 1:
-        remedy = "choose one of them by its name, and --into, or run `cratedb-retention accept-table`"
-        raise Conflict(thing, f"another snapshot of this partition is of another table named {table}", remedy)
-    if present is not None and made_of - {present.identity}:
-        remedy = "restore it beside the table, with --into, or run `cratedb-retention accept-table`"
-        raise Conflict(thing, f"it was made of an earlier table named {table}, which was dropped", remedy)
 
 
 def _bring_back(

@@ -194,7 +194,6 @@ class Capabilities:
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
     :param folds_case: Whether names that differ in case only are one name.
     :param most_columns: How many columns a new table may have; None: no limit.
-    :param longest_text: How many bytes a text of the toolkit's own tables may have; None: no limit.
     :param tokens_recur: Whether a partition that was dropped and came again with the same rows has the same token.
     """
 
@@ -206,7 +205,6 @@ class Capabilities:
     folds_case: bool = False
     tokens_recur: bool = False
     most_columns: int | None = None
-    longest_text: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

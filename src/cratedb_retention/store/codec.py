@@ -16,6 +16,7 @@ from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.instant import from_ms, parse_time_zone, to_ms
 from cratedb_retention.model.policy import Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
+from cratedb_retention.store.texts import read_text, text_values
 
 _HOUR = Duration(seconds=3600)
 _JSON = ("where", "expected_max", "aggregates")
@@ -80,11 +81,12 @@ def _zone(name: str) -> str:
 
 def hold_to_row(hold: LegalHold) -> dict[str, Any]:
     """A hold as a row."""
+    where = json.dumps(_values_of(hold), ensure_ascii=False) if hold.where or hold.partitions else None
     return {
         "id": hold.id,
         "table_schema": hold.table_schema,
         "table_name": hold.table_name,
-        "where": json.dumps(_values_of(hold), ensure_ascii=False) if hold.where or hold.partitions else None,
+        **text_values("where", where),
         "start": None if hold.start is None else from_ms(hold.start),
         "end": None if hold.end is None else from_ms(hold.end),
         "kind": str(hold.kind),
@@ -101,7 +103,7 @@ def _values_of(hold: LegalHold) -> Any:
 
 def row_to_hold(row: Mapping[str, Any]) -> LegalHold:
     """A row as a hold."""
-    values = json.loads(row["where"]) if row["where"] else {}
+    values = json.loads(read_text(row, "where") or "{}")
     several = isinstance(values, list)
     return LegalHold(
         id=row["id"],

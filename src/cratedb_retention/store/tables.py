@@ -187,6 +187,7 @@ def _hold(metadata: sa.MetaData) -> sa.Table:
         sa.Column("released_by", sa.Text, doc="By whom."),
         sa.Column("id", sa.Text, primary_key=True, doc="The identifier."),
         sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
+        _long("where"),
         info={"about": "Holds: what must stay, whatever the policies say. A released hold stays in the table."},
         crate_number_of_shards=1,
     )

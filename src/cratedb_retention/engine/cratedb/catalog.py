@@ -53,7 +53,6 @@ CAPABILITIES = Capabilities(
     folds_case=False,
     tokens_recur=False,
     most_columns=1000,
-    longest_text=32_766,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _BLOBS = "it is a BLOB table, whose files have no rows to expire; disable the policy, and delete them over HTTP"
