@@ -221,7 +221,7 @@ def test_patterns_with_an_escape(cratedb: CrateDB) -> None:
 
 
 def test_objects_without_columns(cratedb: CrateDB, crate_schema: str) -> None:
-    """What is in an object has a column, unless the object ignores it, as the definition of the table tells."""
+    """What is in an object has a column, unless the object ignores it; only its definition tells."""
     table = quoted(crate_schema, "objects")
     cratedb.sql(f"CREATE TABLE {table} (d OBJECT(DYNAMIC), s OBJECT(STRICT), i OBJECT(IGNORED))")
     cratedb.sql(f"INSERT INTO {table} (d, s, i) VALUES ({{}}, {{}}, {{a = 1}}), ({{b = 1}}, NULL, NULL)")
