@@ -1,6 +1,6 @@
 """
 Columns with several values in each row are neither a row's time nor numbers: arrays, what is in arrays of objects, and
-DuckDB's lists, structures, maps and unions.
+DuckDB's lists, maps and unions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ON_DUCKDB = {
     "ad": "DECIMAL(10, 2)[]",
     "ad2": "DECIMAL(10, 2)[2]",
     "an": "DOUBLE[]",
-    "s": "STRUCT(ts TIMESTAMP, x DOUBLE)",
+    "s": "STRUCT(ts TIMESTAMP[], x DOUBLE[])",
     "sa": "STRUCT(ts TIMESTAMP, x DOUBLE)[]",
     "m": "MAP(TIMESTAMP, DOUBLE)",
     "u": "UNION(t TIMESTAMP, x DOUBLE)",

@@ -15,18 +15,19 @@ ONE = """\
 policies:
 - strategy: delete
   table_name: metrics
-  retention_period: 30d
+  retention_period: 30
   where: {tenant: acme, site: 7, gone: null}
 """
 
 
 @pytest.mark.parametrize(
     "text", [ONE, ONE.removeprefix("policies:\n"), '[{"strategy": "delete", "table_name": "metrics", '
-             '"retention_period": "30d", "where": {"tenant": "acme", "site": 7, "gone": null}}]']
+             '"retention_period": "30", "where": {"tenant": "acme", "site": 7, "gone": null}}]']
 )  # fmt: skip
 def test_read(text: str) -> None:
     """A file holds `policies:`, or the list alone, as YAML or JSON."""
-    assert parse_policies(text, "p.yaml") == [policy(id=None, where={"tenant": "acme", "site": 7, "gone": None})]
+    wanted = policy("delete", 30, id=None, where={"tenant": "acme", "site": 7, "gone": None})
+    assert parse_policies(text, "p.yaml") == [wanted]
 
 
 @pytest.mark.parametrize("text", ["policies: []", "[]"])

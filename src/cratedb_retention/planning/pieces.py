@@ -71,8 +71,8 @@ _NONE = Pieces((), (), ())
 
 
 def _named_time(target: Target) -> int | None:
-    """The position of the partition column that the policy names, if that is a time."""
-    for position, column in enumerate(target.columns):
+    """The position of the partition column that the policy names, if that is a time, and no grid tells more of it."""
+    for position, column in enumerate(target.columns if not target.grids else ()):
         if column.name == target.policy.partition_column and column.kind is Kind.TIME:
             return position
     return None
