@@ -73,6 +73,7 @@ def test_no_row_says_the_same_twice(page: str) -> None:
 # The commands that do nothing to policies or data, or whose work is a function beside the class.
 NO_METHOD = {"config", "demo", "export", "serve", "status", "translate"}
 METHODS = {
+    "accept-table": "accept_tables",
     "check-policies": "check",
     "jobs": "journal",
     "list-holds": "holds",

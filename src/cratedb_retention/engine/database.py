@@ -148,9 +148,10 @@ class Database:
             convert: Mapping[str, Any] = compiled._bind_processors
             names = compiled.positiontup or ()
             args = [tuple(convert[n](v[n]) if n in convert else v[n] for n in names) for v in values]
-            result = connection.exec_driver_sql(str(compiled), args)
-            if len(args) == 1:
-                return [(result.rowcount, "")]
+            sql = str(compiled)
+            if len(args) == 1 or "%(" in sql:  # Of many rows, the driver takes %(x)s in a name for a parameter.
+                return [(connection.exec_driver_sql(sql, row).rowcount, "") for row in args]
+            result = connection.exec_driver_sql(sql, args)
             answers = result.context.last_result  # type: ignore[attr-defined]
             return [(answer["rowcount"], _why_failed(answer)) for answer in answers]
 
