@@ -98,7 +98,6 @@ def test_altered_table(db: Database, partitioned: bool) -> None:
 def test_reopened_file(duck: DuckDatabase) -> None:
     """DuckDB numbers tables anew when a file is opened."""
     rolled_up(duck, True)
-    duck.sql(f"COMMENT ON TABLE {duck.q('readings')} IS 'PARTITIONED BY (month), measured outside'")
     duck.sql("DROP TABLE IF EXISTS other; CREATE TABLE other (a INTEGER)")
     duck.close()
     opened = DuckDatabase(duck.uri, duck.directory)
@@ -108,15 +107,20 @@ def test_reopened_file(duck: DuckDatabase) -> None:
     opened.close()
 
 
-def test_comment_of_a_column_stays(duck: DuckDatabase) -> None:
-    """The mark comes behind what the user says of a column."""
+def test_comment_stays(duck: DuckDatabase) -> None:
+    """The mark comes behind what the user says of a table; where that is replaced, the table is blocked."""
     create(duck, False)
-    duck.sql(f"COMMENT ON COLUMN {duck.q('readings')}.ts IS 'when it''s measured'")
+    comment = f"COMMENT ON TABLE {duck.q('readings')} IS 'when it''s measured'"
+    duck.sql(comment)
     write(duck, DAYS)
     duck.policy("downsample", "readings", "30d", levels="1h:forever")
     assert duck.run().ok
-    (row,) = duck.rows("SELECT comment FROM duckdb_columns() WHERE table_name = 'readings' AND column_name = 'ts'")
+    (row,) = duck.rows("SELECT comment FROM duckdb_tables() WHERE table_name = 'readings'")
     assert str(row[0]).startswith("when it's measured [cratedb-retention ")
+    duck.sql(comment)
+    assert duck.run().problems == 1
+    duck.tool.accept_tables("readings", duck.schema)
+    assert duck.run().ok
 
 
 def test_archive_of_another_table(db: Database) -> None:

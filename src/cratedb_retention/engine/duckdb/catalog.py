@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.parquet import inexact
 from cratedb_retention.engine.duckdb.partition_keys import partition_key
-from cratedb_retention.engine.duckdb.sql import SQL, fingerprint, row_hash
+from cratedb_retention.engine.duckdb.sql import SQL, CommentOn, fingerprint, row_hash
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.measuring import ask, chunks, from_text, value_texts
 from cratedb_retention.errors import RetentionError
@@ -70,8 +70,7 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
     bare = {name: _bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()}
     groups, flaws = _read_groups(database, list(bare.values()), tokens)
-    identities = _read_identities(database)
-    bare = {name: replace(table, identity=identities.get(name, "")) for name, table in bare.items()}
+    bare = {name: replace(table, identity=_identity(texts[name].comment)) for name, table in bare.items()}
     bare.update({name: replace(bare[name], flaw=f"its rows can't be read: {flaw}") for name, flaw in flaws.items()})
     tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
     if any(selector.keys for selector in selectors):
@@ -90,32 +89,24 @@ def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Col
     return {name: View(name, tuple(columns.get(name, ())), sql or "", release) for name, sql, release in names}
 
 
-def _read_identities(database: Database) -> dict[TableName, str]:
-    """The marks of tables, which are in the comment on a column of theirs."""
-    c = _system("duckdb_columns", "schema_name", "table_name", "comment", "database_name").c
-    mine = (c.database_name == sa.func.current_database(), c.comment.contains(_MARK_BEGINS))
-    rows = database.rows(sa.select(c.schema_name, c.table_name, c.comment).where(*mine))
-    marks = ((TableName(schema, name), _MARK.search(comment)) for schema, name, comment in rows)
-    return {name: mark[1] for name, mark in marks if mark}
-
-
 def identify(database: Database, table: TableName) -> str:
     """
-    What tells a table from others of its name. Its number changes when a file is opened again, so it gets a mark in the
-    comment on its first column, which stays whatever the table is altered to, and is not copied with its rows.
+    What tells a table from others of its name. Its number changes when a file is opened again, so it gets a mark behind
+    its comment, which stays whatever the table is altered to, and is not copied with its rows.
+
+    Not in a column's comment: where a column is generated, DuckDB 1.5 can't replay that after a crash.
     """
-    found = _read_identities(database).get(table)
-    if found is not None:
-        return found
-    names = ("schema_name", "table_name", "column_name", "comment", "column_index", "database_name")
-    c = _system("duckdb_columns", *names).c
-    mine = (c.database_name == sa.func.current_database(), c.schema_name == table.schema, c.table_name == table.name)
-    column, comment = database.rows(sa.select(c.column_name, c.comment).where(*mine).order_by(c.column_index))[0]
-    mark = uuid.uuid4().hex[:12]
-    text = f"{comment or ''} {_MARK_BEGINS}{mark}]".strip().replace("'", "''")
-    place = ".".join(map(database.quote, (*table, column)))
-    database.execute_text(f"COMMENT ON COLUMN {place} IS '{text}'")
-    return mark
+    comment = _read_tables(database)[table].comment or ""
+    found = _identity(comment)
+    if not found:
+        found = uuid.uuid4().hex[:12]
+        database.execute(CommentOn(table, f"{comment} {_MARK_BEGINS}{found}]".strip()))
+    return found
+
+
+def _identity(comment: str | None) -> str:
+    found = _MARK.search(comment or "")
+    return found[1] if found else ""
 
 
 def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
@@ -138,9 +129,9 @@ def is_table(database: Database, table: TableName) -> bool:
 
 
 def read_comment(database: Database, table: TableName) -> str | None:
-    """What is said of a table, which may be how it is divided."""
+    """What the user says of a table, which may be how it is divided."""
     texts = _read_tables(database).get(table)
-    return texts.comment if texts else None
+    return _MARK.sub("", texts.comment).strip() or None if texts and texts.comment else None
 
 
 def read_outline(database: Database, selector: Selector) -> Outline:
