@@ -105,6 +105,7 @@ def line_data(line: Line) -> dict[str, Any]:
 def hold_data(hold: LegalHold) -> dict[str, Any]:
     """A hold in force."""
     data = dataclasses.asdict(hold)
+    del data["identity"]
     instants = {key: _instant(data[key]) for key in ("start", "end", "placed_at")}
     return {**data, **instants, "partitions": list(hold.partitions)}
 
