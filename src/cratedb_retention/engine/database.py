@@ -266,6 +266,12 @@ class Rehearsal(Database):
         self.kept.append(self.render(statement))
         return 0
 
+    def execute_each(
+        self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]], all_of_them: bool = False
+    ) -> list[int]:
+        """Keep a statement for each row."""
+        return [self.execute(statement.values(**row)) for row in rows]
+
     def refresh_name(self, name: str) -> None:
         """Make what was written visible, which changes nothing."""
         super().execute_text(f"REFRESH TABLE {name}")
