@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -110,7 +111,8 @@ def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
         sent.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "path": f"{API}/policies", "headers": []}
-    asyncio.run(asyncio.wait_for(gate(scope, receive, send), 10))
+    with ThreadPoolExecutor(1) as thread:  # A loop of its own, also where pages keep one.
+        thread.submit(asyncio.run, asyncio.wait_for(gate(scope, receive, send), 10)).result()
     assert (sent[0]["status"], b"did not arrive" in sent[1]["body"]) == (408, True)
 
 
