@@ -35,7 +35,7 @@ def main() -> None:
 
         # Into its own table: a hold keeps the next run from archiving it again at once.
         for restored in retention.restore(RestoreRequest(name=snapshots[0].name)):
-            print(f"restored: {restored.rows:,} rows into {restored.into}")
+            print("restored:", restored.error or f"{restored.rows:,} rows into {restored.into}")
         for hold in retention.plan(cutoff=sample.NEW_YEAR).holds:
             print("held:", hold.reason)
         for placed in retention.holds():
@@ -46,7 +46,7 @@ def main() -> None:
         sample.execute(retention, f"DROP TABLE IF EXISTS {sample.SCHEMA}.readings_restored")
         beside = TableName(sample.SCHEMA, "readings_restored")
         for restored in retention.restore(RestoreRequest(name=snapshots[1].name, into=beside)):
-            print(f"restored: {restored.rows:,} rows into {restored.into}")
+            print("restored:", restored.error or f"{restored.rows:,} rows into {restored.into}")
 
 
 if __name__ == "__main__":

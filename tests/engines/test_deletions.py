@@ -17,7 +17,8 @@ from cratedb_retention.model.reading import FetchRequest
 from support.databases import MONTH, TIME, Database, before_statements
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
-PARTITIONS = pytest.mark.parametrize("part", [None, DAY, MONTH], ids=["plain", "day", "month"])
+OF_DAYS = pytest.param(DAY, id="day", marks=pytest.mark.long("make test has tables with longer partitions, and none"))
+PARTITIONS = pytest.mark.parametrize("part", [pytest.param(None, id="plain"), OF_DAYS, pytest.param(MONTH, id="month")])
 
 
 def create(db: Database, part: str | None = None, levels: str = "1h:60d,1d:forever", **policy: Any) -> None:
@@ -300,8 +301,17 @@ def test_a_level_in_between_and_a_late_row(db: Database) -> None:
     assert days(db) == [48, 1, 48]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna", "Asia/Kolkata"])
-@pytest.mark.parametrize(("kind", "unit"), [("TIMESTAMP WITHOUT TIME ZONE", None), ("BIGINT", "s"), ("BIGINT", "ms")])
+@pytest.mark.parametrize(
+    ("kind", "unit", "zone"),
+    [
+        ("TIMESTAMP WITHOUT TIME ZONE", None, "Asia/Kolkata"),
+        ("BIGINT", "s", "Europe/Vienna"),
+        pytest.param("BIGINT", "ms", "UTC", marks=pytest.mark.long("make test has seconds")),
+        pytest.param("BIGINT", "ms", "Asia/Kolkata", marks=pytest.mark.long("make test has seconds")),
+        pytest.param("BIGINT", "s", "UTC", marks=pytest.mark.long("make test has other zones")),
+        pytest.param("TIMESTAMP WITHOUT TIME ZONE", None, "UTC", marks=pytest.mark.long("make test has other zones")),
+    ],
+)
 def test_times_and_zones(db: Database, kind: str, unit: str | None, zone: str) -> None:
     """Buckets are compared in the policy's time zone, whatever the type of the time."""
 
@@ -328,7 +338,7 @@ def test_times_and_zones(db: Database, kind: str, unit: str | None, zone: str) -
     assert db.rows(f"SELECT row_count FROM {db.q('readings_1mo')}")[0][0] == 13
 
 
-@pytest.mark.slow("more than three hundred windows are computed twice")
+@pytest.mark.long("more than three hundred windows are computed twice; make test compares few in one statement")
 def test_many_windows(db: Database) -> None:
     """More windows than one statement compares."""
     db.create("readings", {"ts": TIME, "x": "DOUBLE PRECISION"})

@@ -51,8 +51,8 @@ def test_no_policies(text: str) -> None:
         ("\x00", "p.yaml: not valid YAML"),
         (ONE + "  retention_period: 1d\n", "p.yaml, line 6: attribute retention_period: written twice"),
         (ONE + "  retention: 1d\n", "p.yaml, line 6: policies[0], attribute retention: unknown"),
-        (ONE.replace("30d", "soon"), "p.yaml, line 4: policies[0], attribute retention_period: duration 'soon'"),
-        (ONE.replace("30d", "-1"), "p.yaml, line 4: policies[0], attribute retention_period: duration '-1'"),
+        (ONE.replace("30", "soon"), "p.yaml, line 4: policies[0], attribute retention_period: duration 'soon'"),
+        (ONE.replace("30", "-1"), "p.yaml, line 4: policies[0], attribute retention_period: duration '-1'"),
         (ONE.replace("  table_name: metrics\n", ""), "p.yaml, line 2: policies[0], attribute table_name: missing"),
         (ONE.replace("delete", "snapshot"), "p.yaml, line 2: policies[0], policy: snapshot needs"),
         (ONE + "- {}\n", "p.yaml, line 6: policies[1], attribute strategy: missing"),
@@ -63,7 +63,7 @@ def test_no_policies(text: str) -> None:
         (ONE.replace("site", "~"), "p.yaml, line 5: not the name of an attribute"),
         (ONE.replace("site", "tenant"), "p.yaml, line 5: attribute tenant: written twice"),
         (ONE + "---\n" + ONE, "p.yaml, line 6: not valid YAML: but found another document"),
-        (ONE.replace("30d", "1_000"), "p.yaml, line 4: policies[0], attribute retention_period: duration '1_000'"),
+        (ONE.replace("30", "1_000"), "p.yaml, line 4: policies[0], attribute retention_period: duration '1_000'"),
     ],
 )  # fmt: skip
 def test_refused(text: str, message: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
+import pytest
 from nicegui.client import Client
 from nicegui.helpers import is_pytest
 from nicegui.testing.general import nicegui_reset_globals
@@ -40,6 +41,20 @@ WIDE, NARROW = (1280, 850), (390, 844)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
 PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
+
+
+# Of pages whose main path `make test` walks on CrateDB as well.
+long_on_cratedb = pytest.mark.parametrize(
+    "each_pages",
+    [
+        "pages",
+        pytest.param(
+            "crate_pages",
+            marks=[pytest.mark.cratedb, pytest.mark.long("make test walks the main path of this page on CrateDB")],
+        ),
+    ],
+    indirect=True,
+)
 
 
 def find_chromium() -> str | None:

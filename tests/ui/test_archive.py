@@ -15,7 +15,7 @@ from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.scoped import Scoped
 from support.databases import MONTH, TIME
-from support.pages import PagesInBrowser
+from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE
 
 ALL = RestoreRequest()
@@ -79,6 +79,7 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
 
 
 @pytest.mark.slow("restores in a browser")
+@long_on_cratedb
 def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
     """Into another table it is restored without a hold; what is there already is refused, and was said to be."""
     db = each_pages.db
@@ -100,6 +101,7 @@ def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
     assert "already" in (found[0].error or "")
 
 
+@long_on_cratedb
 def test_bad_snapshots(each_pages: PagesInBrowser) -> None:
     """What is missing or damaged stands first and says so; verifying says why; it can't be restored."""
     db = each_pages.db

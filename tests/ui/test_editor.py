@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from cratedb_retention.model.policy import Policy
 from support.databases import MONTH, TIME
-from support.pages import PATIENCE, PagesInBrowser
+from support.pages import PATIENCE, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 expect.set_options(timeout=PATIENCE)
@@ -84,6 +84,7 @@ def test_create(each_pages: PagesInBrowser) -> None:
 
 
 @pytest.mark.slow("a form is filled in by hand")
+@long_on_cratedb
 def test_edit(each_pages: PagesInBrowser) -> None:
     """A change that deletes data has to be confirmed by the table's name; one that does not, not."""
     pages, db = each_pages, each_pages.db
