@@ -14,7 +14,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-long mutants check docs man screenshots format bench lock packages clean
+.PHONY: help venv demo test test-long mutants check check-types check-rest docs man screenshots format bench lock packages clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,12 @@ mutants: $(STAMP)  ## Apply deliberate faults, and see that tests notice; FAULTS
 check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/ruff check $(CODE)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync check-types check-rest
+
+check-types: $(STAMP)
 	@$(BIN)/mypy $(CODE)
+
+check-rest: $(STAMP)
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python docs/generate.py --check
 	@$(BIN)/python docs/deployment.py --check

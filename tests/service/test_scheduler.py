@@ -278,7 +278,7 @@ def test_an_idle_tick_in_a_fixed_number_of_statements(db: Database) -> None:
 @pytest.mark.timeout(900)
 def test_memory_stays_flat(duck: DuckDatabase) -> None:
     """Days of simulated time, most ticks of them idle, leave nothing behind."""
-    ticks = examples(1_500, long=7_500)
+    ticks = examples(900, long=7_500)
     add_policies(duck, 5)
     scheduler = Scheduler(duck.tool, ALONE)
     tick_many(duck, scheduler, ticks // 5)

@@ -104,6 +104,7 @@ def assert_named_dialog(page: Page) -> None:
     assert [role for role, name in read_aloud(page) if role in CONTROLS and not name] == []
 
 
+@pytest.mark.long("make test has each page read aloud")
 def test_what_changes_is_told(pages: PagesInBrowser) -> None:
     """A mistake is an alert that its field refers to; the effect, the number of rows and errors are live."""
     page = pages.log_in("editor", "/ui/policies/visits")

@@ -125,6 +125,7 @@ def test_bad_snapshots(each_pages: PagesInBrowser) -> None:
     expect(page.get_by_text("the snapshot is missing")).to_be_visible()
 
 
+@pytest.mark.long("make test proves filters in an address in test_querying.py")
 def test_filters(pages: PagesInBrowser) -> None:
     """Filters are in the address; one that can't be read is an error beside the form; hostile ones stay text."""
     page = pages.log_in("viewer", "/ui/archive")

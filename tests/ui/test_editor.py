@@ -147,6 +147,7 @@ def test_mistakes(pages: PagesInBrowser) -> None:
     assert len(pages.db.tool.policies()) == before
 
 
+@pytest.mark.long("make test creates and edits")
 def test_copy(pages: PagesInBrowser) -> None:
     """A copy begins with what another one says, and says that it does the same, until it does not."""
     page = pages.log_in("admin", "/ui/policies/orders")

@@ -129,6 +129,7 @@ def test_dark_and_light(pages: PagesInBrowser) -> None:
     expect(page.locator("body.body--light")).to_be_attached()
 
 
+@pytest.mark.long("make test has each page read aloud")
 def test_keyboard(pages: PagesInBrowser) -> None:
     """The first stop leads to the content; headings and landmarks are there."""
     page = pages.log_in("viewer")

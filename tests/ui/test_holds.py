@@ -59,6 +59,7 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
     assert len(db.journal(event="hold-released")) == 1
 
 
+@pytest.mark.long("make test places a hold on the main path")
 def test_form(pages: PagesInBrowser) -> None:
     """What can't be is told and not placed; a hold on nothing is warned of; values narrow it; names stay text."""
     db = pages.db

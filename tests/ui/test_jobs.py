@@ -62,6 +62,7 @@ def test_older_rows(pages: PagesInBrowser) -> None:
     expect(page.get_by_role("row")).to_have_count(21)
 
 
+@pytest.mark.long("make test proves that names stay text in the editor and the archive")
 def test_names_stay_text(pages: PagesInBrowser) -> None:
     """Names that would be markup are text in rows, details and filters."""
     page = pages.log_in("viewer", f"/ui/jobs?{urlencode({'policy': 'hostile', 'tags': HOSTILE})}")

@@ -30,6 +30,7 @@ def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     expect(rows.filter(has_text=f"{schema}.logs")).to_contain_text("delete after 30d (disabled)")
 
 
+@pytest.mark.long("convenience of a list")
 def test_search_and_sort(pages: PagesInBrowser) -> None:
     """One finds a table by what stands in its row, and by the keyboard the largest."""
     page = pages.log_in("viewer")
@@ -58,6 +59,7 @@ def test_tenant(pages: PagesInBrowser) -> None:
     expect(logs).not_to_contain_text("36")
 
 
+@pytest.mark.long("make test proves what each sees in test_tenant")
 def test_who_comes_back(pages: PagesInBrowser) -> None:
     """Who comes back sees at once what was known last, of theirs alone, and then what is."""
     page = pages.log_in("viewer")

@@ -74,6 +74,7 @@ def test_a_run_does_what_its_plan_shows(each_pages: PagesInBrowser) -> None:
     assert db.count("letters") == letters > 0
 
 
+@pytest.mark.long("make test proves cutoffs in tests/cli and by HTTP")
 def test_another_cutoff(pages: PagesInBrowser) -> None:
     """With an earlier cutoff less is due; a later one than now is refused; filters stay in the address."""
     page = pages.log_in("viewer", "/ui/plan")
@@ -109,6 +110,7 @@ def test_a_run_is_watched_and_cancelled(pages: PagesInBrowser) -> None:
     assert pages.db.journal(event="run-finished")[0]["outcome"] in ("cancelled", "interrupted")
 
 
+@pytest.mark.long("make test proves what is told of failures in tests/cli and by HTTP")
 def test_a_failure_is_told_in_full(pages: PagesInBrowser) -> None:
     """The error of a step that failed stands with its run, and in the audit log."""
     page = pages.log_in("operator", "/ui/plan?policy=orders")

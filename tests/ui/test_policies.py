@@ -135,6 +135,7 @@ def test_filters_in_the_address(pages: PagesInBrowser) -> None:
     assert pages.db.tool.damaged_policies(Selection()) == []
 
 
+@pytest.mark.long("make test proves conflicts in the editor and by HTTP")
 def test_somebody_else_was_faster(pages: PagesInBrowser) -> None:
     """A change of what was shown is refused when it is no longer so, and the list shows what there is."""
     page = pages.log_in("editor", f"{PATH}?q=letters")
