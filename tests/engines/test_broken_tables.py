@@ -13,7 +13,7 @@ from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.planning import downsample
+from cratedb_retention.planning import downsample, planner
 from cratedb_retention.service.metrics import make_metrics
 from cratedb_retention.service.scoped import Scoped
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
@@ -214,15 +214,24 @@ def test_questions_that_have_no_answer(duck: DuckDatabase) -> None:
     assert (duck.left("rows"), duck.rows(f"SELECT count(n) FROM {duck.q('bad')}")) == (DAYS[2:], [(4,)])
 
 
+def oops(*args: object) -> None:
+    """A mistake in the program."""
+    raise KeyError("oops")
+
+
+def test_a_question_that_can_not_be_made(bench: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a plan can do without ends no plan."""
+    monkeypatch.setattr(planner, "variety_probe", oops)
+    assert bench.tool.plan().problems == ()
+    assert bench.run().ok
+    assert {name: bench.left(name) for name in OTHERS} == dict.fromkeys(OTHERS, DAYS[2:])
+
+
 def test_what_nobody_foresaw(
     bench: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A mistake in the program blocks the table that it meets, says so, and is in the log with where it happened."""
-
-    def fail(*args: object) -> None:
-        raise KeyError("oops")
-
-    monkeypatch.setattr(downsample, "level_states", fail)
+    monkeypatch.setattr(downsample, "level_states", oops)
     [problem] = bench.tool.plan().problems
     assert problem.reason.startswith("cannot be planned: KeyError: 'oops'; this is a mistake in the program")
     assert "Traceback" in caplog.text

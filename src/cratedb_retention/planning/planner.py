@@ -68,9 +68,7 @@ def find_probes(
             if not isinstance(probe, ExpiredRows) or target.table.name not in downsampled:
                 probes[probe] = None
     for cascade in cascades:
-        variety = variety_probe(cascade, cutoff)
-        probes.update({variety: None} if variety else {})
-        find = partial(_window_probes, cascade, ledger, cutoff)
+        find = partial(_cascade_probes, cascade, ledger, cutoff)
         # What fails here fails again in the plan, which says so.
         probes.update(dict.fromkeys(isolated(cascade.policy.id, cascade.source, find, []) or ()))
     return list(probes)
@@ -82,6 +80,11 @@ def _target_probes(target: Target, cutoff: dt.datetime, holds: Sequence[TableHol
     yield from filter(None, (target.bounds_probe, range_probe(target, cutoff, holds)))
     if target.by_rows and limit is not None:
         yield from filter(None, [delete.rows_probe(target, limit, holds)])
+
+
+def _cascade_probes(cascade: Cascade, ledger: Ledger, cutoff: dt.datetime) -> list[Probe]:
+    """What must be asked of the rows of a cascade; a plan can do without how varied they are."""
+    return [*filter(None, [variety_probe(cascade, cutoff)]), *_window_probes(cascade, ledger, cutoff)]
 
 
 def _window_probes(cascade: Cascade, ledger: Ledger, cutoff: dt.datetime) -> list[WindowRows]:
