@@ -63,7 +63,8 @@ class PieceIndex:
     def _all(self, key: _Key, target: Target) -> list[Piece]:
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
-            self._pieces[key] = make_pieces(target.table, target.grids, bounds, _named_time(target))
+            *_, named = key
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named)
         return self._pieces[key]
 
 

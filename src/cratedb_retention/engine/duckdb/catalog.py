@@ -1,5 +1,5 @@
 """
-Reads DuckDB's catalog: three statements, and one for some hundred tables.
+Reads DuckDB's catalog: two statements, and one for some hundred tables.
 
 DuckDB has no partitions of its own. What counts as one is the rows that agree in the partition columns, which are, in
 this order: those that the table's comment names (``COMMENT ON TABLE t IS 'PARTITIONED BY (tenant, month)'``), the one
