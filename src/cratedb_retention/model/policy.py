@@ -282,7 +282,7 @@ class Policy(BaseModel):
         "its day (`day`), as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more.",
     )
     time_zone: ZoneField = Field(
-        "UTC", description="Where days, months and years of the retention period, and the schedule, are reckoned."
+        "UTC", description="The time zone of days, months and years of the retention period, and of the schedule."
     )
     schedule: ScheduleField | None = Field(
         None,
@@ -354,9 +354,9 @@ class Policy(BaseModel):
     )
     counters: NamesField = Field(
         (),
-        description="`downsample`: metrics that only grow, and begin anew at a reset; their `increase` is kept. "
-        "Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the series in "
-        "which that dimension fits the pattern.",
+        description="`downsample`: monotonically increasing metrics (counters) that may reset; their `increase` is "
+        "kept. Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the series "
+        "in which that dimension fits the pattern.",
     )
     late: Late = Field(
         Late.KEEP,
