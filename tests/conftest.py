@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from support import tiers
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
@@ -29,9 +29,12 @@ settings.register_profile(
     "patient",
     settings.get_profile(settings.get_current_profile_name()),
     deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")
+# For the fault bench: it wants to know that a property fails, not the simplest way to make it fail.
+settings.register_profile("unshrunk", settings.get_profile("patient"), phases=set(settings().phases) - {Phase.shrink})
 # Where tests may ask for the cluster; one worker has all of these files, and so there is one cluster.
 CLUSTER = ("tests/cluster/", "tests/test_cratedb_fixture.py")
 MARKED_BY_FIXTURE = {"cratedb": "cratedb", "cratedb_cluster": "cluster"}

@@ -9,17 +9,16 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 
 from exactness.histories import History, NewRow, Number, Shape, Turn, histories
 from exactness.history_player import play
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
 
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 # One database serves all examples; each has a table of its own. The histories are the same in each run of the tests;
 # who sets HUNT looks for others.
-SHARED = settings(phases=PHASES, suppress_health_check=list(HealthCheck), derandomize="HUNT" not in os.environ)
+SHARED = settings(suppress_health_check=list(HealthCheck), derandomize="HUNT" not in os.environ)
 
 
 @pytest.mark.slow("whole histories are played")

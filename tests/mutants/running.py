@@ -108,6 +108,7 @@ class Copy:
         outcome = self.directory.parent / "outcome.json"
         outcome.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "mutants.judging", "-m", _MARKS[needs]]
+        command += ["--hypothesis-profile=unshrunk"]
         command += ["-x"] if first_only else []
         command += [word for plugin in _PLUGINS for word in ("-p", f"no:{plugin}")]
         code, said = self._run([*command, *tests], {MODULE: module, OUTCOME: str(outcome)}, first_only)

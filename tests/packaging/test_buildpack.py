@@ -76,6 +76,7 @@ def port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.long("make test reads the descriptor, and runs setup and run --due elsewhere")
 def test_setup_and_what_is_due(duckdb_uri: str) -> None:
     """The first process creates the tables, and the last one runs what is due; both can be repeated."""
     for _ in range(2):
@@ -85,6 +86,7 @@ def test_setup_and_what_is_due(duckdb_uri: str) -> None:
         assert retention.policies()
 
 
+@pytest.mark.long("make test starts the service as a process in service/test_serve")
 def test_web(duckdb_uri: str, port: int) -> None:
     """The service listens on the port that the platform says, and ends with 0 after SIGTERM."""
     run("release", duckdb_uri)

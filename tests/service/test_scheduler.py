@@ -275,6 +275,7 @@ def test_an_idle_tick_in_a_fixed_number_of_statements(db: Database) -> None:
 
 
 @pytest.mark.slow("thousands of ticks")
+@pytest.mark.long("it is about memory over days")
 @pytest.mark.timeout(900)
 def test_memory_stays_flat(duck: DuckDatabase) -> None:
     """Days of simulated time, most ticks of them idle, leave nothing behind."""

@@ -59,15 +59,14 @@ def focused(page: Page) -> str:
     return str(page.evaluate("() => document.activeElement.innerText")).strip()
 
 
-@pytest.mark.slow("each page is opened and read")
-def test_each_page_can_be_read_aloud(pages: PagesInBrowser) -> None:
+@pytest.mark.parametrize("size", [WIDE, pytest.param(NARROW, marks=pytest.mark.long("make test reads wide pages"))])
+def test_each_page_can_be_read_aloud(pages: PagesInBrowser, size: tuple[int, int]) -> None:
     """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
     schema = pages.db.schema
-    for size in (WIDE, NARROW):
-        page = pages.log_in("admin", size=size)
-        for path in (*(f"/ui/{each}" for each in PAGES), timeline(schema, "weather"), timeline(schema, "orders")):
-            pages.go(page, path)
-            assert_sound(page)
+    page = pages.log_in("admin", size=size)
+    for path in (*(f"/ui/{each}" for each in PAGES), timeline(schema, "weather"), timeline(schema, "orders")):
+        pages.go(page, path)
+        assert_sound(page)
 
 
 def test_nothing_moves_for_those_who_ask_for_that(pages: PagesInBrowser) -> None:
