@@ -24,7 +24,7 @@ TABLE, REPOSITORY = quoted(SCHEMA, "archived"), "bench_archive"
 SIZES = ((30, 100), (3, 100_000))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Bench:
     """
     A table that is filled and archived again and again.
@@ -73,7 +73,7 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
         what = f"archive {partitions} partitions of {rows:,} rows, restored, beside metadata only, CrateDB"
         note = f"{1000 * (restore - metadata) / partitions:.0f} ms more for each partition"
         note += f"; metadata: {bench.sent[Verify.METADATA]} statements"
-        yield Line(what, restore, metadata, bench.sent[Verify.RESTORE], note=note)
+        yield Line(what=what, ours=restore, best=metadata, statements=bench.sent[Verify.RESTORE], note=note)
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _bench(server: CrateDB, partitions: int, rows: int) -> Iterator[Bench]:
             retention.setup()
             policy = {"strategy": "snapshot", "table_schema": SCHEMA, "table_name": "archived"}
             store_policies(retention, [{**policy, "retention_period": "30d", "target_repository_name": REPOSITORY}])
-            yield Bench(server, retention, partitions, rows)
+            yield Bench(server=server, retention=retention, partitions=partitions, rows=rows)
     finally:
         server.sql(f"DROP REPOSITORY {REPOSITORY}")
         server.drop_schemas(SCHEMA, EXT)

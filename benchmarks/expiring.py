@@ -23,7 +23,7 @@ GOAL = Goal(ratio=1.2)
 OURS, RANGE, LIST, SINGLY = "ours", "one DELETE of a range", "one DELETE with IN", "a DELETE for each"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Bench:
     """A table that is filled and expired again and again."""
 
@@ -97,7 +97,14 @@ def _line(what: str, bench: Bench, taken: dict[str, float]) -> Line:
     words = [f"prepare {prepare:.2f} s, run {ours - prepare:.2f} s"]
     words += [f"{name} {value:.2f} s" for name, value in taken.items()]
     best = min(taken.values())
-    return Line(f"expire {what} of one table, CrateDB", ours, best, bench.statements, GOAL, "; ".join(words))
+    return Line(
+        what=f"expire {what} of one table, CrateDB",
+        ours=ours,
+        best=best,
+        statements=bench.statements,
+        goal=GOAL,
+        note="; ".join(words),
+    )
 
 
 @contextmanager
@@ -108,5 +115,5 @@ def _bench(server: CrateDB, name: str, days: int, tenants: int = 0) -> Iterator[
         store_policies(retention, [expires])
         engine = sa.create_engine(server.uri)
         with engine.connect() as connection:
-            yield Bench(retention, connection, table, [])
+            yield Bench(retention=retention, by_hand=connection, table=table, prepare=[])
         engine.dispose()

@@ -25,7 +25,7 @@ class Goal:
 NO_GOAL = Goal()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """
     A measurement.

@@ -73,7 +73,7 @@ def _image(surroundings: Surroundings) -> Iterator[Line]:
 def _line(surroundings: Surroundings, what: str, start: Callable[[], object], note: str) -> Line:
     start()
     taken = statistics.median(seconds(start) for _ in range(surroundings.repeat(9)))
-    return Line(f"{what}: cratedb-retention {VERSION}", taken, note=note)
+    return Line(what=f"{what}: cratedb-retention {VERSION}", ours=taken, note=note)
 
 
 def _megabytes(path: Path) -> str:

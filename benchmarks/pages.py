@@ -31,20 +31,24 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     bench = DuckDatabase(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
     bench.time.set(NOW)
     _fill(bench)
-    who = Scoped(bench.tool, Access(Role.ADMIN, "bench"))
+    who = Scoped(bench.tool, Access(role=Role.ADMIN, actor="bench"))
     what = f"{MANY:,} policies, {MANY * DAYS:,} partitions"
     told = by_turns(surroundings.repeat(3), {"": lambda: seconds(lambda: who.tables(Selection()))})[""]
-    yield Line(f"tell what the overview shows: {what}", told, note="without a browser")
+    yield Line(what=f"tell what the overview shows: {what}", ours=told, note="without a browser")
     chromium = find_chromium()
     if chromium is None:
-        yield Line("show the overview: NOT MEASURED, there is no Chromium", 0)
+        yield Line(what="show the overview: NOT MEASURED, there is no Chromium", ours=0)
         return
     with open_browser(chromium) as browser, open_pages(bench, browser, authenticate=False) as pages:
         first, whole = _show(pages)
         shown = by_turns(surroundings.repeat(3), {"": lambda: _show(pages)[0]})[""]
-    yield Line(f"show the overview for the first time: {what}", first, goal=GOAL, note="policies first, then states")
-    yield Line("the same, until all states are there", whole)
-    yield Line(f"show the overview again: {what}", shown, goal=GOAL, note="in a browser that has nothing of it yet")
+    yield Line(
+        what=f"show the overview for the first time: {what}", ours=first, goal=GOAL, note="policies first, then states"
+    )
+    yield Line(what="the same, until all states are there", ours=whole)
+    yield Line(
+        what=f"show the overview again: {what}", ours=shown, goal=GOAL, note="in a browser that has nothing of it yet"
+    )
     bench.close()
 
 

@@ -27,7 +27,7 @@ GOAL = Goal(seconds=2)
 PARTITIONS = MANY * DAYS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """Something to plan."""
 
@@ -49,11 +49,11 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     for case in cases:
         megabytes = peak_megabytes(case.plan)
         note = f"peak {megabytes:.0f} MB, {1e6 * megabytes / PARTITIONS:.0f} bytes a partition"
-        yield Line(f"plan 100,000 partitions: {case.what}", taken[case.what], goal=GOAL, note=note)
+        yield Line(what=f"plan 100,000 partitions: {case.what}", ours=taken[case.what], goal=GOAL, note=note)
     tenants = next(case for case in cases if case.what == TENANTS)
     check = {"check": lambda: seconds(lambda: find_contradictions(tenants.policies, tenants.catalog))}
     what = "check 1,000 policies on one table, two by two"
-    yield Line(what, by_turns(surroundings.repeat(3), check)["check"], goal=GOAL)
+    yield Line(what=what, ours=by_turns(surroundings.repeat(3), check)["check"], goal=GOAL)
 
 
 TENANTS = "1 table, 1,000 tenants, a policy each"
@@ -69,7 +69,7 @@ def _days() -> list[int]:
 
 
 def _partition(*values: str | int) -> Partition:
-    return Partition(values, ident=str(values), rows=10, size=100, token="t", nodes=frozenset({"n1"}))
+    return Partition(values=values, ident=str(values), rows=10, size=100, token="t", nodes=frozenset({"n1"}))
 
 
 def _daily(number: int) -> Table:
@@ -80,10 +80,18 @@ def _daily(number: int) -> Table:
 def _on_many_tables() -> Iterator[Case]:
     found = catalog(*map(_daily, range(MANY)))
     names = [name.name for name in found.tables]
-    yield Case("1,000 tables, a policy each", [_policy(number, name) for number, name in enumerate(names)], found)
+    yield Case(
+        what="1,000 tables, a policy each",
+        policies=[_policy(number, name) for number, name in enumerate(names)],
+        catalog=found,
+    )
     patterns = [_policy(number, f"*{name[-5:]}") for number, name in enumerate(names)]
-    yield Case("1,000 tables, a pattern each", patterns, found)
-    yield Case("1,000 tables, 10 patterns for all", [_policy(n, "metrics_*", f"{50 + n}d") for n in range(10)], found)
+    yield Case(what="1,000 tables, a pattern each", policies=patterns, catalog=found)
+    yield Case(
+        what="1,000 tables, 10 patterns for all",
+        policies=[_policy(n, "metrics_*", f"{50 + n}d") for n in range(10)],
+        catalog=found,
+    )
 
 
 def _on_one_table() -> Iterator[Case]:
@@ -91,11 +99,18 @@ def _on_one_table() -> Iterator[Case]:
     partitions = [_partition(tenant, day) for tenant in tenants for day in _days()]
     found = catalog(table([TS, TENANT, VALUE, DAILY], ["tenant", "day"], partitions))
     policies = [_policy(number, "metrics", where={"tenant": tenant}) for number, tenant in enumerate(tenants)]
-    yield Case(TENANTS, policies, found)
+    yield Case(what=TENANTS, policies=policies, catalog=found)
     archiving = [_policy(n, "metrics", "90d", "snapshot", where={"tenant": tenant}) for n, tenant in enumerate(tenants)]
-    yield Case("1 table, archived for 1,000 tenants, deleted for all", [*archiving, _policy(MANY, "metrics")], found)
-    holds = [LegalHold(f"hold-{n}", *METRICS, where={"tenant": tenant}) for n, tenant in enumerate(tenants)]
-    yield Case("1 table, 1,000 policies, 1,000 holds", policies, found, holds)
+    yield Case(
+        what="1 table, archived for 1,000 tenants, deleted for all",
+        policies=[*archiving, _policy(MANY, "metrics")],
+        catalog=found,
+    )
+    holds = [
+        LegalHold(id=f"hold-{n}", table_schema=METRICS.schema, table_name=METRICS.name, where={"tenant": tenant})
+        for n, tenant in enumerate(tenants)
+    ]
+    yield Case(what="1 table, 1,000 policies, 1,000 holds", policies=policies, catalog=found, holds=holds)
 
 
 def _policy(

@@ -88,7 +88,14 @@ def _prepare(
     sent = statements(retention) - before
     taken = by_turns(surroundings.repeat(3), {"ours": lambda: seconds(lambda: retention.plan(CUTOFF))})["ours"]
     due = sum(task.partitions for task in plan.tasks)
-    return Line(f"prepare: {what}", taken, None, sent, _goal(allowed), f"{due:,} partitions are due")
+    return Line(
+        what=f"prepare: {what}",
+        ours=taken,
+        best=None,
+        statements=sent,
+        goal=_goal(allowed),
+        note=f"{due:,} partitions are due",
+    )
 
 
 def _idle(surroundings: Surroundings, retention: Retention, what: str, policies: Policies, allowed: int | None) -> Line:
@@ -100,7 +107,7 @@ def _idle(surroundings: Surroundings, retention: Retention, what: str, policies:
     if not report.ok or report.done:
         raise RuntimeError(f"not idle: {report}")
     taken = by_turns(surroundings.repeat(5), {"ours": lambda: seconds(lambda: retention.run(cutoff=CUTOFF))})["ours"]
-    return Line(f"idle run: {what}", taken, None, sent, _goal(allowed))
+    return Line(what=f"idle run: {what}", ours=taken, best=None, statements=sent, goal=_goal(allowed))
 
 
 def _some(count: int) -> str:

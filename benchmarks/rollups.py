@@ -35,7 +35,7 @@ OURS, BY_HAND = "ours", "by hand"
 _KEEPS = {"retention_period": f"{2 * DAYS}d", "levels": "1m:90d,1h:1y,1d:forever", "metrics": ["x"]}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Bench:
     """
     A table of raw rows, and a policy on it.
@@ -119,14 +119,23 @@ def _on(surroundings: Surroundings, bench: Bench, product: str) -> Iterator[Line
     bench.retention.create_policy(strategy="downsample", table_schema=SCHEMA, table_name="raw", **_KEEPS)
     taken = by_turns(surroundings.repeat(3), {OURS: bench.ours, BY_HAND: bench.by_hand})
     what = f"roll up {bench.rows:,} rows of {DAYS} days into minutes, hours and days, {product}"
-    yield Line(what, taken[OURS], taken[BY_HAND], None, GOAL, "counted (law 5) and noted window by window")
+    yield Line(
+        what=what,
+        ours=taken[OURS],
+        best=taken[BY_HAND],
+        statements=None,
+        goal=GOAL,
+        note="counted (law 5) and noted window by window",
+    )
     if product == "DuckDB":
         bench.run("SET memory_limit = '512MB'")
-        yield Line("the same in 512 MB of memory, DuckDB", bench.ours(), taken[BY_HAND])
+        yield Line(what="the same in 512 MB of memory, DuckDB", ours=bench.ours(), best=taken[BY_HAND])
         bench.run("RESET memory_limit")
     before = statements(bench.retention)
     idle = seconds(lambda: bench.retention.run(cutoff=CUTOFF))
-    yield Line(f"nothing to roll up, {product}", idle, None, statements(bench.retention) - before)
+    yield Line(
+        what=f"nothing to roll up, {product}", ours=idle, best=None, statements=statements(bench.retention) - before
+    )
     yield from _more(bench, product)
     bench.retention.close()
 
@@ -135,12 +144,12 @@ def _more(bench: Bench, product: str) -> Iterator[Line]:
     """New rows cost what there is of them, late ones what lies in the windows that they touch."""
     hourly = bench.rows // DAYS // 24
     bench.fill(START_MS + DAYS * DAY_MS, DAY_MS // 24, hourly)
-    yield Line(f"roll up an hour more, {hourly:,} rows, {product}", bench.roll_up(CUTOFF + HOUR))
+    yield Line(what=f"roll up an hour more, {hourly:,} rows, {product}", ours=bench.roll_up(CUTOFF + HOUR))
     for days in (1, LATE_DAYS):
         for day in range(days):
             bench.fill(START_MS + (7 * days + day) * DAY_MS, DAY_MS, 100)
         words = "a day" if days == 1 else f"{days} days"
-        yield Line(f"roll up anew {words} with late rows, {product}", bench.roll_up(CUTOFF + HOUR))
+        yield Line(what=f"roll up anew {words} with late rows, {product}", ours=bench.roll_up(CUTOFF + HOUR))
 
 
 def _duckdb(surroundings: Surroundings) -> Bench:
@@ -148,13 +157,13 @@ def _duckdb(surroundings: Surroundings) -> Bench:
     table = f"CREATE TABLE {SCHEMA}.raw (ts {TIME}, host TEXT, x DOUBLE, {day})"
     uri = new_file(surroundings.directory(), (f"CREATE SCHEMA {SCHEMA}", table))
     bench = Bench(
-        Retention(uri, EXT),
-        EMBEDDED_ROWS,
-        lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)",
-        lambda count: f"range({count}) g(i)",
-        lambda ms: f"make_timestamptz({ms} * 1000)",
-        lambda unit: f"(ts {TIME}, host TEXT, {_values('')})",
-        1,
+        retention=Retention(uri, EXT),
+        rows=EMBEDDED_ROWS,
+        bucket=lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)",
+        series=lambda count: f"range({count}) g(i)",
+        moment=lambda ms: f"make_timestamptz({ms} * 1000)",
+        table=lambda unit: f"(ts {TIME}, host TEXT, {_values('')})",
+        pieces=1,
     )
     bench.fill(START_MS, DAYS * DAY_MS, bench.rows)
     return bench
@@ -181,13 +190,13 @@ def _cratedb(surroundings: Surroundings) -> Bench:
         " CLUSTERED INTO 1 SHARDS PARTITIONED BY (day) WITH (number_of_replicas = 0)"
     )
     bench = Bench(
-        Retention(server.uri, EXT),
-        SERVER_ROWS,
-        lambda unit: f"date_trunc('{unit}', ts)",
-        lambda count: f"generate_series(0, {count - 1}) AS g(i)",
-        lambda ms: f"({ms})::{TIME}",
-        _crate_level,
-        DAYS,
+        retention=Retention(server.uri, EXT),
+        rows=SERVER_ROWS,
+        bucket=lambda unit: f"date_trunc('{unit}', ts)",
+        series=lambda count: f"generate_series(0, {count - 1}) AS g(i)",
+        moment=lambda ms: f"({ms})::{TIME}",
+        table=_crate_level,
+        pieces=DAYS,
     )
     for number in range(DAYS):
         bench.fill(START_MS + number * DAY_MS, DAY_MS, bench.rows // DAYS)

@@ -123,7 +123,7 @@ def _delete(surroundings: Surroundings, uri: str, which: str, note: str) -> Line
     hand = copies.by_hand(f"DELETE FROM metrics WHERE ts < {LIMIT}")
     taken = by_turns(surroundings.repeat(3), {OURS: copies.ours, BY_HAND: hand})
     what = f"delete 10 of 20 million rows{which}, DuckDB"
-    return Line(what, taken[OURS], taken[BY_HAND], copies.statements, note=note)
+    return Line(what=what, ours=taken[OURS], best=taken[BY_HAND], statements=copies.statements, note=note)
 
 
 def _archiving(surroundings: Surroundings) -> Line:
@@ -142,5 +142,9 @@ def _archiving(surroundings: Surroundings) -> Line:
     taken = by_turns(surroundings.repeat(3), {OURS: copies.ours, BY_HAND: copies.by_hand(*by_hand)})
     note = "also fingerprints the rows, reads the files back and compares before it deletes"
     return Line(
-        "archive 5 million rows in 3 partitions, DuckDB", taken[OURS], taken[BY_HAND], copies.statements, note=note
+        what="archive 5 million rows in 3 partitions, DuckDB",
+        ours=taken[OURS],
+        best=taken[BY_HAND],
+        statements=copies.statements,
+        note=note,
     )

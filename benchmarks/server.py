@@ -21,7 +21,7 @@ BATCH = 100
 ATTEMPTS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Daily:
     """
     A table with a partition for each day, or for each tenant and day.
@@ -98,7 +98,7 @@ class Daily:
 @contextmanager
 def daily_table(server: CrateDB, name: str, days: int, tenants: int = 0) -> Iterator[Daily]:
     """An empty table, which is dropped at the end, as are the toolkit's."""
-    table = Daily(server, quoted(SCHEMA, name), days, tenants)
+    table = Daily(server=server, name=quoted(SCHEMA, name), number_of_days=days, tenants=tenants)
     server.drop_schemas(SCHEMA, EXT)
     table.create()
     try:

@@ -57,7 +57,13 @@ def _compare(surroundings: Surroundings, server: CrateDB, retention: Retention, 
 
     taken = by_turns(surroundings.repeat(2), {OURS: ours, BY_HAND: by_hand})
     what = f"delete {EXPIRED:,} of {ROWS:,} rows, CrateDB"
-    return Line(what, taken[OURS], taken[BY_HAND], sent, note="counts first, then deletes in batches, oldest first")
+    return Line(
+        what=what,
+        ours=taken[OURS],
+        best=taken[BY_HAND],
+        statements=sent,
+        note="counts first, then deletes in batches, oldest first",
+    )
 
 
 def _fill(server: CrateDB) -> None:

@@ -31,7 +31,9 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     taken = by_turns(surroundings.repeat(9), ways)
     best = taken.pop("import click")
     for what, ours in taken.items():
-        yield Line(what, ours, best, goal=QUICK if "--" in what else NO_GOAL, note="by hand: import click")
+        yield Line(
+            what=what, ours=ours, best=best, goal=QUICK if "--" in what else NO_GOAL, note="by hand: import click"
+        )
 
 
 def _process(command: list[str]) -> Callable[[], float]:

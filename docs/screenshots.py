@@ -22,7 +22,7 @@ TALL = (WIDE[0], 1000)
 IMAGES = ROOT / "docs" / "images"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shot:
     """
     A picture.
@@ -38,17 +38,17 @@ class Shot:
 
 
 SHOTS = (
-    Shot("overview", "/ui/"),
-    Shot("timeline", "/ui/tables/{schema}/weather"),
-    Shot("policies", "/ui/policies"),
-    Shot("editor", "/ui/policies/visits"),
-    Shot("plan", "/ui/plan"),
-    Shot("jobs", "/ui/jobs"),
-    Shot("archive", "/ui/archive"),
-    Shot("holds", "/ui/holds"),
-    Shot("explore", "/ui/explore?table={schema}.weather&metric=temperature", dark=True),
-    Shot("overview-narrow", "/ui/", NARROW, dark=True),
-    Shot("editor-narrow", "/ui/policies/visits", NARROW),
+    Shot(name="overview", path="/ui/"),
+    Shot(name="timeline", path="/ui/tables/{schema}/weather"),
+    Shot(name="policies", path="/ui/policies"),
+    Shot(name="editor", path="/ui/policies/visits"),
+    Shot(name="plan", path="/ui/plan"),
+    Shot(name="jobs", path="/ui/jobs"),
+    Shot(name="archive", path="/ui/archive"),
+    Shot(name="holds", path="/ui/holds"),
+    Shot(name="explore", path="/ui/explore?table={schema}.weather&metric=temperature", dark=True),
+    Shot(name="overview-narrow", path="/ui/", size=NARROW, dark=True),
+    Shot(name="editor-narrow", path="/ui/policies/visits", size=NARROW),
 )
 
 

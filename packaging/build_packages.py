@@ -42,7 +42,7 @@ _GCC = {22: "6", 24: "7", 25: "8", 28: "9", 29: "11", 30: "12", 32: "13", 33: "1
 _OWN_FILES = ("etc", "scripts", "sysusers.conf", "openrc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """What is packaged: its version in the words of PEP 440, the package's revision, who answers for it, its home."""
 
@@ -165,7 +165,9 @@ def describe(revision: int, maintainer: str | None) -> Release:
     homepage = next((urls[key] for key in ("Homepage", "Repository", "Source") if key in urls), "")
     author = project["authors"][0]
     default = f"{author['name']} <{author['email']}>" if "email" in author else author["name"]
-    return Release(__version__, str(revision), maintainer or default, homepage, _date())
+    return Release(
+        version=__version__, revision=str(revision), maintainer=maintainer or default, homepage=homepage, date=_date()
+    )
 
 
 def _date() -> datetime:

@@ -57,7 +57,7 @@ main()
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interpreter:
     """A CPython: its prefix, its version as ``3.11`` and in full, its standard library, its C library."""
 
@@ -73,7 +73,7 @@ class Interpreter:
         return self.prefix / "bin" / f"python{self.series}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """What was built: where it is, of which interpreter, what it needs of the system, libraries copied from it."""
 
@@ -108,7 +108,13 @@ def find_interpreter(prefix: Path) -> Interpreter:
     series, name, stdlib, version = json.loads(answer)
     if name != "cpython" or tuple(map(int, series.split("."))) < (3, 11):
         raise Unfit(f"{program} is {name} {version}; CPython 3.11 or newer is needed")
-    return Interpreter(prefix, series, version, Path(stdlib), elf.libc_of(prefix / "bin" / f"python{series}"))
+    return Interpreter(
+        prefix=prefix,
+        series=series,
+        version=version,
+        stdlib=Path(stdlib),
+        libc=elf.libc_of(prefix / "bin" / f"python{series}"),
+    )
 
 
 def build_environment(interpreter: Interpreter, requirements: Path, wheel: Path, root: Path) -> Environment:
@@ -126,7 +132,12 @@ def build_environment(interpreter: Interpreter, requirements: Path, wheel: Path,
     launcher.write_text(_LAUNCHER.format(home=HOME), encoding="utf-8")
     _compile(interpreter, root)
     _set_modes(root)
-    return Environment(root, interpreter, elf.needs(root, root / "bin" / interpreter.program.name), tuple(libraries))
+    return Environment(
+        root=root,
+        interpreter=interpreter,
+        needs=elf.needs(root, root / "bin" / interpreter.program.name),
+        libraries=tuple(libraries),
+    )
 
 
 def _copy_interpreter(interpreter: Interpreter, root: Path) -> list[Path]:

@@ -7,12 +7,18 @@ The contracts are in ``pyproject.toml``. What no linter can say about one place 
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+import cratedb_retention
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "cratedb_retention"
@@ -59,3 +65,39 @@ def test_only_the_clock_asks_for_the_time() -> None:
     assert modules
     found = {str(path.relative_to(ROOT)): list(calls_for_the_time(path.read_text())) for path in modules}
     assert {path: calls for path, calls in found.items() if calls} == {}
+
+
+# With more fields than this a dataclass is made by names only: a value in another's place would go unnoticed.
+MOST_BY_PLACE = 3
+
+
+def dataclasses_by_place(classes: Iterable[type]) -> Iterator[str]:
+    """Dataclasses with many fields that can be made without naming them."""
+    for found in classes:
+        if dataclasses.is_dataclass(found):
+            fields = [field for field in dataclasses.fields(found) if field.init]
+            if len(fields) > MOST_BY_PLACE and not all(field.kw_only for field in fields):
+                yield f"{found.__module__}.{found.__qualname__}"
+
+
+def test_search_finds_dataclasses() -> None:
+    """The search below would find something if it were there."""
+    names = ["a", "b", "c", "d"]
+    few, many, named = (
+        dataclasses.make_dataclass("Few", names[:3]),
+        dataclasses.make_dataclass("Many", names),
+        dataclasses.make_dataclass("Named", names, kw_only=True),
+    )
+    assert list(dataclasses_by_place([few, many, named])) == [f"{many.__module__}.Many"]
+
+
+def test_many_fields_are_named() -> None:
+    """Nobody makes a dataclass with many fields by their order."""
+    modules = [
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(cratedb_retention.__path__, "cratedb_retention.")
+        if not module.name.endswith("__main__")
+    ]
+    classes = [found for module in modules for found in vars(module).values() if inspect.isclass(found)]
+    assert len(modules) > 100
+    assert list(dataclasses_by_place(classes)) == []

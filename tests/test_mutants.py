@@ -40,7 +40,9 @@ def test_each_promise_has_three_faults() -> None:
 
 def test_what_does_not_apply_is_said() -> None:
     """Text that is there never or twice, and what is no Python then, is no fault."""
-    fault = Fault("x", "law 1", "p.", "errors.py", "one", "two", ("tests/model",))
+    fault = Fault(
+        id="x", breaks="law 1", promise="p.", file="errors.py", was="one", becomes="two", tests=("tests/model",)
+    )
     assert fault.apply("a = 'one'") == "a = 'two'"
     for text, reason in (("", "0 times"), ("one, one", "2 times"), ("one +", "no Python")):
         with pytest.raises(Misplaced, match=reason):
@@ -61,14 +63,31 @@ EXPECTED = {
 @pytest.mark.long("it copies the project, and starts pytest for each fault; make test looks at the faults themselves")
 def test_verdicts(tmp_path: Path) -> None:
     """A test that fails notices; one that passes does not; an import that fails, or no test at all, says nothing."""
-    tags, exit_done = ("model/tags.py", 'NOT = "not:"'), ("errors.py", "EXIT_DONE = 0")
+    tags = {"file": "model/tags.py", "was": 'NOT = "not:"'}
+    exit_done = {"file": "errors.py", "was": "EXIT_DONE = 0"}
     tests = ("tests/model/test_tags.py",)
     faults = [
-        Fault("noticed", "law 1", "p.", *tags, 'NOT = "no:"', tests),
-        Fault("survives", "law 1", "p.", *exit_done, "EXIT_DONE = -0", tests),
-        Fault("can-not-be-imported", "law 1", "p.", *tags, "NOT = unknown", tests),
-        Fault("all-are-deselected", "law 1", "p.", *tags, 'NOT = "no:"', tests, needs="cluster"),
-        Fault("not-there", "law 1", "p.", "model/tags.py", "nothing of the kind", "", tests),
+        Fault(id="noticed", breaks="law 1", promise="p.", **tags, becomes='NOT = "no:"', tests=tests),
+        Fault(id="survives", breaks="law 1", promise="p.", **exit_done, becomes="EXIT_DONE = -0", tests=tests),
+        Fault(id="can-not-be-imported", breaks="law 1", promise="p.", **tags, becomes="NOT = unknown", tests=tests),
+        Fault(
+            id="all-are-deselected",
+            breaks="law 1",
+            promise="p.",
+            **tags,
+            becomes='NOT = "no:"',
+            tests=tests,
+            needs="cluster",
+        ),
+        Fault(
+            id="not-there",
+            breaks="law 1",
+            promise="p.",
+            file="model/tags.py",
+            was="nothing of the kind",
+            becomes="",
+            tests=tests,
+        ),
     ]
     told: list[str] = []
     verdicts = judge_all(faults, 1, 120, tmp_path, lambda verdict: told.append(verdict.fault.id))
@@ -77,7 +96,7 @@ def test_verdicts(tmp_path: Path) -> None:
     control = Copy(tmp_path / "control", 120)
     assert control.control(verdicts) == verdicts
     (control.directory / "tests" / "test_wrong.py").write_text("def test_wrong() -> None:\n    assert False\n")
-    anyway = Verdict(faults[1], NOTICED, "tests/test_wrong.py::test_wrong")
+    anyway = Verdict(fault=faults[1], outcome=NOTICED, why="tests/test_wrong.py::test_wrong")
     assert [verdict.outcome for verdict in control.control([verdicts[0], anyway])] == [NOTICED, INVALID]
     changed = tmp_path / "job0" / "project" / faults[0].path
     assert changed.read_bytes() == (PROJECT / faults[0].path).read_bytes()

@@ -10,7 +10,18 @@ from parts.markdown import table
 
 # A database with nothing in it: each metric is named, and has no values.
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_NOTHING = Facts(_EPOCH, [], 0, Leases(_EPOCH, {}, 0.0), {}, [], [], 0, {}, {})
+_NOTHING = Facts(
+    now=_EPOCH,
+    policies=[],
+    damaged=0,
+    leases=Leases(_EPOCH, {}, 0.0),
+    slots={},
+    runs=[],
+    levels=[],
+    running=0,
+    scheduled={},
+    next_runs={},
+)
 
 
 def metrics() -> str:

@@ -418,7 +418,9 @@ class Retention:
         self.store.require()
         job = self.store.jobs.find(identifier)
         if self.store.jobs.request_cancel(job, f"{self.actor.name}@{self.actor.host}"):
-            self.store.journal.write(Entry(Event.CANCEL_REQUESTED, run_id=job.run_id, message=f"run {job.run_id}"))
+            self.store.journal.write(
+                Entry(event=Event.CANCEL_REQUESTED, run_id=job.run_id, message=f"run {job.run_id}")
+            )
         return job
 
     def sibling(self) -> Retention:
@@ -538,7 +540,7 @@ class Retention:
 
     def held_tables(self, hold: LegalHold) -> list[TableName]:
         """The tables that a hold is on at present."""
-        selector = Selector(hold.table_schema, hold.table_name)
+        selector = Selector(schema=hold.table_schema, name=hold.table_name)
         return sorted(self.engine.read_catalog([selector]).tables)
 
     def holds(self) -> list[LegalHold]:

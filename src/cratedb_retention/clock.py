@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clock:
     """
     What time it is, and how to wait.
@@ -42,7 +42,9 @@ def system_clock() -> Clock:
     """The machine's own clock, in UTC."""
     # Linux stops its monotonic clock while a machine is suspended, but not this one.
     which = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return Clock(lambda: dt.datetime.now(dt.UTC), time.sleep, lambda: time.clock_gettime(which), shared=False)
+    return Clock(
+        now=lambda: dt.datetime.now(dt.UTC), sleep=time.sleep, counter=lambda: time.clock_gettime(which), shared=False
+    )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ RANGE = ("--table-name=weather", "--from=2024-03-31", "--to=2024-03-31T06:00")
 def cascade(duck: DuckDatabase) -> Cascade:
     """A cascade on a DuckDB file."""
     holdings = {"raw": ("2024-03-31T04:00", None), "1h": ("2024-03-31", "2024-03-31T05:00"), "1d": (None, "2024-03-31")}
-    found = chained(create(duck, Source(make_rows(36)), holdings))
+    found = chained(create(duck, Source(rows=make_rows(36)), holdings))
     duck.tool.close()
     duck.close()
     return found

@@ -26,7 +26,7 @@ WAIT = 60
 @pytest.fixture
 def due(command: Command) -> Command:
     """A database with two policies whose slots are due since years."""
-    with Retention(command.uri or "", clock=Clock(lambda: THEN, lambda seconds: None)) as retention:
+    with Retention(command.uri or "", clock=Clock(now=lambda: THEN, sleep=lambda seconds: None)) as retention:
         for table, tags in (("metrics", ["acme"]), ("events", ["other"])):
             retention.create_policy(
                 id=table,

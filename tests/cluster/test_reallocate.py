@@ -164,7 +164,10 @@ def test_killed_while_shards_are_on_their_way(standstill: CrateDatabase) -> None
     cold_policy(standstill)
     killed = []
     for instant in range(1, 11):
-        killed.append(run_until_killed(RunRequest(standstill.uri, standstill.own_schema, NOW, kill_at=instant)) or "")
+        killed.append(
+            run_until_killed(RunRequest(uri=standstill.uri, schema=standstill.own_schema, cutoff=NOW, kill_at=instant))
+            or ""
+        )
         standstill.forget_leases()
         (task,) = standstill.tool.plan().tasks
         assert [type(step) for step in task.steps] == [MovePartitions]

@@ -17,7 +17,7 @@ DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 
 def lane(bench: CrateDatabase, title: str) -> Lane:
     """A lane of the timeline as it is now."""
-    who = Scoped(bench.tool, Access(Role.VIEWER, "viewer"))
+    who = Scoped(bench.tool, Access(role=Role.VIEWER, actor="viewer"))
     found = who.timeline(TableName(bench.schema, "readings"))
     return next(each for each in found.lanes if each.title == title)
 

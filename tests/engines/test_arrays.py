@@ -41,7 +41,7 @@ def arrays(db: Database) -> dict[str, str]:
 
 def kinds(db: Database) -> dict[str, Kind]:
     """What planning takes each column of a table for."""
-    catalog = db.tool.engine.read_catalog([Selector(db.schema, "t", keys=True)])
+    catalog = db.tool.engine.read_catalog([Selector(schema=db.schema, name="t", keys=True)])
     return {name: column.kind for name, column in catalog.tables[db.table("t")].columns.items()}
 
 

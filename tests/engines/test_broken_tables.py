@@ -105,7 +105,7 @@ BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
 
 def see_all(db: Database) -> None:
     """All that shows more than one table works, and says something of each."""
-    who = Scoped(db.tool, Access(Role.ADMIN, "admin"))
+    who = Scoped(db.tool, Access(role=Role.ADMIN, actor="admin"))
     shown = {line.table.rpartition(".")[2] for line in overview(db.tool.prepare())}
     assert {"readings", *OTHERS} <= shown
     assert {"readings", *OTHERS} <= {line.table.rpartition(".")[2] for line in who.tables(Selection())}

@@ -16,7 +16,7 @@ JAN_MS, FEB_MS = 1704067200000, 1706745600000
 
 def read(db: Database, name: str = "*", **more: object) -> Catalog:
     """The catalog of the test's schema."""
-    return db.tool.engine.read_catalog([Selector(db.schema, name, **more)])  # type: ignore[arg-type]
+    return db.tool.engine.read_catalog([Selector(schema=db.schema, name=name, **more)])  # type: ignore[arg-type]
 
 
 def table(db: Database, name: str, **more: object) -> Table:
@@ -146,7 +146,11 @@ def test_many_names(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("a", "b", "c"):
         crate.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
         crate.fill(name, [JAN])
-    selectors = [Selector(crate.schema, "a"), Selector(crate.schema, "b"), Selector("other", "c")]
+    selectors = [
+        Selector(schema=crate.schema, name="a"),
+        Selector(schema=crate.schema, name="b"),
+        Selector(schema="other", name="c"),
+    ]
     few = crate.tool.engine.read_catalog(selectors)
     monkeypatch.setattr(catalog, "NAMES", 2)
     with crate.statements() as sent:

@@ -57,11 +57,11 @@ def right(step: str) -> dict[tuple[str, str | None], float]:
 def fetched(db: Database, step: str, start: str = "2024-05-01") -> dict[tuple[str, str | None], float]:
     """The same as `fetch` gives it."""
     asked = FetchRequest(
-        "traffic",
-        db.schema,
-        parse_instant(start),
-        dt.datetime(2024, 6, 22, tzinfo=dt.UTC),
-        parse_interval(step),
+        table_name="traffic",
+        table_schema=db.schema,
+        start=parse_instant(start),
+        end=dt.datetime(2024, 6, 22, tzinfo=dt.UTC),
+        step=parse_interval(step),
         metrics=("bytes:increase",),
         by=("host",),
     )

@@ -369,5 +369,12 @@ def test_fetch(db: Database) -> None:
     delete(db, "ts < '2024-07-02'")
     write(db, "2024-07-01T12:00", "2024-07-02T12:00")
     start, end = (dt.datetime(2024, 7, day, tzinfo=dt.UTC) for day in (1, 4))
-    asked = FetchRequest("readings", db.schema, start, end, parse_interval("1d"), metrics=("row_count",))
+    asked = FetchRequest(
+        table_name="readings",
+        table_schema=db.schema,
+        start=start,
+        end=end,
+        step=parse_interval("1d"),
+        metrics=("row_count",),
+    )
     assert [(row[1], row[-1]) for row in db.tool.fetch(asked).rows] == [(48, "1d"), (49, "raw"), (48, "1d")]

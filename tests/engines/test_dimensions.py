@@ -208,7 +208,13 @@ def test_decimals_have_every_aggregate(db: Database) -> None:
     found = level(db, "d_count, d_increase, d_stddev")
     assert [tuple(map(float, row)) for row in found] == [(1, 1, 0), (2, 1, 0.5)]
     wanted = ("d:sum", "d:stddev", "d:increase", "d:p50", "d:last")
-    request = FetchRequest("readings", db.schema, parse_instant(days[0]), step=parse_interval("1y"), metrics=wanted)
+    request = FetchRequest(
+        table_name="readings",
+        table_schema=db.schema,
+        start=parse_instant(days[0]),
+        step=parse_interval("1y"),
+        metrics=wanted,
+    )
     (values,) = [row[1:6] for row in db.tool.fetch(request).rows if row[1] is not None]
     total, deviation, increase, median, last = (float(str(value)) for value in values)
     assert (total, increase, last) == (3.75, 2, 2.25)
@@ -243,7 +249,9 @@ def test_names_of_the_toolkit(db: Database) -> None:
         assert db.run().ok
     columns = f"SELECT level, rollup_level, x_sum FROM {db.q('readings_all')}"
     assert [tuple(row) for row in db.rows(columns)] == [("error", "1d", 4.0)]
-    fetched = db.tool.fetch(FetchRequest("readings", db.schema, parse_instant(DAYS[0]), by=("level",)))
+    fetched = db.tool.fetch(
+        FetchRequest(table_name="readings", table_schema=db.schema, start=parse_instant(DAYS[0]), by=("level",))
+    )
     assert (fetched.columns[1], fetched.columns[-1]) == ("level", "rollup_level")
 
 

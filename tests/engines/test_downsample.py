@@ -684,7 +684,12 @@ def test_verify_and_fetch(readings: Database) -> None:
     assert readings.tool.verify_rollups("readings", readings.schema) == []
     start, end = dt.datetime(2024, 5, 1, tzinfo=dt.UTC), dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
     request = FetchRequest(
-        "readings", readings.schema, start, end, step=parse_interval("1mo"), metrics=("x:sum", "row_count")
+        table_name="readings",
+        table_schema=readings.schema,
+        start=start,
+        end=end,
+        step=parse_interval("1mo"),
+        metrics=("x:sum", "row_count"),
     )
     assert [row[1:3] for row in readings.tool.fetch(request).rows] == [(3.0, 2), (28.0, 3), (32.0, 1)]
     readings.sql(f"DELETE FROM {readings.q('readings_1h')} WHERE x_sum = 4")

@@ -185,11 +185,24 @@ def test_downsample(db: Database, unit: str, partitioned: bool) -> None:
     assert db.tool.verify_rollups("load", db.schema) == []
     metric = "v:increase" if unit == "s" else "v:max"
     whole = (instant(first), instant(last), parse_interval("1d"))
-    answer = db.tool.fetch(FetchRequest("load", db.schema, *whole, metrics=(metric,)))
+    answer = db.tool.fetch(
+        FetchRequest(
+            table_name="load", table_schema=db.schema, start=whole[0], end=whole[1], step=whole[2], metrics=(metric,)
+        )
+    )
     expected = [47.0, 48.0, 48.0, 48.0] if unit == "s" else [47.0, 95.0, 143.0, 191.0]
     assert [row[1] for row in answer.rows] == expected
     hours = (instant(last - DAY), instant(last - DAY + 7200), parse_interval("30m"))
-    fine = db.tool.fetch(FetchRequest("load", db.schema, *hours, metrics=(metric, "row_count")))
+    fine = db.tool.fetch(
+        FetchRequest(
+            table_name="load",
+            table_schema=db.schema,
+            start=hours[0],
+            end=hours[1],
+            step=hours[2],
+            metrics=(metric, "row_count"),
+        )
+    )
     assert [row[1:3] for row in fine.rows] == [(1.0 if unit == "s" else 144.0 + i, 1) for i in range(4)]
     seen = db.rows(f"SELECT count(*), min(ts), max(ts) FROM {db.q('load_all')}")[0]
     assert seen[0] == len(instants) - gone + gone // 2

@@ -35,7 +35,14 @@ BY = ("station", "outside")
 def ask(db: Database, cascade: Cascade, step: str, start: str = START, end: str = END, **more: Any) -> Fetched:
     """Fetch from a cascade."""
     given = {"metrics": ALL, **more}
-    request = FetchRequest("weather", None, parse_instant(start), parse_instant(end), parse_interval(step), **given)
+    request = FetchRequest(
+        table_name="weather",
+        table_schema=None,
+        start=parse_instant(start),
+        end=parse_instant(end),
+        step=parse_interval(step),
+        **given,
+    )
     return fetch(db.tool.engine, cascade, request, NOW)
 
 
@@ -69,7 +76,7 @@ def compare(fetched: Fetched, right: dict[Any, dict[str, Any]], single: bool = T
 @pytest.mark.parametrize("step", ["1h", "2h", "1d", "1w"])
 def test_stitched(db: Database, step: str) -> None:
     """Buckets from levels, from raw rows and from both together, for each series."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     fetched = ask(db, create(db, source, HOLDINGS), step, by=BY)
     compare(fetched, expected(source, step, START, END, BY))
     assert fetched.levels == ["1h", "1m", "raw"]
@@ -78,7 +85,7 @@ def test_stitched(db: Database, step: str) -> None:
 
 def test_without_groups(db: Database) -> None:
     """All series put together, which lie far apart: the spread between them is part of the deviation."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     cascade = create(db, source, HOLDINGS)
     compare(ask(db, cascade, "1h"), expected(source, "1h", START, END), single=False)
     compare(ask(db, cascade, "3h", by=["station"]), expected(source, "3h", START, END, ["station"]), single=False)
@@ -96,14 +103,14 @@ def test_without_groups(db: Database) -> None:
 )
 def test_where(db: Database, where: dict[str, Any], fits: Any) -> None:
     """Filters choose series, also those without a value of a dimension."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     fetched = ask(db, create(db, source, HOLDINGS), "1h", where=where, by=BY)
     compare(fetched, expected(source, "1h", START, END, BY, fits))
 
 
 def test_raw_rows_alone(db: Database) -> None:
     """A step finer than every level is answered from raw rows."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     fetched = ask(
         db,
         create(db, source, {"raw": (None, None), "1m": (None, None)}),
@@ -118,7 +125,7 @@ def test_raw_rows_alone(db: Database) -> None:
 
 def test_levels_alone_agree_with_raw_rows(db: Database) -> None:
     """The same question to each table gives the same answer."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     for number, name in enumerate(("raw", "1m", "1h")):
         source.table = f"weather{number}"
         compare(ask(db, create(db, source, {name: (None, None)}), "1h", by=BY), expected(source, "1h", START, END, BY))
@@ -130,7 +137,7 @@ def test_days_of_vienna(db: Database, day: str, hours: int, kind: str) -> None:
     """A day of the zone has as many hours as it has, whichever table answers; the answer's times are of the zone."""
     before = (dt.date.fromisoformat(day) - dt.timedelta(days=1)).isoformat()
     after = (dt.date.fromisoformat(day) + dt.timedelta(days=2)).isoformat()
-    source = Source(make_rows(72, before, every=600), zone="Europe/Vienna", time_type=kind)
+    source = Source(rows=make_rows(72, before, every=600), zone="Europe/Vienna", time_type=kind)
     holdings = {"raw": (f"{day}T13:30", None), "1h": (None, f"{day}T14:00"), "1d": (None, f"{before}T22:00")}
     cascade = create(db, source, holdings)
     span = (f"{before}T10:00", after)
@@ -150,7 +157,7 @@ def test_days_of_vienna(db: Database, day: str, hours: int, kind: str) -> None:
 
 def test_only_coarser_is_left(db: Database) -> None:
     """Where only days are left, there are days, said to be such; no row is there twice."""
-    source = Source(make_rows(72))
+    source = Source(rows=make_rows(72))
     cascade = create(db, source, {"raw": ("2024-04-01T10:30", None), "1d": (None, "2024-04-02")})
     fetched = ask(db, cascade, "1h", START, "2024-04-02T20:00")
     times = [str(row[0]) for row in fetched.rows]
@@ -167,7 +174,7 @@ def test_only_coarser_is_left(db: Database) -> None:
 
 def test_what_no_table_holds(db: Database) -> None:
     """A part of the range that is gone is said to be gone."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     fetched = ask(db, create(db, source, {"raw": ("2024-03-31T10:00", None)}), "1h")
     assert fetched.gaps == ((ms(START), ms("2024-03-31T10:00")),)
     assert fetched.notes == ["2024-03-30T20:00Z to 2024-03-31T10:00Z: no table holds it any more"]
@@ -176,7 +183,7 @@ def test_what_no_table_holds(db: Database) -> None:
 @pytest.mark.parametrize("step", ["1h", "6h", "1d"])
 def test_percentiles(db: Database, step: str) -> None:
     """Stitched from distributions of levels and raw rows, within one percent of the value at that rank."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     quantiles = {"p0": 0.0, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99.9": 0.999, "p100": 1.0}
     metrics = tuple(f"temperature:{name}" for name in quantiles)
     fetched = ask(db, create(db, source, HOLDINGS), step, by=["station"], metrics=metrics)
@@ -198,7 +205,7 @@ def test_numbers_that_are_large_and_close_together(db: Database) -> None:
     rows = make_rows(36)
     for i, row in enumerate(rows):
         row["temperature"] = 1e9 + i % 7
-    source = Source(rows)
+    source = Source(rows=rows)
     fetched = ask(db, create(db, source, HOLDINGS), "1d", metrics=("temperature:stddev",))
     right = expected(source, "1d", START, END)
     for key, row in by_key(fetched).items():
@@ -207,7 +214,7 @@ def test_numbers_that_are_large_and_close_together(db: Database) -> None:
 
 def test_deviation_beside_increase(db: Database) -> None:
     """Rows that are read only since a counter begins at the row before do not count for anything else."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     cascade = create(db, source, {"raw": ("2024-03-31T09:55", None), "1m": (None, "2024-03-31T10:10")})
     metrics = ("temperature:stddev", "temperature:avg", "bytes:increase", "row_count")
     compare(ask(db, cascade, "1h", metrics=metrics), expected(source, "1h", START, END))
@@ -215,7 +222,7 @@ def test_deviation_beside_increase(db: Database) -> None:
 
 def test_rate(db: Database) -> None:
     """A rate is per second of its bucket; of the one that is not over yet, per second that has passed."""
-    source = Source(make_rows(36))
+    source = Source(rows=make_rows(36))
     cascade = create(db, source, HOLDINGS)
     request = FetchRequest(start=parse_instant(START), end=None, step=parse_interval("1h"), metrics=("bytes:rate",))
     fetched = fetch(db.tool.engine, cascade, request, parse_instant("2024-04-01T07:20"))
@@ -229,7 +236,7 @@ def test_rate(db: Database) -> None:
 
 def test_defaults(db: Database) -> None:
     """Without anything: the last 24 hours, about a hundred points, the average of gauges, the increase of counters."""
-    cascade = create(db, Source(make_rows(36)), HOLDINGS)
+    cascade = create(db, Source(rows=make_rows(36)), HOLDINGS)
     fetched = fetch(db.tool.engine, cascade, FetchRequest(), parse_instant(END))
     assert fetched.columns == ("ts", "temperature_avg", "bytes_increase", "level")
     assert (str(fetched.step), len(fetched.rows)) == ("15m", 96)
@@ -241,7 +248,7 @@ def test_statements(db: Database) -> None:
     One statement for each stretch, and for each metric with percentiles one more; two more where both a level and raw
     rows hold a stretch, which are counted; one more where counters are read from raw rows.
     """
-    cascade = create(db, Source(make_rows(36)), HOLDINGS)
+    cascade = create(db, Source(rows=make_rows(36)), HOLDINGS)
     database = db.tool.engine.database
     before = database.statements
     ask(db, cascade, "1h", metrics=("temperature:avg", "temperature:p95", "temperature:p50", "bytes:rate"), by=BY)
@@ -263,7 +270,7 @@ def test_fill(db: Database, fill: Fill, values: list[float | None]) -> None:
         {"ts": ms(f"2024-01-01T0{hour}:30"), "station": name, "outside": None, "temperature": value, "bytes": 0}
         for name, hour, value in [("a", 1, 0.0), ("a", 4, 30.0), ("b", 0, 1.0)]
     ]
-    cascade = create(db, Source(rows), {"raw": (None, None)})
+    cascade = create(db, Source(rows=rows), {"raw": (None, None)})
     span = ("2024-01-01T00:00", "2024-01-01T06:00")
     fetched = ask(db, cascade, "1h", *span, metrics=("temperature:avg",), by=["station"], fill=fill)
     series = fetched.series()
@@ -281,7 +288,7 @@ def test_hostile_names(db: Database, name: str) -> None:
     plain = make_rows(36)
     rename = {"ts": f"{name}t", "station": f"{name}d", "outside": "outside", "temperature": name, "bytes": f"{name}c"}
     source = Source(
-        [{rename[key]: name if value == "KJFK" else value for key, value in row.items()} for row in plain],
+        rows=[{rename[key]: name if value == "KJFK" else value for key, value in row.items()} for row in plain],
         table={":p a:b;--": ":p;--$1{x}", "%(x)s 100%": "100%%(x)s"}.get(name, "größe-it's"),
         time=rename["ts"],
         dimensions={rename["station"]: "TEXT", "outside": "BOOLEAN"},
@@ -323,7 +330,14 @@ def test_without_rollups(db: Database, partitioned: bool) -> None:
     db.insert("plain", [*rows, {"ts": "2024-06-01T00:20", "station": "a", "x": None, "n": 3}])
     db.refresh("plain")
     span = parse_instant("2024-05-31"), parse_instant("2024-06-02")
-    asked = FetchRequest("plain", db.schema, *span, parse_interval("1d"), by=("station",))
+    asked = FetchRequest(
+        table_name="plain",
+        table_schema=db.schema,
+        start=span[0],
+        end=span[1],
+        step=parse_interval("1d"),
+        by=("station",),
+    )
     found = db.tool.fetch(asked)
     assert found.columns == ("ts", "station", "x_avg", "n_avg", "level")
     assert [row[1:] for row in found.rows] == [
@@ -345,7 +359,13 @@ def test_before_the_first_run(db: Database) -> None:
     db.create("plain", {"ts": TIME, "seen": TIME, "host": "BIGINT", "n": "BIGINT"})
     db.insert("plain", [{"ts": f"2024-05-31T0{i}:20", "host": 7, "n": i} for i in range(4)])
     db.refresh("plain")
-    asked = FetchRequest("plain", db.schema, parse_instant("2024-05-31"), parse_instant("2024-06-01"), by=("host",))
+    asked = FetchRequest(
+        table_name="plain",
+        table_schema=db.schema,
+        start=parse_instant("2024-05-31"),
+        end=parse_instant("2024-06-01"),
+        by=("host",),
+    )
     with pytest.raises(InvalidInput, match="time"):
         db.tool.fetch(asked)
     db.policy("downsample", "plain", "7d", levels="1h:30d", time_column="ts", dimensions=["host"], counters=["n"])

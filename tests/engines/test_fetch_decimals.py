@@ -50,7 +50,17 @@ def ask(db: Database, step: str, **more: Any) -> Fetched:
     """Everything of May to July."""
     span = (parse_instant("2024-05-01"), parse_instant("2024-07-02"))
     return db.tool.fetch(
-        replace(FetchRequest("money", db.schema, *span, parse_interval(step), metrics=METRICS), **more)
+        replace(
+            FetchRequest(
+                table_name="money",
+                table_schema=db.schema,
+                start=span[0],
+                end=span[1],
+                step=parse_interval(step),
+                metrics=METRICS,
+            ),
+            **more,
+        )
     )
 
 

@@ -110,7 +110,10 @@ def test_a_write_whose_answer_is_lost(db: Database, lost: int) -> None:
 def test_each_of_two_runs_has_its_own_row(db: Database) -> None:
     """What one run writes, and that it is to end, is no matter of the other."""
     jobs, now = db.tool.store.jobs, db.time.moment
-    one, other = Job("one", now, now), Job("two", now, now)
+    one, other = (
+        Job(run_id="one", started_at=now, heartbeat_at=now),
+        Job(run_id="two", started_at=now, heartbeat_at=now),
+    )
     for job in (one, other):
         jobs.begin(job)
     assert [job.run_id for job in jobs.live()] == ["one", "two"]
@@ -176,20 +179,20 @@ def test_how_far_a_run_is() -> None:
     steps = [(task, step) for task in done for step in task.steps]
     for number, (task, step) in enumerate(steps, 1):
         assert tracker.job().partitions_done == (number - 1) // 4
-        tracker(StepStarted(task, step, number, 16))
+        tracker(StepStarted(task=task, step=step, number=number, total=16))
         tracker(StepProgressed(step, Progress(1, 2, "row")))
-        tracker(StepFinished(task, step, StepResult(), 0))
+        tracker(StepFinished(task=task, step=step, result=StepResult(), seconds=0))
     job = tracker.job()
     assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (8, 2, 20, 200)
     assert (job.done, job.total, job.unit) == (1, 2, "row")
-    tracker(StepStarted(failing, failing.steps[0], 9, 16))
+    tracker(StepStarted(task=failing, step=failing.steps[0], number=9, total=16))
     job = tracker.job()
     assert (job.step, job.done, job.total, job.unit) == (9, None, None, None)
     time.moment += dt.timedelta(minutes=8)  # Half of the steps are done.
     assert tracker.job().expected_end == job.started_at + dt.timedelta(minutes=16)
     tracker(StepProgressed(failing.steps[0], Progress(1, 2, "row")))
     assert tracker.job().expected_end == job.started_at + dt.timedelta(minutes=8) * 16 / 8.5
-    tracker(StepFailed(failing, failing.steps[0], "why", False))
+    tracker(StepFailed(task=failing, step=failing.steps[0], error="why", deferred=False))
     assert tracker.job().step == 12
     tracker(TaskSkipped(skipped, "why"))
     job = tracker.job()
@@ -200,7 +203,9 @@ def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:
     """However long ago a run began: it stays while it sends heartbeats, so that it can still be cancelled."""
     jobs, now = db.tool.store.jobs, db.time.clock.now()
     for run_id, began, heard in (("silent", 9, 8), ("long", 9, 0), ("recent", 6, 6)):
-        jobs.begin(Job(run_id, now - dt.timedelta(days=began), now - dt.timedelta(days=heard)))
+        jobs.begin(
+            Job(run_id=run_id, started_at=now - dt.timedelta(days=began), heartbeat_at=now - dt.timedelta(days=heard))
+        )
     db.refresh("job_state", db.own_schema)
     jobs.forget_old()
     assert [job.run_id for job in jobs.live()] == ["long", "recent"]

@@ -79,11 +79,23 @@ def test_placed_twice_and_again(db: Database, metrics: str) -> None:
     """A hold that is in force is placed once; one that was released comes back as it is placed then."""
     holds = db.tool.store.holds
     for _ in range(2):
-        holds.place(LegalHold("case", db.schema, metrics, reason="first", placed_by="one", placed_at=1))
+        holds.place(
+            LegalHold(
+                id="case", table_schema=db.schema, table_name=metrics, reason="first", placed_by="one", placed_at=1
+            )
+        )
     assert len(db.journal(event="hold-placed")) == 1
     db.tool.release("case")
     assert _released(db) == ["tester"]
-    again = LegalHold("case", db.schema, metrics, {"month": "2024-04-01"}, reason="then", placed_by="two", placed_at=2)
+    again = LegalHold(
+        id="case",
+        table_schema=db.schema,
+        table_name=metrics,
+        where={"month": "2024-04-01"},
+        reason="then",
+        placed_by="two",
+        placed_at=2,
+    )
     holds.place(again)
     assert db.tool.holds() == [again]
     assert _released(db) == [None]
@@ -99,7 +111,7 @@ def _released(db: Database) -> list[str | None]:
 def test_release_wants_the_whole_identifier(db: Database, metrics: str) -> None:
     """The beginning of an identifier releases no hold, however long it is, and all of its data stays."""
     for identifier in ("abc1", "abc2", MADE_UP):
-        db.tool.store.holds.place(LegalHold(identifier, db.schema, metrics, placed_at=1))
+        db.tool.store.holds.place(LegalHold(id=identifier, table_schema=db.schema, table_name=metrics, placed_at=1))
     for beginning in ("abc", "a", MADE_UP[:8], MADE_UP[:-1]):
         with pytest.raises(NotFound, match="rite the whole identifier"):
             db.tool.release(beginning)
@@ -114,7 +126,9 @@ def test_release_wants_the_whole_identifier(db: Database, metrics: str) -> None:
 def test_the_oldest_hold_stands_first(db: Database) -> None:
     """Holds are listed in the order in which they were placed, whatever their identifiers are."""
     for identifier, placed_at in (("b", 2), ("c", 1), ("a", 3)):
-        db.tool.store.holds.place(LegalHold(identifier, db.schema, "metrics", placed_at=placed_at))
+        db.tool.store.holds.place(
+            LegalHold(id=identifier, table_schema=db.schema, table_name="metrics", placed_at=placed_at)
+        )
     assert [hold.id for hold in db.tool.holds()] == ["c", "b", "a"]
 
 
@@ -265,7 +279,7 @@ def test_moves_are_held(crate: CrateDatabase) -> None:
 @pytest.mark.parametrize("strategy", ["delete", "snapshot"])
 def test_placed_after_the_plan(db: Database, strategy: str) -> None:
     """A hold that was placed between plan and run counts, whatever holds there were before."""
-    db.tool.store.holds.place(LegalHold("older", db.schema, "others", placed_at=1))
+    db.tool.store.holds.place(LegalHold(id="older", table_schema=db.schema, table_name="others", placed_at=1))
     db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     db.fill("metrics", [MAY, JUNE])
     db.policy(strategy, "metrics", "30d")

@@ -143,5 +143,12 @@ def test_killed_between_two_levels(db: Database) -> None:
 def fetch(db: Database, step: str) -> Fetched:
     """The number of rows in the first days of July."""
     start, end = (dt.datetime(2024, 7, day, tzinfo=dt.UTC) for day in (1, 3))
-    asked = FetchRequest("readings", db.schema, start, end, parse_interval(step), metrics=("row_count",))
+    asked = FetchRequest(
+        table_name="readings",
+        table_schema=db.schema,
+        start=start,
+        end=end,
+        step=parse_interval(step),
+        metrics=("row_count",),
+    )
     return db.tool.fetch(asked)

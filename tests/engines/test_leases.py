@@ -290,9 +290,11 @@ def test_tidying_up_waits(db: Database) -> None:
     """What is frozen may be another run's work, so it is not thawed while anybody is at work."""
     table(db, rows=False)
     prepared = db.tool.prepare()
-    piece = Piece(Partition(("a",)), None, None)
-    step = ThawPartitions(db.table("events"), (Column("part", "text", Kind.TEXT),), (piece,))
-    plan = replace(prepared.plan, tasks=(Task(None, db.table("events"), (step,), "tidy up"),))
+    piece = Piece(partition=Partition(values=("a",)), start=None, end=None)
+    step = ThawPartitions(db.table("events"), (Column(name="part", type="text", kind=Kind.TEXT),), (piece,))
+    plan = replace(
+        prepared.plan, tasks=(Task(policy_id=None, table=db.table("events"), steps=(step,), reason="tidy up"),)
+    )
     other = holder(db, "other")
     other.take({"p": None})
     events: list[RunEvent] = []

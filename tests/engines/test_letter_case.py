@@ -98,7 +98,7 @@ def test_what_a_tenant_may_do(duck: DuckDatabase) -> None:
     fill(duck, "metrics", "other")
     duck.policy("delete", "Metrics", "30d", tags=["acme"])
     limit = parse_tag_filter(["acme"])
-    who = Scoped(duck.tool, Access(Role.EDITOR, "acme", limit))
+    who = Scoped(duck.tool, Access(role=Role.EDITOR, actor="acme", limit=limit))
     assert [str(task.table) for task in who.prepare(Selection()).plan.tasks] == ["lab.metrics"]
     assert who.timeline(TableName("lab", "metrics")).lanes
     who.place("METRICS", "LAB", {}, None, None, "")

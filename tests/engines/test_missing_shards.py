@@ -73,13 +73,18 @@ def test_each_step_looks_again(crate: CrateDatabase, kind: type[Step]) -> None:
     create(crate, "snapshot")
     (_, task) = crate.tool.plan().tasks
     archiving = next(step for step in task.steps if isinstance(step, SnapshotPartition))
-    table, columns, piece, time = archiving.table, archiving.columns, archiving.piece, Column("ts", TIME, Kind.TIME)
+    table, columns, piece, time = (
+        archiving.table,
+        archiving.columns,
+        archiving.piece,
+        Column(name="ts", type=TIME, kind=Kind.TIME),
+    )
     steps: list[Step] = [
         archiving,
         next(step for step in task.steps if isinstance(step, DropArchived)),
-        DropPartitions(table, columns, (piece,), piece.end or 0),
-        MovePartitions(table, columns, (piece,), "storage", "cold"),
-        DeleteRows(table, time, piece.end or 0),
+        DropPartitions(table=table, columns=columns, pieces=(piece,), before=piece.end or 0),
+        MovePartitions(table=table, columns=columns, pieces=(piece,), attribute="storage", value="cold"),
+        DeleteRows(table=table, time_column=time, before=piece.end or 0),
     ]
     (step,) = (step for step in steps if isinstance(step, kind))
     for before in task.steps[: task.steps.index(step)] if step in task.steps else ():

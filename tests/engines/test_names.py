@@ -115,5 +115,5 @@ def test_case_matters(crate: CrateDatabase) -> None:
 )
 def test_columns_within_objects(name: str, written: str) -> None:
     """A column within an object of CrateDB is quoted part by part, whatever the parts are called."""
-    column = SQL.column(Column(name, "text", Kind.TEXT))
+    column = SQL.column(Column(name=name, type="text", kind=Kind.TEXT))
     assert str(column.compile(dialect=sa.create_engine("crate://").dialect)) == written

@@ -52,7 +52,7 @@ def readings(count: int) -> list[Row]:
 
 def rolled_up(db: Database, rows: list[Row], name: str = "raw", **more: Any) -> tuple[RollupTables, Rollup, Rollup]:
     """A table with minutes and quarters of an hour."""
-    rollups = RollupTables(db, db.tool.engine, name, metrics=METRICS, types=TYPES, **more)
+    rollups = RollupTables(db=db, engine=db.tool.engine, name=name, metrics=METRICS, types=TYPES, **more)
     rollups.create(rows)
     finer = rollups.level("5m")
     coarser = rollups.level("20m", beneath=finer)
@@ -63,14 +63,27 @@ def rolled_up(db: Database, rows: list[Row], name: str = "raw", **more: Any) -> 
 
 def cascade(*levels: Rollup | None, of: Rollup) -> Cascade:
     """What is read from raw rows (None) or levels."""
-    holdings = tuple(Holding(level, level.table if level else of.source, START, START + DAY) for level in levels)
-    return Cascade(of.source, of.time, of.dimensions, of.metrics, of.zone, holdings)
+    holdings = tuple(
+        Holding(rollup=level, table=level.table if level else of.source, start=START, end=START + DAY)
+        for level in levels
+    )
+    return Cascade(
+        source=of.source, time=of.time, dimensions=of.dimensions, metrics=of.metrics, zone=of.zone, holdings=holdings
+    )
 
 
 def answer(rollups: RollupTables, level: Rollup | None, of: Rollup) -> dict[tuple[Any, ...], dict[int, Any]]:
     """What one table alone says, by bucket and series, without NULL."""
     span = from_ms(START), from_ms(START + 2 * HOUR)
-    request = FetchRequest("raw", None, *span, parse_interval("20m"), metrics=ALL, by=("host",))
+    request = FetchRequest(
+        table_name="raw",
+        table_schema=None,
+        start=span[0],
+        end=span[1],
+        step=parse_interval("20m"),
+        metrics=ALL,
+        by=("host",),
+    )
     fetched = fetch(rollups.engine, cascade(level, of=of), request, from_ms(START + DAY))
     return {row[:2]: {i: cell for i, cell in enumerate(row[2:-1]) if cell is not None} for row in fetched.rows}
 
@@ -125,7 +138,7 @@ def check_anything(db: Database, values: list[tuple[Any, ...]]) -> None:
 
 def test_dimension(db: Database) -> None:
     """A dimension that is NaN is a series of its own."""
-    rollups = RollupTables(db, db.tool.engine, dimensions=("n",), types={"n": "DOUBLE PRECISION"})
+    rollups = RollupTables(db=db, engine=db.tool.engine, dimensions=("n",), types={"n": "DOUBLE PRECISION"})
     rollups.create([{"ts": START, "n": n, "x": 1.0} for n in (math.nan, math.nan, 2.0)])
     rollup = rollups.level("1h")
     rollups.roll_up(rollup, *windows(START, DAY, 1))
@@ -134,7 +147,7 @@ def test_dimension(db: Database) -> None:
 
 def test_increase_after_a_nan_of_an_earlier_version(db: Database) -> None:
     """A last value that is NaN, as earlier versions stored it in levels, is none: an older one is the one before."""
-    rollups = RollupTables(db, db.tool.engine, metrics={"x": COUNTER})
+    rollups = RollupTables(db=db, engine=db.tool.engine, metrics={"x": COUNTER})
     rollups.create([{"ts": START + i * HOUR, "host": "a", "x": x} for i, x in enumerate([1.0, 5.0, 7.0])])
     rollup = rollups.level("1h")
     rollups.roll_up(rollup, *windows(START, HOUR, 2))
@@ -168,15 +181,24 @@ def test_stale_markers(db: Database) -> None:
     assert db.tool.verify_rollups("metrics", db.schema) == []
     span = parse_instant("2024-05-01"), parse_instant("2024-05-03")
     asked = ("value:avg", "value:count", "value:nonfinite", "row_count")
-    answered = db.tool.fetch(FetchRequest("metrics", db.schema, *span, parse_interval("1d"), metrics=asked))
+    answered = db.tool.fetch(
+        FetchRequest(
+            table_name="metrics",
+            table_schema=db.schema,
+            start=span[0],
+            end=span[1],
+            step=parse_interval("1d"),
+            metrics=asked,
+        )
+    )
     assert [row[1:-1] for row in answered.rows] == [(2.0, 2, 4, 7)] * 2
 
 
 def test_nonfinite_of_a_rest() -> None:
     """How many values of a rest are NaN or infinite is known, also where it has no other values."""
-    metric = make_metric(Column("x", "DOUBLE", Kind.NUMBER), (Aggregate.COUNT, Aggregate.NONFINITE))
+    metric = make_metric(Column(name="x", type="DOUBLE", kind=Kind.NUMBER), (Aggregate.COUNT, Aggregate.NONFINITE))
     parts = [(metric, Kept.COUNT), (metric, Kept.NONFINITE)]
-    whole, part = Merged(60.0), Merged(30.0)
+    whole, part = Merged(seconds=60.0), Merged(seconds=30.0)
     whole.add(parts, [2, 3], 5, "1d")
     part.add(parts, [2, 1], 3, "1h")
     rest = whole.without(part, 30.0)

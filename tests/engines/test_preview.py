@@ -152,7 +152,7 @@ def test_outline(db: Database) -> None:
     """What can be named is read in a few statements, and only the chosen tables have their columns read."""
     fill(db)
     with db.statements() as sent:
-        found = db.tool.engine.read_outline(Selector(db.schema, "vis*"))
+        found = db.tool.engine.read_outline(Selector(schema=db.schema, name="vis*"))
     assert len(sent) <= 4
     assert {TableName(db.schema, name) for name in ("visits", "orders", "plain")} <= set(found.tables)
     assert list(found.columns) == [TableName(db.schema, "visits")]

@@ -35,13 +35,20 @@ Span = tuple[str, str, int]
 
 def source(zone: str = "Europe/Vienna") -> Source:
     """A row every ten minutes."""
-    return Source(make_rows(53, "2024-03-29T22:00", every=600), zone=zone)
+    return Source(rows=make_rows(53, "2024-03-29T22:00", every=600), zone=zone)
 
 
 def ask(db: Database, cascade: Cascade, step: str, **more: Any) -> Fetched:
     """Fetch from the second day on."""
     span = (parse_instant(more.pop("start", "2024-03-30T12:00")), parse_instant(END))
-    request = FetchRequest("weather", None, *span, parse_interval(step), **{"metrics": ADDED, **more})
+    request = FetchRequest(
+        table_name="weather",
+        table_schema=None,
+        start=span[0],
+        end=span[1],
+        step=parse_interval(step),
+        **{"metrics": ADDED, **more},
+    )
     return fetch(db.tool.engine, cascade, request, NOW)
 
 
@@ -221,7 +228,7 @@ def test_rest_without_values(db: Database) -> None:
         {"ts": ms(f"2024-03-31T{hour}:30"), "station": name, "outside": None, "temperature": value, "bytes": value}
         for hour, name, value in [("05", "a", None), ("08", "a", 0.1), ("09", "a", 0.2), ("09", "b", 1)]
     ]
-    cascade = create(db, Source(rows, zone="Europe/Vienna"), HOLDINGS)
+    cascade = create(db, Source(rows=rows, zone="Europe/Vienna"), HOLDINGS)
     metrics = *(f"temperature:{name}" for name in ("sum", "avg", "p50", "p0")), "bytes:increase", "row_count"
     (row, *_) = ask(db, cascade, "1h", by=("station",), metrics=metrics).rows
     assert row[1:] == ("a", None, None, None, None, None, 1, "1d")
@@ -233,6 +240,13 @@ def test_range_within_the_rest(db: Database) -> None:
     found = source()
     cascade = create(db, found, HOLDINGS)
     span = (parse_instant("2024-03-31T02:00"), parse_instant("2024-03-31T04:00"))
-    request = FetchRequest("weather", None, *span, parse_interval("1h"), metrics=("row_count",))
+    request = FetchRequest(
+        table_name="weather",
+        table_schema=None,
+        start=span[0],
+        end=span[1],
+        step=parse_interval("1h"),
+        metrics=("row_count",),
+    )
     (row,) = fetch(db.tool.engine, cascade, request, NOW).rows
     assert row[1:] == (48, "1d")

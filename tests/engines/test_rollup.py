@@ -18,7 +18,7 @@ from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, RollupTable
 @pytest.fixture
 def rollups(db: Database) -> RollupTables:
     """A raw table of hosts and one metric, on each engine."""
-    return RollupTables(db, db.retention().engine)
+    return RollupTables(db=db, engine=db.retention().engine)
 
 
 def samples(count: int, step: int, hosts: tuple[str | None, ...] = ("a", "b", None)) -> list[Row]:
@@ -136,11 +136,13 @@ def test_open_window(rollups: RollupTables) -> None:
     rows = samples(24, HOUR)
     rollups.create(rows)
     rollup = rollups.level("1h")
-    rollups.roll_up(rollup, Window(START, START + DAY, START, START + 5 * HOUR))
+    rollups.roll_up(rollup, Window(start=START, end=START + DAY, since=START, until=START + 5 * HOUR))
     check_level(rollups, rollup, [row for row in rows if row["ts"] < START + 5 * HOUR], START, START + DAY)
     late = [{"ts": START + HOUR, "host": "late", "x": 1.0}]
     rollups.insert(late)
-    result = rollups.roll_up(rollup, Window(START, START + DAY, START + 5 * HOUR, START + 9 * HOUR))
+    result = rollups.roll_up(
+        rollup, Window(start=START, end=START + DAY, since=START + 5 * HOUR, until=START + 9 * HOUR)
+    )
     assert result.rows == 12
     check_level(rollups, rollup, [row for row in rows if row["ts"] < START + 9 * HOUR], START, START + DAY)
     rollups.roll_up(rollup, *windows(START, DAY, 1))
@@ -196,5 +198,5 @@ def test_shown(rollups: RollupTables) -> None:
     rollup = rollups.rollup("1h")
     (create,) = rollups.engine.render(CreateRollup(rollup))
     assert create.startswith("CREATE TABLE IF NOT EXISTS")
-    shown = rollups.engine.render(RollUp(rollup, tuple(windows(START, DAY, 3))))
+    shown = rollups.engine.render(RollUp(rollup=rollup, windows=tuple(windows(START, DAY, 3))))
     assert sorted(statement.split()[0] for statement in shown) == ["DELETE", "INSERT"]

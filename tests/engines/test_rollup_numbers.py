@@ -31,7 +31,7 @@ QUANTILES = {"p0": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "p100": 1.0}
 @pytest.fixture
 def rollups(db: Database) -> RollupTables:
     """A raw table of hosts and one metric, on each engine."""
-    return RollupTables(db, db.retention().engine)
+    return RollupTables(db=db, engine=db.retention().engine)
 
 
 # Counters
@@ -71,7 +71,9 @@ def test_increase_of_an_open_window(rollups: RollupTables) -> None:
     rollups.create(rows)
     rollup = rollups.level("1h")
     for hour in range(0, 20, 5):
-        rollups.roll_up(rollup, Window(START, START + DAY, START + hour * HOUR, START + (hour + 5) * HOUR))
+        rollups.roll_up(
+            rollup, Window(start=START, end=START + DAY, since=START + hour * HOUR, until=START + (hour + 5) * HOUR)
+        )
     check_level(rollups, rollup, rows, START, START + 20 * HOUR)
 
 
@@ -149,7 +151,9 @@ def test_deviation_of_anything_on_cratedb(crate: CrateDatabase, values: list[flo
 
 def deviations(db: Database, values: Sequence[float], step: int) -> None:
     """A table of its own for each example, since one database serves all of them."""
-    rollups = RollupTables(db, db.tool.engine, name=f"t{uuid.uuid4().hex}", metrics={"x": (Aggregate.STDDEV,)})
+    rollups = RollupTables(
+        db=db, engine=db.tool.engine, name=f"t{uuid.uuid4().hex}", metrics={"x": (Aggregate.STDDEV,)}
+    )
     rows = [{"ts": START + i * step * 7000, "host": "a", "x": x} for i, x in enumerate(values)]
     rollups.create(rows)
     finer = rollups.level("10s")
@@ -178,12 +182,30 @@ def distribution(count: int) -> list[Row]:
 
 def quantiles(rollups: RollupTables, rollup: Rollup, *by: str) -> dict[Any, dict[str, Any]]:
     """What the distributions of a level say of its first day, by group."""
-    holdings = (Holding(rollup, rollup.table, None, None),)
-    cascade = Cascade(rollup.source, rollup.time, rollup.dimensions, rollup.metrics, rollup.zone, holdings)
+    holdings = (Holding(rollup=rollup, table=rollup.table, start=None, end=None),)
+    cascade = Cascade(
+        source=rollup.source,
+        time=rollup.time,
+        dimensions=rollup.dimensions,
+        metrics=rollup.metrics,
+        zone=rollup.zone,
+        holdings=holdings,
+    )
     span = (from_ms(START), from_ms(START + DAY))
     asked = tuple(f"x:{name}" for name in QUANTILES)
     answer = fetch(
-        rollups.engine, cascade, FetchRequest("raw", None, *span, parse_interval("1d"), metrics=asked, by=by), span[1]
+        rollups.engine,
+        cascade,
+        FetchRequest(
+            table_name="raw",
+            table_schema=None,
+            start=span[0],
+            end=span[1],
+            step=parse_interval("1d"),
+            metrics=asked,
+            by=by,
+        ),
+        span[1],
     )
     assert answer.levels == [str(rollup.interval)]
     return {row[1 : 1 + len(by)]: dict(zip(QUANTILES, row[1 + len(by) : -1], strict=True)) for row in answer.rows}

@@ -27,7 +27,7 @@ HOSTILE = ["select", 'My "Column', "%(x)s 100%", ":p a:b;--", "größe $1 ?"]
 @pytest.fixture
 def rollups(db: Database) -> RollupTables:
     """A raw table of hosts and one metric, on each engine."""
-    return RollupTables(db, db.retention().engine)
+    return RollupTables(db=db, engine=db.retention().engine)
 
 
 def hours(count: int, **more: Any) -> list[Row]:
@@ -38,14 +38,14 @@ def hours(count: int, **more: Any) -> list[Row]:
 def view_of(rollups: RollupTables, rollup: Rollup, border: int) -> ReplaceView:
     """A view with the level before an instant and the raw rows after it."""
     return ReplaceView(
-        view_name(rollups.source),
-        rollups.source,
-        rollup.time,
-        rollup.dimensions,
-        rollup.metrics,
-        (
-            ViewPart(rollup.table, str(rollup.interval), None, border),
-            ViewPart(rollups.source, "", border, None),
+        view=view_name(rollups.source),
+        source=rollups.source,
+        time=rollup.time,
+        dimensions=rollup.dimensions,
+        metrics=rollup.metrics,
+        parts=(
+            ViewPart(table=rollup.table, interval=str(rollup.interval), start=None, end=border),
+            ViewPart(table=rollups.source, interval="", start=border, end=None),
         ),
     )
 
@@ -129,7 +129,7 @@ def test_hostile_names(rollups: RollupTables, name: str) -> None:
 
 def test_inside_objects(crate: CrateDatabase) -> None:
     """Time, dimensions and metrics may be sub-columns of objects on CrateDB."""
-    rollups = RollupTables(crate, crate.retention().engine)
+    rollups = RollupTables(db=crate, engine=crate.retention().engine)
     rollups.time, rollups.dimensions, rollups.metrics = "o['ts']", ("o['host']",), {"o['deep']['x']": EVERYTHING}
     crate.sql(
         f"CREATE TABLE {crate.q('raw')} (o OBJECT(STRICT) AS (ts TIMESTAMP WITH TIME ZONE, host TEXT,"
@@ -172,7 +172,7 @@ def test_lost_rows_are_found(crate: CrateDatabase, monkeypatch: pytest.MonkeyPat
     A trigger for it: a partition of the target is closed. Then CrateDB stores none of the statement's rows.
     """
     monkeypatch.setattr(rolling, "ATTEMPTS", 2)
-    rollups = RollupTables(crate, crate.retention().engine)
+    rollups = RollupTables(db=crate, engine=crate.retention().engine)
     rollups.create(hours(300))
     rollup = rollups.level("1h", partition=parse_interval("1d"))
     first, second = windows(START, DAY, 2)
@@ -184,7 +184,7 @@ def test_lost_rows_are_found(crate: CrateDatabase, monkeypatch: pytest.MonkeyPat
 
 def test_rows_of_others_are_found(crate: CrateDatabase) -> None:
     """A row that another client writes into a window while it is computed is not taken for one of it (law 5)."""
-    rollups = RollupTables(crate, crate.tool.engine)
+    rollups = RollupTables(db=crate, engine=crate.tool.engine)
     rollups.create(hours(100))
     rollup = rollups.level("1h")
     values = f"({START + HOUR}, 'another', 7, 1)"
@@ -201,13 +201,17 @@ def test_rows_of_others_are_found(crate: CrateDatabase) -> None:
 
 def test_closed_partitions_hide_their_rows(crate: CrateDatabase) -> None:
     """A window over a closed partition is not taken for empty, which would delete its rollup."""
-    rollups = RollupTables(crate, crate.retention().engine)
+    rollups = RollupTables(db=crate, engine=crate.retention().engine)
     rollups.types = {"day": crate.bin("1 day")}
     crate.create("raw", {"ts": TIME, "host": "TEXT", "x": "DOUBLE PRECISION", "day": crate.bin("1 day")}, by=["day"])
     rollups.insert(hours(100))
     rollup = rollups.level("1h")
-    table = rollups.engine.read_catalog([Selector(crate.schema, "raw")]).tables[rollups.source]
-    step = RollUp(rollup, tuple(windows(START, DAY, 1)), tuple(partition.ident for partition in table.partitions))
+    table = rollups.engine.read_catalog([Selector(schema=crate.schema, name="raw")]).tables[rollups.source]
+    step = RollUp(
+        rollup=rollup,
+        windows=tuple(windows(START, DAY, 1)),
+        idents=tuple(partition.ident for partition in table.partitions),
+    )
     rollups.do(step)
     crate.sql(f"ALTER TABLE {crate.q('raw')} PARTITION (day = {START}) CLOSE")
     with pytest.raises(PartitionChanged, match="closed"):
@@ -217,7 +221,7 @@ def test_closed_partitions_hide_their_rows(crate: CrateDatabase) -> None:
 
 def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
     """CrateDB's own grammar knows each statement of a cascade."""
-    rollups = RollupTables(crate, crate.tool.engine, metrics={"x": EVERYTHING})
+    rollups = RollupTables(db=crate, engine=crate.tool.engine, metrics={"x": EVERYTHING})
     with crate.statements() as sent:
         rollups.create(hours(200))
         finer = rollups.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
@@ -227,7 +231,7 @@ def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
             crate.sql(f"DELETE FROM {crate.q('raw')} WHERE x = 3")
         rollups.do(AlterRollup(finer, ("x_min",)))
         rollups.do(view_of(rollups, coarser, START + DAY))
-    shown = rollups.engine.render(RollUp(finer, tuple(windows(START, DAY, 2))))
+    shown = rollups.engine.render(RollUp(rollup=finer, windows=tuple(windows(START, DAY, 2))))
     assert len(shown) == 4
     for statement in dict.fromkeys([*sent, *shown]):
         sqlparse(statement, raise_exception=True)

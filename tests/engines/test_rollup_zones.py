@@ -74,7 +74,7 @@ def test_floor(db: Database, name: str) -> None:
     fill(db, instants(zone))
     sql, database = dialect(db), db.retention().engine.database
     for interval in (*CALENDAR, *(FIXED if name == "UTC" else [])):
-        start = sql.epoch_ms(sql.bucket(interval, name, sql.instant(Column("ts", TIME, Kind.TIME))))
+        start = sql.epoch_ms(sql.bucket(interval, name, sql.instant(Column(name="ts", type=TIME, kind=Kind.TIME))))
         query = sa.select(sa.column("ms"), start).select_from(table_ref(db.table("instants")))
         rows = database.rows(query)
         wrong = [(ms, got, interval.floor(ms, zone)) for ms, got in rows if got != interval.floor(ms, zone)]
@@ -84,7 +84,7 @@ def test_floor(db: Database, name: str) -> None:
 
 def test_days_of_other_lengths(db: Database) -> None:
     """Days of 23 and 25 hours are one bucket each, from the raw rows and from hours."""
-    rollups = RollupTables(db, db.retention().engine)
+    rollups = RollupTables(db=db, engine=db.retention().engine)
     zone = zoneinfo.ZoneInfo("Europe/Vienna")
     spring, autumn = (round(dt.datetime(2024, *day, tzinfo=zone).timestamp()) * 1000 for day in ((3, 30), (10, 26)))
     rows: list[Row] = [
@@ -109,13 +109,13 @@ def test_days_of_other_lengths(db: Database) -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna"])
 def test_partitions_are_understood(db: Database, text: str, zone: str) -> None:
     """The catalog's reader knows the partitions of a level as what they are: by which column, from when to when."""
-    rollups = RollupTables(db, db.retention().engine)
+    rollups = RollupTables(db=db, engine=db.retention().engine)
     rollups.create([{"ts": 1_719_000_000_000 + i * DAY, "host": "a", "x": 1.0} for i in range(3)])
     interval = parse_interval(text)
     rollup = rollups.level("1h", partition=interval, zone=zone)
     rollups.roll_up(rollup, *stretch(parse_interval("1d"), 1_719_000_000_000, 3, rollup.tzinfo))
     rollups.name = rollup.table.name
-    table = rollups.engine.read_catalog([Selector(db.schema, rollups.name)]).tables[rollup.table]
+    table = rollups.engine.read_catalog([Selector(schema=db.schema, name=rollups.name)]).tables[rollup.table]
     assert table.partitioned_by == ("rollup_partition",)
     grid = read_grid(table.columns["rollup_partition"].expression or "", table.columns)
     assert grid is not None and grid.time_column == "ts"

@@ -184,7 +184,7 @@ def test_several_readings_in_a_step(db: Database, rrdtool: str, tmp_path: Path) 
     reading counts as one.
     """
     readings = [
-        Reading(minute, gauge * (1 + minute % 3), None, seconds)
+        Reading(step=minute, gauge=gauge * (1 + minute % 3), counter=None, seconds=seconds)
         for minute in range(-1, 120)
         for seconds, gauge in ((15, 10.0), (30, 0.0), (60, 40.0))
     ]

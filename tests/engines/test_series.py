@@ -115,7 +115,9 @@ def policy(db: Database, **more: Any) -> None:
 
 def answer(db: Database, **more: Any) -> Any:
     """The rows of an answer from all of the data, as one bucket for each series."""
-    asked = FetchRequest("metrics", db.schema, parse_instant(BEGIN), step=parse_interval("1mo"), **more)
+    asked = FetchRequest(
+        table_name="metrics", table_schema=db.schema, start=parse_instant(BEGIN), step=parse_interval("1mo"), **more
+    )
     return [row[1:-1] for row in db.tool.fetch(asked).rows if row[-1] is not None]
 
 

@@ -452,15 +452,15 @@ def test_null_where_cratedb_says_nothing(crate: CrateDatabase) -> None:
 def test_entries_that_could_not_be_written(db: Database) -> None:
     """What was noted for the audit log stays noted while it can't be written, and is written once."""
     journal = db.tool.store.journal
-    journal.note(Entry(Event.STEP_STARTED, run_id="r", step=1))
+    journal.note(Entry(event=Event.STEP_STARTED, run_id="r", step=1))
 
     def refuse(statement: str) -> None:
         raise ConnectionError(statement)
 
     with before_statements(db.tool.engine.database.engine, refuse), pytest.raises(ConnectionError):
-        journal.write(Entry(Event.STEP_FINISHED, run_id="r", step=1))
+        journal.write(Entry(event=Event.STEP_FINISHED, run_id="r", step=1))
     for _ in range(2):
-        journal.write(Entry(Event.STEP_FINISHED, run_id="r", step=2))
+        journal.write(Entry(event=Event.STEP_FINISHED, run_id="r", step=2))
     assert [row["event"] for row in db.journal(run_id="r")][::-1] == ["step-started", "step-finished", "step-finished"]
 
 
@@ -494,13 +494,13 @@ def test_the_audit_log_of_a_step(db: Database, monkeypatch: pytest.MonkeyPatch) 
 
 def test_steps_of_one_instant_keep_their_order(db: Database) -> None:
     """The audit log shows the last step first, also where all have the same time."""
-    db.tool.store.journal.write(*(Entry(Event.STEP_FINISHED, run_id="r", step=step) for step in (2, 10, 1)))
+    db.tool.store.journal.write(*(Entry(event=Event.STEP_FINISHED, run_id="r", step=step) for step in (2, 10, 1)))
     assert [row["step"] for row in db.tool.journal(JournalFilter(run_id="r"))] == [10, 2, 1]
 
 
 def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:
     """What is frozen is known by schema, table and partition; that one is thawed says nothing of its namesake."""
-    freezes, month = db.tool.store.freezes, (Column("month", TIME, Kind.TIME),)
+    freezes, month = db.tool.store.freezes, (Column(name="month", type=TIME, kind=Kind.TIME),)
     one, other = TableName("one", "metrics"), TableName("other", "metrics")
     assert [freezes.note(table, month, (0,)) for table in (one, other, one)] == [True, True, False]
     freezes.remove(one, [(0,)])
@@ -513,8 +513,19 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     """A snapshot is known by repository and name: one of the same name in another repository is another one."""
     snapshots, table = db.tool.store.snapshots, TableName("doc", "metrics")
     for repository in ("one", "other"):
-        archived = Archived(repository, "april", table, (), (), 1)
-        snapshots.add(SnapshotRecord(archived, 0, 1, SnapshotStage.CREATED, 1, None, (), db.time.moment))
+        archived = Archived(repository=repository, name="april", table=table, columns=(), values=(), rows=1)
+        snapshots.add(
+            SnapshotRecord(
+                archived=archived,
+                start=0,
+                end=1,
+                stage=SnapshotStage.CREATED,
+                size=1,
+                policy_id=None,
+                tags=(),
+                changed_at=db.time.moment,
+            )
+        )
     snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
@@ -525,8 +536,19 @@ def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
     """What is asked about the snapshots of a table is not answered by those of its namesake in another schema."""
     snapshots, tables = db.tool.store.snapshots, [TableName(schema, "metrics") for schema in ("one", "other")]
     for table in tables:
-        archived = Archived("archive", f"april of {table}", table, (), (), 1)
-        snapshots.add(SnapshotRecord(archived, 0, 1, SnapshotStage.CREATED, 1, None, (), db.time.moment))
+        archived = Archived(repository="archive", name=f"april of {table}", table=table, columns=(), values=(), rows=1)
+        snapshots.add(
+            SnapshotRecord(
+                archived=archived,
+                start=0,
+                end=1,
+                stage=SnapshotStage.CREATED,
+                size=1,
+                policy_id=None,
+                tags=(),
+                changed_at=db.time.moment,
+            )
+        )
     for table in tables:
         assert [record.archived.table for record in snapshots.of(table, SnapshotStage.CREATED)] == [table]
 
@@ -544,7 +566,7 @@ def test_the_first_instant_of_1970(db: Database) -> None:
 
 def test_levels_of_the_same_name(db: Database) -> None:
     """What is known of a level is known by its schema: that it is sealed or forgotten says nothing of its namesake."""
-    rollups, window = db.tool.store.rollups, Window(0, 1000, 0, 1000)
+    rollups, window = db.tool.store.rollups, Window(start=0, end=1000, since=0, until=1000)
     levels = [a_level(schema) for schema in ("one", "other")]
     for level in levels:
         rollups.register(level, "1y", None)
@@ -577,9 +599,17 @@ def test_levels_of_the_same_name(db: Database) -> None:
 def a_level(schema: str) -> Rollup:
     """The rollup by hours of a table in some schema."""
     source, interval = TableName(schema, "metrics"), parse_interval("1h")
-    metric = make_metric(Column("x", "double precision", Kind.NUMBER), GAUGE)
-    time = Column("ts", "timestamp with time zone", Kind.TIME)
-    return Rollup(source, source, level_table(source, interval), interval, time, (), (metric,))
+    metric = make_metric(Column(name="x", type="double precision", kind=Kind.NUMBER), GAUGE)
+    time = Column(name="ts", type="timestamp with time zone", kind=Kind.TIME)
+    return Rollup(
+        source=source,
+        beneath=source,
+        table=level_table(source, interval),
+        interval=interval,
+        time=time,
+        dimensions=(),
+        metrics=(metric,),
+    )
 
 
 def test_a_policy_for_the_journal(new_db: Database) -> None:

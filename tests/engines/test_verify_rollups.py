@@ -42,7 +42,7 @@ def find(found: list[Difference], level: str) -> list[tuple[str, int, int]]:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna"])
 def test_all_is_well(db: Database, zone: str) -> None:
     """Right levels are right, in few statements: two for each level, and what makes rows visible or finds the years."""
-    cascade = chained(create(db, Source(make_rows(36), zone=zone), HOLDINGS))
+    cascade = chained(create(db, Source(rows=make_rows(36), zone=zone), HOLDINGS))
     database = db.tool.engine.database
     before = database.statements
     assert verify(db, cascade) == []
@@ -51,7 +51,7 @@ def test_all_is_well(db: Database, zone: str) -> None:
 
 def test_wrong_number_of_rows(db: Database) -> None:
     """A bucket with a row too many is named, with what was expected; the level above differs from it as well."""
-    cascade = chained(create(db, Source(make_rows(36)), HOLDINGS))
+    cascade = chained(create(db, Source(rows=make_rows(36)), HOLDINGS))
     change(db, "1h", "row_count = row_count + 1", "ts = '2024-03-31T07:00:00Z' AND station = 'LOWW'")
     found = verify(db, cascade)
     assert find(found, "1h") == [("row_count", ms("2024-03-31T07:00"), ms("2024-03-31T08:00"))]
@@ -63,7 +63,7 @@ def test_wrong_number_of_rows(db: Database) -> None:
 
 def test_wrong_sum(db: Database) -> None:
     """A sum that is off by more than rounding, and a count."""
-    cascade = chained(create(db, Source(make_rows(36)), HOLDINGS))
+    cascade = chained(create(db, Source(rows=make_rows(36)), HOLDINGS))
     change(
         db,
         "1m",
@@ -78,7 +78,7 @@ def test_wrong_sum(db: Database) -> None:
 
 def test_sum_that_is_nan(db: Database) -> None:
     """Earlier versions stored NaN: it is found, and shown as JSON can."""
-    cascade = chained(create(db, Source(make_rows(36)), HOLDINGS))
+    cascade = chained(create(db, Source(rows=make_rows(36)), HOLDINGS))
     change(db, "1h", "temperature_sum = CAST('NaN' AS DOUBLE PRECISION)", "ts = '2024-03-31T07:00:00Z'")
     found = verify(db, cascade)
     assert find(found, "1h") == [("temperature_sum", ms("2024-03-31T07:00"), ms("2024-03-31T08:00"))]
@@ -88,7 +88,7 @@ def test_sum_that_is_nan(db: Database) -> None:
 
 def test_what_is_missing_and_what_is_too_much(db: Database) -> None:
     """Buckets that a level lacks, and such as the level beneath knows nothing of."""
-    cascade = chained(create(db, Source(make_rows(36)), HOLDINGS))
+    cascade = chained(create(db, Source(rows=make_rows(36)), HOLDINGS))
     db.sql(f"DELETE FROM {db.q('weather_1h')} WHERE ts = '2024-03-31T07:00:00Z'")
     db.sql(f"DELETE FROM {db.q('weather_1m')} WHERE ts >= '2024-03-31T09:00:00Z' AND ts < '2024-03-31T10:00:00Z'")
     found = verify(db, cascade)
@@ -100,4 +100,4 @@ def test_what_is_missing_and_what_is_too_much(db: Database) -> None:
 
 def test_empty(db: Database) -> None:
     """Without rows there is nothing to compare."""
-    assert verify(db, chained(create(db, Source([]), {"raw": (None, None), "1h": (None, None)}))) == []
+    assert verify(db, chained(create(db, Source(rows=[]), {"raw": (None, None), "1h": (None, None)}))) == []

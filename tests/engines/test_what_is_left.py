@@ -32,7 +32,14 @@ def prepare(db: Database, levels: str) -> None:
 
 def fetch(db: Database, start: dt.datetime, step: str = "1d") -> tuple[list[tuple[int, str]], list[str]]:
     """Rows and level by bucket until the end of May, and what is said."""
-    asked = FetchRequest("readings", db.schema, start, day(1, 6), parse_interval(step), metrics=("row_count",))
+    asked = FetchRequest(
+        table_name="readings",
+        table_schema=db.schema,
+        start=start,
+        end=day(1, 6),
+        step=parse_interval(step),
+        metrics=("row_count",),
+    )
     answer = db.tool.fetch(asked)
     return [(int(str(row[1])), str(row[2])) for row in answer.rows], answer.notes
 

@@ -76,9 +76,9 @@ def test_names_longer_than_a_text(db: Database) -> None:
 
 def test_tokens_longer_than_a_text(db: Database) -> None:
     """A window may have any number of partitions beneath it."""
-    tables = RollupTables(db, db.tool.engine)
+    tables = RollupTables(db=db, engine=db.tool.engine)
     tables.create()
-    rollup, window = tables.rollup("1h"), Window(START, START + DAY, START, START + DAY)
+    rollup, window = tables.rollup("1h"), Window(start=START, end=START + DAY, since=START, until=START + DAY)
     store, token, parts = db.tool.store.rollups, "0123456789ab " * 4000, "1:2:3 " * 10_000
     store.record(rollup, [RolledUp(window, 1, 1)], {START: token}, {START: parts}, "run")
     (row,) = store.windows(rollup.table, [START]).values()
@@ -90,7 +90,7 @@ def test_tokens_longer_than_a_text(db: Database) -> None:
 def test_hold_longer_than_a_text(db: Database) -> None:
     """Any number of partitions can be restored at once, and are on hold then."""
     partitions = tuple({"month": f"2024-01-01T00:00:{number:06}"} for number in range(2000))
-    hold = LegalHold("mine", db.schema, "wide", partitions=partitions, placed_at=1)
+    hold = LegalHold(id="mine", table_schema=db.schema, table_name="wide", partitions=partitions, placed_at=1)
     db.tool.store.holds.place(hold)
     assert db.tool.holds() == [hold]
 

@@ -29,7 +29,7 @@ class Number:
     counter: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """
     A table, and its policy.
@@ -85,7 +85,7 @@ class Edit:
     values: Values | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """
     Everything up to the end of the next run.

@@ -90,7 +90,7 @@ class ExpectedRows:
         return self.reached[0].keys() - self.reached[1].keys()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class HistoryChecker:
     """
     Checks a table and its levels.
@@ -217,7 +217,7 @@ class HistoryChecker:
                     yield key, what
 
     def _found(self, level: int, dimensions: Sequence[str]) -> dict[Key, Row]:
-        rows = RollupTables(self.db, self.db.tool.engine, self.name).read(self.table(level))
+        rows = RollupTables(db=self.db, engine=self.db.tool.engine, name=self.name).read(self.table(level))
         found = {(row["ts"], *(row[name] for name in dimensions)): row for row in rows}
         assert len(found) == len(rows), "a group is there twice"
         return found

@@ -49,7 +49,7 @@ class HistoryPlayer:
         self.now = ms_of(dt.datetime.fromisoformat(f"{history.start}+00:00"))
         self.name = f"t{uuid.uuid4().hex[:12]}"
         self.expected = ExpectedRows([{} for _ in self.shape.days_kept])
-        self.checker = HistoryChecker(db, self.shape, self.name, self.expected)
+        self.checker = HistoryChecker(db=db, shape=self.shape, name=self.name, expected=self.expected)
         self._written = 0
 
     # The table

@@ -44,17 +44,37 @@ def test_increase_after_a_window_that_is_new(db: Database, unit: str) -> None:
     """What a counter grew since a day that came late, and was empty before, is in the day after it."""
     levels = (("1m", 30), ("1d", None))
     counter = Number("c", "BIGINT", counter=True)
-    shape = Shape(unit, False, False, 20, levels, "UTC", ("TEXT",), (counter,), "keep")
-    turns = (Turn(1, (NewRow(26, 0, ("a", 10)),)), Turn(1, (NewRow(50, 0, ("a", 4)),)))
+    shape = Shape(
+        unit=unit,
+        local=False,
+        by_dimension=False,
+        raw=20,
+        levels=levels,
+        zone="UTC",
+        dimensions=("TEXT",),
+        numbers=(counter,),
+        late="keep",
+    )
+    turns = (Turn(hours=1, rows=(NewRow(26, 0, ("a", 10)),)), Turn(hours=1, rows=(NewRow(50, 0, ("a", 4)),)))
     play(db, History(shape, "2024-05-10T12:00", turns))
 
 
 def test_view_shows_a_week_across_months_once(db: Database) -> None:
     """A week that lasts into a month whose raw rows are there is shown as a week, and not these rows as well."""
     levels = (("6h", 20), ("1w", None))
-    shape = Shape("month", False, False, 2, levels, "UTC", (), (Number("m0", "BIGINT"),), "keep")
+    shape = Shape(
+        unit="month",
+        local=False,
+        by_dimension=False,
+        raw=2,
+        levels=levels,
+        zone="UTC",
+        dimensions=(),
+        numbers=(Number("m0", "BIGINT"),),
+        late="keep",
+    )
     rows = (NewRow(360, 0, (1,)), NewRow(480, 0, (2,)))
-    play(db, History(shape, "2023-11-24T23:00", (Turn(576, rows), Turn(1, ()))))
+    play(db, History(shape, "2023-11-24T23:00", (Turn(hours=576, rows=rows), Turn(hours=1, rows=()))))
 
 
 def test_late_for_one_window_and_not_for_the_next(db: Database) -> None:
@@ -63,21 +83,39 @@ def test_late_for_one_window_and_not_for_the_next(db: Database) -> None:
     rows of the next day as well, which is sealed before they go.
     """
     shape = Shape(
-        "day", False, False, 1, (("1d", 14), ("1w", None)), "America/New_York", (), (Number("m0", "BIGINT"),), "drop"
+        unit="day",
+        local=False,
+        by_dimension=False,
+        raw=1,
+        levels=(("1d", 14), ("1w", None)),
+        zone="America/New_York",
+        dimensions=(),
+        numbers=(Number("m0", "BIGINT"),),
+        late="drop",
     )
     rows = (NewRow(68, 0, (None,)), *(NewRow(0, 0, (None,)) for _ in range(3)))
-    first = Turn(4, rows, amid=(NewRow(26, 0, (None,)),))
-    play(db, History(shape, "2024-03-10T18:00", (first, Turn(1, ()), Turn(1, ()))))
+    first = Turn(hours=4, rows=rows, amid=(NewRow(26, 0, (None,)),))
+    play(db, History(shape, "2024-03-10T18:00", (first, Turn(hours=1, rows=()), Turn(hours=1, rows=()))))
 
 
 def test_late_before_everything_that_a_level_has(db: Database) -> None:
     """A counter's value that comes for a time of which only coarser levels have anything later adds no bucket there."""
     counter = Number("c", "BIGINT", counter=True)
-    shape = Shape("", True, False, 2, (("1m", 3), ("1h", 8), ("1d", None)), "UTC", (), (counter,), "keep")
+    shape = Shape(
+        unit="",
+        local=True,
+        by_dimension=False,
+        raw=2,
+        levels=(("1m", 3), ("1h", 8), ("1d", None)),
+        zone="UTC",
+        dimensions=(),
+        numbers=(counter,),
+        late="keep",
+    )
     turns = (
-        Turn(16, (NewRow(10, 0, (1,)), NewRow(150, 0, (None,)))),
-        Turn(48, (NewRow(0, 0, (4,)),)),
-        Turn(1, (NewRow(294, 0, (5,)),)),
+        Turn(hours=16, rows=(NewRow(10, 0, (1,)), NewRow(150, 0, (None,)))),
+        Turn(hours=48, rows=(NewRow(0, 0, (4,)),)),
+        Turn(hours=1, rows=(NewRow(294, 0, (5,)),)),
     )
     play(db, History(shape, "2024-03-31T13:00", turns))
 

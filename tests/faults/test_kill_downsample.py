@@ -89,7 +89,7 @@ def test_duckdb_converges(tmp_path: Path) -> None:
     undisturbed = finish(db.uri, db)
     assert_right(undisturbed)
     put_back(template, files)
-    left = left_by_kills(RunRequest(db.uri, db.own_schema, NOW), files, tmp_path / "kept")
+    left = left_by_kills(RunRequest(uri=db.uri, schema=db.own_schema, cutoff=NOW), files, tmp_path / "kept")
     assert len(left) > 20, "there must have been more to kill"
     for instant, copy in left:
         put_back(copy, files)
@@ -109,7 +109,7 @@ def test_cratedb_converges(crate: CrateDatabase) -> None:
     fill(crate)
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)
-    request, instants = RunRequest(crate.uri, crate.own_schema, NOW), 0
+    request, instants = RunRequest(uri=crate.uri, schema=crate.own_schema, cutoff=NOW), 0
     for killed in kill_runs(request, lambda: reset_crate(crate), examples(0, long=STRIDE)):
         assert finish(crate.uri, crate) == undisturbed, f"killed {killed}"
         instants += 1

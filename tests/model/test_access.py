@@ -29,15 +29,23 @@ def policy(**more: Any) -> Policy:
 
 
 TENANT = {"tenant": "acme"}
-ACME = Access(Role.EDITOR, "me (token 1)", parse_tag_filter(["acme"]), frozenset({"me (token 1)", "you (token 2)"}))
-REALM = Realm(
-    ACME,
-    (policy(), policy(strategy="snapshot", id="p2", table_name="events", where=TENANT, target_repository_name="cold")),
-    "doc",
-    "ext",
-    frozenset({"globex"}),
+ACME = Access(
+    role=Role.EDITOR,
+    actor="me (token 1)",
+    limit=parse_tag_filter(["acme"]),
+    actors=frozenset({"me (token 1)", "you (token 2)"}),
 )
-ALL = Access(Role.VIEWER, "all")
+REALM = Realm(
+    access=ACME,
+    policies=(
+        policy(),
+        policy(strategy="snapshot", id="p2", table_name="events", where=TENANT, target_repository_name="cold"),
+    ),
+    default_schema="doc",
+    own_schema="ext",
+    foreign_tags=frozenset({"globex"}),
+)
+ALL = Access(role=Role.VIEWER, actor="all")
 
 
 def test_each_role_may_do_what_those_before_it_may() -> None:
@@ -101,7 +109,9 @@ def test_what_is_not_his_is_refused(more: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize("schema", ["ext", "EXT"])
 def test_the_tables_of_the_toolkit_are_nobodys(schema: str) -> None:
     """Even who has all tables by a pattern has not those with policies and tokens."""
-    realm = Realm(ACME, (policy(table_schema="*", table_name="*"),), "doc", "ext")
+    realm = Realm(
+        access=ACME, policies=(policy(table_schema="*", table_name="*"),), default_schema="doc", own_schema="ext"
+    )
     realm.check_policy(policy(table_schema="sales", table_name="orders"))
     with pytest.raises(Forbidden, match="covers it"):
         realm.check_policy(policy(table_schema=schema, table_name="access_token"))
@@ -109,7 +119,13 @@ def test_the_tables_of_the_toolkit_are_nobodys(schema: str) -> None:
 
 def test_without_a_limit_everything_is_allowed() -> None:
     """Limits bind only who has one."""
-    realm = Realm(Access(Role.EDITOR, "x"), (), "doc", "ext", frozenset({"globex"}))
+    realm = Realm(
+        access=Access(role=Role.EDITOR, actor="x"),
+        policies=(),
+        default_schema="doc",
+        own_schema="ext",
+        foreign_tags=frozenset({"globex"}),
+    )
     realm.check_policy(policy(tags=["globex"]))
     assert realm.covers(make_area(None, "anything", {}, "doc"))
     assert realm.said("policy p9 archives it") == "policy p9 archives it"
@@ -164,7 +180,7 @@ def test_journal(more: dict[str, Any], seen: bool) -> None:
     """He sees rows with his tags and what he and his like did; about tokens only an admin reads."""
     assert sees_row(ACME, row(**more)) is seen
     assert sees_row(ALL, row(**more)) is not more.get("event", "").startswith("token")
-    assert sees_row(Access(Role.ADMIN, "x"), row(**more))
+    assert sees_row(Access(role=Role.ADMIN, actor="x"), row(**more))
 
 
 def test_journal_hides_what_a_policy_was_elsewhere() -> None:

@@ -19,27 +19,49 @@ from cratedb_retention.model.plan import (
 )
 
 ONE, TWO = TableName("doc", "one"), TableName("doc", "two")
-TIME = Column("ts", "TIMESTAMP", Kind.TIME)
-PIECES = (Piece(Partition((0,)), 0, 10), Piece(Partition((10,)), 10, 20))
-OPEN = (Piece(Partition((None,)), None, None), PIECES[0])
+TIME = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME)
+PIECES = (
+    Piece(partition=Partition(values=(0,)), start=0, end=10),
+    Piece(partition=Partition(values=(10,)), start=10, end=20),
+)
+OPEN = (Piece(partition=Partition(values=(None,)), start=None, end=None), PIECES[0])
 
 
 def drop(table: TableName, rows: int | None, pieces: tuple[Piece, ...] = PIECES) -> Task:
     """Two partitions go."""
-    return Task("p", table, (DropPartitions(table, (TIME,), pieces, 20),), "", rows, 5, len(pieces))
+    return Task(
+        policy_id="p",
+        table=table,
+        steps=(DropPartitions(table=table, columns=(TIME,), pieces=pieces, before=20),),
+        reason="",
+        rows=rows,
+        size=5,
+        partitions=len(pieces),
+    )
 
 
-DELETE = Task("p", TWO, (DeleteRows(TWO, TIME, 20),), "", 7)
-MOVE = Task("p", ONE, (MovePartitions(ONE, (TIME,), PIECES, "storage", "cold"),), "", 3, 5, 2)
-THAW = Task(None, ONE, (ThawPartitions(ONE, (TIME,), PIECES),), "")
+DELETE = Task(policy_id="p", table=TWO, steps=(DeleteRows(table=TWO, time_column=TIME, before=20),), reason="", rows=7)
+MOVE = Task(
+    policy_id="p",
+    table=ONE,
+    steps=(MovePartitions(table=ONE, columns=(TIME,), pieces=PIECES, attribute="storage", value="cold"),),
+    reason="",
+    rows=3,
+    size=5,
+    partitions=2,
+)
+THAW = Task(policy_id=None, table=ONE, steps=(ThawPartitions(ONE, (TIME,), PIECES),), reason="")
 ARCHIVE = Task(
-    "p",
-    ONE,
-    (SnapshotPartition(ONE, (TIME,), PIECES[0], "r", "n"), DropArchived(ONE, (TIME,), PIECES[0], "r", "n", 20)),
-    "",
-    3,
-    5,
-    1,
+    policy_id="p",
+    table=ONE,
+    steps=(
+        SnapshotPartition(table=ONE, columns=(TIME,), piece=PIECES[0], repository="r", name="n"),
+        DropArchived(table=ONE, columns=(TIME,), piece=PIECES[0], repository="r", name="n", before=20),
+    ),
+    reason="",
+    rows=3,
+    size=5,
+    partitions=1,
 )
 
 
@@ -57,14 +79,14 @@ ARCHIVE = Task(
 )
 def test_summary(tasks: tuple[Task, ...], words: str) -> None:
     """One sentence says all of it, what deletes first."""
-    assert summary(Plan(0, tasks)) == words
+    assert summary(Plan(cutoff=0, tasks=tasks)) == words
 
 
 def test_what_goes() -> None:
     """Data goes where it is deleted, and where it is dropped after it was archived."""
-    gone = removing(Plan(0, (MOVE, THAW, ARCHIVE, DELETE)))
+    gone = removing(Plan(cutoff=0, tasks=(MOVE, THAW, ARCHIVE, DELETE)))
     assert [(effect.kind, effect.tables) for effect in gone] == [("delete", (TWO,)), ("archive", (ONE,))]
-    assert removing(Plan(0, (MOVE, THAW))) == []
+    assert removing(Plan(cutoff=0, tasks=(MOVE, THAW))) == []
 
 
 @pytest.mark.parametrize(

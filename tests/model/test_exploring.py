@@ -28,7 +28,7 @@ from cratedb_retention.model.resolution import describe, interval_words, parts_o
 from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, make_metric
 
 NOW = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC)
-TIME, PLACE = Column("ts", "TIMESTAMP", Kind.TIME), Column("place", "TEXT", Kind.TEXT)
+TIME, PLACE = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME), Column(name="place", type="TEXT", kind=Kind.TEXT)
 SOURCE = TableName("lab", "weather")
 WHOLE = (0, 1_000_000)
 
@@ -38,17 +38,34 @@ def ms(text: str) -> int:
 
 
 def metric(*aggregates: Aggregate, name: str = "t") -> Metric:
-    return make_metric(Column(name, "DOUBLE", Kind.NUMBER), aggregates)
+    return make_metric(Column(name=name, type="DOUBLE", kind=Kind.NUMBER), aggregates)
 
 
 def cascade(*metrics: Metric) -> Cascade:
-    return Cascade(SOURCE, TIME, (PLACE,), metrics, "UTC", ())
+    return Cascade(source=SOURCE, time=TIME, dimensions=(PLACE,), metrics=metrics, zone="UTC", holdings=())
 
 
 def stretch(level: str | None, start: str, end: str, interval: str) -> Stretch:
     table = TableName("lab", f"weather_{level}") if level else SOURCE
-    rollup = Rollup(SOURCE, SOURCE, table, parse_interval(level), TIME, (), ()) if level else None
-    return Stretch(Holding(rollup, table, None, None), ms(start), ms(end), parse_interval(interval))
+    rollup = (
+        Rollup(
+            source=SOURCE,
+            beneath=SOURCE,
+            table=table,
+            interval=parse_interval(level),
+            time=TIME,
+            dimensions=(),
+            metrics=(),
+        )
+        if level
+        else None
+    )
+    return Stretch(
+        holding=Holding(rollup=rollup, table=table, start=None, end=None),
+        start=ms(start),
+        end=ms(end),
+        interval=parse_interval(interval),
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,16 @@ def test_interval_in_words(text: str, words: str) -> None:
 
 
 def fetched(*stretches: Stretch, gaps: tuple[Span, ...] = ()) -> Fetched:
-    return Fetched(("ts", "t_avg", "level"), (), 0, Interval(3600), 0, 1, stretches, gaps)
+    return Fetched(
+        columns=("ts", "t_avg", "level"),
+        rows=(),
+        keys=0,
+        step=Interval(3600),
+        start=0,
+        end=1,
+        stretches=stretches,
+        gaps=gaps,
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ from cratedb_retention.model.holds import HoldKind, LegalHold
 )
 def test_overlaps(start: int | None, end: int | None, piece: tuple[int | None, int | None], covered: bool) -> None:
     """Both a hold and a partition hold their start and not their end; what is unknown is covered."""
-    assert LegalHold("h", "doc", "metrics", start=start, end=end).overlaps(*piece) is covered
+    assert LegalHold(id="h", table_schema="doc", table_name="metrics", start=start, end=end).overlaps(*piece) is covered
 
 
 def test_defaults() -> None:
     """A hold that says no more than a table is a legal hold on all of it."""
-    hold = LegalHold("h", "doc", "metrics")
+    hold = LegalHold(id="h", table_schema="doc", table_name="metrics")
     assert (hold.kind, dict(hold.where), hold.start, hold.end) == (HoldKind.LEGAL, {}, None, None)

@@ -69,6 +69,6 @@ def test_find_tables(schema: str, name: str, found: list[str]) -> None:
 
 def test_wanted_by() -> None:
     """A selector without a schema means the default one; several selectors add up."""
-    wanted = wanted_by([Selector(None, "a"), Selector("iot", "?*")], "doc")
+    wanted = wanted_by([Selector(schema=None, name="a"), Selector(schema="iot", name="?*")], "doc")
     assert [str(table) for table in TABLES if wanted(table)] == ["doc.a", "iot.a", "iot.a*"]
     assert not wanted_by([], "doc")(TABLES[0])

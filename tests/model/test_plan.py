@@ -14,9 +14,12 @@ from support.catalogs import METRICS, MONTH, TS
 
 def test_problems() -> None:
     """Only holds that somebody must do something about are problems."""
-    held, problem = Hold("p", "doc.metrics", "legal hold"), Hold("p", "doc.metrics", "no such table", problem=True)
-    assert Plan(0, holds=(held, problem)).problems == (problem,)
-    assert Plan(0).problems == ()
+    held, problem = (
+        Hold(policy_id="p", table="doc.metrics", reason="legal hold"),
+        Hold(policy_id="p", table="doc.metrics", reason="no such table", problem=True),
+    )
+    assert Plan(cutoff=0, holds=(held, problem)).problems == (problem,)
+    assert Plan(cutoff=0).problems == ()
 
 
 @pytest.mark.parametrize("step", get_args(Step))
@@ -29,4 +32,4 @@ def test_steps_are_frozen_data(step: type) -> None:
 def test_equal_questions_are_one() -> None:
     """Questions to the rows are compared by what they ask, so that each is asked once."""
     assert len({PartitionBounds(METRICS, (MONTH,), TS), PartitionBounds(METRICS, (MONTH,), TS)}) == 1
-    assert ExpiredRows(METRICS, TS, 1) != ExpiredRows(METRICS, TS, 2)
+    assert ExpiredRows(table=METRICS, time_column=TS, before=1) != ExpiredRows(table=METRICS, time_column=TS, before=2)

@@ -19,7 +19,9 @@ texts = st.text(min_size=1)
 
 def name(table: TableName, values: list[Value], token: str = "t1") -> str:
     """A snapshot's name, for columns of any type."""
-    return snapshot_name(table, [Column(f"c{i}", "x", Kind.OTHER) for i, _ in enumerate(values)], values, token)
+    return snapshot_name(
+        table, [Column(name=f"c{i}", type="x", kind=Kind.OTHER) for i, _ in enumerate(values)], values, token
+    )
 
 
 def test_readable_and_stable() -> None:

@@ -23,12 +23,23 @@ from cratedb_retention.model.task_groups import group_tasks
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 
 COLUMNS = (MONTH,)
-LEVELS = [Rollup(METRICS, METRICS, TableName("doc", f"metrics_{h}h"), Interval(3600 * h), TS, (), ()) for h in (1, 2)]
+LEVELS = [
+    Rollup(
+        source=METRICS,
+        beneath=METRICS,
+        table=TableName("doc", f"metrics_{h}h"),
+        interval=Interval(3600 * h),
+        time=TS,
+        dimensions=(),
+        metrics=(),
+    )
+    for h in (1, 2)
+]
 
 
 def piece(day: int) -> Piece:
     """A partition of a day of 1970."""
-    return Piece(part(day * DAY), day * DAY, (day + 1) * DAY)
+    return Piece(partition=part(day * DAY), start=day * DAY, end=(day + 1) * DAY)
 
 
 def archive(
@@ -37,17 +48,21 @@ def archive(
     """A partition that is archived."""
     of, name = piece(day), f"s{day}"
     steps = (
-        SnapshotPartition(METRICS, COLUMNS, of, repository, name),
-        VerifySnapshot(METRICS, COLUMNS, of, repository, name, verify, "ext"),
-        DropArchived(METRICS, COLUMNS, of, repository, name, 0),
+        SnapshotPartition(table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name),
+        VerifySnapshot(
+            table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name, verify=verify, schema="ext"
+        ),
+        DropArchived(table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name, before=0),
     )
-    return Task(policy, METRICS, steps, f"day {day}", rows, 100, 1)
+    return Task(policy_id=policy, table=METRICS, steps=steps, reason=f"day {day}", rows=rows, size=100, partitions=1)
 
 
 def roll_up(day: int, level: int = 0) -> Task:
     """A window that is computed."""
-    window = Window(day * DAY, (day + 1) * DAY, day * DAY, (day + 1) * DAY)
-    return Task("p", METRICS, (RollUp(LEVELS[level], (window,)),), "new", 5)
+    window = Window(start=day * DAY, end=(day + 1) * DAY, since=day * DAY, until=(day + 1) * DAY)
+    return Task(
+        policy_id="p", table=METRICS, steps=(RollUp(rollup=LEVELS[level], windows=(window,)),), reason="new", rows=5
+    )
 
 
 def test_partitions_that_are_archived() -> None:
@@ -66,7 +81,15 @@ def test_unknown_rows() -> None:
 
 def test_what_differs_stays_apart() -> None:
     """Policies, repositories, levels and kinds of work are lines of their own, in the order of the plan."""
-    drop = Task("p", METRICS, (DropPartitions(METRICS, COLUMNS, (piece(9),), 0),), "old", 1, 1, 1)
+    drop = Task(
+        policy_id="p",
+        table=METRICS,
+        steps=(DropPartitions(table=METRICS, columns=COLUMNS, pieces=(piece(9),), before=0),),
+        reason="old",
+        rows=1,
+        size=1,
+        partitions=1,
+    )
     tasks = [archive(0), roll_up(0), archive(1, "q"), archive(2, repository="s"), drop, roll_up(1, 1), archive(3)]
     groups = group_tasks(tasks)
     assert [len(group.tasks) for group in groups] == [2, 1, 1, 1, 1, 1]
@@ -87,23 +110,36 @@ def test_what_differs_stays_apart() -> None:
         ),
         ([roll_up(0), roll_up(1)], "roll up 2 windows of metrics_1h, 1970-01-01 to 1970-01-03"),
         (
-            [Task("p", METRICS, (DropPartitions(METRICS, COLUMNS, (piece(d),), 0),), "") for d in (0, 1)],
+            [
+                Task(
+                    policy_id="p",
+                    table=METRICS,
+                    steps=(DropPartitions(table=METRICS, columns=COLUMNS, pieces=(piece(d),), before=0),),
+                    reason="",
+                )
+                for d in (0, 1)
+            ],
             "drop 2 partitions, month=1970-01-01 to month=1970-01-02",
         ),
         (
-            [Task(None, METRICS, (ThawPartitions(METRICS, COLUMNS, (piece(d),)),), "") for d in (0, 1)],
+            [
+                Task(policy_id=None, table=METRICS, steps=(ThawPartitions(METRICS, COLUMNS, (piece(d),)),), reason="")
+                for d in (0, 1)
+            ],
             "thaw 2 partitions, month=1970-01-01 to month=1970-01-02",
         ),
         (
             [
                 Task(
-                    "p",
-                    METRICS,
-                    (
-                        SealWindows(LEVELS[0], (Window(d * DAY, d * DAY + 5, d * DAY, d * DAY + 5),)),
-                        DeleteRows(METRICS, TS, d * DAY + DAY, since=d * DAY),
+                    policy_id="p",
+                    table=METRICS,
+                    steps=(
+                        SealWindows(
+                            LEVELS[0], (Window(start=d * DAY, end=d * DAY + 5, since=d * DAY, until=d * DAY + 5),)
+                        ),
+                        DeleteRows(table=METRICS, time_column=TS, before=d * DAY + DAY, since=d * DAY),
                     ),
-                    "",
+                    reason="",
                 )
                 for d in (0, 1)
             ],

@@ -27,66 +27,109 @@ from cratedb_retention.model.words import describe, kind_of, plural, show_partit
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 
 MAY, JUNE = ms("2024-05-01"), ms("2024-06-01")
-ONE = (Piece(part(MAY), MAY, JUNE),)
-MANY = tuple(Piece(part(MAY + i), MAY, JUNE) for i in range(1200))
+ONE = (Piece(partition=part(MAY), start=MAY, end=JUNE),)
+MANY = tuple(Piece(partition=part(MAY + i), start=MAY, end=JUNE) for i in range(1200))
 BY_MONTH = (MONTH,)
-LEVEL = Rollup(METRICS, METRICS, TableName("doc", "metrics_1h"), Interval(3600), TS, (), ())
-DAYS = tuple(Window(MAY + i * DAY, MAY + (i + 1) * DAY, MAY + i * DAY, MAY + (i + 1) * DAY) for i in range(31))
+LEVEL = Rollup(
+    source=METRICS,
+    beneath=METRICS,
+    table=TableName("doc", "metrics_1h"),
+    interval=Interval(3600),
+    time=TS,
+    dimensions=(),
+    metrics=(),
+)
+DAYS = tuple(
+    Window(start=MAY + i * DAY, end=MAY + (i + 1) * DAY, since=MAY + i * DAY, until=MAY + (i + 1) * DAY)
+    for i in range(31)
+)
 
 
 @pytest.mark.parametrize(
     ("step", "words", "kind"),
     [
-        (DropPartitions(METRICS, BY_MONTH, ONE, JUNE), "drop partition month=2024-05-01", "drop_partitions"),
         (
-            DropPartitions(METRICS, BY_MONTH, MANY, JUNE),
+            DropPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, before=JUNE),
+            "drop partition month=2024-05-01",
+            "drop_partitions",
+        ),
+        (
+            DropPartitions(table=METRICS, columns=BY_MONTH, pieces=MANY, before=JUNE),
             "drop 1,200 partitions, month=2024-05-01 to month=2024-05-01T00:00:01.199Z",
             "drop_partitions",
         ),
-        (DeleteRows(METRICS, TS, JUNE), "delete rows with ts before 2024-06-01", "delete_rows"),
         (
-            DeleteRows(METRICS, TS, JUNE, since=JUNE - 1000),
+            DeleteRows(table=METRICS, time_column=TS, before=JUNE),
+            "delete rows with ts before 2024-06-01",
+            "delete_rows",
+        ),
+        (
+            DeleteRows(table=METRICS, time_column=TS, before=JUNE, since=JUNE - 1000),
             "delete rows with ts from 2024-05-31T23:59:59Z and before 2024-06-01",
             "delete_rows",
         ),
         (
-            DeleteRows(METRICS, TS, JUNE + 1, ((TENANT, "a"), (VALUE, None)), (Spared("h"),)),
+            DeleteRows(
+                table=METRICS,
+                time_column=TS,
+                before=JUNE + 1,
+                where=((TENANT, "a"), (VALUE, None)),
+                spared=(Spared(hold_id="h"),),
+            ),
             "delete rows with ts before 2024-06-01T00:00:00.001Z, tenant=a and value=NULL, except those under 1 hold",
             "delete_rows",
         ),
         (
-            MovePartitions(METRICS, BY_MONTH, ONE, "storage", "cold"),
+            MovePartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, attribute="storage", value="cold"),
             "move partition month=2024-05-01 to nodes with storage=cold",
             "move_partitions",
         ),
         (FreezePartitions(METRICS, BY_MONTH, ONE), "freeze partition month=2024-05-01", "freeze_partitions"),
         (ThawPartitions(METRICS, BY_MONTH, ONE), "thaw partition month=2024-05-01", "thaw_partitions"),
         (
-            Archive(METRICS, BY_MONTH, ONE[0], "archive", "s1"),
+            Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1"),
             "archive partition month=2024-05-01 as s1 in archive",
             "snapshot_partition",
         ),
         (
-            VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1", Verify.RESTORE, "ext"),
+            VerifySnapshot(
+                table=METRICS,
+                columns=BY_MONTH,
+                piece=ONE[0],
+                repository="archive",
+                name="s1",
+                verify=Verify.RESTORE,
+                schema="ext",
+            ),
             "verify snapshot s1 in archive by reading it back",
             "verify_snapshot",
         ),
         (
-            VerifySnapshot(METRICS, BY_MONTH, ONE[0], "archive", "s1", Verify.METADATA, "ext"),
+            VerifySnapshot(
+                table=METRICS,
+                columns=BY_MONTH,
+                piece=ONE[0],
+                repository="archive",
+                name="s1",
+                verify=Verify.METADATA,
+                schema="ext",
+            ),
             "verify the metadata of snapshot s1 in archive",
             "verify_snapshot",
         ),
         (
-            DropArchived(METRICS, BY_MONTH, ONE[0], "archive", "s1", JUNE),
+            DropArchived(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1", before=JUNE),
             "drop archived partition month=2024-05-01",
             "drop_archived",
         ),
         (CreateRollup(LEVEL), "create metrics_1h (dimensions: none; metrics: none)", "create_rollup"),
         (AlterRollup(LEVEL, ("x_min", "x_max")), "add x_min, x_max to metrics_1h", "alter_rollup"),
-        (RollUp(LEVEL, DAYS), "roll up 31 windows of metrics_1h, 2024-05-01 to 2024-06-01", "roll_up"),
+        (RollUp(rollup=LEVEL, windows=DAYS), "roll up 31 windows of metrics_1h, 2024-05-01 to 2024-06-01", "roll_up"),
         (SealWindows(LEVEL, DAYS[:1]), "seal 1 window of metrics_1h, 2024-05-01 to 2024-05-02", "seal_windows"),
         (
-            ReplaceView(TableName("doc", "metrics_all"), METRICS, TS, (), (), ()),
+            ReplaceView(
+                view=TableName("doc", "metrics_all"), source=METRICS, time=TS, dimensions=(), metrics=(), parts=()
+            ),
             "renew the view metrics_all",
             "replace_view",
         ),
@@ -100,12 +143,15 @@ def test_step(step: Step, words: str, kind: str) -> None:
 
 def test_task_in_one_phrase() -> None:
     """A task of one step says that step; archiving says where to and that it verifies before it drops."""
-    drop = DropPartitions(METRICS, BY_MONTH, ONE, JUNE)
+    drop = DropPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, before=JUNE)
     freeze = FreezePartitions(METRICS, BY_MONTH, ONE)
-    archive = Archive(METRICS, BY_MONTH, ONE[0], "archive", "s1")
-    assert summarize(Task("p", METRICS, (drop,), "")) == describe(drop)
-    assert summarize(Task("p", METRICS, (freeze, drop), "")) == f"{describe(freeze)}, then {describe(drop)}"
-    assert summarize(Task("p", METRICS, (freeze, archive), "")).startswith(
+    archive = Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1")
+    assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), reason="")) == describe(drop)
+    assert (
+        summarize(Task(policy_id="p", table=METRICS, steps=(freeze, drop), reason=""))
+        == f"{describe(freeze)}, then {describe(drop)}"
+    )
+    assert summarize(Task(policy_id="p", table=METRICS, steps=(freeze, archive), reason="")).startswith(
         "archive partition month=2024-05-01 in archive"
     )
 

@@ -41,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verdicts = judge_all(chosen, options.jobs, options.limit, directory, _tell)
         if options.control:
             verdicts = _control(verdicts, directory)
-    verdicts += [Verdict(fault, NOT_JUDGED, f"needs a {fault.needs}") for fault in faults if fault.needs not in able]
+    verdicts += [
+        Verdict(fault=fault, outcome=NOT_JUDGED, why=f"needs a {fault.needs}")
+        for fault in faults
+        if fault.needs not in able
+    ]
     _show(verdicts)
     print(f"{len(verdicts)} faults, {time.monotonic() - started:.0f} seconds")
     return 1 if any(verdict.outcome in BAD for verdict in verdicts) else 0

@@ -22,7 +22,7 @@ class Misplaced(Exception):
     """A fault that can't be applied to the code as it is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fault:
     """
     A fault.

@@ -33,7 +33,7 @@ BAD = (SURVIVED, INVALID)
 _MARKS = {"": "not cratedb and not cluster", "cratedb": "cratedb", "cluster": "cluster"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """
     What came of a fault.
@@ -47,7 +47,7 @@ class Verdict:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Ended:
     """How pytest ended: its exit code (None: it was stopped), and what the judge wrote."""
 
@@ -79,14 +79,14 @@ class Copy:
         try:
             changed = fault.apply(text)
         except Misplaced as error:
-            return Verdict(fault, INVALID, str(error))
+            return Verdict(fault=fault, outcome=INVALID, why=str(error))
         try:
             _write(path, changed)
             ended = self._test(fault.tests, fault.module, fault.needs)
         finally:
             _write(path, text)
         outcome, why = _judge(ended)
-        return Verdict(fault, outcome, why, time.monotonic() - started)
+        return Verdict(fault=fault, outcome=outcome, why=why, seconds=time.monotonic() - started)
 
     def control(self, verdicts: Iterable[Verdict]) -> list[Verdict]:
         """Verdicts again, after the tests that noticed were run without a fault: one that fails then tells nothing."""
@@ -115,7 +115,7 @@ class Copy:
         found = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
         lists = {key: found.get(key, []) for key in ("failed", "broken")}
         counts = {key: found.get(key, 0) for key in ("passed", "skipped")}
-        return _Ended(code, **counts, **lists, said=said)
+        return _Ended(code=code, **counts, **lists, said=said)
 
     def _run(self, command: Sequence[str], more: dict[str, str], limited: bool) -> tuple[int | None, str]:
         """The exit code, None after the limit; and the last that was said."""
@@ -203,7 +203,7 @@ def judge_all(
             try:
                 verdict = copy.judge(fault)
             except Exception as error:
-                verdict = Verdict(fault, INVALID, repr(error))
+                verdict = Verdict(fault=fault, outcome=INVALID, why=repr(error))
             with lock:
                 verdicts.append(verdict)
                 told(verdict)

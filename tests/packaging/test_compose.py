@@ -229,7 +229,9 @@ class Nodes:
                     pattern, f"{HOST}:{transport[seed]}", settings["discovery.seed_hosts"]
                 )
             assert service["command"][0] == "crate"
-            self._processes.append(CrateProcess(home, prepare_directory(root / name), settings, OWN_HEAP))
+            self._processes.append(
+                CrateProcess(home=home, directory=prepare_directory(root / name), settings=settings, heap=OWN_HEAP)
+            )
         self.ports = list(http.values())
         self.uri = f"crate://crate@{HOST}:{self.ports[0]}/"
         self.db = CrateDB(self.uri, self.repositories)

@@ -26,7 +26,7 @@ CASCADES = st.sampled_from(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """
     What happens between two runs.
@@ -93,7 +93,12 @@ IN_TIME = turns_with(st.integers(0, 72))
     "hour",
     False,
     "UTC",
-    [Turn(861, ((22, "a"), (526, "a")), None), Turn(42, (), None), Turn(389, (), None), Turn(484, (), None, (1, 961))],
+    [
+        Turn(hours=861, writes=((22, "a"), (526, "a")), kill_at=None),
+        Turn(hours=42, writes=(), kill_at=None),
+        Turn(hours=389, writes=(), kill_at=None),
+        Turn(hours=484, writes=(), kill_at=None, meanwhile=(1, 961)),
+    ],
 )
 def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone: str, turns: list[Turn]) -> None:
     """
@@ -102,7 +107,7 @@ def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone
     """
     raw, levels = cascade[0], cascade[1].replace("6h", "6h" if zone == "UTC" else "1h")
     database = SimulatedDatabase(
-        [policy("downsample", raw, levels=levels, time_zone=zone)], unit, tenants and bool(unit)
+        policies=[policy("downsample", raw, levels=levels, time_zone=zone)], unit=unit, tenants=tenants and bool(unit)
     )
     now = START
     for turn in turns:
@@ -125,7 +130,9 @@ DAILY = st.lists(turn_with(st.integers(0, 47), st.integers(6, 30), 1), min_size=
 @given(SHORT, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), DAILY)
 def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: list[Turn]) -> None:
     """What is written before its time is over for raw rows gets into each level, whatever was sealed around it."""
-    database = SimulatedDatabase([policy("downsample", "2d", levels=levels)], unit, tenants and bool(unit))
+    database = SimulatedDatabase(
+        policies=[policy("downsample", "2d", levels=levels)], unit=unit, tenants=tenants and bool(unit)
+    )
     now = START
     for turn in turns:
         now = take(turn, database, now)
@@ -140,7 +147,7 @@ def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: li
 )
 def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: list[Turn]) -> None:
     """A level that is added or removed between runs loses no row that another table does not hold."""
-    database, now = SimulatedDatabase([policy("downsample", "4d", levels=cascades[0])]), START
+    database, now = SimulatedDatabase(policies=[policy("downsample", "4d", levels=cascades[0])]), START
     for levels, turns in ((cascades[0], before), (cascades[1], after)):
         database.policies = [policy("downsample", "4d", levels=levels)]
         for turn in turns:

@@ -13,7 +13,7 @@ from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.schedule import Misfire, Scheduled, delay
 from cratedb_retention.planning.due import Done, Timetable, due_slots, newest_slot, next_times, wrong_slots
 
-HOURLY = Scheduled("p", "0 * * * *")
+HOURLY = Scheduled(policy_id="p", schedule="0 * * * *")
 SKIPPING = replace(HOURLY, misfire=Misfire.SKIP, grace=Duration(seconds=600))
 
 

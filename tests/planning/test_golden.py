@@ -97,8 +97,16 @@ POLICIES = [
     policy("delete", "1d", id="21-disabled", table_name="*", enabled=False),
 ]
 HOLDS = [
-    LegalHold("h1-case-7", "doc", "tenants", {"tenant": "acme"}, ms("2024-04-15"), ms("2024-04-16"), "case 7"),
-    LegalHold("h2-rows", "doc", "rows", {"tenant": "acme"}),
+    LegalHold(
+        id="h1-case-7",
+        table_schema="doc",
+        table_name="tenants",
+        where={"tenant": "acme"},
+        start=ms("2024-04-15"),
+        end=ms("2024-04-16"),
+        reason="case 7",
+    ),
+    LegalHold(id="h2-rows", table_schema="doc", table_name="rows", where={"tenant": "acme"}),
 ]
 BOUNDS: Bounds = {("April",): (ms("2024-04-02"), ms("2024-04-30")), ("June",): (ms("2024-06-01"), ms("2024-06-30"))}
 
@@ -106,7 +114,7 @@ BOUNDS: Bounds = {("April",): (ms("2024-04-02"), ms("2024-04-30")), ("June",): (
 def answers(probes: list[Probe]) -> Measurements:
     """What the rows say."""
     bounds = {probe: BOUNDS for probe in probes if isinstance(probe, PartitionBounds)}
-    return Measurements(bounds, {probe: 42 for probe in probes if isinstance(probe, ExpiredRows)})
+    return Measurements(bounds=bounds, rows={probe: 42 for probe in probes if isinstance(probe, ExpiredRows)})
 
 
 def plan_on(capabilities: Capabilities) -> Plan:

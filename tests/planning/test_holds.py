@@ -38,28 +38,54 @@ def names(values: list[tuple[Value, ...]]) -> str:
 @pytest.mark.parametrize(
     ("hold", "free"),
     [
-        (LegalHold("h", "doc", "metrics"), ""),
-        (LegalHold("h", "*", "metr*"), ""),
-        (LegalHold("h", "", "metrics"), ""),
-        (LegalHold("h", "iot", "metrics"), ALL),
-        (LegalHold("h", "doc", "metrics_*"), ALL),
-        (LegalHold("h", "doc", "metrics", {"tenant": "a"}), "b4 b5"),
-        (LegalHold("h", "doc", "metrics", {"tenant": "c"}), ALL),
-        (LegalHold("h", "doc", "metrics", {"tenant": None}), ALL),
-        (LegalHold("h", "doc", "metrics", {"month": "2024-04-01"}), "a5 b5"),
-        (LegalHold("h", "doc", "metrics", {"tenant": "a", "month": "2024-04-01"}), "a5 b4 b5"),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics"), ""),
+        (LegalHold(id="h", table_schema="*", table_name="metr*"), ""),
+        (LegalHold(id="h", table_schema="", table_name="metrics"), ""),
+        (LegalHold(id="h", table_schema="iot", table_name="metrics"), ALL),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics_*"), ALL),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"tenant": "a"}), "b4 b5"),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"tenant": "c"}), ALL),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"tenant": None}), ALL),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"month": "2024-04-01"}), "a5 b5"),
+        (
+            LegalHold(id="h", table_schema="doc", table_name="metrics", where={"tenant": "a", "month": "2024-04-01"}),
+            "a5 b4 b5",
+        ),
         # Any partition may hold such rows.
-        (LegalHold("h", "doc", "metrics", {"value": 7}), ""),
-        (LegalHold("h", "doc", "metrics", {"value": 7, "tenant": "a"}), "b4 b5"),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"value": 7}), ""),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"value": 7, "tenant": "a"}), "b4 b5"),
         # Nobody knows what it means: everything stays.
-        (LegalHold("h", "doc", "metrics", {"gone": 7}), ""),
-        (LegalHold("h", "doc", "metrics", {"value": "seven"}), ""),
-        (LegalHold("h", "doc", "metrics", start=ms("2024-05-01")), "a4 b4"),
-        (LegalHold("h", "doc", "metrics", end=ms("2024-05-01")), "a5 b5"),
-        (LegalHold("h", "doc", "metrics", start=ms("2024-04-30T23:59:59.999"), end=ms("2024-05-01")), "a5 b5"),
-        (LegalHold("h", "doc", "metrics", start=ms("2024-05-01") - 1, end=ms("2024-05-01") + 1), ""),
-        (LegalHold("h", "doc", "metrics", {"tenant": "a"}, start=ms("2024-05-31T23:59:59.999")), "a4 b4 b5"),
-        (LegalHold("h", "doc", "metrics", start=ms("2024-06-01")), ALL),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"gone": 7}), ""),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", where={"value": "seven"}), ""),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-05-01")), "a4 b4"),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", end=ms("2024-05-01")), "a5 b5"),
+        (
+            LegalHold(
+                id="h",
+                table_schema="doc",
+                table_name="metrics",
+                start=ms("2024-04-30T23:59:59.999"),
+                end=ms("2024-05-01"),
+            ),
+            "a5 b5",
+        ),
+        (
+            LegalHold(
+                id="h", table_schema="doc", table_name="metrics", start=ms("2024-05-01") - 1, end=ms("2024-05-01") + 1
+            ),
+            "",
+        ),
+        (
+            LegalHold(
+                id="h",
+                table_schema="doc",
+                table_name="metrics",
+                where={"tenant": "a"},
+                start=ms("2024-05-31T23:59:59.999"),
+            ),
+            "a4 b4 b5",
+        ),
+        (LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-01")), ALL),
     ],
 )
 @pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
@@ -74,8 +100,14 @@ def test_covered_stays(strategy: str, hold: LegalHold, free: str) -> None:
 @pytest.mark.parametrize(
     ("hold", "words"),
     [
-        (LegalHold("0123456789", "doc", "metrics", reason="case 7"), "legal hold 01234567 (case 7)"),
-        (LegalHold("0123456789", "doc", "metrics", kind=HoldKind.RESTORED), "hold 01234567; it stays"),
+        (
+            LegalHold(id="0123456789", table_schema="doc", table_name="metrics", reason="case 7"),
+            "legal hold 01234567 (case 7)",
+        ),
+        (
+            LegalHold(id="0123456789", table_schema="doc", table_name="metrics", kind=HoldKind.RESTORED),
+            "hold 01234567; it stays",
+        ),
     ],
 )
 def test_words(hold: LegalHold, words: str) -> None:
@@ -87,7 +119,9 @@ def test_some_partitions_by_name() -> None:
     """A hold of many partitions names the first few and counts them all."""
     many = [part(f"t{i:02}", "2024-04-01") for i in range(20)]
     found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], many))
-    [hold] = make_plan([policy()], found, CUTOFF, holds=[LegalHold("h", "doc", "metrics")]).holds
+    [hold] = make_plan(
+        [policy()], found, CUTOFF, holds=[LegalHold(id="h", table_schema="doc", table_name="metrics")]
+    ).holds
     assert hold.count == 20
     assert hold.partitions == tuple(f"tenant=t{i:02}, month=2024-04-01" for i in range(5))
 
@@ -96,12 +130,18 @@ def test_without_a_schema() -> None:
     """A hold that names no schema is on the database's own default one."""
     found = catalog(monthly("2024-04", name=TableName("main", "metrics")), capabilities=DUCKDB)
     assert make_plan([policy()], found, CUTOFF).tasks
-    assert make_plan([policy()], found, CUTOFF, holds=[LegalHold("h", "", "metrics")]).tasks == ()
+    assert (
+        make_plan([policy()], found, CUTOFF, holds=[LegalHold(id="h", table_schema="", table_name="metrics")]).tasks
+        == ()
+    )
 
 
 def test_order_of_holds_does_not_matter() -> None:
     """Several holds on one partition are said in the same words, however they are listed."""
-    holds = [LegalHold("h1", "doc", "metrics"), LegalHold("h2", "doc", "*")]
+    holds = [
+        LegalHold(id="h1", table_schema="doc", table_name="metrics"),
+        LegalHold(id="h2", table_schema="doc", table_name="*"),
+    ]
     plans = [make_plan([policy()], FOUND, CUTOFF, holds=order) for order in (holds, holds[::-1])]
     assert repr(plans[0]) == repr(plans[1])
 
@@ -122,9 +162,9 @@ def test_missing_shards_are_held(strategy: str) -> None:
 def test_holds_in_force_are_in_the_plan(strategy: str, retention: str) -> None:
     """A plan names the holds on its tables, be anything under them due or not; those of other tables it leaves out."""
     holds = [
-        LegalHold("h1", "doc", "metr*"),
-        LegalHold("h2", "doc", "other"),
-        LegalHold("h3", "doc", "metrics", start=0),
+        LegalHold(id="h1", table_schema="doc", table_name="metr*"),
+        LegalHold(id="h2", table_schema="doc", table_name="other"),
+        LegalHold(id="h3", table_schema="doc", table_name="metrics", start=0),
     ]
     plan = make_plan([policy(strategy, retention)], FOUND, CUTOFF, holds=holds)
     assert [hold.id for hold in plan.legal_holds] == ["h1", "h3"]
@@ -134,5 +174,5 @@ def test_holds_in_force_are_in_the_plan(strategy: str, retention: str) -> None:
 def test_a_hold_on_what_is_blocked() -> None:
     """Where a table is blocked as a whole, its holds are named all the same."""
     old = catalog(table([TS, VALUE, MONTH], ["month"], [part("1970-01-01")]))
-    plan = make_plan([policy()], old, CUTOFF, holds=[LegalHold("h1", "doc", "metrics")])
+    plan = make_plan([policy()], old, CUTOFF, holds=[LegalHold(id="h1", table_schema="doc", table_name="metrics")])
     assert (len(plan.problems), [hold.id for hold in plan.legal_holds]) == (1, ["h1"])

@@ -81,8 +81,8 @@ def test_rows(limit: int, held: bool) -> None:
 
 def test_what_is_held_anyway_does_not_count() -> None:
     """Only what would happen counts; other holds are still said."""
-    hold = LegalHold("h1", "doc", "metrics", end=1)
-    april = LegalHold("h2", "doc", "metrics", start=0, end=1714521600000)
+    hold = LegalHold(id="h1", table_schema="doc", table_name="metrics", end=1)
+    april = LegalHold(id="h2", table_schema="doc", table_name="metrics", start=0, end=1714521600000)
     plan = make_plan([policy(expected_max={"partitions": 1})], FOUND, CUTOFF, holds=[hold, april])
     assert dropped_starts(plan) == ["2024-05-01"]
     assert "hold h2" in reasons(plan)

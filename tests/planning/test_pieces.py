@@ -13,7 +13,7 @@ from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import find_targets
 from support.catalogs import DAILY, DAY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
 
-MONTHLY, BY_DAY = Grid("ts", months=1), Grid("ts", fixed_ms=DAY)
+MONTHLY, BY_DAY = Grid(time_column="ts", months=1), Grid(time_column="ts", fixed_ms=DAY)
 
 
 @pytest.mark.parametrize(

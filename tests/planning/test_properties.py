@@ -42,7 +42,7 @@ COLD = (("storage", "cold"),)
 Values = tuple[Value, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """
     What planning is given, and what is true about it.
@@ -73,7 +73,7 @@ class Scenario:
             self.catalog,
             self.cutoff,
             holds=self.holds,
-            measurements=Measurements({probe: bounds for probe in probes if isinstance(probe, PartitionBounds)}),
+            measurements=Measurements(bounds={probe: bounds for probe in probes if isinstance(probe, PartitionBounds)}),
             frozen=[(METRICS, partition.values) for partition in self.partitions if partition.frozen],
         )
 
@@ -139,7 +139,7 @@ def _partitions(draw: st.DrawFn, by_rows: bool) -> tuple[list[Partition], dict[V
         if month:
             name = "{}-{:02}".format(*month) if by_rows else _interval(month)[0]
             intervals[tenant, name] = _interval(month)
-        partitions.append(Partition((tenant, name), rows=1, size=1, **draw(st.sampled_from(_FACTS))))
+        partitions.append(Partition(values=(tenant, name), rows=1, size=1, **draw(st.sampled_from(_FACTS))))
     return partitions, intervals
 
 
@@ -188,7 +188,14 @@ def scenarios(
     partitions, intervals = draw(_partitions(by_rows))
     found = draw(policies() if rules is None else rules)
     held = draw(st.lists(_hold, min_size=holds[0], max_size=holds[1], unique_by=lambda hold: hold.id))
-    return Scenario(tuple(partitions), intervals, by_rows, tuple(found), tuple(held), draw(cutoffs))
+    return Scenario(
+        partitions=tuple(partitions),
+        intervals=intervals,
+        by_rows=by_rows,
+        policies=tuple(found),
+        holds=tuple(held),
+        cutoff=draw(cutoffs),
+    )
 
 
 PARTITIONED = ["delete", "snapshot", "reallocate"]

@@ -19,8 +19,8 @@ from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets, without
 
 SOURCE = TableName("doc", "weather")
-TIME = Column("ts", "timestamp with time zone", Kind.TIME)
-METRIC = make_metric(Column("x", "double precision", Kind.NUMBER), GAUGE)
+TIME = Column(name="ts", type="timestamp with time zone", kind=Kind.TIME)
+METRIC = make_metric(Column(name="x", type="double precision", kind=Kind.NUMBER), GAUGE)
 VIENNA = zoneinfo.ZoneInfo("Europe/Vienna")
 
 
@@ -32,15 +32,29 @@ def ms(text: str) -> int:
 def holding(name: str, start: int | None, end: int | None, zone: str = "UTC") -> Holding:
     """What a level holds, or the raw rows."""
     if name == "raw":
-        return Holding(None, SOURCE, start, end)
+        return Holding(rollup=None, table=SOURCE, start=start, end=end)
     interval = parse_interval(name)
     table = level_table(SOURCE, interval)
-    return Holding(Rollup(SOURCE, SOURCE, table, interval, TIME, (), (METRIC,), zone), table, start, end)
+    return Holding(
+        rollup=Rollup(
+            source=SOURCE,
+            beneath=SOURCE,
+            table=table,
+            interval=interval,
+            time=TIME,
+            dimensions=(),
+            metrics=(METRIC,),
+            zone=zone,
+        ),
+        table=table,
+        start=start,
+        end=end,
+    )
 
 
 def cascade(*holdings: Holding, zone: str = "UTC") -> Cascade:
     """A cascade of these."""
-    return Cascade(SOURCE, TIME, (), (METRIC,), zone, holdings)
+    return Cascade(source=SOURCE, time=TIME, dimensions=(), metrics=(METRIC,), zone=zone, holdings=holdings)
 
 
 def plan(found: Cascade, start: str, end: str, step: str) -> list[str]:

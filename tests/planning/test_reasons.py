@@ -9,10 +9,10 @@ from cratedb_retention.planning.planner import make_plan
 from cratedb_retention.planning.reasons import next_due, total_rows, total_size, why_due
 from support.catalogs import at, catalog, monthly, ms, part, policy
 
-MAY = Piece(part("2024-05-01"), ms("2024-05-01"), ms("2024-06-01"))
-JUNE = Piece(part("2024-06-01", rows=None, size=None), ms("2024-06-01"), ms("2024-07-01"))
-NEVER = Piece(part(None), None, None)
-BY_ROWS = Piece(part("x"), ms("2024-05-01"), ms("2024-05-31T12:00:00.001"), exact=False)
+MAY = Piece(partition=part("2024-05-01"), start=ms("2024-05-01"), end=ms("2024-06-01"))
+JUNE = Piece(partition=part("2024-06-01", rows=None, size=None), start=ms("2024-06-01"), end=ms("2024-07-01"))
+NEVER = Piece(partition=part(None), start=None, end=None)
+BY_ROWS = Piece(partition=part("x"), start=ms("2024-05-01"), end=ms("2024-05-31T12:00:00.001"), exact=False)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ BY_ROWS = Piece(part("x"), ms("2024-05-01"), ms("2024-05-31T12:00:00.001"), exac
         (MAY, "forever", None),
         (MAY, "9999y", None),
         (NEVER, "30d", None),
-        (Piece(part(0), 0, 10**17), "30d", None),
+        (Piece(partition=part(0), start=0, end=10**17), "30d", None),
     ],
 )
 def test_next_due(piece: Piece, retention: str, due: str | None) -> None:

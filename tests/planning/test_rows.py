@@ -14,8 +14,8 @@ from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, at, catalog, ms,
 CUTOFF = at("2024-07-02T12:00")
 LIMIT = ms("2024-06-02T12:00")
 PLAIN = catalog(table([TS, TENANT, VALUE], rows=100))
-ON_TENANT = LegalHold("h1", "doc", "metrics", where={"tenant": "acme"})
-ON_MAY = LegalHold("h2", "doc", "metrics", start=ms("2024-05-01"), end=ms("2024-06-01"))
+ON_TENANT = LegalHold(id="h1", table_schema="doc", table_name="metrics", where={"tenant": "acme"})
+ON_MAY = LegalHold(id="h2", table_schema="doc", table_name="metrics", start=ms("2024-05-01"), end=ms("2024-06-01"))
 
 
 def plan_of(*policies: Policy, holds: list[LegalHold] | None = None, count: int | None = 7) -> Plan:
@@ -28,7 +28,9 @@ def plan_of(*policies: Policy, holds: list[LegalHold] | None = None, count: int 
 def test_rows_expire_to_the_instant() -> None:
     """Rows before the limit go, to the instant."""
     plan = plan_of(policy())
-    assert [step for task in plan.tasks for step in task.steps] == [DeleteRows(METRICS, TS, LIMIT, rows=7)]
+    assert [step for task in plan.tasks for step in task.steps] == [
+        DeleteRows(table=METRICS, time_column=TS, before=LIMIT, rows=7)
+    ]
     assert (plan.tasks[0].rows, plan.tasks[0].partitions) == (7, 0)
     assert "2024-06-02T12:00Z" in plan.tasks[0].reason
 
@@ -50,27 +52,38 @@ def test_forever_asks_nothing() -> None:
 def test_filter() -> None:
     """A filter on any column goes along."""
     plan = plan_of(policy(where={"tenant": "acme", "value": None}))
-    assert plan.tasks[0].steps == (DeleteRows(METRICS, TS, LIMIT, ((TENANT, "acme"), (VALUE, None)), rows=7),)
+    assert plan.tasks[0].steps == (
+        DeleteRows(table=METRICS, time_column=TS, before=LIMIT, where=((TENANT, "acme"), (VALUE, None)), rows=7),
+    )
 
 
 def test_filter_through_partitions() -> None:
     """A filter that cuts through partitions makes rows expire, even where partitions tell the time."""
     found = catalog(table([TS, TENANT, MONTH], ["month"], [part("2024-01-01")]))
     plan = make_plan([policy(where={"tenant": "acme"})], found, CUTOFF)
-    assert plan.tasks[0].steps == (DeleteRows(METRICS, TS, LIMIT, ((TENANT, "acme"),)),)
+    assert plan.tasks[0].steps == (DeleteRows(table=METRICS, time_column=TS, before=LIMIT, where=((TENANT, "acme"),)),)
 
 
 def test_held_rows_are_spared() -> None:
     """Rows under a hold are named in the step, by value and by time, whatever the order of holds; others go."""
-    expected = (Spared("h1", ((TENANT, "acme"),)), Spared("h2", (), ON_MAY.start, ON_MAY.end))
+    expected = (
+        Spared(hold_id="h1", where=((TENANT, "acme"),)),
+        Spared(hold_id="h2", where=(), start=ON_MAY.start, end=ON_MAY.end),
+    )
     for holds in ([ON_TENANT, ON_MAY], [ON_MAY, ON_TENANT]):
         plan = plan_of(policy(), holds=holds)
-        assert plan.tasks[0].steps == (DeleteRows(METRICS, TS, LIMIT, spared=expected, rows=7),)
+        assert plan.tasks[0].steps == (
+            DeleteRows(table=METRICS, time_column=TS, before=LIMIT, spared=expected, rows=7),
+        )
 
 
 @pytest.mark.parametrize(
     "hold",
-    [LegalHold("h3", "doc", "metrics"), LegalHold("h3", "*", "m*"), LegalHold("h3", "doc", "metrics", {"gone": 1})],
+    [
+        LegalHold(id="h3", table_schema="doc", table_name="metrics"),
+        LegalHold(id="h3", table_schema="*", table_name="m*"),
+        LegalHold(id="h3", table_schema="doc", table_name="metrics", where={"gone": 1}),
+    ],
 )
 def test_whole_table_held(hold: LegalHold) -> None:
     """A hold on the whole table, or one whose filter nobody can work out, keeps every row, without counting them."""
@@ -84,9 +97,17 @@ def test_whole_table_held(hold: LegalHold) -> None:
 @pytest.mark.parametrize(("start", "end"), [(5, 6), (5, None), (None, 6)])
 def test_unreadable_filter_with_time_spares_that_time(start: int | None, end: int | None) -> None:
     """A hold with a filter that nobody can work out keeps all rows of its time, and no others."""
-    hold = LegalHold("h4", "doc", "metrics", {"gone": 1}, start=start, end=end)
+    hold = LegalHold(id="h4", table_schema="doc", table_name="metrics", where={"gone": 1}, start=start, end=end)
     [task] = plan_of(policy(), holds=[hold]).tasks
-    assert task.steps == (DeleteRows(METRICS, TS, LIMIT, spared=(Spared("h4", (), start, end),), rows=7),)
+    assert task.steps == (
+        DeleteRows(
+            table=METRICS,
+            time_column=TS,
+            before=LIMIT,
+            spared=(Spared(hold_id="h4", where=(), start=start, end=end),),
+            rows=7,
+        ),
+    )
 
 
 def test_missing_shards() -> None:

@@ -64,7 +64,7 @@ def test_looked_at_again_before_the_drop() -> None:
     found, rule = catalog(table([TS, TENANT], ["tenant"], [part("a")])), policy("snapshot", partition_column="tenant")
     probes = find_probes([rule], found, CUTOFF)
     bounds: Bounds = {("a",): (0, ms("2024-05-01"))}
-    measured = Measurements({probe: bounds for probe in probes if isinstance(probe, PartitionBounds)})
+    measured = Measurements(bounds={probe: bounds for probe in probes if isinstance(probe, PartitionBounds)})
     [task] = make_plan([rule], found, CUTOFF, measurements=measured).tasks
     assert [step.time_column for step in task.steps if isinstance(step, DropArchived)] == [TS]
 
@@ -150,7 +150,7 @@ def test_repository_missing_but_nothing_due() -> None:
 )
 def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: dict[str, Any], held: bool) -> None:
     """A policy that should archive a table and can't keeps others from deleting what it wants."""
-    columns = [TS, MONTH, Column("tenant", "text", Kind.TEXT)]
+    columns = [TS, MONTH, Column(name="tenant", type="text", kind=Kind.TEXT)]
     parts = [part("2024-04-01", "acme"), part("2024-04-01", "globex")]
     found = catalog(table(columns, ["month", "tenant"], parts))
     policies = [policy("delete", id="d", **deletes), policy("snapshot", id="s", time_column="no_such", **archives)]

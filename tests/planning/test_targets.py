@@ -207,9 +207,9 @@ def test_coerce_by_type(kind: Kind, data_type: str, text: str, bound: Value) -> 
     """A value is exact, and as the database writes it, or refused."""
     if bound is None:
         with pytest.raises(Undecided, match="where: c is"):
-            coerce(Column("c", data_type, kind), text)
+            coerce(Column(name="c", type=data_type, kind=kind), text)
     else:
-        assert coerce(Column("c", data_type, kind), text) == bound
+        assert coerce(Column(name="c", type=data_type, kind=kind), text) == bound
 
 
 def test_bind_where() -> None:

@@ -49,13 +49,22 @@ def prepare(
     measured = measured or Measurements()
     plan = make_plan(policies, found, NOW, holds=holds, measurements=measured)
     known = {p.id or "": p for p in policies}
-    return Prepared(plan, known, {}, frozenset(), frozenset(), found, Selection(), measurements=measured)
+    return Prepared(
+        plan=plan,
+        policies=known,
+        versions={},
+        holds=frozenset(),
+        frozen=frozenset(),
+        catalog=found,
+        selection=Selection(),
+        measurements=measured,
+    )
 
 
 def look(found: Table, *policies: Policy, holds: tuple[LegalHold, ...] = (), **seen: object) -> Timeline:
     """The timeline of a table, of one who sees all unless told otherwise."""
     prepared = prepare(catalog(found), list(policies), *holds)
-    return timeline(prepared, found.name, Seen(list(policies), holds=holds, **seen))  # type: ignore[arg-type]
+    return timeline(prepared, found.name, Seen(policies=list(policies), holds=holds, **seen))  # type: ignore[arg-type]
 
 
 def states(lane: Lane) -> list[tuple[str, int]]:
@@ -70,8 +79,12 @@ def lane(found: Timeline, title: str) -> Lane:
 
 def record(start: str, end: str, stage: SnapshotStage) -> SnapshotRecord:
     """A snapshot of a month."""
-    archived = Archived("archive", f"s-{start}", METRICS, (MONTH,), (ms(start),), 10)
-    return SnapshotRecord(archived, ms(start), ms(end), stage, 50, "p", (), NOW)
+    archived = Archived(
+        repository="archive", name=f"s-{start}", table=METRICS, columns=(MONTH,), values=(ms(start),), rows=10
+    )
+    return SnapshotRecord(
+        archived=archived, start=ms(start), end=ms(end), stage=stage, size=50, policy_id="p", tags=(), changed_at=NOW
+    )
 
 
 def test_delete() -> None:
@@ -94,7 +107,9 @@ def test_delete() -> None:
 def test_holds_and_problems() -> None:
     """What is held says why, partition by partition, however many a hold names."""
     months = [f"2023-{m:02d}" for m in range(1, 13)]
-    hold = LegalHold("h1", "doc", "metrics", start=ms("2023-01-01"), end=ms("2023-09-01"), reason="case 7")
+    hold = LegalHold(
+        id="h1", table_schema="doc", table_name="metrics", start=ms("2023-01-01"), end=ms("2023-09-01"), reason="case 7"
+    )
     sick = table(
         [TS, VALUE, MONTH],
         ["month"],
@@ -154,7 +169,7 @@ def test_several_policies() -> None:
     assert sum(span.count for span in both.lanes[0].spans) == 6
     assert sum(span.count for span in look(shared, acme).lanes[0].spans) == 6
     prepared = prepare(catalog(shared), [acme, globex])
-    theirs = timeline(prepared, METRICS, Seen([globex], whole=False))
+    theirs = timeline(prepared, METRICS, Seen(policies=[globex], whole=False))
     assert states(theirs.lanes[0]) == [("kept", 2), ("kept", 1)]  # There is no May.
     assert "acme" not in str([theirs.lanes, theirs.cutoffs, theirs.notes])
 
@@ -170,29 +185,31 @@ def test_nothing_tells_the_time() -> None:
     assert bare.lanes[0].note == (
         "The table has no partitions by time, so what is expired is deleted row by row. It has 7 rows."
     )
-    theirs = timeline(prepare(catalog(table([TS, VALUE], rows=7)), [policy()]), METRICS, Seen([policy()], whole=False))
+    theirs = timeline(
+        prepare(catalog(table([TS, VALUE], rows=7)), [policy()]), METRICS, Seen(policies=[policy()], whole=False)
+    )
     assert "7" not in theirs.lanes[0].note
 
 
 def test_cascade() -> None:
     """Levels show how far they are, what is sealed, and what is computed next; a level shows those above it."""
-    database = SimulatedDatabase([policy("downsample", "10d", levels="1h:30d,1d:forever", id="p")])
+    database = SimulatedDatabase(policies=[policy("downsample", "10d", levels="1h:30d,1d:forever", id="p")])
     for day in range(40):
         database.write(ms("2024-05-20") + day * DAY)
     database.run(at("2024-06-20T00:00"))
     cutoff = at("2024-06-25T12:00")
     prepared = Prepared(
-        database.plan(cutoff),
-        {p.id or "": p for p in database.policies},
-        {},
-        frozenset(),
-        frozenset(),
-        database.catalog,
-        Selection(),
-        database.ledger,
+        plan=database.plan(cutoff),
+        policies={p.id or "": p for p in database.policies},
+        versions={},
+        holds=frozenset(),
+        frozen=frozenset(),
+        catalog=database.catalog,
+        selection=Selection(),
+        ledger=database.ledger,
         measurements=database.measure(cutoff),
     )
-    found = timeline(prepared, METRICS, Seen(database.policies))
+    found = timeline(prepared, METRICS, Seen(policies=database.policies))
     assert [lane.title for lane in found.lanes] == ["Data in the table", "Rollup 1h", "Rollup 1d"]
     hourly = lane(found, "Rollup 1h")
     assert hourly.note == "Computed up to 2024-06-20, sealed up to 2024-06-10."
@@ -202,10 +219,10 @@ def test_cascade() -> None:
         "drop 1h after 30d",
         "keep 1d forever",
     ]
-    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(database.policies))
+    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(policies=database.policies))
     assert above.source == METRICS
     assert [lane.title for lane in above.lanes] == ["Data in the table", "Rollup 1d"]
-    hidden = timeline(prepared, METRICS, Seen([], whole=False))
+    hidden = timeline(prepared, METRICS, Seen(policies=[], whole=False))
     assert [lane.title for lane in hidden.lanes] == ["Data in the table"]
 
 
@@ -227,11 +244,11 @@ def test_five_thousand() -> None:
     """Thousands of partitions become few spans, quickly, and no row is lost in the sums."""
     first = ms("2010-01-01")
     parts = [part(first + i * DAY, rows=i, size=i) for i in range(5000)]
-    hold = LegalHold("h", "doc", "metrics", start=ms("2012-01-01"), end=ms("2013-01-01"))
+    hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2012-01-01"), end=ms("2013-01-01"))
     daily = table([TS, VALUE, DAILY], ["day"], parts)
     prepared = prepare(catalog(daily), [policy("delete", "8y"), policy("reallocate", "2y")], hold)
     began = time.perf_counter()
-    found = timeline(prepared, METRICS, Seen(list(prepared.policies.values()), holds=[hold]))
+    found = timeline(prepared, METRICS, Seen(policies=list(prepared.policies.values()), holds=[hold]))
     assert time.perf_counter() - began < 2
     data = found.lanes[0]
     for spans in (data.spans, data.stretches):
@@ -243,7 +260,9 @@ def test_five_thousand() -> None:
 
 ITEMS = st.lists(
     st.builds(
-        lambda start, length, state, rows: Item(start, start + length, state, "x", rows, rows),
+        lambda start, length, state, rows: Item(
+            start=start, end=start + length, state=state, name="x", rows=rows, size=rows
+        ),
         st.integers(0, 10**6),
         st.integers(1, 5000),
         st.sampled_from([State.DROP, State.HELD, State.KEPT]),
@@ -258,7 +277,14 @@ ITEMS = st.lists(
 def test_sums(items: list[Item], times: int) -> None:
     """However items are joined, rows and counts of each state stay, and each lies within a span of its state."""
     many = [
-        Item((i.start or 0) + n * 977_777, (i.end or 0) + n * 977_777, i.state, i.name, i.rows, i.size)
+        Item(
+            start=(i.start or 0) + n * 977_777,
+            end=(i.end or 0) + n * 977_777,
+            state=i.state,
+            name=i.name,
+            rows=i.rows,
+            size=i.size,
+        )
         for i in items
         for n in range(times)
     ]

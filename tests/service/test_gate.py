@@ -29,7 +29,7 @@ LIVE = "ws://localhost:4242/live"
 
 def client(duck: Database, limits: Limits | None = None, hosts: tuple[str, ...] = ("localhost",)) -> TestClient:
     """The API on this machine alone, without tokens."""
-    context = Context(duck.tool, authenticate=False, hosts=frozenset(hosts), limits=limits or Limits())
+    context = Context(retention=duck.tool, authenticate=False, hosts=frozenset(hosts), limits=limits or Limits())
     return TestClient(make_app(context), base_url="http://localhost:4242", raise_server_exceptions=False)
 
 
@@ -61,7 +61,7 @@ def test_connections_of_other_pages_are_refused(duck: Database) -> None:
         await websocket.accept()
         await websocket.close()
 
-    app = make_app(Context(duck.tool, hosts=frozenset({"localhost"})))
+    app = make_app(Context(retention=duck.tool, hosts=frozenset({"localhost"})))
     app.add_api_websocket_route("/live", connect)
     api = TestClient(app, base_url="http://localhost:4242")
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
@@ -98,7 +98,7 @@ def test_large_bodies_are_refused(duck: Database) -> None:
 
 def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
     """Who sends the beginning of a request, and then nothing, is not waited for."""
-    gate = Gate(make_app(Context(duck.tool)), (), Limits(body_seconds=0.05))
+    gate = Gate(make_app(Context(retention=duck.tool)), (), Limits(body_seconds=0.05))
     sent: list[Message] = []
     parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
 
@@ -118,7 +118,7 @@ def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
 
 def test_too_many_requests(duck: Database) -> None:
     """A bucket for each caller: who asks too often has to wait, is told how long, and others don't notice."""
-    context = Context(duck.tool, limits=Limits(rate=0.5, burst=3))
+    context = Context(retention=duck.tool, limits=Limits(rate=0.5, burst=3))
     api = TestClient(make_app(context), base_url="http://localhost")
     tokens = [duck.tool.create_token(name, Role.VIEWER)[1] for name in ("a", "b")]
     ask = [{"Authorization": f"Bearer {token}"} for token in tokens]
@@ -151,7 +151,7 @@ def test_a_database_that_fails_tells_nothing(duck: Database, caplog: pytest.LogC
     """Without its tables the service is alive and not ready; the reason is in the log, and only an admin reads it."""
     api = client(duck)
     assert api.get("/ready").json() == {"status": "ready"}
-    context = Context(duck.tool)
+    context = Context(retention=duck.tool)
     guarded = TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False)
     _, text = duck.tool.create_token("v", Role.VIEWER)
     duck.sql(f"DROP TABLE {duck.q('retention_hold', duck.own_schema)}")
@@ -171,7 +171,7 @@ def test_mistakes_are_told_to_the_log_only(duck: Database, caplog: pytest.LogCap
     def metrics() -> bytes:
         raise ZeroDivisionError("crate://u:hunter2@host:4200/")
 
-    app = make_app(Context(duck.tool, authenticate=False, metrics=metrics))
+    app = make_app(Context(retention=duck.tool, authenticate=False, metrics=metrics))
     answer = TestClient(app, base_url="http://localhost", raise_server_exceptions=False).get("/metrics")
     assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
     assert "ZeroDivision" not in answer.text

@@ -235,7 +235,17 @@ def test_a_program_gets_events(tmp_path: Path) -> None:
     import datetime as dt
 
     now = dt.datetime(2024, 7, 3, tzinfo=dt.UTC)
-    told = Told("1", "policy-failed", "p; touch x", "delete", "t", ("a",), now, now, "$(touch y)")
+    told = Told(
+        id="1",
+        event="policy-failed",
+        policy_id="p; touch x",
+        strategy="delete",
+        table="t",
+        tags=("a",),
+        since=now,
+        at=now,
+        reason="$(touch y)",
+    )
     out = tmp_path / "out"
     script = f"import os, sys; open({str(out)!r}, 'w').write(sys.stdin.read() + str(sorted(os.environ)))"
     environment = {"CRATEDB_URI": "crate://u:hunter2@h/", "HOME": "/"}

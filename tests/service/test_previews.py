@@ -56,7 +56,9 @@ def test_suggestions_of_a_tenant(each_tenants: TwoTenants) -> None:
     assert found.columns
     assert "globex" not in repr(found)
     assert acme.suggestions(schema, "globex_metrics").columns == ()
-    everything = Scoped(each_tenants.db.tool, Access(Role.ADMIN, "admin")).suggestions(schema, "globex_metrics")
+    everything = Scoped(each_tenants.db.tool, Access(role=Role.ADMIN, actor="admin")).suggestions(
+        schema, "globex_metrics"
+    )
     assert {table.name for table in everything.tables} >= {"acme_metrics", "globex_metrics"}
     assert everything.columns
 

@@ -138,7 +138,7 @@ def test_roles_hold_without_routes(tenants: TwoTenants) -> None:
     """Pages reach the toolkit without a route: each role is refused there what a later one is for."""
     before = [tenants.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")]
     for role in (Role.VIEWER, Role.OPERATOR, Role.EDITOR):
-        who = Scoped(tenants.db.tool.acting_as(Actor("x", "host")), Access(role, "x"))
+        who = Scoped(tenants.db.tool.acting_as(Actor("x", "host")), Access(role=role, actor="x"))
         for needed, found in actions(who, tenants).items():
             for act in found if not role.includes(needed) else ():
                 with pytest.raises(Forbidden, match=f"has the role {role}"):

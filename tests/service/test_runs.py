@@ -23,7 +23,19 @@ API = "/api/v1"
 def test_runs_of_others_are_seen_and_cancelled(tenants: TwoTenants) -> None:
     """A run of another process is seen with its progress, by whom it concerns; a request to cancel reaches it."""
     tool, now = tenants.db.tool, tenants.db.time.clock.now()
-    mine = Job("run-of-all", now, now, "root", "h", ("acme-tables",), step=3, steps=7, doing="drop", done=1, total=4)
+    mine = Job(
+        run_id="run-of-all",
+        started_at=now,
+        heartbeat_at=now,
+        actor="root",
+        host="h",
+        policies=("acme-tables",),
+        step=3,
+        steps=7,
+        doing="drop",
+        done=1,
+        total=4,
+    )
     actor = tenants.get("acme-operator", f"{API}/runs")[0]["actor"]
     tool.store.jobs.begin(mine)
     tool.store.jobs.begin(replace(mine, run_id="run-of-acme", actor=actor, started_at=now - dt.timedelta(minutes=1)))

@@ -103,7 +103,7 @@ def test_settings_reach_the_service(duck: Database) -> None:
     app = server._server.config.app
     assert isinstance(app, FastAPI)
     context: Context = app.state.context
-    assert (context.limits, context.hosts) == (Limits(2048, rate=3, burst=4), frozenset({"example.org"}))
+    assert (context.limits, context.hosts) == (Limits(body=2048, rate=3, burst=4), frozenset({"example.org"}))
     assert TestClient(app, base_url="http://example.org").get("/metrics").status_code == 404
     server.stop()
 

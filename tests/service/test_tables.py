@@ -33,7 +33,9 @@ def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
 
 def run(policy: str, failed: int = 0, error: str | None = None) -> RunOfPolicy:
     """What a run did."""
-    return RunOfPolicy(policy, "r", NOW, 0, 0, failed, 0, 0, error)
+    return RunOfPolicy(
+        policy_id=policy, run_id="r", last=NOW, held=0, problems=0, failed=failed, rows=0, bytes=0, error=error
+    )
 
 
 def test_states(db: Database) -> None:
@@ -85,7 +87,7 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     db.fill("t", ["2024-06-05"])
     db.time.set("2024-07-02T00:00:01+00:00")
     db.policy("delete", "t", "1y", id="p", schedule=schedule, jitter="6h")
-    scoped = Scoped(db.tool, Access(Role.ADMIN, "admin"))
+    scoped = Scoped(db.tool, Access(role=Role.ADMIN, actor="admin"))
 
     def shown() -> set[dt.datetime | None]:
         text = make_metrics(db.tool).decode()

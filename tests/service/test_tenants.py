@@ -367,7 +367,7 @@ def test_reading_without_routes(tenants: TwoTenants) -> None:
     """The pages read a shared table, its values and its levels as far as they are a tenant's, too, and no further."""
     acme, schema = scoped(tenants, "acme"), tenants.db.schema
     start, end = parse_instant("2024-01-01"), parse_instant("2024-08-01")
-    whole = FetchRequest("events", schema, start, end, by=("tenant",))
+    whole = FetchRequest(table_name="events", table_schema=schema, start=start, end=end, by=("tenant",))
     for request in (whole, replace(whole, where={"tenant": "globex"}), replace(whole, table_name="globex_metrics")):
         for read in (acme.suggest_values, acme.fetch):
             with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
@@ -430,7 +430,7 @@ def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
     assert (shown["acme_metrics"].rows is None, shown["acme_metrics"].oldest is None) == (False, False)
     whole = {
         line.table.partition(".")[2]: line
-        for line in Scoped(tenants.db.tool, Access(Role.ADMIN, "x")).tables(Selection())
+        for line in Scoped(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
     }
     assert whole["events"].rows
 
@@ -461,7 +461,7 @@ def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
     parts: tuple[dict[str, Value], ...] = tuple(
         {"month": month, "tenant": "acme"} for month in ("2024-03-01", "2024-04-01")
     )
-    hold = LegalHold("of-acme", tenants.db.schema, "events", partitions=parts)
+    hold = LegalHold(id="of-acme", table_schema=tenants.db.schema, table_name="events", partitions=parts)
     mixed = replace(hold, id="of-both", partitions=(*parts, {"month": "2024-03-01", "tenant": "globex"}))
     prepared = tenants.db.tool.prepare()
     prepared = replace(prepared, plan=replace(prepared.plan, legal_holds=(hold, mixed)))
@@ -519,7 +519,7 @@ def test_timeline_of_a_shared_table(tenants: TwoTenants) -> None:
 def test_nothing_is_restored_among_the_own_tables(tenants: TwoTenants, change: Callable[[str], str]) -> None:
     """Not even an admin restores into the schema of the toolkit's tables, however it is written."""
     into = TableName(change(tenants.db.own_schema), "retention_policy")
-    who = Scoped(tenants.db.tool, Access(Role.ADMIN, "admin"))
+    who = Scoped(tenants.db.tool, Access(role=Role.ADMIN, actor="admin"))
     request = RestoreRequest(table_name="acme_metrics", into=into)
     for act in (who.restorable, who.restore, lambda wanted: who.start_restore(tenants.context.operations, wanted)):
         with pytest.raises(Forbidden, match="would be among the toolkit's own tables"):
@@ -553,7 +553,7 @@ def test_a_policy_that_moves_takes_nothing_with_it(tenants: TwoTenants) -> None:
 
 def test_description_needs_no_database(duck: Database) -> None:
     """The description can be made from the application alone, and names a token as what is needed."""
-    description = make_app(Context(duck.retention())).openapi()
+    description = make_app(Context(retention=duck.retention())).openapi()
     assert description["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     for path, methods in description["paths"].items():
         for method, about in methods.items():

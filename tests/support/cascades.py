@@ -36,7 +36,7 @@ Key = tuple[int, tuple[Value, ...]]
 _KEPT = ("min", "max", "sum", "count", "first", "last", "m2", "increase")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Source:
     """
     A table with raw rows, and how it is rolled up. Names may be anything.
@@ -58,15 +58,15 @@ class Source:
         """A gauge with everything, and a counter."""
         everything = (*GAUGE, Aggregate.STDDEV, Aggregate.PERCENTILES)
         return (
-            make_metric(Column(self.gauge, "double precision", Kind.NUMBER), everything),
-            make_metric(Column(self.counter, "bigint", Kind.NUMBER), COUNTER),
+            make_metric(Column(name=self.gauge, type="double precision", kind=Kind.NUMBER), everything),
+            make_metric(Column(name=self.counter, type="bigint", kind=Kind.NUMBER), COUNTER),
         )
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The dimensions."""
         kinds = {"TEXT": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, "INTEGER": Kind.NUMBER}
-        return tuple(Column(name, kind, kinds[kind]) for name, kind in self.dimensions.items())
+        return tuple(Column(name=name, type=kind, kind=kinds[kind]) for name, kind in self.dimensions.items())
 
     def rows_with_increases(self) -> list[Row]:
         """The rows in order of time, with what the counter grew by."""
@@ -135,14 +135,21 @@ def create(db: Database, source: Source, holdings: Mapping[str, tuple[str | None
     for name, (start, end) in holdings.items():
         span = (None if start is None else ms(start), None if end is None else ms(end))
         rollup = None if name == "raw" else _rollup(source, table, parse_interval(name))
-        found.append(Holding(rollup, rollup.table if rollup else table, *span))
+        found.append(Holding(rollup=rollup, table=rollup.table if rollup else table, start=span[0], end=span[1]))
         rows = [row for row in source.rows_with_increases() if _within(row[source.time], span)]
         if rollup is None:
             _create_raw(db, source, rows)
         else:
             _create_level(db, source, rollup, rows)
-    time = Column(source.time, source.time_type, Kind.TIME)
-    return Cascade(table, time, source.columns, source.metrics, source.zone, tuple(found))
+    time = Column(name=source.time, type=source.time_type, kind=Kind.TIME)
+    return Cascade(
+        source=table,
+        time=time,
+        dimensions=source.columns,
+        metrics=source.metrics,
+        zone=source.zone,
+        holdings=tuple(found),
+    )
 
 
 def chained(cascade: Cascade) -> Cascade:
@@ -159,9 +166,18 @@ def _within(time: int, span: tuple[int | None, int | None]) -> bool:
 
 
 def _rollup(source: Source, table: TableName, interval: Interval) -> Rollup:
-    time = Column(source.time, source.time_type, Kind.TIME)
+    time = Column(name=source.time, type=source.time_type, kind=Kind.TIME)
     own = level_table(table, interval)
-    return Rollup(table, table, own, interval, time, source.columns, source.metrics, source.zone)
+    return Rollup(
+        source=table,
+        beneath=table,
+        table=own,
+        interval=interval,
+        time=time,
+        dimensions=source.columns,
+        metrics=source.metrics,
+        zone=source.zone,
+    )
 
 
 def _create_raw(db: Database, source: Source, rows: Iterable[Row]) -> None:

@@ -24,8 +24,12 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.policy import Policy, read_policy
 
-CRATEDB = Capabilities("CrateDB", "doc", freezes=True, reallocates=True, repositories_are_directories=False)
-DUCKDB = Capabilities("DuckDB", "main", freezes=False, reallocates=False, repositories_are_directories=True)
+CRATEDB = Capabilities(
+    product="CrateDB", default_schema="doc", freezes=True, reallocates=True, repositories_are_directories=False
+)
+DUCKDB = Capabilities(
+    product="DuckDB", default_schema="main", freezes=False, reallocates=False, repositories_are_directories=True
+)
 METRICS = TableName("doc", "metrics")
 DAY = 86_400_000
 NODES = {"hot-1": {"storage": "hot"}, "cold-1": {"storage": "cold"}, "cold-2": {"storage": "cold"}}
@@ -45,7 +49,7 @@ def ms(text: str, zone: str = "UTC") -> int:
 def column(name: str, kind: Kind = Kind.TIME, expression: str | None = None) -> Column:
     """A column with a type that fits its kind."""
     types = {Kind.TIME: "timestamp with time zone", Kind.TEXT: "text", Kind.NUMBER: "bigint", Kind.BOOLEAN: "boolean"}
-    return Column(name, types.get(kind, "object"), kind, expression)
+    return Column(name=name, type=types.get(kind, "object"), kind=kind, expression=expression)
 
 
 TS = column("ts")
@@ -59,7 +63,7 @@ VALUE = column("value", Kind.NUMBER)
 def part(*values: Value, **facts: Any) -> Partition:
     """A partition with ten rows of ten bytes, unless told otherwise; ``YYYY-MM-DD...`` among its values is a time."""
     known: dict[str, Any] = {"rows": 10, "size": 100, "token": "t1", "nodes": frozenset({"hot-1"})}
-    return Partition(tuple(_time(value) for value in values), **{**known, **facts})
+    return Partition(values=tuple(_time(value) for value in values), **{**known, **facts})
 
 
 def _time(value: Value) -> Value:
@@ -77,7 +81,13 @@ def table(
     """A table with these columns; its number of rows is that of its partitions, unless given."""
     partitions = tuple(partitions)
     known = {"rows": sum(p.rows or 0 for p in partitions), "missing_shards": sum(p.missing_shards for p in partitions)}
-    return Table(name, {c.name: c for c in columns}, tuple(partitioned_by), partitions, **{**known, **facts})
+    return Table(
+        name=name,
+        columns={c.name: c for c in columns},
+        partitioned_by=tuple(partitioned_by),
+        partitions=partitions,
+        **{**known, **facts},
+    )
 
 
 def monthly(*starts: str, name: TableName = METRICS) -> Table:
@@ -92,7 +102,9 @@ def catalog(
     repositories: Iterable[str] = ("archive",),
 ) -> Catalog:
     """A catalog of these tables, on a cluster with hot and cold nodes and one repository."""
-    return Catalog(capabilities, {t.name: t for t in tables}, nodes, frozenset(repositories))
+    return Catalog(
+        capabilities=capabilities, tables={t.name: t for t in tables}, nodes=nodes, repositories=frozenset(repositories)
+    )
 
 
 def policy(strategy: str = "delete", retention: str | int = "30d", **attributes: Any) -> Policy:

@@ -41,7 +41,7 @@ class ServerFailed(Exception):
     """The server ended, or did not do in time what it was waited for; the message ends with its log."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CrateProcess:
     """
     A node with a directory of its own.
@@ -332,7 +332,13 @@ def _new_cluster(
         found = {}
         for name, own in nodes.items():
             settings = {**common, "node.name": name, **own}
-            found[name] = CrateProcess(home, prepare_directory(root / name), settings, heap, java_options)
+            found[name] = CrateProcess(
+                home=home,
+                directory=prepare_directory(root / name),
+                settings=settings,
+                heap=heap,
+                java_options=java_options,
+            )
         cluster = CrateDBCluster(found, repo)
         try:
             cluster.heal()

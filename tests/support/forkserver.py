@@ -103,7 +103,7 @@ def fork_server() -> ForkServer:
     return server
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What a client wants to be run."""
 
@@ -235,7 +235,7 @@ def receive(connection: socket.socket) -> Request:
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     with connection.makefile("rb") as file:
         argv, cwd, environment = marshal.load(file)
-    return Request(argv, cwd, environment, streams)
+    return Request(argv=argv, cwd=cwd, environment=environment, streams=streams)
 
 
 def send(connection: socket.socket, number: int) -> None:

@@ -57,7 +57,7 @@ def missing_for_image() -> list[str]:
     return [*missing_for_root(), *missing_tools("buildah")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """
     An image, mounted.
@@ -170,7 +170,7 @@ class ImageBuilder:
         history = tuple(each.get("created_by", "") for each in inspected["OCIv1"]["history"])
         sizes = {each["names"][0]: each["size"] for each in json.loads(self._buildah("images", "--json"))}
         root = Path(self._buildah("mount", container))
-        return Image(root, inspected["Docker"]["config"], history, (sizes[BASE], sizes[NAME]))
+        return Image(root=root, config=inspected["Docker"]["config"], history=history, sizes=(sizes[BASE], sizes[NAME]))
 
     def remove(self) -> None:
         """Unmount and remove everything."""

@@ -26,7 +26,7 @@ TABLE = "readings"
 BATCH = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """
     A policy of 30 days on a table.
@@ -69,14 +69,22 @@ _PLAIN = {"ts": TIME, "n": "TEXT"}
 _BY_MONTH = {**_PLAIN, "month": MONTH}
 _BY_TEXT = {**_PLAIN, "batch": "TEXT"}
 SCENARIOS = (
-    Scenario("delete", "delete", _BY_MONTH, ("month",)),
-    Scenario("delete-text", "delete", _BY_TEXT, ("batch",), {"partition_column": "batch"}),
-    Scenario("delete-rows", "delete", _PLAIN),
-    Scenario("snapshot", "snapshot", _BY_MONTH, ("month",), old=("2024-05-01", "2024-05-20", "2024-05-31")),
+    Scenario(name="delete", strategy="delete", columns=_BY_MONTH, by=("month",)),
+    Scenario(
+        name="delete-text", strategy="delete", columns=_BY_TEXT, by=("batch",), policy={"partition_column": "batch"}
+    ),
+    Scenario(name="delete-rows", strategy="delete", columns=_PLAIN),
+    Scenario(
+        name="snapshot",
+        strategy="snapshot",
+        columns=_BY_MONTH,
+        by=("month",),
+        old=("2024-05-01", "2024-05-20", "2024-05-31"),
+    ),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class State:
     """
     What can be seen when a run is over.
@@ -98,7 +106,7 @@ class State:
 
 def an_hour_later() -> Clock:
     """A clock that is ahead of all others, so that leases have expired."""
-    return Clock(lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), time.sleep)
+    return Clock(now=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), sleep=time.sleep)
 
 
 class ScenarioDatabase(abc.ABC):
@@ -134,7 +142,7 @@ class ScenarioDatabase(abc.ABC):
     @property
     def request(self) -> RunRequest:
         """The run, as the kill harness takes it."""
-        return RunRequest(self.uri, self.own_schema, NOW, BATCH, watched=self.watched)
+        return RunRequest(uri=self.uri, schema=self.own_schema, cutoff=NOW, batch=BATCH, watched=self.watched)
 
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""

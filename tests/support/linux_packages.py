@@ -16,7 +16,7 @@ from support.tools import missing_tools
 MAINTAINER = "The cratedb-retention developers <cratedb-retention@example.com>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Packages:
     """What was built: packages by their format, and all that is needed to build another one."""
 
@@ -47,4 +47,4 @@ def build(directory: Path) -> Packages:
     paths = {
         name: build_packages.package(name, environment, release, staged, output) for name in build_packages.FORMATS
     }
-    return Packages(paths, environment, release, staged, output)
+    return Packages(paths=paths, environment=environment, release=release, staged=staged, output=output)

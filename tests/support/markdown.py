@@ -38,7 +38,7 @@ _SEPARATORS = frozenset("|&;()")
 _BEFORE = ("!", "if", "then", "do", "while", "until", "else", "{", "exec", "time", "env", "nohup", "sudo", "$", "&")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """
     A block of code.
@@ -59,11 +59,11 @@ def blocks(text: str) -> list[Block]:
     """All blocks of code of a page."""
     return [
         Block(
-            match["language"],
-            textwrap.dedent(match["text"]),
-            match["mark"] is not None,
-            match["only"] or "",
-            match["why"] or "",
+            language=match["language"],
+            text=textwrap.dedent(match["text"]),
+            tested=match["mark"] is not None,
+            only=match["only"] or "",
+            why=match["why"] or "",
         )
         for match in _BLOCK.finditer(text)
     ]

@@ -112,7 +112,7 @@ def open_browser(path: str) -> Iterator[Chromium]:
         browser.close()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PagesInBrowser:
     """
     Pages of a database in a browser.
@@ -187,7 +187,7 @@ def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> It
     """Serve the pages of a database."""
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
-    context = Context(db.tool, authenticate=authenticate, limits=limits, runs=runs)
+    context = Context(retention=db.tool, authenticate=authenticate, limits=limits, runs=runs)
     # Only tests serve pages several times in one process.
     with nicegui_reset_globals() if is_pytest() else nullcontext():
         app = make_app(context)
@@ -199,7 +199,7 @@ def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> It
             server = HttpServer(app, "127.0.0.1", 0, runs)
             server.start()
         browser.port = server.port
-        pages = PagesInBrowser(db, browser, context, f"http://127.0.0.1:{server.port}")
+        pages = PagesInBrowser(db=db, browser=browser, context=context, address=f"http://127.0.0.1:{server.port}")
         try:
             yield pages
         finally:

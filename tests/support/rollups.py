@@ -34,7 +34,7 @@ def to_ms(value: Any) -> int | None:
     return value if value is None else int(value)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RollupTables:
     """
     A table with raw rows on a database, and an engine.
@@ -69,7 +69,7 @@ class RollupTables:
 
     def columns(self) -> Mapping[str, Column]:
         """The raw table's columns as the engine sees them."""
-        found = self.engine.read_catalog([Selector(self.source.schema, self.source.name)])
+        found = self.engine.read_catalog([Selector(schema=self.source.schema, name=self.source.name)])
         return found.tables[self.source].columns
 
     def rollup(self, interval: str, beneath: Rollup | None = None, **more: Any) -> Rollup:
@@ -98,7 +98,7 @@ class RollupTables:
 
     def roll_up(self, rollup: Rollup, *windows: Window) -> StepResult:
         """Compute windows."""
-        return self.do(RollUp(rollup, windows))
+        return self.do(RollUp(rollup=rollup, windows=windows))
 
     def read(self, table: TableName) -> list[Row]:
         """All rows of a table, with times in milliseconds, read without the toolkit."""
@@ -129,7 +129,7 @@ def label_of(name: str) -> str:
 def windows(start: int, length: int, count: int) -> list[Window]:
     """Whole windows of equal length."""
     starts = [start + i * length for i in range(count)]
-    return [Window(at, at + length, at, at + length) for at in starts]
+    return [Window(start=at, end=at + length, since=at, until=at + length) for at in starts]
 
 
 def expected(rows: Iterable[Row], rollup: Rollup, since: int, until: int) -> dict[Key, Row]:
@@ -173,6 +173,6 @@ def stretch(interval: Interval, start: int, count: int, zone: dt.tzinfo = dt.UTC
     at = interval.floor(start, zone)
     for _ in range(count):
         end = interval.end(at, zone)
-        found.append(Window(at, end, at, end))
+        found.append(Window(start=at, end=end, since=at, until=end))
         at = end
     return found

@@ -32,7 +32,7 @@ CLOSE = 1e-9
 Values = dict[int, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """
     What a sensor said.
@@ -85,7 +85,7 @@ def make_readings(seed: int, lost: float = 0, resets: float = 0) -> list[Reading
         reset = chance.random() < resets and bad
         counter = chance.randrange(5000) if reset else counter + chance.randrange(100_000)
         known = [not bad or (chance.random() >= lost and step // 45 not in outages) for _ in range(2)]
-        found.append(Reading(step, gauge if known[0] else None, counter if known[1] else None))
+        found.append(Reading(step=step, gauge=gauge if known[0] else None, counter=counter if known[1] else None))
     return found
 
 
@@ -112,7 +112,11 @@ def fetch(db: Database, step: str, start: int, *metrics: str) -> dict[str, Value
     :param start: In seconds; from here on each bucket must be as fine as asked.
     """
     since, until = (dt.datetime.fromtimestamp(at, dt.UTC) for at in (start, END))
-    answer = db.tool.fetch(FetchRequest(TABLE, db.schema, since, until, parse_interval(step), metrics=metrics))
+    answer = db.tool.fetch(
+        FetchRequest(
+            table_name=TABLE, table_schema=db.schema, start=since, end=until, step=parse_interval(step), metrics=metrics
+        )
+    )
     assert answer.notes == []
     times = [at.timestamp() for at, *_ in answer.rows if isinstance(at, dt.datetime)]
     columns = list(zip(*answer.rows, strict=True))[1 : 1 + len(metrics)]

@@ -39,7 +39,7 @@ class Deferred(Exception):
     """What is about to go is not what was rolled up, as a run would find out as well."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SimulatedDatabase:
     """
     A table of raw rows, the rollups of it, and the ledger.
@@ -120,7 +120,7 @@ class SimulatedDatabase:
 
     def _count(self, late: bool) -> int:
         finest = self.known.get(level_table(METRICS, self.policies[0].levels[0].interval))
-        view = (finest.view if finest else ()) or (ViewPart(METRICS, "", None, None),)
+        view = (finest.view if finest else ()) or (ViewPart(table=METRICS, interval="", start=None, end=None),)
         parts = {part.table: part for part in view}
         current = {level_table(METRICS, level.interval) for policy in self.policies for level in policy.levels}
         return sum(
@@ -142,7 +142,10 @@ class SimulatedDatabase:
 
     def _is_late(self, table: TableName, tenant: str, hour: int) -> bool:
         rollup = self.known[table].rollup if table in self.known else None
-        digests = {piece.values: digest(Piece(piece, None, None)) for piece in self._parts_of(table, rollup)}
+        digests = {
+            piece.values: digest(Piece(partition=piece, start=None, end=None))
+            for piece in self._parts_of(table, rollup)
+        }
         own = digests.get(self._values(tenant, hour, rollup))  # type: ignore[arg-type]
         above = [name for name, known in self.known.items() if known.rollup.beneath == table]
         rows = (row for name in above for row in self.windows.get(name, {}).values() if row.start <= hour < row.end)
@@ -164,21 +167,23 @@ class SimulatedDatabase:
 
     def _raw_table(self) -> Table:
         if not self.unit:
-            return Table(METRICS, {c.name: c for c in (TS, TENANT, VALUE)}, rows=sum(self.raw.values()))
+            return Table(name=METRICS, columns={c.name: c for c in (TS, TENANT, VALUE)}, rows=sum(self.raw.values()))
         part = column("part", expression=f"date_trunc('{self.unit}', ts)")
         by = ("tenant", "part") if self.tenants else ("part",)
         columns = {c.name: c for c in (TS, TENANT, VALUE, part)}
-        return Table(METRICS, columns, by, tuple(self._partitions(METRICS, self.raw)))
+        return Table(
+            name=METRICS, columns=columns, partitioned_by=by, partitions=tuple(self._partitions(METRICS, self.raw))
+        )
 
     def _level_table(self, rollup: Rollup) -> Table:
         columns = {name: column(name, Kind.NUMBER) for name in expected_columns(rollup)}
         columns[rollup.time_name] = TS
         if rollup.partition is None:
-            return Table(rollup.table, columns, rows=len(self.levels[rollup.table]))
+            return Table(name=rollup.table, columns=columns, rows=len(self.levels[rollup.table]))
         unit = rollup.partition.unit
         columns[PARTITION] = column(PARTITION, expression=f"date_trunc('{unit}', '{rollup.zone}', ts)")
         parts = tuple(self._partitions(rollup.table, self.levels[rollup.table], rollup))
-        return Table(rollup.table, columns, (PARTITION,), parts)
+        return Table(name=rollup.table, columns=columns, partitioned_by=(PARTITION,), partitions=parts)
 
     def _partitions(
         self, table: TableName, rows: Mapping[tuple[str, int], int], rollup: Rollup | None = None
@@ -189,7 +194,7 @@ class SimulatedDatabase:
             groups[values] = groups.get(values, 0) + count
         for values, count in sorted(groups.items(), key=str):
             token = f"v{self.versions.get((table, values), 0)}"
-            yield Partition(values, f"{table.name}{values}", count, 10 * count, token)  # type: ignore[arg-type]
+            yield Partition(values=values, ident=f"{table.name}{values}", rows=count, size=10 * count, token=token)  # type: ignore[arg-type]
 
     def _values(self, tenant: str, hour: int, rollup: Rollup | None) -> tuple[object, ...]:
         if rollup is not None and rollup.partition is not None:
@@ -215,7 +220,7 @@ class SimulatedDatabase:
                 kept = {s: replace(r, sealed=True) for s, r in rows.items() if s < before or r.sealed}
                 self.windows[rollup.table] = kept
                 self._register(task, rollup)
-            case RollUp(rollup, windows):
+            case RollUp(rollup=rollup, windows=windows):
                 self._register(task, rollup)
                 for window, parts in zip(windows, step.parts or (None,) * len(windows), strict=True):
                     self._roll_up(rollup, window, parts)
@@ -234,7 +239,11 @@ class SimulatedDatabase:
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         before = self.known.get(rollup.table)
-        self.known[rollup.table] = replace(before, rollup=rollup) if before else KnownRollup(rollup, "", task.policy_id)
+        self.known[rollup.table] = (
+            replace(before, rollup=rollup)
+            if before
+            else KnownRollup(rollup=rollup, retention_period="", policy_id=task.policy_id)
+        )
 
     def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:
         return self.raw if rollup.from_raw else self.levels.get(rollup.beneath, {})
@@ -260,7 +269,9 @@ class SimulatedDatabase:
         until = max(window.until, before.until if before and not window.whole else window.until)
         mine = [count for (_, bucket), count in own.items() if window.start <= bucket < until]
         if not window.whole and parts is None:
-            present = OpenWindow(rollup, window.start, window.end, window.start, until, None)
+            present = OpenWindow(
+                rollup=rollup, start=window.start, end=window.end, until=window.start, complete=until, known=None
+            )
             parts = str(Parts.of_answer(self._window_rows(present.probe(window.start, until))))
         rows[window.start] = LedgerRow(
             start=window.start,

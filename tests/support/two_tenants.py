@@ -29,7 +29,7 @@ MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20", "2024-07-01")
 ROLES = ("viewer", "operator", "editor")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TwoTenants:
     """
     The database and its HTTP API.
@@ -91,9 +91,9 @@ def serve_tenants(db: Database, filled: TwoTenants | None = None, **more: Any) -
         fill(db)
     runs = StoredRuns()
     limits = Limits(rate=1000, burst=100_000)
-    context = Context(db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
+    context = Context(retention=db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
-        tenants = TwoTenants(db, context, client)
+        tenants = TwoTenants(db=db, context=context, client=client)
         if filled:
             tenants.tokens, tenants.ids = dict(filled.tokens), dict(filled.ids)
         else:
@@ -145,5 +145,5 @@ def add_tenants(tenants: TwoTenants) -> None:
 
 def scoped(tenants: TwoTenants, tenant: str) -> Scoped:
     """The toolkit as a tenant's editor has it, without HTTP."""
-    access = Access(Role.EDITOR, "editor", parse_tag_filter([tenant]))
+    access = Access(role=Role.EDITOR, actor="editor", limit=parse_tag_filter([tenant]))
     return Scoped(tenants.db.tool.acting_as(Actor("editor", "host")), access)

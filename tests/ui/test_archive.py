@@ -23,7 +23,7 @@ ALL = RestoreRequest()
 
 def scoped(pages: PagesInBrowser, role: Role, *limit: str) -> Scoped:
     """The toolkit for somebody."""
-    return Scoped(pages.db.tool, Access(role, "somebody", parse_tag_filter(limit)))
+    return Scoped(pages.db.tool, Access(role=role, actor="somebody", limit=parse_tag_filter(limit)))
 
 
 def press(page: Page, name: str) -> None:

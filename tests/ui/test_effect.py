@@ -22,23 +22,33 @@ def ms(text: str) -> int:
     ("loss", "words"),
     [
         (
-            Loss("lab.visits", 12, 3400, None, ms("2023-07-01"), ms("2024-04-01")),
+            Loss(table="lab.visits", partitions=12, rows=3400, size=None, start=ms("2023-07-01"), end=ms("2024-04-01")),
             "12 partitions with 3,400 rows of lab.visits, 2023-07-01 to 2024-03-31, are deleted for good.",
         ),
         (
-            Loss("lab.visits", 1, 1, None, ms("2023-07-01"), ms("2023-07-02")),
+            Loss(table="lab.visits", partitions=1, rows=1, size=None, start=ms("2023-07-01"), end=ms("2023-07-02")),
             "1 partition with 1 row of lab.visits, 2023-07-01, is deleted for good.",
         ),
         (
-            Loss("lab.v", 2, None, None, None, None),
+            Loss(table="lab.v", partitions=2, rows=None, size=None, start=None, end=None),
             "2 partitions of lab.v, of any time, are deleted for good.",
         ),
         (
-            Loss("lab.v with tenant=a", 0, 7, None, None, ms("2024-01-01T10:30:00Z")),
+            Loss(
+                table="lab.v with tenant=a", partitions=0, rows=7, size=None, start=None, end=ms("2024-01-01T10:30:00Z")
+            ),
             "7 rows of lab.v with tenant=a, before 2024-01-01 10:30, are deleted for good.",
         ),
         (
-            Loss("lab.v", 2, 9, None, ms("2024-01-01T01:00:00Z"), ms("2024-01-01T03:00:00Z"), archived="r"),
+            Loss(
+                table="lab.v",
+                partitions=2,
+                rows=9,
+                size=None,
+                start=ms("2024-01-01T01:00:00Z"),
+                end=ms("2024-01-01T03:00:00Z"),
+                archived="r",
+            ),
             "2 partitions with 9 rows of lab.v, 2024-01-01 01:00 to 2024-01-01 03:00, "
             "are archived in r, and then deleted.",
         ),
@@ -51,9 +61,20 @@ def test_sentence(loss: Loss, words: str) -> None:
 
 def test_offered() -> None:
     """What begins with what is written comes first; words of a list are added to those that stand there."""
-    columns = (Column("ts", "T", Kind.TIME), Column("place", "T", Kind.TEXT), Column("warmth", "D", Kind.NUMBER))
+    columns = (
+        Column(name="ts", type="T", kind=Kind.TIME),
+        Column(name="place", type="T", kind=Kind.TEXT),
+        Column(name="warmth", type="D", kind=Kind.NUMBER),
+    )
     tables = (TableName("doc", "visits"), TableName("doc", "old_visits"), TableName("lab", "other"))
-    found = Suggestions("doc", tables, columns, ("r1",), {"storage": ("cold", "hot")}, ("acme", "web", "archive"))
+    found = Suggestions(
+        default_schema="doc",
+        tables=tables,
+        columns=columns,
+        repositories=("r1",),
+        attributes={"storage": ("cold", "hot")},
+        tags=("acme", "web", "archive"),
+    )
     values = {**to_values(None), "table_name": "vis", "tags": "web, A", "reallocation_attribute_name": "storage"}
     assert offered("table_name", values, found) == ["visits", "old_visits"]
     assert offered("table_schema", values, found) == ["doc", "lab"]

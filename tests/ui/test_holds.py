@@ -87,7 +87,7 @@ def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
     expect(page.get_by_text("secret of globex")).to_be_visible()
     expect(page.get_by_label("Table", exact=True)).to_have_count(0)
     expect(page.get_by_role("button", name="Release")).to_have_count(0)
-    viewer = Scoped(db.tool, Access(Role.VIEWER, "viewer"))
+    viewer = Scoped(db.tool, Access(role=Role.VIEWER, actor="viewer"))
     with pytest.raises(Forbidden):
         viewer.place("visits", db.schema, {}, None, None, "")
     with pytest.raises(Forbidden):
@@ -100,7 +100,7 @@ def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
     place(page, schema=db.schema, table="visits", reason="mine")
     expect(page.get_by_role("listitem").filter(has_text="mine")).to_be_visible()
     assert len(db.tool.holds()) == 3
-    acme = Scoped(db.tool, Access(Role.EDITOR, "acme", parse_tag_filter(["acme"])))
+    acme = Scoped(db.tool, Access(role=Role.EDITOR, actor="acme", limit=parse_tag_filter(["acme"])))
     assert acme.held_tables([foreign]) == {}
     for work in (acme.find_release, acme.release):
         with pytest.raises(NotFound):

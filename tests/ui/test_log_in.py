@@ -33,7 +33,7 @@ def token(duck: Database) -> str:
 @pytest.fixture
 def browser(duck: Database) -> TestClient:
     """What stands before the pages, with a page of one word."""
-    context, numbers = Context(duck.tool), itertools.count(1)
+    context, numbers = Context(retention=duck.tool), itertools.count(1)
     sessions = Sessions(duck.time.clock, lambda count: next(numbers).to_bytes(count))
     app = FastAPI()
     app.include_router(make_router(context, sessions))
@@ -165,7 +165,7 @@ def test_token_that_ends(browser: TestClient, duck: Database, token: str) -> Non
 
 def test_without_tokens(duck: Database) -> None:
     """Where no tokens are asked for, nobody has to log in."""
-    context = Context(duck.tool, authenticate=False)
+    context = Context(retention=duck.tool, authenticate=False)
     app = FastAPI()
     app.include_router(make_router(context, Sessions(duck.time.clock, bytes)))
     app.add_middleware(Entrance, context=context, sessions=Sessions(duck.time.clock, bytes))

@@ -140,7 +140,17 @@ def test_a_plan_that_is_out_of_date_is_not_run(pages: PagesInBrowser) -> None:
 def test_who_may_not_run(pages: PagesInBrowser) -> None:
     """Viewers see the plan and runs of all processes, and can do nothing about them, whatever they send."""
     tool, now = pages.db.tool, pages.db.time.moment
-    tool.store.jobs.begin(Job("of-scheduler", now, now, "scheduler", step=2, steps=4, doing="drop 7 partitions"))
+    tool.store.jobs.begin(
+        Job(
+            run_id="of-scheduler",
+            started_at=now,
+            heartbeat_at=now,
+            actor="scheduler",
+            step=2,
+            steps=4,
+            doing="drop 7 partitions",
+        )
+    )
     page = pages.log_in("viewer", "/ui/plan")
     run = page.get_by_role("article", name="Run of-scheduler")
     expect(run.get_by_text("Now: drop 7 partitions")).to_be_visible()
@@ -148,7 +158,7 @@ def test_who_may_not_run(pages: PagesInBrowser) -> None:
     expect(page.get_by_role("cell", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
     for name in ("Run now", "Cancel this run", "Show the statements"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
-    viewer = Scoped(tool, Access(Role.VIEWER, "viewer"))
+    viewer = Scoped(tool, Access(role=Role.VIEWER, actor="viewer"))
     for refused in (
         lambda: viewer.start_run(pages.context.runs, tool.prepare()),
         lambda: viewer.cancel_run(pages.context.runs, "of-scheduler"),
@@ -161,7 +171,17 @@ def test_who_may_not_run(pages: PagesInBrowser) -> None:
 def test_tenants(pages: PagesInBrowser) -> None:
     """Somebody with a limit sees and runs what is theirs only."""
     tool, now = pages.db.tool, pages.db.time.moment
-    tool.store.jobs.begin(Job("of-scheduler", now, now, "scheduler", step=2, steps=4, doing="drop orders"))
+    tool.store.jobs.begin(
+        Job(
+            run_id="of-scheduler",
+            started_at=now,
+            heartbeat_at=now,
+            actor="scheduler",
+            step=2,
+            steps=4,
+            doing="drop orders",
+        )
+    )
     page, orders = pages.log_in("globex", "/ui/plan"), pages.db.count("orders")
     expect(page.get_by_text("This run would archive 1 partition of 1 table.")).to_be_visible()
     page = pages.log_in("acme", "/ui/plan")

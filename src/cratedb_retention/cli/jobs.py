@@ -104,15 +104,15 @@ def command(
     with options.open_retention(dburi, schema, read_only=True) as retention:
         now = retention.clock.now()
         wanted = JournalFilter(
-            table_name,
-            policy_id,
-            run_id,
-            outcome,
-            read_moment(since, now) if since else None,
-            event,
-            limit,
-            read_moment(until, now) if until else None,
-            parse_tag_filter(tags),
+            table_name=table_name,
+            policy_id=policy_id,
+            run_id=run_id,
+            outcome=outcome,
+            since=read_moment(since, now) if since else None,
+            event=event,
+            limit=limit,
+            until=read_moment(until, now) if until else None,
+            tags=parse_tag_filter(tags),
         )
         rows = retention.journal(wanted)
         if not rows:

@@ -137,7 +137,7 @@ class Chosen:
         if self.policy_id:
             retention.store.require()
             found = retention.store.policies.get(self.policy_id).policy.id
-        return Selection(strategy, parse_tag_filter(self.tags), found)
+        return Selection(strategy=strategy, tags=parse_tag_filter(self.tags), policy_id=found)
 
 
 @dataclass(frozen=True)

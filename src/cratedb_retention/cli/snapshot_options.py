@@ -55,4 +55,4 @@ def _read(
     from cratedb_retention.model.instant import parse_instant
 
     first, last = (parse_instant(text) if text else None for text in (start, end))
-    return RestoreRequest(name, table_schema, table_name, first, last)
+    return RestoreRequest(name=name, table_schema=table_schema, table_name=table_name, start=first, end=last)

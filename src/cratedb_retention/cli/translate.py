@@ -51,7 +51,7 @@ def command(
     from cratedb_retention.model.translate_rrdtool import translate_rrdtool
     from cratedb_retention.model.translation import Wanted, write_policies
 
-    wanted = Wanted(sections, table_name, table_schema, rounding)
+    wanted = Wanted(sections=sections, table_name=table_name, table_schema=table_schema, rounding=rounding)
     _fit(tool, {"--aggregation": aggregation, "--section": sections}, {"--step": step})
     if tool == "graphite":
         rules = _read(aggregation) if aggregation else None

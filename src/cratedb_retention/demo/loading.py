@@ -24,7 +24,7 @@ def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, s
 
     :raises DatabaseError: if a table of that name is none of these.
     """
-    there = engine.read_outline(Selector(schema, name)).columns.get(TableName(schema, name))
+    there = engine.read_outline(Selector(schema=schema, name=name)).columns.get(TableName(schema, name))
     if there is not None and set(there) != {*columns, "month"}:
         raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
     table = _quoted(engine, schema, name)

@@ -12,7 +12,7 @@ from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import DropArchived
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotState:
     """
     A snapshot as its repository shows it.
@@ -27,7 +27,7 @@ class SnapshotState:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Archived:
     """
     A partition in a snapshot, as the store knows it.
@@ -45,7 +45,7 @@ class Archived:
     rows: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """
     A snapshot as its repository alone tells of it.

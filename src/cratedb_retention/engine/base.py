@@ -32,7 +32,7 @@ class Progress:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
     """
     What a step did.

@@ -48,12 +48,12 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     ranges = [probe for probe in probes if isinstance(probe, TimeRange)]
     varieties = [probe for probe in probes if isinstance(probe, Variety)]
     return Measurements(
-        _measure_bounds(database, sql, bounds, failed),
-        _measure_rows(database, sql, counts, failed),
-        _measure_windows(database, sql, windows, failed),
-        _measure_ranges(database, sql, ranges, failed),
-        _measure_varieties(database, sql, varieties, failed),
-        failed,
+        bounds=_measure_bounds(database, sql, bounds, failed),
+        rows=_measure_rows(database, sql, counts, failed),
+        windows=_measure_windows(database, sql, windows, failed),
+        ranges=_measure_ranges(database, sql, ranges, failed),
+        varieties=_measure_varieties(database, sql, varieties, failed),
+        failed=failed,
     )
 
 
@@ -230,7 +230,7 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
         different = _groups(sample, ["t", *series, *(column.name for column in said)])
         same = _groups(different, ["t", *series])
         ((mixed,),) = database.rows(sa.select(sa.func.sum(same.c.n) - sa.func.count()).select_from(same))
-    return Varied(rows, groups, tuple(found), int(mixed or 0))
+    return Varied(rows=rows, groups=groups, values=tuple(found), mixed=int(mixed or 0))
 
 
 def _groups(rows: sa.Subquery, names: Sequence[str]) -> sa.Subquery:

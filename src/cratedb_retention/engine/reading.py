@@ -37,7 +37,10 @@ def read_stretch(database: Database, sql: RollupSQL, reading: Reading, stretch: 
     exact = [is_exact(metric, kept) for metric, kept in reading.parts]
     return [
         Partial(
-            int(row[0]), tuple(row[1 : 1 + width]), int(row[1 + width]), tuple(map(_number, row[2 + width :], exact))
+            bucket=int(row[0]),
+            group=tuple(row[1 : 1 + width]),
+            rows=int(row[1 + width]),
+            values=tuple(map(_number, row[2 + width :], exact)),
         )
         for row in database.rows(_query(database, sql, reading, stretch))
     ]
@@ -55,7 +58,14 @@ def read_bins(database: Database, sql: Expressions, reading: Reading, stretch: S
     """The distributions in a stretch, in one statement for each metric."""
     width = len(reading.by)
     return [
-        Bin(int(row[0]), tuple(row[1 : 1 + width]), metric.name, int(row[-3]), int(row[-2]), int(row[-1]))
+        Bin(
+            bucket=int(row[0]),
+            group=tuple(row[1 : 1 + width]),
+            metric=metric.name,
+            sign=int(row[-3]),
+            index=int(row[-2]),
+            count=int(row[-1]),
+        )
         for metric in reading.sketched
         for row in database.rows(bins_query(sql, reading, stretch, metric))
     ]

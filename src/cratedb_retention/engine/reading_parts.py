@@ -38,7 +38,7 @@ def names_in(reading: Reading, rollup: Rollup | None, sketch: bool = False) -> N
     cascade = reading.cascade
     if rollup is None:
         return Names(cascade.source, cascade.time, {d.name: d for d in cascade.dimensions})
-    dimensions = {d.name: Column(label(d.name), d.type, d.kind) for d in cascade.dimensions}
+    dimensions = {d.name: Column(name=label(d.name), type=d.type, kind=d.kind) for d in cascade.dimensions}
     table = rollup.sketch if sketch else rollup.table
     return Names(table, rollup.own_time, dimensions)
 

@@ -63,7 +63,7 @@ class RawQuery:
         self.sql, self.reading, self.stretch, self._far = sql, reading, stretch, far
         self.names = names_in(reading, None)
         # As it is within the query, where whole numbers are timestamps.
-        self.time = Column("t", LEVEL_TIME, Kind.TIME) if self.names.time.unit else self.names.time
+        self.time = Column(name="t", type=LEVEL_TIME, kind=Kind.TIME) if self.names.time.unit else self.names.time
         self.metrics = by_metric(reading)
         self.counters = [metric for metric, kept in self.metrics.items() if Kept.INCREASE in kept]
         self.flagged = {i: metric for i, metric in enumerate(self.metrics) if Kept.NONFINITE in self.metrics[metric]}

@@ -151,7 +151,7 @@ def decimal_sum(words: str) -> str | None:
     return found and f"{found[1]}(38, {found[2]})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """
     A column of a rollup.
@@ -179,30 +179,30 @@ def stored(fields: Sequence[Field]) -> list[str]:
 def level_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
     """The columns of a level's table."""
     metrics = (field for metric in rollup.metrics for field in metric_fields(sql, metric))
-    return [*_head(sql, rollup), *metrics, Field(ROW_COUNT, BIGINT), *_tail(sql, rollup)]
+    return [*_head(sql, rollup), *metrics, Field(name=ROW_COUNT, type=BIGINT), *_tail(sql, rollup)]
 
 
 def sketch_fields(sql: RollupSQL, rollup: Rollup) -> list[Field]:
     """The columns of the table with the distributions."""
     own = [
-        Field(SKETCH_METRIC, TEXT, searched=True),
-        Field(SKETCH_SIGN, "SMALLINT"),
-        Field(SKETCH_BIN, "INTEGER"),
-        Field(SKETCH_COUNT, BIGINT),
+        Field(name=SKETCH_METRIC, type=TEXT, searched=True),
+        Field(name=SKETCH_SIGN, type="SMALLINT"),
+        Field(name=SKETCH_BIN, type="INTEGER"),
+        Field(name=SKETCH_COUNT, type=BIGINT),
     ]
     return [*_head(sql, rollup), *own, *_tail(sql, rollup)]
 
 
 def _head(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
-    yield Field(rollup.time_name, TIME, searched=True)
+    yield Field(name=rollup.time_name, type=TIME, searched=True)
     for column in rollup.dimensions:
-        yield Field(label(column.name), sql.stored_type(column), searched=True)
+        yield Field(name=label(column.name), type=sql.stored_type(column), searched=True)
 
 
 def _tail(sql: RollupSQL, rollup: Rollup) -> Iterator[Field]:
-    yield Field(VERSION, BIGINT)
+    yield Field(name=VERSION, type=BIGINT)
     if rollup.partition:
-        yield Field(PARTITION, TIME, sql.partition(rollup), searched=True)
+        yield Field(name=PARTITION, type=TIME, generated=sql.partition(rollup), searched=True)
 
 
 def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
@@ -210,18 +210,18 @@ def metric_fields(sql: RollupSQL, metric: Metric) -> Iterator[Field]:
     for aggregate in metric.aggregates:
         name = metric.named(aggregate)
         if aggregate in _OWN_TYPE:
-            yield Field(name, sql.stored_type(metric.column))
+            yield Field(name=name, type=sql.stored_type(metric.column))
         elif aggregate in (Aggregate.COUNT, Aggregate.NONFINITE):
-            yield Field(name, BIGINT)
+            yield Field(name=name, type=BIGINT)
         elif aggregate is Aggregate.AVG:
-            yield Field(name, DOUBLE, derived=True)
+            yield Field(name=name, type=DOUBLE, derived=True)
         elif aggregate is Aggregate.STDDEV:
-            yield Field(metric.m2, DOUBLE)
-            yield Field(name, DOUBLE, derived=True)
+            yield Field(name=metric.m2, type=DOUBLE)
+            yield Field(name=name, type=DOUBLE, derived=True)
         elif aggregate is Aggregate.SUM:
-            yield Field(name, sql.sum_type(metric.column))
+            yield Field(name=name, type=sql.sum_type(metric.column))
         elif aggregate is Aggregate.INCREASE:
-            yield Field(name, DOUBLE)
+            yield Field(name=name, type=DOUBLE)
 
 
 def mergeable(sql: RollupSQL, metric: Metric) -> list[str]:

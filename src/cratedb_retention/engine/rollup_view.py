@@ -47,7 +47,7 @@ def _part(sql: RollupSQL, step: ReplaceView, part: ViewPart) -> sa.Select[Any]:
     names = [step.time, *step.dimensions]
     level = level_column([*(label(c.name) for c in names), *(name for m in step.metrics for name in m.columns)])
     name = as_type(sa.literal(part.interval or RAW), TEXT).label(_name(level))
-    time = step.time if raw else Column(label(step.time.name), TIME, Kind.TIME)
+    time = step.time if raw else Column(name=label(step.time.name), type=TIME, kind=Kind.TIME)
     query = sa.select(*columns, name).select_from(table_ref(part.table))
     if part.start is not None:
         query = query.where(sql.column(time) >= sql.value(time, part.start))

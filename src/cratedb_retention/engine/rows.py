@@ -38,7 +38,7 @@ def delete_in_batches(
         _check_surplus(step, left + deleted)
         border = _border(database, sql, step, expired, size) if left > size else None
         if border is None:
-            return StepResult(deleted + max(database.execute(rows_statement(sql, step)), 0))
+            return StepResult(rows=deleted + max(database.execute(rows_statement(sql, step)), 0))
         batch = sa.and_(expired, time <= sql.value(step.time_column, border))
         deleted += max(database.execute(sa.delete(table_ref(step.table)).where(batch)), 0)
         report(Progress(deleted, step.rows, "row"))

@@ -74,7 +74,7 @@ def _present(engine: Engine, archived: Iterable[Archived]) -> set[tuple[TableNam
     wanted: dict[TableName, Selector] = {}
     for each in archived:
         column = each.columns[0].name if len(each.columns) == 1 else None
-        wanted.setdefault(each.table, Selector(each.table.schema, each.table.name, column))
+        wanted.setdefault(each.table, Selector(schema=each.table.schema, name=each.table.name, partition_column=column))
     tables = engine.read_catalog(list(wanted.values())).tables if wanted else {}
     return {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
 
@@ -87,15 +87,24 @@ def _record(found: Found, clock: Clock, there: set[tuple[TableName, tuple[Value,
     else:
         present = (archived.table, archived.values) in there
         stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
-    return SnapshotRecord(archived, found.start, found.end, stage, found.size, None, (), clock.now())
+    return SnapshotRecord(
+        archived=archived,
+        start=found.start,
+        end=found.end,
+        stage=stage,
+        size=found.size,
+        policy_id=None,
+        tags=(),
+        changed_at=clock.now(),
+    )
 
 
 def _note(store: Store, archived: Archived) -> None:
     partition = show_partition(archived.columns, archived.values)
     store.journal.write(
         Entry(
-            Event.ADOPTED,
-            Outcome.DONE,
+            event=Event.ADOPTED,
+            outcome=Outcome.DONE,
             table_schema=archived.table.schema,
             table_name=archived.table.name,
             message=f"{partition} from {archived.repository}.{archived.name}",

@@ -23,7 +23,7 @@ class Action(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """
     One policy's change.
@@ -76,7 +76,7 @@ def find_changes(
                 "the file", "is empty, and pruning would delete every policy", "name the --tags to prune"
             )
         gone = [item for key, item in by_id.items() if key not in taken and scope.fits(item.policy.tags)]
-        changes += [Change(Action.DELETE, item.policy, None, item.version) for item in gone]
+        changes += [Change(action=Action.DELETE, before=item.policy, after=None, version=item.version) for item in gone]
     return changes
 
 
@@ -92,10 +92,12 @@ def _change(
         raise InvalidInput(f"policy {policy.strategy} {policy.target}", "is in the file twice", "remove one of them")
     taken.add(key)
     if found is None:
-        return Change(Action.CREATE, None, policy)
+        return Change(action=Action.CREATE, before=None, after=policy)
     after = policy.model_copy(update={"id": found.policy.id})
     same = after == found.policy
-    return Change(Action.KEEP if same else Action.UPDATE, found.policy, after, found.version)
+    return Change(
+        action=Action.KEEP if same else Action.UPDATE, before=found.policy, after=after, version=found.version
+    )
 
 
 def apply_changes(store: PolicyStore, changes: Iterable[Change]) -> None:

@@ -21,7 +21,7 @@ from cratedb_retention.store.policies import identity
 from cratedb_retention.store.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loss:
     """
     What leaves a table at the next run.
@@ -46,7 +46,7 @@ class Loss:
     rolled_up: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Other:
     """
     What becomes different for another policy.
@@ -61,7 +61,7 @@ class Other:
     lost: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """
     What the next run does without and with a policy.
@@ -129,10 +129,10 @@ class Preview:
         keys = dict.fromkeys([*before, *after])
         found = [
             Other(
-                key[0],
-                key[1],
-                tuple(self.named(text) for text in after.get(key, {}) if text not in before.get(key, {})),
-                tuple(self.named(text) for text in before.get(key, {}) if text not in after.get(key, {})),
+                policy_id=key[0],
+                table=key[1],
+                gained=tuple(self.named(text) for text in after.get(key, {}) if text not in before.get(key, {})),
+                lost=tuple(self.named(text) for text in before.get(key, {}) if text not in after.get(key, {})),
             )
             for key in keys
             if key[0] != self.policy.id
@@ -155,9 +155,10 @@ def preview(
     :param policy: Takes the place of the stored one with its identifier, if there is one.
     """
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
-    both = prepare_both(engine, store, cutoff, selection, candidate=candidate)
+    before, after = prepare_both(engine, store, cutoff, selection, candidate=candidate)
     enabled = candidate.model_copy(update={"enabled": True})
-    return Preview(candidate, *both, None if candidate.enabled else preview(engine, store, cutoff, enabled, selection))
+    if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
+    return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
 
 
 def _verdicts(plan: Plan) -> dict[tuple[str, str], dict[str, None]]:
@@ -179,14 +180,14 @@ def _loss(task: Task) -> Loss | None:
     step = removing[0]
     where = f" with {show_where(step.where)}" if isinstance(step, DeleteRows) and step.where else ""
     return Loss(
-        f"{step.table}{where}",
-        task.partitions,
-        task.rows,
-        task.size,
-        start,
-        end,
-        step.repository if isinstance(step, DropArchived) else "",
-        any(isinstance(each, RollUp | SealWindows) for each in task.steps) and not _is_late(step),
+        table=f"{step.table}{where}",
+        partitions=task.partitions,
+        rows=task.rows,
+        size=task.size,
+        start=start,
+        end=end,
+        archived=step.repository if isinstance(step, DropArchived) else "",
+        rolled_up=any(isinstance(each, RollUp | SealWindows) for each in task.steps) and not _is_late(step),
     )
 
 

@@ -26,7 +26,7 @@ class Held:
     hold: Hold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepStarted:
     """
     A step begins.
@@ -49,7 +49,7 @@ class StepProgressed:
     progress: Progress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepFinished:
     """A step is done."""
 
@@ -59,7 +59,7 @@ class StepFinished:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepFailed:
     """
     A step failed, and the rest of its task is not done.
@@ -81,7 +81,7 @@ class TaskSkipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LeftOut:
     """
     Tasks of a policy are left out, since another run is at it.
@@ -120,7 +120,7 @@ class RunFinished:
     report: Report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """
     What a run did.

@@ -58,7 +58,7 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> _Merged | None:
         if not part.keys() <= whole.keys():
             return None
         for key, found in whole.items():
-            rest = found.without(part.get(key, Merged(0)), (stretch.end - stretch.start) / 1000)
+            rest = found.without(part.get(key, Merged(seconds=0)), (stretch.end - stretch.start) / 1000)
             if rest is None:
                 return None
             if rest.rows:
@@ -88,7 +88,7 @@ def _bucket(merged: _Merged, reading: Reading, stretch: Stretch, start: int, gro
     start = stretch.interval.floor(start, zone)
     if (start, group) not in merged:
         end = min(stretch.interval.end(start, zone), max(now, start))
-        merged[start, group] = Merged((end - start) / 1000)
+        merged[start, group] = Merged(seconds=(end - start) / 1000)
     return merged[start, group]
 
 

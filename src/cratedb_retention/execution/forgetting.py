@@ -43,8 +43,8 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
         store.rollups.forget(rollup.table)
     store.journal.write(
         Entry(
-            Event.ROLLUPS_DROPPED,
-            Outcome.DONE,
+            event=Event.ROLLUPS_DROPPED,
+            outcome=Outcome.DONE,
             table_schema=source.schema,
             table_name=source.name,
             message=f"dropped {', '.join(rollup.table.name for rollup in mine)}",

@@ -80,6 +80,6 @@ def _stale(engine: Engine, rollup: Rollup, start: int, end: int) -> list[Span]:
 
 def _counts(engine: Engine, rollup: Rollup, spans: Sequence[Span]) -> list[tuple[Span, int, int]]:
     """Stretches of time, each with the rows that are there and those that a level stands for."""
-    windows = [Window(start, end, start, end) for start, end in spans]
+    windows = [Window(start=start, end=end, since=start, until=end) for start, end in spans]
     raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)
     return [((w.start, w.end), raw[w], level[w].source_rows) for w in windows]

@@ -34,13 +34,20 @@ def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
         return _without_rollups(engine, store, table)
     levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
-    raw = Holding(None, table, ledger.held_from(table, table), None)
+    raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
     held = [_holding(ledger, known) for known in levels]
     finest = levels[0].rollup
     # The zone of the coarsest level, since a finer one may have to do without.
     zone = levels[-1].rollup.zone
     holdings = (raw, *(holding for holding in held if holding is not None))
-    return Cascade(table, finest.time, finest.dimensions, finest.metrics, zone, holdings)
+    return Cascade(
+        source=table,
+        time=finest.time,
+        dimensions=finest.dimensions,
+        metrics=finest.metrics,
+        zone=zone,
+        holdings=holdings,
+    )
 
 
 def of_source(store: Store, rollups: Iterable[KnownRollup], table: TableName) -> list[KnownRollup]:
@@ -54,18 +61,25 @@ def _is_same(store: Store, one: TableName, other: TableName) -> bool:
 
 def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
     """A table that has none, with the metrics and dimensions that a policy gives it, or that a policy would find."""
-    catalog = engine.read_catalog([Selector(table.schema, table.name, keys=True)])
+    catalog = engine.read_catalog([Selector(schema=table.schema, name=table.name, keys=True)])
     same = [name for name in catalog.tables if _is_same(store, name, table)]
     if not same or same[0].schema == store.schema:
         raise NotFound(f"table {table}", "there is no such table", "look at its name and its schema")
     table = table if table in same else same[0]
     policies = [stored.policy for stored in store.policies.all()[0] if stored.policy.enabled]
     targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
-    raw = (Holding(None, table, None, None),)
+    raw = (Holding(rollup=None, table=table, start=None, end=None),)
     for cascade in find_cascades(targets, catalog, Ledger())[0]:
         finest = cascade.levels[0].rollup
         zone = cascade.policy.time_zone
-        return Cascade(table, finest.time, finest.dimensions, finest.metrics, zone, raw)
+        return Cascade(
+            source=table,
+            time=finest.time,
+            dimensions=finest.dimensions,
+            metrics=finest.metrics,
+            zone=zone,
+            holdings=raw,
+        )
     unruled = make_policy(strategy="delete", table_schema=table.schema, table_name=table.name, retention_period="1d")
     try:
         targets.append(make_target(unruled, catalog.tables[table]))
@@ -78,7 +92,14 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
         raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
     target, time = found
     dimensions = find_dimensions(unruled, target.table, time)
-    return Cascade(table, time, dimensions, find_metrics(unruled, target.table, time, dimensions), "UTC", raw)
+    return Cascade(
+        source=table,
+        time=time,
+        dimensions=dimensions,
+        metrics=find_metrics(unruled, target.table, time, dimensions),
+        zone="UTC",
+        holdings=raw,
+    )
 
 
 def _present(store: Store, mine: list[KnownRollup]) -> list[KnownRollup]:
@@ -98,4 +119,4 @@ def _holding(ledger: Ledger, known: KnownRollup) -> Holding | None:
     end = max(row.until for row in rows)
     start = ledger.held_from(known.rollup.source, known.rollup.table)
     begin = max(start if start is not None else min(row.start for row in rows), min(row.start for row in rows))
-    return Holding(known.rollup, known.rollup.table, begin, end) if begin < end else None
+    return Holding(rollup=known.rollup, table=known.rollup.table, start=begin, end=end) if begin < end else None

@@ -36,7 +36,9 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
         raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
     for name, table in found:
         note_identity(engine, store, name, table)
-        store.journal.write(Entry(Event.TABLE_ACCEPTED, Outcome.DONE, table_schema=name.schema, table_name=name.name))
+        store.journal.write(
+            Entry(event=Event.TABLE_ACCEPTED, outcome=Outcome.DONE, table_schema=name.schema, table_name=name.name)
+        )
     return [name for name, _ in found]
 
 

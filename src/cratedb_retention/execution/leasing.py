@@ -24,7 +24,7 @@ FRESH_SECONDS = 1.0
 _SUCCESS = (Outcome.DONE,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Taken:
     """
     What came of taking leases.
@@ -52,7 +52,9 @@ class Taken:
         :param aside: Of these, policies that are not run.
         """
         refused = {**self.refused, **more.refused}
-        return Taken({**self.won, **more.won}, {**self.over, **more.over}, refused, self.aside | aside)
+        return Taken(
+            won={**self.won, **more.won}, over={**self.over, **more.over}, refused=refused, aside=self.aside | aside
+        )
 
 
 class LeaseHolder:
@@ -114,7 +116,7 @@ class LeaseHolder:
             # Those that are ours already count from when they were asked for.
             self._confirmed = min(self._confirmed, began) if ours or self._held else began
             self._held.update(won)
-            return Taken(won, over, {p: lease for p, lease in found.items() if p not in won})
+            return Taken(won=won, over=over, refused={p: lease for p, lease in found.items() if p not in won})
 
     def _values(self, lease: Lease, slot: dt.datetime | None, now: dt.datetime) -> dict[str, Any]:
         return {

@@ -14,7 +14,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """
     Policies as they are at an instant.
@@ -38,7 +38,9 @@ def list_policies(
 
     :param now: The aware present instant.
     """
-    return Listing(policies, damaged, next_runs(store, (item.policy.id for item in policies)), now)
+    return Listing(
+        policies=policies, damaged=damaged, times=next_runs(store, (item.policy.id for item in policies)), now=now
+    )
 
 
 def next_runs(store: Store, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:

@@ -20,7 +20,7 @@ from cratedb_retention.model.rollup import Metric, bin_value
 _MORE_PLACES = 6
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Merged:
     """
     What is known of one bucket and group.
@@ -61,7 +61,7 @@ class Merged:
 
         :param seconds: The length of the rest.
         """
-        rest = Merged(seconds, self.rows - part.rows, self.levels)
+        rest = Merged(seconds=seconds, rows=self.rows - part.rows, levels=self.levels)
         sound = rest.rows >= 0
         for (name, kept), value in self.kept.items():
             known = part.kept.get((name, kept))

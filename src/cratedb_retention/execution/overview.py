@@ -15,7 +15,7 @@ from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.policy import Policy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """
     One policy on one table.

@@ -33,7 +33,7 @@ _TAGS_IN_USE = "`cratedb-retention list-tags` shows those in use"
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """
     Which policies a run is about; each attribute that is set must fit.
@@ -100,7 +100,7 @@ def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
         raise NotFound(f"tags {wanted}", "no policy fits", _TAGS_IN_USE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """
     A plan, and the state of the database that it rests on.
@@ -157,7 +157,7 @@ def prepare_both(
     return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released, candidate)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Seen:
     """What was read for some selectors: the catalog, and what the rows answered so far."""
 
@@ -222,16 +222,16 @@ class _Look:
         while self._compare(seen, plan):
             plan = plan_again()
         return Prepared(
-            replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
-            {policy.id or "": policy for policy in policies},
-            _versions(stored),
-            frozenset(hold.id for hold in holds),
-            frozenset(self._frozen),
-            seen.catalog,
-            selection,
-            ledger,
-            self._leases,
-            seen.measurements,
+            plan=replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
+            policies={policy.id or "": policy for policy in policies},
+            versions=_versions(stored),
+            holds=frozenset(hold.id for hold in holds),
+            frozen=frozenset(self._frozen),
+            catalog=seen.catalog,
+            selection=selection,
+            ledger=ledger,
+            leases=self._leases,
+            measurements=seen.measurements,
         )
 
     def _see(self, policies: Sequence[Policy]) -> _Seen:
@@ -241,7 +241,7 @@ class _Look:
             others = {table for table, _ in self._frozen}
             catalog = read_catalog(self._engine, self._store.schema, policies, others, self._rollups)
             _require_whole(self._store, catalog.unwell)
-            self._seen[key] = _Seen(catalog)
+            self._seen[key] = _Seen(catalog=catalog)
         return self._seen[key]
 
     def _read_ledger(self, policies: Iterable[Policy]) -> Ledger:
@@ -335,7 +335,7 @@ def read_catalog(
     :param rollups: The levels that exist.
     """
     selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
-    selectors.update(dict.fromkeys(Selector(table.schema, table.name) for table in sorted(others)))
+    selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in sorted(others)))
     same = folded if engine.capabilities.folds_case else lambda name: name
     named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
     own = same(TableName(own_schema, "")).schema
@@ -350,12 +350,14 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
     schema, name = policy.table_schema, policy.table_name
     tokens = policy.strategy in (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE)
     downsampled, moved = policy.strategy is Strategy.DOWNSAMPLE, policy.strategy is Strategy.REALLOCATE
-    yield Selector(schema, name, policy.partition_column, tokens, moves=moved, keys=downsampled)
+    yield Selector(
+        schema=schema, name=name, partition_column=policy.partition_column, tokens=tokens, moves=moved, keys=downsampled
+    )
     for level in policy.levels:
-        yield Selector(schema, f"{name}_{level.interval}", tokens=True)
-        yield Selector(schema, f"{name}_{level.interval}_sketch")
+        yield Selector(schema=schema, name=f"{name}_{level.interval}", tokens=True)
+        yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
     if downsampled:
-        yield Selector(schema, view_name(TableName("", name)).name)
+        yield Selector(schema=schema, name=view_name(TableName("", name)).name)
 
 
 def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
@@ -364,7 +366,7 @@ def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
 
 def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
     return [
-        Hold(row.id, row.target, f"the stored policy is not valid: {row.reason}", problem=True)
+        Hold(policy_id=row.id, table=row.target, reason=f"the stored policy is not valid: {row.reason}", problem=True)
         for row in rows
         if row.enabled
     ]

@@ -21,7 +21,7 @@ _WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
 MISSING = "the snapshot is missing: its repository does not have it any more"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArchiveLine:
     """
     A snapshot, and how well it is.
@@ -60,11 +60,15 @@ def archive_lines(
     lines = []
     for record, state in found:
         read = latest.get(snapshot_words(record))
-        lines.append(ArchiveLine(record, state, read["time"], read["error"]) if read else ArchiveLine(record, state))
+        lines.append(
+            ArchiveLine(record=record, state=state, verified_at=read["time"], error=read["error"])
+            if read
+            else ArchiveLine(record=record, state=state)
+        )
     return sorted(lines, key=lambda line: _WORST_FIRST.index(line.condition))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Restorable:
     """
     What a restore would do with one snapshot.
@@ -108,7 +112,7 @@ def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: Tab
         )
         if why_not is None:
             coming.add(place)
-        checked += [Restorable(record, target, mine, why_not) for record in group]
+        checked += [Restorable(record=record, into=target, held=mine, refusal=why_not) for record in group]
     return checked
 
 
@@ -126,7 +130,7 @@ def _selectors(found: Iterable[tuple[Sequence[SnapshotRecord], TableName]]) -> l
     for group, target in found:
         columns = group[0].archived.columns
         column = columns[0].name if len(columns) == 1 else None
-        wanted.setdefault(target, Selector(target.schema, target.name, column))
+        wanted.setdefault(target, Selector(schema=target.schema, name=target.name, partition_column=column))
     return list(wanted.values())
 
 

@@ -47,7 +47,7 @@ class Recorder:
         taken: Taken | None = None,
     ) -> None:
         self._write, self._note, self._prepared, self._taken = write, note, prepared, taken or Taken()
-        self._run = Entry(Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
+        self._run = Entry(event=Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
 
     def run_started(self) -> None:
         """

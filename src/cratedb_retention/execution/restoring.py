@@ -34,7 +34,7 @@ from cratedb_retention.store.store import Store
 _STAYED = (SnapshotStage.CREATED, SnapshotStage.RESTORED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RestoreRequest:
     """
     Which snapshots are wanted; each attribute that is set must fit.
@@ -100,7 +100,7 @@ class RestoreRequest:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Restored:
     """What became of one snapshot: its rows are there, or the error says why not."""
 
@@ -308,11 +308,11 @@ def _restore_one(
     except RetentionError as error:
         for record in group:
             _note(store, Event.RESTORED, record, target, None, str(error))
-        return [Restored(record, target, error=str(error)) for record in group]
+        return [Restored(record=record, into=target, error=str(error)) for record in group]
     found = []
     for record, rows in zip(group, arrived.rows, strict=True):
         _note(store, Event.RESTORED, record, target, rows, None)
-        found.append(Restored(record, target, rows, hold_id))
+        found.append(Restored(record=record, into=target, rows=rows, hold_id=hold_id))
     return found
 
 
@@ -449,8 +449,8 @@ def _note(
 ) -> None:
     store.journal.write(
         Entry(
-            event,
-            Outcome.FAILED if error else Outcome.DONE,
+            event=event,
+            outcome=Outcome.FAILED if error else Outcome.DONE,
             table_schema=table.schema,
             table_name=table.name,
             policy_id=record.policy_id,

@@ -70,7 +70,7 @@ class Roller:
             case CreateRollup(rollup) | AlterRollup(rollup):
                 self._require_own_tables(rollup)
                 self._register(task, rollup)
-            case RollUp(rollup):
+            case RollUp(rollup=rollup):
                 self._register(task, rollup)
             case ReplaceView():
                 self._require_own_view(step)
@@ -115,14 +115,16 @@ class Roller:
                 row = known.get(window.start)
                 key = (window.start, window.end)
                 until[key] = max(window.until, until.get(key, window.until), row.until if row else window.until)
-        return [Window(start, end, start, to) for (start, end), to in until.items()]
+        return [Window(start=start, end=end, since=start, until=to) for (start, end), to in until.items()]
 
     def _parts(self, step: RollUp, present: Sequence[Window]) -> dict[int, str]:
         """What lies beneath the parts of open windows, as :meth:`_tokens`."""
         if step.parts:
             return {window.start: parts for window, parts in zip(step.windows, step.parts, strict=True)}
         probes = {
-            w.start: OpenWindow(step.rollup, w.start, w.end, w.start, w.until, None).probe(w.start, w.until)
+            w.start: OpenWindow(
+                rollup=step.rollup, start=w.start, end=w.end, until=w.start, complete=w.until, known=None
+            ).probe(w.start, w.until)
             for w in present
         }
         measured = self._measure(list(probes.values()))
@@ -249,7 +251,7 @@ class Roller:
         """
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
-        selector = Selector(name.schema, name.name, policy.partition_column, tokens=True)
+        selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")

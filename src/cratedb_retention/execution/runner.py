@@ -60,7 +60,7 @@ from cratedb_retention.store.store import Store
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Run:
     """The state of one run."""
 
@@ -143,7 +143,7 @@ class Runner:
         )
         left_out = list(left_out)
         deferred = sum(len(left.tasks) for left in left_out)
-        report = Report(run_id, held=len(plan.holds), problems=len(plan.problems), deferred=deferred)
+        report = Report(run_id=run_id, held=len(plan.holds), problems=len(plan.problems), deferred=deferred)
         total = sum(len(task.steps) for task in plan.tasks)
         for left in left_out:
             recorder.left_out(left)
@@ -154,7 +154,14 @@ class Runner:
         for hold in plan.holds:
             self.tell(Held(hold))
         roller = Roller(self._engine, self._store, prepared, run_id)
-        return _Run(prepared, report, recorder, Guard(self._store, prepared), roller, total)
+        return _Run(
+            prepared=prepared,
+            report=report,
+            recorder=recorder,
+            guard=Guard(self._store, prepared),
+            roller=roller,
+            total=total,
+        )
 
     def _forget(self, prepared: Prepared) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
@@ -222,7 +229,7 @@ class Runner:
 
     def _run_step(self, run: _Run, task: Task, step: Step, number: int) -> None:
         run.recorder.step_started(task, step, number)
-        self.tell(StepStarted(task, step, number, run.total))
+        self.tell(StepStarted(task=task, step=step, number=number, total=run.total))
         started = self._clock.now()
         self._retry(lambda: self._announce(run, task, step))
         try:
@@ -236,7 +243,7 @@ class Runner:
         run.count(done=1)
         if isinstance(step, REMOVES_OR_MOVES):
             run.count(partitions=result.partitions, rows=result.rows or 0, bytes=result.size or 0)
-        self.tell(StepFinished(task, step, result, seconds))
+        self.tell(StepFinished(task=task, step=step, result=result, seconds=seconds))
 
     def _perform(self, run: _Run, task: Task, step: Step) -> StepResult:
         def perform(step: Step) -> StepResult:
@@ -288,7 +295,7 @@ class Runner:
                 self._store.snapshots.mark(step.repository, step.name, SnapshotStage.CREATED)
         run.recorder.step_failed(task, step, number, error)
         deferred = isinstance(error, PartitionChanged)
-        self.tell(StepFailed(task, step, str(error), deferred))
+        self.tell(StepFailed(task=task, step=step, error=str(error), deferred=deferred))
         if deferred:
             run.count(deferred=1)
             return

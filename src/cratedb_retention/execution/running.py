@@ -132,10 +132,23 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
             run_id, why = session.leases.run_id, str(error) or type(error).__name__
             store.journal.write(
                 *(
-                    Entry(Event.SLOT_FINISHED, outcome, policy_id=policy, error=why, run_id=run_id, slot=slots[policy])
+                    Entry(
+                        event=Event.SLOT_FINISHED,
+                        outcome=outcome,
+                        policy_id=policy,
+                        error=why,
+                        run_id=run_id,
+                        slot=slots[policy],
+                    )
                     for policy, outcome in outcomes.items()
                 ),
-                Entry(Event.RUN_FINISHED, Outcome.FAILED, message="no plan could be made", error=why, run_id=run_id),
+                Entry(
+                    event=Event.RUN_FINISHED,
+                    outcome=Outcome.FAILED,
+                    message="no plan could be made",
+                    error=why,
+                    run_id=run_id,
+                ),
             )
         raise
 
@@ -197,9 +210,11 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[Le
     for (policy, of), tasks in by_policy.items():
         if policy is not None:
             lease = refused.get(of or "")
-            yield LeftOut(policy, tuple(tasks), (lease.holder if lease else None) or "somebody else", of)
+            yield LeftOut(
+                policy_id=policy, tasks=tuple(tasks), holder=(lease.holder if lease else None) or "somebody else", at=of
+            )
         elif others := _others_at_work(store, session):
-            yield LeftOut(None, tuple(tasks), others[0])
+            yield LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
 
 
 def _others_at_work(store: Store, session: Session) -> list[str]:

@@ -13,7 +13,7 @@ from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.policy import Policy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suggestions:
     """
     Names that exist.
@@ -49,12 +49,12 @@ def suggest(
         tables = _covered(policies, tables, engine.capabilities)
     columns = {name: column for table in tables for name, column in outline.columns.get(table, {}).items()}
     return Suggestions(
-        default_schema,
-        tuple(tables),
-        tuple(columns.values()),
-        tuple(sorted(_repositories(policies) | (frozenset() if limited else outline.repositories))),
-        _attributes(policies, Outline() if limited else outline),
-        tuple(sorted({tag for policy in policies for tag in policy.tags})),
+        default_schema=default_schema,
+        tables=tuple(tables),
+        columns=tuple(columns.values()),
+        repositories=tuple(sorted(_repositories(policies) | (frozenset() if limited else outline.repositories))),
+        attributes=_attributes(policies, Outline() if limited else outline),
+        tags=tuple(sorted({tag for policy in policies for tag in policy.tags})),
     )
 
 

@@ -22,7 +22,7 @@ STATES = ("failing", "problem", "held", "due", "kept", "disabled")
 Span = tuple[int | None, int | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableLine:
     """
     A table, with all policies that are about it.
@@ -148,4 +148,6 @@ def _table_line(
     runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
     oldest, newest = span or (None, None)
     why = tuple(dict.fromkeys([*failures, *held]))
-    return TableLine(table, lines, state, why, oldest, newest, min(runs, default=None))
+    return TableLine(
+        table=table, lines=lines, state=state, why=why, oldest=oldest, newest=newest, next_run=min(runs, default=None)
+    )

@@ -30,7 +30,7 @@ from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.snapshots import SnapshotRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """
     What somebody may see.
@@ -171,7 +171,9 @@ def _cutoffs(prepared: Prepared, name: TableName, seen: Seen) -> Iterator[Cutoff
         fits = means(policy, prepared.catalog.capabilities)(name)
         if fits and not (pattern and name in prepared.catalog.rollups):
             limit = policy.limit(from_ms(prepared.plan.cutoff))
-            yield Cutoff(policy.id or "", name, _does(policy), limit, policy.enabled)
+            yield Cutoff(
+                policy_id=policy.id or "", table=name, words=_does(policy), limit=limit, enabled=policy.enabled
+            )
 
 
 def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName) -> Iterator[Cutoff]:
@@ -183,7 +185,12 @@ def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName)
         policy = cascade.policy.model_copy(update={"retention_period": level.retention_period})
         period, interval = level.retention_period, level.rollup.interval
         words = f"keep {interval} forever" if period.forever else f"drop {interval} after {period}"
-        yield Cutoff(policy.id or "", level.rollup.table, words, policy.limit(from_ms(prepared.plan.cutoff)))
+        yield Cutoff(
+            policy_id=policy.id or "",
+            table=level.rollup.table,
+            words=words,
+            limit=policy.limit(from_ms(prepared.plan.cutoff)),
+        )
 
 
 def _does(policy: Policy) -> str:

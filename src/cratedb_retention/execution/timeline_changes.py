@@ -57,7 +57,7 @@ def _add(found: dict[_Key | int, list[Task] | Change], task: Task, step: Step, t
     """Put together what is alike; what is not stays as it is."""
     state = state_of(step)
     if state is None and not isinstance(step, DeleteRows):
-        found[len(found)] = Change(task.policy_id, table, describe(step), reason=task.reason)
+        found[len(found)] = Change(policy_id=task.policy_id, table=table, words=describe(step), reason=task.reason)
         return
     group = found.setdefault((task.policy_id, table, state), [])
     if isinstance(group, list):
@@ -83,7 +83,7 @@ def _sum_rows(policy_id: str | None, table: TableName, tasks: list[Task]) -> Cha
     counts = [step.rows for step in steps]
     rows = None if None in counts else sum(count or 0 for count in counts)
     step = replace(steps[-1], since=steps[0].since)
-    return Change(policy_id, table, describe(step), rows=rows, reason=tasks[-1].reason)
+    return Change(policy_id=policy_id, table=table, words=describe(step), rows=rows, reason=tasks[-1].reason)
 
 
 def _sum(policy_id: str | None, table: TableName, state: State, tasks: list[Task]) -> Change:
@@ -92,16 +92,16 @@ def _sum(policy_id: str | None, table: TableName, state: State, tasks: list[Task
     noun = "window" if state is State.ROLL else "partition"
     rows, sizes = [task.rows for task in tasks], [task.size for task in tasks]
     return Change(
-        policy_id,
-        table,
-        f"{_VERBS[state]} {plural(len(stretches), noun)}",
-        state,
-        len(stretches),
-        None if None in rows else sum(row or 0 for row in rows),
-        None if None in sizes else sum(size or 0 for size in sizes),
-        min((start for start, _ in stretches if start is not None), default=None),
-        max((end for _, end in stretches if end is not None), default=None),
-        tasks[0].reason + (f", and {plural(len(tasks) - 1, 'more reason')} like it" if len(tasks) > 1 else ""),
+        policy_id=policy_id,
+        table=table,
+        words=f"{_VERBS[state]} {plural(len(stretches), noun)}",
+        state=state,
+        count=len(stretches),
+        rows=None if None in rows else sum(row or 0 for row in rows),
+        size=None if None in sizes else sum(size or 0 for size in sizes),
+        start=min((start for start, _ in stretches if start is not None), default=None),
+        end=max((end for _, end in stretches if end is not None), default=None),
+        reason=tasks[0].reason + (f", and {plural(len(tasks) - 1, 'more reason')} like it" if len(tasks) > 1 else ""),
     )
 
 

@@ -106,7 +106,16 @@ def _item(table: Table, piece: Piece, verdicts: Verdicts, due: int | None) -> It
     state, reasons = verdicts.pieces.get((table.name, partition.values), (State.KEPT, ()))
     name = show_partition(columns, partition.values)
     later = due if state is State.KEPT else None
-    return Item(piece.start, piece.end, state, name, partition.rows, partition.size, reasons, later)
+    return Item(
+        start=piece.start,
+        end=piece.end,
+        state=state,
+        name=name,
+        rows=partition.rows,
+        size=partition.size,
+        reasons=reasons,
+        due=later,
+    )
 
 
 def _due(targets: Iterable[Target], index: PieceIndex, verdicts: Verdicts) -> dict[tuple[object, ...], int]:
@@ -157,14 +166,28 @@ def _window(
     if planned is not None:
         end, (state, reasons) = planned
         end = max(end, row.until if row else end)
-        yield Item(start, end, state, f"window {show(start)} to {show(end)}", rows, None, reasons)
+        yield Item(
+            start=start,
+            end=end,
+            state=state,
+            name=f"window {show(start)} to {show(end)}",
+            rows=rows,
+            size=None,
+            reasons=reasons,
+        )
         return
     if row is None or row.until <= max(start, since or start):
         return
     state = State.SEALED if row.sealed else State.COMPUTED
     if dropped is not None and row.until <= dropped:
         state = State.DROP
-    yield Item(max(start, since or start), row.until, state, f"window {show(start)} to {show(row.end)}", rows)
+    yield Item(
+        start=max(start, since or start),
+        end=row.until,
+        state=state,
+        name=f"window {show(start)} to {show(row.end)}",
+        rows=rows,
+    )
 
 
 def _how_far(rows: Iterable[LedgerRow]) -> str:
@@ -196,7 +219,15 @@ def _moved(table: Table, piece: Piece, nodes: Mapping[tuple[str, str], set[str]]
             state = State.MOVED if is_there(piece, *pair, nodes[pair]) else State.MOVING
             why = (f"nodes with {pair[0]}={pair[1]}",)
             name = show_partition(columns, partition.values)
-            yield Item(piece.start, piece.end, state, name, partition.rows, partition.size, why)
+            yield Item(
+                start=piece.start,
+                end=piece.end,
+                state=state,
+                name=name,
+                rows=partition.rows,
+                size=partition.size,
+                reasons=why,
+            )
             return
 
 
@@ -221,4 +252,6 @@ def _archived(record: SnapshotRecord, there: bool) -> Item:
         state = State.RESTORED
     name = show_partition(archived.columns, archived.values)
     why = (f"in repository {archived.repository}",)
-    return Item(record.start, record.end, state, name, archived.rows, record.size, why)
+    return Item(
+        start=record.start, end=record.end, state=state, name=name, rows=archived.rows, size=record.size, reasons=why
+    )

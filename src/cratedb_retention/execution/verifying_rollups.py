@@ -32,7 +32,7 @@ _EVER = (-62_135_596_800_000, 253_370_764_800_000)
 Values = dict[str, float | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """
     Where a level is not what the one beneath says.
@@ -130,9 +130,18 @@ def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) 
 
 def _years(engine: Engine, cascade: Cascade, holding: Holding) -> list[int]:
     """The years in which a table has rows."""
-    stretch = Stretch(holding, *_EVER, _YEAR)
-    wanted = (Wanted(None, ROW_COUNT),)
-    reading = Reading(replace(cascade, zone="UTC"), *_EVER, _YEAR, wanted, (), (), (stretch,))
+    start, end = _EVER
+    stretch = Stretch(holding=holding, start=start, end=end, interval=_YEAR)
+    reading = Reading(
+        cascade=replace(cascade, zone="UTC"),
+        start=start,
+        end=end,
+        step=_YEAR,
+        wanted=(Wanted(None, ROW_COUNT),),
+        by=(),
+        where=(),
+        stretches=(stretch,),
+    )
     return [part.bucket for part in engine.read(reading, stretch)]
 
 
@@ -170,7 +179,16 @@ class _Comparison:
 
     def _difference(self, start: int, end: int, what: str, expected: float | None, found: float | None) -> Difference:
         level = self.level
-        return Difference(level.name, str(level.table), start, end, what, self.beneath.name, expected, found)
+        return Difference(
+            level=level.name,
+            table=str(level.table),
+            start=start,
+            end=end,
+            what=what,
+            beneath=self.beneath.name,
+            expected=expected,
+            found=found,
+        )
 
     def _read(self, start: int, end: int, interval: Interval) -> list[tuple[int, tuple[Values, Values]]]:
         """What both say, by bucket."""
@@ -182,8 +200,17 @@ class _Comparison:
         ]
 
     def _values(self, holding: Holding, start: int, end: int, interval: Interval) -> dict[int, Values]:
-        stretch = Stretch(holding, start, end, interval)
-        reading = Reading(self.cascade, start, end, interval, self.wanted, (), (), (stretch,))
+        stretch = Stretch(holding=holding, start=start, end=end, interval=interval)
+        reading = Reading(
+            cascade=self.cascade,
+            start=start,
+            end=end,
+            step=interval,
+            wanted=self.wanted,
+            by=(),
+            where=(),
+            stretches=(stretch,),
+        )
         names = [metric.named(kept) for metric, kept in reading.parts]
         return {
             interval.floor(part.bucket, self.cascade.tzinfo): {

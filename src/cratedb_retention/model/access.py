@@ -67,7 +67,7 @@ def check_limit(role: Role, limit: TagFilter) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Access:
     """
     Somebody who asks.
@@ -101,7 +101,7 @@ class Access:
         return self.limit.fits(tags)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Realm:
     """
     What somebody with a limit can refer to.

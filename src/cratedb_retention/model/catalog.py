@@ -57,7 +57,7 @@ class TimeUnit(StrEnum):
         return 1000 if self is TimeUnit.SECONDS else 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """
     A column.
@@ -89,7 +89,7 @@ def outer_names(name: str) -> Iterator[str]:
         yield name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
     """
     A part of a table that can be dropped, moved or archived as a whole.
@@ -121,7 +121,7 @@ class Partition:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """
     A table with its partitions.
@@ -156,7 +156,7 @@ class Table:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """
     What is read like a table and is none: a view, or a table of another database.
@@ -182,7 +182,7 @@ class View:
         return f"{self.release}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """
     What a database can do.
@@ -207,7 +207,7 @@ class Capabilities:
     most_columns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """
     What a database holds.
@@ -240,7 +240,7 @@ class Catalog:
         return next((t for names in known for t in names if (t.schema.lower(), t.name.lower()) == folded), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
     """
     What of a database can be named.
@@ -257,7 +257,7 @@ class Outline:
     repositories: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
     """
     Which tables a catalog is wanted for.

@@ -36,7 +36,7 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """
     All tasks of one kind, added up.
@@ -78,13 +78,13 @@ def effects(plan: Plan) -> list[Effect]:
 
 def _effect(kind: Kind, tasks: list[Task]) -> Effect:
     return Effect(
-        kind,
-        len(tasks),
-        tuple(sorted({task.table for task in tasks})),
-        sum(task.rows or 0 for task in tasks),
-        sum(task.partitions for task in tasks),
-        sum(len(step.windows) for task in tasks for step in task.steps if isinstance(step, RollUp)),
-        all(task.rows is not None for task in tasks),
+        kind=kind,
+        tasks=len(tasks),
+        tables=tuple(sorted({task.table for task in tasks})),
+        rows=sum(task.rows or 0 for task in tasks),
+        partitions=sum(task.partitions for task in tasks),
+        windows=sum(len(step.windows) for task in tasks for step in task.steps if isinstance(step, RollUp)),
+        exact=all(task.rows is not None for task in tasks),
     )
 
 

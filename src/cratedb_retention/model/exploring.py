@@ -41,7 +41,7 @@ class Explorable:
     where: Mapping[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """
     What somebody chose. Everything is text as they gave it; nothing of it need make sense.

@@ -26,7 +26,7 @@ Cell = dt.datetime | str | int | float | bool | Decimal | None
 Row = tuple[Cell, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """
     What was read: one row for each bucket and group, in order of time.

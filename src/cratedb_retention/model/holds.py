@@ -25,7 +25,7 @@ class HoldKind(StrEnum):
     RESTORED = "restored"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LegalHold:
     """
     A hold.

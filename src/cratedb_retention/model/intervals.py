@@ -38,7 +38,7 @@ _FROM_NUMBERS = {"": 1000, "epoch_ms": 1000, "make_timestamp_ms": 1000, "make_ti
 Token = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """
     How a generated column cuts time into intervals, each named by its start.
@@ -268,10 +268,10 @@ def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | 
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             return None
     if unit in _MONTHS:
-        return Grid(column, months=_MONTHS[unit], zone=zone, unit=counted)
+        return Grid(time_column=column, months=_MONTHS[unit], zone=zone, unit=counted)
     if unit in ("day", "week") and zone is not UTC:
-        return Grid(column, days=7 if unit == "week" else 1, zone=zone, unit=counted)
-    return Grid(column, fixed_ms=_FIXED_MS[unit], zone=zone, unit=counted) if unit in _FIXED_MS else None
+        return Grid(time_column=column, days=7 if unit == "week" else 1, zone=zone, unit=counted)
+    return Grid(time_column=column, fixed_ms=_FIXED_MS[unit], zone=zone, unit=counted) if unit in _FIXED_MS else None
 
 
 def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> Grid | None:
@@ -285,5 +285,5 @@ def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> G
     if length.months and length.seconds:
         return None
     if length.months:
-        return Grid(column, months=length.months, unit=counted)
-    return Grid(column, fixed_ms=length.seconds * 1000, unit=counted) if length.seconds else None
+        return Grid(time_column=column, months=length.months, unit=counted)
+    return Grid(time_column=column, fixed_ms=length.seconds * 1000, unit=counted) if length.seconds else None

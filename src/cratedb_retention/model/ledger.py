@@ -12,7 +12,7 @@ from cratedb_retention.model.rollup import Rollup
 from cratedb_retention.model.rollup_steps import ViewPart
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
     """
     One window, as it was last computed. All instants are ms, UTC.
@@ -42,7 +42,7 @@ class LedgerRow:
     parts: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRollup:
     """
     A rollup that exists, or is about to be created.

@@ -22,7 +22,7 @@ class PartitionBounds:
     time_column: Column
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpiredRows:
     """How many rows are expired?"""
 
@@ -33,7 +33,7 @@ class ExpiredRows:
     spared: tuple[Spared, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowRows:
     """
     How many rows does a table have in each window, and what is their fingerprint?
@@ -59,7 +59,7 @@ class TimeRange:
     where: tuple[tuple[Column, Value], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variety:
     """
     How many groups do the newest rows have, and how many values has each dimension in them?
@@ -79,7 +79,7 @@ class Variety:
     said: tuple[Column, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Varied:
     """
     The answer.
@@ -100,7 +100,7 @@ Bound = tuple[int | None, int | None]
 Bounds = Mapping[tuple[Value, ...], Bound]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
     """
     The answers.
@@ -127,11 +127,11 @@ class Measurements:
         if self == Measurements():
             return other
         return Measurements(
-            {**self.bounds, **other.bounds},
-            {**self.rows, **other.rows},
-            {**self.windows, **other.windows},
-            {**self.ranges, **other.ranges},
-            {**self.varieties, **other.varieties},
-            {**self.failed, **other.failed},
-            {**self.balances, **other.balances},
+            bounds={**self.bounds, **other.bounds},
+            rows={**self.rows, **other.rows},
+            windows={**self.windows, **other.windows},
+            ranges={**self.ranges, **other.ranges},
+            varieties={**self.varieties, **other.varieties},
+            failed={**self.failed, **other.failed},
+            balances={**self.balances, **other.balances},
         )

@@ -22,7 +22,7 @@ class Verify(enum.StrEnum):
     METADATA = "metadata"  # What the database says about it.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """
     A partition with the stretch of time [start, end) that it covers.
@@ -37,7 +37,7 @@ class Piece:
     exact: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spared:
     """Rows that a hold keeps: those with these values, within [start, end)."""
 
@@ -47,7 +47,7 @@ class Spared:
     end: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropPartitions:
     """
     Drop whole expired partitions, all in one statement.
@@ -63,7 +63,7 @@ class DropPartitions:
     time_column: Column | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteRows:
     """
     Delete expired rows, in batches.
@@ -87,7 +87,7 @@ class DeleteRows:
     late: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MovePartitions:
     """Move partitions to the nodes with an attribute, and wait until their shards are there."""
 
@@ -116,7 +116,7 @@ class ThawPartitions:
     pieces: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotPartition:
     """
     Archive a partition in a repository.
@@ -131,7 +131,7 @@ class SnapshotPartition:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySnapshot:
     """
     Make sure that the snapshot is complete, and holds this partition.
@@ -149,7 +149,7 @@ class VerifySnapshot:
     schema: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropArchived:
     """
     Drop a partition that was archived, if nothing was written to it since (law 2).
@@ -206,7 +206,7 @@ def expired_before(step: Step) -> tuple[TableName, int] | None:
             return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """
     Steps that belong together.
@@ -227,7 +227,7 @@ class Task:
     partitions: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """
     What is due, or can't be judged, and does not happen now.
@@ -252,7 +252,7 @@ class Hold:
     windows: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """
     What a policy looked at and keeps, in one line for each table.
@@ -267,7 +267,7 @@ class Kept:
     next_due: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
     What a run at this cutoff would do.

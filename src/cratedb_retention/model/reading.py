@@ -37,7 +37,7 @@ class Fill(StrEnum):
     LINEAR = "linear"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
     """
     What one table of a cascade holds: in [start, end) its data is complete.
@@ -58,7 +58,7 @@ class Holding:
         return RAW if self.rollup is None else str(self.rollup.interval)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
     """
     A table with its rollups, as far as reading needs to know.
@@ -87,7 +87,7 @@ class Cascade:
         return label(self.time.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
     """
     What a person asks of a cascade; everything but the table can be left to defaults.
@@ -213,7 +213,7 @@ class Wanted:
         return self.metric.has(Aggregate.COUNT) and all(kept in SUBTRACTED for kept in self.ingredients)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
     """
     A part [start, end) of the range that is answered from one table.
@@ -241,7 +241,7 @@ class Stretch:
         return replace(self, end=self.less[-1].end, less=()) if self.less else self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """
     A request with everything found out: what an engine reads, stretch by stretch.
@@ -278,7 +278,7 @@ class Reading:
 Group = tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
     """
     What one stretch knows of one bucket and group.
@@ -294,7 +294,7 @@ class Partial:
     values: tuple[Number, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
     """A bin of the distribution of one metric in one bucket and group."""
 

@@ -16,7 +16,7 @@ from cratedb_retention.model.reading import Stretch
 _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """
     A part [start, end) of an answer that is all of one kind (ms, UTC).
@@ -47,10 +47,10 @@ def parts_of(stretches: Iterable[Stretch]) -> list[Part]:
     for stretch in stretches:
         holding = stretch.holding
         source = str(holding.table) if holding.rollup else "the raw rows"
-        part = Part(stretch.start, stretch.end, stretch.interval, source, holding.name)
+        part = Part(start=stretch.start, end=stretch.end, interval=stretch.interval, source=source, name=holding.name)
         last = found[-1] if found else None
         if last and (last.end, last.source, last.interval) == (part.start, part.source, part.interval):
-            found[-1] = Part(last.start, part.end, part.interval, part.source, part.name)
+            found[-1] = Part(start=last.start, end=part.end, interval=part.interval, source=part.source, name=part.name)
         else:
             found.append(part)
     return found

@@ -146,7 +146,7 @@ def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple
     return Metric(column, tuple(aggregate for aggregate in Aggregate if aggregate in wanted), within)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
     """
     One level of a cascade on one table.
@@ -188,7 +188,7 @@ class Rollup:
     @property
     def own_time(self) -> Column:
         """The time column of the level's own table: an instant, whatever the source's is."""
-        return Column(self.time_name, LEVEL_TIME, Kind.TIME)
+        return Column(name=self.time_name, type=LEVEL_TIME, kind=Kind.TIME)
 
     @property
     def beneath_time(self) -> Column:
@@ -231,7 +231,7 @@ def view_name(source: TableName) -> TableName:
     return TableName(source.schema, f"{source.name}_all")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """
     A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC.

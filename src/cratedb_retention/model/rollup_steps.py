@@ -36,7 +36,7 @@ class AlterRollup:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RollUp:
     """
     Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6).
@@ -87,7 +87,7 @@ class RebaseRollup:
     before: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPart:
     """
     A stretch of time of the view, and where it comes from.
@@ -104,7 +104,7 @@ class ViewPart:
     end: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceView:
     """
     Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it.

@@ -50,7 +50,7 @@ class Source:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin:
     """
     A round robin archive.
@@ -67,7 +67,7 @@ class RoundRobin:
     where: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Database:
     """
     One RRD.
@@ -137,7 +137,7 @@ def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
         if create := _CREATE.search(line):
             if database.archives or database.others:
                 yield database
-            database = Database(_file(create["tail"]), step)
+            database = Database(file=_file(create["tail"]), step=step)
             database.template = bool(re.search(r"\s(--template|-t)\b", line))
         given = _STEP.search(line) if create or "--step" in line or _ARGUMENT.search(line) else None
         if given:
@@ -188,7 +188,7 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
         raise InvalidInput(where, "not of the form RRA:CF:xff:steps:rows", _REMEDY)
     seconds = database.step * scaled(parts[2], database.step, where)
     rows = scaled(parts[3], seconds, where)
-    database.archives.append(RoundRobin(parts[0], parts[1], seconds, rows, where))
+    database.archives.append(RoundRobin(function=parts[0], factor=parts[1], seconds=seconds, rows=rows, where=where))
 
 
 def _forecasts(database: Database, function: str, where: str) -> bool:
@@ -217,7 +217,7 @@ def _info(text: str, name: str) -> Database:
                 indexed.setdefault((kind, match["index"]), {})[match["name"]] = value
             else:
                 plain[match["key"]] = value
-    database = Database(plain.get("filename", ""), _count(plain, "step", name))
+    database = Database(file=plain.get("filename", ""), step=_count(plain, "step", name))
     for (kind, index), values in indexed.items():
         if kind == "ds":
             minimum = values.get("min", "U")
@@ -235,7 +235,9 @@ def _add_counted(database: Database, values: dict[str, str], steps: str, where: 
     where = f"{where}, {function}"
     seconds = database.step * _count(values, steps, where)
     rows = _count(values, "rows", where)
-    database.archives.append(RoundRobin(function, values.get("xff", ""), seconds, rows, where))
+    database.archives.append(
+        RoundRobin(function=function, factor=values.get("xff", ""), seconds=seconds, rows=rows, where=where)
+    )
 
 
 def _count(values: dict[str, str], key: str, where: str) -> int:

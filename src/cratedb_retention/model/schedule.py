@@ -43,7 +43,7 @@ class Misfire(StrEnum):
     SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduled:
     """
     When a policy runs by itself.

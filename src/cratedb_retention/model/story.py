@@ -13,7 +13,7 @@ from typing import Any
 _STARTED, _FINISHED, _STEP_STARTED, _STEP_FINISHED = "run-started", "run-finished", "step-started", "step-finished"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Story:
     """
     A run.
@@ -51,14 +51,14 @@ def tell_run(rows: Sequence[Mapping[str, Any]]) -> Story | None:
     begin = next((row for row in rows if row["event"] == _STARTED), None)
     end = next((row for row in rows if row["event"] == _FINISHED), None)
     return Story(
-        runs.pop(),
-        next((row["actor"] for row in rows if row["actor"]), ""),
-        tuple(sorted(told, key=_place)),
-        begin["time"] if begin else None,
-        end["time"] if end else None,
-        (end["outcome"] or "") if end else "",
-        Counter(row["outcome"] or "" for row in told if row["event"] in (_STEP_STARTED, _STEP_FINISHED)),
-        {name: end[name] or 0 if end else 0 for name in ("rows", "bytes", "partitions")},
+        run_id=runs.pop(),
+        actor=next((row["actor"] for row in rows if row["actor"]), ""),
+        rows=tuple(sorted(told, key=_place)),
+        started=begin["time"] if begin else None,
+        ended=end["time"] if end else None,
+        outcome=(end["outcome"] or "") if end else "",
+        counts=Counter(row["outcome"] or "" for row in told if row["event"] in (_STEP_STARTED, _STEP_FINISHED)),
+        totals={name: end[name] or 0 if end else 0 for name in ("rows", "bytes", "partitions")},
     )
 
 

@@ -56,7 +56,7 @@ WORDS = {
 CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.ROLL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """
     A partition, window or snapshot.
@@ -78,7 +78,7 @@ class Item:
     due: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """
     Neighbouring items of the same state.
@@ -109,7 +109,7 @@ class Span:
     gaps: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lane:
     """
     What is on one line of the picture.
@@ -128,7 +128,7 @@ class Lane:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cutoff:
     """
     A policy on the table, or on one of its rollups, and its limit.
@@ -144,7 +144,7 @@ class Cutoff:
     enabled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """
     What the next run does, summed up.
@@ -166,7 +166,7 @@ class Change:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timeline:
     """
     All of it.
@@ -211,7 +211,7 @@ def make_lane(title: str, items: Iterable[Item], note: str = "") -> Lane:
     placed = [item for item in items if item.start is not None and item.end is not None]
     placed.sort(key=lambda item: (item.start or 0, item.end or 0))
     unplaced = tuple(item for item in items if item.start is None or item.end is None)
-    return Lane(title, tuple(_draw(placed)), tuple(_list(placed)), unplaced, note)
+    return Lane(title=title, spans=tuple(_draw(placed)), stretches=tuple(_list(placed)), unplaced=unplaced, note=note)
 
 
 def _draw(items: Sequence[Item]) -> list[Span]:

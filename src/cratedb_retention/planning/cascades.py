@@ -57,7 +57,7 @@ UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), In
 _PARTITIONS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CascadeLevel:
     """
     One level on one table.
@@ -75,7 +75,7 @@ class CascadeLevel:
     targets: tuple[Target, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cascade:
     """
     A policy that downsamples, on one table.
@@ -117,7 +117,9 @@ def _cascade(target: Target, catalog: Catalog, ledger: Ledger, other: Cascade | 
     if other is not None:
         raise Undecided(f"policy {other.policy.id} downsamples it already; remove one of them")
     levels = tuple(_levels(target, catalog, ledger))
-    return Cascade(target.policy, target, levels, find_left_out(target.table, levels[0].rollup))
+    return Cascade(
+        policy=target.policy, raw=target, levels=levels, left_out=find_left_out(target.table, levels[0].rollup)
+    )
 
 
 def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[CascadeLevel]:
@@ -138,7 +140,17 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
         known = ledger.rollups.get(table)
         zone = _zone(level.interval, policy)
         partition = known.rollup.partition if known else choose_partition(level, zone)
-        rollup = Rollup(source.name, beneath, table, level.interval, time, dimensions, metrics, zone, partition)
+        rollup = Rollup(
+            source=source.name,
+            beneath=beneath,
+            table=table,
+            interval=level.interval,
+            time=time,
+            dimensions=dimensions,
+            metrics=metrics,
+            zone=zone,
+            partition=partition,
+        )
         if known:
             rollup = replace(rollup, window=known.rollup.window, window_zone=known.rollup.window_zone)
         there = name_taken(rollup, known.rollup if known else None, catalog)
@@ -146,7 +158,13 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
             raise Undecided(f"{there} exists already and is no rollup; rename it")
         _check_width(rollup, catalog.tables.get(table), catalog.capabilities)
         own = tuple(_own_targets(rollup, level, known.rollup, policy, catalog)) if known else ()
-        yield CascadeLevel(rollup, level.retention_period, catalog.tables.get(table), known is not None, own)
+        yield CascadeLevel(
+            rollup=rollup,
+            retention_period=level.retention_period,
+            table=catalog.tables.get(table),
+            known=known is not None,
+            targets=own,
+        )
         beneath = table
 
 

@@ -22,7 +22,7 @@ from cratedb_retention.planning.targets import Target, try_bind_where
 PartitionKey = tuple[TableName, tuple[Value, ...]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Context:
     """
     The plan in the making.

@@ -23,7 +23,7 @@ from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.windows import digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Above:
     """
     What lies above a table.
@@ -48,7 +48,7 @@ class Above:
         return self.state.level.rollup.beneath == self.table
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ExpirableRows:
     """
     Rows that may be deleted, and those that may not though they are expired, by windows.
@@ -67,7 +67,7 @@ class ExpirableRows:
     waiting: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coverage:
     """
     What lies above which table.
@@ -142,7 +142,7 @@ class Coverage:
         """
         state = above.state
         tracked = [(start, end) for start, end in sorted(set(spans)) if start in state.rows or start in state.planned]
-        windows = [Window(s, e, s, e) for s, e in tracked if idents or not _is_sealed(above, s)]
+        windows = [Window(start=s, end=e, since=s, until=e) for s, e in tracked if idents or not _is_sealed(above, s)]
         self.sealing[state.level.rollup.table].update(window.start for window in windows)
         if windows:
             yield SealWindows(state.level.rollup, tuple(windows), tuple(idents))
@@ -206,7 +206,7 @@ def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> Expirabl
     before = state.grid.interval.floor(limit, state.grid.zone)
     for start in sorted(at for at in {*state.sources, *_unfinished(state)} if at < before):
         end = state.grid.interval.end(start, state.grid.zone)
-        rows, window = _rows_beneath(state, start), Window(start, end, start, end)
+        rows, window = _rows_beneath(state, start), Window(start=start, end=end, since=start, until=end)
         if not _is_sealed(above, start) and not _is_covered(above, start):
             found.waiting = _not_yet(above, start, end)
             return found
@@ -314,7 +314,7 @@ def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Late, bool, int
         for state in states:
             rollup = state.level.rollup
             for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
-                above[table] = Above(state, late, active, table, limit)
+                above[table] = Above(state=state, late=late, active=active, table=table, limit=limit)
             for table in (rollup.table, rollup.sketch):
-                own[table] = Above(state, late, active, table, limit)
-    return Coverage(above, own)
+                own[table] = Above(state=state, late=late, active=active, table=table, limit=limit)
+    return Coverage(above=above, own=own)

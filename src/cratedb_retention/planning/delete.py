@@ -40,7 +40,14 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
     name = target.table.name
     if target.policy.freeze is Freeze.NEVER and context.coverage.protects(name):
-        yield Hold(target.policy.id, str(name), NEEDS_FREEZE, count=len(pieces), problem=True, pieces=tuple(pieces))
+        yield Hold(
+            policy_id=target.policy.id,
+            table=str(name),
+            reason=NEEDS_FREEZE,
+            count=len(pieces),
+            problem=True,
+            pieces=tuple(pieces),
+        )
         return
     context.claim(name, pieces)
     frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
@@ -48,13 +55,13 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     for start in range(0, len(pieces), size):
         batch = tuple(pieces[start : start + size])
         yield Task(
-            target.policy.id,
-            name,
-            tuple(_steps(context, target, batch)),
-            why_due(batch, target.policy),
-            total_rows(batch),
-            total_size(batch),
-            len(batch),
+            policy_id=target.policy.id,
+            table=name,
+            steps=tuple(_steps(context, target, batch)),
+            reason=why_due(batch, target.policy),
+            rows=total_rows(batch),
+            size=total_size(batch),
+            partitions=len(batch),
         )
 
 
@@ -67,7 +74,9 @@ def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterat
         yield FreezePartitions(name, columns, freezing)
     yield from context.coverage.seal(name, batch)
     limit = target.policy.limit(context.cutoff) or 0
-    yield DropPartitions(name, columns, batch, limit, target.time_column if inexact else None)
+    yield DropPartitions(
+        table=name, columns=columns, pieces=batch, before=limit, time_column=target.time_column if inexact else None
+    )
 
 
 def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
@@ -75,7 +84,7 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     verdicts = list(_plan_rows(context, target, limit))
     if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
         verdicts = [verdict for verdict in verdicts if isinstance(verdict, Hold)]
-        verdicts.append(Hold(target.policy.id, str(target.table.name), NO_ROWS_GO, problem=True))
+        verdicts.append(Hold(policy_id=target.policy.id, table=str(target.table.name), reason=NO_ROWS_GO, problem=True))
     yield from verdicts
 
 
@@ -84,11 +93,11 @@ def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | 
     holds = context.holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)
     if whole:
-        yield Hold(policy.id, str(table.name), whole.words)
+        yield Hold(policy_id=policy.id, table=str(table.name), reason=whole.words)
         return
     problem = _problem_with_rows(context, target)
     if problem:
-        yield Hold(policy.id, str(table.name), problem, problem=True)
+        yield Hold(policy_id=policy.id, table=str(table.name), reason=problem, problem=True)
         return
     covered = context.coverage.rows(table.name, limit, holds)
     if covered is not None:
@@ -98,19 +107,35 @@ def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | 
     rows = context.counted.get(probe) if probe else None
     if rows == 0 or probe is None:
         return
-    step = DeleteRows(table.name, probe.time_column, limit, probe.where, probe.spared, rows)
-    yield Task(policy.id, table.name, (step,), f"older than {show(limit)}, kept for {policy.retention_period}", rows)
+    step = DeleteRows(
+        table=table.name, time_column=probe.time_column, before=limit, where=probe.where, spared=probe.spared, rows=rows
+    )
+    yield Task(
+        policy_id=policy.id,
+        table=table.name,
+        steps=(step,),
+        reason=f"older than {show(limit)}, kept for {policy.retention_period}",
+        rows=rows,
+    )
 
 
 def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> Iterator[Task | Hold]:
     """Delete rows that a rollup covers, whole windows of them."""
     policy, table = target.policy, target.table.name
     if covered.late:
-        yield Hold(policy.id, str(table), LATE.format(plural(sum(rows for _, rows in covered.late), "row")))
+        yield Hold(
+            policy_id=policy.id,
+            table=str(table),
+            reason=LATE.format(plural(sum(rows for _, rows in covered.late), "row")),
+        )
     for hold, group in _by_hold(covered).items():
-        yield Hold(policy.id, str(table), f"{plural(sum(group), 'row')}, in whole windows of the rollup: {hold}")
+        yield Hold(
+            policy_id=policy.id,
+            table=str(table),
+            reason=f"{plural(sum(group), 'row')}, in whole windows of the rollup: {hold}",
+        )
     if covered.waiting:
-        yield Hold(policy.id, str(table), covered.waiting)
+        yield Hold(policy_id=policy.id, table=str(table), reason=covered.waiting)
     time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
     if time is None:
         return
@@ -118,11 +143,13 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
     for windows, rows in going:
         before = windows[-1].end
         late = sum(covered.dropped[window.start] for window in windows)
-        step = DeleteRows(table, time, before, rows=rows, since=windows[0].start, late=late)
+        step = DeleteRows(table=table, time_column=time, before=before, rows=rows, since=windows[0].start, late=late)
         why = f"older than {show(before)}, kept for {policy.retention_period}, {_what_of(rows, late)}"
         if not rows:
             why = "their rows are gone, which is noted, so that late ones can be told"
-        yield Task(policy.id, table, (SealWindows(rollup, tuple(windows)), step), why, rows)
+        yield Task(
+            policy_id=policy.id, table=table, steps=(SealWindows(rollup, tuple(windows)), step), reason=why, rows=rows
+        )
 
 
 def _what_of(rows: int, late: int) -> str:
@@ -166,4 +193,6 @@ def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> Expire
     if target.time_column is None or None in spared:
         return None
     rows = tuple(s for s in spared if s is not None)
-    return ExpiredRows(target.table.name, target.time_column, limit, target.where, rows)
+    return ExpiredRows(
+        table=target.table.name, time_column=target.time_column, before=limit, where=target.where, spared=rows
+    )

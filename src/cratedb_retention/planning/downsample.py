@@ -43,7 +43,7 @@ WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
 _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Due:
     """
     A window that has to be computed.
@@ -65,7 +65,7 @@ class Due:
         return self.windows[0].whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelState:
     """
     A level with what lies beneath its windows and what is planned for them.
@@ -145,7 +145,7 @@ def _make_state(
         sources = sources_of_pieces(grid, known)
     for window in below.changing() if below else ():
         for start, end in grid.spans(window.since, window.until):
-            sources.setdefault(start, Source(end))
+            sources.setdefault(start, Source(end=end))
     rebased = _before(level, below, ledger)
     former = rows = ledger.of(rollup.table)
     if rebased is not None:
@@ -157,7 +157,18 @@ def _make_state(
     found = replace(level, rollup=decided)
     tables = [target.table for target in level.targets] or [cascade.raw.table]
     full = any(table.read_only for table in tables)
-    return LevelState(found, grid, sources, by_rows, rows, present, measurements, former, guarded, full)
+    return LevelState(
+        level=found,
+        grid=grid,
+        sources=sources,
+        by_rows=by_rows,
+        rows=rows,
+        open=present,
+        measurements=measurements,
+        former=former,
+        guarded=guarded,
+        full=full,
+    )
 
 
 def _level_grid(cascade: Cascade, level: CascadeLevel, beneath: CascadeLevel | None) -> tuple[WindowGrid, bool]:
@@ -233,12 +244,12 @@ def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: 
     """
     if until <= start or (row is not None and until < source.end):
         return None
-    windows = (Window(start, source.end, start, until),)
+    windows = (Window(start=start, end=source.end, since=start, until=until),)
     if row is None:
-        return Due(windows, _NEW, parts)
+        return Due(windows=windows, reason=_NEW, parts=parts)
     if row.whole and row.token == source.token and not stale:
         return None
-    return Due(windows, _CHANGED if row.whole else _GROWN)
+    return Due(windows=windows, reason=_CHANGED if row.whole else _GROWN)
 
 
 def _spare(state: LevelState, due: Due | None, row: LedgerRow | None) -> Due | None:
@@ -255,7 +266,7 @@ def _spare(state: LevelState, due: Due | None, row: LedgerRow | None) -> Due | N
         return replace(due, before=(before,))
     if row is None or row.until >= window.until:
         return None
-    return Due((replace(window, since=row.until),), _GROWN, row.parts)
+    return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
 
 
 def _due_open(
@@ -289,10 +300,16 @@ def _due_open(
     grown = row.until < present.complete
     if grown and (changing or source.token != row.token or _has_more(present, measurements, below, row)):
         spans.append((row.until, present.complete))
-    windows = tuple(Window(present.start, present.end, since, until) for since, until in united(spans))
+    windows = tuple(
+        Window(start=present.start, end=present.end, since=since, until=until) for since, until in united(spans)
+    )
     parts = present.parts(measurements, kept)
     computed = tuple(one for span, one in before.items() if span not in kept)
-    return Due(windows, reason, "" if parts is None else str(parts), computed) if windows else None
+    return (
+        Due(windows=windows, reason=reason, parts="" if parts is None else str(parts), before=computed)
+        if windows
+        else None
+    )
 
 
 def _has_more(present: OpenWindow, measurements: Measurements, below: LevelState | None, row: LedgerRow) -> bool:
@@ -347,7 +364,13 @@ def plan_levels(
         if not state.full:
             yield from needed
         elif needed and not state.held:
-            yield Hold(cascade.policy.id, str(cascade.source), DISK_FULL, problem=True, level=state.level.rollup.table)
+            yield Hold(
+                policy_id=cascade.policy.id,
+                table=str(cascade.source),
+                reason=DISK_FULL,
+                problem=True,
+                level=state.level.rollup.table,
+            )
         yield from _roll_up(cascade, state, below is None or not below.planned, older if below is None else ())
         yield from _holds(cascade, state)
         below = state
@@ -401,7 +424,15 @@ def _roll_up(
         tokens = tuple(token for _, _, token in pairs) if settled else ()
         parts = tuple(one.parts for _, one, _ in pairs) if settled else ()
         before = tuple(computed for _, one in due for computed in one.before)
-        step = RollUp(state.level.rollup, windows, tuple(sorted(idents)), tokens, parts, older, before)
+        step = RollUp(
+            rollup=state.level.rollup,
+            windows=windows,
+            idents=tuple(sorted(idents)),
+            tokens=tokens,
+            parts=parts,
+            older=older,
+            before=before,
+        )
         stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
         yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows or None)
 
@@ -415,7 +446,14 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
     for (why, problem), starts in by_reason.items():
         names = tuple(f"{state.level.rollup.interval} from {show(start)}" for start in starts[:5])
         windows = tuple((start, state.sources[start].end) for start in starts)
-        hold = Hold(cascade.policy.id, str(cascade.source), why, names, len(starts), problem)
+        hold = Hold(
+            policy_id=cascade.policy.id,
+            table=str(cascade.source),
+            reason=why,
+            partitions=names,
+            count=len(starts),
+            problem=problem,
+        )
         yield replace(hold, level=state.level.rollup.table, windows=windows)
 
 
@@ -429,7 +467,7 @@ def _why_lost(rollup: Rollup, lost: Iterable[tuple[int, int]]) -> str:
 
 def _task(cascade: Cascade, step: Step, reason: str, rows: int | None = None) -> Task:
     """All of a cascade's tasks are on its source, so that after a failure no coarser level goes on."""
-    return Task(cascade.policy.id, cascade.source, (step,), reason, rows)
+    return Task(policy_id=cascade.policy.id, table=cascade.source, steps=(step,), reason=reason, rows=rows)
 
 
 def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
@@ -455,7 +493,7 @@ def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterato
 def _is_written(target: Target, present: OpenWindow, rows: Mapping[int, LedgerRow]) -> bool:
     """Whether the partitions beneath an open window are other than when it was computed."""
     pieces = make_pieces(target.table, target.grids, {})
-    window = Window(present.start, present.end, present.start, present.end)
+    window = Window(start=present.start, end=present.end, since=present.start, until=present.end)
     source = sources_of_windows([window], pieces).get(present.start)
     row = rows.get(present.start)
     return present.known is None or source is None or row is None or source.token != row.token

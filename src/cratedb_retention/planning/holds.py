@@ -40,7 +40,7 @@ class TableHold:
         """The rows that it keeps; None if it keeps the whole table."""
         if not self.where and self.hold.start is None and self.hold.end is None:
             return None
-        return Spared(self.hold.id, self.where or (), self.hold.start, self.hold.end)
+        return Spared(hold_id=self.hold.id, where=self.where or (), start=self.hold.start, end=self.hold.end)
 
 
 def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:

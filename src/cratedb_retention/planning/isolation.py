@@ -36,5 +36,5 @@ def isolated(policy_id: str | None, table: TableName, work: Callable[[], T], pro
         reason = (
             f"cannot be planned: {type(error).__name__}: {error}; this is a mistake in the program, please report it"
         )
-    problems.append(Hold(policy_id, str(table), " ".join(reason.split()), problem=True))
+    problems.append(Hold(policy_id=policy_id, table=str(table), reason=" ".join(reason.split()), problem=True))
     return None

@@ -22,7 +22,14 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
     count = sum(task.partitions for task in tasks)
     pieces = tuple(piece for task in tasks for piece in pieces_of(task.steps[-1]))
-    yield Hold(target.policy.id, str(target.table.name), excess, count=count, problem=True, pieces=pieces)
+    yield Hold(
+        policy_id=target.policy.id,
+        table=str(target.table.name),
+        reason=excess,
+        count=count,
+        problem=True,
+        pieces=pieces,
+    )
 
 
 def _excess(target: Target, tasks: Sequence[Task]) -> str | None:

@@ -55,7 +55,7 @@ class Parts:
         return cls({start: (rows, int(token.rpartition(":")[2])) for start, rows, token in measured})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenWindow:
     """
     The window of a level that lasts beyond the cutoff.
@@ -80,7 +80,13 @@ class OpenWindow:
     def probe(self, start: int, end: int) -> WindowRows:
         """The question for what lies beneath some of its buckets now."""
         rollup = self.rollup
-        return WindowRows(rollup.beneath, rollup.beneath_time, self.part, rollup.zone, (start, end))
+        return WindowRows(
+            table=rollup.beneath,
+            time_column=rollup.beneath_time,
+            interval=self.part,
+            zone=rollup.zone,
+            within=(start, end),
+        )
 
     def probes(self, written: bool) -> Iterator[WindowRows]:
         """
@@ -108,7 +114,7 @@ class OpenWindow:
         found = None if self.known is None else self.known.found.get(at)
         # What lies beneath another level is counted in rows of that level.
         rows = found[0] if found and self.rollup.from_raw and self._within(at) == span else None
-        return Computed(Window(self.start, self.end, *span), rows)
+        return Computed(Window(start=self.start, end=self.end, since=span[0], until=span[1]), rows)
 
     def _within(self, at: int) -> Span:
         """What of a part was computed."""
@@ -169,4 +175,6 @@ def open_window(rollup: Rollup, grid: WindowGrid, rows: Mapping[int, LedgerRow],
         return None
     known = Parts.of_text(row.parts) if row is not None and (row.parts or not row.rows) else None
     until = start if row is None else row.until
-    return OpenWindow(rollup, start, grid.interval.end(start, grid.zone), until, complete, known)
+    return OpenWindow(
+        rollup=rollup, start=start, end=grid.interval.end(start, grid.zone), until=until, complete=complete, known=known
+    )

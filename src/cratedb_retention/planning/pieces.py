@@ -87,9 +87,11 @@ def make_pieces(
 
     :param named: The position of a partition column before whose time no partition ends, whatever its rows say.
     """
-    if grids:
-        return [Piece(partition, *_from_grids(partition, grids), True) for partition in table.partitions]
-    return [Piece(partition, *_from_bounds(partition, bounds, named), False) for partition in table.partitions]
+    pieces = []
+    for partition in table.partitions:
+        start, end = _from_grids(partition, grids) if grids else _from_bounds(partition, bounds, named)
+        pieces.append(Piece(partition=partition, start=start, end=end, exact=bool(grids)))
+    return pieces
 
 
 def _from_grids(partition: Partition, grids: tuple[tuple[int, Grid], ...]) -> tuple[int | None, int | None]:

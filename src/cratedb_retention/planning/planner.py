@@ -357,12 +357,20 @@ def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Ite
     for (reason, problem), group in groupby(sorted(held, key=lambda h: h[:2]), key=lambda h: h[:2]):
         pieces = [piece for _, _, piece in group]
         names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
-        yield Hold(target.policy.id, str(target.table.name), reason, names, len(pieces), problem, tuple(pieces))
+        yield Hold(
+            policy_id=target.policy.id,
+            table=str(target.table.name),
+            reason=reason,
+            partitions=names,
+            count=len(pieces),
+            problem=problem,
+            pieces=tuple(pieces),
+        )
 
 
 def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
     due = next_due(following[0], target.policy) if following else None
-    return Kept(target.policy.id or "", target.table.name, count, due)
+    return Kept(policy_id=target.policy.id or "", table=target.table.name, partitions=count, next_due=due)
 
 
 def _in_force(context: Context, tables: Iterable[TableName]) -> tuple[LegalHold, ...]:
@@ -382,10 +390,16 @@ def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[Partitio
         table = context.catalog.tables.get(name)
         if table is None:
             continue
-        partition = next((p for p in table.partitions if p.values == values), Partition(values))
+        partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
         columns = tuple(table.columns[column] for column in table.partitioned_by)
-        step = ThawPartitions(name, columns, (Piece(partition, None, None),))
-        yield Task(None, name, (step,), "an interrupted run froze it, and nothing is about to archive it", partitions=1)
+        step = ThawPartitions(name, columns, (Piece(partition=partition, start=None, end=None),))
+        yield Task(
+            policy_id=None,
+            table=name,
+            steps=(step,),
+            reason="an interrupted run froze it, and nothing is about to archive it",
+            partitions=1,
+        )
 
 
 def _dropped(task: Task) -> Iterator[Piece]:

@@ -43,7 +43,9 @@ def split_plausible(
         if reason is None or not _acts(target, cutoff):
             fine.append(target)
         else:
-            others.append((target, Hold(target.policy.id, str(target.table.name), reason, problem=True)))
+            others.append(
+                (target, Hold(policy_id=target.policy.id, table=str(target.table.name), reason=reason, problem=True))
+            )
     return fine, others
 
 

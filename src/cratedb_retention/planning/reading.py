@@ -88,8 +88,8 @@ def find_stretches(
     found = _coarser_stretches(cascade, holdings, without([(start, end)], fine), step, undivided)
     taken = _spans(found)
     for holding, span in reversed(list(zip(fitting, fine, strict=True))):
-        for free in without([span], taken):
-            found.append(Stretch(holding, *free, step))
+        for low, high in without([span], taken):
+            found.append(Stretch(holding=holding, start=low, end=high, interval=step))
         taken.append(span)
     return tuple(sorted(found, key=lambda stretch: stretch.start))
 
@@ -118,8 +118,8 @@ def _coarser_stretches(
     found: list[Stretch] = []
     for holding, interval, spans in reversed(parts):
         finer = [one for one in holdings[: holdings.index(holding)] if _fits(one, interval, zone)]
-        for span in without(spans, _spans(found)):
-            whole = Stretch(holding, *span, interval, coarser=True)
+        for start, end in without(spans, _spans(found)):
+            whole = Stretch(holding=holding, start=start, end=end, interval=interval, coarser=True)
             found += _divided(whole, finer, step, zone, undivided)
     return found
 
@@ -152,7 +152,10 @@ def _held_end(
         low, high = whole_part(holding, *bucket, zone)
         # No bucket of the answer is shared by the rest and by what follows it.
         low = step.ceiling(low, zone) if _fits(holding, step, zone) else low
-        found += [Stretch(holding, *span, interval) for span in without([(low, high)], _spans(found))]
+        found += [
+            Stretch(holding=holding, start=start, end=end, interval=interval)
+            for start, end in without([(low, high)], _spans(found))
+        ]
     found.sort(key=lambda stretch: stretch.start)
     begins = found[0].start if found else bucket[1]
     return tuple(found) if without([bucket], _spans(found)) == [(bucket[0], begins)] else ()

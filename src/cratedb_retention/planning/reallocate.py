@@ -21,15 +21,25 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
     reason = _impossible(context, attribute, value)
     if reason:
-        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True, pieces=tuple(pieces))
+        yield Hold(
+            policy_id=policy.id, table=str(name), reason=reason, count=len(pieces), problem=True, pieces=tuple(pieces)
+        )
         return
     nodes = {node for node, attributes in context.catalog.nodes.items() if attributes.get(attribute) == value}
     moving = [p for p in pieces if not is_there(p, attribute, value, nodes)]
     context.claim(name, moving)
     for start in range(0, len(moving), BATCH):
         batch = tuple(moving[start : start + BATCH])
-        step = MovePartitions(name, target.columns, batch, attribute, value)
-        yield Task(policy.id, name, (step,), why_due(batch, policy), total_rows(batch), total_size(batch), len(batch))
+        step = MovePartitions(table=name, columns=target.columns, pieces=batch, attribute=attribute, value=value)
+        yield Task(
+            policy_id=policy.id,
+            table=name,
+            steps=(step,),
+            reason=why_due(batch, policy),
+            rows=total_rows(batch),
+            size=total_size(batch),
+            partitions=len(batch),
+        )
 
 
 def is_there(piece: Piece, attribute: str, value: str, nodes: set[str]) -> bool:

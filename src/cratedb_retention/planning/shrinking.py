@@ -48,7 +48,15 @@ def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
     if cascade.policy.dimensions or not rollup.dimensions or any(level.known for level in cascade.levels):
         return None
     said = find_said(cascade.policy, cascade.raw.table, rollup)
-    return Variety(rollup.source, rollup.time, rollup.interval, rollup.zone, to_ms(cutoff), rollup.dimensions, said)
+    return Variety(
+        table=rollup.source,
+        time_column=rollup.time,
+        interval=rollup.interval,
+        zone=rollup.zone,
+        before=to_ms(cutoff),
+        dimensions=rollup.dimensions,
+        said=said,
+    )
 
 
 def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.datetime) -> None:

@@ -32,13 +32,23 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     context.claim(name, pieces)
     if not capabilities.repositories_are_directories and repository not in context.catalog.repositories:
         reason = f"repository {repository!r} does not exist; create it with CREATE REPOSITORY, or correct the policy"
-        yield Hold(policy.id, str(name), reason, count=len(pieces), problem=True, pieces=tuple(pieces))
+        yield Hold(
+            policy_id=policy.id, table=str(name), reason=reason, count=len(pieces), problem=True, pieces=tuple(pieces)
+        )
         return
     limit = policy.limit(context.cutoff) or 0
     for piece in pieces:
         partition = piece.partition
         steps = tuple(_steps(context, target, piece, repository, limit))
-        yield Task(policy.id, name, steps, why_due([piece], policy), partition.rows, partition.size, 1)
+        yield Task(
+            policy_id=policy.id,
+            table=name,
+            steps=steps,
+            reason=why_due([piece], policy),
+            rows=partition.rows,
+            size=partition.size,
+            partitions=1,
+        )
 
 
 def _name(context: Context, target: Target, piece: Piece, repository: str) -> str:
@@ -56,11 +66,27 @@ def _steps(context: Context, target: Target, piece: Piece, repository: str, limi
     snapshot = _name(context, target, piece, repository)
     if context.needs_freeze(table, piece):
         yield FreezePartitions(table, columns, (piece,))
-    yield SnapshotPartition(table, columns, piece, repository, snapshot)
+    yield SnapshotPartition(table=table, columns=columns, piece=piece, repository=repository, name=snapshot)
     # Files are always read back.
     files = context.catalog.capabilities.repositories_are_directories
     verify = Verify.RESTORE if files else target.policy.verify
-    yield VerifySnapshot(table, columns, piece, repository, snapshot, verify, context.own_schema)
+    yield VerifySnapshot(
+        table=table,
+        columns=columns,
+        piece=piece,
+        repository=repository,
+        name=snapshot,
+        verify=verify,
+        schema=context.own_schema,
+    )
     yield from context.coverage.seal(table, [piece])
     time_column = None if piece.exact else target.time_column
-    yield DropArchived(table, columns, piece, repository, snapshot, limit, time_column)
+    yield DropArchived(
+        table=table,
+        columns=columns,
+        piece=piece,
+        repository=repository,
+        name=snapshot,
+        before=limit,
+        time_column=time_column,
+    )

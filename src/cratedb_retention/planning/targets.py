@@ -46,7 +46,7 @@ _UUID = re.compile(r"[0-9a-f]{32}")
 _FINER = re.compile(r"[.,][0-9]{3}[0-9]*[1-9]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """
     A policy on one table.
@@ -91,13 +91,15 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
         names = _find_names(schema, policy.table_name, catalog)
         if not names:
             reason = "no such table; create it, or correct or disable the policy"
-            problems.append(Hold(policy.id, f"{schema}.{policy.table_name}", reason, problem=True))
+            problems.append(
+                Hold(policy_id=policy.id, table=f"{schema}.{policy.table_name}", reason=reason, problem=True)
+            )
         for name in names:
             try:
                 _require_archivable(policy, catalog.tables[name], catalog.capabilities)
                 targets.append(make_target(policy, catalog.tables[name]))
             except Undecided as error:
-                problems.append(Hold(policy.id, str(name), str(error), problem=True))
+                problems.append(Hold(policy_id=policy.id, table=str(name), reason=str(error), problem=True))
     return targets, problems
 
 
@@ -233,7 +235,7 @@ def make_target(policy: Policy, table: Table) -> Target:
         time_column = time_named or _time_of(table, columns, positions)
     if not inside or (not grids and policy.freeze is Freeze.NEVER):
         return _row_target(policy, whole, columns, time_column, where)
-    return Target(policy, whole, columns, grids, time_column, where=where)
+    return Target(policy=policy, table=whole, columns=columns, grids=grids, time_column=time_column, where=where)
 
 
 def find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
@@ -417,4 +419,4 @@ def _row_target(
         raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")
     if time.kind is not Kind.TIME:
         raise Undecided(f"{time.name} is {time.type}, so it can't be told which rows are expired; name a timestamp")
-    return Target(policy, table, columns, (), time, by_rows=True, where=where)
+    return Target(policy=policy, table=table, columns=columns, grids=(), time_column=time, by_rows=True, where=where)

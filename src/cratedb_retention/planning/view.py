@@ -22,7 +22,7 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
     there = catalog.taken(name)
     if there is not None and not _is_own(cascade, catalog, ledger, there):
         reason = f"{there} exists already and is not the toolkit's view; rename or drop it"
-        yield Hold(cascade.policy.id, str(cascade.source), reason, problem=True)
+        yield Hold(policy_id=cascade.policy.id, table=str(cascade.source), reason=reason, problem=True)
         return
     levels = {level.rollup.table for level in cascade.levels}
     steps = [step for task in tasks for step in task.steps]
@@ -38,8 +38,21 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
     lost = there is None and catalog.views is not None
     if altered or lost or known is None or known.view != parts:
         marks = () if there is None else ledger.view_marks(cascade.source)
-        view = ReplaceView(name, cascade.source, finest.time, finest.dimensions, finest.metrics, parts, marks)
-        yield Task(cascade.policy.id, cascade.source, (view,), "it shows each stretch of time from the finest level")
+        view = ReplaceView(
+            view=name,
+            source=cascade.source,
+            time=finest.time,
+            dimensions=finest.dimensions,
+            metrics=finest.metrics,
+            parts=parts,
+            marks=marks,
+        )
+        yield Task(
+            policy_id=cascade.policy.id,
+            table=cascade.source,
+            steps=(view,),
+            reason="it shows each stretch of time from the finest level",
+        )
 
 
 def _is_own(cascade: Cascade, catalog: Catalog, ledger: Ledger, there: TableName) -> bool:
@@ -73,7 +86,7 @@ def view_parts(
         if end is not None and rollup is not None:
             end = rollup.interval.ceiling(end, rollup.tzinfo)
             parts = _from(end, parts)
-        parts.append(ViewPart(table, str(rollup.interval) if rollup else "", start, end))
+        parts.append(ViewPart(table=table, interval=str(rollup.interval) if rollup else "", start=start, end=end))
         if start is None:
             break
         end = start

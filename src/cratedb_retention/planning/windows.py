@@ -28,7 +28,7 @@ _DAY_MS, _MONTH_MS = 86_400_000, 2_629_746_000
 _LENGTHS = (Interval(_HOUR), *UNITS)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Source:
     """
     What lies beneath one window.
@@ -138,7 +138,7 @@ def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[tup
             continue
         own = digest(piece)
         for start, end in touched(piece.start, piece.end):
-            source = found.setdefault(start, Source(end))
+            source = found.setdefault(start, Source(end=end))
             source.digests.add(own)
             source.rows += piece.partition.rows or 0
             source.pieces.append(piece)
@@ -148,7 +148,7 @@ def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[tup
 def sources_of_rows(grid: WindowGrid, measured: Sequence[tuple[int, int, str]]) -> dict[int, Source]:
     """The same from the engine's answer to :class:`WindowRows`."""
     return {
-        start: Source(grid.interval.end(start, grid.zone), {token.replace(" ", "")}, rows)
+        start: Source(end=grid.interval.end(start, grid.zone), digests={token.replace(" ", "")}, rows=rows)
         for start, rows, token in measured
     }
 
@@ -159,7 +159,13 @@ def window_probe(rollup: Rollup, grid: WindowGrid, within: tuple[int, int] | Non
 
     :param within: Only of those in this stretch of time [start, end) (ms, UTC).
     """
-    return WindowRows(rollup.beneath, rollup.beneath_time, grid.interval, grid.zone_name, within)
+    return WindowRows(
+        table=rollup.beneath,
+        time_column=rollup.beneath_time,
+        interval=grid.interval,
+        zone=grid.zone_name,
+        within=within,
+    )
 
 
 def partition_length(grids: Iterable[Grid]) -> int | None:

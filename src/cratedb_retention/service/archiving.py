@@ -137,7 +137,7 @@ def held_tables(scoped: Scoped, holds: list[LegalHold]) -> dict[str, list[TableN
     """The tables that holds are on at present, by the hold's identifier; one look for all of them."""
     if not holds:
         return {}
-    selectors = dict.fromkeys(Selector(hold.table_schema, hold.table_name) for hold in holds)
+    selectors = dict.fromkeys(Selector(schema=hold.table_schema, name=hold.table_name) for hold in holds)
     tables = scoped.retention.engine.read_catalog(list(selectors)).tables
     own = scoped.retention.engine.capabilities
     return {

@@ -40,7 +40,7 @@ def make_service(
     :raises InvalidInput: if settings do not fit together, or the HTTP API is not installed.
     """
     own = settings.service
-    options = ServiceOptions(own.interval, own.lease, own.workers, own.patience)
+    options = ServiceOptions(interval=own.interval, ttl=own.lease, workers=own.workers, patience=own.patience)
     where = listening(settings.http)
     beside: list[Beside] = [_http(retention, settings, where, mount)] if where else []
     notifications = _notifications(retention, settings.notify, os.environ if environment is None else environment)
@@ -71,10 +71,10 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
     http, runs = settings.http, StoredRuns(terms=Terms(settings.service.lease))
     collector = RetentionCollector(retention.sibling())
     context = Context(
-        retention.sibling(),
+        retention=retention.sibling(),
         authenticate=where.authenticate,
         hosts=where.hosts,
-        limits=Limits(http.max_body, rate=http.rate, burst=http.burst),
+        limits=Limits(body=http.max_body, rate=http.rate, burst=http.burst),
         runs=runs,
         metrics=(lambda: text_of(collector)) if http.metrics else None,
     )

@@ -13,7 +13,7 @@ from cratedb_retention.service.settings import HttpSettings, Tokens
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listening:
     """
     An address to listen on.
@@ -45,7 +45,12 @@ def listening(settings: HttpSettings) -> Listening | None:
             "without tokens everybody who reaches it could delete data",
             "leave http.tokens at auto, or say http.open_to_all as well",
         )
-    return Listening(host, port, authenticate, frozenset(settings.hosts) or (_LOOPBACK if local else frozenset()))
+    return Listening(
+        host=host,
+        port=port,
+        authenticate=authenticate,
+        hosts=frozenset(settings.hosts) or (_LOOPBACK if local else frozenset()),
+    )
 
 
 def _split(text: str) -> tuple[str, int]:

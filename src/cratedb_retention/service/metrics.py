@@ -43,7 +43,7 @@ _PER_POLICY = {
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Sums:
     """What the runs of the last day did for a policy; ``last`` is the newest of them."""
 
@@ -53,7 +53,7 @@ class _Sums:
     last: RunOfPolicy | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What metrics are made of, read at one time."""
 
@@ -77,16 +77,16 @@ def read_facts(retention: Retention) -> Facts:
     leases, scheduled = store.leases.read(), store.policies.scheduled()
     slots = slots_done(leases)
     facts = Facts(
-        now,
-        sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
-        len(damaged),
-        leases,
-        slots,
-        store.runs_of_policies(now - WINDOW),
-        store.level_states(),
-        len(retention.running()),
-        {item.policy_id: item for item in scheduled},
-        next_times(scheduled, slots, leases.now),
+        now=now,
+        policies=sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
+        damaged=len(damaged),
+        leases=leases,
+        slots=slots,
+        runs=store.runs_of_policies(now - WINDOW),
+        levels=store.level_states(),
+        running=len(retention.running()),
+        scheduled={item.policy_id: item for item in scheduled},
+        next_runs=next_times(scheduled, slots, leases.now),
     )
     for run in facts.runs:
         sums = facts.sums[run.policy_id]

@@ -32,7 +32,7 @@ CLAIM = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Condition:
     """
     How a policy is in one respect.
@@ -116,7 +116,13 @@ class Notifier:
                 return self._tell_of(notice, NoticeState.DUE, condition, now) if self._is_time(notice, now) else 0
 
     def _begin(self, condition: Condition, now: dt.datetime) -> int:
-        new = Notice(condition.policy.id or "", condition.kind, NoticeState.WAITING, condition.since, condition.reason)
+        new = Notice(
+            policy_id=condition.policy.id or "",
+            kind=condition.kind,
+            state=NoticeState.WAITING,
+            since=condition.since,
+            reason=condition.reason,
+        )
         added = self._retention.store.notices.change(None, new)
         if added is None or not self._is_time(added, now):
             return 0
@@ -154,10 +160,22 @@ class Notifier:
             lease, run = leases.get(policy.id or ""), last.get(policy.id or "")
             if lease is not None:
                 failed = {"failed": True, "done": False, "problem": False, "held": False}.get(lease.outcome or "")
-                yield Condition(policy, FAILED, failed, lease.finished_at or now, run.error if run else None)
+                yield Condition(
+                    policy=policy,
+                    kind=FAILED,
+                    holds=failed,
+                    since=lease.finished_at or now,
+                    reason=run.error if run else None,
+                )
             if self._patience is not None:
                 held = None if run is None else run.held + run.problems > 0
-                yield Condition(policy, HELD, held, run.last if run else now, run.error if run else None)
+                yield Condition(
+                    policy=policy,
+                    kind=HELD,
+                    holds=held,
+                    since=run.last if run else now,
+                    reason=run.error if run else None,
+                )
 
 
 class Notifications:

@@ -23,7 +23,7 @@ Result = Restored | Verified
 Work = Callable[[Callable[[Result], None]], object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OperationState:
     """
     How far an operation is.
@@ -68,7 +68,14 @@ class Operations:
         :raises Conflict: if too many go on.
         """
         key = str(uuid.uuid4())
-        state = OperationState(key, kind, "running", retention.actor.name, retention.clock.now(), total)
+        state = OperationState(
+            operation_id=key,
+            kind=kind,
+            state="running",
+            actor=retention.actor.name,
+            started_at=retention.clock.now(),
+            total=total,
+        )
         self._background.start(key, kind, state, lambda stop: self._do(retention, key, work, stop))
         return state
 

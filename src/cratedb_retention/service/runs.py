@@ -27,7 +27,7 @@ from cratedb_retention.store.jobs import SILENT, Job
 UNKNOWN = "GET /api/v1/journal?run_id= tells of older ones"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunState:
     """
     How far a run is.
@@ -114,7 +114,7 @@ class StoredRuns:
         """Begin a run; see :class:`Runs`."""
         total = sum(len(task.steps) for task in prepared.plan.tasks)
         now, run_id = retention.clock.now(), str(uuid.uuid4())
-        state = RunState(run_id, "running", retention.actor.name, now, steps_total=total)
+        state = RunState(run_id=run_id, state="running", actor=retention.actor.name, started_at=now, steps_total=total)
         self._background.start(run_id, "run", state, lambda stop: self._run(retention, prepared, run_id, stop))
         return state
 
@@ -199,10 +199,10 @@ def _told(state: RunState, written: RunState | None) -> RunState:
 def _of_job(job: Job) -> RunState:
     """A run of another process, as the database tells of it."""
     return RunState(
-        job.run_id,
-        "running",
-        job.actor,
-        job.started_at,
+        run_id=job.run_id,
+        state="running",
+        actor=job.actor,
+        started_at=job.started_at,
         step=job.doing,
         steps_done=max(0, job.step - 1),
         steps_total=job.steps,

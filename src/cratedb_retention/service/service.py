@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _MAINTENANCE_HOURS = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServiceOptions:
     """
     How the service goes about it; all times in seconds.

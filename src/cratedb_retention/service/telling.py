@@ -24,7 +24,7 @@ _TRIES = 3
 _AGAIN = (429, 500, 502, 503, 504)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """
     An event.

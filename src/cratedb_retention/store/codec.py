@@ -130,5 +130,5 @@ def partition_to_text(columns: Sequence[Column], values: Sequence[Value]) -> str
 def text_to_partition(text: str) -> tuple[tuple[Column, ...], tuple[Value, ...]]:
     """The columns and values of a partition."""
     parts = json.loads(text)
-    columns = tuple(Column(name, data_type, Kind(kind)) for name, data_type, kind, _ in parts)
+    columns = tuple(Column(name=name, type=data_type, kind=Kind(kind)) for name, data_type, kind, _ in parts)
     return columns, tuple(part[3] for part in parts)

@@ -79,5 +79,5 @@ class HoldStore:
 
     def _write(self, event: Event, hold: LegalHold) -> None:
         message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".removesuffix(": ")
-        entry = Entry(event, table_schema=hold.table_schema, table_name=hold.table_name, message=message)
+        entry = Entry(event=event, table_schema=hold.table_schema, table_name=hold.table_name, message=message)
         self._journal.write(entry)

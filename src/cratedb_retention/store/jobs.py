@@ -21,7 +21,7 @@ SILENT = dt.timedelta(minutes=2)
 KEPT = dt.timedelta(days=7)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """
     How far a run is; the attributes are those of the table.

@@ -92,7 +92,7 @@ OUTCOMES: Mapping[Outcome, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One row of the journal, without who and when; see the table's columns."""
 
@@ -118,7 +118,7 @@ class Entry:
     slot: dt.datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JournalFilter:
     """
     Which rows of the journal are wanted; each attribute that is set must fit.

@@ -25,7 +25,7 @@ from cratedb_retention.store.tables import Instant
 _LISTED = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """
     The lease of a policy as it was read, or written.
@@ -67,7 +67,7 @@ class Leases:
 
     def of(self, policy_id: str) -> Lease:
         """The lease of a policy; one that nobody ever took is free."""
-        return self.by_policy.get(policy_id) or Lease(policy_id)
+        return self.by_policy.get(policy_id) or Lease(policy_id=policy_id)
 
 
 class LeaseStore:

@@ -28,7 +28,7 @@ class NoticeState(StrEnum):
     OVER = "over"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """
     Something that is the matter with a policy.
@@ -98,14 +98,14 @@ class NoticeStore:
 
     def _notice(self, row: Mapping[str, Any]) -> Notice:
         return Notice(
-            row["policy_id"],
-            row["kind"],
-            NoticeState(row["state"]),
-            row["since"],
-            row["reason"],
-            row["claimed_until"],
-            row["version"],
-            stamp_of(self._database, row),
+            policy_id=row["policy_id"],
+            kind=row["kind"],
+            state=NoticeState(row["state"]),
+            since=row["since"],
+            reason=row["reason"],
+            claimed_until=row["claimed_until"],
+            version=row["version"],
+            stamp=stamp_of(self._database, row),
         )
 
 

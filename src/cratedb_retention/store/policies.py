@@ -37,7 +37,7 @@ class StoredPolicy:
     version: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Damaged:
     """
     A row of the policy table that is no valid policy: somebody wrote it by SQL, or it was taken over so.
@@ -80,7 +80,11 @@ class PolicyStore:
                 policies.append(StoredPolicy(row_to_policy(row), row["version"]))
             except (InvalidInput, ValueError) as error:
                 target = f"{row['table_schema'] or ''}.{row['table_name']}"
-                damaged.append(Damaged(row["id"], target, str(error), row["enabled"] is not False, row))
+                damaged.append(
+                    Damaged(
+                        id=row["id"], target=target, reason=str(error), enabled=row["enabled"] is not False, row=row
+                    )
+                )
         return policies, damaged
 
     def scheduled(self) -> list[Scheduled]:
@@ -217,7 +221,7 @@ class PolicyStore:
         self._conditionally(damaged.id, before, lambda where: sa.delete(self._table).where(*where))
         said = {key: value for key, value in _own(before).items() if value is not None}
         entry = Entry(
-            Event.POLICY_DELETED,
+            event=Event.POLICY_DELETED,
             table_schema=before["table_schema"],
             table_name=before["table_name"],
             policy_id=damaged.id,
@@ -289,7 +293,7 @@ def _taken(policies: Sequence[Policy]) -> Conflict:
 def _entry(event: Event, before: Policy | None, after: Policy) -> Entry:
     """A change of a policy for the journal; of one that is deleted, ``after`` is what it was."""
     return Entry(
-        event,
+        event=event,
         table_schema=after.table_schema,
         table_name=after.table_name,
         policy_id=after.id,

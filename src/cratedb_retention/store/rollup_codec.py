@@ -88,7 +88,9 @@ def text_to_view(text: str | None) -> tuple[tuple[ViewPart, ...], str | None]:
         return (), None
     data = json.loads(text)
     parts, mark = (data, "") if isinstance(data, list) else (data["parts"], data["mark"])
-    return tuple(ViewPart(TableName(s, n), interval, a, b) for s, n, interval, a, b in parts), mark
+    return tuple(
+        ViewPart(table=TableName(s, n), interval=interval, start=a, end=b) for s, n, interval, a, b in parts
+    ), mark
 
 
 def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
@@ -118,4 +120,4 @@ def _column(column: Column) -> list[str | None]:
 
 def _to_column(parts: Sequence[Any]) -> Column:
     name, data_type, kind, expression = parts
-    return Column(name, data_type, Kind(kind), expression)
+    return Column(name=name, type=data_type, kind=Kind(kind), expression=expression)

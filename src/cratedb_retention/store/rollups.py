@@ -42,9 +42,17 @@ class RollupStore:
         for row in self._database.query(sa.select(self._rollup)):
             rollup = row_to_rollup(row)
             gone = None if row["gone_until"] is None else to_ms(row["gone_until"])
-            view = text_to_view(row["view"])
+            view, mark = text_to_view(row["view"])
             identity = row["source_identity"] or ""
-            found[rollup.table] = KnownRollup(rollup, row["retention_period"], row["policy_id"], *view, gone, identity)
+            found[rollup.table] = KnownRollup(
+                rollup=rollup,
+                retention_period=row["retention_period"],
+                policy_id=row["policy_id"],
+                view=view,
+                view_mark=mark,
+                gone=gone,
+                identity=identity,
+            )
         return found
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:

@@ -34,7 +34,7 @@ class SnapshotStage(StrEnum):
     SUPERSEDED = "superseded"  # Its rows were archived again, in a later snapshot.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SnapshotRecord:
     """
     A snapshot as the toolkit knows it.
@@ -84,10 +84,28 @@ class SnapshotStore:
     ) -> None:
         """Note that a snapshot was made; once more changes nothing."""
         piece = step.piece
-        archived = Archived(step.repository, step.name, step.table, step.columns, piece.partition.values, rows)
+        archived = Archived(
+            repository=step.repository,
+            name=step.name,
+            table=step.table,
+            columns=step.columns,
+            values=piece.partition.values,
+            rows=rows,
+        )
         stage, token = SnapshotStage.CREATED, piece.partition.token
         now = self._clock.now()
-        known = SnapshotRecord(archived, piece.start, piece.end, stage, size, policy_id, tags, now, token, identity)
+        known = SnapshotRecord(
+            archived=archived,
+            start=piece.start,
+            end=piece.end,
+            stage=stage,
+            size=size,
+            policy_id=policy_id,
+            tags=tags,
+            changed_at=now,
+            token=token,
+            identity=identity,
+        )
         self.add(known, run_id=run_id)
 
     def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
@@ -184,14 +202,21 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
     columns, values = text_to_partition(row["partition"])
     table = TableName(row["table_schema"], row["table_name"])
     return SnapshotRecord(
-        Archived(row["repository"], row["name"], table, columns, values, row["rows"]),
-        None if row["start"] is None else to_ms(row["start"]),
-        None if row["end"] is None else to_ms(row["end"]),
-        SnapshotStage(row["state"]),
-        row["bytes"],
-        row["policy_id"],
-        tuple(row["tags"] or ()),
-        row["changed_at"],
-        row["token"],
-        row["table_identity"] or "",
+        archived=Archived(
+            repository=row["repository"],
+            name=row["name"],
+            table=table,
+            columns=columns,
+            values=values,
+            rows=row["rows"],
+        ),
+        start=None if row["start"] is None else to_ms(row["start"]),
+        end=None if row["end"] is None else to_ms(row["end"]),
+        stage=SnapshotStage(row["state"]),
+        size=row["bytes"],
+        policy_id=row["policy_id"],
+        tags=tuple(row["tags"] or ()),
+        changed_at=row["changed_at"],
+        token=row["token"],
+        identity=row["table_identity"] or "",
     )

@@ -19,7 +19,7 @@ _REMOVING = ("drop_partitions", "delete_rows", "move_partitions", "drop_archived
 _ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunOfPolicy:
     """
     What one run did for one policy.
@@ -42,7 +42,7 @@ class RunOfPolicy:
     error: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelState:
     """How far a level of a cascade is: all buckets that end at or before ``until`` are computed."""
 
@@ -85,15 +85,15 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
     )
     found = [
         RunOfPolicy(
-            row["policy_id"],
-            row["run_id"],
-            row["last"],
-            int(row["held"] or 0),
-            int(row["problems"] or 0),
-            int(row["failed"] or 0),
-            int(row["rows"] or 0),
-            int(row["bytes"] or 0),
-            row["failure"] or row["reason"],
+            policy_id=row["policy_id"],
+            run_id=row["run_id"],
+            last=row["last"],
+            held=int(row["held"] or 0),
+            problems=int(row["problems"] or 0),
+            failed=int(row["failed"] or 0),
+            rows=int(row["rows"] or 0),
+            bytes=int(row["bytes"] or 0),
+            error=row["failure"] or row["reason"],
         )
         for row in database.query(statement)
     ]
@@ -110,10 +110,10 @@ def level_states(database: Database, tables: Tables) -> list[LevelState]:
     statement = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
     return [
         LevelState(
-            f"{row['table_schema']}.{row['table_name']}",
-            row["interval"],
-            row["policy_id"],
-            until.get((row["table_schema"], row["table_name"])),
+            table=f"{row['table_schema']}.{row['table_name']}",
+            interval=row["interval"],
+            policy_id=row["policy_id"],
+            until=until.get((row["table_schema"], row["table_name"])),
         )
         for row in database.query(statement.order_by(r.table_schema, r.table_name))
     ]

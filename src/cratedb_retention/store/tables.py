@@ -41,7 +41,7 @@ class Instant(sa.types.TypeDecorator[dt.datetime]):
         return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tables:
     """All tables of one schema."""
 
@@ -67,18 +67,18 @@ def make_tables(schema: str, dialect: str) -> Tables:
     """
     metadata = sa.MetaData(schema=schema)
     return Tables(
-        metadata,
-        policy_table(metadata),
-        _journal(metadata, dialect == "crate"),
-        _hold(metadata),
-        _snapshot(metadata),
-        _freeze(metadata),
-        _rollup(metadata),
-        _ledger(metadata),
-        _lease(metadata),
-        _job(metadata),
-        _token(metadata),
-        _notice(metadata),
+        metadata=metadata,
+        policy=policy_table(metadata),
+        journal=_journal(metadata, dialect == "crate"),
+        hold=_hold(metadata),
+        snapshot=_snapshot(metadata),
+        freeze=_freeze(metadata),
+        rollup=_rollup(metadata),
+        ledger=_ledger(metadata),
+        lease=_lease(metadata),
+        job=_job(metadata),
+        token=_token(metadata),
+        notice=_notice(metadata),
     )
 
 

@@ -31,7 +31,7 @@ _TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
 Random = Callable[[int], bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AccessToken:
     """
     A token, without its secret.
@@ -86,7 +86,15 @@ class TokenStore:
         check_limit(role, limit)
         identifier = random(8).hex()
         text = f"{PREFIX}_{identifier}_{base64.urlsafe_b64encode(random(32)).decode().rstrip('=')}"
-        token = AccessToken(identifier, name, role, limit, now, self._actor.name, expires_at)
+        token = AccessToken(
+            id=identifier,
+            name=name,
+            role=role,
+            limit=limit,
+            created_at=now,
+            created_by=self._actor.name,
+            expires_at=expires_at,
+        )
         self._database.execute(sa.insert(self._table).values(**_to_row(token), hash=_digest(text)))
         self._database.refresh(self._table)
         self._write(Event.TOKEN_CREATED, token)
@@ -132,7 +140,7 @@ class TokenStore:
 
     def _write(self, event: Event, token: AccessToken) -> None:
         limit = f", limited to {token.limit}" if token.limit else ""
-        self._journal.write(Entry(event, message=f"{token.name} (token {token.id}), {token.role}{limit}"))
+        self._journal.write(Entry(event=event, message=f"{token.name} (token {token.id}), {token.role}{limit}"))
 
 
 def _digest(text: str) -> str:

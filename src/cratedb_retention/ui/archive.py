@@ -26,10 +26,10 @@ from cratedb_retention.ui.restoring import Tools
 
 PATH = "/archive"
 _FIELDS = (
-    Field("table", "Table", hint="name or pattern, like doc.metrics_*"),
-    Field("repository", "Repository"),
-    Field("from", "From", hint="like 2024-01-01"),
-    Field("to", "To", hint="like 2024-07-01"),
+    Field(name="table", label="Table", hint="name or pattern, like doc.metrics_*"),
+    Field(name="repository", label="Repository"),
+    Field(name="from", label="From", hint="like 2024-01-01"),
+    Field(name="to", label="To", hint="like 2024-07-01"),
     TAGS,
 )
 # More rows than this are too many for a browser, and for people.
@@ -163,15 +163,15 @@ def cells(line: ArchiveLine) -> dict[str, Cell]:
     stage, hint = _STAGES[record.stage]
     return {
         "condition": _condition(line),
-        "table": Bit(str(archived.table), href=links.archived(str(archived.table))),
+        "table": Bit(text=str(archived.table), href=links.archived(str(archived.table))),
         "partition": show_partition(archived.columns, archived.values),
         "rows": words.count(archived.rows),
         "size": show_size(record.size),
-        "stage": Bit(stage, hint=hint),
+        "stage": Bit(text=stage, hint=hint),
         "since": words.moment(record.changed_at),
         "verified": _verified(line),
-        "snapshot": Bit(archived.name, tone="mono"),
-        "repository": Bit(archived.repository, tone="mono"),
+        "snapshot": Bit(text=archived.name, tone="mono"),
+        "repository": Bit(text=archived.repository, tone="mono"),
     }
 
 
@@ -179,16 +179,20 @@ def _condition(line: ArchiveLine) -> Cell:
     if line.state is None:
         return state("missing", "Its repository does not have it any more")
     if line.condition == "incomplete":
-        return [state("incomplete"), Bit(line.state.detail)]
+        return [state("incomplete"), Bit(text=line.state.detail)]
     if line.condition == "damaged":
-        return [state("damaged"), Bit(line.error or "")]
+        return [state("damaged"), Bit(text=line.error or "")]
     return state("complete", line.state.detail)
 
 
 def _verified(line: ArchiveLine) -> Cell:
     if line.verified_at is not None:
         result = "failed " if line.error else ""
-        return Bit(f"{result}{words.moment(line.verified_at)}", hint=line.error or "It was read back, and was right")
+        return Bit(
+            text=f"{result}{words.moment(line.verified_at)}", hint=line.error or "It was read back, and was right"
+        )
     if line.record.stage is SnapshotStage.CREATED:
-        return Bit("not yet", tone="muted")
-    return Bit("when archived", tone="muted", hint="It was checked before its partition was dropped, and not since")
+        return Bit(text="not yet", tone="muted")
+    return Bit(
+        text="when archived", tone="muted", hint="It was checked before its partition was dropped, and not since"
+    )

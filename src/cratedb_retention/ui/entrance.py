@@ -57,10 +57,14 @@ class Entrance:
         client = scope.get("client")
         host = client[0] if client else "unknown"
         if not self._context.authenticate:
-            return Guest(self._context, "", "", host, self._glances)
+            return Guest(context=self._context, session="", token="", host=host, glances=self._glances)
         identifier = cookie_of(scope)
         session = self._sessions.find(identifier) if identifier else None
-        return Guest(self._context, identifier, session.token, host, self._glances) if session else None
+        return (
+            Guest(context=self._context, session=identifier, token=session.token, host=host, glances=self._glances)
+            if session
+            else None
+        )
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

@@ -28,7 +28,7 @@ _SWITCH = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """
     A page.

@@ -25,7 +25,7 @@ _RECENT = dt.timedelta(hours=1)
 Take = Callable[[], Awaitable[Sequence[TableLine]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Glance:
     """
     What a look saw.
@@ -81,7 +81,9 @@ class Glances:
                 await asyncio.wait([self._running[limit]])
             else:
                 self._looks += 1
-                begun = Glance([], self._clock.now(), self._clock.uptime(), self._looks, mark)
+                begun = Glance(
+                    lines=[], taken=self._clock.now(), begun=self._clock.uptime(), number=self._looks, mark=mark
+                )
                 self._running[limit] = asyncio.create_task(self._take(limit, begun, take), name="look")
                 await asyncio.shield(self._running[limit])
         return self._found[limit]

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _KEY = "cratedb_retention.guest"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Guest:
     """
     Somebody who looks at the pages.

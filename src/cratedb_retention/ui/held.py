@@ -34,7 +34,7 @@ def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
             "table": hold.table,
             "policy": _policy(hold.policy_id),
             "why": hold.reason,
-            "what": Bit(concerned(hold), tone="many"),
+            "what": Bit(text=concerned(hold), tone="many"),
         }
         for hold in holds
     ]
@@ -42,7 +42,7 @@ def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
 
 
 def _policy(identifier: str | None) -> Cell:
-    return Bit(short(identifier), href=links.policy(identifier), hint=identifier) if identifier else ""
+    return Bit(text=short(identifier), href=links.policy(identifier), hint=identifier) if identifier else ""
 
 
 def concerned(hold: Hold) -> str:

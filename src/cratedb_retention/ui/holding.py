@@ -23,7 +23,7 @@ LONGEST_REASON = 1000
 _EMPTY = "Name a table to see what the hold would mean."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wish:
     """A hold as it is asked for; instants are aware."""
 
@@ -38,7 +38,7 @@ class Wish:
     def words(self) -> str:
         """What it means."""
         start, end = (to_ms(value) if value else None for value in (self.start, self.end))
-        hold = LegalHold("", self.schema, self.table, self.where, start, end)
+        hold = LegalHold(id="", table_schema=self.schema, table_name=self.table, where=self.where, start=start, end=end)
         return (
             f"Held: {hold_scope(hold)}. Nothing there is ever expired, moved or archived, whatever the policies say, "
             "until this hold is released."
@@ -66,7 +66,7 @@ def read_wish(given: Mapping[str, str]) -> Wish:
     start, end = (parse_instant(text[name]) if text[name] else None for name in ("from", "until"))
     if start and end and start >= end:
         raise InvalidInput("until", "is not after from", "swap the two, or leave one empty")
-    return Wish(text["schema"], text["table"], pairs, start, end, text["reason"])
+    return Wish(schema=text["schema"], table=text["table"], where=pairs, start=start, end=end, reason=text["reason"])
 
 
 class Placing:

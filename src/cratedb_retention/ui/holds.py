@@ -115,12 +115,12 @@ def summary(holds: Sequence[LegalHold]) -> str:
 
 def kind(hold: LegalHold) -> Bit:
     """What kind of hold it is."""
-    return Bit(_KINDS[hold.kind], tone="badge is-held")
+    return Bit(text=_KINDS[hold.kind], tone="badge is-held")
 
 
 def nowhere(tables: Sequence[TableName]) -> Bit | None:
     """A warning where a hold protects nothing."""
-    return None if tables else Bit("no such table now", tone="badge is-nowhere")
+    return None if tables else Bit(text="no such table now", tone="badge is-nowhere")
 
 
 def facts(hold: LegalHold, tables: Sequence[TableName]) -> list[tuple[str, str]]:

@@ -102,15 +102,17 @@ def table_words(row: Mapping[str, Any]) -> str:
 def policy_bit(policy_id: str | None) -> Bit:
     """A policy as a link to its page."""
     if not policy_id:
-        return Bit("")
-    return Bit(short(policy_id), href=links.policy(policy_id), hint=policy_id)
+        return Bit(text="")
+    return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id)
 
 
 def who(row: Mapping[str, Any]) -> Sequence[Bit]:
     """Who did it, as a link to all that they did, and where; nothing if that is not to be seen."""
     actor, host = row["actor"], row["host"]
-    found = [Bit(actor.partition(" (token")[0], address("/jobs", {"actor": actor}), hint=actor)] if actor else []
-    return [*found, *([Bit(f"on {host}", tone="muted")] if host else [])]
+    found = (
+        [Bit(text=actor.partition(" (token")[0], href=address("/jobs", {"actor": actor}), hint=actor)] if actor else []
+    )
+    return [*found, *([Bit(text=f"on {host}", tone="muted")] if host else [])]
 
 
 def took(milliseconds: int | None) -> str:

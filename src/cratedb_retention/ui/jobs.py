@@ -24,16 +24,18 @@ from cratedb_retention.ui.querying import TAGS, Field, filter_form, read_tags
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
 _FIELDS = (
-    Field("table", "Table", hint="orders or doc.orders"),
-    Field("policy", "Policy", hint="its beginning"),
+    Field(name="table", label="Table", hint="orders or doc.orders"),
+    Field(name="policy", label="Policy", hint="its beginning"),
     TAGS,
-    Field("event", "Event", {str(event): event_words(event) for event in Event}),
-    Field("outcome", "Outcome", {str(outcome): str(outcome) for outcome in Outcome}),
-    Field("actor", "Who", hint="name, in full"),
-    Field("run_id", "Run", hint="its beginning"),
-    Field("since", "Since (UTC)", hint="2024-07-01 or -7d"),
-    Field("until", "Until (UTC)", hint="2024-07-02 or -1d"),
-    Field("limit", "Rows", {str(count): str(count) for count in (20, 50, 200, MOST)}, unset="as usual"),
+    Field(name="event", label="Event", choices={str(event): event_words(event) for event in Event}),
+    Field(name="outcome", label="Outcome", choices={str(outcome): str(outcome) for outcome in Outcome}),
+    Field(name="actor", label="Who", hint="name, in full"),
+    Field(name="run_id", label="Run", hint="its beginning"),
+    Field(name="since", label="Since (UTC)", hint="2024-07-01 or -7d"),
+    Field(name="until", label="Until (UTC)", hint="2024-07-02 or -1d"),
+    Field(
+        name="limit", label="Rows", choices={str(count): str(count) for count in (20, 50, 200, MOST)}, unset="as usual"
+    ),
 )
 
 

@@ -81,7 +81,7 @@ async def _meanwhile(guest: Guest, access: Access) -> None:
 
 def _at_first(stored: Policy) -> dict[str, Cell]:
     what = _kept_by(stored, stored.retention_period)
-    return {"table": stored.target, "policies": Bit(what, policy(stored.id or ""))}
+    return {"table": stored.target, "policies": Bit(text=what, href=policy(stored.id or ""))}
 
 
 def _show(guest: Guest, access: Access, lines: Sequence[TableLine]) -> None:
@@ -108,9 +108,17 @@ def _summary(lines: Sequence[TableLine]) -> None:
 
 def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
     now = guest.context.retention.clock.now()
-    reasons = [Bit(reason, tone="reason") for reason in line.why[:1]]
-    more = [Bit(f"and {len(line.why) - 1:,} more", tone="muted", hint="\n".join(line.why[1:]))] if line.why[1:] else []
-    there = Bit(line.table, timeline(*line.table.split(".", 1))) if line.rows is not None else Bit(line.table)
+    reasons = [Bit(text=reason, tone="reason") for reason in line.why[:1]]
+    more = (
+        [Bit(text=f"and {len(line.why) - 1:,} more", tone="muted", hint="\n".join(line.why[1:]))]
+        if line.why[1:]
+        else []
+    )
+    there = (
+        Bit(text=line.table, href=timeline(*line.table.split(".", 1)))
+        if line.rows is not None
+        else Bit(text=line.table)
+    )
     return {
         "state": state(line.state, MEANINGS[line.state]),
         "table": [there, *reasons, *more],
@@ -127,11 +135,11 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
 def _next(time: dt.datetime | None, now: dt.datetime) -> Cell:
     if time is None:
         return ""
-    return Bit("due now" if time <= now else words.ago(time, now), hint=words.exact(time))
+    return Bit(text="due now" if time <= now else words.ago(time, now), hint=words.exact(time))
 
 
 def _policy_bit(line: Line) -> Bit:
-    return Bit(_kept_by(line.policy, line.retention_period), policy(line.policy.id or ""), "block")
+    return Bit(text=_kept_by(line.policy, line.retention_period), href=policy(line.policy.id or ""), tone="block")
 
 
 def _order(line: TableLine) -> dict[str, Any]:

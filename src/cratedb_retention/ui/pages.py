@@ -8,14 +8,14 @@ from cratedb_retention.ui import archive, editor, explore, holds, jobs, overview
 from cratedb_retention.ui.frame import Page
 
 PAGES: tuple[Page, ...] = (
-    Page("/", "Overview", overview.show, "Overview"),
-    Page(timeline.PATH, "Timeline", timeline.show),
-    Page("/policies", "Policies", policies.show, "Policies"),
-    Page("/policies/new", "New policy", editor.create),
-    Page("/policies/{id:path}", "Policy", editor.edit),
-    Page("/plan", "Plan", plan.show, "Plan"),
-    Page("/jobs", "Jobs: the audit log", jobs.show, "Jobs"),
-    Page("/archive", "Archive", archive.show, "Archive"),
-    Page("/holds", "Holds", holds.show, "Holds"),
-    Page("/explore", "Explore", explore.show, "Explore"),
+    Page(path="/", title="Overview", body=overview.show, menu="Overview"),
+    Page(path=timeline.PATH, title="Timeline", body=timeline.show),
+    Page(path="/policies", title="Policies", body=policies.show, menu="Policies"),
+    Page(path="/policies/new", title="New policy", body=editor.create),
+    Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
+    Page(path="/plan", title="Plan", body=plan.show, menu="Plan"),
+    Page(path="/jobs", title="Jobs: the audit log", body=jobs.show, menu="Jobs"),
+    Page(path="/archive", title="Archive", body=archive.show, menu="Archive"),
+    Page(path="/holds", title="Holds", body=holds.show, menu="Holds"),
+    Page(path="/explore", title="Explore", body=explore.show, menu="Explore"),
 )

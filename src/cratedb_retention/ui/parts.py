@@ -71,7 +71,7 @@ def row_slot(before: str = "", instead: str = "") -> str:
     return _ROW % (before, instead, "else" if instead else "if='true'")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bit:
     """
     A piece of text in a table.
@@ -180,13 +180,13 @@ def _offer(made: ui.table, choice: Choice) -> None:
 
 def _bits(cell: Cell) -> Sequence[Bit]:
     if isinstance(cell, str):
-        return (Bit(cell),)
+        return (Bit(text=cell),)
     return (cell,) if isinstance(cell, Bit) else cell
 
 
 def state(word: str, hint: str = "") -> Bit:
     """A state in a word, with a colour."""
-    return Bit(word, tone=f"badge is-{word}", hint=hint)
+    return Bit(text=word, tone=f"badge is-{word}", hint=hint)
 
 
 def show_error(error: RetentionError) -> None:

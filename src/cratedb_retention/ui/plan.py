@@ -29,8 +29,8 @@ _STATEMENTS = 500
 _FIELDS = (
     TAGS,
     STRATEGY,
-    Field("policy", "Policy", hint="its identifier"),
-    Field("cutoff", "Cutoff (UTC)", hint="now"),
+    Field(name="policy", label="Policy", hint="its identifier"),
+    Field(name="cutoff", label="Cutoff (UTC)", hint="now"),
 )
 
 

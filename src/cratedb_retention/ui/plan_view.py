@@ -68,10 +68,10 @@ def show_plan(plan: Plan, policies: Mapping[str, Policy], details: bool = False,
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
     """A policy as a link to its page; what has none tidies up after an interrupted run."""
     if policy_id is None:
-        return Bit("tidy up", tone="muted")
+        return Bit(text="tidy up", tone="muted")
     policy = policies.get(policy_id)
     text = f"{policy.strategy} {short(policy_id)}" if policy else short(policy_id)
-    return Bit(text, href=links.policy(policy_id), hint=policy_id)
+    return Bit(text=text, href=links.policy(policy_id), hint=policy_id)
 
 
 def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
@@ -111,7 +111,7 @@ def _group(group: TaskGroup, policies: Mapping[str, Policy]) -> dict[str, Cell]:
     return {
         "table": str(group.table),
         "policy": policy_bit(group.policy_id, policies),
-        "what": Bit("\n".join(steps if len(group.tasks) == 1 else [group.what]), tone="many"),
+        "what": Bit(text="\n".join(steps if len(group.tasks) == 1 else [group.what]), tone="many"),
         "why": group.why,
         "partitions": words.count(group.partitions or None),
         "rows": words.count(group.rows),

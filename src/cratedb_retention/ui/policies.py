@@ -22,7 +22,7 @@ from cratedb_retention.ui.policy_rows import COLUMNS, damaged_order, damaged_row
 from cratedb_retention.ui.querying import STRATEGY, TAGS, Field, live_filter_form, read_selection
 
 PATH = "/policies"
-_FIELDS = (Field("q", "Search", hint="Table, description, …"), TAGS, STRATEGY)
+_FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS, STRATEGY)
 
 
 async def show(guest: Guest, query: Query) -> None:

@@ -21,7 +21,7 @@ from cratedb_retention.ui.policy_fields import CHOICES, FORMS, GROUPS, Group, is
 MOST_COLUMNS = 12
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Field:
     """The elements of a field."""
 
@@ -129,7 +129,7 @@ class PolicyForm:
         mistake.props(f"id={mistake.html_id}")
         if self._locked:
             control.disable()
-        self._fields[name] = _Field(box, control, mistake)
+        self._fields[name] = _Field(box=box, control=control, mistake=mistake)
         with box:
             if name in PAIRS:  # A kind of input as well, for NiceGUI.
                 made = ui.element("div").classes("offers").props("role=group")

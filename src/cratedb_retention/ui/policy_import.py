@@ -28,7 +28,7 @@ _VERBS = {Action.CREATE: "create", Action.UPDATE: "change", Action.DELETE: "dele
 _FORM = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Checked:
     """A file that was checked, and what it would change."""
 
@@ -128,7 +128,7 @@ class Import:
             raise self._too_large()
         wanted, chosen = parse_policies(text, _NAME), parse_tag_filter([tags] if prune and tags else [])
         changes = await self._guest.ask(lambda scoped: scoped.apply(wanted, prune, chosen, dry_run=True))
-        return _Checked(wanted, prune, chosen, changes)
+        return _Checked(wanted=wanted, prune=prune, tags=chosen, changes=changes)
 
     async def _applying(self) -> None:
         checked = self._checked
@@ -170,7 +170,7 @@ def _row(change: Change) -> dict[str, Cell]:
     return {
         "action": state(_VERBS[change.action]),
         "policy": _named(change.policy),
-        "differences": Bit(lines if change.action is not Action.DELETE else "the whole policy", tone="many"),
+        "differences": Bit(text=lines if change.action is not Action.DELETE else "the whole policy", tone="many"),
     }
 
 

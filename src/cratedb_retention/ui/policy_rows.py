@@ -33,13 +33,16 @@ def row_of(policy: Policy, listing: Listing) -> dict[str, Cell]:
     """The row of a policy."""
     return {
         "state": state("enabled" if policy.enabled else "disabled"),
-        "strategy": Bit(str(policy.strategy), tone="whole"),
-        "table": Bit(table_of(policy), links.policy(policy.id or ""), hint="Look at this policy"),
-        "where": Bit(_where(policy), tone="many"),
+        "strategy": Bit(text=str(policy.strategy), tone="whole"),
+        "table": Bit(text=table_of(policy), href=links.policy(policy.id or ""), hint="Look at this policy"),
+        "where": Bit(text=_where(policy), tone="many"),
         "kept": _kept(policy),
         "schedule": _schedule(policy, listing),
-        "tags": [Bit(tag, links.tagged(tag), "tag", f"All policies with the tag {tag}") for tag in policy.tags],
-        "description": Bit(policy.description or "", tone="many"),
+        "tags": [
+            Bit(text=tag, href=links.tagged(tag), tone="tag", hint=f"All policies with the tag {tag}")
+            for tag in policy.tags
+        ],
+        "description": Bit(text=policy.description or "", tone="many"),
     }
 
 
@@ -57,7 +60,7 @@ def damaged_row(damaged: Damaged) -> dict[str, Cell]:
         "strategy": str(said["strategy"] or ""),
         "table": damaged.target.removeprefix("."),
         "kept": str(said["retention_period"] or ""),
-        "description": Bit(f"No valid policy: {damaged.reason}", tone="bad many"),
+        "description": Bit(text=f"No valid policy: {damaged.reason}", tone="bad many"),
     }
 
 
@@ -77,21 +80,26 @@ def _where(policy: Policy) -> str:
 
 def _kept(policy: Policy) -> Cell:
     levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
-    period = Bit(str(policy.retention_period), tone="whole")
+    period = Bit(text=str(policy.retention_period), tone="whole")
     return (
-        [period, Bit(levels, tone="muted many line", hint="Rollups, and how long each is kept")] if levels else period
+        [period, Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")]
+        if levels
+        else period
     )
 
 
 def _schedule(policy: Policy, listing: Listing) -> Cell:
     if not policy.schedule:
-        return Bit("by hand", tone="muted")
+        return Bit(text="by hand", tone="muted")
     time = listing.times.get(policy.id or "")
-    named = Bit(policy.schedule, hint=f"Time zone {policy.time_zone}")
+    named = Bit(text=policy.schedule, hint=f"Time zone {policy.time_zone}")
     if time is None:
         return named
     said = "due now" if time <= listing.now else f"next {words.moment(time)}"
-    return [named, Bit(said, tone="muted line whole", hint=f"{words.exact(time)} UTC, {words.ago(time, listing.now)}")]
+    return [
+        named,
+        Bit(text=said, tone="muted line whole", hint=f"{words.exact(time)} UTC, {words.ago(time, listing.now)}"),
+    ]
 
 
 def _seconds(duration: Duration) -> float:

@@ -20,7 +20,7 @@ OR = " or "
 Changed = Callable[[Query], Awaitable[None]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """
     A field of a form.
@@ -50,8 +50,8 @@ class Field:
 
 
 Inputs = list[tuple[Field, ui.input | ui.select]]
-TAGS = Field("tags", "Tags", hint="acme,web or acme,not:old", several=True)
-STRATEGY = Field("strategy", "Strategy", {str(strategy): str(strategy) for strategy in Strategy})
+TAGS = Field(name="tags", label="Tags", hint="acme,web or acme,not:old", several=True)
+STRATEGY = Field(name="strategy", label="Strategy", choices={str(strategy): str(strategy) for strategy in Strategy})
 
 
 def read_tags(query: Query) -> TagFilter:
@@ -70,7 +70,11 @@ def read_selection(query: Query) -> Selection:
     :raises InvalidInput: if there is no such strategy, or the tags are no filter.
     """
     strategy = query.get("strategy")
-    return Selection(parse_strategy(strategy) if strategy else None, read_tags(query), query.get("policy") or None)
+    return Selection(
+        strategy=parse_strategy(strategy) if strategy else None,
+        tags=read_tags(query),
+        policy_id=query.get("policy") or None,
+    )
 
 
 def filter_form(path: str, fields: Sequence[Field], given: Query, action: str) -> None:

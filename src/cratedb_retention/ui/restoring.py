@@ -72,7 +72,7 @@ class Tools:
         request, count = self._request()
         self.box.clear()
         with self.box:
-            Restoring(self.guest, request, count, self.changed)
+            Restoring(guest=self.guest, request=request, count=count, changed=self.changed)
 
     def _request(self) -> tuple[RestoreRequest, int]:
         """Exactly these snapshots, whatever is archived meanwhile."""
@@ -81,7 +81,7 @@ class Tools:
         return RestoreRequest(chosen=keys), len(keys)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Restoring:
     """A restore: where to, what it would do, what came of it."""
 
@@ -229,23 +229,23 @@ def _what(item: Verified) -> str:
 def preview_cells(item: Restorable) -> dict[str, Cell]:
     """What would become of a snapshot, as a row."""
     record = item.record
-    refused = [state("refused"), Bit(item.refusal or "")]
+    refused = [state("refused"), Bit(text=item.refusal or "")]
     return {
         **_cells(record),
         "state": refused if item.refusal else state("ready"),
         "rows": words.count(record.archived.rows),
         "size": show_size(record.size),
         "into": str(item.into),
-        "snapshot": Bit(record.archived.name, tone="mono"),
+        "snapshot": Bit(text=record.archived.name, tone="mono"),
     }
 
 
 def restored_cells(item: Restored) -> dict[str, Cell]:
     """What became of a snapshot, as a row."""
-    hold = Bit(f"hold {short(item.hold_id)}", href=f"{PREFIX}/holds") if item.hold_id else "no"
+    hold = Bit(text=f"hold {short(item.hold_id)}", href=f"{PREFIX}/holds") if item.hold_id else "no"
     return {
         **_cells(item.record),
-        "state": [state("failed"), Bit(item.error)] if item.error else state("restored"),
+        "state": [state("failed"), Bit(text=item.error)] if item.error else state("restored"),
         "rows": words.count(item.rows),
         "into": str(item.into),
         "hold": "" if item.error else hold,

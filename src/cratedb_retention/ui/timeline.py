@@ -103,11 +103,11 @@ def _lanes(found: Timeline) -> None:
         {
             "lane": lane.title,
             "time": _time(span.start, span.end),
-            "state": Bit(WORDS[span.state], tone=f"badge is-{span.state}"),
+            "state": Bit(text=WORDS[span.state], tone=f"badge is-{span.state}"),
             "what": what(span),
-            "rows": Bit(rows(span), tone="date"),
-            "size": Bit(show_size(span.size), tone="date"),
-            "due": Bit(when(span.due), tone="date"),
+            "rows": Bit(text=rows(span), tone="date"),
+            "size": Bit(text=show_size(span.size), tone="date"),
+            "due": Bit(text=when(span.due), tone="date"),
             "why": why(span),
         }
         for lane, span in spans
@@ -202,10 +202,10 @@ def _table(
 def _policy(identifier: str | None) -> Cell:
     if not identifier:
         return "tidying up"
-    return Bit(short(identifier), href=links.policy(identifier))
+    return Bit(text=short(identifier), href=links.policy(identifier))
 
 
 def _time(start: int | None, end: int | None) -> Cell:
     """A stretch of time that is broken only between its two ends."""
     first, between, last = stretch(start, end).partition(" to ")
-    return (Bit(first, tone="date"), Bit(f"to {last}", tone="date")) if between else ""
+    return (Bit(text=first, tone="date"), Bit(text=f"to {last}", tone="date")) if between else ""

@@ -46,7 +46,9 @@ class CrateArchive:
         for repository, wanted in names.items():
             for row in self._database.query(state_statement(repository, wanted)):
                 detail = "; ".join([row["state"], *(row["failures"] or [])])
-                found[repository, row["name"]] = SnapshotState(repository, row["name"], is_complete(row), detail)
+                found[repository, row["name"]] = SnapshotState(
+                    repository=repository, name=row["name"], complete=is_complete(row), detail=detail
+                )
         return found
 
     def find(self, repository: str, schema: str) -> list[Found]:
@@ -72,10 +74,13 @@ class CrateArchive:
             columns = tuple(known[name] for name in names)
             if len(columns) == len(held[0]["values"]):
                 values = listed_values(columns, held[0]["values"])
-                archived = Archived(repository, row["name"], table, columns, values, None)
+                archived = Archived(
+                    repository=repository, name=row["name"], table=table, columns=columns, values=values, rows=None
+                )
                 name = archived.name
                 if is_name_of(name, table, columns, values) or is_toolkit_name_of(name, table, values):
-                    found.append(Found(archived, *_span(archived, known)))
+                    start, end = _span(archived, known)
+                    found.append(Found(archived=archived, start=start, end=end))
         return found
 
     def _layout(self, repository: str, name: str, table: TableName, schema: str) -> _Layout:

@@ -99,19 +99,24 @@ def read_catalog(
         for name in known
     }
     views = None if definitions is None else _make_views(definitions, columns)
-    return Catalog(CAPABILITIES, tables, nodes, repositories, unwell=unwell, views=views)
+    return Catalog(
+        capabilities=CAPABILITIES, tables=tables, nodes=nodes, repositories=repositories, unwell=unwell, views=views
+    )
 
 
 def _make_views(
     definitions: Mapping[TableName, str], columns: Mapping[TableName, Mapping[str, Column]]
 ) -> dict[TableName, View]:
-    return {name: View(name, tuple(columns.get(name, ())), text) for name, text in definitions.items()}
+    return {
+        name: View(name=name, columns=tuple(columns.get(name, ())), definition=text)
+        for name, text in definitions.items()
+    }
 
 
 def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
     """Read tables with their columns, and views, by their names."""
     names = set(names)
-    within = _within([Selector(*name) for name in names])
+    within = _within([Selector(schema=name.schema, name=name.name) for name in names])
     known, columns, definitions, identities = database.together(
         lambda: _read_tables(database, within, names.__contains__),
         lambda: _read_columns(database, within, names.__contains__),
@@ -120,17 +125,17 @@ def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
     )
     bare = {name: _make_table(name, columns[name], table, (), {}) for name, table in known.items()}
     tables = {name: replace(table, identity=identities.get(name, "")) for name, table in bare.items()}
-    return Catalog(CAPABILITIES, tables, views=_make_views(definitions, columns))
+    return Catalog(capabilities=CAPABILITIES, tables=tables, views=_make_views(definitions, columns))
 
 
 def read_identity(database: Database, table: TableName) -> str:
     """What tells one table from others of its name; empty: nothing."""
-    return read_identities(database, _within([Selector(*table)])).get(table, "")
+    return read_identities(database, _within([Selector(schema=table.schema, name=table.name)])).get(table, "")
 
 
 def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
     """The columns of one table, and those that partition it; none if it does not exist."""
-    within = _within([Selector(table.schema, table.name)])
+    within = _within([Selector(schema=table.schema, name=table.name)])
     known = _read_tables(database, within, table.__eq__)
     return _read_columns(database, within, table.__eq__).get(table, {}), known[table].partitioned_by if known else ()
 
@@ -144,7 +149,7 @@ def read_outline(database: Database, selector: Selector) -> Outline:
         lambda: _read_nodes(database),
         lambda: _read_repositories(database),
     )
-    return Outline(tuple(sorted(tables)), columns, nodes, repositories)
+    return Outline(tables=tuple(sorted(tables)), columns=columns, nodes=nodes, repositories=repositories)
 
 
 def _within(selectors: Iterable[Selector]) -> Within:
@@ -209,7 +214,9 @@ def _read_columns(
         table = TableName(schema, name)
         if wanted(table):
             words = f"bit({length})" if data_type == "bit" else data_type
-            found[table][column] = Column(column, words, kind_of(words), expression, grouping_of(words))
+            found[table][column] = Column(
+                name=column, type=words, kind=kind_of(words), expression=expression, grouping=grouping_of(words)
+            )
     return {table: dict(_with_parts(columns)) for table, columns in found.items()}
 
 
@@ -266,7 +273,7 @@ def grouping_of(data_type: str) -> Grouping:
     return Grouping.EXACT if data_type == "uuid" or data_type.startswith("bit(") else Grouping.ASKED
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _ShardFacts:
     """What the shards of a partition, or of a table without partitions, say."""
 
@@ -403,7 +410,18 @@ def _make_table(
     read_only = known.read_only or any(p.read_only for p in partitions)
     flaw = _BLOBS if name.schema == "blob" else ""
     by, closed = known.partitioned_by, known.closed
-    return Table(name, columns, by, tuple(partitions), rows, size, missing, closed, flaw=flaw, read_only=read_only)
+    return Table(
+        name=name,
+        columns=columns,
+        partitioned_by=by,
+        partitions=tuple(partitions),
+        rows=rows,
+        size=size,
+        missing_shards=missing,
+        closed=closed,
+        flaw=flaw,
+        read_only=read_only,
+    )
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:

@@ -34,7 +34,7 @@ def drop_partitions(database: Database, step: DropPartitions) -> StepResult:
     rows = [piece.partition.rows for piece in step.pieces]
     sizes = [piece.partition.size or 0 for piece in step.pieces]
     known = None if None in rows else sum(row or 0 for row in rows)
-    return StepResult(known, len(step.pieces), sum(sizes))
+    return StepResult(rows=known, partitions=len(step.pieces), size=sum(sizes))
 
 
 def drop_statement(table: TableName, columns: Sequence[Column], pieces: Sequence[Piece]) -> sa.Delete:

@@ -92,7 +92,7 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
     found = [dict(values) for (values,) in database.brief().rows(sa.select(p["values"]).where(*mine))]
     if found:
-        columns = [Column(name, "", Kind.OTHER) for name in found[0]]
+        columns = [Column(name=name, type="", kind=Kind.OTHER) for name in found[0]]
         refresh_partitions(database, table, columns, [[values[column.name] for column in columns] for values in found])
 
 

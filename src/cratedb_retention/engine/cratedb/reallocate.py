@@ -42,7 +42,9 @@ def move(database: Database, step: MovePartitions, report: Report, clock: Clock)
         database.execute(statement)
     _wait(database, step, report, clock)
     rows = sum(piece.partition.rows or 0 for piece in step.pieces)
-    return StepResult(rows, len(step.pieces), sum(piece.partition.size or 0 for piece in step.pieces))
+    return StepResult(
+        rows=rows, partitions=len(step.pieces), size=sum(piece.partition.size or 0 for piece in step.pieces)
+    )
 
 
 def _wait(database: Database, step: MovePartitions, report: Report, clock: Clock) -> None:

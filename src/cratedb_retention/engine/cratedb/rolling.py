@@ -90,7 +90,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
         require_rows(database.rows, SQL, step, run)
         results += _roll_up_run(database, step, partly, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
-    return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
+    return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
 
 
 def _roll_up_run(

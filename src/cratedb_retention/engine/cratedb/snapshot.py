@@ -41,7 +41,7 @@ def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepRes
         state = None
     if state is None:
         database.execute(create_statement(step))
-    return StepResult(_count(database, step), 1, step.piece.partition.size)
+    return StepResult(rows=_count(database, step), partitions=1, size=step.piece.partition.size)
 
 
 def _count(database: Database, step: SnapshotPartition | DropArchived) -> int | None:
@@ -108,7 +108,7 @@ def verify_metadata(database: Database, step: VerifySnapshot | DropArchived) -> 
     held = state["table_partitions"] or []
     if not any((p["table_schema"], p["table_name"]) == tuple(step.table) and _lists(p["values"], step) for p in held):
         raise DatabaseError(thing, f"does not hold partition {_label(step)}", "delete the snapshot and run again")
-    return StepResult(step.piece.partition.rows, 1, step.piece.partition.size)
+    return StepResult(rows=step.piece.partition.rows, partitions=1, size=step.piece.partition.size)
 
 
 def _lists(texts: Sequence[str | None], step: VerifySnapshot | DropArchived) -> bool:
@@ -145,7 +145,7 @@ def drop_archived(database: Database, step: DropArchived) -> StepResult:
             check_age(database, step.table, step.columns, [step.piece], step.time_column, step.before)
         rows = _count(database, step)
         database.execute(drop_statement(step.table, step.columns, [step.piece]))
-    return StepResult(rows, 1, step.piece.partition.size)
+    return StepResult(rows=rows, partitions=1, size=step.piece.partition.size)
 
 
 def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> str:

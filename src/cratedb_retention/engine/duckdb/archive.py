@@ -40,7 +40,9 @@ class DuckArchive:
                 wrong = glance(self._find(repository), name)
             except NotFound:
                 continue
-            found[repository, name] = SnapshotState(repository, name, wrong is None, wrong or "SUCCESS")
+            found[repository, name] = SnapshotState(
+                repository=repository, name=name, complete=wrong is None, detail=wrong or "SUCCESS"
+            )
         return found
 
     def find(self, repository: str, schema: str) -> list[Found]:
@@ -131,16 +133,24 @@ class DuckArchive:
 def _found(repository: str, name: str, manifest: Manifest, superseded: bool) -> Found:
     columns = tuple(partition_columns(manifest))
     values = tuple(value for _, value in manifest.partition)
-    archived = Archived(repository, name, TableName(*manifest.table), columns, values, manifest.rows)
+    archived = Archived(
+        repository=repository,
+        name=name,
+        table=TableName(*manifest.table),
+        columns=columns,
+        values=values,
+        rows=manifest.rows,
+    )
     start, end = manifest.span
-    return Found(archived, start, end, manifest.size, superseded)
+    return Found(archived=archived, start=start, end=end, size=manifest.size, superseded=superseded)
 
 
 def partition_columns(manifest: Manifest) -> list[Column]:
     """The partition columns; of a generated one, archives of earlier versions lack the type, which is mostly a time."""
     known = {column.name: column for column in manifest.all_columns}
     return [
-        known.get(name) or Column(name, "TIMESTAMP" if isinstance(value, int) else "VARCHAR", _kind(value))
+        known.get(name)
+        or Column(name=name, type="TIMESTAMP" if isinstance(value, int) else "VARCHAR", kind=_kind(value))
         for name, value in manifest.partition
     ]
 

@@ -76,8 +76,10 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     if any(selector.keys for selector in selectors):
         keys = _read_keys(database)
         tables = {name: replace(table, primary_key=keys.get(name, ())) for name, table in tables.items()}
-        return Catalog(CAPABILITIES, tables, views=_read_views(database, columns), others=frozenset(every))
-    return Catalog(CAPABILITIES, tables)
+        return Catalog(
+            capabilities=CAPABILITIES, tables=tables, views=_read_views(database, columns), others=frozenset(every)
+        )
+    return Catalog(capabilities=CAPABILITIES, tables=tables)
 
 
 def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
@@ -86,7 +88,10 @@ def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Col
     mine = (v.database_name == sa.func.current_database(), sa.not_(v.internal), sa.not_(v.temporary))
     rows = database.rows(sa.select(v.schema_name, v.view_name, v.sql, sa.func.version()).where(*mine))
     names = ((TableName(schema, name), sql, release) for schema, name, sql, release in rows)
-    return {name: View(name, tuple(columns.get(name, ())), sql or "", release) for name, sql, release in names}
+    return {
+        name: View(name=name, columns=tuple(columns.get(name, ())), definition=sql or "", release=release)
+        for name, sql, release in names
+    }
 
 
 def identify(database: Database, table: TableName) -> str:
@@ -139,7 +144,7 @@ def read_outline(database: Database, selector: Selector) -> Outline:
     texts = _read_tables(database)
     wanted = wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case)
     columns = _read_columns(database, wanted, texts)
-    return Outline(tuple(sorted(texts)), {name: with_fields(found) for name, found in columns.items()})
+    return Outline(tables=tuple(sorted(texts)), columns={name: with_fields(found) for name, found in columns.items()})
 
 
 def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
@@ -180,7 +185,13 @@ def _read_columns(
     ):
         name = TableName(schema, table)
         if wanted(name):
-            found[name][column] = Column(column, data_type, kind_of(data_type), default, grouping_of(data_type))
+            found[name][column] = Column(
+                name=column,
+                type=data_type,
+                kind=kind_of(data_type),
+                expression=default,
+                grouping=grouping_of(data_type),
+            )
     for table, columns in found.items():
         for column in columns.values():
             definition = texts[table].definition if table in texts else ""
@@ -235,7 +246,17 @@ def _fields(column: Column) -> Iterator[tuple[str, Column]]:
     for quoted, plain, data_type in _split_fields(words[words.index("(") + 1 : -1]):
         field = quoted.replace('""', '"') or plain
         name, path = f"{column.name}['{field}']", (*(column.path or (column.name,)), field)
-        yield name, Column(name, data_type, kind_of(data_type), None, grouping_of(data_type), path=path)
+        yield (
+            name,
+            Column(
+                name=name,
+                type=data_type,
+                kind=kind_of(data_type),
+                expression=None,
+                grouping=grouping_of(data_type),
+                path=path,
+            ),
+        )
 
 
 def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
@@ -285,7 +306,7 @@ def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, n
     """A table without its partitions."""
     declared = _COMMENT.search(comment or "")
     if declared is None:
-        return Table(name, columns, _partition_columns(columns, named))
+        return Table(name=name, columns=columns, partitioned_by=_partition_columns(columns, named))
     # DuckDB does not care about the case of names.
     known = {column.lower(): column for column in columns}
     parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
@@ -293,8 +314,8 @@ def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, n
     if unknown or not parts:
         lacks = f"the table has no column {unknown[0]!r}" if unknown else "that names no column"
         flaw = f"its comment says {' '.join(declared[0].split())}, and {lacks}; correct the comment"
-        return Table(name, columns, _partition_columns(columns, named), flaw=flaw)
-    return Table(name, columns, tuple(known[part.lower()] for part in parts))
+        return Table(name=name, columns=columns, partitioned_by=_partition_columns(columns, named), flaw=flaw)
+    return Table(name=name, columns=columns, partitioned_by=tuple(known[part.lower()] for part in parts))
 
 
 def _partition_columns(columns: Mapping[str, Column], named: str | None) -> tuple[str, ...]:
@@ -320,7 +341,7 @@ def _read_groups(
             columns = [table.columns[name] for name in table.partitioned_by]
             values = tuple([from_text(c, text) for c, text in zip(columns, texts, strict=False)])
             label = show_partition(columns, values)
-            found[table.name].append(Partition(values, label, rows, token=token or ""))
+            found[table.name].append(Partition(values=values, ident=label, rows=rows, token=token or ""))
     return found, failed
 
 

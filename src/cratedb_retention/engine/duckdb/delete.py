@@ -19,7 +19,7 @@ BATCH = 10_000_000
 
 def drop_partitions(database: Database, step: DropPartitions) -> StepResult:
     """Delete the rows of partitions."""
-    return StepResult(max(database.execute(drop_statement(step)), 0), len(step.pieces))
+    return StepResult(rows=max(database.execute(drop_statement(step)), 0), partitions=len(step.pieces))
 
 
 def drop_statement(step: DropPartitions) -> sa.Delete:

@@ -128,7 +128,7 @@ class DuckDBEngine:
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
         """See :class:`Engine`."""
-        return read_catalog(self._database, [Selector(name.schema, name.name, keys=True) for name in names])
+        return read_catalog(self._database, [Selector(schema=name.schema, name=name.name, keys=True) for name in names])
 
     def read_outline(self, selector: Selector) -> Outline:
         """What can be named, in at most four statements."""
@@ -204,7 +204,7 @@ class DuckDBEngine:
                 columns = snapshot.stored_columns(self._database, step.table)
                 return [self._database.render(snapshot.create_statement(step, columns, path))]
             case DropArchived():
-                drop = DropPartitions(step.table, step.columns, (step.piece,), step.before)
+                drop = DropPartitions(table=step.table, columns=step.columns, pieces=(step.piece,), before=step.before)
                 return [self._database.render(delete.drop_statement(drop))]
             case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
                 return [self._database.render(statement) for statement in rollup.statements(self._database, step)]

@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 _MAGIC = b"PAR1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """
     What was archived.
@@ -54,14 +54,14 @@ class Manifest:
     @property
     def stored(self) -> list[Column]:
         """The columns that the file holds."""
-        return [Column(name, data_type, kind_of(data_type)) for name, data_type in self.columns]
+        return [Column(name=name, type=data_type, kind=kind_of(data_type)) for name, data_type in self.columns]
 
     @property
     def all_columns(self) -> list[Column]:
         """The columns of the table, in their order; a partition column of an unknown type is at the end."""
         found = self.stored
         for position, name, data_type, expression in sorted(self.generated):
-            found.insert(position, Column(name, data_type, kind_of(data_type), expression))
+            found.insert(position, Column(name=name, type=data_type, kind=kind_of(data_type), expression=expression))
         return found
 
 

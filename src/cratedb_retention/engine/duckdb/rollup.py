@@ -118,7 +118,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
             raise
         remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
         raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
-    return StepResult(sum(result.source_rows for result in results), windows=tuple(results))
+    return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
 
 
 def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[RolledUp]:

@@ -79,7 +79,7 @@ def create(database: Database, step: SnapshotPartition, find: FindRepository) ->
 
 
 def _archived(repository: Path, name: str, manifest: Manifest) -> StepResult:
-    return StepResult(manifest.rows, 1, (repository / name / DATA).stat().st_size)
+    return StepResult(rows=manifest.rows, partitions=1, size=(repository / name / DATA).stat().st_size)
 
 
 def _label(step: SnapshotPartition | VerifySnapshot | DropArchived) -> list[list[object]]:
@@ -152,7 +152,7 @@ def verify(database: Database, step: VerifySnapshot | DropArchived, find: FindRe
         raise DatabaseError(f"snapshot {step.name}", "its manifest names another partition", "run again")
     if manifest.token != step.piece.partition.token:
         raise DatabaseError(f"snapshot {step.name}", "holds another state of the partition", "run again")
-    return StepResult(manifest.rows, 1)
+    return StepResult(rows=manifest.rows, partitions=1)
 
 
 def verify_file(database: Database, repository: Path, name: str) -> Manifest:
@@ -189,7 +189,7 @@ def drop_archived(database: Database, step: DropArchived, find: FindRepository) 
         _check_age(connection, step)
         return connection.execute(sa.delete(table_ref(step.table)).where(_is_mine(step))).rowcount
 
-    return StepResult(max(database.transact(work), 0), 1)
+    return StepResult(rows=max(database.transact(work), 0), partitions=1)
 
 
 def _check_age(connection: sa.Connection, step: DropArchived) -> None:

@@ -35,7 +35,7 @@ def read_selection(
     policy: Annotated[ShortText | None, Query(description="Only the policy with this identifier.")] = None,
 ) -> Selection:
     """Which policies are meant."""
-    return Selection(parse_strategy(strategy) if strategy else None, read_tags(tags), policy)
+    return Selection(strategy=parse_strategy(strategy) if strategy else None, tags=read_tags(tags), policy_id=policy)
 
 
 def read_cutoff(
@@ -59,7 +59,13 @@ def read_snapshots(
     """Which snapshots are meant."""
     first, last = (parse_instant(text) if text else None for text in (start, end))
     return RestoreRequest(
-        name, table_schema, table_name, first, last, repository=repository, tags=parse_tag_filter(tags or ())
+        name=name,
+        table_schema=table_schema,
+        table_name=table_name,
+        start=first,
+        end=last,
+        repository=repository,
+        tags=parse_tag_filter(tags or ()),
     )
 
 

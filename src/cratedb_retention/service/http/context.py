@@ -14,7 +14,7 @@ from cratedb_retention.service.operations import Operations
 from cratedb_retention.service.runs import Runs, StoredRuns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """
     What a single caller may ask.
@@ -31,7 +31,7 @@ class Limits:
     burst: int = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """
     The parts of the HTTP API.

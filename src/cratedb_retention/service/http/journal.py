@@ -34,13 +34,13 @@ def read_journal(
     """The audit log, newest first: changes of policies, runs, steps, holds."""
     rows = who.journal(
         JournalFilter(
-            table_name,
-            policy_id,
-            run_id,
-            outcome,
-            parse_instant(since) if since else None,
-            event,
-            limit,
+            table_name=table_name,
+            policy_id=policy_id,
+            run_id=run_id,
+            outcome=outcome,
+            since=parse_instant(since) if since else None,
+            event=event,
+            limit=limit,
             until=parse_instant(until) if until else None,
             tags=tags,
             offset=offset,

@@ -23,7 +23,7 @@ _LOCATION = {"headers": {"Location": {"description": "Where the run is.", "schem
 def start_run(request: Request, who: Operator, wanted: RunRequest, response: Response) -> Run:
     """Do what is due, in the background."""
     strategy = parse_strategy(wanted.strategy) if wanted.strategy else None
-    prepared = who.prepare(Selection(strategy, parse_tag_filter(wanted.tags), wanted.policy))
+    prepared = who.prepare(Selection(strategy=strategy, tags=parse_tag_filter(wanted.tags), policy_id=wanted.policy))
     state = who.start_run(context_of(request).runs, prepared)
     response.headers["Location"] = f"/api/v1/runs/{state.run_id}"
     return _answer(state)

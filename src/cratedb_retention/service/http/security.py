@@ -66,7 +66,7 @@ def admit(context: Context, text: str, host: str) -> Scoped:
 def _access(context: Context, text: str, address: str) -> Access:
     if not context.authenticate:
         _slow_down(context.buckets.take(address))
-        return Access(Role.ADMIN, context.retention.actor.name)
+        return Access(role=Role.ADMIN, actor=context.retention.actor.name)
     _slow_down(context.buckets.wait(address))
     token = context.retention.store.tokens.check(text) if text else None
     if token is None:
@@ -75,7 +75,7 @@ def _access(context: Context, text: str, address: str) -> Access:
         error = Forbidden("access token", reason, "send `Authorization: Bearer crt_...`")
         raise Failed(HTTPStatus.UNAUTHORIZED, error, {"WWW-Authenticate": "Bearer"})
     _slow_down(context.buckets.take(token.actor))
-    return Access(token.role, token.actor, token.limit)
+    return Access(role=token.role, actor=token.actor, limit=token.limit)
 
 
 def _slow_down(wait: int) -> None:

@@ -72,11 +72,11 @@ def _read(wanted: SnapshotsWanted) -> RestoreRequest:
     if not wanted.model_dump(exclude_none=True, exclude={"into_schema", "into_name"}):
         raise InvalidInput("snapshots", "nothing is chosen", "give table_name, or another attribute")
     return RestoreRequest(
-        wanted.name,
-        wanted.table_schema,
-        wanted.table_name,
-        wanted.start,
-        wanted.end,
+        name=wanted.name,
+        table_schema=wanted.table_schema,
+        table_name=wanted.table_name,
+        start=wanted.start,
+        end=wanted.end,
         repository=wanted.repository,
         tags=parse_tag_filter(wanted.tags or ()),
         chosen=None if wanted.chosen is None else frozenset((key.repository, key.name) for key in wanted.chosen),

@@ -37,7 +37,7 @@ class Cascades(Who):
         rollups = self.retention.store.rollups.all()
         sources = {known.rollup.source for known in rollups.values()}
         levels = {name for table in rollups for name in (table, sketch_table(table))}
-        outline = self.retention.engine.read_outline(Selector(self._default_schema, ""))
+        outline = self.retention.engine.read_outline(Selector(schema=self._default_schema, name=""))
         others = (table for table in outline.tables if table not in sources | levels and self._has_policy(table))
         return explorable([*sorted(sources), *sorted(others)], self.realm)
 

@@ -76,6 +76,8 @@ class Holds(Who):
         :raises Forbidden: if it is not plain that it does not.
         """
         named = not (is_pattern(area.schema) or is_pattern(area.name))
-        tables = self.retention.engine.read_catalog([Selector(area.schema, area.name)]).tables if named else {}
+        tables = (
+            self.retention.engine.read_catalog([Selector(schema=area.schema, name=area.name)]).tables if named else {}
+        )
         if not tables or any(try_bind_where(table, where) is None for table in tables.values()):
             raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")

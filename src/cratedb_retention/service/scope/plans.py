@@ -75,7 +75,7 @@ class Plans(Policies, Holds):
         :param table_schema: With ``table_name``: name or pattern of the tables whose columns are wanted.
         """
         policies = [item.policy for item in self._stored[0]]
-        chosen = Selector(table_schema or None, table_name)
+        chosen = Selector(schema=table_schema or None, name=table_name)
         return suggest(self.retention.engine, self.retention.store.schema, policies, self.access.limited, chosen)
 
     def statements(self, plan: Plan) -> list[list[str]]:

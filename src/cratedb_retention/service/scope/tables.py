@@ -65,7 +65,7 @@ class Tables(Journal):
         whole = self._is_whole(table, prepared)
         records = [r for r in self.retention.snapshots(RestoreRequest()) if r.archived.table == table]
         records = [record for record in records if self.access.sees(record.tags)]
-        found = timeline(prepared, table, Seen(policies, records, self.holds(), whole))
+        found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
         return found
