@@ -47,6 +47,7 @@ from cratedb_retention.execution.running import Session, Terms, carry_out
 from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
@@ -61,7 +62,7 @@ from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.codec import policy_to_row
 from cratedb_retention.store.jobs import Job
-from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from cratedb_retention.store.journal import Entry, JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.store import Store
@@ -364,7 +365,7 @@ class Retention:
         """Look for policies that can't do what they say, and for policies that contradict each other."""
         prepared = self.prepare(selection=selection)
         problems = [
-            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.reason)
+            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why)
             for hold in prepared.plan.problems
         ]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]

@@ -15,8 +15,8 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.cli.jobs import EVENTS, OUTCOMES
 from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.store.jobs import Job
-from cratedb_retention.store.journal import Event, Outcome
 from support.command import Command, argv
 
 THEN = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)

@@ -337,7 +337,14 @@ def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
     prepared = tenants.db.tool.prepare()
     others = [task for task in prepared.plan.tasks if task.policy_id == "globex-archive"]
     tidying = [replace(task, policy_id=None) for task in others]
-    whole = replace(prepared, plan=replace(prepared.plan, tasks=(*prepared.plan.tasks, *tidying), warnings=("globex",)))
+    whole = replace(
+        prepared,
+        plan=replace(
+            prepared.plan,
+            tasks=(*prepared.plan.tasks, *tidying),
+            warnings=(Why.ALL_EXPIRED(table=TableName("a", "b"), expiring="globex", end=1),),
+        ),
+    )
     narrowed = narrow_plan(whole, scoped(tenants, "acme").realm, []).plan
     assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
     assert {hold.policy_id for hold in narrowed.holds} <= {"acme-archive", "acme-tables", "acme-events"}

@@ -15,8 +15,7 @@ from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.pairs import read_pairs
-from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Policy, Strategy, Undated
+from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Policy, Strategy, Undated, Verify
 from cratedb_retention.model.schedule import Misfire
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -16,11 +16,12 @@ from cratedb_retention.execution.previewing import ArchiveLine, Restorable, arch
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.areas import make_area
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.service.operations import Operations, OperationState
-from cratedb_retention.store.journal import Event, JournalFilter
+from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.snapshots import SnapshotRecord
 
 if TYPE_CHECKING:

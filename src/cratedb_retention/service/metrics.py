@@ -186,7 +186,7 @@ def _of_levels(facts: Facts, shown: set[str | None]) -> Iterator[GaugeMetricFami
     for level in facts.levels:
         if level.until is not None and level.policy_id in shown:
             age = (facts.now - level.until).total_seconds()
-            family.add_metric([level.policy_id or "", level.table, level.interval], max(0.0, age))
+            family.add_metric([level.policy_id or "", str(level.table), level.interval], max(0.0, age))
     yield family
 
 

@@ -6,7 +6,7 @@ A run of theirs does just these tasks, so that a plan still is what a run does (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from cratedb_retention.execution.overview import Line
@@ -16,13 +16,13 @@ from cratedb_retention.model.areas import make_area
 from cratedb_retention.model.plan import Hold, Task
 
 
-def narrow_plan(prepared: Prepared, realm: Realm, holds: Sequence[str]) -> Prepared:
+def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
     The part of a plan that is about somebody's policies, or tidies up their tables.
 
     Warnings are about tables as a whole, which may be shared, so that they are left out.
 
-    :param holds: How reasons name the holds that they see.
+    :param holds: The identifiers of the holds that they see.
     """
     mine = {policy.id for policy in realm.policies}
     plan = prepared.plan
@@ -48,9 +48,9 @@ def _is_theirs(task: Task, realm: Realm, mine: set[str | None]) -> bool:
     return task.policy_id in mine
 
 
-def _task(task: Task, realm: Realm, holds: Sequence[str]) -> Task:
-    return replace(task, reason=realm.said(task.reason, holds) or "")
+def _task(task: Task, realm: Realm, holds: Collection[str]) -> Task:
+    return replace(task, why=realm.told(task.why, holds))
 
 
-def _hold(hold: Hold, realm: Realm, holds: Sequence[str]) -> Hold:
-    return replace(hold, reason=realm.said(hold.reason, holds) or "")
+def _hold(hold: Hold, realm: Realm, holds: Collection[str]) -> Hold:
+    return replace(hold, why=realm.told(hold.why, holds))

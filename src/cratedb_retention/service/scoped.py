@@ -8,7 +8,6 @@ theirs to see does not exist: the answer is the same as for a name that was neve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
@@ -91,7 +90,7 @@ class Scoped(Tables, Cascades):
 
     def operations(self, operations: Operations) -> list[OperationState]:
         """The operations of late that are theirs to see, newest first."""
-        return [self._told(state) for state in operations.all() if self._sees_actor(state.actor)]
+        return [state for state in operations.all() if self._sees_actor(state.actor)]
 
     def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
         """
@@ -102,7 +101,7 @@ class Scoped(Tables, Cascades):
         found = operations.find(operation_id)
         if not self._sees_actor(found.actor):
             raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
-        return self._told(found)
+        return found
 
     def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
         """
@@ -113,14 +112,7 @@ class Scoped(Tables, Cascades):
         """
         self.access.require(Role.OPERATOR)
         self.find_operation(operations, operation_id)
-        return self._told(operations.cancel(operation_id))
-
-    def _told(self, state: OperationState) -> OperationState:
-        if not self.access.limited:
-            return state
-        holds = self._words_of_holds()
-        results = tuple(replace(each, error=self.realm.said(each.error, holds)) for each in state.results)
-        return replace(state, results=results, error=self.realm.said(state.error, holds))
+        return operations.cancel(operation_id)
 
     def tokens(self) -> Iterable[AccessToken]:
         """All tokens."""

@@ -13,8 +13,7 @@ from functools import cache
 from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Strategy, Undated
+from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Strategy, Undated, Verify
 from cratedb_retention.model.policyform import LIMITS, LISTS, PAIRS, Values, fields_for, list_text, read_list
 from cratedb_retention.model.schedule import Misfire
 

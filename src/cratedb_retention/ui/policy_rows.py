@@ -58,7 +58,7 @@ def damaged_row(damaged: Damaged) -> dict[str, Cell]:
     return {
         "state": state("damaged"),
         "strategy": str(said["strategy"] or ""),
-        "table": damaged.target.removeprefix("."),
+        "table": str(damaged.target),
         "kept": str(said["retention_period"] or ""),
         "description": Bit(text=f"No valid policy: {damaged.reason}", tone="bad many"),
     }

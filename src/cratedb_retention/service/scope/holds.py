@@ -13,7 +13,6 @@ from cratedb_retention.model.areas import Area, make_area
 from cratedb_retention.model.catalog import Selector, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import is_pattern
-from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.targets import try_bind_where
 from cratedb_retention.service.scope.who import Who
 
@@ -62,8 +61,8 @@ class Holds(Who):
             raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
         return self.retention.release(found.id)
 
-    def _words_of_holds(self) -> list[str]:
-        return [TableHold(hold, None).words for hold in self.holds()]
+    def _ids_of_holds(self) -> frozenset[str]:
+        return frozenset(hold.id for hold in self.holds())
 
     def _is_shared(self, area: Area) -> bool:
         found = self.realm.covering(area)

@@ -10,9 +10,10 @@ from typing import Any
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.access import Role, sees_row, shown_row
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.service.runs import UNKNOWN, Runs, RunState
 from cratedb_retention.service.scope.plans import Plans
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 
 _OF_STEPS = (Event.STEP_FINISHED, Event.HELD)
 
@@ -49,7 +50,7 @@ class Journal(Plans):
             wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
         rows = self.retention.store.journal.read(wanted)
         realm = self.realm
-        holds = self._words_of_holds() if self.access.limited else []
+        holds = self._ids_of_holds() if self.access.limited else frozenset()
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
     def mark(self) -> str:

@@ -41,7 +41,7 @@ class Plans(Policies, Holds):
         return self._narrowed(before), self._narrowed(after)
 
     def _narrowed(self, prepared: Prepared) -> Prepared:
-        return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+        return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
         """
@@ -58,7 +58,7 @@ class Plans(Policies, Holds):
         return self._narrowed_preview(found) if self.access.limited else found
 
     def _narrowed_preview(self, found: Preview) -> Preview:
-        words = self._words_of_holds()
+        words = self._ids_of_holds()
         others = tuple(known for known in self.realm.policies if known.id != found.policy.id)
         after = replace(self.realm, policies=(*others, found.policy))
         return replace(

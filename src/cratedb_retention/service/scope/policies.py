@@ -40,7 +40,7 @@ class Policies(Who):
         """
         stored, damaged = self.policies(selection)
         chosen = [item for item in stored if matches(item.policy, text)]
-        broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
+        broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
         return list_policies(self.retention.store, chosen, broken, self.retention.clock.now())
 
     def policy(self, identifier: str) -> StoredPolicy:

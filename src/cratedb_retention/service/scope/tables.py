@@ -16,12 +16,15 @@ from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.execution.tables import TableLine, find_bounds, hide_shared, table_lines
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
+from cratedb_retention.model.access import may_hear_row
 from cratedb_retention.model.areas import make_area
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.service.narrowing import narrow_lines
 from cratedb_retention.service.scope.journal import Journal
-from cratedb_retention.store.journal import Event, JournalFilter
+from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.statistics import RunOfPolicy
 
 # A policy whose last run is longer ago neither fails nor works.
@@ -49,8 +52,11 @@ class Tables(Journal):
         return hide_shared(table_lines(prepared, narrow_lines(lines), measured, self._said(runs), times))
 
     def _said(self, runs: Iterable[RunOfPolicy]) -> list[RunOfPolicy]:
-        holds = self._words_of_holds()
-        return [replace(run, error=self.realm.said(run.error, holds)) for run in runs]
+        holds = self._ids_of_holds()
+        return [
+            run if may_hear_row(self.realm, vars(run), holds) else replace(run, error=str(Why.NOT_SAID()))
+            for run in runs
+        ]
 
     def timeline(self, table: TableName) -> Timeline:
         """
