@@ -35,6 +35,7 @@ from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.planning.check import Finding, find_contradictions
+from cratedb_retention.store.statistics import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
 
@@ -205,10 +206,16 @@ class Retention(Connection):
         """The statements of a step of a plan, for showing."""
         return list(self.engine.render(step))
 
-    def tables(self, prepared: Prepared) -> list[TableLine]:
-        """What is kept where, table by table, by a plan; what fails or is held first."""
+    def tables(
+        self, prepared: Prepared, heard: Callable[[RunOfPolicy], RunOfPolicy] = lambda run: run
+    ) -> list[TableLine]:
+        """
+        What is kept where, table by table, by a plan; what fails or is held first.
+
+        :param heard: What may be told of a run.
+        """
         measured = self.engine.measure(find_bounds(prepared))
-        runs = self.store.runs_of_policies(self.clock.now() - _RECENT)
+        runs = map(heard, self.store.runs_of_policies(self.clock.now() - _RECENT))
         times = next_runs(self.store, prepared.policies, prepared.leases)
         return table_lines(prepared, overview(prepared), measured, runs, times)
 

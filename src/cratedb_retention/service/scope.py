@@ -56,6 +56,7 @@ from cratedb_retention.service.tenant_filter import (
 from cratedb_retention.store.journal import Event, JournalFilter, Outcome
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.statistics import RunOfPolicy
 from cratedb_retention.store.tokens import AccessToken
 
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
@@ -436,8 +437,15 @@ class Scope:
 
     def tables(self, selection: Selection) -> list[TableLine]:
         """What is kept where, table by table; what fails or is held first."""
-        lines = self._retention.tables(self.prepare(selection))
-        return narrow_tables(lines, self.realm, self._words_of_holds()) if self.access.limited else lines
+        prepared = self.prepare(selection)
+        if not self.access.limited:
+            return self._retention.tables(prepared)
+        holds = self._words_of_holds()
+
+        def heard(run: RunOfPolicy) -> RunOfPolicy:
+            return replace(run, error=self.realm.said(run.error, holds))
+
+        return narrow_tables(self._retention.tables(prepared, heard))
 
     def timeline(self, table: TableName) -> Timeline:
         """

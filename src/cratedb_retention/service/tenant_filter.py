@@ -73,16 +73,14 @@ def narrow_lines(lines: Sequence[Line]) -> list[Line]:
     return [replace(line, rows=None, size=None) if line.policy.where else line for line in lines]
 
 
-def narrow_tables(lines: Sequence[TableLine], realm: Realm, holds: Sequence[str]) -> list[TableLine]:
-    """What a table that is shared with others holds in all is theirs as well; and what failed may tell of others."""
-
-    def narrow(line: TableLine) -> TableLine:
-        why = tuple(dict.fromkeys(realm.said(reason, holds) or "" for reason in line.why))
-        shared = any(each.policy.where for each in line.lines)
-        line = replace(line, oldest=None, newest=None) if shared else line
-        return replace(line, lines=tuple(narrow_lines(line.lines)), why=why)
-
-    return [narrow(line) for line in lines]
+def narrow_tables(lines: Sequence[TableLine]) -> list[TableLine]:
+    """What a table that is shared with others holds in all is theirs as well."""
+    return [
+        replace(line, lines=tuple(narrow_lines(line.lines)), oldest=None, newest=None)
+        if any(each.policy.where for each in line.lines)
+        else line
+        for line in lines
+    ]
 
 
 def narrow_operation(state: OperationState, realm: Realm, holds: Sequence[str]) -> OperationState:
