@@ -53,7 +53,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.patterns import is_pattern
 from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
+from cratedb_retention.model.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.tags import TagFilter
@@ -293,14 +293,14 @@ class Retention:
         :raises InvalidInput: if its repository would have to be a directory, and is something else, or an attribute is
             too long to be stored.
         """
-        if policy.strategy is Strategy.SNAPSHOT and self.engine.capabilities.repositories_are_directories:
+        if policy.strategy.traits.archives and self.engine.capabilities.repositories_are_directories:
             why_not = why_no_directory(policy.target_repository_name or "")
             if why_not:
                 raise InvalidInput("attribute target_repository_name", why_not)
         for name, value in policy_to_row(policy, 0, self.clock.now(), "").items():
             if isinstance(value, str) and not fits(value):
                 raise InvalidInput(f"attribute {name}", f"is longer than {LONGEST:,} bytes", "say it in fewer words")
-        if policy.strategy is Strategy.REALLOCATE and not self.engine.capabilities.reallocates:
+        if policy.strategy.traits.moves and not self.engine.capabilities.reallocates:
             product = self.engine.capabilities.product
             raise Unsupported(
                 f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB"

@@ -11,8 +11,9 @@ from dataclasses import replace
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.preparing import Prepared, Selection
-from cratedb_retention.execution.suggesting import Suggestions, suggest
+from cratedb_retention.execution.suggesting import suggest
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy

@@ -12,8 +12,7 @@ from cratedb_retention.execution.applying import Change, apply_changes, find_cha
 from cratedb_retention.execution.listing import Listing, list_policies
 from cratedb_retention.execution.preparing import Selection, require_tags
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import Policy, change_policy
-from cratedb_retention.model.searching import matches, mentions
+from cratedb_retention.model.policy import Policy, change_policy, mentions
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.service.scope.who import Who
 from cratedb_retention.store.policies import Damaged, StoredPolicy
@@ -36,10 +35,10 @@ class Policies(Who):
         """
         The policies that they see and choose, and when each runs next.
 
-        :param text: Words that a policy must mention, see :func:`matches`.
+        :param text: Words that a policy must mention, see :meth:`Policy.mentions`.
         """
         stored, damaged = self.policies(selection)
-        chosen = [item for item in stored if matches(item.policy, text)]
+        chosen = [item for item in stored if item.policy.mentions(text)]
         broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
         return list_policies(self.retention.store, chosen, broken, self.retention.clock.now())
 
