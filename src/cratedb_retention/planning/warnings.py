@@ -44,12 +44,8 @@ def clock_warnings(context: Context, targets: Iterable[Target]) -> Iterator[str]
             seen.add(table)
             yield f"{table}: holds data of {show(newest.start)}, after the cutoff {show(cutoff)}; are the clocks right?"
         limit = target.policy.limit(context.cutoff)
-        if (
-            target.policy.strategy.traits.removes
-            and limit is not None
-            and newest.end is not None
-            and newest.end <= limit
-        ):
+        removes = target.policy.strategy.traits.removes
+        if removes and limit is not None and newest.end is not None and newest.end <= limit:
             yield (
                 f"{table}: everything that policy {target.policy.id} covers is expired, the newest of it ends "
                 f"{show(newest.end)}; has data stopped arriving, or is the cutoff wrong?"
