@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import cratedb_retention
+from cratedb_retention.store.setup import STEPS
 
 PACKAGE = Path(cratedb_retention.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
@@ -18,6 +19,13 @@ FIELD = """    dry_run_only: Annotated[
         bool,
         Attribute("Whether runs only show what they would do.", group=Group.TABLES, strategies=(Strategy.DELETE,)),
     ] = False
+"""
+BEFORE_STEP = ")\n"
+STEP = f"""    Step(
+        version={STEPS[-1].version + 1},
+        name="what a run may do",
+        columns={{POLICY: ("dry_run_only",)}},
+    ),
 """
 # What a contributor and a user see of it, in a process of its own that imports the changed copy.
 SEEN = """
@@ -88,16 +96,18 @@ print("seen")
 
 def test_an_attribute_is_one_field(tmp_path: Path) -> None:
     """
-    A field in one file makes an option, a flag as a flag, a form's field, a column that `setup` adds to the table of
-    before, an attribute of files, of their schema and of the HTTP API; and other strategies refuse it.
+    A field, and a step for existing tables, make an option, a flag as a flag, a form's field, a column, an attribute of
+    files, of their schema and of the HTTP API; and other strategies refuse it.
     """
     steps = PAGE.read_text().partition("- *An attribute of a policy*")[2].partition("\n- *")[0]
-    (place,) = re.findall(r"`([\w/]+\.py)`", steps)
+    places = re.findall(r"`([\w/]+\.py)`", steps)
+    assert places == ["model/policy.py", "store/setup.py"]
     changed = tmp_path / "src" / PACKAGE.name
     shutil.copytree(PACKAGE, changed, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (changed / place).read_text()
-    assert text.count(BEFORE) == 1
-    (changed / place).write_text(text.replace(BEFORE, FIELD + BEFORE))
+    for place, before, added in zip(places, (BEFORE, BEFORE_STEP), (FIELD, STEP), strict=True):
+        head, present, tail = (changed / place).read_text().rpartition(before)
+        assert present
+        (changed / place).write_text(head + added + present + tail)
     with cratedb_retention.Retention(f"duckdb:///{tmp_path / 'metrics.duckdb'}", create=True) as retention:
         retention.setup()
     environment = {**os.environ, "PYTHONPATH": str(changed.parent)}

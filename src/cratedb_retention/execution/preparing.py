@@ -15,7 +15,7 @@ from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, Re
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.patterns import folded, is_pattern
+from cratedb_retention.model.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
@@ -127,13 +127,20 @@ class Prepared:
     measurements: Measurements = field(default_factory=Measurements)
 
 
-def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
+def prepare(
+    engine: Engine,
+    store: Store,
+    cutoff: dt.datetime,
+    selection: Selection | None = None,
+    about: TableName | None = None,
+) -> Prepared:
     """
     Make the plan for a cutoff.
 
     :param cutoff: An aware instant.
+    :param about: What is planned for other tables does not matter, so that these need not be looked at.
     """
-    return _Look(engine, store).prepare(cutoff, selection or Selection())
+    return _Look(engine, store).prepare(cutoff, selection or Selection(), about=about)
 
 
 def prepare_both(
@@ -193,12 +200,15 @@ class _Look:
         selection: Selection,
         released: Collection[str] = (),
         candidate: Policy | None = None,
+        about: TableName | None = None,
     ) -> Prepared:
-        """Make a plan; see :func:`prepare_both`."""
+        """Make a plan; see :func:`prepare` and :func:`prepare_both`."""
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
         stored = _with_candidate(self._stored, candidate)
         policies = [item.policy for item in stored]
+        if about is not None:
+            policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
         ledger = self._read_ledger(policies)
         self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
@@ -234,6 +244,16 @@ class _Look:
             leases=self._leases,
             measurements=seen.measurements,
         )
+
+    def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
+        """The policies on a table, or on the one that it is a level of, each as if it named just that."""
+        own = self._engine.capabilities
+        of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
+        for policy in policies:
+            schema, name = policy.table_schema or own.default_schema, policy.table_name
+            for table in find_tables(schema, name, {of, about}, own.folds_case):
+                if table not in self._rollups or not is_pattern(schema + name):
+                    yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Sequence[Policy]) -> _Seen:
         """The catalog. Which tables are read, and as what, may depend on the order of the policies."""
