@@ -16,7 +16,6 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.api import Former
 from cratedb_retention.cli.main import COMMANDS
-from cratedb_retention.model.policy import Policy
 from support.cratedb import CrateDB
 from support.databases import Database
 from support.markdown import PAGES, ROOT, SHELLS, blocks, calls, commands, links, run_script, script
@@ -122,15 +121,6 @@ def test_former_names_still_work(duck: Database) -> None:
     assert len(former) > 30
     assert [name for name in former if not callable(getattr(duck.tool, name))] == []
     assert duck.tool.tags() == duck.tool.policies.tags()
-
-
-@pytest.mark.parametrize("name", Policy.model_fields)
-def test_how_to_add_an_attribute(name: str) -> None:
-    """Each attribute is in all places that the page on how to add one names."""
-    steps = read("docs/architecture.md").partition("- *An attribute of a policy*")[2].partition("\n- *")[0]
-    places = [path for path in re.findall(r"`([\w/]+\.py)`", steps) if not path.startswith("docs/")]
-    assert {"model/policy.py", "store/tables.py", "ui/policy_fields.py"} <= set(places)
-    assert [p for p in places[:3] if not re.search(rf"\b{name}\b|LIMITS", (PACKAGE / p).read_text())] == []
 
 
 def test_a_command_that_fails_is_noticed(tmp_path: Path) -> None:

@@ -25,19 +25,18 @@ from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.execution.tables import TableLine
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step
-from cratedb_retention.model.policy import Policy, change_policy
+from cratedb_retention.model.policy import Policy, change_policy, mentions
 from cratedb_retention.model.reading import Cascade, FetchRequest
-from cratedb_retention.model.searching import matches, mentions
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.planning.holds import TableHold
@@ -133,10 +132,10 @@ class Scope:
         """
         The policies that they see and choose, and when each runs next.
 
-        :param text: Words that a policy must mention, see :func:`matches`.
+        :param text: Words that a policy must mention, see :meth:`Policy.mentions`.
         """
         stored, damaged = self.policies(selection)
-        chosen = [item for item in stored if matches(item.policy, text)]
+        chosen = [item for item in stored if item.policy.mentions(text)]
         broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
         return self._retention.policies.listing(chosen, broken)
 
