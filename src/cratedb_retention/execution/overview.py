@@ -76,9 +76,15 @@ def overview(prepared: Prepared) -> list[Line]:
         _line(policy, table, of_table, levels, prepared.catalog)
         for policy_id, policy in prepared.policies.items()
         if prepared.selection.fits(policy)
-        for table, of_table in (found.get(policy_id) or {None: _Found()}).items()
+        for table, of_table in (found.get(policy_id) or {_named(policy, prepared.catalog): _Found()}).items()
     ]
     return sorted(lines, key=lambda line: (_ORDER[line.state], line.title, line.policy.strategy, line.policy.id or ""))
+
+
+def _named(policy: Policy, catalog: Catalog) -> TableName | None:
+    """The table that a policy names as a whole; None: there is none, or it means some values, or several."""
+    name = TableName(policy.table_schema or catalog.capabilities.default_schema, policy.table_name)
+    return name if name in catalog.tables and not policy.where else None
 
 
 @dataclass

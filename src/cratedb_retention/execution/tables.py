@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Prepared
@@ -89,14 +89,6 @@ def table_lines(
         grouped[line.title].append(line)
     found = [_table_line(tuple(of), last, times, spans) for of in grouped.values()]
     return sorted(found, key=lambda line: (STATES.index(line.state), line.title))
-
-
-def hide_shared(lines: Sequence[TableLine]) -> list[TableLine]:
-    """What a table that is shared with others holds in all is theirs as well."""
-    return [
-        replace(line, oldest=None, newest=None) if any(each.policy.where for each in line.lines) else line
-        for line in lines
-    ]
 
 
 def _targets(prepared: Prepared) -> list[Target]:

@@ -123,6 +123,7 @@ class Why(Enum):
     )
     ROWS_GONE = "their rows are gone, which is noted, so that late ones can be told"
     LEFT_FROZEN = "an interrupted run froze it, and nothing is about to archive it"
+    RENEWED = "{first:reason}; written to since the plan was made, and decided again"
     LEVEL_NEW = "it does not exist yet"
     LEVEL_WIDER = "the source or the policy has more than before"
     LEVEL_REBASED = "a level was added or removed beneath it"
@@ -137,8 +138,7 @@ class Why(Enum):
         "{archiver:policy} archives it after {later:duration}; deleting it after {sooner:duration} would lose it"
     )
     ARCHIVED_WHOLE = "{archiver:policy} archives whole partitions of this table; deleting rows would lose them"
-    ARCHIVING_STALLED = "{stalled:policy} should archive this table and can't; deleting would lose what it wants"
-    DOWNSAMPLING_STALLED = "{stalled:policy} should downsample this table and can't; deleting would lose what it wants"
+    STALLED = "{stalled:policy} should {verb} this table and can't; deleting would lose what it wants"
     MISSING_SHARDS = "{count:n missing shard}; bring the lost nodes back"
     DISK_FULL = "a disk is full, so CrateDB lets nothing be written to it (blocks.read_only_allow_delete); make room"
     NO_ROWS_GO = "a disk is full, and CrateDB then lets whole partitions go, but no rows; make room"

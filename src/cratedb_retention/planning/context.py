@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.planning.coverage import Coverage
@@ -86,8 +86,7 @@ class Context:
         for policy in self.stalled.get(target.table.name, ()):
             wanted = try_bind_where(target.table, policy.where)
             if wanted is None or overlap(wanted, target.where):
-                archives = policy.strategy is Strategy.SNAPSHOT
-                return (Why.ARCHIVING_STALLED if archives else Why.DOWNSAMPLING_STALLED)(stalled=policy.id or "")
+                return Why.STALLED(stalled=policy.id or "", verb=policy.strategy.traits.verb)
         return None
 
     def archiver_of(self, target: Target, piece: Piece) -> Target | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from cratedb_retention.model.instant import to_ms
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import Context
@@ -45,6 +44,6 @@ def clock_warnings(context: Context, targets: Iterable[Target]) -> Iterator[Reas
             seen.add(table)
             yield Why.AHEAD_OF_CUTOFF(table=table, newest=newest.start, cutoff=cutoff)
         limit = target.policy.limit(context.cutoff)
-        removes = target.policy.strategy is not Strategy.REALLOCATE
+        removes = target.policy.strategy.traits.removes
         if removes and limit is not None and newest.end is not None and newest.end <= limit:
             yield Why.ALL_EXPIRED(table=table, expiring=target.policy.id or "", end=newest.end)

@@ -9,7 +9,7 @@ from nicegui import ui
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.runs import RunState
-from cratedb_retention.service.scope.journal import RunEnd
+from cratedb_retention.service.tenant_filter import RunEnd
 from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest
