@@ -26,7 +26,7 @@ from cratedb_retention.execution.adopting import Adoptable, adopt
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.cascades import planned_cascades
-from cratedb_retention.execution.events import Observer, Report
+from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade
@@ -43,7 +43,7 @@ from cratedb_retention.execution.restoring import (
     verify_snapshots,
 )
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Session, Terms, carry_out
+from cratedb_retention.execution.running import Session, carry_out, new_session
 from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import DatabaseAddress
@@ -56,11 +56,11 @@ from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.runs import Report, RunOptions, RunState
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.codec import policy_to_row
-from cratedb_retention.store.jobs import Job
 from cratedb_retention.store.journal import Entry, Event, JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
@@ -381,7 +381,7 @@ class Retention:
         cutoff: dt.datetime | None = None,
         selection: Selection | None = None,
         observers: Iterable[Observer] = (),
-        terms: Terms | None = None,
+        options: RunOptions | None = None,
         session: Session | None = None,
         run_id: str | None = None,
     ) -> Report:
@@ -390,7 +390,7 @@ class Retention:
 
         :param prepared: What :meth:`prepare` returned; None: prepare now.
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
-        :param terms: How long leases last, and how the run may be stopped.
+        :param options: How long leases last, and how the run may be stopped.
         :param session: A run that has its leases already; None: take those that the plan needs.
         :param run_id: The run's identifier, a UUID; None: made up.
         :return: What was done; ``report.ok`` says whether all of it went well.
@@ -401,14 +401,15 @@ class Retention:
         def make_plan() -> Prepared:
             return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
 
-        return carry_out(self.engine, self.store, self.clock, self.actor, make_plan, observers, terms, session, run_id)
+        session = session or new_session(self.store, self.clock, self.actor, options or RunOptions(), run_id)
+        return carry_out(self.engine, self.store, self.clock, session, make_plan, observers)
 
-    def running(self) -> list[Job]:
+    def running(self) -> list[RunState]:
         """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""
         self.store.require()
         return self.store.jobs.live()
 
-    def cancel(self, identifier: str) -> Job:
+    def cancel(self, identifier: str) -> RunState:
         """
         Ask a run to end before its next step.
 

@@ -10,7 +10,8 @@ from typing import Any
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.access import Role, sees_row, shown_row
-from cratedb_retention.service.runs import UNKNOWN, Runs, RunState
+from cratedb_retention.model.runs import RunState
+from cratedb_retention.service.runs import UNKNOWN, Runs
 from cratedb_retention.service.scope.plans import Plans
 from cratedb_retention.store.journal import Event, JournalFilter, Outcome
 
