@@ -16,7 +16,7 @@ from cratedb_retention.model.instant import show
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service.metrics import make_metrics
 from cratedb_retention.service.scheduler import run_due
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.statistics import RunOfPolicy
 from support.databases import MONTH, TIME, Database
 
@@ -87,7 +87,7 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     db.fill("t", ["2024-06-05"])
     db.time.set("2024-07-02T00:00:01+00:00")
     db.policy("delete", "t", "1y", id="p", schedule=schedule, jitter="6h")
-    scoped = Scoped(db.tool, Access(role=Role.ADMIN, actor="admin"))
+    scoped = Scope(db.tool, Access(role=Role.ADMIN, actor="admin"))
 
     def shown() -> set[dt.datetime | None]:
         text = make_metrics(db.tool).decode()

@@ -13,7 +13,7 @@ from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
 
@@ -158,7 +158,7 @@ def test_who_may_not_run(pages: PagesInBrowser) -> None:
     expect(page.get_by_role("cell", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
     for name in ("Run now", "Cancel this run", "Show the statements"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
-    viewer = Scoped(tool, Access(role=Role.VIEWER, actor="viewer"))
+    viewer = Scope(tool, Access(role=Role.VIEWER, actor="viewer"))
     for refused in (
         lambda: viewer.start_run(pages.context.runs, tool.prepare()),
         lambda: viewer.cancel_run(pages.context.runs, "of-scheduler"),

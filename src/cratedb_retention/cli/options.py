@@ -166,10 +166,7 @@ class Chosen:
         from cratedb_retention.model.tags import parse_tag_filter
 
         strategy = parse_strategy(self.strategy) if self.strategy else None
-        found = None
-        if self.policy_id:
-            retention.store.require()
-            found = retention.store.policies.get(self.policy_id).policy.id
+        found = retention.policies.get(self.policy_id).policy.id if self.policy_id else None
         return Selection(strategy=strategy, tags=parse_tag_filter(self.tags), policy_id=found)
 
 

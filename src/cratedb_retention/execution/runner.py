@@ -33,13 +33,13 @@ from cratedb_retention.execution.events import (
 )
 from cratedb_retention.execution.heartbeat import Heartbeat
 from cratedb_retention.execution.leasing import LeaseHolder, Taken
-from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.preparing import Prepared, check_preconditions
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
+from cratedb_retention.execution.renewing import Renewer
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.execution.superseding import settle, supersede, tidy_copies
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import (
     DropArchived,
     DropPartitions,
@@ -67,33 +67,11 @@ class _Run:
 
     prepared: Prepared
     recorder: Recorder
+    renewer: Renewer
     roller: Roller
     total: int
     number: int = 0
     broken: set[tuple[str | None, TableName]] = field(default_factory=set)
-
-
-def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
-    """
-    Look again right before a task begins, since planning may be hours ago: was its policy changed, was a hold placed?
-
-    :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
-    """
-    policy_id = task.policy_id
-    version, holds = store.read_together(
-        lambda: None if policy_id is None else store.policies.version_of(policy_id),
-        # Not refreshed: whoever places a hold by the toolkit makes it visible as well.
-        lambda: store.holds.active(refresh=False),
-    )
-    if policy_id is not None and version != prepared.versions.get(policy_id):
-        thing = f"policy {policy_id}"
-        raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
-    own = prepared.catalog.capabilities
-    for hold in holds:
-        if hold.id in prepared.holds:
-            continue
-        if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
-            raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")
 
 
 def _attempt(failure: str, work: Callable[[], object]) -> None:
@@ -176,9 +154,13 @@ class Runner:
             self.tell(left)
         for hold in plan.holds:
             self.tell(Held(hold))
-        roller = Roller(self._engine, self._store, prepared, run_id)
-        total = sum(len(task.steps) for task in plan.tasks)
-        return _Run(prepared=prepared, recorder=recorder, roller=roller, total=total)
+        return _Run(
+            prepared=prepared,
+            recorder=recorder,
+            renewer=Renewer(self._engine, self._store, prepared),
+            roller=Roller(self._engine, self._store, prepared, run_id),
+            total=sum(len(task.steps) for task in plan.tasks),
+        )
 
     def _forget(self, prepared: Prepared) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
@@ -229,12 +211,21 @@ class Runner:
         run.number += len(task.steps)
         number, step = first, task.steps[0]
         try:
-            self._retry(lambda: check_preconditions(self._store, run.prepared, task))
-            for number, step in enumerate(task.steps, first):
-                self._retry(lambda: self._heartbeat.before_step(task.policy_id))
+            self._retry(partial(check_preconditions, self._store, run.prepared, task))
+            while number < first + len(task.steps):
+                step = task.steps[number - first]
+                self._retry(partial(self._heartbeat.before_step, task.policy_id))
                 if isinstance(step, FreezePartitions):
                     frozen.append(step)
-                self._run_step(run, task, step, number)
+                try:
+                    self._run_step(run, task, step, number)
+                except PartitionChanged:
+                    renewed = self._retry(partial(run.renewer.renew, task, step, number - first))
+                    if renewed is None:
+                        raise
+                    task = renewed
+                else:
+                    number += 1
         except LeaseLost:
             raise  # What is frozen may be another one's by now; the store knows of it.
         except BaseException as error:

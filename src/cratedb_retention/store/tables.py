@@ -1,9 +1,9 @@
 """
 The toolkit's own tables, in a schema of their own (``ext`` unless told otherwise).
 
-Column names are the names of the attributes in code, options and files. A column added here is added to an existing
-table by ``setup``. `docs/reference/tables.md` is made from this: from ``doc`` of a column, or the attribute of a policy
-of that name, and from ``info["about"]`` of a table.
+Column names are the names of the attributes in code, options and files. What is added here also takes a step in
+`store/setup.py`, which adds it to an existing schema. `docs/reference/tables.md` is made from this: from ``doc`` of a
+column, or the attribute of a policy of that name, and from ``info["about"]`` of a table.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Tables:
     job: sa.Table
     token: sa.Table
     notice: sa.Table
+    version: sa.Table
 
 
 def make_tables(schema: str, dialect: str) -> Tables:
@@ -79,6 +80,7 @@ def make_tables(schema: str, dialect: str) -> Tables:
         job=_job(metadata),
         token=_token(metadata),
         notice=_notice(metadata),
+        version=_version(metadata),
     )
 
 
@@ -387,5 +389,23 @@ def _notice(metadata: sa.MetaData) -> sa.Table:
         sa.Column("claimed_until", Instant, doc="Until then one service tries to tell; then another one may."),
         sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
         info={"about": "Of what somebody is told: failures and holds that last, until they are over."},
+        crate_number_of_shards=1,
+    )
+
+
+def _version(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "schema_version",
+        metadata,
+        sa.Column(
+            "version",
+            sa.Integer,
+            primary_key=True,
+            autoincrement=False,
+            doc="The version that the step leads to; it counts from 1.",
+        ),
+        sa.Column("name", sa.Text, nullable=False, doc="What it is about."),
+        sa.Column("applied_at", Instant, nullable=False, doc="When it was done."),
+        info={"about": "The steps by which `setup` brought these tables to their present version."},
         crate_number_of_shards=1,
     )

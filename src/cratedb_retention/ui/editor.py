@@ -13,7 +13,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyform import changes_of, left_out
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.agreeing import confirmed
@@ -221,7 +221,7 @@ class Editor:
         if stored is None:
             return False
 
-        def theirs(scoped: Scoped) -> StoredPolicy:
+        def theirs(scoped: Scope) -> StoredPolicy:
             return scoped.policy(stored.policy.id or "")
 
         now = await self.guest.ask(theirs)

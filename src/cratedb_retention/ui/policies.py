@@ -11,7 +11,7 @@ from cratedb_retention.execution.listing import Listing
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policyfile import dump_policies
 from cratedb_retention.model.words import plural
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, new_policy
@@ -125,7 +125,7 @@ class PolicyList:
     async def _export(self) -> None:
         words, selection = self._wanted.get("q", ""), read_selection(self._wanted)
 
-        def read(scoped: Scoped) -> str:
+        def read(scoped: Scope) -> str:
             return dump_policies(item.policy for item in scoped.listing(selection, words).policies)
 
         text = await self._guest.ask(read)

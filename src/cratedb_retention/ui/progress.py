@@ -12,7 +12,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.scope.journal import RunEnd
+from cratedb_retention.service.tenant_filter import RunEnd
 from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest

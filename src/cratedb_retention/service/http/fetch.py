@@ -72,7 +72,7 @@ def fetch(
         raise InvalidInput("step and points", "both are given", "give one of them")
     fetched = who.fetch(
         FetchRequest.of_texts(
-            who.retention.clock.now(),
+            who.now,
             start,
             end,
             step,
