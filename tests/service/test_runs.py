@@ -88,8 +88,8 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     go_on.set()
     runs.wait()
     found = runs.find(tool, state.run_id)
-    assert (found.state, found.steps_done) == ("cancelled", 1)
-    assert (found.rows, found.bytes) == (0, 0)  # What was archived is still there.
+    assert (found.phase, found.steps_done) == ("cancelled", 1)
+    assert found.removed == (0, 0)  # What was archived is still there.
     runs.close()
     steps = sum(len(task.steps) for task in prepared.plan.tasks)
     assert len(duck.journal(event="step-finished", outcome="done")) == 1 < steps
@@ -110,6 +110,6 @@ def test_a_mistake_in_a_run_is_no_secret(duck: Database, caplog: pytest.LogCaptu
     state = runs.start(tool, tool.prepare())
     runs.wait()
     found = runs.find(tool, state.run_id)
-    assert (found.state, found.error) == ("failed", "a mistake in the program; its log tells more")
+    assert (found.phase, found.error) == ("failed", "a mistake in the program; its log tells more")
     assert "ZeroDivisionError" in caplog.text
     runs.close()
