@@ -60,7 +60,7 @@ OUTDATED = [
     ("docs/reference/metrics.md", "`cratedb_retention_problems`", "`cratedb_retention_x`"),
     ("docs/reference/exit-codes.md", "`InvalidInput` | 2", "`InvalidInput` | 1"),
     ("docs/reference/audit-log.md", "`run-started`", "`run-x`"),
-    ("docs/reference/library.md", "edit_policy(identifier: str", "edit_policy(name: str"),
+    ("docs/reference/library.md", "policies.edit(identifier: str", "policies.edit(name: str"),
 ]
 
 

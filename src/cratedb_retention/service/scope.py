@@ -19,6 +19,7 @@ from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, find_changes
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.exploring import explorable
+from cratedb_retention.execution.identities import Earlier
 from cratedb_retention.execution.listing import Listing
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
@@ -486,6 +487,11 @@ class Scope:
         self.access.require(Role.EDITOR)
         self.realm.require(self._area(table_schema, table_name))
         return self._retention.rollups.accept_tables(table_name, table_schema)
+
+    def find_earlier(self, table: TableName) -> Earlier | None:
+        """What is known of an earlier table of a name; None: nothing, or they may not accept the table."""
+        may = self.access.role.includes(Role.EDITOR) and self.realm.covers(self._area(*table))
+        return self._retention.rollups.find_earlier(table) if may else None
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
