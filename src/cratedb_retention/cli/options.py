@@ -225,6 +225,20 @@ def open_retention(
         yield retention
 
 
+def connected(create: bool = False, read_only: bool = False) -> Callable[[F], F]:
+    """Add the options of :data:`database`; the command gets the open database as ``retention``."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(*, dburi: str | None, schema: str, **others: Any) -> Any:
+            with open_retention(dburi, schema, create, read_only) as retention:
+                return function(retention=retention, **others)
+
+        return cast(F, database(command))
+
+    return decorate
+
+
 def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | None:
     """
     The cutoff of a command; None means now.
