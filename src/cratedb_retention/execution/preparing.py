@@ -17,10 +17,11 @@ from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.snapshots import RestoredPartition
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import PartitionKey
@@ -277,7 +278,7 @@ class _Look:
         return self._seen[key]
 
     def _read_ledger(self, policies: Iterable[Policy]) -> Ledger:
-        if not any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies):
+        if not any(policy.strategy.traits.rolls_up for policy in policies):
             return Ledger()
         if self._ledger is None:
             self._ledger = self._store.rollups.ledger(self._rollups, refresh=False)
@@ -286,7 +287,7 @@ class _Look:
     def _read_archived(self, policies: Iterable[Policy]) -> frozenset[tuple[str, str]]:
         """What was archived and dropped, where the same rows may come again in the same words."""
         recur = self._engine.capabilities.tokens_recur
-        if not recur or not any(policy.strategy is Strategy.SNAPSHOT for policy in policies):
+        if not recur or not any(policy.strategy.traits.archives for policy in policies):
             return frozenset()
         if self._archived is None:
             self._archived = self._store.snapshots.archived_names()
@@ -294,7 +295,7 @@ class _Look:
 
     def _read_restored(self, policies: Iterable[Policy]) -> Mapping[RestoredPartition, tuple[str, str]]:
         """What was restored, and need not be archived again as long as nothing is written to it."""
-        if self._restored is None and any(policy.strategy is Strategy.SNAPSHOT for policy in policies):
+        if self._restored is None and any(policy.strategy.traits.archives for policy in policies):
             self._restored = self._store.snapshots.restored(refresh=False)
         return self._restored or {}
 
@@ -380,15 +381,19 @@ def read_catalog(
 def _selectors(policy: Policy) -> Iterator[Selector]:
     """The tables that a policy names, and those of its levels."""
     schema, name = policy.table_schema, policy.table_name
-    tokens = policy.strategy in (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE)
-    downsampled, moved = policy.strategy is Strategy.DOWNSAMPLE, policy.strategy is Strategy.REALLOCATE
+    traits = policy.strategy.traits
     yield Selector(
-        schema=schema, name=name, partition_column=policy.partition_column, tokens=tokens, moves=moved, keys=downsampled
+        schema=schema,
+        name=name,
+        partition_column=policy.partition_column,
+        tokens=traits.archives or traits.rolls_up,
+        moves=traits.moves,
+        keys=traits.rolls_up,
     )
     for level in policy.levels:
         yield Selector(schema=schema, name=f"{name}_{level.interval}", tokens=True)
         yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
-    if downsampled:
+    if traits.rolls_up:
         yield Selector(schema=schema, name=view_name(TableName("", name)).name)
 
 

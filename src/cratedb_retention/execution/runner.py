@@ -52,7 +52,6 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.snapshots import SnapshotStage
@@ -168,7 +167,7 @@ class Runner:
 
     def _forget(self, prepared: Prepared) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
-        if any(policy.strategy is Strategy.SNAPSHOT for policy in prepared.policies.values()):
+        if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
             settle(self._store, prepared.catalog)
             tidy_copies(self._engine, self._store, self._taken.won)
         for table, values in prepared.frozen:
