@@ -502,9 +502,9 @@ def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:
     one, other = TableName("one", "metrics"), TableName("other", "metrics")
     assert [freezes.note(table, month, (0,)) for table in (one, other, one)] == [True, True, False]
     freezes.remove(one, [(0,)])
-    assert freezes.all() == {(other, (0,))}
+    assert freezes.all() == {(other, (0,)): ""}
     assert db.run().ok
-    assert freezes.all() == set(), "the table is gone, and what was frozen of it"
+    assert freezes.all() == {}, "the table is gone, and what was frozen of it"
 
 
 def test_snapshots_of_the_same_name(db: Database) -> None:

@@ -40,7 +40,7 @@ class FreezeStore:
             for row in rows
         }
 
-    def add(self, step: FreezePartitions, run_id: str, identity: str) -> None:
+    def add(self, step: FreezePartitions, run_id: str, identity: str = "") -> None:
         """
         Note that partitions are about to be frozen.
 
