@@ -450,7 +450,7 @@ def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterato
         if is_frozen(table, values):
             label = show_partition([table.columns[column] for column in table.partitioned_by], values)
             yield (
-                f"{name}: {label} refuses writes, and an interrupted run had frozen it in an earlier table of this name; "
-                'if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
+                f"{name}: {label} refuses writes; an interrupted run had frozen it in an earlier table of this name;"
+                ' if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
                 "`cratedb-retention accept-table`"
             )
