@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from cratedb_retention.model.catalog import TableName
     from cratedb_retention.model.duration import Duration, parse_duration
     from cratedb_retention.model.plan import Plan
-    from cratedb_retention.model.policy import Policy, Strategy, make_policy
+    from cratedb_retention.model.policy import Policy, make_policy
     from cratedb_retention.model.policyfile import dump_policies, parse_policies
     from cratedb_retention.model.reading import FetchRequest
+    from cratedb_retention.model.strategies import Strategy
     from cratedb_retention.model.tags import TagFilter, parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter
 
@@ -45,7 +46,7 @@ _WHERE = {
     "parse_duration": "model.duration",
     "Plan": "model.plan",
     "Policy": "model.policy",
-    "Strategy": "model.policy",
+    "Strategy": "model.strategies",
     "make_policy": "model.policy",
     "dump_policies": "model.policyfile",
     "parse_policies": "model.policyfile",

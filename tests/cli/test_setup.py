@@ -42,6 +42,22 @@ def test_a_dry_run(bare: Command, contents: Contents) -> None:
     assert bare.ok("setup", "--dry-run", "--schema=other") == expected
 
 
+def test_a_dry_run_without_a_file(tmp_path: Path) -> None:
+    """What would be created in a DuckDB file that does not exist is shown, and no file comes of that."""
+    path = tmp_path / "missing.duckdb"
+    command = Command(f"duckdb:///{path}")
+    first, *lines = command.ok("setup", "--dry-run").splitlines()
+    assert first.startswith(f"{command.uri} does not exist, and would be created; setup would create")
+    assert not list(tmp_path.iterdir())
+    done = command.ok("setup").splitlines()
+    words = [line.removeprefix("dry run: ") for line in lines]
+    assert {word for word in words if word.startswith("created ext.")} == {d for d in done if "created ext." in d}
+    assert any(word.startswith("CREATE TABLE") and "retention_policy" in word for word in words)
+    nowhere = tmp_path / "no" / "missing.duckdb"
+    assert "there is no directory" in command.refused(2, "setup", "--dry-run", f"duckdb:///{nowhere}")
+    assert not nowhere.parent.exists()
+
+
 def test_verbose_shows_statements(bare: Command) -> None:
     """``--verbose`` logs each statement; without it, nothing is logged."""
     outcome = bare.process("--verbose", "setup", "--no-journal-policy")

@@ -4,12 +4,13 @@ What the drivers keep inside and the toolkit relies on: a release that changes i
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
 import urllib3
-from crate.client.http import Client
 
+CLIENT: Any = import_module("crate.client.http")
 DIALECT: Any = sa.create_engine("crate://localhost:4200", paramstyle="numeric_dollar").dialect
 
 
@@ -44,7 +45,7 @@ def test_compiling_by_hand() -> None:
 
 def test_the_time_to_wait() -> None:
     """The time that the driver waits is that of its pools, and can be set for each statement."""
-    client = Client("localhost:4200", timeout=urllib3.Timeout(connect=1, read=2))
+    client = CLIENT.Client("localhost:4200", timeout=urllib3.Timeout(connect=1, read=2))
     (server,) = client.server_pool.values()
     assert server.pool.timeout.read_timeout == 2
     server.pool.timeout = urllib3.Timeout(connect=1, read=None)

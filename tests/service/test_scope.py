@@ -94,6 +94,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "create_token": [("x", Role.VIEWER, none, None)],
         "delete": [(identifier, None) for identifier in policies],
         "fetch": asked,
+        "find_earlier": [(globex,), (shared,)],
         "find_operation": [(operations, ids["globex-operation"])],
         "find_release": [(identifier,) for identifier in holds[:2]],
         "find_run": [(runs, ids["globex-run"])],

@@ -153,6 +153,10 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
             {"params": {**period, **data, "table_name": "events", "by": "tenant"}},
             {"params": {**period, **data, "table_name": "events", "where": ["tenant=globex"], "format": "csv"}},
         ],
+        ("POST", "/tables/accept"): [
+            *({"json": {key: area[key] for key in ("table_schema", "table_name")}} for area in theirs),
+            {"json": {"table_name": "glob*"}},
+        ],
         ("GET", "/tokens"): [],
         ("POST", "/tokens"): [],
         ("DELETE", "/tokens/{token_id}"): [],

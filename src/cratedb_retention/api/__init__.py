@@ -62,7 +62,8 @@ class Retention(Connection):
 
     :param address: Where the database is, e.g. ``crate://localhost:4200/`` or ``duckdb:///metrics.duckdb``.
     :param schema: Schema of the toolkit's own tables.
-    :param create: Whether a DuckDB file that does not exist may be created.
+    :param create: Whether a DuckDB file that does not exist may be created; with `read_only`, none is: an empty
+        database in memory stands in for it.
     :param read_only: Whether a DuckDB file is only read, so that other processes may read it at the same time.
     :param wait: For how many seconds to wait while another process has a DuckDB file open.
     :param clock: Tells the time.

@@ -12,9 +12,10 @@ from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
 from cratedb_retention.execution.listing import Listing, list_policies
 from cratedb_retention.execution.preparing import Selection, require_tags
-from cratedb_retention.execution.suggesting import Suggestions, suggest
+from cratedb_retention.execution.suggesting import suggest
+from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector
-from cratedb_retention.model.policy import Policy, Strategy, change_policy, make_policy
+from cratedb_retention.model.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.codec import policy_to_row
@@ -176,14 +177,14 @@ class Policies(Part):
             too long to be stored.
         """
         database = self._engine.capabilities
-        if policy.strategy is Strategy.SNAPSHOT and database.repositories_are_directories:
+        if policy.strategy.traits.archives and database.repositories_are_directories:
             why_not = why_no_directory(policy.target_repository_name or "")
             if why_not:
                 raise InvalidInput("attribute target_repository_name", why_not)
         for name, value in policy_to_row(policy, 0, self._clock.now(), "").items():
             if isinstance(value, str) and not fits(value):
                 raise InvalidInput(f"attribute {name}", f"is longer than {LONGEST:,} bytes", "say it in fewer words")
-        if policy.strategy is Strategy.REALLOCATE and not database.reallocates:
+        if policy.strategy.traits.moves and not database.reallocates:
             product = database.product
             raise Unsupported(
                 f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB"

@@ -11,7 +11,7 @@ from cratedb_retention.execution.exploring import suggest_values
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.execution.forgetting import drop_rollups
 from cratedb_retention.execution.holdings import find_cascade, of_source
-from cratedb_retention.execution.identities import accept_tables
+from cratedb_retention.execution.identities import Earlier, accept_tables, find_earlier
 from cratedb_retention.execution.preparing import Selection, prepare
 from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -99,6 +99,10 @@ class Rollups(Part):
         """
         schema = table_schema or self._connection.default_schema
         return accept_tables(self._engine, self._store, schema, table_name)
+
+    def find_earlier(self, table: TableName) -> Earlier | None:
+        """What is known of another table that had the name of a table before, see :meth:`accept_tables`; or None."""
+        return find_earlier(self._engine, self._store, table)
 
     def _named(self, table_name: str, table_schema: str | None) -> TableName:
         return TableName(table_schema or self._connection.default_schema, table_name)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.strategies import Strategy, parse_strategy
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -34,8 +35,6 @@ class _Text(click.types.StringParamType):
 
 
 TEXT = _Text()
-# As the enum has them, which help would have to wait for.
-STRATEGIES = ("delete", "reallocate", "snapshot", "downsample")
 
 
 def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -88,8 +87,8 @@ _selection = combine(
     click.option(
         "--strategy",
         type=TEXT,
-        shell_complete=one_of(*STRATEGIES),
-        help=f"Only policies of this strategy: {', '.join(STRATEGIES)}.",
+        shell_complete=one_of(*Strategy),
+        help=f"Only policies of this strategy: {', '.join(Strategy)}.",
     ),
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
@@ -129,7 +128,6 @@ class Chosen:
         :raises NotFound: if there is no such policy.
         """
         from cratedb_retention.execution.preparing import Selection
-        from cratedb_retention.model.policy import parse_strategy
         from cratedb_retention.model.tags import parse_tag_filter
 
         strategy = parse_strategy(self.strategy) if self.strategy else None

@@ -121,6 +121,6 @@ def _staying(prepared: Prepared) -> int:
     removed = 0
     for task in prepared.plan.tasks:
         policy = prepared.policies.get(task.policy_id or "")
-        if task.table in tables and policy is not None and policy.strategy != "reallocate":
+        if task.table in tables and policy is not None and policy.strategy.traits.removes:
             removed += task.partitions
     return there - removed

@@ -64,11 +64,13 @@ class Engine(abc.ABC):
     A database.
 
     :param database: The connection, for the toolkit's own tables as well.
+    :param exists: Whether the database is there already; one that only stands in for a file is empty, and leaves none.
     """
 
     capabilities: ClassVar[Capabilities]
     sql: ClassVar[RollupSQL]
     database: Database
+    exists: bool = True
 
     @property
     @abc.abstractmethod

@@ -36,6 +36,7 @@ from cratedb_retention.execution.guard import Guard
 from cratedb_retention.execution.leasing import LeaseHolder, Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
+from cratedb_retention.execution.renewing import Renewer
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.execution.superseding import settle, supersede, tidy_copies
@@ -51,7 +52,6 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.snapshots import SnapshotStage
@@ -68,6 +68,7 @@ class _Run:
     report: Report
     recorder: Recorder
     guard: Guard
+    renewer: Renewer
     roller: Roller
     total: int
     number: int = 0
@@ -153,19 +154,20 @@ class Runner:
             self.tell(left)
         for hold in plan.holds:
             self.tell(Held(hold))
-        roller = Roller(self._engine, self._store, prepared, run_id)
+        guard, roller = Guard(self._store, prepared), Roller(self._engine, self._store, prepared, run_id)
         return _Run(
             prepared=prepared,
             report=report,
             recorder=recorder,
-            guard=Guard(self._store, prepared),
+            guard=guard,
+            renewer=Renewer(self._engine, self._store, prepared, guard),
             roller=roller,
             total=total,
         )
 
     def _forget(self, prepared: Prepared) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
-        if any(policy.strategy is Strategy.SNAPSHOT for policy in prepared.policies.values()):
+        if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
             settle(self._store, prepared.catalog)
             tidy_copies(self._engine, self._store, self._taken.won)
         for table, values in prepared.frozen:
@@ -209,12 +211,21 @@ class Runner:
         run.number += len(task.steps)
         number, step = first, task.steps[0]
         try:
-            self._retry(lambda: run.guard.check(task))
-            for number, step in enumerate(task.steps, first):
-                self._retry(lambda: self._gate.before_step(task))
+            self._retry(partial(run.guard.check, task))
+            while number < first + len(task.steps):
+                step = task.steps[number - first]
+                self._retry(partial(self._gate.before_step, task))
                 if isinstance(step, FreezePartitions):
                     frozen.append(step)
-                self._run_step(run, task, step, number)
+                try:
+                    self._run_step(run, task, step, number)
+                except PartitionChanged:
+                    renewed = self._retry(partial(run.renewer.renew, task, step, number - first))
+                    if renewed is None:
+                        raise
+                    task = renewed
+                else:
+                    number += 1
         except LeaseLost:
             raise  # What is frozen may be another one's by now; the store knows of it.
         except RunEnded:

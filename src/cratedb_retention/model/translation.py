@@ -17,6 +17,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import DAY_SECONDS, Interval, Level
 from cratedb_retention.model.duration import FOREVER, Duration
 from cratedb_retention.model.policyfile import can_be_plain
+from cratedb_retention.model.strategies import Strategy
 
 # A name that no table has; who forgets to fill it in has a policy that does nothing, and `check-policies` says so.
 PLACEHOLDER = "FILL_IN_THE_TABLE"
@@ -97,7 +98,7 @@ class Cascade:
     @property
     def strategy(self) -> str:
         """The strategy that keeps to it."""
-        return "downsample" if self.levels else "delete"
+        return str(Strategy.DOWNSAMPLE if self.levels else Strategy.DELETE)
 
 
 @dataclass(frozen=True, slots=True)

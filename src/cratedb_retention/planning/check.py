@@ -12,7 +12,8 @@ from itertools import combinations
 
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.planning.cascades import find_cascades, level_targets
 from cratedb_retention.planning.filters import overlap
 from cratedb_retention.planning.shrinking import why_large

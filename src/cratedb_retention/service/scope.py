@@ -19,24 +19,24 @@ from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, find_changes
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.exploring import explorable
+from cratedb_retention.execution.identities import Earlier
 from cratedb_retention.execution.listing import Listing
 from cratedb_retention.execution.overview import Line, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.suggesting import Suggestions
 from cratedb_retention.execution.tables import TableLine
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step
-from cratedb_retention.model.policy import Policy, change_policy
+from cratedb_retention.model.policy import Policy, change_policy, mentions
 from cratedb_retention.model.reading import Cascade, FetchRequest
-from cratedb_retention.model.searching import matches, mentions
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.planning.holds import TableHold
@@ -132,10 +132,10 @@ class Scope:
         """
         The policies that they see and choose, and when each runs next.
 
-        :param text: Words that a policy must mention, see :func:`matches`.
+        :param text: Words that a policy must mention, see :meth:`Policy.mentions`.
         """
         stored, damaged = self.policies(selection)
-        chosen = [item for item in stored if matches(item.policy, text)]
+        chosen = [item for item in stored if item.policy.mentions(text)]
         broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
         return self._retention.policies.listing(chosen, broken)
 
@@ -487,6 +487,11 @@ class Scope:
         self.access.require(Role.EDITOR)
         self.realm.require(self._area(table_schema, table_name))
         return self._retention.rollups.accept_tables(table_name, table_schema)
+
+    def find_earlier(self, table: TableName) -> Earlier | None:
+        """What is known of an earlier table of a name; None: nothing, or they may not accept the table."""
+        may = self.access.role.includes(Role.EDITOR) and self.realm.covers(self._area(*table))
+        return self._retention.rollups.find_earlier(table) if may else None
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.policy import parse_strategy
+from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems

@@ -306,6 +306,19 @@ class Operation(BaseModel):
     error: str | None = Field(description="Why it ended early.")
 
 
+class TablesWanted(_Request):
+    """Which tables are meant."""
+
+    table_name: Text = Field(description="Name or pattern.")
+    table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
+
+
+class AcceptedTables(BaseModel):
+    """The tables that are taken for the earlier ones of their names."""
+
+    tables: list[str]
+
+
 class TokenRequest(_Request):
     """A new access token."""
 
