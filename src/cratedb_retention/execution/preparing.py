@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, RetentionError
+from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
-from cratedb_retention.model.plan import Hold, Plan
+from cratedb_retention.model.plan import Hold, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.rollup_steps import RollUp
@@ -315,6 +315,29 @@ class _Look:
             losing |= any(balance.lost(new[window]) for window, balance in balances.items())
         seen.measurements |= Measurements(balances=found)
         return losing
+
+
+def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
+    """
+    Look again right before a task begins, since planning may be hours ago: was its policy changed, was a hold placed?
+
+    :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
+    """
+    policy_id = task.policy_id
+    version, holds = store.read_together(
+        lambda: None if policy_id is None else store.policies.version_of(policy_id),
+        # Not refreshed: whoever places a hold by the toolkit makes it visible as well.
+        lambda: store.holds.active(refresh=False),
+    )
+    if policy_id is not None and version != prepared.versions.get(policy_id):
+        thing = f"policy {policy_id}"
+        raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
+    own = prepared.catalog.capabilities
+    for hold in holds:
+        if hold.id in prepared.holds:
+            continue
+        if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
+            raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")
 
 
 def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:

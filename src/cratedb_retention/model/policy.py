@@ -630,10 +630,14 @@ class Policy(BaseModel):
         return zoneinfo.ZoneInfo(self.time_zone)
 
     @property
+    def table(self) -> str:
+        """The table or pattern in words."""
+        return f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
+
+    @property
     def target(self) -> str:
-        """The table or pattern in words: ``doc.metrics_* where tenant=acme``."""
-        name = f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
-        return f"{name} where {write_pairs(self.where)}" if self.where else name
+        """The same with the filter: ``doc.metrics_* where tenant=acme``."""
+        return f"{self.table} where {write_pairs(self.where)}" if self.where else self.table
 
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""

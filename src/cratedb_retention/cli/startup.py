@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,12 +35,18 @@ def collect_seldom() -> None:
     gc.set_threshold(_MANY, 20, 20)
 
 
-def prepare(
-    ctx: click.Context, config: str | None, log_level: str | None, log_format: str | None, sql: bool = False
+def configure(
+    ctx: click.Context,
+    commands: Iterable[str],
+    config: str | None,
+    log_level: str | None,
+    log_format: str | None,
+    sql: bool = False,
 ) -> None:
     """
     Read the settings, and let commands take from them what no option and no variable says.
 
+    :param commands: The names of all commands.
     :param sql: Whether each statement that is sent is logged.
     :raises InvalidInput: if a setting is not valid.
     """
@@ -54,7 +60,7 @@ def prepare(
     loaded = load(os.environ, config, {"log.level": log_level, "log.format": log_format})
     _log(getattr(logging, loaded.settings.log.level.upper()), log_formatter(loaded.settings.log.format))
     ctx.obj = loaded
-    ctx.default_map = _defaults(loaded)
+    ctx.default_map = _defaults(loaded, commands)
 
 
 def _may_be_configured(environment: Mapping[str, str]) -> bool:
@@ -64,16 +70,14 @@ def _may_be_configured(environment: Mapping[str, str]) -> bool:
     return named or any(map(os.path.exists, places))
 
 
-def _defaults(loaded: Loaded) -> dict[str, Any]:
+def _defaults(loaded: Loaded, commands: Iterable[str]) -> dict[str, Any]:
     """What commands take for their defaults: what is set, and not what is the default anyway."""
-    from cratedb_retention.cli.main import COMMANDS
-
     settings, given = loaded.settings, loaded.sources
     database = {"dburi": settings.database.uri, "schema": settings.database.schema_}
     common = {key: value for key, value in database.items() if value is not None}
     if "database.schema" not in given:
         common.pop("schema", None)
-    own: dict[str, Any] = {name: dict(common) for name in COMMANDS}
+    own: dict[str, Any] = {name: dict(common) for name in commands}
     for section in ("service", "http"):
         values = getattr(settings, section).model_dump(mode="json")
         own["serve"] |= {key: value for key, value in values.items() if f"{section}.{key}" in given}
