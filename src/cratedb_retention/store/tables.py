@@ -62,17 +62,17 @@ class Tables:
     version: sa.Table
 
 
-def make_tables(schema: str, dialect: str) -> Tables:
+def make_tables(schema: str, partitions: bool) -> Tables:
     """
     Describe the tables.
 
-    :param dialect: ``crate`` or ``duckdb``; only on CrateDB is the journal partitioned, by month.
+    :param partitions: Whether the database has partitions of its own: the audit log has one for each month.
     """
     metadata = sa.MetaData(schema=schema)
     return Tables(
         metadata=metadata,
         policy=policy_table(metadata),
-        journal=_journal(metadata, dialect == "crate"),
+        journal=_journal(metadata, partitions),
         hold=_hold(metadata),
         snapshot=_snapshot(metadata),
         freeze=_freeze(metadata),
