@@ -325,6 +325,12 @@ class Why(Enum):
         "them any more, drop them by SQL"
     )
 
+    FROZEN_BEFORE = (
+        "{table:table}: {partition} refuses writes; an interrupted run had frozen it in an earlier table of this name; "
+        'if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
+        "`cratedb-retention accept-table`"
+    )
+
     # Contradictions of policies.
     KEEPS_NOTHING = "{one:rule} keeps nothing: its retention period is {period:duration}"
     SAME_DELETED = "{one:rule} and {other:rule} delete the same data; one of them is enough"
