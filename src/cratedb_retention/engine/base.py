@@ -13,7 +13,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
-from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 
 
@@ -107,10 +107,7 @@ class Engine(Protocol):
         """Do a step. Each can be repeated after it was interrupted."""
 
     def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
-        """What a stretch of a cascade knows of each bucket and group, in one statement."""
-
-    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
-        """The distributions in a stretch of a cascade, in one statement for each metric."""
+        """What a stretch of a cascade knows of each bucket and group: one statement, one more for distributions."""
 
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading that a stretch knows, in one statement."""

@@ -28,13 +28,13 @@ from pydantic import (
 )
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, start_of_day, to_ms
 from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.tags import NOT
 

@@ -20,10 +20,10 @@ from cratedb_retention.engine.cratedb.disk import unblock
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.recovery import explain
-from cratedb_retention.engine.cratedb.rollup_sql import SQL
+from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
+from cratedb_retention.engine.query import read_stretch, read_values
 from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput
@@ -41,7 +41,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
@@ -154,10 +154,6 @@ class CrateDBEngine:
     def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
         """What a stretch of a cascade knows of each bucket and group."""
         return read_stretch(self._database, SQL, reading, stretch)
-
-    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
-        """The distributions in a stretch of a cascade."""
-        return read_bins(self._database, SQL, reading, stretch)
 
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading."""

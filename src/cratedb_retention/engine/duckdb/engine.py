@@ -18,10 +18,10 @@ from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read_catalog, read_outline
 from cratedb_retention.engine.duckdb.errors import not_a_database, translate
 from cratedb_retention.engine.duckdb.manifest import DATA
-from cratedb_retention.engine.duckdb.rollup_sql import SQL
 from cratedb_retention.engine.duckdb.room import require_room
+from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
+from cratedb_retention.engine.query import read_stretch, read_values
 from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import Conflict, InvalidInput, Unsupported, not_installed
@@ -39,7 +39,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
@@ -172,10 +172,6 @@ class DuckDBEngine:
         """What a stretch of a cascade knows of each bucket and group."""
         return read_stretch(self._database, SQL, reading, stretch)
 
-    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
-        """The distributions in a stretch of a cascade."""
-        return read_bins(self._database, SQL, reading, stretch)
-
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading."""
         return read_values(self._database, SQL, reading, stretch, limit)
@@ -207,7 +203,7 @@ class DuckDBEngine:
                 drop = DropPartitions(table=step.table, columns=step.columns, pieces=(step.piece,), before=step.before)
                 return [self._database.render(delete.drop_statement(drop))]
             case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                return [self._database.render(statement) for statement in rollup.statements(self._database, step)]
+                return [self._database.render(statement) for statement in rollup.statements(step)]
             case _:
                 return []
 
