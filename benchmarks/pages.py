@@ -15,7 +15,7 @@ from benchmarks.timing import by_turns, seconds
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser, find_chromium, open_browser, open_pages
 
@@ -31,7 +31,7 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     bench = DuckDatabase(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
     bench.time.set(NOW)
     _fill(bench)
-    who = Scoped(bench.tool, Access(role=Role.ADMIN, actor="bench"))
+    who = Scope(bench.tool, Access(role=Role.ADMIN, actor="bench"))
     what = f"{MANY:,} policies, {MANY * DAYS:,} partitions"
     told = by_turns(surroundings.repeat(3), {"": lambda: seconds(lambda: who.tables(Selection()))})[""]
     yield Line(what=f"tell what the overview shows: {what}", ours=told, note="without a browser")

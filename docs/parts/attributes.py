@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from pydantic.fields import FieldInfo
-
-from cratedb_retention.model.policy import ExpectedMax, Policy
+from cratedb_retention.model.attributes import Attribute
+from cratedb_retention.model.policy import ATTRIBUTES
 from parts.markdown import table
 
 
 def attributes() -> str:
     """A table of the attributes of a policy."""
     rows = []
-    for name, field in Policy.model_fields.items():
-        rows.append((f"`{name}`", field.description or "", _default(field)))
-        if ExpectedMax in get_args(field.annotation):
-            rows += [(f"`{name}.{key}`", f.description or "", "") for key, f in ExpectedMax.model_fields.items()]
+    for name, attribute in ATTRIBUTES.items():
+        rows.append((f"`{name}`", attribute.description, _default(attribute)))
+        rows += [(f"`{name}.{key}`", part.description, "") for key, part in attribute.parts.items()]
     return table(("Attribute", "Meaning", "Default"), rows)
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
+def _default(attribute: Attribute) -> str:
+    if attribute.required:
         return "required"
-    default = field.get_default(call_default_factory=True)
-    if default in (None, (), {}):
+    if attribute.default in (None, (), {}):
         return ""
-    return "yes" if default is True else f"`{default}`"
+    return "yes" if attribute.default is True else f"`{attribute.default}`"

@@ -6,52 +6,82 @@ import dataclasses
 import enum
 import inspect
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
 import cratedb_retention
 from cratedb_retention import Retention
+from cratedb_retention.api import Former
 from parts.markdown import HEAD, from_docstring, one_line, table
 
 _FIELD = re.compile(r"^:(param|return|raises)\s*(\w*):\s*((?:.|\n(?=\s))*)", re.MULTILINE)
-_SECTION = re.compile(r"^    # ([A-Z][\w ]+)$")
-_FIRST = "Policies"
+_SECTION = re.compile(r"^    # ([A-Z][\w' ]+)$")
+_FIRST = "Connection"
 
 
 def library() -> str:
     """The page."""
     parts = [
         f"{HEAD}\n# Library\n",
-        "What the commands do to policies and data is done by methods of `Retention`. These commands have no method:\n"
-        "`config`, `demo`, `export`, `serve`, `status`, `translate`. The names on this page are all that\n"
-        "`from cratedb_retention import ...` offers, and all that is promised to stay. The\n"
+        "What the commands do to policies and data is done by methods of `Retention` and its parts. These commands\n"
+        "have no method: `config`, `demo`, `export`, `serve`, `status`, `translate`. The names on this page are all\n"
+        "that `from cratedb_retention import ...` offers, and all that is promised to stay. The\n"
         "[examples](../../examples) run as they are.\n",
         "Instants are `datetime` objects with a time zone. Errors are\n"
         "[of these kinds](exit-codes.md#kinds-of-errors), all of them subclasses of `RetentionError`.\n",
         f"## Retention\n\n{_signature('Retention', Retention)}\n{_documented(Retention)}",
         "A `Retention` is closed by `close()`, or at the end of a `with` statement.\n",
     ]
-    for section, methods in _sections():
-        parts.append(f"## {section}\n")
+    for section, about, methods in _sections():
+        parts.append(f"## {section}\n\n{about}\n" if about else f"## {section}\n")
         parts += [f"### {name}\n\n{_signature(name, method)}\n{_documented(method)}" for name, method in methods]
+    parts.append(f"## Former names\n\nThese methods of `Retention` go with the next version.\n\n{_former()}")
     parts.append("## Other names\n")
     names = (name for name in cratedb_retention.__all__ if name != "Retention")
     parts += [_other(name, getattr(cratedb_retention, name)) for name in names]
     return "\n".join(parts)
 
 
-def _sections() -> Iterator[tuple[str, list[tuple[str, Callable[..., Any]]]]]:
-    """The public methods, as comments in the class put them together."""
+def _sections() -> Iterator[tuple[str, str, list[tuple[str, Callable[..., Any]]]]]:
+    """The public methods, as comments in the class put them together, and then those of its parts."""
     lines, start = inspect.getsourcelines(Retention)
     titles = [(start + number, match[1]) for number, line in enumerate(lines) if (match := _SECTION.match(line))]
-    found: dict[str, list[tuple[str, Callable[..., Any]]]] = {_FIRST: [], **{title: [] for _, title in titles}}
-    for name, method in vars(Retention).items():
+    found: dict[str, list[tuple[str, Callable[..., Any]]]] = defaultdict(list)
+    for name, method in _public(Retention):
+        line = method.__code__.co_firstlineno
+        found[next((title for number, title in reversed(titles) if number < line), _FIRST)].append((name, method))
+    yield from ((title, "", methods) for title, methods in found.items())
+    for part, kind in _parts():
+        about = f"`retention.{part}`: {one_line(inspect.getdoc(kind) or '')}"
+        listed = [(f"{part}", kind.__call__)] if "__call__" in vars(kind) else []
+        yield part.capitalize(), about, [*listed, *((f"{part}.{name}", method) for name, method in _public(kind))]
+
+
+def _public(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The public methods of a class, in their order; all are closed alike."""
+    for name, method in vars(kind).items():
         if inspect.isfunction(method) and not name.startswith("_") and name != "close":
-            line = method.__code__.co_firstlineno
-            found[next((title for number, title in reversed(titles) if number < line), _FIRST)].append((name, method))
-    yield from found.items()
+            yield name, method
+
+
+def _parts() -> Iterator[tuple[str, type]]:
+    """The parts of the class, by their names."""
+    for name, value in vars(Retention).items():
+        if isinstance(value, property):
+            yield name, get_type_hints(value.fget)["return"]
+
+
+def _former() -> str:
+    """Names of the version before, and those of today."""
+    rows = []
+    for name, value in vars(Retention).items():
+        if isinstance(value, Former):
+            part, method = value.find.__code__.co_names  # Of a function that does just that.
+            rows.append((f"`{name}`", f"`{part}.{method}`"))
+    return table(("Was", "Is"), rows)
 
 
 def _signature(name: str, called: Callable[..., Any]) -> str:

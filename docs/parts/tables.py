@@ -6,7 +6,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
 from parts.markdown import HEAD, table
 
@@ -24,7 +23,7 @@ def tables() -> str:
         "`TIMESTAMP WITH TIME ZONE`. On CrateDB the audit log is partitioned by month.\n",
     ]
     for one in found:
-        rows = [(f"`{column.name}`", _type(column), _about(one, column)) for column in one.columns]
+        rows = [(f"`{column.name}`", _type(column), column.doc or "") for column in one.columns]
         parts.append(f"## {one.name}\n\n{one.info['about']}\n\n{table(('Column', 'Type', 'Meaning'), rows)}")
     return "\n".join(parts)
 
@@ -35,10 +34,3 @@ def _type(column: sa.Column[Any]) -> str:
         return "array of text"
     text = "instant" if isinstance(kind, sa.types.TypeDecorator) else _TYPES[str(kind)]
     return f"{text}, key" if column.primary_key else text
-
-
-def _about(one: sa.Table, column: sa.Column[Any]) -> str:
-    if column.doc:
-        return column.doc
-    text = Policy.model_fields[column.name].description or ""
-    return f"{text} A JSON object." if column.name in ("where", "expected_max") else text

@@ -45,13 +45,6 @@ def test_a_missing_file_is_not_created(name: str, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_dry_setup_creates_no_file(tmp_path: Path) -> None:
-    """``setup --dry-run`` only looks."""
-    path = tmp_path / "missing.duckdb"
-    assert "does not exist" in NOWHERE.refused(2, "setup", "--dry-run", f"duckdb:///{path}")
-    assert not path.exists()
-
-
 @pytest.mark.parametrize("name", ["setup", "list", "run"])
 def test_a_file_that_is_no_database(name: str, tmp_path: Path) -> None:
     """Another file is refused, and stays as it is."""

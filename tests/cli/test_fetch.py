@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cratedb_retention import Retention
+from cratedb_retention.api.rollups import Rollups
 from cratedb_retention.model.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
@@ -37,7 +37,7 @@ def cascade(duck: DuckDatabase) -> Cascade:
 @pytest.fixture
 def command(cascade: Cascade, duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """The command on it."""
-    monkeypatch.setattr(Retention, "cascade", lambda *_, **__: cascade)
+    monkeypatch.setattr(Rollups, "cascade", lambda *_, **__: cascade)
     yield Command(duck.uri)
 
 

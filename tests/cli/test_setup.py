@@ -15,7 +15,8 @@ def test_creating_and_repeating(bare: Command, contents: Contents) -> None:
     """The first time tables are created and named; after that nothing is done, and that is said."""
     out = bare.ok("setup", "--no-journal-policy")
     assert "created ext.retention_policy\n" in out
-    assert out.count("created ext.") == len(out.splitlines())
+    assert out.count("created ext.") == 12
+    assert "schema ext is at version 1: policies, audit log, holds and archives\n" in out
     before = contents()
     assert bare.ok("setup", "--no-journal-policy") == "schema ext is up to date\n"
     assert contents() == before
@@ -41,6 +42,22 @@ def test_a_dry_run(bare: Command, contents: Contents) -> None:
     assert bare.ok("setup", "--dry-run", "--schema=other") == expected
 
 
+def test_a_dry_run_without_a_file(tmp_path: Path) -> None:
+    """What would be created in a DuckDB file that does not exist is shown, and no file comes of that."""
+    path = tmp_path / "missing.duckdb"
+    command = Command(f"duckdb:///{path}")
+    first, *lines = command.ok("setup", "--dry-run").splitlines()
+    assert first.startswith(f"{command.uri} does not exist, and would be created; setup would create")
+    assert not list(tmp_path.iterdir())
+    done = command.ok("setup").splitlines()
+    words = [line.removeprefix("dry run: ") for line in lines]
+    assert {word for word in words if word.startswith("created ext.")} == {d for d in done if "created ext." in d}
+    assert any(word.startswith("CREATE TABLE") and "retention_policy" in word for word in words)
+    nowhere = tmp_path / "no" / "missing.duckdb"
+    assert "there is no directory" in command.refused(2, "setup", "--dry-run", f"duckdb:///{nowhere}")
+    assert not nowhere.parent.exists()
+
+
 def test_verbose_shows_statements(bare: Command) -> None:
     """``--verbose`` logs each statement; without it, nothing is logged."""
     outcome = bare.process("--verbose", "setup", "--no-journal-policy")
@@ -57,14 +74,28 @@ def test_schemas_with_unusual_names(bare: Command) -> None:
         assert len(bare.data("list", f"--schema={schema}")) == 1
 
 
-def test_an_older_table_is_upgraded(command: Command, path: Path) -> None:
-    """A table that lacks a column is refused until ``setup`` has added it; no policy is lost."""
+def test_older_and_newer_tables(command: Command, path: Path) -> None:
+    """Tables of another version are refused, in one line that says what to do; ``setup`` upgrades older ones."""
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=1d")
     with duckdb.connect(str(path)) as connection:
-        connection.execute("ALTER TABLE ext.jobs_log DROP COLUMN step")
-    assert "has an older layout. Run `cratedb-retention setup` to upgrade it" in command.refused(1, "list")
-    assert command.ok("setup", "--no-journal-policy") == "added column step to ext.jobs_log\n"
+        connection.execute("DELETE FROM ext.schema_version WHERE version = 6")
+        connection.execute("ALTER TABLE ext.retention_hold DROP COLUMN where_long")
+    older = "schema ext: has an older layout, version 5 of 6. Run `cratedb-retention setup` to upgrade it"
+    for words in (["list"], ["run"], ["status"], ["list-holds"], ["export"]):
+        assert command.refused(1, *words) == older
+    shown = command.ok("setup", "--dry-run").splitlines()[1:]
+    assert "dry run: schema ext is at version 6: identities of tables, long texts" in shown
+    assert any(line.startswith("dry run: ALTER TABLE ext.retention_hold ADD COLUMN") for line in shown)
+    assert "older layout" in command.refused(1, "list")
+    assert command.ok("setup") == (
+        "added column where_long to ext.retention_hold\nschema ext is at version 6: identities of tables, long texts\n"
+    )
     assert len(command.data("list")) == 1
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("INSERT INTO ext.schema_version VALUES (7, 'what is to come', now())")
+    newer = "schema ext: has a newer layout, version 7; this program knows version 6. Upgrade cratedb-retention"
+    for words in (["list"], ["setup"], ["setup", "--dry-run"]):
+        assert command.refused(1, *words) == newer
 
 
 def test_taking_over_the_policies_of_cratedb_toolkit(cratedb: CrateDB, crate_schema: str) -> None:

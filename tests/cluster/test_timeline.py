@@ -8,7 +8,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.timeline import Lane, State
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, TIME, CrateDatabase
 from support.pages import open_browser, open_pages
 
@@ -17,7 +17,7 @@ DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 
 def lane(bench: CrateDatabase, title: str) -> Lane:
     """A lane of the timeline as it is now."""
-    who = Scoped(bench.tool, Access(role=Role.VIEWER, actor="viewer"))
+    who = Scope(bench.tool, Access(role=Role.VIEWER, actor="viewer"))
     found = who.timeline(TableName(bench.schema, "readings"))
     return next(each for each in found.lanes if each.title == title)
 

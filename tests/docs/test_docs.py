@@ -25,8 +25,9 @@ from cratedb_retention.engine.cratedb import delete as crate_delete
 from cratedb_retention.engine.duckdb import delete as duck_delete
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.plan import Step
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import parse_policies
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
 from support.markdown import PAGES, ROOT, anchors, blocks, broken_links, commands
 
@@ -59,7 +60,7 @@ OUTDATED = [
     ("docs/reference/metrics.md", "`cratedb_retention_problems`", "`cratedb_retention_x`"),
     ("docs/reference/exit-codes.md", "`InvalidInput` | 2", "`InvalidInput` | 1"),
     ("docs/reference/audit-log.md", "`run-started`", "`run-x`"),
-    ("docs/reference/library.md", "edit_policy(identifier: str", "edit_policy(name: str"),
+    ("docs/reference/library.md", "policies.edit(identifier: str", "policies.edit(name: str"),
 ]
 
 

@@ -15,7 +15,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.planning import downsample, planner
 from cratedb_retention.service.metrics import make_metrics
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 
 DAY = MONTH.replace("month", "day")
@@ -105,7 +105,7 @@ BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
 
 def see_all(db: Database) -> None:
     """All that shows more than one table works, and says something of each."""
-    who = Scoped(db.tool, Access(role=Role.ADMIN, actor="admin"))
+    who = Scope(db.tool, Access(role=Role.ADMIN, actor="admin"))
     shown = {line.table.rpartition(".")[2] for line in overview(db.tool.prepare())}
     assert {"readings", *OTHERS} <= shown
     assert {"readings", *OTHERS} <= {line.table.rpartition(".")[2] for line in who.tables(Selection())}

@@ -13,7 +13,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 OLD = ("2024-01-10", "2024-02-10")
@@ -98,7 +98,7 @@ def test_what_a_tenant_may_do(duck: DuckDatabase) -> None:
     fill(duck, "metrics", "other")
     duck.policy("delete", "Metrics", "30d", tags=["acme"])
     limit = parse_tag_filter(["acme"])
-    who = Scoped(duck.tool, Access(role=Role.EDITOR, actor="acme", limit=limit))
+    who = Scope(duck.tool, Access(role=Role.EDITOR, actor="acme", limit=limit))
     assert [str(task.table) for task in who.prepare(Selection()).plan.tasks] == ["lab.metrics"]
     assert who.timeline(TableName("lab", "metrics")).lanes
     who.place("METRICS", "LAB", {}, None, None, "")

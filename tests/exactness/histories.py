@@ -196,7 +196,9 @@ def _turns(shape: Shape, most_rows: int, crash: st.SearchStrategy[int | None]) -
 
     edits = st.builds(Edit, st.integers(0, 99), st.none() | values)
     hours = st.integers(1, 30) | st.sampled_from([24, 48, 7 * 24])
-    return st.builds(Turn, hours, some(most_rows), some(2, edits), some(1), crash, some(2))
+    return st.builds(
+        Turn, hours=hours, rows=some(most_rows), edits=some(2, edits), amid=some(1), crash=crash, afterwards=some(2)
+    )
 
 
 @st.composite

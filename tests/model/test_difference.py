@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.difference import Difference, difference
+from cratedb_retention.model.difference import differences
 
 OLD = {"strategy": "delete", "retention_period": "90d", "tags": ["acme", "web"], "where": {"tenant": "acme", "x": None}}
 
@@ -38,4 +38,14 @@ def test_difference(
     before: dict[str, Any] | None, after: dict[str, Any] | None, expected: list[tuple[str, str | None, str | None]]
 ) -> None:
     """Only what differs, in the order of the attributes."""
-    assert difference(before, after) == [Difference(*each) for each in expected]
+    found = differences(before, after)
+    words = [
+        tuple(None if value is None else text for value, text in zip(d.values, d.words, strict=True)) for d in found
+    ]
+    assert [(d.attribute, *said) for d, said in zip(found, words, strict=True)] == expected
+
+
+def test_three_states() -> None:
+    """What somebody else wrote meanwhile is compared with both other states; a default is named as what it is."""
+    (found,) = differences(OLD, {**OLD, "enabled": False}, OLD)
+    assert (found.attribute, found.words) == ("enabled", ("not set", "false", "not set"))

@@ -15,12 +15,11 @@ from cratedb_retention.model.duration import FOREVER, Duration
 from cratedb_retention.model.policy import (
     ExpectedMax,
     Policy,
-    Strategy,
     change_policy,
     make_policy,
-    parse_strategy,
     read_policy,
 )
+from cratedb_retention.model.strategies import Strategy, parse_strategy
 from support.catalogs import at, ms
 
 CASCADE: dict[str, Any] = {

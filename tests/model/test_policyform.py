@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.policy import Policy, Strategy, make_policy
+from cratedb_retention.model.policy import Policy, changes_of, make_policy
 from cratedb_retention.model.policyform import (
     FIELDS,
     Values,
-    changes_of,
-    fields_for,
     find_mistakes_in,
     hint_of,
+    is_used,
     left_out,
     list_text,
     read_list,
     to_attributes,
     to_values,
 )
+from cratedb_retention.model.strategies import Strategy
 
 PLAIN = {"strategy": "delete", "table_name": "t", "retention_period": "30d"}
 STRANGE = "a,b \"c\" 'd' <b>{{7}}</b> = é"
@@ -91,6 +91,7 @@ def test_written() -> None:
         ({"strategy": "downsample"}, {"levels"}),
         ({"strategy": "downsample", "levels": "1h:60d", "where": "tenant"}, {}),
         ({"strategy": "downsample", "levels": "1h:60d", "aggregates": "x=middle"}, {"aggregates"}),
+        ({"strategy": "downsample", "levels": "1h:60d", "retention_period": "90d"}, {"levels"}),
         ({"strategy": "burn"}, {"strategy"}),
     ],
 )
@@ -103,20 +104,22 @@ def test_mistakes(more: Values, wrong: set[str]) -> None:
 
 def test_fields() -> None:
     """Each strategy has its own fields, and all have those that say what is kept how long; each has a hint."""
-    own = {strategy: fields_for(strategy) for strategy in Strategy}
+    own = {strategy: {name for name, field in FIELDS.items() if is_used(field, strategy)} for strategy in Strategy}
     assert "target_repository_name" in own[Strategy.SNAPSHOT] - own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE]
     assert own[Strategy.DOWNSAMPLE] - own[Strategy.DELETE] >= {"levels", "metrics", "late"}
     assert own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE] == {"freeze", "where", "cutoff_by"}
     assert all("retention_period" in fields and "misfire" in fields for fields in own.values())
-    assert all(hint_of(field) and "`" not in hint_of(field) for field in FIELDS)
-    assert hint_of("levels").startswith("The rollups")
-    assert hint_of("expected_max.rows") == "At most so many rows of a table in one run."
+    assert all(hint_of(field) and "`" not in hint_of(field) for field in FIELDS.values())
+    assert hint_of(FIELDS["levels"]).startswith("The rollups")
+    assert hint_of(FIELDS["where"]).endswith("One on each line, as tenant=acme.")
+    assert hint_of(FIELDS["tags"]).endswith("With commas between them.")
+    assert hint_of(FIELDS["expected_max.rows"]) == "At most so many rows of a table in one run."
 
 
 def test_left_out() -> None:
     """What a policy says of another strategy is named before it is cleared."""
     policy = make_policy(**{**PLAIN, "strategy": "downsample"}, levels="1h:60d", late="keep", metrics=["x"])
-    assert left_out(policy, "delete") == ["levels", "metrics"]
+    assert [field.name for field in left_out(policy, "delete")] == ["levels", "metrics"]
     assert left_out(policy, "downsample") == []
 
 

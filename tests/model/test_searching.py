@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.policy import make_policy
-from cratedb_retention.model.searching import matches
 
 POLICY = make_policy(
     strategy="delete",
@@ -37,4 +36,4 @@ POLICY = make_policy(
 )
 def test_matches(text: str, expected: bool) -> None:
     """Each word must occur, in whatever case and order."""
-    assert matches(POLICY, text) is expected
+    assert POLICY.mentions(text) is expected

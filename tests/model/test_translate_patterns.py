@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.translate_patterns import overlap, table_patterns
+from cratedb_retention.model.translation.graphite import overlap, table_patterns
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import parse_levels
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.policyfile import parse_policies
-from cratedb_retention.model.translate_rrdtool import translate_rrdtool
-from cratedb_retention.model.translation import Translation, Wanted, write_policies
+from cratedb_retention.model.translation.cascade import Translation, Wanted, write_policies
+from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 
 
 def create(*archives: str, step: int = 300, sources: str = "DS:x:GAUGE:600:U:U", functions: str = "AVERAGE") -> str:

@@ -47,7 +47,13 @@ def turn_with(age: st.SearchStrategy[int], hours: st.SearchStrategy[int], most: 
     """A turn of so many hours, with at most so many writes of such ages in hours."""
     writes = st.lists(st.tuples(age, st.sampled_from("ab")), max_size=most).map(tuple)
     instants = st.integers(1, 8)
-    return st.builds(Turn, hours, writes, st.none() | instants, st.none() | st.tuples(instants, age))
+    return st.builds(
+        Turn,
+        hours=hours,
+        writes=writes,
+        kill_at=st.none() | instants,
+        meanwhile=st.none() | st.tuples(instants, age),
+    )
 
 
 def turns_with(age: st.SearchStrategy[int]) -> st.SearchStrategy[list[Turn]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.planning.filters import FilterIndex, overlap
+from cratedb_retention.planning.filters import FilterIndex, meeting, overlap
 from support.catalogs import MONTH, TENANT, VALUE
 
 COLUMNS = (TENANT, MONTH)
@@ -68,3 +70,29 @@ def test_same_as_one_after_the_other(wheres: list[dict[str, Value]], values: tup
     present = {"tenant": values[0], "month": values[1]}
     fitting = [n for n, where in enumerate(wheres) if all(present.get(k, v) == v for k, v in where.items())]
     assert FilterIndex(COLUMNS, items).fitting(values) == fitting
+
+
+@given(st.lists(_wheres, max_size=8))
+def test_meeting(wheres: list[dict[str, Value]]) -> None:
+    """Looking up which filters meet finds what comparing each two would, in the same order."""
+    columns = {"tenant": TENANT, "month": MONTH, "value": VALUE}
+    items = [(n, [(columns[name], value) for name, value in where.items()]) for n, where in enumerate(wheres)]
+    expected = [(one, other) for one, other in itertools.combinations(items, 2) if overlap(one[1], other[1])]
+    assert list(meeting(items, lambda item: item[1])) == expected
+
+
+def test_many_tenants_are_not_compared() -> None:
+    """What belongs to different tenants costs a look-up each, and not a comparison of each two."""
+    asked = []
+
+    class Tenant(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            asked.append(other)
+            return str.__eq__(self, other)
+
+    wheres = [[(TENANT, Tenant(number))] for number in range(300)]
+    assert list(meeting(wheres, lambda where: where)) == []
+    assert len(asked) < 10 * len(wheres)

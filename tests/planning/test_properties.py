@@ -15,7 +15,8 @@ from cratedb_retention.model.catalog import Catalog, Kind, Partition, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropPartitions, FreezePartitions, MovePartitions, Plan, ThawPartitions
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     DAY,

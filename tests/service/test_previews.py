@@ -12,7 +12,7 @@ from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.policy import make_policy
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.two_tenants import TwoTenants, scoped
 
 
@@ -42,7 +42,7 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
             acme.preview(make_policy(**plain, **wrong))
     with pytest.raises(NotFound):
         acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], id="globex-tables"))
-    viewer = Scoped(each_tenants.db.tool, replace(acme.access, role=Role.OPERATOR))
+    viewer = Scope(each_tenants.db.tool, replace(acme.access, role=Role.OPERATOR))
     with pytest.raises(Forbidden):
         viewer.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
 
@@ -56,7 +56,7 @@ def test_suggestions_of_a_tenant(each_tenants: TwoTenants) -> None:
     assert found.columns
     assert "globex" not in repr(found)
     assert acme.suggestions(schema, "globex_metrics").columns == ()
-    everything = Scoped(each_tenants.db.tool, Access(role=Role.ADMIN, actor="admin")).suggestions(
+    everything = Scope(each_tenants.db.tool, Access(role=Role.ADMIN, actor="admin")).suggestions(
         schema, "globex_metrics"
     )
     assert {table.name for table in everything.tables} >= {"acme_metrics", "globex_metrics"}

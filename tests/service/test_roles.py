@@ -16,7 +16,7 @@ from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import TagFilter
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.markdown import ROOT
 from support.two_tenants import TwoTenants
 
@@ -49,6 +49,7 @@ NEEDED = {
     ("GET", "/api/v1/operations/{operation_id}"): Role.VIEWER,
     ("POST", "/api/v1/operations/{operation_id}/cancel"): Role.OPERATOR,
     ("GET", "/api/v1/fetch"): Role.VIEWER,
+    ("POST", "/api/v1/tables/accept"): Role.EDITOR,
     ("GET", "/api/v1/tokens"): Role.ADMIN,
     ("POST", "/api/v1/tokens"): Role.ADMIN,
     ("DELETE", "/api/v1/tokens/{token_id}"): Role.ADMIN,
@@ -61,6 +62,7 @@ BODIES = {
     "/api/v1/holds": {"table_name": "x"},
     "/api/v1/tokens": {"name": "x", "role": "viewer"},
     "/api/v1/runs": {"policy": "nothing"},
+    "/api/v1/tables/accept": {"table_name": "nothing"},
     "/api/v1/snapshots/restore": {"table_name": "nothing"},
     "/api/v1/snapshots/verify": {"table_name": "nothing"},
     "/api/v1/policies/{policy_id}": {"description": "x"},
@@ -101,7 +103,7 @@ def test_each_route_needs_its_role(tenants: TwoTenants) -> None:
     assert len(tenants.rows("access_token")) == len(before) + 1
 
 
-def actions(who: Scoped, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], object]]]:
+def actions(who: Scope, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], object]]]:
     """What each role is the least for, as the pages do it: not by way of a route."""
     runs, operations, request = (
         tenants.context.runs,
@@ -129,6 +131,7 @@ def actions(who: Scoped, tenants: TwoTenants) -> Mapping[Role, list[Callable[[],
             lambda: who.delete("acme-tables", None),
             lambda: who.apply([], False, TagFilter(), True),
             lambda: who.preview(policy),
+            lambda: who.accept_tables("acme_metrics", tenants.db.schema),
         ],
         Role.ADMIN: [who.tokens],
     }
@@ -138,7 +141,7 @@ def test_roles_hold_without_routes(tenants: TwoTenants) -> None:
     """Pages reach the toolkit without a route: each role is refused there what a later one is for."""
     before = [tenants.rows(name) for name in ("retention_policy", "retention_hold", "jobs_log")]
     for role in (Role.VIEWER, Role.OPERATOR, Role.EDITOR):
-        who = Scoped(tenants.db.tool.acting_as(Actor("x", "host")), Access(role=role, actor="x"))
+        who = Scope(tenants.db.tool.acting_as(Actor("x", "host")), Access(role=role, actor="x"))
         for needed, found in actions(who, tenants).items():
             for act in found if not role.includes(needed) else ():
                 with pytest.raises(Forbidden, match=f"has the role {role}"):

@@ -10,13 +10,13 @@ import pytest
 from cratedb_retention.execution.listing import next_runs
 from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.running import Terms
 from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.instant import show
+from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service.metrics import make_metrics
 from cratedb_retention.service.scheduler import run_due
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.statistics import RunOfPolicy
 from support.databases import MONTH, TIME, Database
 
@@ -87,7 +87,7 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     db.fill("t", ["2024-06-05"])
     db.time.set("2024-07-02T00:00:01+00:00")
     db.policy("delete", "t", "1y", id="p", schedule=schedule, jitter="6h")
-    scoped = Scoped(db.tool, Access(role=Role.ADMIN, actor="admin"))
+    scoped = Scope(db.tool, Access(role=Role.ADMIN, actor="admin"))
 
     def shown() -> set[dt.datetime | None]:
         text = make_metrics(db.tool).decode()
@@ -100,11 +100,11 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     assert due is not None
     db.time.moment = due - dt.timedelta(milliseconds=1)
     assert shown() == {due}
-    assert run_due(db.tool, terms=Terms(threads=False)) is None
+    assert run_due(db.tool, options=RunOptions(threads=False)) is None
     db.time.moment = due
     assert shown() == {due}
     assert "schedule_lag_seconds{" in make_metrics(db.tool).decode()
-    assert run_due(db.tool, terms=Terms(threads=False)) is not None
+    assert run_due(db.tool, options=RunOptions(threads=False)) is not None
     (after,) = shown()
     assert after is not None
     assert after > due

@@ -7,7 +7,6 @@ The routes are those of the API's own description: a new one without a rule here
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,10 +25,10 @@ from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.timeline import State
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context
-from cratedb_retention.service.narrowing import narrow_plan
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.tenant_filter import narrow_plan
 from support.databases import MONTH, NUMBER, TIME, Database
-from support.two_tenants import TwoTenants, scoped, serve_tenants
+from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 
 API = "/api/v1"
 Probe = dict[str, Any]
@@ -154,6 +153,10 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
             {"params": {**period, **data, "table_name": "events", "by": "tenant"}},
             {"params": {**period, **data, "table_name": "events", "where": ["tenant=globex"], "format": "csv"}},
         ],
+        ("POST", "/tables/accept"): [
+            *({"json": {key: area[key] for key in ("table_schema", "table_name")}} for area in theirs),
+            {"json": {"table_name": "glob*"}},
+        ],
         ("GET", "/tokens"): [],
         ("POST", "/tokens"): [],
         ("DELETE", "/tokens/{token_id}"): [],
@@ -177,30 +180,6 @@ def send(tenants: TwoTenants, token: str, method: str, path: str, probe: Probe) 
     for key in set(probe) - set(more):
         address = address.replace(f"{{{key}}}", str(probe[key]))
     return tenants.ask(token, method, address, **more)
-
-
-# What belongs to globex, as far as the toolkit's tables hold it.
-KEPT = ("retention_policy", "retention_hold", "retention_snapshot", "access_token")
-
-
-def of_globex(tenants: TwoTenants) -> dict[str, list[str]]:
-    """All rows about globex, and about the whole, in the toolkit's tables, and the data."""
-    found = {name: [row for row in tenants.rows(name) if "globex" in row or "shared" in row] for name in KEPT}
-    data = {"globex_metrics": "TRUE", "events": "tenant = 'globex'"}
-    return {**found, **{name: tenants.db.left(name, where) for name, where in data.items()}}
-
-
-def leaks(tenants: TwoTenants, said: str, text: str) -> bool:
-    """Whether an answer tells of globex: what the request said itself does not count, nor acme's own choice of tags."""
-    text = text.replace("acme+globex", "")
-    names = [
-        name
-        for name in ("globex-hold", "globex-events-hold", "globex-run", "globex-operation")
-        if tenants.ids[name] not in said
-    ]
-    secrets = [tenants.ids[name][:length] for name in names for length in (36, 8)]
-    words = re.findall(r"[\w/*-]*globex[\w*-]*", text)
-    return any(word not in said for word in words) or any(secret in text for secret in secrets)
 
 
 REFUSED = (403, 404, 409, 422)
@@ -430,7 +409,7 @@ def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
     assert (shown["acme_metrics"].rows is None, shown["acme_metrics"].oldest is None) == (False, False)
     whole = {
         line.table.partition(".")[2]: line
-        for line in Scoped(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
+        for line in Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
     }
     assert whole["events"].rows
 
@@ -519,7 +498,7 @@ def test_timeline_of_a_shared_table(tenants: TwoTenants) -> None:
 def test_nothing_is_restored_among_the_own_tables(tenants: TwoTenants, change: Callable[[str], str]) -> None:
     """Not even an admin restores into the schema of the toolkit's tables, however it is written."""
     into = TableName(change(tenants.db.own_schema), "retention_policy")
-    who = Scoped(tenants.db.tool, Access(role=Role.ADMIN, actor="admin"))
+    who = Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="admin"))
     request = RestoreRequest(table_name="acme_metrics", into=into)
     for act in (who.restorable, who.restore, lambda wanted: who.start_restore(tenants.context.operations, wanted)):
         with pytest.raises(Forbidden, match="would be among the toolkit's own tables"):

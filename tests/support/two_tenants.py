@@ -7,6 +7,7 @@ All that is of globex alone has ``globex`` in it, names, reasons and values, so 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.metrics import make_metrics
-from cratedb_retention.service.runs import StoredRuns
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.runs import Runs
+from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, Database
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20", "2024-07-01")
@@ -66,7 +67,7 @@ class TwoTenants:
     def wait(self) -> None:
         """Until no run and no operation is going on."""
         runs = self.context.runs
-        assert isinstance(runs, StoredRuns)
+        assert isinstance(runs, Runs)
         runs.wait()
         self.context.operations.wait()
 
@@ -89,7 +90,7 @@ def serve_tenants(db: Database, filled: TwoTenants | None = None, **more: Any) -
     """
     if not filled:
         fill(db)
-    runs = StoredRuns()
+    runs = Runs()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(retention=db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
@@ -143,7 +144,31 @@ def add_tenants(tenants: TwoTenants) -> None:
     tool.run()
 
 
-def scoped(tenants: TwoTenants, tenant: str) -> Scoped:
+def scoped(tenants: TwoTenants, tenant: str) -> Scope:
     """The toolkit as a tenant's editor has it, without HTTP."""
     access = Access(role=Role.EDITOR, actor="editor", limit=parse_tag_filter([tenant]))
-    return Scoped(tenants.db.tool.acting_as(Actor("editor", "host")), access)
+    return Scope(tenants.db.tool.acting_as(Actor("editor", "host")), access)
+
+
+# What belongs to globex, as far as the toolkit's tables hold it.
+KEPT = ("retention_policy", "retention_hold", "retention_snapshot", "access_token")
+
+
+def of_globex(tenants: TwoTenants) -> dict[str, list[str]]:
+    """All rows about globex, and about the whole, in the toolkit's tables, and the data."""
+    found = {name: [row for row in tenants.rows(name) if "globex" in row or "shared" in row] for name in KEPT}
+    data = {"globex_metrics": "TRUE", "events": "tenant = 'globex'"}
+    return {**found, **{name: tenants.db.left(name, where) for name, where in data.items()}}
+
+
+def leaks(tenants: TwoTenants, said: str, text: str) -> bool:
+    """Whether an answer tells of globex: what the request said itself does not count, nor acme's own choice of tags."""
+    text = text.replace("acme+globex", "")
+    names = [
+        name
+        for name in ("globex-hold", "globex-events-hold", "globex-run", "globex-operation")
+        if tenants.ids[name] not in said
+    ]
+    secrets = [tenants.ids[name][:length] for name in names for length in (36, 8)]
+    words = re.findall(r"[\w/*-]*globex[\w*-]*", text)
+    return any(word not in said for word in words) or any(secret in text for secret in secrets)

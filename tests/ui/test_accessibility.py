@@ -77,6 +77,7 @@ def test_nothing_moves_for_those_who_ask_for_that(pages: PagesInBrowser) -> None
     assert page.evaluate(MOVING) != []
 
 
+@pytest.mark.long("make test reads what each page and dialog offers")
 def test_dialogs_take_the_focus_and_give_it_back(pages: PagesInBrowser) -> None:
     """A dialog has a name and the focus, keeps it, and leaves it where it was; the keyboard is enough."""
     page = pages.log_in("editor", "/ui/policies?q=visits")

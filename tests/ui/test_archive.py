@@ -13,7 +13,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, TIME
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE
@@ -21,9 +21,9 @@ from support.sample_data import HOSTILE
 ALL = RestoreRequest()
 
 
-def scoped(pages: PagesInBrowser, role: Role, *limit: str) -> Scoped:
+def scoped(pages: PagesInBrowser, role: Role, *limit: str) -> Scope:
     """The toolkit for somebody."""
-    return Scoped(pages.db.tool, Access(role=role, actor="somebody", limit=parse_tag_filter(limit)))
+    return Scope(pages.db.tool, Access(role=role, actor="somebody", limit=parse_tag_filter(limit)))
 
 
 def press(page: Page, name: str) -> None:

@@ -172,6 +172,7 @@ def test_copy(pages: PagesInBrowser) -> None:
     assert stored(pages, "orders").table_name == "orders"
 
 
+@pytest.mark.long("service/test_policies proves that a change of an older version is refused")
 def test_somebody_else(pages: PagesInBrowser) -> None:
     """What somebody else changed meanwhile is noticed, shown, and can be loaded; nothing of theirs is lost."""
     page = pages.log_in("admin", "/ui/policies/weather")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.execution.candidates import Loss
-from cratedb_retention.execution.suggesting import Suggestions
+from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.instant import parse_instant, to_ms
-from cratedb_retention.model.policyform import to_values
+from cratedb_retention.model.policyform import FIELDS, MOST, is_shown, offered, to_values
 from cratedb_retention.ui.effect import sentence
-from cratedb_retention.ui.policy_fields import MOST, is_shown, offered
 
 
 def ms(text: str) -> int:
@@ -76,12 +75,12 @@ def test_offered() -> None:
         tags=("acme", "web", "archive"),
     )
     values = {**to_values(None), "table_name": "vis", "tags": "web, A", "reallocation_attribute_name": "storage"}
-    assert offered("table_name", values, found) == ["visits", "old_visits"]
-    assert offered("table_schema", values, found) == ["doc", "lab"]
-    assert offered("tags", values, found) == ["web, acme", "web, archive"]
-    assert offered("time_column", values, found) == ["ts"]
-    assert offered("time_column", {**values, "time_unit": "s"}, found) == ["warmth"]
-    assert offered("time_unit", values, found) == ["s", "ms"]
+    assert offered(FIELDS["table_name"], values, found) == ["visits", "old_visits"]
+    assert offered(FIELDS["table_schema"], values, found) == ["doc", "lab"]
+    assert offered(FIELDS["tags"], values, found) == ["web, acme", "web, archive"]
+    assert offered(FIELDS["time_column"], values, found) == ["ts"]
+    assert offered(FIELDS["time_column"], {**values, "time_unit": "s"}, found) == ["warmth"]
+    assert offered(FIELDS["time_unit"], values, found) == ["s", "ms"]
     for typed, expected in (
         ("", ["ts=", "place=", "warmth="]),
         ("p", ["place="]),
@@ -89,21 +88,21 @@ def test_offered() -> None:
         ("place=oslo\nW", ["place=oslo\nwarmth="]),
         ("nothing", []),
     ):
-        assert offered("where", {**values, "where": typed}, found) == expected
-    assert offered("aggregates", values, found) == ["warmth="]
-    assert offered("metrics", values, found) == ["warmth"]
-    assert offered("reallocation_attribute_value", values, found) == ["cold", "hot"]
-    assert offered("target_repository_name", values, found) == ["r1"]
-    assert offered("description", values, found) == []
-    assert len(offered("time_zone", {**values, "time_zone": ""}, found)) == MOST
+        assert offered(FIELDS["where"], {**values, "where": typed}, found) == expected
+    assert offered(FIELDS["aggregates"], values, found) == ["warmth="]
+    assert offered(FIELDS["metrics"], values, found) == ["warmth"]
+    assert offered(FIELDS["reallocation_attribute_value"], values, found) == ["cold", "hot"]
+    assert offered(FIELDS["target_repository_name"], values, found) == ["r1"]
+    assert offered(FIELDS["description"], values, found) == []
+    assert len(offered(FIELDS["time_zone"], {**values, "time_zone": ""}, found)) == MOST
 
 
 def test_shown() -> None:
     """What means nothing without something else is not there without it."""
     values = to_values(None)
-    assert not is_shown("misfire", values)
-    assert is_shown("misfire", {**values, "schedule": "@daily"})
-    assert not is_shown("misfire_grace", {**values, "schedule": "@daily"})
-    assert is_shown("misfire_grace", {**values, "schedule": "@daily", "misfire": "skip"})
-    assert not is_shown("levels", values)
-    assert is_shown("levels", {**values, "strategy": "downsample"})
+    assert not is_shown(FIELDS["misfire"], values)
+    assert is_shown(FIELDS["misfire"], {**values, "schedule": "@daily"})
+    assert not is_shown(FIELDS["misfire_grace"], {**values, "schedule": "@daily"})
+    assert is_shown(FIELDS["misfire_grace"], {**values, "schedule": "@daily", "misfire": "skip"})
+    assert not is_shown(FIELDS["levels"], values)
+    assert is_shown(FIELDS["levels"], {**values, "strategy": "downsample"})

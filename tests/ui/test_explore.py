@@ -135,6 +135,7 @@ def test_zooming_changes_the_level(pages: PagesInBrowser) -> None:
     said(page, f"1 point per hour, from {pages.db.schema}.weather_1h.")
 
 
+@pytest.mark.long("make test compares the chart with fetch")
 def test_numbers_as_table_and_file(pages: PagesInBrowser) -> None:
     """The same numbers stand in a table, and in a file."""
     page = pages.log_in("viewer", path(pages, metric="temperature", aggregate="sum", **OLD), NARROW, dark=True)

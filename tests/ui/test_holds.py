@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from cratedb_retention.errors import Forbidden, InvalidInput, NotFound
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.holding import read_wish
 from support.databases import Database
 from support.pages import PagesInBrowser
@@ -87,7 +87,7 @@ def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
     expect(page.get_by_text("secret of globex")).to_be_visible()
     expect(page.get_by_label("Table", exact=True)).to_have_count(0)
     expect(page.get_by_role("button", name="Release")).to_have_count(0)
-    viewer = Scoped(db.tool, Access(role=Role.VIEWER, actor="viewer"))
+    viewer = Scope(db.tool, Access(role=Role.VIEWER, actor="viewer"))
     with pytest.raises(Forbidden):
         viewer.place("visits", db.schema, {}, None, None, "")
     with pytest.raises(Forbidden):
@@ -100,7 +100,7 @@ def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
     place(page, schema=db.schema, table="visits", reason="mine")
     expect(page.get_by_role("listitem").filter(has_text="mine")).to_be_visible()
     assert len(db.tool.holds()) == 3
-    acme = Scoped(db.tool, Access(role=Role.EDITOR, actor="acme", limit=parse_tag_filter(["acme"])))
+    acme = Scope(db.tool, Access(role=Role.EDITOR, actor="acme", limit=parse_tag_filter(["acme"])))
     assert acme.held_tables([foreign]) == {}
     for work in (acme.find_release, acme.release):
         with pytest.raises(NotFound):

@@ -35,6 +35,7 @@ def test_a_change_of_a_policy(each_pages: PagesInBrowser) -> None:
     expect(dialog).to_have_count(0)
 
 
+@pytest.mark.long("make test shows a run and its steps on the same page")
 def test_a_run_as_a_whole(pages: PagesInBrowser) -> None:
     """A run's steps stand in order, each once, with totals."""
     run_id = pages.db.journal(event="run-finished")[0]["run_id"]
@@ -47,6 +48,7 @@ def test_a_run_as_a_whole(pages: PagesInBrowser) -> None:
     assert events.count("Step finished") == len(numbers)
 
 
+@pytest.mark.long("make test reads the newest rows")
 def test_older_rows(pages: PagesInBrowser) -> None:
     """Each row is on one page, however many rows have the same time."""
     page = pages.log_in("admin", "/ui/jobs?limit=20&outcome=done")

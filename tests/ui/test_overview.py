@@ -74,6 +74,7 @@ def test_who_comes_back(pages: PagesInBrowser) -> None:
     expect(other.get_by_role("region", name="Tables").locator("tbody tr")).to_have_count(1)
 
 
+@pytest.mark.long("it is about a page without policies")
 def test_nothing_yet(pages: PagesInBrowser) -> None:
     """Without policies, everything is kept, and who may is shown where to begin."""
     for stored in pages.db.tool.policies():

@@ -64,5 +64,5 @@ def _say(change: Change, dry_run: bool) -> None:
     name = f"{verb} {short(policy.id)}".strip()
     say(f"{name}: {policy.strategy} {policy.target} after {policy.retention_period}")
     if change.before and change.after:
-        for key, (old, new) in change.differences.items():
-            say(f"  {key}: {old} -> {new}")
+        for each in change.differences:
+            say(f"  {each.attribute}: {' -> '.join(each.words)}")

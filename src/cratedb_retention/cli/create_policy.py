@@ -12,7 +12,6 @@ from cratedb_retention.cli.output import say, visible
 from cratedb_retention.cli.policy_options import policy_options, read_attributes, refuse_missing
 from cratedb_retention.cli.policy_preview import dry_run, write_preview
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.model.policy import Strategy
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -49,7 +48,7 @@ def command(dburi: str | None, schema: str, dry_run: bool, **values: Any) -> Non
             return
         policy = retention.create_policy(**attributes)
         say(f"created policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")
-        if policy.strategy is Strategy.DOWNSAMPLE:
+        if policy.strategy.traits.rolls_up:
             _show_problems(retention, policy)
 
 

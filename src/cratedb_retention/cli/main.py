@@ -23,18 +23,21 @@ import click
 from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.preparing import collect_seldom, prepare
+from cratedb_retention.cli.startup import collect_seldom, configure
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
 from cratedb_retention.model.redact import redact
 
 
 class Entry(NamedTuple):
-    """A command: its module in this package, its section in the help, what it does, other names for it."""
+    """
+    A command: its module in this package, its section in the help, what it does, other names for it, its name there.
+    """
 
     module: str
     section: str
     summary: str
     aliases: tuple[str, ...] = ()
+    name: str = "command"
 
 
 _POLICIES, _RUNNING, _ARCHIVE, _OTHER = "Policies", "Running", "Archive and holds", "Getting started"
@@ -45,9 +48,9 @@ COMMANDS: Mapping[str, Entry] = {
     "demo": Entry("demo", _OTHER, "See it work on real data: flights and weather of 2013."),
     "create-policy": Entry("create_policy", _POLICIES, "Create a policy.", ("create", "add", "add-policy")),
     "edit-policy": Entry("edit_policy", _POLICIES, "Change a policy.", ("edit",)),
-    "list-policies": Entry("list_policies", _POLICIES, "List the policies.", ("list",)),
-    "delete-policy": Entry("delete_policy", _POLICIES, "Delete policies.", ("del", "rm")),
-    "list-tags": Entry("list_tags", _POLICIES, "List all tags."),
+    "list-policies": Entry("policies", _POLICIES, "List the policies.", ("list",), "list_policies"),
+    "delete-policy": Entry("policies", _POLICIES, "Delete policies.", ("del", "rm"), "delete_policy"),
+    "list-tags": Entry("policies", _POLICIES, "List all tags.", name="list_tags"),
     "check-policies": Entry("check_policies", _POLICIES, "Look for mistakes and contradictions.", ("check",)),
     "apply": Entry("apply", _POLICIES, "Make the stored policies what a file says."),
     "export": Entry("export", _POLICIES, "Write the policies as a file."),
@@ -65,12 +68,12 @@ COMMANDS: Mapping[str, Entry] = {
     "verify-snapshots": Entry("verify_snapshots", _ARCHIVE, "Read snapshots back and compare."),
     "adopt-snapshots": Entry("adopt_snapshots", _ARCHIVE, "Note the snapshots of a repository."),
     "restore": Entry("restore", _ARCHIVE, "Bring archived partitions back."),
-    "hold": Entry("hold", _ARCHIVE, "Keep data whatever the policies say."),
-    "list-holds": Entry("list_holds", _ARCHIVE, "List the holds in force."),
-    "release": Entry("release", _ARCHIVE, "End a hold."),
-    "create-token": Entry("create_token", _SERVICE, "Create an access token of the HTTP API."),
-    "list-tokens": Entry("list_tokens", _SERVICE, "List the access tokens."),
-    "revoke-token": Entry("revoke_token", _SERVICE, "End an access token."),
+    "hold": Entry("holds", _ARCHIVE, "Keep data whatever the policies say.", name="hold"),
+    "list-holds": Entry("holds", _ARCHIVE, "List the holds in force.", name="list_holds"),
+    "release": Entry("holds", _ARCHIVE, "End a hold.", name="release"),
+    "create-token": Entry("tokens", _SERVICE, "Create an access token of the HTTP API.", name="create_token"),
+    "list-tokens": Entry("tokens", _SERVICE, "List the access tokens.", name="list_tokens"),
+    "revoke-token": Entry("tokens", _SERVICE, "End an access token.", name="revoke_token"),
     "config": Entry("config", _SERVICE, "Show all settings, and where they come from."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
@@ -92,7 +95,7 @@ class Commands(click.Group):
         entry = COMMANDS.get(_ALIASES.get(cmd_name, cmd_name))
         if entry is None:
             return None
-        command: click.Command = importlib.import_module(f"cratedb_retention.cli.{entry.module}").command
+        command: click.Command = getattr(importlib.import_module(f"cratedb_retention.cli.{entry.module}"), entry.name)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -174,7 +177,7 @@ def cli(
       duckdb:///file.duckdb              an embedded file
     """
     log_level = "debug" if debug else "info" if verbose and log_level is None else log_level
-    prepare(ctx, config, log_level, log_format, sql=verbose or debug)
+    configure(ctx, COMMANDS, config, log_level, log_format, sql=verbose or debug)
 
 
 def main() -> None:

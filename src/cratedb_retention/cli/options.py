@@ -9,13 +9,19 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
+from cratedb_retention.model.strategies import Strategy, parse_strategy
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.preparing import Prepared, Selection
 
@@ -34,8 +40,6 @@ class _Text(click.types.StringParamType):
 
 
 TEXT = _Text()
-# As the enum has them, which help would have to wait for.
-STRATEGIES = ("delete", "reallocate", "snapshot", "downsample")
 
 
 def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -82,14 +86,42 @@ tags = click.option(
     help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
 )
 lease = click.option(
-    "--lease", type=click.FloatRange(5), default=60, show_default=True, help="Seconds until another one takes over."
+    "--lease",
+    type=click.FloatRange(SHORTEST_LEASE, LONGEST_LEASE),
+    default=LEASE_SECONDS,
+    show_default=True,
+    help=LEASE_MEANING,
 )
+
+
+def settings(section: type[BaseModel], *names: str) -> Callable[[F], F]:
+    """
+    Options for settings: name, limits, default and help are theirs.
+
+    :param names: Which of the section; none: all.
+    """
+    return combine(*(_setting(name, section.model_fields[name]) for name in names or section.model_fields))
+
+
+def _setting(name: str, field: FieldInfo) -> Callable[[Any], Any]:
+    option, default, kind = f"--{name.replace('_', '-')}", field.default, field.annotation
+    if kind is bool:
+        return click.option(option, is_flag=True, help=field.description)
+    limits = {key: getattr(each, key) for each in field.metadata for key in ("ge", "le") if hasattr(each, key)}
+    shape: Any = click.STRING
+    if kind in (int, float):
+        shape = (click.IntRange if kind is int else click.FloatRange)(limits.get("ge"), limits.get("le"))
+    elif isinstance(default, StrEnum):
+        shape, default = click.Choice([str(value) for value in type(default)]), str(default)
+    return click.option(option, type=shape, default=default, show_default=default is not None, help=field.description)
+
+
 _selection = combine(
     click.option(
         "--strategy",
         type=TEXT,
-        shell_complete=one_of(*STRATEGIES),
-        help=f"Only policies of this strategy: {', '.join(STRATEGIES)}.",
+        shell_complete=one_of(*Strategy),
+        help=f"Only policies of this strategy: {', '.join(Strategy)}.",
     ),
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
@@ -129,14 +161,10 @@ class Chosen:
         :raises NotFound: if there is no such policy.
         """
         from cratedb_retention.execution.preparing import Selection
-        from cratedb_retention.model.policy import parse_strategy
         from cratedb_retention.model.tags import parse_tag_filter
 
         strategy = parse_strategy(self.strategy) if self.strategy else None
-        found = None
-        if self.policy_id:
-            retention.store.require()
-            found = retention.store.policies.get(self.policy_id).policy.id
+        found = retention.policies.get(self.policy_id).policy.id if self.policy_id else None
         return Selection(strategy=strategy, tags=parse_tag_filter(self.tags), policy_id=found)
 
 
@@ -195,6 +223,20 @@ def open_retention(
     wait = click.get_current_context().meta.get(_WAIT) or 0.0
     with Retention(dburi, schema, create=create, read_only=read_only, wait=wait) as retention:
         yield retention
+
+
+def connected(create: bool = False, read_only: bool = False) -> Callable[[F], F]:
+    """Add the options of :data:`database`; the command gets the open database as ``retention``."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(*, dburi: str | None, schema: str, **others: Any) -> Any:
+            with open_retention(dburi, schema, create, read_only) as retention:
+                return function(retention=retention, **others)
+
+        return cast(F, database(command))
+
+    return decorate
 
 
 def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | None:

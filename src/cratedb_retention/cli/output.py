@@ -8,16 +8,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
+T = TypeVar("T")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -74,6 +74,29 @@ def write_table(
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     console().print(table)
+
+
+def write_list(
+    form: str,
+    found: Sequence[T],
+    data: Callable[[T], object],
+    columns: Sequence[str],
+    row: Callable[[T], Sequence[object]],
+    nothing: str,
+    right: Sequence[str] = (),
+) -> None:
+    """
+    Write things: for programs as data, for people as a table.
+
+    :param data: Makes plain values of one, likewise ``row`` what stands in the columns.
+    :param nothing: Is said to people where there is none.
+    """
+    if form != "table":
+        write_data([data(each) for each in found], form)
+    elif found:
+        write_table(columns, [row(each) for each in found], right)
+    else:
+        say(nothing)
 
 
 def _cell(value: object) -> str:

@@ -26,7 +26,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
     if form != "table":
         from cratedb_retention.execution.plain import plan_data
 
-        write_data(plan_data(prepared.plan, retention.engine.render if sql else None), form)
+        write_data(plan_data(prepared.plan, retention.statements if sql else None), form)
         return
     from cratedb_retention.model.instant import show
 
@@ -65,7 +65,7 @@ def _write_tasks(prepared: Prepared, retention: Retention, sql: bool, details: b
     if sql:
         for task in plan.tasks:
             for step in task.steps:
-                for statement in retention.engine.render(step):
+                for statement in retention.statements(step):
                     say(f"{statement};", "dim")
 
 
@@ -121,6 +121,6 @@ def _staying(prepared: Prepared) -> int:
     removed = 0
     for task in prepared.plan.tasks:
         policy = prepared.policies.get(task.policy_id or "")
-        if task.table in tables and policy is not None and policy.strategy != "reallocate":
+        if task.table in tables and policy is not None and policy.strategy.traits.removes:
             removed += task.partitions
     return there - removed

@@ -6,73 +6,43 @@ names and the same words.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import TimeUnit
+from cratedb_retention.model.attributes import Attribute, Form
 from cratedb_retention.model.pairs import read_pairs
-from cratedb_retention.model.plan import Verify
-from cratedb_retention.model.policy import CutoffBy, Deletions, Freeze, Late, Policy, Strategy, Undated
-from cratedb_retention.model.schedule import Misfire
+from cratedb_retention.model.policy import ATTRIBUTES
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OWN_OPTION = {"id", "enabled"}
-_MAY_BE_EMPTY = {"description", "tags", "where", "expected_max", "aggregates"}
-_PAIRS = {"where": "COLUMN=VALUE", "expected_max": "LIMIT=N", "aggregates": "METRIC=A,B"}
-_SHORT = {
-    "target_repository_name": "REPOSITORY",
-    "retention_period": "DURATION",
-    "cutoff_by": "|".join(CutoffBy),
-    "time_zone": "ZONE",
-    "tags": "A,B",
-    "levels": "INTERVAL:DURATION,...",
-    "dimensions": "COLUMN,...",
-    "metrics": "COLUMN,...",
-    "exclude": "COLUMN,...",
-    "counters": "METRIC,...",
-    "late": "|".join(Late),
-    "deletions": "|".join(Deletions),
-    "undated": "|".join(Undated),
-    "freeze": "|".join(Freeze),
-    "verify": "|".join(Verify),
-    "time_unit": "|".join(TimeUnit),
-    "schedule": "CRON",
-    "misfire": "|".join(Misfire),
-    "misfire_grace": "DURATION",
-    "jitter": "DURATION",
-}
-_VALUES: Mapping[str, Iterable[str]] = {
-    "strategy": Strategy,
-    "cutoff_by": CutoffBy,
-    "verify": Verify,
-    "misfire": Misfire,
-    "late": Late,
-    "deletions": Deletions,
-    "undated": Undated,
-    "freeze": Freeze,
-    "time_unit": TimeUnit,
-}
+_SEVERAL = (Form.LIST, Form.PAIRS, Form.PARTS)
 
 
 def policy_options(function: F) -> F:
-    """Add an option for each attribute."""
-    function = click.option("--enabled/--disabled", default=None, help="Whether runs obey the policy.")(function)
-    for name, field in reversed(Policy.model_fields.items()):
-        if name not in _OWN_OPTION:
-            function = click.option(
-                f"--{name.replace('_', '-')}",
-                name,
-                type=None if name in _MAY_BE_EMPTY else TEXT,
-                multiple=name in (*_PAIRS, "tags"),
-                metavar=_PAIRS.get(name) or _SHORT.get(name) or "TEXT",
-                shell_complete=one_of(*_VALUES[name]) if name in _VALUES else None,
-                help=(field.description or "").replace("`", ""),
-            )(function)
+    """Add an option for each attribute; the identifier has one of its own in each command."""
+    for attribute in reversed(ATTRIBUTES.values()):
+        if attribute.name != "id":
+            function = _option(attribute)(function)
     return function
+
+
+def _option(attribute: Attribute) -> Callable[[F], F]:
+    text = attribute.description.replace("`", "")
+    if attribute.form is Form.FLAG:
+        return click.option(attribute.option, attribute.name, default=None, help=text)
+    lists = "COLUMN,..." if attribute.form is Form.LIST else "TEXT"
+    return click.option(
+        attribute.option,
+        attribute.name,
+        type=None if attribute.may_be_empty or attribute.form in (Form.PAIRS, Form.PARTS) else TEXT,
+        multiple=attribute.form in _SEVERAL,
+        metavar=attribute.metavar or "|".join(attribute.values) or lists,
+        shell_complete=one_of(*attribute.values) if attribute.values else None,
+        help=text,
+    )
 
 
 def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,19 +51,15 @@ def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises InvalidInput: if a pair is not of the form KEY=VALUE.
     """
-    given = {key: value for key, value in values.items() if value is not None and value != ()}
-    if "tags" in given:
-        given["tags"] = [tag for text in given["tags"] for tag in text.split(",")]
-    if "where" in given:
-        given["where"] = read_pairs("--where", given["where"])
-    if "aggregates" in given:
-        pairs = read_pairs("--aggregates", given["aggregates"], "temperature=min,max")
-        given["aggregates"] = {metric: names or "" for metric, names in pairs.items()}
-    if "expected_max" in given:
-        given["expected_max"] = {
-            k: _number(k, v) for k, v in read_pairs("--expected-max", given["expected_max"], "rows=1000").items()
-        }
-    return given
+    return {name: _read(ATTRIBUTES[name], value) for name, value in values.items() if value is not None and value != ()}
+
+
+def _read(attribute: Attribute, value: Any) -> Any:
+    if attribute.form is Form.LIST:
+        return [word.strip() for text in value for word in text.split(",")]
+    if attribute.form in (Form.PAIRS, Form.PARTS):
+        return read_pairs(attribute.option, value, str(attribute.examples[0]))
+    return value
 
 
 def refuse_missing(given: Mapping[str, Any]) -> None:
@@ -102,8 +68,7 @@ def refuse_missing(given: Mapping[str, Any]) -> None:
 
     :raises InvalidInput: if there are any.
     """
-    required = [name for name, field in Policy.model_fields.items() if field.is_required()]
-    missing = [f"--{name.replace('_', '-')}" for name in required if name not in given]
+    missing = [each.option for each in ATTRIBUTES.values() if each.required and each.name not in given]
     if missing:
         raise InvalidInput("create-policy", f"{', '.join(missing)} missing", "--help shows examples")
 
@@ -115,19 +80,11 @@ def read_cleared(names: Iterable[str]) -> dict[str, None]:
     :raises InvalidInput: if there is no such attribute, or a policy needs it.
     """
     cleared = [name.strip().replace("-", "_") for name in names]
-    optional = [name for name, field in Policy.model_fields.items() if not field.is_required() and name != "id"]
+    optional: Sequence[str] = [each.name for each in ATTRIBUTES.values() if not each.required and each.name != "id"]
     for name in cleared:
         if name not in optional:
             close = difflib.get_close_matches(name, optional, n=1)
-            reason = "a policy needs it" if name in Policy.model_fields else "unknown"
+            reason = "a policy needs it" if name in ATTRIBUTES else "unknown"
             remedy = f"did you mean {close[0]}?" if close else f"these can be cleared: {', '.join(optional)}"
             raise InvalidInput(f"--clear {name}", reason, remedy)
     return dict.fromkeys(cleared)
-
-
-def _number(key: str, value: str | None) -> float:
-    try:
-        number = float(value or "")
-    except ValueError:
-        raise InvalidInput(f"--expected-max {key}", f"{value!r} is no number") from None
-    return int(number) if number.is_integer() else number

@@ -67,7 +67,7 @@ def command(
             before, _, after = into.rpartition(".")
             if not after.strip() or "." in before:
                 raise InvalidInput(f"--into {into!r}", "not of the form SCHEMA.TABLE", "write it like doc.restored")
-            target = TableName(before or retention.engine.capabilities.default_schema, after)
+            target = TableName(before or retention.default_schema, after)
         request = dataclasses.replace(request, into=target, from_repository=from_repository)
         if dry_run:
             _show(retention, retention.preview_restore(request))
@@ -95,6 +95,5 @@ def _show(retention: Retention, found: Sequence[Restorable]) -> None:
                 say(f"would not restore {name}: {item.refusal}", "red")
             else:
                 say(f"would restore {name} into {item.into}")
-        archived = [item.record.archived for item in items if not item.refusal]
-        for line in retention.engine.archive.render_restore(archived, items[0].into, archived) if archived else ():
+        for line in retention.archive.statements(items):
             say(f"{line};", "dim")

@@ -27,11 +27,12 @@ def command(dburi: str | None, schema: str, no_journal_policy: bool, dry_run: bo
       cratedb-retention setup crate://localhost:4200/
       cratedb-retention setup --schema=retention duckdb:///metrics.duckdb
     """
-    with options.open_retention(dburi, schema, create=not dry_run, read_only=dry_run) as retention:
+    with options.open_retention(dburi, schema, create=True, read_only=dry_run) as retention:
         if dry_run:
             done, statements = retention.rehearse_setup(journal_policy=not no_journal_policy)
             what = "setup would create or upgrade the tables" if done else "setup would change nothing"
-            say(f"{retention.address.safe} answers; {what} in schema {schema}")
+            there = "answers" if retention.engine.exists else "does not exist, and would be created"
+            say(f"{retention.address.safe} {there}; {what} in schema {schema}")
             for line in (*done, *(f"{statement};" for statement in statements)):
                 say(f"dry run: {line}")
             return

@@ -47,9 +47,9 @@ def command(
       cratedb-retention translate --from=graphite storage-schemas.conf --aggregation=storage-aggregation.conf
       rrdtool info power.rrd | cratedb-retention translate --from=rrdtool - --table-name=power
     """
-    from cratedb_retention.model.translate_graphite import translate_graphite
-    from cratedb_retention.model.translate_rrdtool import translate_rrdtool
-    from cratedb_retention.model.translation import Wanted, write_policies
+    from cratedb_retention.model.translation.cascade import Wanted, write_policies
+    from cratedb_retention.model.translation.graphite import translate_graphite
+    from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 
     wanted = Wanted(sections=sections, table_name=table_name, table_schema=table_schema, rounding=rounding)
     _fit(tool, {"--aggregation": aggregation, "--section": sections}, {"--step": step})

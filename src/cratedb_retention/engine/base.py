@@ -60,6 +60,10 @@ class Engine(Protocol):
         """For the toolkit's own tables."""
 
     @property
+    def exists(self) -> bool:
+        """Whether the database is there already; one that only stands in for a file is empty, and leaves none."""
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
 

@@ -234,6 +234,11 @@ class Database:
         # exec_driver_sql, since a colon in a name would look like a parameter to text().
         self.transact(lambda connection: connection.exec_driver_sql(statement, rows))
 
+    def create_schema(self, name: str) -> None:
+        """Create a schema, unless it is there; CrateDB makes one with its first table."""
+        if not self.refreshes:
+            self.execute(sa.schema.CreateSchema(name, if_not_exists=True))
+
     def quote(self, name: str) -> str:
         """A name as SQL, always quoted."""
         return self.engine.dialect.identifier_preparer.quote_identifier(name)

@@ -104,7 +104,7 @@ def _what(sql: Expressions, reading: Reading, stretch: Stretch) -> dict[str, Any
 
 
 def stretch_query(sql: Expressions, reading: Reading, stretch: Stretch) -> sa.Select[Any]:
-    """Bucket (ms), groups, number of raw rows, parts of states; exact ones as text, for drivers take them for floats."""
+    """Bucket (ms), groups, number of raw rows, parts of states: exact ones as text, or drivers make floats of them."""
     metrics, what = _metrics(reading), _what(sql, reading, stretch)
     if stretch.holding.rollup:
         rows = LevelRows(**what, metrics=metrics, table=stretch.holding.rollup.table).rows()

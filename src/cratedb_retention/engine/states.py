@@ -3,7 +3,7 @@ States of metrics in SQL: the columns of a level, how parts are found in raw row
 and how formulas become SQL. What aggregates there are, and what they consist of, is in ``model/aggregates``.
 
 In queries everything has a plain name, so that no name of a user meets another: ``t`` the bucket, ``ts`` the time,
-``d0`` the first dimension. Of raw rows ``m0`` is the first metric's value, of a level's rows ``m0_sum`` a part of its state.
+``d0`` the first dimension. Of raw rows ``m0`` is the first metric's value, of a level's rows ``m0_sum`` is a part.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.difference import Difference, differences
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.policies import PolicyStore, StoredPolicy, identity
@@ -47,10 +48,9 @@ class Change:
         return found
 
     @property
-    def differences(self) -> dict[str, tuple[object, object]]:
-        """Attributes that change, with the old and the new value."""
-        old, new = (policy.to_dict() if policy else {} for policy in (self.before, self.after))
-        return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+    def differences(self) -> list[Difference]:
+        """The attributes that change, before and after."""
+        return differences(*(policy.to_dict() if policy else None for policy in (self.before, self.after)))
 
 
 def find_changes(

@@ -5,6 +5,8 @@ not about that, unless the user says so.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import Table, TableName
@@ -18,6 +20,31 @@ def find_table(engine: Engine, name: TableName) -> Table | None:
     catalog = engine.read_named([name])
     there = catalog.taken(name)
     return catalog.tables.get(there) if there else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What is known of an earlier table of the same name: so many rollups, snapshots and holds."""
+
+    rollups: int
+    snapshots: int
+    holds: int
+
+
+def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | None:
+    """What is known of another table that had a name before the one that has it now; None: nothing."""
+    table = find_table(engine, name)
+    if table is None:
+        return None
+    own = table.identity or engine.identify(table.name)
+    rollups = [known.identity for known in store.rollups.all().values() if known.rollup.source == name]
+    snapshots = [record.identity for record in store.snapshots.all() if record.archived.table == name]
+    held = [hold for hold in store.holds.active() if TableName(hold.table_schema, hold.table_name) == name]
+    counts = [
+        sum(bool(identity) and identity != own for identity in identities)
+        for identities in (rollups, snapshots, [hold.identity for hold in held])
+    ]
+    return Earlier(rollups=counts[0], snapshots=counts[1], holds=counts[2]) if any(counts) else None
 
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:

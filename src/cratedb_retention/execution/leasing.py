@@ -15,10 +15,10 @@ from typing import Any
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import LeaseLost
+from cratedb_retention.model.runs import LEASE_SECONDS
 from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.leases import Lease, Leases, LeaseStore
 
-TTL_SECONDS = 60.0
 # What the database confirmed less than so many seconds ago is not asked for again before a step.
 FRESH_SECONDS = 1.0
 _SUCCESS = (Outcome.DONE,)
@@ -72,7 +72,7 @@ class LeaseHolder:
         clock: Clock,
         holder: str,
         run_id: str,
-        ttl: float = TTL_SECONDS,
+        ttl: float = LEASE_SECONDS,
         fresh: float = FRESH_SECONDS,
     ) -> None:
         self._store, self._clock = store, clock

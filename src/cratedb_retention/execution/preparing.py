@@ -11,16 +11,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, RetentionError
+from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.patterns import folded, is_pattern
-from cratedb_retention.model.plan import Hold, Plan
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.patterns import find_tables, folded, is_pattern
+from cratedb_retention.model.plan import Hold, Plan, Task
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.snapshots import RestoredPartition
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
@@ -126,13 +127,20 @@ class Prepared:
     measurements: Measurements = field(default_factory=Measurements)
 
 
-def prepare(engine: Engine, store: Store, cutoff: dt.datetime, selection: Selection | None = None) -> Prepared:
+def prepare(
+    engine: Engine,
+    store: Store,
+    cutoff: dt.datetime,
+    selection: Selection | None = None,
+    about: TableName | None = None,
+) -> Prepared:
     """
     Make the plan for a cutoff.
 
     :param cutoff: An aware instant.
+    :param about: What is planned for other tables does not matter, so that these need not be looked at.
     """
-    return _Look(engine, store).prepare(cutoff, selection or Selection())
+    return _Look(engine, store).prepare(cutoff, selection or Selection(), about=about)
 
 
 def prepare_both(
@@ -192,12 +200,15 @@ class _Look:
         selection: Selection,
         released: Collection[str] = (),
         candidate: Policy | None = None,
+        about: TableName | None = None,
     ) -> Prepared:
-        """Make a plan; see :func:`prepare_both`."""
+        """Make a plan; see :func:`prepare` and :func:`prepare_both`."""
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
         stored = _with_candidate(self._stored, candidate)
         policies = [item.policy for item in stored]
+        if about is not None:
+            policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
         ledger = self._read_ledger(policies)
         self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
@@ -234,6 +245,16 @@ class _Look:
             measurements=seen.measurements,
         )
 
+    def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
+        """The policies on a table, or on the one that it is a level of, each as if it named just that."""
+        own = self._engine.capabilities
+        of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
+        for policy in policies:
+            schema, name = policy.table_schema or own.default_schema, policy.table_name
+            for table in find_tables(schema, name, {of, about}, own.folds_case):
+                if table not in self._rollups or not is_pattern(schema + name):
+                    yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
+
     def _see(self, policies: Sequence[Policy]) -> _Seen:
         """The catalog. Which tables are read, and as what, may depend on the order of the policies."""
         key = tuple(dict.fromkeys(selector for policy in policies for selector in _selectors(policy)))
@@ -245,7 +266,7 @@ class _Look:
         return self._seen[key]
 
     def _read_ledger(self, policies: Iterable[Policy]) -> Ledger:
-        if not any(policy.strategy is Strategy.DOWNSAMPLE for policy in policies):
+        if not any(policy.strategy.traits.rolls_up for policy in policies):
             return Ledger()
         if self._ledger is None:
             self._ledger = self._store.rollups.ledger(self._rollups, refresh=False)
@@ -254,7 +275,7 @@ class _Look:
     def _read_archived(self, policies: Iterable[Policy]) -> frozenset[tuple[str, str]]:
         """What was archived and dropped, where the same rows may come again in the same words."""
         recur = self._engine.capabilities.tokens_recur
-        if not recur or not any(policy.strategy is Strategy.SNAPSHOT for policy in policies):
+        if not recur or not any(policy.strategy.traits.archives for policy in policies):
             return frozenset()
         if self._archived is None:
             self._archived = self._store.snapshots.archived_names()
@@ -262,7 +283,7 @@ class _Look:
 
     def _read_restored(self, policies: Iterable[Policy]) -> Mapping[RestoredPartition, tuple[str, str]]:
         """What was restored, and need not be archived again as long as nothing is written to it."""
-        if self._restored is None and any(policy.strategy is Strategy.SNAPSHOT for policy in policies):
+        if self._restored is None and any(policy.strategy.traits.archives for policy in policies):
             self._restored = self._store.snapshots.restored(refresh=False)
         return self._restored or {}
 
@@ -294,6 +315,29 @@ class _Look:
             losing |= any(balance.lost(new[window]) for window, balance in balances.items())
         seen.measurements |= Measurements(balances=found)
         return losing
+
+
+def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
+    """
+    Look again right before a task begins, since planning may be hours ago: was its policy changed, was a hold placed?
+
+    :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
+    """
+    policy_id = task.policy_id
+    version, holds = store.read_together(
+        lambda: None if policy_id is None else store.policies.version_of(policy_id),
+        # Not refreshed: whoever places a hold by the toolkit makes it visible as well.
+        lambda: store.holds.active(refresh=False),
+    )
+    if policy_id is not None and version != prepared.versions.get(policy_id):
+        thing = f"policy {policy_id}"
+        raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
+    own = prepared.catalog.capabilities
+    for hold in holds:
+        if hold.id in prepared.holds:
+            continue
+        if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
+            raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")
 
 
 def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
@@ -348,15 +392,19 @@ def read_catalog(
 def _selectors(policy: Policy) -> Iterator[Selector]:
     """The tables that a policy names, and those of its levels."""
     schema, name = policy.table_schema, policy.table_name
-    tokens = policy.strategy in (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE)
-    downsampled, moved = policy.strategy is Strategy.DOWNSAMPLE, policy.strategy is Strategy.REALLOCATE
+    traits = policy.strategy.traits
     yield Selector(
-        schema=schema, name=name, partition_column=policy.partition_column, tokens=tokens, moves=moved, keys=downsampled
+        schema=schema,
+        name=name,
+        partition_column=policy.partition_column,
+        tokens=traits.archives or traits.rolls_up,
+        moves=traits.moves,
+        keys=traits.rolls_up,
     )
     for level in policy.levels:
         yield Selector(schema=schema, name=f"{name}_{level.interval}", tokens=True)
         yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
-    if downsampled:
+    if traits.rolls_up:
         yield Selector(schema=schema, name=view_name(TableName("", name)).name)
 
 

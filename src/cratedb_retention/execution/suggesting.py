@@ -5,30 +5,12 @@ What can be named in a policy: what the database has, and what other policies sa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.model.catalog import Capabilities, Column, Outline, Selector, TableName
+from cratedb_retention.model.attributes import Suggestions
+from cratedb_retention.model.catalog import Capabilities, Outline, Selector, TableName
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.policy import Policy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suggestions:
-    """
-    Names that exist.
-
-    :param default_schema: What an empty schema means.
-    :param columns: Of the chosen tables, each once.
-    :param attributes: Values of each attribute of nodes.
-    """
-
-    default_schema: str = ""
-    tables: tuple[TableName, ...] = ()
-    columns: tuple[Column, ...] = ()
-    repositories: tuple[str, ...] = ()
-    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
 
 
 def suggest(

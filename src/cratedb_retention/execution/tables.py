@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.execution.preparing import Prepared
@@ -83,14 +83,6 @@ def table_lines(
         grouped[line.table].append(line)
     found = [_table_line(table, tuple(of), last, times, spans.get(table)) for table, of in grouped.items()]
     return sorted(found, key=lambda line: (STATES.index(line.state), line.table))
-
-
-def hide_shared(lines: Sequence[TableLine]) -> list[TableLine]:
-    """What a table that is shared with others holds in all is theirs as well."""
-    return [
-        replace(line, oldest=None, newest=None) if any(each.policy.where for each in line.lines) else line
-        for line in lines
-    ]
 
 
 def _targets(prepared: Prepared) -> list[Target]:

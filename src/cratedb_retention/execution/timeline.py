@@ -19,7 +19,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import level_table, sketch_table
 from cratedb_retention.model.timeline import Cutoff, Lane, Timeline
 from cratedb_retention.model.words import plural, short
@@ -195,13 +195,7 @@ def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName)
 
 def _does(policy: Policy) -> str:
     """What a policy does and when, in words."""
-    words = {
-        Strategy.DELETE: "delete",
-        Strategy.SNAPSHOT: "archive and drop",
-        Strategy.REALLOCATE: f"move to {policy.reallocation_attribute_name}={policy.reallocation_attribute_value}",
-        Strategy.DOWNSAMPLE: "roll up, then drop",
-    }[policy.strategy]
-    return f"{words} after {policy.retention_period}"
+    return f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
 
 
 def _notes(

@@ -11,7 +11,6 @@ from cratedb_retention.model.catalog import Catalog, Table, TableName, Value
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.plan import DropArchived, DropPartitions, MovePartitions, Piece, Plan, Step, pieces_of
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.timeline import Item, Lane, State, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
@@ -201,7 +200,7 @@ def _how_far(rows: Iterable[LedgerRow]) -> str:
 
 def moved_lane(table: Table, pieces: Iterable[Piece], targets: Iterable[Target], catalog: Catalog) -> list[Lane]:
     """Partitions that a policy moved; no lane if no policy moves any."""
-    moving = [target.policy for target in targets if target.policy.strategy is Strategy.REALLOCATE]
+    moving = [target.policy for target in targets if target.policy.strategy.traits.moves]
     wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
     nodes = {
         pair: {node for node, attributes in catalog.nodes.items() if attributes.get(pair[0]) == pair[1]}

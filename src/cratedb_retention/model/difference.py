@@ -1,5 +1,5 @@
 """
-What differs between two states of a policy: one line for each attribute, as pages show it.
+What differs between states of a policy, attribute by attribute.
 """
 
 from __future__ import annotations
@@ -13,44 +13,37 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Difference:
     """
-    An attribute that is not what it was.
+    An attribute that is not the same in all states.
 
-    :param before: Its value in words; None: it said nothing, which means the default.
-    :param after: Likewise.
+    :param values: Its plain value in each of them; None: it says nothing there, which means the default.
     """
 
     attribute: str
-    before: str | None
-    after: str | None
+    values: tuple[Any, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values for people: a list without brackets, pairs as ``key=value``."""
+        return tuple("not set" if value is None else _words(value) for value in self.values)
 
 
-def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Difference]:
+def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
     """
-    What differs between two states of a policy, as ``Policy.to_dict`` and the audit log have them.
+    What differs between states of a policy, as ``Policy.to_dict`` and the audit log have them.
 
     An attribute that is None says as little as one that is missing.
 
-    :param before: None: there was none.
-    :param after: None: there is none any more.
+    :param states: In order of time; None: there was no policy, or there is none any more.
     """
-    old, new = before or {}, after or {}
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return [Difference(name, _words(old.get(name)), _words(new.get(name))) for name in names]
+    names = dict.fromkeys(name for state in states for name in state or ())
+    found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]
+    return [each for each in found if any(value != each.values[0] for value in each.values)]
 
 
-def _words(value: object) -> str | None:
-    """A value for people: a list without brackets, pairs as ``key=value``."""
-    match value:
-        case None:
-            return None
-        case str():
-            return value
-        case Mapping():
-            return ", ".join(f"{key}={_inner(each)}" for key, each in value.items())
-        case list() | tuple():
-            return ", ".join(_inner(each) for each in value)
-        case _:
-            return _inner(value)
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_inner(each)}" for key, each in value.items())
+    return ", ".join(map(_inner, value)) if isinstance(value, list | tuple) else _inner(value)
 
 
 def _inner(value: object) -> str:

@@ -12,7 +12,7 @@ import datetime as dt
 import enum
 import re
 import zoneinfo
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -26,26 +26,22 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import Levels, check_zone, parse_levels
-from cratedb_retention.model.catalog import TimeUnit
+from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
+from cratedb_retention.model.cascade import Levels, parse_levels
+from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
+from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, start_of_day, to_ms
 from cratedb_retention.model.pairs import plain_text, write_pairs
+from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
+from cratedb_retention.model.strategies import Strategy, parse_strategy
 from cratedb_retention.model.tags import NOT
-
-
-class Strategy(enum.StrEnum):
-    """What happens to data past its retention period."""
-
-    DELETE = "delete"
-    REALLOCATE = "reallocate"
-    SNAPSHOT = "snapshot"
-    DOWNSAMPLE = "downsample"
 
 
 class Late(enum.StrEnum):
@@ -81,18 +77,6 @@ class CutoffBy(enum.StrEnum):
 
     INSTANT = "instant"
     DAY = "day"
-
-
-def parse_strategy(value: object) -> Strategy:
-    """
-    Read a strategy's name, in any case.
-
-    :raises InvalidInput: if there is no such strategy.
-    """
-    try:
-        return Strategy(str(value).strip().lower())
-    except ValueError:
-        raise InvalidInput(f"strategy {value!r}", "unknown", f"use one of: {', '.join(Strategy)}") from None
 
 
 def parse_time_unit(value: object) -> TimeUnit:
@@ -148,7 +132,7 @@ def _zone(value: object) -> str:
     return parse_time_zone(str(value)).key
 
 
-def _names(value: object) -> object:
+def _names(value: object) -> tuple[str, ...]:
     """A list of columns, or text with commas between them."""
     if value is None:
         return ()
@@ -163,7 +147,8 @@ def _aggregates(value: object) -> object:
     """For each metric a list of aggregates, or text with commas between them."""
     if not isinstance(value, dict):
         raise ValueError("must be pairs, as `metric: [min, max]`")
-    return {str(metric): tuple(_aggregate(name) for name in _names(names)) for metric, names in value.items()}  # type: ignore[attr-defined]
+    named = {str(metric): _names("" if names is None else names) for metric, names in value.items()}
+    return {metric: tuple(_aggregate(name) for name in names) for metric, names in named.items()}
 
 
 def _aggregate(name: str) -> Aggregate:
@@ -186,24 +171,24 @@ DurationField = Annotated[
     Duration,
     BeforeValidator(_as_value_error(parse_duration)),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["90d", "36h", "3 months", "P1Y", "forever", 30]}),
+    WithJsonSchema({"type": ["string", "integer"]}),
 ]
 ScheduleField = Annotated[
     str,
     BeforeValidator(_as_value_error(parse_schedule)),
-    WithJsonSchema({"type": "string", "examples": ["@daily", "0 3 * * *", "*/15 * * * *"]}),
+    WithJsonSchema({"type": "string"}),
 ]
 JitterField = Annotated[
     Duration,
     BeforeValidator(_as_value_error(parse_jitter)),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["10m"]}),
+    WithJsonSchema({"type": "string"}),
 ]
 LevelsField = Annotated[
     Levels,
     BeforeValidator(_as_value_error(parse_levels)),
     PlainSerializer(_as_text, return_type=str),
-    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "examples": ["1m:7d,1h:90d,1d:forever"]}),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
 TimeUnitField = Annotated[
     TimeUnit,
@@ -224,6 +209,27 @@ ValueField = Annotated[
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 ZoneField = Annotated[str, BeforeValidator(_as_value_error(_zone))]
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add to a JSON schema what the attributes say of themselves."""
+    for name, attribute in attributes_of(model).items():
+        schema["properties"][name]["description"] = attribute.description
+        if attribute.examples and attribute.form is Form.TEXT:
+            schema["properties"][name]["examples"] = list(attribute.examples)
+
+
+def _tables(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
+    inside = matcher(said["table_schema"] or found.default_schema)
+    return [table.name for table in found.tables if inside(table.schema)]
+
+
+def _is_time(column: Column) -> bool:
+    return column.kind is Kind.TIME
+
+
+def _is_number(column: Column) -> bool:
+    return column.kind is Kind.NUMBER
 
 
 # Pydantic's types of error, as people say it.
@@ -247,13 +253,31 @@ _IN_OUR_WORDS = {
 class ExpectedMax(BaseModel):
     """Limits of what one run may do under a policy on one table; beyond them the run holds and says so."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_describe)
 
-    partitions: int | None = Field(None, ge=0, description="At most so many partitions of a table in one run.")
-    rows: int | None = Field(None, ge=0, description="At most so many rows of a table in one run.")
-    percent: float | None = Field(None, ge=0, le=100, description="At most this share of a table's rows in one run.")
+    partitions: Annotated[
+        int | None,
+        Field(ge=0),
+        Attribute("At most so many partitions of a table in one run.", label="At most so many partitions"),
+    ] = None
+    rows: Annotated[
+        int | None,
+        Field(ge=0),
+        Attribute("At most so many rows of a table in one run.", label="At most so many rows"),
+    ] = None
+    percent: Annotated[
+        float | None,
+        Field(ge=0, le=100),
+        Attribute("At most this share of a table's rows in one run.", label="At most so many percent of the rows"),
+    ] = None
 
 
+# A cascade is about whole tables, and its levels count from the same instant.
+_NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
+_REALLOCATE, _SNAPSHOT, _DOWNSAMPLE = (Strategy.REALLOCATE,), (Strategy.SNAPSHOT,), (Strategy.DOWNSAMPLE,)
+
+
+# What a field says of itself, other modules derive from: options, form, table, documentation. See `Attribute`.
 class Policy(BaseModel):
     """
     A retention policy.
@@ -261,128 +285,306 @@ class Policy(BaseModel):
     Errors are pydantic's ``ValidationError`` (with our messages); :func:`make_policy` turns them into one line.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True, json_schema_extra=_describe
+    )
 
-    strategy: StrategyField = Field(
-        description="What happens to expired data: delete, reallocate, snapshot or downsample."
-    )
-    table_schema: Name | None = Field(
-        None,
-        description="The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
-        "`doc` on CrateDB and `main` on DuckDB.",
-    )
-    table_name: Name = Field(description="The table's name; `*` and `?` are wildcards, as in `metrics_*`.")
-    retention_period: DurationField = Field(
-        description="How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
-        "a plain number means days, and `cutoff_by: day`."
-    )
-    cutoff_by: CutoffBy = Field(
-        CutoffBy.INSTANT,
-        description="Whether the retention period counts back from the cutoff itself (`instant`) or from the start of "
-        "its day (`day`), as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more.",
-    )
-    time_zone: ZoneField = Field(
-        "UTC", description="The time zone of days, months and years of the retention period, and of the schedule."
-    )
-    schedule: ScheduleField | None = Field(
-        None,
-        description="When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, "
-        "`@monthly`, `@yearly`. Empty: only by hand.",
-    )
-    misfire: Misfire = Field(
-        Misfire.CATCH_UP,
-        description="`schedule`: what was missed is made up for by one run (`catch-up`), or left out (`skip`).",
-    )
-    misfire_grace: DurationField = Field(
-        Duration(seconds=3600), description="`schedule`: with `skip`, how late a run may begin nevertheless."
-    )
-    jitter: JitterField | None = Field(
-        None,
-        description="`schedule`: each run begins up to so much later, like `10m`, so that not all begin at once.",
-    )
-    partition_column: Name | None = Field(
-        None, description="The partition column that carries the time. Empty: found from the table."
-    )
-    time_column: Name | None = Field(
-        None, description="The column with a row's time. Empty: found from the partition column or the table."
-    )
-    time_unit: TimeUnitField | None = Field(
-        None,
-        description="What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
-        "Empty: the time column is a timestamp, or the partition column tells.",
-    )
-    where: dict[str, ValueField] = Field(
-        default_factory=dict,
-        description="Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is "
-        "NULL, and 'NULL' the text. The column decides what type a value has.",
-    )
-    tags: TagsField = Field((), description="For grouping, choosing and multi-tenancy.")
-    reallocation_attribute_name: Name | None = Field(
-        None, pattern=r"^[A-Za-z0-9_.-]+$", description="`reallocate`: the name of the nodes' custom attribute."
-    )
-    reallocation_attribute_value: Name | None = Field(
-        None, description="`reallocate`: the value of that attribute on the nodes that data moves to."
-    )
-    target_repository_name: Name | None = Field(
-        None, description="`snapshot`: the repository on CrateDB; a directory on DuckDB."
-    )
-    verify: Verify = Field(
-        Verify.RESTORE,
-        description="`snapshot`: what is proved on CrateDB before a partition is dropped. `restore`: the snapshot is "
-        "restored into a copy, and compared with the partition; `metadata`: CrateDB says that it is complete. DuckDB "
-        "reads every archive back.",
-    )
-    levels: LevelsField = Field(
-        (),
-        description="`downsample`: the rollups, finest first, each with how long it is kept: "
-        "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
-    )
-    dimensions: NamesField = Field(
-        (),
-        description="`downsample`: the columns that tell series apart; an object stands for all in it. Empty: text, "
-        "boolean and key columns, and what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of "
-        "Telegraf and Prometheus, what is in `tags` or `labels`, and the hash of it, but nothing in `fields`.",
-    )
-    metrics: NamesField = Field((), description="`downsample`: the columns to aggregate. Empty: all other numbers.")
-    exclude: NamesField = Field(
-        (), description="`downsample`: columns that are neither dimensions nor metrics; an object with all in it."
-    )
-    aggregates: AggregatesField = Field(
-        default_factory=dict,
-        description="`downsample`: what is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
-        "stddev (of the population), increase, percentiles. Empty: all but the last three.",
-    )
-    counters: NamesField = Field(
-        (),
-        description="`downsample`: monotonically increasing metrics (counters) that may reset; their `increase` is "
-        "kept. Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the series "
-        "in which that dimension fits the pattern.",
-    )
-    late: Late = Field(
-        Late.KEEP,
-        description="`downsample`: whether rows that come after their time was rolled up and expired are kept "
-        "or dropped.",
-    )
-    deletions: Deletions = Field(
-        Deletions.BLOCK,
-        description="`downsample`: what happens where others deleted rows that were rolled up: the summaries stay, and "
-        "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
-    )
-    undated: Undated = Field(
-        Undated.BLOCK,
-        description="Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
-        "run (`block`), or are listed only (`keep`). They stay in any case.",
-    )
-    freeze: Freeze = Field(
-        Freeze.ALLOW,
-        description="`delete`: where only the rows of a partition tell how old it is, whether it refuses writes for a "
-        "moment before it is dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer "
-        "and leaves empty partitions.",
-    )
-    expected_max: ExpectedMax | None = Field(None, description="Limits of one run on one table.")
-    enabled: bool = Field(True, description="Whether runs obey the policy.")
-    description: str | None = Field(None, description="For people.")
-    id: Name | None = Field(None, description="The identifier; made up when empty.")
+    strategy: Annotated[
+        StrategyField,
+        Attribute(
+            f"What happens to expired data: {', '.join(Strategy)}.",
+            group=Group.WHAT,
+            labels={strategy: strategy.traits.label for strategy in Strategy},
+        ),
+    ]
+    table_schema: Annotated[
+        Name | None,
+        Attribute(
+            "The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
+            "`doc` on CrateDB and `main` on DuckDB.",
+            group=Group.TABLES,
+            label="Schema",
+            offer=lambda found, said: sorted({table.schema for table in found.tables}),
+        ),
+    ] = None
+    table_name: Annotated[
+        Name,
+        Attribute(
+            "The table's name; `*` and `?` are wildcards, as in `metrics_*`.",
+            group=Group.TABLES,
+            label="Table",
+            offer=_tables,
+        ),
+    ]
+    retention_period: Annotated[
+        DurationField,
+        Attribute(
+            "How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
+            "a plain number means days, and `cutoff_by: day`.",
+            group=Group.PERIOD,
+            metavar="DURATION",
+            examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30),
+        ),
+    ]
+    cutoff_by: Annotated[
+        CutoffBy,
+        Attribute(
+            "Whether the retention period counts back from the cutoff itself (`instant`) or from the start of "
+            "its day (`day`), as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more.",
+            group=Group.PERIOD,
+            label="Counted back",
+            strategies=_NO_CASCADE,
+            labels={CutoffBy.INSTANT: "To the instant", CutoffBy.DAY: "By whole days, as in cratedb-toolkit"},
+        ),
+    ] = CutoffBy.INSTANT
+    time_zone: Annotated[
+        ZoneField,
+        Attribute(
+            "The time zone of days, months and years of the retention period, and of the schedule.",
+            group=Group.PERIOD,
+            metavar="ZONE",
+            offer=lambda found, said: time_zones(),
+        ),
+    ] = "UTC"
+    schedule: Annotated[
+        ScheduleField | None,
+        Attribute(
+            "When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, "
+            "`@monthly`, `@yearly`. Empty: only by hand.",
+            group=Group.SCHEDULE,
+            metavar="CRON",
+            examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *"),
+        ),
+    ] = None
+    misfire: Annotated[
+        Misfire,
+        Attribute(
+            "What was missed is made up for by one run (`catch-up`), or left out (`skip`).",
+            group=Group.SCHEDULE,
+            label="What was missed",
+            beside={"schedule": ""},
+            labels={Misfire.CATCH_UP: "Catch up by one run", Misfire.SKIP: "Skip it"},
+        ),
+    ] = Misfire.CATCH_UP
+    misfire_grace: Annotated[
+        DurationField,
+        Attribute(
+            "With `skip`, how late a run may begin nevertheless.",
+            group=Group.SCHEDULE,
+            label="How late at most",
+            beside={"schedule": "", "misfire": Misfire.SKIP},
+            metavar="DURATION",
+            examples=("1h",),
+        ),
+    ] = Duration(seconds=3600)
+    jitter: Annotated[
+        JitterField | None,
+        Attribute(
+            "Each run begins up to so much later, like `10m`, so that not all begin at once.",
+            group=Group.SCHEDULE,
+            label="Begin later by up to",
+            beside={"schedule": ""},
+            metavar="DURATION",
+            examples=("10m",),
+        ),
+    ] = None
+    partition_column: Annotated[
+        Name | None,
+        Attribute("The partition column that carries the time. Empty: found from the table.", offer=columns()),
+    ] = None
+    time_column: Annotated[
+        Name | None,
+        Attribute(
+            "The column with a row's time. Empty: found from the partition column or the table.",
+            # A time with a unit is a number.
+            offer=lambda found, said: columns(_is_number if said["time_unit"] else _is_time)(found, said),
+        ),
+    ] = None
+    time_unit: Annotated[
+        TimeUnitField | None,
+        Attribute(
+            "What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
+            "Empty: the time column is a timestamp, or the partition column tells."
+        ),
+    ] = None
+    where: Annotated[
+        dict[str, ValueField],
+        Attribute(
+            "Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is "
+            "NULL, and 'NULL' the text. The column decides what type a value has.",
+            group=Group.TABLES,
+            label="Only rows with",
+            strategies=_NO_CASCADE,
+            metavar="COLUMN=VALUE",
+            examples=("tenant=acme",),
+            offer=columns(lambda column: column.grouping is not Grouping.NEVER),
+        ),
+    ] = Field(default_factory=dict)
+    tags: Annotated[
+        TagsField,
+        Attribute(
+            "For grouping, choosing and multi-tenancy.",
+            group=Group.SCHEDULE,
+            metavar="A,B",
+            may_be_empty=True,
+            offer=lambda found, said: found.tags,
+        ),
+    ] = ()
+    reallocation_attribute_name: Annotated[
+        Name | None,
+        Field(pattern=r"^[A-Za-z0-9_.-]+$"),
+        Attribute(
+            "The name of the nodes' custom attribute.",
+            group=Group.WHAT,
+            label="Node attribute",
+            strategies=_REALLOCATE,
+            offer=lambda found, said: found.attributes,
+        ),
+    ] = None
+    reallocation_attribute_value: Annotated[
+        Name | None,
+        Attribute(
+            "The value of that attribute on the nodes that data moves to.",
+            group=Group.WHAT,
+            label="Value of the attribute",
+            strategies=_REALLOCATE,
+            offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
+        ),
+    ] = None
+    target_repository_name: Annotated[
+        Name | None,
+        Attribute(
+            "The repository on CrateDB; a directory on DuckDB.",
+            group=Group.WHAT,
+            label="Repository",
+            strategies=_SNAPSHOT,
+            metavar="REPOSITORY",
+            offer=lambda found, said: found.repositories,
+        ),
+    ] = None
+    verify: Annotated[
+        Verify,
+        Attribute(
+            "What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is "
+            "restored into a copy, and compared with the partition; `metadata`: CrateDB says that it is complete. "
+            "DuckDB reads every archive back.",
+            group=Group.WHAT,
+            label="Verification",
+            strategies=_SNAPSHOT,
+            labels={
+                Verify.RESTORE: "Restore the snapshot, and compare it",
+                Verify.METADATA: "Metadata only: trust what CrateDB says",
+            },
+        ),
+    ] = Verify.RESTORE
+    levels: Annotated[
+        LevelsField,
+        Attribute(
+            "The rollups, finest first, each with how long it is kept: "
+            "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
+            group=Group.PERIOD,
+            strategies=_DOWNSAMPLE,
+            metavar="INTERVAL:DURATION,...",
+            examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
+        ),
+    ] = ()
+    dimensions: Annotated[
+        NamesField,
+        Attribute(
+            "The columns that tell series apart; an object stands for all in it. Empty: text, "
+            "boolean and key columns, and what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables "
+            "of Telegraf and Prometheus, what is in `tags` or `labels`, and the hash of it, but nothing in `fields`.",
+            strategies=_DOWNSAMPLE,
+            offer=columns(lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER),
+        ),
+    ] = ()
+    metrics: Annotated[
+        NamesField,
+        Attribute(
+            "The columns to aggregate. Empty: all other numbers.", strategies=_DOWNSAMPLE, offer=columns(_is_number)
+        ),
+    ] = ()
+    exclude: Annotated[
+        NamesField,
+        Attribute(
+            "Columns that are neither dimensions nor metrics; an object with all in it.",
+            strategies=_DOWNSAMPLE,
+            offer=columns(),
+        ),
+    ] = ()
+    aggregates: Annotated[
+        AggregatesField,
+        Attribute(
+            "What is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
+            "stddev (of the population), increase, percentiles. Empty: all but the last three.",
+            strategies=_DOWNSAMPLE,
+            metavar="METRIC=A,B",
+            examples=("temperature=min,max",),
+            offer=columns(_is_number),
+        ),
+    ] = Field(default_factory=dict)
+    counters: Annotated[
+        NamesField,
+        Attribute(
+            "Monotonically increasing metrics (counters) that may reset; their `increase` is "
+            "kept. Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the "
+            "series in which that dimension fits the pattern.",
+            strategies=_DOWNSAMPLE,
+            metavar="METRIC,...",
+            offer=columns(_is_number),
+        ),
+    ] = ()
+    late: Annotated[
+        Late,
+        Attribute(
+            "Whether rows that come after their time was rolled up and expired are kept or dropped.",
+            label="Late rows",
+            strategies=_DOWNSAMPLE,
+            labels={Late.KEEP: "Keep them", Late.DROP: "Drop them"},
+        ),
+    ] = Late.KEEP
+    deletions: Annotated[
+        Deletions,
+        Attribute(
+            "What happens where others deleted rows that were rolled up: the summaries stay, and "
+            "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
+            label="Rows that others deleted",
+            strategies=_DOWNSAMPLE,
+            labels={
+                Deletions.BLOCK: "Keep their summaries",
+                Deletions.FOLLOW: "Compute summaries from what is left",
+            },
+        ),
+    ] = Deletions.BLOCK
+    undated: Annotated[
+        Undated,
+        Attribute(
+            "Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
+            "run (`block`), or are listed only (`keep`). They stay in any case.",
+            label="Partitions without a time",
+            labels={Undated.BLOCK: "Need attention", Undated.KEEP: "Are listed only"},
+        ),
+    ] = Undated.BLOCK
+    freeze: Annotated[
+        Freeze,
+        Attribute(
+            "Where only the rows of a partition tell how old it is, whether it refuses writes for a "
+            "moment before it is dropped (`allow`), or expired rows are deleted one by one (`never`), which takes "
+            "longer and leaves empty partitions.",
+            label="Partitions that refuse writes",
+            strategies=(Strategy.DELETE,),
+            labels={Freeze.ALLOW: "For a moment, before they go", Freeze.NEVER: "Never: delete row by row"},
+        ),
+    ] = Freeze.ALLOW
+    expected_max: Annotated[
+        ExpectedMax | None,
+        Attribute("Limits of one run on one table.", metavar="LIMIT=N", examples=("rows=1000",)),
+    ] = None
+    enabled: Annotated[
+        bool, Attribute("Whether runs obey the policy.", group=Group.WHAT, flag="--enabled/--disabled")
+    ] = True
+    description: Annotated[str | None, Attribute("For people.", group=Group.WHAT, may_be_empty=True)] = None
+    id: Annotated[Name | None, Attribute("The identifier; made up when empty.", label="Identifier")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -390,7 +592,7 @@ class Policy(BaseModel):
         """A plain number is how cratedb-toolkit writes days, so it means what it means there."""
         if isinstance(data, dict) and re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period"))):
             strategy = str(data.get("strategy")).strip().lower()
-            if strategy in strategies_of("cutoff_by"):
+            if strategy in ATTRIBUTES["cutoff_by"].strategies:
                 return {"cutoff_by": CutoffBy.DAY, **data}
         return data
 
@@ -398,13 +600,15 @@ class Policy(BaseModel):
     @classmethod
     def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
         """No attribute of another strategy; one that is stored already is passed over."""
-        name, strategy = info.field_name or "", info.data.get("strategy")
-        default = cls.model_fields[name].get_default(call_default_factory=True)
-        if strategy is None or name == "where" or strategy in strategies_of(name) or value == default:
+        attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
+        useful = strategy is None or strategy in attribute.strategies or value == attribute.default
+        if (
+            useful or attribute.name == "where"
+        ):  # Without its filter a policy would be about more: it stays, and is bad.
             return value
-        if name in (info.context or ()):
-            return default
-        raise ValueError(f"{strategy} has no use for it; leave it out, or use {' or '.join(strategies_of(name))}")
+        if attribute.name in (info.context or ()):
+            return cls.model_fields[attribute.name].get_default(call_default_factory=True)
+        raise ValueError(f"{strategy} has no use for it; leave it out, or use {' or '.join(attribute.strategies)}")
 
     @field_validator("retention_period")
     @classmethod
@@ -415,31 +619,10 @@ class Policy(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _attributes_fit_the_strategy(self) -> Policy:
-        """Each strategy has what it needs."""
-        moves = (self.reallocation_attribute_name, self.reallocation_attribute_value)
-        if self.strategy is Strategy.REALLOCATE and not all(moves):
-            raise ValueError("reallocate needs reallocation_attribute_name and reallocation_attribute_value")
-        if self.strategy is Strategy.SNAPSHOT and not self.target_repository_name:
-            raise ValueError("snapshot needs target_repository_name")
-        if self.strategy is Strategy.DOWNSAMPLE:
-            self._check_cascade()
+    def _fits_its_strategy(self) -> Policy:
+        for attributes, reason in self.strategy.flaws_of(self):
+            raise PydanticCustomError("policy", "{reason}", {"reason": reason, "attributes": attributes})
         return self
-
-    def _check_cascade(self) -> None:
-        if not self.levels:
-            raise ValueError("downsample needs levels, as 1m:7d,1h:90d,1d:forever")
-        if self.where:
-            raise ValueError("downsample is about whole tables; leave where out")
-        finest = self.levels[0]
-        if self.retention_period.approximate_seconds() > finest.retention_period.approximate_seconds():
-            raise ValueError(
-                f"raw rows are kept for {self.retention_period}, longer than the level {finest}; keep that as long"
-            )
-        try:
-            check_zone(self.levels, self.zone)
-        except InvalidInput as error:
-            raise ValueError(str(error)) from None
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
@@ -447,10 +630,24 @@ class Policy(BaseModel):
         return zoneinfo.ZoneInfo(self.time_zone)
 
     @property
+    def table(self) -> str:
+        """The table or pattern in words."""
+        return f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
+
+    @property
     def target(self) -> str:
-        """The table or pattern in words: ``doc.metrics_* where tenant=acme``."""
-        name = f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
-        return f"{name} where {write_pairs(self.where)}" if self.where else name
+        """The same with the filter: ``doc.metrics_* where tenant=acme``."""
+        return f"{self.table} where {write_pairs(self.where)}" if self.where else self.table
+
+    def mentions(self, text: str) -> bool:
+        """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
+        said = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
+        return mentions((*said, self.target_repository_name, self.description, self.id, *self.tags), text)
+
+    @property
+    def ends(self) -> str:
+        """What no longer happens without it, and what stays, in sentences."""
+        return self.strategy.traits.ends.format(self.target)
 
     def limit(self, cutoff: dt.datetime) -> int | None:
         """
@@ -461,6 +658,10 @@ class Policy(BaseModel):
         now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
         limit = self.retention_period.before(now, self.zone)
         return None if limit is None else to_ms(limit)
+
+    def acts(self, cutoff: dt.datetime) -> bool:
+        """Whether anything is done at a cutoff, be it only that rollups are computed."""
+        return self.strategy.traits.rolls_up or self.limit(cutoff) is not None
 
     def due(self, end: dt.datetime) -> dt.datetime | None:
         """The first cutoff at which data that ends at an aware instant is expired; None if it never is."""
@@ -476,6 +677,9 @@ class Policy(BaseModel):
         """The attributes that say something, as plain values for JSON and YAML."""
         data = self.model_dump(mode="json", exclude_defaults=True)
         return {"strategy": str(self.strategy), **{k: v for k, v in data.items() if k != "strategy"}}
+
+
+ATTRIBUTES = attributes_of(Policy)
 
 
 def make_policy(**attributes: Any) -> Policy:
@@ -520,11 +724,25 @@ def explain_validation(error: Any) -> tuple[str, str, str]:
     return _explain(first_error(error))
 
 
+def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
+    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
+    found = differences(before.to_dict(), after.to_dict())
+    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}
+
+
+def mentions(said: Iterable[str | None], text: str) -> bool:
+    """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
+    wanted = text.lower().split()
+    everything = "\n".join(each for each in said if each).lower() if wanted else ""
+    return all(word in everything for word in wanted)
+
+
 def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
     """
-    What is wrong with the attributes of a policy, by their names; ``""``: with the policy as a whole.
+    What is wrong with the attributes of a policy, by their names; ``""``: with the policy as a whole. A contradiction
+    is a mistake of those of its attributes that say nothing, or else of the first.
 
-    Parts of ``expected_max`` are named like ``expected_max.rows``.
+    Parts of attributes are named like ``expected_max.rows``.
     """
     from pydantic import ValidationError
 
@@ -533,20 +751,14 @@ def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
     except ValidationError as error:
         mistakes: dict[str, str] = {}
         for each in error.errors():
-            thing, reason, remedy = _explain(each)
-            mistakes.setdefault(thing.removeprefix("attribute ").removeprefix("policy"), f"{reason} {remedy}".strip())
+            _, reason, remedy = _explain(each)
+            words = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
+            named = list(each.get("ctx", {}).get("attributes", ()))
+            concerned = [name for name in named if not attributes.get(name)] or named[:1]
+            for name in concerned or [".".join(map(str, each["loc"]))]:
+                mistakes.setdefault(name, words)
         return mistakes
     return {}
-
-
-def strategies_of(attribute: str) -> tuple[Strategy, ...]:
-    """The strategies that have a use for an attribute: its description begins with them."""
-    description = Policy.model_fields[attribute].description or ""
-    named = tuple(strategy for strategy in Strategy if description.startswith(f"`{strategy}`:"))
-    # A cascade is about whole tables, and its levels count from the same instant.
-    if attribute in ("where", "cutoff_by"):
-        return tuple(strategy for strategy in Strategy if strategy is not Strategy.DOWNSAMPLE)
-    return named or tuple(Strategy)
 
 
 def _explain(first: Any) -> tuple[str, str, str]:
@@ -556,7 +768,7 @@ def _explain(first: Any) -> tuple[str, str, str]:
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        known = ExpectedMax.model_fields if where.startswith("expected_max.") else Policy.model_fields
+        known = ATTRIBUTES[first["loc"][0]].parts if len(first["loc"]) > 1 else ATTRIBUTES
         close = difflib.get_close_matches(where.rpartition(".")[2], known, n=1)
         remedy = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
         return f"attribute {where}", "unknown", remedy

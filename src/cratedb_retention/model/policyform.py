@@ -8,48 +8,57 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.attributes import Attribute, Form, Suggestions
 from cratedb_retention.model.pairs import read_pairs, write_pairs
-from cratedb_retention.model.policy import ExpectedMax, Policy, Strategy, find_mistakes, parse_strategy, strategies_of
+from cratedb_retention.model.policy import ATTRIBUTES, Policy, find_mistakes
+from cratedb_retention.model.strategies import Strategy, parse_strategy
 
 Values = dict[str, str | bool]
-
-LISTS = ("tags", "dimensions", "metrics", "exclude", "counters")
-PAIRS = ("where", "aggregates")
-LIMITS = tuple(f"expected_max.{name}" for name in ExpectedMax.model_fields)
-# In the order of the model. ``expected_max`` has a field for each of its parts.
-FIELDS = tuple(part for name in Policy.model_fields for part in (LIMITS if name == "expected_max" else (name,)))
+# A browser need not be sent more suggestions for one field.
+MOST = 100
 
 
-def attribute_of(field: str) -> str:
-    """The attribute that a field is a part of."""
-    return field.partition(".")[0]
+def _fields(attribute: Attribute) -> Iterator[Attribute]:
+    """The fields of an attribute: one, or one for each of its parts."""
+    if attribute.form is not Form.PARTS:
+        yield attribute
+    for name, part in attribute.parts.items():
+        yield replace(
+            part,
+            name=f"{attribute.name}.{name}",
+            group=attribute.group,
+            strategies=attribute.strategies,
+            label=part.called,
+        )
 
 
-def hint_of(field: str) -> str:
-    """What a field is for, in the words of the model."""
-    model = ExpectedMax if field in LIMITS else Policy
-    text = model.model_fields[field.rpartition(".")[2]].description or ""
-    for strategy in Strategy:
-        text = text.removeprefix(f"`{strategy}`: ")
-    text = text.removeprefix("`schedule`: ").replace("`", "")
-    return text[:1].upper() + text[1:]
+# By name, in the order of the model.
+FIELDS = {field.name: field for attribute in ATTRIBUTES.values() for field in _fields(attribute)}
 
 
-def fields_for(strategy: str) -> frozenset[str]:
-    """
-    The fields that a strategy has a use for.
-
-    :param strategy: If there is no such strategy, those that all have.
-    """
+def is_used(field: Attribute, strategy: str) -> bool:
+    """Whether a strategy has a use for a field. If there is no such strategy, whether all have."""
     try:
-        known = {parse_strategy(strategy)}
+        return parse_strategy(strategy) in field.strategies
     except InvalidInput:
-        known = set(Strategy)
-    return frozenset(field for field in FIELDS if known <= set(strategies_of(attribute_of(field))))
+        return len(field.strategies) == len(Strategy)
+
+
+def is_shown(field: Attribute, values: Mapping[str, str | bool]) -> bool:
+    """Whether a field means anything beside what the others say."""
+    beside = all(values[name] == wanted if wanted else values[name] for name, wanted in field.beside.items())
+    return beside and is_used(field, str(values["strategy"]))
+
+
+def hint_of(field: Attribute) -> str:
+    """What a field is for, and how it is written."""
+    written = {Form.LIST: "With commas between them.", Form.PAIRS: f"One on each line, as {[*field.examples, ''][0]}."}
+    return " ".join(filter(None, (field.text.replace("`", ""), written.get(field.form))))
 
 
 def to_values(policy: Policy | None) -> Values:
@@ -59,9 +68,11 @@ def to_values(policy: Policy | None) -> Values:
     :param policy: None: what a new one begins with.
     """
     if policy is None:
-        return {**dict.fromkeys(FIELDS, ""), "strategy": str(Strategy.DELETE), **_defaults()}
+        return {"strategy": str(Strategy.DELETE)} | {
+            name: _to_text(field, field.default) for name, field in FIELDS.items() if name != "strategy"
+        }
     data = policy.model_dump(mode="json")
-    return {field: _to_text(field, data) for field in FIELDS}
+    return {name: _to_text(field, _pick(data, name)) for name, field in FIELDS.items()}
 
 
 def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) -> dict[str, Any]:
@@ -71,52 +82,72 @@ def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) 
     :param base: The policy that the form was filled with: fields that say what it says stay what they are.
     :raises InvalidInput: if pairs are not of the form ``key=value``.
     """
-    shown = fields_for(str(values["strategy"]))
     before = to_values(base) if base else {}
     present = base.model_dump(mode="json") if base else {}
     found: dict[str, Any] = {}
-    for field in (field for field in FIELDS if field in shown):
-        value = values[field]
-        kept = base is not None and value == before[field]
-        meant = _pick(present, field) if kept else _to_value(field, value)
-        if meant is not None and field in LIMITS:
-            found.setdefault("expected_max", {})[field.partition(".")[2]] = meant
-        elif meant is not None:
-            found[field] = meant
+    for name, field in FIELDS.items():
+        if is_used(field, str(values["strategy"])):
+            kept = base is not None and values[name] == before[name]
+            meant = _pick(present, name) if kept else _to_value(field, values[name])
+            attribute, _, part = name.partition(".")
+            if meant is not None and part:
+                found.setdefault(attribute, {})[part] = meant
+            elif meant is not None:
+                found[attribute] = meant
     return found
 
 
 def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = None) -> dict[str, str]:
     """
-    What is wrong, by field; ``""``: with the policy as a whole. A mistake that names empty fields is theirs.
+    What is wrong, by field; ``""``: with the policy as a whole.
 
     :param base: See :func:`to_attributes`.
     """
     mistakes: dict[str, str] = {}
-    for field in fields_for(str(values["strategy"])).intersection(PAIRS):
-        try:
-            _to_value(field, values[field])
-        except InvalidInput as error:
-            mistakes[field] = f"{error.thing} {error.reason}; {error.remedy}".rstrip("; ")
+    for name, field in FIELDS.items():
+        if field.form is Form.PAIRS and is_used(field, str(values["strategy"])):
+            try:
+                _to_value(field, values[name])
+            except InvalidInput as error:
+                mistakes[name] = f"{error.thing} {error.reason}; {error.remedy}".rstrip("; ")
     if mistakes:
         return mistakes
     for name, reason in find_mistakes(to_attributes(values, base)).items():
-        said = "must not be empty" if reason == "missing" else reason
-        mistakes.update(dict.fromkeys(_concerned(name, reason, values), said))
+        of = name if name in FIELDS else name.partition(".")[0]
+        mistakes.setdefault(of if of in FIELDS else "", reason)
     return mistakes
 
 
-def left_out(policy: Policy, strategy: str) -> list[str]:
+def left_out(policy: Policy, strategy: str) -> list[Attribute]:
     """The fields that say something, and that a strategy has no use for."""
-    values, shown = to_values(policy), fields_for(strategy)
-    plain = _defaults()
-    return [field for field in FIELDS if field not in shown and values[field] not in ("", plain.get(field))]
+    values, plain = to_values(policy), to_values(None)
+    return [f for name, f in FIELDS.items() if not is_used(f, strategy) and values[name] not in ("", plain[name])]
 
 
-def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
-    """The attributes that differ, as plain values; None: it says nothing any more."""
-    old, new = (policy.model_dump(mode="json", exclude_defaults=True) for policy in (before, after))
-    return {name: new.get(name) for name in Policy.model_fields if name != "id" and old.get(name) != new.get(name)}
+def offered(field: Attribute, values: Values, found: Suggestions) -> list[str]:
+    """What can be chosen for a field: beginning with what is written, then containing it."""
+    typed, known = str(values[field.name]), field.offered(found, values)
+    if field.form is Form.PAIRS:
+        return _completed(typed, known)
+    if field.form is Form.LIST:
+        *before, last = ["", *typed.split(",")]
+        chosen = read_list(",".join(before))
+        return [list_text([*chosen, each]) for each in _closest((k for k in known if k not in chosen), last.strip())]
+    return _closest(known, typed)
+
+
+def _completed(typed: str, known: Sequence[str]) -> list[str]:
+    """Pairs with one more that is begun: the last line, or one that comes after it."""
+    lines = typed.splitlines()
+    begun = "" if not lines or typed.endswith("\n") or "=" in lines[-1] else lines.pop()
+    before = [line for line in lines if line.strip()]
+    named = {line.partition("=")[0].strip() for line in before}
+    return ["\n".join([*before, f"{each}="]) for each in _closest((k for k in known if k not in named), begun.strip())]
+
+
+def _closest(known: Iterable[str], typed: str) -> list[str]:
+    fits = [each for each in dict.fromkeys(known) if typed.casefold() in each.casefold()]
+    return sorted(fits, key=lambda each: not each.casefold().startswith(typed.casefold()))[:MOST]
 
 
 def list_text(values: Iterable[str]) -> str:
@@ -132,54 +163,25 @@ def read_list(text: str) -> list[str]:
     return [word.strip() for row in rows for word in row if word.strip()]
 
 
-def _defaults() -> Values:
-    """What a field says where nobody says anything."""
-    given = make_default().model_dump(mode="json", exclude={"id", "strategy", "retention_period", "table_name"})
-    return {name: value for name, value in given.items() if isinstance(value, str | bool)}
+def _pick(data: Mapping[str, Any], name: str) -> Any:
+    attribute, _, part = name.partition(".")
+    return (data[attribute] or {}).get(part) if part else data[attribute]
 
 
-def make_default() -> Policy:
-    """A policy that says only what it must."""
-    return Policy(strategy=Strategy.DELETE, table_name="t", retention_period="forever")
-
-
-def _concerned(name: str, reason: str, values: Mapping[str, str | bool]) -> list[str]:
-    """The fields that a mistake is about."""
-    if name in FIELDS:
-        return [name]
-    words = reason.replace(",", " ").replace(";", " ").split()
-    if not name:
-        named = [field for field in FIELDS if field in words]
-        return [field for field in named if not values[field]] or named[:1] or [""]
-    return [attribute_of(name)] if attribute_of(name) in FIELDS else [""]
-
-
-def _pick(data: Mapping[str, Any], field: str) -> Any:
-    attribute, _, part = field.partition(".")
-    value = data[attribute]
-    return (value or {}).get(part) if part else value
-
-
-def _to_text(field: str, data: Mapping[str, Any]) -> str | bool:
-    value = _pick(data, field)
-    if value is None or isinstance(value, bool):
-        return "" if value is None else value
-    if field in LISTS:
+def _to_text(field: Attribute, value: Any) -> str | bool:
+    if value is None or value == () or isinstance(value, bool):
+        return value if isinstance(value, bool) else ""
+    if field.form is Form.LIST:
         return list_text(value)
-    if field in PAIRS:
-        return write_pairs(
-            {key: ",".join(each) if isinstance(each, list) else each for key, each in value.items()}, "\n"
-        )
+    if field.form is Form.PAIRS:
+        return write_pairs({k: ",".join(each) if isinstance(each, list) else each for k, each in value.items()}, "\n")
     return str(value)
 
 
-def _to_value(field: str, value: str | bool) -> Any:
+def _to_value(field: Attribute, value: str | bool) -> Any:
     """What was written, as a plain value; None: nothing."""
     if isinstance(value, bool):
         return value
-    if field in PAIRS:
-        pairs = read_pairs("line", [line for line in value.splitlines() if line.strip()])
-        return {key: each or "" for key, each in pairs.items()} if field == "aggregates" else pairs
-    if field in LISTS:
-        return read_list(value)
-    return value.strip() or None
+    if field.form is Form.PAIRS:
+        return read_pairs("line", [line for line in value.splitlines() if line.strip()])
+    return read_list(value) if field.form is Form.LIST else value.strip() or None

@@ -27,7 +27,7 @@ from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_table
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import (
     OWN_COLUMNS,
     PARTITION,
@@ -102,7 +102,7 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
     cascades: dict[TableName, Cascade] = {}
     problems: list[Hold] = []
     for target in targets:
-        if target.policy.strategy is Strategy.DOWNSAMPLE:
+        if target.policy.strategy.traits.rolls_up:
             name = target.table.name
             find = partial(_cascade, target, catalog, ledger, cascades.get(name))
             found = isolated(target.policy.id, name, find, problems)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.planning.cascades import find_cascades, level_targets
-from cratedb_retention.planning.filters import overlap
+from cratedb_retention.planning.filters import meeting
 from cratedb_retention.planning.shrinking import why_large
 from cratedb_retention.planning.targets import Target, find_targets
 
@@ -57,8 +57,8 @@ def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
         if target.policy.retention_period.approximate_seconds() == 0:
             message = f"{_name(target.policy)} keeps nothing: its retention period is {target.policy.retention_period}"
             yield Finding(str(table), (target.policy.id or "",), message)
-    for one, other in combinations(targets, 2):
-        contradiction = _contradiction(one, other) if overlap(one.where, other.where) else None
+    for one, other in meeting(targets, lambda target: target.where):
+        contradiction = _contradiction(one, other)
         if contradiction:
             yield Finding(str(table), (one.policy.id or "", other.policy.id or ""), contradiction)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.filters import FilterIndex, overlap
@@ -85,7 +85,7 @@ class Context:
         for policy in self.stalled.get(str(target.table.name), ()):
             wanted = try_bind_where(target.table, policy.where)
             if wanted is None or overlap(wanted, target.where):
-                verb = "archive" if policy.strategy is Strategy.SNAPSHOT else "downsample"
+                verb = policy.strategy.traits.verb
                 return f"policy {policy.id} should {verb} this table and can't; deleting would lose what it wants"
         return None
 

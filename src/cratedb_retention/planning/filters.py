@@ -5,7 +5,7 @@ own, and each restored partition has a hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Generic, TypeVar
 
@@ -13,6 +13,26 @@ from cratedb_retention.model.catalog import Column, Value
 
 T = TypeVar("T")
 Where = Sequence[tuple[Column, Value]]
+
+
+def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T, T]]:
+    """Each two whose filters some data can fit, in the order of :func:`itertools.combinations`."""
+    filters = [dict(where(item)) for item in items]
+    groups: dict[frozenset[Column], list[int]] = {}
+    for number, wanted in enumerate(filters):
+        groups.setdefault(frozenset(wanted), []).append(number)
+    # Of each group, by the columns that it has in common with another: what has which values of these.
+    known: dict[tuple[frozenset[Column], tuple[Column, ...]], dict[tuple[Value, ...], list[int]]] = {}
+    for number, wanted in enumerate(filters):
+        found: list[int] = []
+        for columns, members in groups.items():
+            common = tuple(column for column in wanted if column in columns)
+            if (columns, common) not in known:
+                by_values = known[columns, common] = {}
+                for member in members:
+                    by_values.setdefault(tuple(filters[member][column] for column in common), []).append(member)
+            found += known[columns, common].get(tuple(wanted[column] for column in common), ())
+        yield from ((items[number], items[other]) for other in sorted(found) if other > number)
 
 
 def overlap(one: Where, other: Where) -> bool:

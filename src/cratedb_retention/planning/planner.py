@@ -18,8 +18,9 @@ from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
-from cratedb_retention.model.policy import Policy, Strategy, Undated
+from cratedb_retention.model.policy import Policy, Undated
 from cratedb_retention.model.snapshots import RestoredPartition
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, reallocate, snapshot, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
@@ -35,8 +36,6 @@ from cratedb_retention.planning.shrinking import require_smaller, variety_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
 
-# Archiving comes before deleting, so that what is due for both is archived; moving what is dropped is idle.
-_ORDER = (Strategy.SNAPSHOT, Strategy.DOWNSAMPLE, Strategy.DELETE, Strategy.REALLOCATE)
 _STRATEGIES: dict[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {
     Strategy.SNAPSHOT: snapshot.plan_partitions,
     Strategy.DOWNSAMPLE: delete.plan_partitions,
@@ -120,7 +119,7 @@ def make_plan(
     :param own_schema: Of the toolkit's own tables.
     """
     ledger = ledger or Ledger()
-    ordered = sorted(_enabled(policies), key=lambda p: (_ORDER.index(p.strategy), p.id or "", p.target))
+    ordered = sorted(_enabled(policies), key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
     targets, problems = find_targets(ordered, catalog)
     measurements = measurements or Measurements()
     ids = {policy.id for policy in ordered if chosen(policy)}
@@ -224,7 +223,7 @@ def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list
     found = by_source(cascades)
     ordered: list[Target] = []
     for target in targets:
-        if target.policy.strategy is not Strategy.DOWNSAMPLE:
+        if not target.policy.strategy.traits.rolls_up:
             ordered.append(target)
         elif target.table.name in found and found[target.table.name].raw is target:
             ordered += [target, *level_targets(found[target.table.name])]
@@ -235,7 +234,7 @@ def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName
     """The targets that archive; what they want must not be deleted before."""
     found: dict[TableName, list[Target]] = {}
     for target in targets:
-        if target.policy.strategy is Strategy.SNAPSHOT and target.policy.limit(cutoff) is not None:
+        if target.policy.strategy.traits.archives and target.policy.acts(cutoff):
             found.setdefault(target.table.name, []).append(target)
     return found
 
@@ -243,9 +242,7 @@ def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName
 def _stalled(policies: Iterable[Policy], problems: Iterable[Hold], cutoff: dt.datetime) -> dict[str, list[Policy]]:
     """Policies that should archive or downsample a table and can't, by the table's name."""
     archiving = {
-        p.id: p
-        for p in policies
-        if p.strategy is Strategy.DOWNSAMPLE or (p.strategy is Strategy.SNAPSHOT and p.limit(cutoff) is not None)
+        p.id: p for p in policies if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(cutoff)
     }
     found: dict[str, list[Policy]] = {}
     for problem in problems:
@@ -274,7 +271,7 @@ class _Outcome:
         pieces = self.context.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)
         if not chosen:
-            if target.policy.strategy is Strategy.SNAPSHOT:
+            if target.policy.strategy.traits.archives:
                 self.context.claim(target.table.name, due)
                 self.reserved.update((target.table.name, piece.partition.values) for piece in due)
             return
@@ -315,20 +312,20 @@ class _Outcome:
 
 def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) -> tuple[str, bool] | None:
     """Why an expired piece must stay, and whether that is a problem; None if it may go."""
-    hold = context.hold_on(target, piece)
+    traits, hold = target.policy.strategy.traits, context.hold_on(target, piece)
     if hold:
         return hold.words, False
     if piece.partition.missing_shards:
         return missing_shards(piece.partition.missing_shards), True
-    if piece.partition.read_only and target.policy.strategy is Strategy.SNAPSHOT:
+    if piece.partition.read_only and traits.archives:
         return DISK_FULL, True
     old = why_old(target, piece)
     if old:
         return old, True
     waiting = context.coverage.why_not(target.table.name, piece, limit)
-    if waiting and target.policy.strategy is not Strategy.REALLOCATE:
+    if waiting and traits.removes:
         return waiting, False
-    if target.policy.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE):
+    if traits.removes and not traits.archives:
         stalled = context.stalled_on(target)
         if stalled:
             return stalled, True

@@ -12,7 +12,6 @@ from cratedb_retention.model.catalog import Column, TimeUnit
 from cratedb_retention.model.instant import UTC, show, to_ms
 from cratedb_retention.model.measurements import Bound, Measurements, TimeRange
 from cratedb_retention.model.plan import Hold, Piece
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.targets import Target
@@ -25,9 +24,9 @@ _OTHER = {TimeUnit.SECONDS: TimeUnit.MILLISECONDS, TimeUnit.MILLISECONDS: TimeUn
 
 def range_probe(target: Target, cutoff: dt.datetime, holds: Iterable[TableHold] = ()) -> TimeRange | None:
     """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
-    if not target.by_rows or target.time_column is None or not _acts(target, cutoff):
+    if not target.by_rows or target.time_column is None or not target.policy.acts(cutoff):
         return None
-    if target.policy.strategy is not Strategy.DOWNSAMPLE and any(hold.spared is None for hold in holds):
+    if not target.policy.strategy.traits.rolls_up and any(hold.spared is None for hold in holds):
         return None
     return TimeRange(target.table.name, target.time_column, target.where)
 
@@ -40,7 +39,7 @@ def split_plausible(
     others: list[tuple[Target, Hold]] = []
     for target in targets:
         reason = _implausible(target, _range(target, pieces, measurements, cutoff), to_ms(cutoff))
-        if reason is None or not _acts(target, cutoff):
+        if reason is None or not target.policy.acts(cutoff):
             fine.append(target)
         else:
             others.append(
@@ -58,10 +57,6 @@ def why_old(target: Target, piece: Piece) -> str | None:
         f"lies before 1980, if {time.name} counts {_words(time.unit)}, as its partition column has it; "
         "name the unit as time_unit (s or ms)"
     )
-
-
-def _acts(target: Target, cutoff: dt.datetime) -> bool:
-    return target.policy.strategy is Strategy.DOWNSAMPLE or target.policy.limit(cutoff) is not None
 
 
 def _range(target: Target, pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime) -> Bound:

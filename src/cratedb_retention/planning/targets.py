@@ -30,7 +30,7 @@ from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.policy import Freeze, Policy, Strategy
+from cratedb_retention.model.policy import Freeze, Policy
 from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.rollup import label
 
@@ -104,7 +104,7 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
 
 
 def _require_archivable(policy: Policy, table: Table, capabilities: Capabilities) -> None:
-    if policy.strategy is not Strategy.SNAPSHOT:
+    if not policy.strategy.traits.archives:
         return
     if capabilities.repositories_are_directories:
         why_not = why_no_directory(policy.target_repository_name or "")
@@ -413,7 +413,7 @@ def _row_target(
     time: Column,
     where: tuple[tuple[Column, Value], ...],
 ) -> Target:
-    if policy.strategy not in (Strategy.DELETE, Strategy.DOWNSAMPLE):
+    if not policy.strategy.traits.by_rows:
         others = sorted({column.name for column, _ in where} - set(table.partitioned_by))
         why = f"{', '.join(others)} is not a partition column" if others else "the table is not partitioned by time"
         raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from cratedb_retention.model.instant import show, to_ms
-from cratedb_retention.model.policy import Strategy
 from cratedb_retention.model.words import plural, show_partition
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.targets import Target
@@ -45,7 +44,7 @@ def clock_warnings(context: Context, targets: Iterable[Target]) -> Iterator[str]
             seen.add(table)
             yield f"{table}: holds data of {show(newest.start)}, after the cutoff {show(cutoff)}; are the clocks right?"
         limit = target.policy.limit(context.cutoff)
-        removes = target.policy.strategy is not Strategy.REALLOCATE
+        removes = target.policy.strategy.traits.removes
         if removes and limit is not None and newest.end is not None and newest.end <= limit:
             yield (
                 f"{table}: everything that policy {target.policy.id} covers is expired, the newest of it ends "

@@ -10,16 +10,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cratedb_retention.model.attributes import Form
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.instant import from_ms, parse_time_zone, to_ms
-from cratedb_retention.model.policy import Policy, read_policy
+from cratedb_retention.model.policy import ATTRIBUTES, Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
 from cratedb_retention.store.texts import read_text, text_values
 
 _HOUR = Duration(seconds=3600)
-_JSON = ("where", "expected_max", "aggregates")
+_JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
 _OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 
 

@@ -1,5 +1,9 @@
 """
-Creates the toolkit's tables, upgrades older ones, and tells what is missing.
+The toolkit's tables and how they became what they are: ordered steps, each from one version of the schema to the next.
+
+`setup` takes the steps that are missing and notes each in the table ``schema_version``. A step makes only what is not
+there, so it can be repeated: an upgrade that was killed, or done by two at once, ends the same. A schema without that
+table, of a release before it, is recognised by its tables and columns.
 
 A ``retention_policy`` table of cratedb-toolkit (whole days as INTEGER, tags as OBJECT) is taken over without losing a
 policy: its rows are copied to a table of the present layout, counted, and the two tables are swapped in one statement.
@@ -9,76 +13,102 @@ The old table stays beside as ``retention_policy_toolkit``.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from cratedb_retention.clock import Actor
 from cratedb_retention.engine.database import Database, Rehearsal
-from cratedb_retention.engine.ddl import add_column, rename_table, swap_tables
-from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound
+from cratedb_retention.engine.ddl import add_column, drop_table, rename_table, swap_tables
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.store.journal import Event
 from cratedb_retention.store.tables import Tables, policy_table
 from cratedb_retention.store.toolkit import PartitionColumns, take_over
 
-UPGRADE, LEGACY = "retention_policy_upgrade", "retention_policy_toolkit"
-_Layout = Mapping[str, Mapping[str, str]]
+POLICY, UPGRADE, LEGACY = "retention_policy", "retention_policy_upgrade", "retention_policy_toolkit"
+JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
+_REMEDY = "run `cratedb-retention setup`"
+Layout = dict[str, Mapping[str, str]]
 
 
-def setup(
-    database: Database, tables: Tables, now: dt.datetime, once: Callable[[], list[str]] = lambda: []
-) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """
+    One change of the tables. Of a released step nothing is changed, since it was taken already.
+
+    :param version: The version of the schema that it leads to.
+    :param columns: What it adds to earlier tables, by their names.
+    :param work: Done after that and before tables are created; says what it did. Has to bear being repeated, and must
+        not rest on what a later step adds.
+    :param tables: What it creates, as `store/tables.py` describes it.
+    """
+
+    version: int
+    name: str
+    tables: Sequence[str] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    work: Callable[[_Upgrade], list[str]] = lambda upgrade: []
+
+    def is_seen_in(self, layout: Layout) -> bool:
+        """Whether what it makes is there; never of a step that makes neither tables nor columns."""
+        made = {**dict.fromkeys(self.tables, ()), **self.columns}
+        return bool(made) and all(table in layout and set(made[table]) <= set(layout[table]) for table in made)
+
+
+def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None = None) -> list[str]:
     """
     Create what is missing and upgrade what is old. Can be repeated, also after an interruption.
 
-    :param once: Done before the last table is created, in a new store and in one of a version without that table; so
-        it is not done again, whatever a person makes of it.
+    :param keeper: Who creates the policy for the audit log, in a new schema or one of a version without; None: nobody.
     :return: What was done, in words.
     :raises InvalidInput: if a table of such a name is not the toolkit's; then nothing is changed.
+    :raises Conflict: if the tables are of a newer release; then nothing is changed.
     """
-    schema = str(tables.metadata.schema)
-    done: list[str] = []
-    if not database.refreshes:  # CrateDB makes a schema with its first table.
-        database.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-    layout = dict(_read_own(database, tables))
-    if _is_legacy(layout.get("retention_policy", {})):
-        done += _take_over(database, tables, now)
-        layout[UPGRADE] = layout["retention_policy"]
-        layout["retention_policy"] = {column.name: "" for column in tables.policy.c}
-    if _is_legacy(layout.get(UPGRADE, {})):
-        rename_table(database, policy_table(sa.MetaData(schema=schema), UPGRADE), LEGACY)
-    for table in tables.metadata.sorted_tables:
-        _require_own(table, layout.get(table.name))
-    in_order = sorted(tables.metadata.sorted_tables, key=lambda table: table is tables.lease)
-    for table in in_order:
-        if table.name not in layout:
-            done += once() if table is tables.lease else []
-            database.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            done.append(f"created {schema}.{table.name}")
-        else:
-            done += _add_columns(database, table, layout[table.name])
-    return done
+    database.create_schema(str(tables.metadata.schema))
+    return _Upgrade(database, tables, now, keeper).finish()
 
 
 def require(database: Database, tables: Tables) -> None:
     """
-    Make sure that the tables are there.
+    Make sure that the tables are there, and of the version that this program knows.
 
-    :raises NotFound: if they are missing or old, with the remedy.
+    :raises NotFound: if they are missing or older, with the remedy.
+    :raises Conflict: if they are newer.
     """
-    layout = _read_own(database, tables)
-    for table in tables.metadata.sorted_tables:
-        if table.name not in layout:
-            raise NotFound(f"table {table.fullname}", "does not exist", "run `cratedb-retention setup` first")
-    policy = layout["retention_policy"]
-    if _is_legacy(policy) or any(
-        column.name not in layout[t.name] for t in tables.metadata.sorted_tables for column in t.c
-    ):
-        raise NotFound(
-            f"table {tables.policy.fullname}", "has an older layout", "run `cratedb-retention setup` to upgrade it"
-        )
+    schema = str(tables.metadata.schema)
+    try:
+        version = _read_version(database, tables)
+    except NotFound:
+        layout = _read_own(database, tables)
+        if POLICY not in layout:
+            raise NotFound(f"table {tables.policy.fullname}", "does not exist", f"{_REMEDY} first") from None
+        version = len(list(itertools.takewhile(lambda step: step.is_seen_in(layout), STEPS)))
+    if version < STEPS[-1].version:
+        older = f"has an older layout, version {version} of {STEPS[-1].version}"
+        raise NotFound(f"schema {schema}", older, f"{_REMEDY} to upgrade it")
 
 
-def _read_own(database: Database, tables: Tables) -> _Layout:
+def _read_version(database: Database, tables: Tables) -> int:
+    """
+    The version that is noted; 0 if none is.
+
+    :raises NotFound: if there is no such table.
+    :raises Conflict: if it is a newer one than this program knows.
+    """
+    found = database.rows(sa.select(sa.func.max(tables.version.c.version)))[0][0] or 0
+    if found > STEPS[-1].version:
+        newer = f"has a newer layout, version {found}; this program knows version {STEPS[-1].version}"
+        raise Conflict(f"schema {tables.metadata.schema}", newer, "upgrade cratedb-retention")
+    return int(found)
+
+
+def _read_own(database: Database, tables: Tables) -> Layout:
     """
     Columns and their types of the toolkit's tables. CrateDB seems to have none for a moment after it was started, too.
 
@@ -93,19 +123,19 @@ def _read_own(database: Database, tables: Tables) -> _Layout:
     return layout
 
 
-def read_layout(database: Database, schema: str) -> _Layout:
+def read_layout(database: Database, schema: str) -> Layout:
     """Columns and their types of all tables of a schema."""
     c = sa.table(
         "columns",
         *map(sa.column, ("table_schema", "table_name", "column_name", "data_type")),
         schema="information_schema",
     ).c
-    layout: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for table, column, data_type in database.rows(
         sa.select(c.table_name, c.column_name, c.data_type).where(c.table_schema == schema)
     ):
-        layout.setdefault(table, {})[column] = data_type
-    return layout
+        found.setdefault(table, {})[column] = data_type
+    return dict(found)
 
 
 def _is_legacy(columns: Mapping[str, str]) -> bool:
@@ -123,24 +153,150 @@ def _require_own(table: sa.Table, present: Mapping[str, str] | None) -> None:
         )
 
 
-def _add_columns(database: Database, table: sa.Table, present: Mapping[str, str]) -> list[str]:
-    done = []
-    for column in table.c:
-        if column.name not in present:
-            add_column(database, table, column)
-            done.append(f"added column {column.name} to {table.fullname}")
+def _columns(table: sa.Table) -> Mapping[str, str]:
+    return dict.fromkeys(table.columns.keys(), "")
+
+
+class _Upgrade:
+    """
+    The tables on their way to the present version.
+
+    :param keeper: Whose policy for the audit log is created; None: there is to be none.
+    """
+
+    def __init__(self, database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None) -> None:
+        self.database, self.tables, self.now, self.keeper = database, tables, now, keeper
+        self.layout = _read_own(database, tables)
+        self.version = 0
+        if tables.version.name in self.layout:
+            database.refresh(tables.version)
+            self.version = _read_version(database, tables)
+
+    def finish(self) -> list[str]:
+        """Take the steps that are missing."""
+        for table in self.tables.metadata.sorted_tables:
+            _require_own(table, self.layout.get(table.name))
+        done = self._create(self.tables.version)
+        for step in STEPS:
+            done += self._take(step)
+        if not isinstance(self.database, Rehearsal):
+            self.database.refresh(self.tables.version)
+        return done
+
+    def _take(self, step: Step) -> list[str]:
+        """A step, or of one that was taken what somebody removed since."""
+        tables = {table.name: table for table in self.tables.metadata.sorted_tables}
+        done = [
+            said
+            for name, columns in step.columns.items()
+            for column in columns
+            for said in self._add(tables[name], column)
+        ]
+        if self.version < step.version:
+            done += step.work(self)
+        for name in step.tables:
+            done += self._create(tables[name])
+        if self.version < step.version:
+            noted = {"version": step.version, "name": step.name, "applied_at": self.now}
+            with suppress(Conflict):  # Another setup took it at the same time.
+                self.database.execute(sa.insert(self.tables.version).values(noted))
+            done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
+        return done
+
+    @property
+    def schema(self) -> str:
+        """Of the tables."""
+        return str(self.tables.metadata.schema)
+
+    def _create(self, table: sa.Table) -> list[str]:
+        if table.name in self.layout:
+            return []
+        with suppress(Conflict):
+            self.database.execute(sa.schema.CreateTable(table, if_not_exists=True))
+        self.layout[table.name] = _columns(table)
+        return [f"created {table.fullname}"]
+
+    def _add(self, table: sa.Table, column: str) -> list[str]:
+        if column in self.layout.get(table.name, {column: ""}):  # A table that is not there gets all of them.
+            return []
+        try:
+            add_column(self.database, table, table.c[column])
+        except RetentionError:
+            if column not in read_layout(self.database, self.schema).get(table.name, {}):
+                raise
+        self.layout[table.name] = {**self.layout[table.name], column: ""}
+        return [f"added column {column} to {table.fullname}"]
+
+
+def _keep_journal(upgrade: _Upgrade) -> list[str]:
+    """
+    The toolkit's own audit log grows with each run, so it gets a policy, once: whatever a person makes of that then, it
+    is not created again. No release without the table of leases had one.
+    """
+    tables, database = upgrade.tables, upgrade.database
+    c, journal = tables.policy.c, tables.journal.name
+    if upgrade.keeper is None or tables.lease.name in upgrade.layout:
+        return []
+    same = sa.and_(c.table_schema == upgrade.schema, c.table_name == journal, c.strategy == "delete")
+    with suppress(NotFound):  # A rehearsal creates no table.
+        database.refresh(tables.policy)
+        if database.rows(sa.select(c.id).where(sa.or_(c.id == JOURNAL_POLICY, same))):
+            return []
+    policy = {
+        "strategy": "delete",
+        "table_schema": upgrade.schema,
+        "table_name": journal,
+        "retention_period": JOURNAL_KEPT,
+        "time_column": "time",
+        "schedule": "@daily",
+        "id": JOURNAL_POLICY,
+        "description": "The toolkit's own audit log. Change it or delete it as you like; it is not created again.",
+    }
+    stored = {**policy, "version": 1, "changed_at": upgrade.now, "changed_by": upgrade.keeper.name}
+    with suppress(Conflict):
+        database.execute(sa.insert(tables.policy).values({**stored, "scheduled_at": upgrade.now}))
+    entry = {
+        "time": upgrade.now,
+        "event": Event.POLICY_CREATED,
+        "table_schema": upgrade.schema,
+        "table_name": journal,
+        "policy_id": JOURNAL_POLICY,
+        "strategy": "delete",
+        "after": json.dumps(policy),
+        "actor": upgrade.keeper.name,
+        "host": upgrade.keeper.host,
+    }
+    database.execute(sa.insert(tables.journal).values(entry))
+    return [f"created policy {JOURNAL_POLICY}: {upgrade.schema}.{journal} is kept for {JOURNAL_KEPT}"]
+
+
+def _take_over(upgrade: _Upgrade) -> list[str]:
+    """The policies of cratedb-toolkit, from its table of the same name."""
+    done: list[str] = []
+    if _is_legacy(upgrade.layout.get(POLICY, {})):
+        try:
+            done = _copy_and_swap(upgrade)
+        except RetentionError:
+            upgrade.layout = read_layout(upgrade.database, upgrade.schema)
+            if _is_legacy(upgrade.layout.get(POLICY, {})):
+                raise  # Otherwise another setup did it.
+    for name, columns in upgrade.layout.items():
+        if name.startswith(UPGRADE) and _is_legacy(columns):
+            with suppress(NotFound, Conflict):
+                rename_table(upgrade.database, policy_table(sa.MetaData(schema=upgrade.schema), name), LEGACY)
+        elif name.startswith(UPGRADE):
+            drop_table(upgrade.database, TableName(upgrade.schema, name))
     return done
 
 
-def _take_over(database: Database, tables: Tables, now: dt.datetime) -> list[str]:
-    schema = str(tables.metadata.schema)
-    new = policy_table(sa.MetaData(schema=schema), UPGRADE)
-    old = sa.table("retention_policy", schema=schema)
+def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
+    database, tables, schema = upgrade.database, upgrade.tables, upgrade.schema
+    new = policy_table(sa.MetaData(schema=schema), f"{UPGRADE}_{uuid.uuid4().hex[:8]}")
+    old = sa.table(POLICY, schema=schema)
     database.refresh(tables.policy)  # The old table has this name; a policy that is not visible yet would be lost.
     rows = database.query(sa.select(sa.literal_column("*")).select_from(old).order_by(sa.column("id")))
     partitions = _read_partition_columns(database, {row["table_schema"] for row in rows} - {None})
-    taken = [take_over(row, partitions, now) for row in rows]
-    database.execute(sa.schema.DropTable(new, if_exists=True))
+    taken = [take_over(row, partitions, upgrade.now) for row in rows]
     database.execute(sa.schema.CreateTable(new))
     for policy in taken:
         database.execute(sa.insert(new).values(**policy.row))
@@ -149,7 +305,10 @@ def _take_over(database: Database, tables: Tables, now: dt.datetime) -> list[str
         count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
         if count != len(rows):
             raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
+        if not _is_legacy(read_layout(database, schema).get(POLICY, {})):
+            raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")
     swap_tables(database, new, tables.policy)
+    upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], _columns(new)
     disabled = sum(not policy.enabled for policy in taken)
     number = f"{len(rows)} policies of cratedb-toolkit, {disabled} of them disabled"
     return [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]
@@ -167,3 +326,50 @@ def _read_partition_columns(database: Database, schemas: Collection[str]) -> Par
         types = layouts[schema].get(table, {})
         found[schema, table] = {column: types.get(column, "") for column in by or ()}
     return found
+
+
+STEPS = (
+    Step(
+        version=1,
+        name="policies, audit log, holds and archives",
+        tables=(POLICY, "jobs_log", "retention_hold", "retention_snapshot", "retention_freeze"),
+        work=_take_over,
+    ),
+    Step(
+        version=2,
+        name="rollups",
+        tables=("rollup", "rollup_ledger"),
+        columns={
+            POLICY: ("levels", "dimensions", "metrics", "exclude", "aggregates", "counters", "late"),
+            "rollup_ledger": ("expired_at", "beneath_schema", "beneath_name"),
+        },
+    ),
+    Step(
+        version=3,
+        name="schedules, leases and running jobs",
+        tables=("lease", "job_state"),
+        columns={POLICY: ("schedule", "misfire", "misfire_grace", "jitter", "scheduled_at"), "jobs_log": ("slot",)},
+        work=_keep_journal,
+    ),
+    Step(version=4, name="access tokens and notifications", tables=("access_token", "notification")),
+    Step(
+        version=5,
+        name="open windows, times as numbers, verified archives",
+        columns={
+            POLICY: ("time_unit", "deletions", "verify", "undated", "freeze", "cutoff_by"),
+            "rollup": ("gone_until",),
+            "rollup_ledger": ("parts",),
+            "retention_snapshot": ("token",),
+        },
+    ),
+    Step(
+        version=6,
+        name="identities of tables, long texts",
+        columns={
+            "retention_hold": ("table_identity", "where_long"),
+            "retention_snapshot": ("table_identity",),
+            "rollup": ("source_identity", "definition_long"),
+            "rollup_ledger": ("token_long", "parts_long"),
+        },
+    ),
+)

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.database import Rehearsal
-from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policy import make_policy
 from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
 from cratedb_retention.store.jobs import JobStore
@@ -28,8 +25,6 @@ from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables, make_tables
 from cratedb_retention.store.tokens import TokenStore
-
-JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
 
 
 class Store:
@@ -47,7 +42,7 @@ class Store:
         self.folds_case = engine.capabilities.folds_case
         self.tables = tables or make_tables(schema, engine.database.engine.dialect.name)
         names = [TableName(schema, table.name) for table in self.tables.metadata.sorted_tables]
-        self._database, self._clock = engine.own(names), clock
+        self._database, self._clock, self._actor = engine.own(names), clock, actor
         tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor)
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
@@ -67,32 +62,13 @@ class Store:
 
         :param journal_policy: Whether a new store, or one of an older version, gets a policy for the audit log.
         """
-        once = self._keep_journal_within if journal_policy else list[str]
-        return setup(self._database, self.tables, self._clock.now(), once)
+        return setup(self._database, self.tables, self._clock.now(), self._actor if journal_policy else None)
 
     def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
         """What :meth:`setup` would do, in words and as statements. Changes nothing."""
         database = Rehearsal(self._database)
-        once = list[str] if not journal_policy else lambda: [f"created policy {JOURNAL_POLICY}, unless there is one"]
-        done = setup(database, self.tables, self._clock.now(), once)
+        done = setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None)
         return done, database.kept if done else []
-
-    def _keep_journal_within(self) -> list[str]:
-        """The toolkit's own audit log grows with each run, so it has a policy as well."""
-        policy = make_policy(
-            strategy="delete",
-            table_schema=self.schema,
-            table_name=self.tables.journal.name,
-            retention_period=JOURNAL_KEPT,
-            time_column="time",
-            schedule="@daily",
-            id=JOURNAL_POLICY,
-            description="The toolkit's own audit log. Change it or delete it as you like; it is not created again.",
-        )
-        with suppress(Conflict):
-            self.policies.create(policy)
-            return [f"created policy {JOURNAL_POLICY}: {self.schema}.{policy.table_name} is kept for {JOURNAL_KEPT}"]
-        return []
 
     def refresh(self) -> None:
         """Make all that a plan rests on visible: policies, holds, what is frozen, restored, and what was rolled up."""

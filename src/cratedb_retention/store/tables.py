@@ -1,9 +1,9 @@
 """
 The toolkit's own tables, in a schema of their own (``ext`` unless told otherwise).
 
-Column names are the names of the attributes in code, options and files. A column added here is added to an existing
-table by ``setup``. `docs/reference/tables.md` is made from this: from ``doc`` of a column, or the attribute of a policy
-of that name, and from ``info["about"]`` of a table.
+Column names are the names of the attributes in code, options and files; those of policies follow from their attributes.
+What is added also takes a step in `store/setup.py`, which adds it to an existing schema. `docs/reference/tables.md` is
+made from this: from ``doc`` of a column, and from ``info["about"]`` of a table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.model.attributes import Attribute, Form
 from cratedb_retention.model.instant import EPOCH
+from cratedb_retention.model.policy import ATTRIBUTES
 from cratedb_retention.store.texts import LONGEST
 
 DEFAULT_SCHEMA = "ext"
@@ -57,6 +59,7 @@ class Tables:
     job: sa.Table
     token: sa.Table
     notice: sa.Table
+    version: sa.Table
 
 
 def make_tables(schema: str, dialect: str) -> Tables:
@@ -79,6 +82,7 @@ def make_tables(schema: str, dialect: str) -> Tables:
         job=_job(metadata),
         token=_token(metadata),
         notice=_notice(metadata),
+        version=_version(metadata),
     )
 
 
@@ -87,45 +91,26 @@ def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Ta
     return sa.Table(
         name,
         metadata,
-        sa.Column("strategy", sa.Text, nullable=False),
-        sa.Column("table_schema", sa.Text),
-        sa.Column("table_name", sa.Text, nullable=False),
-        sa.Column("retention_period", sa.Text, nullable=False),
-        sa.Column("cutoff_by", sa.Text),
-        sa.Column("time_zone", sa.Text),
-        sa.Column("schedule", sa.Text),
-        sa.Column("misfire", sa.Text),
-        sa.Column("misfire_grace", sa.Text),
-        sa.Column("jitter", sa.Text),
-        sa.Column("partition_column", sa.Text),
-        sa.Column("time_column", sa.Text),
-        sa.Column("time_unit", sa.Text),
-        sa.Column("where", sa.Text),
-        sa.Column("tags", sa.ARRAY(sa.Text)),
-        sa.Column("reallocation_attribute_name", sa.Text),
-        sa.Column("reallocation_attribute_value", sa.Text),
-        sa.Column("target_repository_name", sa.Text),
-        sa.Column("verify", sa.Text),
-        sa.Column("levels", sa.Text),
-        sa.Column("dimensions", sa.ARRAY(sa.Text)),
-        sa.Column("metrics", sa.ARRAY(sa.Text)),
-        sa.Column("exclude", sa.ARRAY(sa.Text)),
-        sa.Column("aggregates", sa.Text),
-        sa.Column("counters", sa.ARRAY(sa.Text)),
-        sa.Column("late", sa.Text),
-        sa.Column("deletions", sa.Text),
-        sa.Column("undated", sa.Text),
-        sa.Column("freeze", sa.Text),
-        sa.Column("expected_max", sa.Text),
-        sa.Column("enabled", sa.Boolean),
-        sa.Column("description", sa.Text),
-        sa.Column("id", sa.Text, primary_key=True),
+        *(_column(attribute) for attribute in ATTRIBUTES.values()),
         sa.Column("version", sa.Integer, nullable=False, doc="Grows with each change of the policy."),
         sa.Column("changed_at", Instant, doc="When the policy was last changed."),
         sa.Column("changed_by", sa.Text, doc="Who changed it last."),
         sa.Column("scheduled_at", Instant, doc="Since when it has this schedule; earlier slots are not made up for."),
         info={"about": "Retention policies; read a row like a sentence."},
         crate_number_of_shards=1,
+    )
+
+
+def _column(attribute: Attribute) -> sa.Column[Any]:
+    """Where an attribute is stored: an object as JSON, everything else as text that a person reads."""
+    json = " A JSON object." if attribute.form in (Form.PAIRS, Form.PARTS) else ""
+    kind = {Form.FLAG: sa.Boolean(), Form.LIST: sa.ARRAY(sa.Text)}.get(attribute.form, sa.Text())
+    return sa.Column(
+        attribute.name,
+        kind,
+        primary_key=attribute.name == "id",
+        nullable=not attribute.required and attribute.name != "id",
+        doc=attribute.description + json,
     )
 
 
@@ -387,5 +372,23 @@ def _notice(metadata: sa.MetaData) -> sa.Table:
         sa.Column("claimed_until", Instant, doc="Until then one service tries to tell; then another one may."),
         sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
         info={"about": "Of what somebody is told: failures and holds that last, until they are over."},
+        crate_number_of_shards=1,
+    )
+
+
+def _version(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        "schema_version",
+        metadata,
+        sa.Column(
+            "version",
+            sa.Integer,
+            primary_key=True,
+            autoincrement=False,
+            doc="The version that the step leads to; it counts from 1.",
+        ),
+        sa.Column("name", sa.Text, nullable=False, doc="What it is about."),
+        sa.Column("applied_at", Instant, nullable=False, doc="When it was done."),
+        info={"about": "The steps by which `setup` brought these tables to their present version."},
         crate_number_of_shards=1,
     )

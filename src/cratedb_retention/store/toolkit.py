@@ -15,7 +15,7 @@ from typing import Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.patterns import is_pattern
-from cratedb_retention.model.policy import CutoffBy, Policy, Strategy, read_policy
+from cratedb_retention.model.policy import CutoffBy, Policy, read_policy
 from cratedb_retention.model.tags import NOT
 from cratedb_retention.store.codec import policy_to_row
 
@@ -30,7 +30,7 @@ _PLAIN = (
     "target_repository_name",
     "id",
 )
-_STRATEGIES = (Strategy.DELETE, Strategy.REALLOCATE, Strategy.SNAPSHOT)
+_STRATEGIES = ("delete", "reallocate", "snapshot")
 _NUMBERS = ("byte", "smallint", "integer", "bigint", "real", "double precision")
 # Partition columns with their types, by schema and name of the table.
 PartitionColumns = Mapping[tuple[str, str], Mapping[str, str]]
@@ -112,7 +112,7 @@ def _why_never_run(row: Mapping[str, Any], policy: Policy, partitions: Partition
         return "it takes * and ? literally"
     if re.fullmatch("[a-z_][a-z0-9_]*", column) is None:
         return f"it does not quote the column {column!r}"
-    if strategy == Strategy.SNAPSHOT and name != name.lower():
+    if strategy == "snapshot" and name != name.lower():
         return "the name of a snapshot can't have capital letters"
     columns = partitions.get((policy.table_schema, policy.table_name))
     return None if columns is None else _why_no_partition(strategy, column, columns)
@@ -123,6 +123,6 @@ def _why_no_partition(strategy: str, column: str, columns: Mapping[str, str]) ->
         return f"the table is not partitioned by {column}"
     if not columns[column].startswith(("timestamp", *_NUMBERS)):
         return f"{column} is {columns[column]}, neither a time nor a number"
-    if strategy != Strategy.DELETE and len(columns) > 1:
+    if strategy != "delete" and len(columns) > 1:
         return f"the table is partitioned by {', '.join(columns)}, and it names one of these only"
     return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
-from cratedb_retention.model.difference import difference
+from cratedb_retention.model.difference import Difference, differences
 
 _HEADS = ("Attribute", "Before", "After")
 
@@ -21,7 +21,7 @@ def show_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] |
     :param before: As ``Policy.to_dict`` and the audit log have them; None: there was none.
     :param after: Likewise; None: there is none any more.
     """
-    found = difference(before, after)
+    found = differences(before, after)
     if not found:
         ui.label("No attribute differs.").classes("muted")
         return
@@ -32,13 +32,13 @@ def show_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] |
                     ui.label(head)
         with ui.element("tbody"):
             for each in found:
-                _row(each.attribute, each.before, each.after)
+                _row(each)
 
 
-def _row(attribute: str, before: str | None, after: str | None) -> None:
+def _row(each: Difference) -> None:
     with ui.element("tr"):
         with ui.element("th").props("scope=row"):
-            ui.label(attribute)
-        for name, value in (("Before", before), ("After", after)):
+            ui.label(each.attribute)
+        for name, value, text in zip(_HEADS[1:], each.values, each.words, strict=True):
             with ui.element("td").props(f"data-label={name}"):
-                ui.label("not set" if value is None else value).classes("muted" if value is None else "many")
+                ui.label(text).classes("muted" if value is None else "many")

@@ -10,10 +10,11 @@ from cratedb_retention.errors import Conflict, RetentionError
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.policyform import changes_of, left_out
+from cratedb_retention.model.difference import differences
+from cratedb_retention.model.policy import ATTRIBUTES, Policy, changes_of
+from cratedb_retention.model.policyform import FIELDS, left_out
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.agreeing import confirmed
@@ -21,8 +22,7 @@ from cratedb_retention.ui.effect import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import Column, button, go, heading, link, note, show_error, table
-from cratedb_retention.ui.policy_fields import label_of
-from cratedb_retention.ui.policy_form import PolicyForm, differences
+from cratedb_retention.ui.policy_form import PolicyForm
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
@@ -169,13 +169,13 @@ class Editor:
             elif found is not None:
                 show_error(found)
             else:
-                missing = ", ".join(label_of(name) for name in self.form.mistakes if name)
+                missing = ", ".join(FIELDS[name].called for name in self.form.mistakes if name)
                 note(f"This is no policy yet. Look at: {missing}." if missing else "This is no policy yet.")
 
     def _say_what_is_left_out(self) -> None:
         base = self.form.base
-        names = left_out(base, str(self.form.values["strategy"])) if base else []
-        words = ", ".join(label_of(name) for name in names)
+        fields = left_out(base, str(self.form.values["strategy"])) if base else []
+        words = ", ".join(field.called for field in fields)
         self.left_out.set_text(f"This strategy has no use for: {words}. It is cleared when you save." if words else "")
         self.left_out.set_visibility(bool(words))
 
@@ -221,7 +221,7 @@ class Editor:
         if stored is None:
             return False
 
-        def theirs(scoped: Scoped) -> StoredPolicy:
+        def theirs(scoped: Scope) -> StoredPolicy:
             return scoped.policy(stored.policy.id or "")
 
         now = await self.guest.ask(theirs)
@@ -236,7 +236,10 @@ class Editor:
         with self.conflict, ui.element("section").classes("card conflict").props("role=alert"):
             heading("Somebody else changed this policy meanwhile")
             note("Nothing was saved. This is what differs:")
-            rows = differences({"before": stored.policy, "theirs": now.policy, "yours": self.form.policy()})
+            states = (stored.policy, now.policy, self.form.policy())
+            found = differences(*(policy.model_dump(mode="json") for policy in states))
+            names = [column.name for column in _COLUMNS]
+            rows = [dict(zip(names, (ATTRIBUTES[d.attribute].called, *d.words), strict=True)) for d in found]
             table(_COLUMNS, rows, "What differs")
             button("Load theirs", lambda: self._load(now))
             note("Then what you wrote is gone from the form; it stays in the table above until you leave.")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from starlette.types import Scope
+from starlette.types import Scope as Request
 
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.security import admit
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.glances import Glances
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Guest:
     host: str
     glances: Glances
 
-    def scoped(self) -> Scoped:
+    def scoped(self) -> Scope:
         """
         The toolkit for them, as far as their token reaches at this moment. Talks to the database.
 
@@ -45,7 +45,7 @@ class Guest:
         """
         return admit(self.context, self.token, self.host)
 
-    async def ask(self, work: Callable[[Scoped], T]) -> T:
+    async def ask(self, work: Callable[[Scope], T]) -> T:
         """
         Do something with the toolkit, in a thread of its own, so that other pages go on meanwhile.
 
@@ -54,12 +54,12 @@ class Guest:
         """
         return await asyncio.to_thread(lambda: work(self.scoped()))
 
-    def enter(self, scope: Scope) -> None:
+    def enter(self, scope: Request) -> None:
         """Let a request say who it is of."""
         scope[_KEY] = self
 
 
-def guest_of(scope: Scope) -> Guest:
+def guest_of(scope: Request) -> Guest:
     """Who a request is of."""
     guest: Guest = scope[_KEY]
     return guest

@@ -15,7 +15,7 @@ from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.pairs import read_pairs
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import button, heading, note
 
@@ -44,7 +44,7 @@ class Wish:
             "until this hold is released."
         )
 
-    def place(self, scoped: Scoped) -> tuple[LegalHold, bool]:
+    def place(self, scoped: Scope) -> tuple[LegalHold, bool]:
         """Place it; tell as well whether there is a table at present that it is on."""
         hold = scoped.place(self.table, self.schema or None, self.where, self.start, self.end, self.reason)
         return hold, bool(scoped.held_tables([hold]).get(hold.id))
@@ -83,7 +83,7 @@ class Placing:
         note("Keep data for a case, an audit or an inquiry. * and ? are wildcards in names. Times are in UTC.")
         with ui.element("div").classes("card content"):
             with ui.element("div").classes("fields"):
-                self._inputs(guest.context.retention.engine.capabilities.default_schema)
+                self._inputs(guest.context.retention.default_schema)
             self._says = ui.label(_EMPTY).classes("says").props("role=status")
             with ui.element("div").classes("bar"):
                 button("Place the hold", self.place)

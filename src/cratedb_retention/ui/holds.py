@@ -13,8 +13,8 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
 from cratedb_retention.model.words import plural
-from cratedb_retention.service.archiving import Release
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.tenant_filter import Release
 from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
@@ -90,7 +90,7 @@ class Holds:
             ui.notify(f"The hold on {name} is released.", type="positive")
 
 
-def _read(scoped: Scoped) -> tuple[list[LegalHold], dict[str, list[TableName]]]:
+def _read(scoped: Scope) -> tuple[list[LegalHold], dict[str, list[TableName]]]:
     holds = scoped.holds()
     return holds, scoped.held_tables(holds)
 

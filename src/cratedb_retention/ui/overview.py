@@ -17,7 +17,7 @@ from cratedb_retention.execution.tables import STATES, TableLine
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.pairs import write_value
-from cratedb_retention.model.policy import Policy, Strategy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui import words
 from cratedb_retention.ui.guest import Guest
@@ -160,7 +160,7 @@ def _kept_by(which: Policy, period: Duration) -> str:
     :param period: The policy's, or that of one of its levels.
     """
     where = "".join(f", {key}={write_value(value)}" for key, value in which.where.items())
-    downsampled = which.strategy is Strategy.DOWNSAMPLE
+    downsampled = which.strategy.traits.rolls_up
     kept = "kept forever" if period.forever else f"kept for {period}" if downsampled else ""
     what = f"downsample, {kept}" if downsampled else kept or f"{which.strategy} after {period}"
     return f"{what}{where}{'' if which.enabled else ' (disabled)'}"

@@ -4,24 +4,42 @@ All stored policies, with filters that stand in the address, what can be done ab
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.listing import Listing
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.pairs import write_pairs
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies
 from cratedb_retention.model.words import plural
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.ui import links, words
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, new_policy
-from cratedb_retention.ui.parts import Choice, button, go, heading, note, show_error, table
+from cratedb_retention.ui.parts import Bit, Cell, Choice, Column, button, go, heading, note, show_error, state, table
 from cratedb_retention.ui.policy_actions import Actions
 from cratedb_retention.ui.policy_import import Import
-from cratedb_retention.ui.policy_rows import COLUMNS, damaged_order, damaged_row, order_of, row_of
 from cratedb_retention.ui.querying import STRATEGY, TAGS, Field, live_filter_form, read_selection
 
 PATH = "/policies"
+# The cells of a row by column, and what it is sorted by where that is not the text of a cell.
+Row = tuple[dict[str, Cell], Mapping[str, float]]
+_COLUMNS = (
+    Column("state", "State"),
+    Column("strategy", "Strategy"),
+    Column("table", "Table"),
+    Column("where", "Where"),
+    Column("kept", "Kept for"),
+    Column("schedule", "Schedule"),
+    Column("tags", "Tags"),
+    Column("description", "Description"),
+)
+# What sorts behind every number: forever, never.
+_LAST = 1e18
 _FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS, STRATEGY)
 
 
@@ -111,11 +129,11 @@ class PolicyList:
         return "There are no policies yet." + (" “New policy” makes the first one." if self._editor else "")
 
     def _rows(self, listing: Listing, found: int | None) -> ui.table:
-        rows = [*map(damaged_row, listing.damaged), *(row_of(item.policy, listing) for item in listing.policies)]
-        order = [*(damaged_order() for _ in listing.damaged), *(order_of(p.policy, listing) for p in listing.policies)]
+        found_rows = [*map(_damaged_row, listing.damaged), *(_row(item.policy, listing) for item in listing.policies)]
+        rows, order = [cells for cells, _ in found_rows], [order for _, order in found_rows]
         names = [_name(item) for item in self._shown]
         choice = Choice(names, self._choose, found) if self._editor else None
-        columns = [c for c in COLUMNS if c.name != "where" or any(item.policy.where for item in listing.policies)]
+        columns = [c for c in _COLUMNS if c.name != "where" or any(item.policy.where for item in listing.policies)]
         return table(columns, rows, "Policies", order, choice=choice)
 
     def _choose(self, number: int | None) -> None:
@@ -125,7 +143,7 @@ class PolicyList:
     async def _export(self) -> None:
         words, selection = self._wanted.get("q", ""), read_selection(self._wanted)
 
-        def read(scoped: Scoped) -> str:
+        def read(scoped: Scope) -> str:
             return dump_policies(item.policy for item in scoped.listing(selection, words).policies)
 
         text = await self._guest.ask(read)
@@ -143,3 +161,62 @@ def _name(item: Damaged | StoredPolicy) -> str:
 def _count(listing: Listing) -> str:
     said = plural(len(listing.policies), "policy", "policies")
     return f"{said}, {len(listing.damaged):,} damaged" if listing.damaged else said
+
+
+def _row(policy: Policy, listing: Listing) -> Row:
+    time = listing.times.get(policy.id or "")
+    order = {
+        "kept": min(policy.retention_period.approximate_seconds(), _LAST),
+        "schedule": time.timestamp() if time else _LAST,
+    }
+    cells: dict[str, Cell] = {
+        "state": state("enabled" if policy.enabled else "disabled"),
+        "strategy": Bit(text=str(policy.strategy), tone="whole"),
+        "table": Bit(text=policy.table, href=links.policy(policy.id or ""), hint="Look at this policy"),
+        "where": Bit(text=write_pairs(policy.where, "\n"), tone="many"),
+        "kept": _kept(policy),
+        "schedule": _schedule(policy, listing),
+        "tags": [
+            Bit(text=tag, href=links.tagged(tag), tone="tag", hint=f"All policies with the tag {tag}")
+            for tag in policy.tags
+        ],
+        "description": Bit(text=policy.description or "", tone="many"),
+    }
+    return cells, order
+
+
+def _damaged_row(damaged: Damaged) -> Row:
+    """The row of what is no valid policy."""
+    said = damaged.row
+    cells: dict[str, Cell] = {
+        "state": state("damaged"),
+        "strategy": str(said["strategy"] or ""),
+        "table": damaged.target.removeprefix("."),
+        "kept": str(said["retention_period"] or ""),
+        "description": Bit(text=f"No valid policy: {damaged.reason}", tone="bad many"),
+    }
+    return cells, {"kept": -1, "schedule": -1}
+
+
+def _kept(policy: Policy) -> Cell:
+    levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
+    period = Bit(text=str(policy.retention_period), tone="whole")
+    return (
+        [period, Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")]
+        if levels
+        else period
+    )
+
+
+def _schedule(policy: Policy, listing: Listing) -> Cell:
+    if not policy.schedule:
+        return Bit(text="by hand", tone="muted")
+    time = listing.times.get(policy.id or "")
+    named = Bit(text=policy.schedule, hint=f"Time zone {policy.time_zone}")
+    if time is None:
+        return named
+    said = "due now" if time <= listing.now else f"next {words.moment(time)}"
+    return [
+        named,
+        Bit(text=said, tone="muted line whole", hint=f"{words.exact(time)} UTC, {words.ago(time, listing.now)}"),
+    ]

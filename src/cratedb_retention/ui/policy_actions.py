@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, NotFound
-from cratedb_retention.model.consequences import of_deleting, of_disabling
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import short
 from cratedb_retention.store.policies import Damaged, StoredPolicy
@@ -71,7 +70,7 @@ class Actions:
         if wanted:
             sure = await self._sure_of_enabling(question, item)
         else:
-            sure = await agreed(question, of_disabling(policy), action, "Cancel", "primary")
+            sure = await agreed(question, f"Runs skip it from now on. {policy.ends}", action, "Cancel", "primary")
         if not sure:
             return
         identifier = policy.id or ""
@@ -105,7 +104,7 @@ class Actions:
             effect = "Only the row of the policy table goes; no data is touched. No run obeys it anyway."
         else:
             identifier, version, word = item.policy.id or "", item.version, _word(item)
-            what, effect = _named(item.policy), of_deleting(item.policy)
+            what, effect = _named(item.policy), f"Only the policy goes; no row is touched. {item.policy.ends}"
         if not await confirmed(f"Delete {what}?", effect, word, "Delete the policy"):
             return
         await self._changing(lambda: self._guest.ask(lambda s: s.delete(identifier, version)), None)

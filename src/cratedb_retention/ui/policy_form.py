@@ -4,18 +4,25 @@ The form of a policy: its fields with hints, what is wrong beside each as one ty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from nicegui import ui
 
-from cratedb_retention.execution.suggesting import Suggestions
+from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
 from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.model.policyform import PAIRS, Values, find_mistakes_in, hint_of, to_attributes, to_values
+from cratedb_retention.model.policyform import (
+    FIELDS,
+    find_mistakes_in,
+    hint_of,
+    is_shown,
+    offered,
+    to_attributes,
+    to_values,
+)
 from cratedb_retention.ui.parts import heading
-from cratedb_retention.ui.policy_fields import CHOICES, FORMS, GROUPS, Group, is_shown, label_of, offered
 
 # So many columns are offered at once; who types on is offered others.
 MOST_COLUMNS = 12
@@ -25,10 +32,19 @@ MOST_COLUMNS = 12
 class _Field:
     """The elements of a field."""
 
+    attribute: Attribute
     box: ui.element
     control: Any
     mistake: ui.label
     options: ui.element | None = None
+    offered: Sequence[str] = ()
+
+    def complain(self, text: str) -> None:
+        """Say what is wrong with it, or nothing."""
+        self.mistake.set_text(text)
+        self.mistake.set_visibility(bool(text))
+        self.box.classes(add="wrong" if text else "", remove="" if text else "wrong")
+        self.control.props(f"aria-invalid={'true' if text else 'false'}")
 
 
 class PolicyForm:
@@ -46,17 +62,22 @@ class PolicyForm:
     ) -> None:
         self.base, self.values = base, to_values(base)
         self.suggestions = Suggestions()
-        self._changed, self._locked, self._names = changed, locked, names
+        self._changed, self._locked = changed, locked
         self._touched: set[str] = set()
         self._fields: dict[str, _Field] = {}
         self._filling = False
-        self._folded: ui.element | None = None
         self._general = ui.label().classes("mistake").props("role=alert")
-        for group in GROUPS:
-            self._group(group)
+        for group in Group:
+            with ui.element("details" if group is Group.MORE else "section").classes("card fields") as self._last:
+                if group is Group.MORE:
+                    with ui.element("summary"):
+                        ui.label(group)
+                else:
+                    heading(group)
+                for name, attribute in FIELDS.items():
+                    if attribute.group is group and (name != "id" or names):
+                        self._fields[name] = self._field(attribute)
         self.refresh()
-
-    # What it says
 
     @property
     def mistakes(self) -> dict[str, str]:
@@ -91,68 +112,55 @@ class PolicyForm:
         mistakes = self.mistakes
         if everywhere:
             self._touched.update(self._fields)
+            if any(name in FIELDS and FIELDS[name].group is Group.MORE for name in mistakes):
+                self._last.props("open")
         for name, field in self._fields.items():
-            field.box.set_visibility(is_shown(name, self.values))
-            _complain(field, mistakes.get(name, "") if name in self._touched else "")
+            field.box.set_visibility(is_shown(field.attribute, self.values))
+            field.complain(mistakes.get(name, "") if name in self._touched else "")
         self._general.set_text(mistakes.get("", ""))
         self._general.set_visibility("" in mistakes)
-        if self._folded and everywhere and any(name in GROUPS[-1].fields for name in mistakes):
-            self._folded.props("open")
 
     def suggest(self, found: Suggestions) -> None:
         """Offer what there is."""
         self.suggestions = found
-        for name in self._fields:
-            self._offer(name)
+        for field in self._fields.values():
+            self._offer(field)
 
-    # How it looks
-
-    def _group(self, group: Group) -> None:
-        with ui.element("details" if group.folded else "section").classes("card fields") as box:
-            if group.folded:
-                self._folded = box
-                with ui.element("summary"):
-                    ui.label(group.title)
-            else:
-                heading(group.title)
-            for name in group.fields:
-                if name != "id" or self._names:
-                    self._field(name)
-
-    def _field(self, name: str) -> None:
+    def _field(self, attribute: Attribute) -> _Field:
         with ui.element("div").classes("field") as box:
-            control = self._control(name)
-            hint = ui.label(" ".join(filter(None, (hint_of(name), FORMS.get(name))))).classes("hint")
+            control = self._control(attribute)
+            hint = ui.label(hint_of(attribute)).classes("hint")
             mistake = ui.label().classes("mistake").props("role=alert")
         control.props(f"aria-describedby='{hint.html_id} {mistake.html_id}'")
         hint.props(f"id={hint.html_id}")
         mistake.props(f"id={mistake.html_id}")
         if self._locked:
             control.disable()
-        self._fields[name] = _Field(box=box, control=control, mistake=mistake)
+        field = _Field(attribute=attribute, box=box, control=control, mistake=mistake)
         with box:
-            if name in PAIRS:  # A kind of input as well, for NiceGUI.
+            if attribute.form is Form.PAIRS:  # A kind of input as well, for NiceGUI.
                 made = ui.element("div").classes("offers").props("role=group")
-                self._fields[name].options = made.props(f'aria-label="Columns for {label_of(name)}"')
+                field.options = made.props(f'aria-label="Columns for {attribute.called}"')
             elif isinstance(control, ui.input):
-                self._fields[name].options = ui.element("datalist").props(f"id={control.html_id}-datalist")
+                field.options = ui.element("datalist").props(f"id={control.html_id}-datalist")
+        return field
 
-    def _control(self, name: str) -> Any:
-        value: Any = self.values[name]
-        label = label_of(name)
+    def _control(self, attribute: Attribute) -> Any:
+        value: Any = self.values[attribute.name]
+        label = attribute.called
 
         def note(event: Any) -> None:
-            self._note(name, event.value)
+            self._note(attribute.name, event.value)
 
-        if name in CHOICES:
+        if attribute.choices:
             ui.label(label).classes("label")
-            return ui.radio(dict(CHOICES[name]), value=value, on_change=note).props(f'aria-label="{label}" dense')
-        if isinstance(value, bool):
+            return ui.radio(attribute.choices, value=value, on_change=note).props(f'aria-label="{label}" dense')
+        if attribute.form is Form.FLAG:
             return ui.switch(label, value=value, on_change=note)
-        if name in PAIRS:
+        if attribute.form is Form.PAIRS:
             return ui.textarea(label, value=value, on_change=note).props("outlined dense autogrow spellcheck=false")
-        made = ui.input(label, value=value, on_change=note)
-        return made.props(f"outlined dense spellcheck=false autocomplete=off autocapitalize=off name={name}")
+        made = ui.input(label, value=value, on_change=note).props(f"name={attribute.name}")
+        return made.props("outlined dense spellcheck=false autocomplete=off autocapitalize=off")
 
     def _note(self, name: str, value: Any) -> None:
         if self._filling:
@@ -160,26 +168,27 @@ class PolicyForm:
         self.values[name] = "" if value is None else value
         self._touched.add(name)
         self.refresh()
-        for each in (name, "table_name", "reallocation_attribute_value"):
-            self._offer(each)
+        for field in self._fields.values():  # What is offered for one may depend on another.
+            self._offer(field)
         self._changed()
 
-    def _offer(self, name: str) -> None:
-        options = self._fields[name].options
-        if options is None or self._locked:
+    def _offer(self, field: _Field) -> None:
+        if field.options is None or self._locked:
             return
-        options.clear()
-        found = offered(name, self.values, self.suggestions)
-        with options:
-            if name in PAIRS:
-                self._offer_columns(name, found[:MOST_COLUMNS])
+        found = offered(field.attribute, self.values, self.suggestions)
+        if found == field.offered:
+            return
+        field.offered = found
+        field.options.clear()
+        with field.options:
+            if field.attribute.form is Form.PAIRS:
+                self._offer_columns(field.control, found[:MOST_COLUMNS])
                 return
             for text in found:
                 ui.element("option")._props["value"] = text
 
-    def _offer_columns(self, name: str, found: Sequence[str]) -> None:
+    def _offer_columns(self, control: Any, found: Sequence[str]) -> None:
         """A field of several lines has no list of its own in a browser, so each column is a button that writes it."""
-        control = self._fields[name].control
 
         def write(text: str) -> None:
             control.set_value(text)
@@ -187,32 +196,3 @@ class PolicyForm:
 
         for text in found:
             ui.button(text.splitlines()[-1], on_click=partial(write, text)).props("outline dense no-caps size=13px")
-
-
-def _complain(field: _Field, text: str) -> None:
-    field.mistake.set_text(text)
-    field.mistake.set_visibility(bool(text))
-    field.box.classes(add="wrong" if text else "", remove="" if text else "wrong")
-    field.control.props(f"aria-invalid={'true' if text else 'false'}")
-
-
-def differences(policies: Mapping[str, Policy | None]) -> list[dict[str, str]]:
-    """
-    The fields in which policies differ, with what each says.
-
-    :param policies: By the name of the column that they stand in.
-    """
-    said = {name: to_values(policy) for name, policy in policies.items()}
-    fields = next(iter(said.values()))
-    return [
-        {"field": label_of(field), **{name: _words(values[field]) for name, values in said.items()}}
-        for field in fields
-        if len({values[field] for values in said.values()}) > 1
-    ]
-
-
-def _words(value: str | bool) -> str:
-    return value if isinstance(value, str) else ("yes" if value else "no")
-
-
-__all__ = ["PolicyForm", "Values", "differences"]

@@ -11,7 +11,7 @@ from nicegui import events, ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.applying import Action, Change
-from cratedb_retention.model.difference import Difference, difference
+from cratedb_retention.model.difference import Difference
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
@@ -165,8 +165,7 @@ def _show(checked: _Checked) -> None:
 
 
 def _row(change: Change) -> dict[str, Cell]:
-    before, after = (policy.to_dict() if policy else None for policy in (change.before, change.after))
-    lines = "\n".join(_line(each, change) for each in difference(before, after))
+    lines = "\n".join(_line(each, change) for each in change.differences)
     return {
         "action": state(_VERBS[change.action]),
         "policy": _named(change.policy),
@@ -175,10 +174,7 @@ def _row(change: Change) -> dict[str, Cell]:
 
 
 def _line(each: Difference, change: Change) -> str:
-    if change.before is None:
-        return f"{each.attribute}: {each.after}"
-    before, after = ("not set" if value is None else value for value in (each.before, each.after))
-    return f"{each.attribute}: {before} → {after}"
+    return f"{each.attribute}: {' → '.join(each.words if change.before else each.words[1:])}"
 
 
 def _named(policy: Policy) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.policy import Strategy, parse_strategy
+from cratedb_retention.model.strategies import Strategy, parse_strategy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.ui.links import Query, address
 from cratedb_retention.ui.parts import go, link, telling

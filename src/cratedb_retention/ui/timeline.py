@@ -13,6 +13,7 @@ from cratedb_retention.model.holds import hold_values
 from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links, words
+from cratedb_retention.ui.accepting import offer
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.held import show_held
 from cratedb_retention.ui.links import Query
@@ -60,7 +61,7 @@ _HOLDS = (
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
     name = TableName(query["schema"], query["name"])
-    found = await guest.ask(lambda scoped: scoped.timeline(name))
+    found, earlier = await guest.ask(lambda scope: (scope.timeline(name), scope.find_earlier(name)))
     with ui.element("div").classes("timeline-of"):
         ui.label(str(name)).classes("mono")
         if found.source:
@@ -78,6 +79,8 @@ async def show(guest: Guest, query: Query) -> None:
     _held(found)
     _policies(found)
     _holds(found)
+    if earlier:
+        offer(guest, name, earlier)
 
 
 def _legend(found: Timeline) -> None:

@@ -85,6 +85,11 @@ class CrateDBEngine:
         return self._database
 
     @property
+    def exists(self) -> bool:
+        """It answers."""
+        return True
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
         return CAPABILITIES

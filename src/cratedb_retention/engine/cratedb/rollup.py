@@ -39,8 +39,8 @@ from cratedb_retention.model.rollup_steps import (
 )
 
 # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards at
-# once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one statement, 10
-# to 15 s in thirty.
+# once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one statement,
+# 10 to 15 s in thirty.
 PORTIONS = Portions(run=20_000_000, counters=1_000_000, insert=100_000)
 
 

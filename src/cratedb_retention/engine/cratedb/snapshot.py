@@ -33,7 +33,12 @@ def create(database: Database, step: SnapshotPartition, clock: Clock) -> StepRes
     :raises PartitionChanged: if the partition was written to since the plan.
     """
     check_health(database, step.table, step.columns, [step.piece])
-    if not check_token(database, step):
+    try:
+        there = check_token(database, step)
+    except PartitionChanged:  # Who looks again at a frozen partition has to see all of it.
+        refresh_partitions(database, step.table, step.columns, [step.piece.partition.values])
+        raise
+    if not there:
         raise PartitionChanged(f"table {step.table}, partition {_label(step)}", "is gone since the plan was made")
     state = _wait_while_in_progress(database, step, clock)
     if state is not None and state["state"] != "SUCCESS":

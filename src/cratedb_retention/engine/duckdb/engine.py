@@ -58,9 +58,10 @@ class DuckDBEngine:
     """
     A DuckDB file, opened in UTC. One process at a time can have it open, or several that only read.
 
-    :param create: Whether the file may be created; otherwise a misspelt name would make an empty database.
+    :param create: Whether the file may be created; otherwise a misspelt name would make an empty one. Together with
+        `read_only`, an empty one in memory stands in for a file that does not exist.
     :param read_only: Whether it is only read; where this process has it open to write, that is used.
-    :raises InvalidInput: if the driver is not installed, or the file does not exist.
+    :raises InvalidInput: if the driver is not installed, or the file, or its directory, does not exist.
     :raises Locked: if another process has it open.
     """
 
@@ -70,6 +71,12 @@ class DuckDBEngine:
             raise InvalidInput(
                 f"database {address.safe}", "the file does not exist", "`cratedb-retention setup` creates it"
             )
+        self._stands_in = create and read_only and not self.path.exists()
+        if self._stands_in:
+            directory = self.path.absolute().parent
+            if not directory.is_dir():
+                raise InvalidInput(f"database {address.safe}", f"there is no directory {directory}", "create it first")
+            address, read_only = DatabaseAddress("duckdb:///:memory:"), False
         if self.path.is_file() and not _is_duckdb(self.path):
             raise not_a_database(f"database {address.safe}")
         try:
@@ -99,6 +106,11 @@ class DuckDBEngine:
     def database(self) -> Database:
         """For the toolkit's own tables."""
         return self._database
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file was there."""
+        return not self._stands_in
 
     @property
     def capabilities(self) -> Capabilities:

@@ -1,4 +1,4 @@
-"""``/fetch``: read a table together with its rollups."""
+"""``/fetch`` and ``/tables``: read a table together with its rollups; take it for an earlier one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.reading import FetchRequest, Fill
 from cratedb_retention.service.http.choosing import ShortText
+from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems
-from cratedb_retention.service.http.security import Viewer
+from cratedb_retention.service.http.schemas import AcceptedTables, TablesWanted
+from cratedb_retention.service.http.security import Editor, Viewer
 
-router = APIRouter(tags=["data"])
+router = APIRouter(tags=["data"], route_class=JsonRoute)
 # Buckets of one answer; more are asked for in parts.
 MOST_POINTS = 10_000
 
@@ -72,7 +74,7 @@ def fetch(
         raise InvalidInput("step and points", "both are given", "give one of them")
     fetched = who.fetch(
         FetchRequest.of_texts(
-            who.retention.clock.now(),
+            who.now,
             start,
             end,
             step,
@@ -86,6 +88,15 @@ def fetch(
         )
     )
     return Response(_content(fetched, form), media_type=_MEDIA[form], headers=_notes(fetched))
+
+
+@router.post("/tables/accept", responses=problems(404))
+def accept_tables(who: Editor, wanted: TablesWanted) -> AcceptedTables:
+    """
+    Take tables for the ones that rollups, snapshots and holds of their names are of, though they were dropped and
+    created again, or restored or copied. From then on, rows of a time that was rolled up and expired count as late.
+    """
+    return AcceptedTables(tables=list(map(str, who.accept_tables(wanted.table_name, wanted.table_schema))))
 
 
 def _content(fetched: Fetched, form: Form) -> str | bytes:

@@ -26,7 +26,7 @@ def health() -> Health:
 def ready(request: Request) -> Any:
     """The database answers, and the toolkit's tables are there. No token is needed, and no more is said."""
     try:
-        context_of(request).retention.store.probe()
+        context_of(request).retention.probe()
     except RetentionError:
         error = RetentionError("the database", "does not answer, or lacks the toolkit's tables", "see the log")
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, error)

@@ -23,9 +23,8 @@ def show_plan(
     sql: Annotated[bool, Query(description="With statements; not for tokens with a limit.")] = False,
 ) -> PlanAnswer:
     """What a run would do now, and why; what is held, and why."""
-    # Statements name what holds of others keep.
-    render = who.retention.engine.render if sql and not who.access.limited else None
-    return PlanAnswer.model_validate(plan_data(who.prepare(chosen, cutoff).plan, render))
+    plan = who.prepare(chosen, cutoff).plan
+    return PlanAnswer.model_validate(plan_data(plan, who.render if sql else None))
 
 
 @router.get("/status", responses=problems(404))

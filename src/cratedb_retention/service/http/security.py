@@ -16,7 +16,7 @@ from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.scoped import Scoped
+from cratedb_retention.service.scope import Scope
 
 _BEARER = HTTPBearer(
     auto_error=False, bearerFormat="crt_...", description="A token of `cratedb-retention create-token`."
@@ -31,10 +31,10 @@ def context_of(request: Request) -> Context:
     return context
 
 
-def allowed(needed: Role) -> Callable[..., Scoped]:
+def allowed(needed: Role) -> Callable[..., Scope]:
     """A dependency: the toolkit for whoever asks, if they have the role."""
 
-    def scoped(request: Request, credentials: _Credentials) -> Scoped:
+    def scoped(request: Request, credentials: _Credentials) -> Scope:
         host = request.client.host if request.client else "unknown"
         found = admit(context_of(request), credentials.credentials if credentials else "", host)
         found.access.require(needed)
@@ -50,7 +50,7 @@ def role_needed(dependencies: Iterable[Callable[..., object] | None]) -> Role | 
     return next((_ROLES[call] for call in dependencies if call in _ROLES), None)
 
 
-def admit(context: Context, text: str, host: str) -> Scoped:
+def admit(context: Context, text: str, host: str) -> Scope:
     """
     The toolkit for whoever has a token. Who has none that is worth anything can't try many: their address is slowed
     down.
@@ -60,7 +60,7 @@ def admit(context: Context, text: str, host: str) -> Scoped:
     :raises Failed: if it is worth nothing, or they ask too often.
     """
     access = _access(context, text, f"address {host}")
-    return Scoped(context.retention.acting_as(Actor(access.actor, host)), access)
+    return Scope(context.retention.acting_as(Actor(access.actor, host)), access)
 
 
 def _access(context: Context, text: str, address: str) -> Access:
@@ -68,7 +68,7 @@ def _access(context: Context, text: str, address: str) -> Access:
         _slow_down(context.buckets.take(address))
         return Access(role=Role.ADMIN, actor=context.retention.actor.name)
     _slow_down(context.buckets.wait(address))
-    token = context.retention.store.tokens.check(text) if text else None
+    token = context.retention.access.check(text) if text else None
     if token is None:
         context.buckets.take(address)
         reason = "is worth nothing: unknown, expired or revoked" if text else "is missing"
@@ -84,7 +84,7 @@ def _slow_down(wait: int) -> None:
         raise Failed(HTTPStatus.TOO_MANY_REQUESTS, error, {"Retry-After": str(wait)})
 
 
-Viewer = Annotated[Scoped, Depends(allowed(Role.VIEWER))]
-Operator = Annotated[Scoped, Depends(allowed(Role.OPERATOR))]
-Editor = Annotated[Scoped, Depends(allowed(Role.EDITOR))]
-Admin = Annotated[Scoped, Depends(allowed(Role.ADMIN))]
+Viewer = Annotated[Scope, Depends(allowed(Role.VIEWER))]
+Operator = Annotated[Scope, Depends(allowed(Role.OPERATOR))]
+Editor = Annotated[Scope, Depends(allowed(Role.EDITOR))]
+Admin = Annotated[Scope, Depends(allowed(Role.ADMIN))]

@@ -26,11 +26,11 @@ def list_tokens(who: Admin) -> list[Token]:
 def create_token(who: Admin, wanted: TokenRequest) -> NewToken:
     """Create an access token. Its text is in this answer, and can't be had a second time."""
     limit = parse_tag_filter(wanted.tags)
-    token, text = who.retention.create_token(wanted.name, wanted.role, limit, wanted.expires_at)
+    token, text = who.create_token(wanted.name, wanted.role, limit, wanted.expires_at)
     return NewToken(**token_data(token), token=text)
 
 
 @router.delete("/tokens/{token_id}", responses=problems(404))
 def revoke_token(who: Admin, token_id: str) -> Token:
     """End an access token, at once."""
-    return Token(**token_data(who.retention.revoke_token(token_id)))
+    return Token(**token_data(who.revoke_token(token_id)))

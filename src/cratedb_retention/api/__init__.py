@@ -1,0 +1,319 @@
+"""
+The toolkit as a library: one class through which the command line, the service, scripts and notebooks do everything.
+
+    >>> with Retention("duckdb:///metrics.duckdb") as retention:  # doctest: +SKIP
+    ...     retention.setup()
+    ...     retention.policies.create(strategy="delete", table_name="metrics", retention_period="90d")
+    ...     report = retention.run()
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from cratedb_retention.api.access import Access
+from cratedb_retention.api.archive import Archive
+from cratedb_retention.api.connection import Connection, open_database
+from cratedb_retention.api.holds import Holds
+from cratedb_retention.api.policies import Policies
+from cratedb_retention.api.rollups import Rollups
+from cratedb_retention.api.runs import Audit, Runs
+from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.candidates import Preview, preview
+from cratedb_retention.execution.events import Observer
+from cratedb_retention.execution.listing import next_runs
+from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
+from cratedb_retention.execution.retrying import retry
+from cratedb_retention.execution.running import Session, carry_out, new_session
+from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
+from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.plan import Plan, Step
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.runs import Report, RunOptions
+from cratedb_retention.planning.check import Finding, find_contradictions
+from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.store import Store
+from cratedb_retention.store.tables import DEFAULT_SCHEMA
+
+# A cutoff may lie a little ahead: elsewhere it is tomorrow already.
+_TOLERANCE = dt.timedelta(days=1)
+# A policy whose last run is longer ago neither fails nor works.
+_RECENT = dt.timedelta(days=90)
+Method = TypeVar("Method")
+
+
+class Former(Generic[Method]):
+    """A method as it was called in version 0.1: now it is one of a part."""
+
+    def __init__(self, find: Callable[[Retention], Method]) -> None:
+        self.find = find
+
+    def __get__(self, retention: Retention, kind: type[Retention]) -> Method:
+        return self.find(retention)
+
+
+class Retention(Connection):
+    """
+    Retention policies of one database.
+
+    :param address: Where the database is, e.g. ``crate://localhost:4200/`` or ``duckdb:///metrics.duckdb``.
+    :param schema: Schema of the toolkit's own tables.
+    :param create: Whether a DuckDB file that does not exist may be created; with `read_only`, none is: an empty
+        database in memory stands in for it.
+    :param read_only: Whether a DuckDB file is only read, so that other processes may read it at the same time.
+    :param wait: For how many seconds to wait while another process has a DuckDB file open.
+    :param clock: Tells the time.
+    :param actor: Who does it, for the journal; None: the operating system's user.
+    :raises InvalidInput: if the address is not valid.
+    :raises ConnectionLost: if the database can't be reached; :class:`Locked` if another process has its file open.
+    :raises AccessDenied: if user or password are wrong.
+    """
+
+    def __init__(
+        self,
+        address: str | DatabaseAddress,
+        schema: str = DEFAULT_SCHEMA,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        wait: float = 0.0,
+        clock: Clock | None = None,
+        actor: Actor | None = None,
+    ) -> None:
+        address = DatabaseAddress.from_string(address) if isinstance(address, str) else address
+        clock, actor = clock or system_clock(), actor or system_actor()
+        engine = open_database(address, clock, create, read_only, wait)
+        super().__init__(address, engine, Store(engine, clock, actor, schema), clock, actor)
+        self._close = engine.close
+
+    def acting_as(self, actor: Actor) -> Retention:
+        """The same connection for somebody else, as the journal shall say; it ends with the original."""
+        found = object.__new__(Retention)
+        store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
+        store.is_there = self.store.is_there
+        Connection.__init__(found, self.address, self.engine, store, self.clock, actor)
+        found._close = lambda: None
+        return found
+
+    def sibling(self) -> Retention:
+        """The same for another thread: it shares connections, and ends with the original."""
+        return self.acting_as(self.actor)
+
+    def __enter__(self) -> Retention:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._close()
+
+    # Parts
+
+    @property
+    def policies(self) -> Policies:
+        """The stored policies."""
+        return Policies(self)
+
+    @property
+    def holds(self) -> Holds:
+        """Legal holds."""
+        return Holds(self)
+
+    @property
+    def archive(self) -> Archive:
+        """What was archived."""
+        return Archive(self)
+
+    @property
+    def rollups(self) -> Rollups:
+        """Tables with their rollups."""
+        return Rollups(self)
+
+    @property
+    def runs(self) -> Runs:
+        """The runs that go on now."""
+        return Runs(self)
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+        return Audit(self)
+
+    @property
+    def access(self) -> Access:
+        """Access tokens."""
+        return Access(self)
+
+    # The toolkit's tables
+
+    def setup(self, journal_policy: bool = True) -> list[str]:
+        """
+        Create or upgrade the toolkit's tables; says in words what was done.
+
+        :param journal_policy: Whether a new store, or one of an older version, gets a policy that deletes what is
+            older than a year from the toolkit's own audit log.
+        """
+        return self.store.setup(journal_policy)
+
+    def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
+        """
+        What :meth:`setup` would do, in words and as statements: with policies of cratedb-toolkit, what becomes of each.
+
+        Changes nothing.
+        """
+        return self.store.rehearse_setup(journal_policy)
+
+    # Planning and running
+
+    def prepare(
+        self,
+        cutoff: dt.datetime | None = None,
+        selection: Selection | None = None,
+        *,
+        allow_future: bool = False,
+    ) -> Prepared:
+        """
+        Decide what a run would do, and keep what that rests on, for :meth:`run`.
+
+        :param cutoff: The aware instant taken for now; None: now.
+        :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
+        :raises InvalidInput: if the cutoff lies in the future by more than a day.
+        :raises NotFound: if what is selected does not exist.
+        """
+        now = self.clock.now()
+        cutoff = cutoff or now
+        if cutoff > now + _TOLERANCE and not allow_future:
+            raise InvalidInput(
+                f"cutoff {cutoff.isoformat()}",
+                "lies in the future, so data would expire before its time",
+                "choose an earlier one, or say --allow-future-cutoff",
+            )
+        self.require()
+        return prepare(self.engine, self.store, cutoff, selection)
+
+    def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
+        """What a run would do; see :meth:`prepare`."""
+        return self.prepare(cutoff, selection).plan
+
+    def statements(self, step: Step) -> list[str]:
+        """The statements of a step of a plan, for showing."""
+        return list(self.engine.render(step))
+
+    def tables(
+        self, prepared: Prepared, heard: Callable[[RunOfPolicy], RunOfPolicy] = lambda run: run
+    ) -> list[TableLine]:
+        """
+        What is kept where, table by table, by a plan; what fails or is held first.
+
+        :param heard: What may be told of a run.
+        """
+        measured = self.engine.measure(find_bounds(prepared))
+        runs = map(heard, self.store.runs_of_policies(self.clock.now() - _RECENT))
+        times = next_runs(self.store, prepared.policies, prepared.leases)
+        return table_lines(prepared, overview(prepared), measured, runs, times)
+
+    def preview_release(
+        self, released: Collection[str], selection: Selection | None = None
+    ) -> tuple[Prepared, Prepared]:
+        """
+        What the next run would do, and what it would do if holds were released. Writes nothing.
+
+        :param released: Their identifiers.
+        """
+        self.require()
+        return prepare_both(self.engine, self.store, self.clock.now(), selection, released)
+
+    def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
+        """
+        What the next run would do if a policy were stored, in place of the one with its identifier. Writes nothing.
+
+        :param selection: Which policies it shows, besides this one.
+        :raises Unsupported: if the database can't do what the strategy needs.
+        """
+        self.policies.check_supported(policy)
+        self.require()
+        return preview(self.engine, self.store, self.clock.now(), policy, selection)
+
+    def check(self, selection: Selection | None = None) -> list[Finding]:
+        """Look for policies that can't do what they say, and for policies that contradict each other."""
+        prepared = self.prepare(selection=selection)
+        problems = [
+            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.reason)
+            for hold in prepared.plan.problems
+        ]
+        chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
+        return problems + find_contradictions(chosen, prepared.catalog, prepared.ledger)
+
+    def run(
+        self,
+        prepared: Prepared | None = None,
+        *,
+        cutoff: dt.datetime | None = None,
+        selection: Selection | None = None,
+        observers: Iterable[Observer] = (),
+        options: RunOptions | None = None,
+        session: Session | None = None,
+        run_id: str | None = None,
+    ) -> Report:
+        """
+        Do what is due, as far as no other run is at the same policies.
+
+        :param prepared: What :meth:`prepare` returned; None: prepare now.
+        :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
+        :param options: How long leases last, and how the run may be stopped.
+        :param session: A run that has its leases already; None: take those that the plan needs.
+        :param run_id: The run's identifier, a UUID; None: made up.
+        :return: What was done; ``report.ok`` says whether all of it went well.
+        :raises Cancelled: if somebody asked for the end of the run, see :meth:`Runs.cancel`.
+        :raises LeaseLost: if the run was cut off, and another one may have taken over.
+        """
+
+        def make_plan() -> Prepared:
+            return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
+
+        session = session or new_session(self.store, self.clock, self.actor, options or RunOptions(), run_id)
+        return carry_out(self.engine, self.store, self.clock, session, make_plan, observers)
+
+    # Names of version 0.1
+
+    damaged_policies = Former(lambda it: it.policies.damaged)
+    create_policy = Former(lambda it: it.policies.create)
+    new_policy = Former(lambda it: it.policies.make)
+    edit_policy = Former(lambda it: it.policies.edit)
+    changed_policy = Former(lambda it: it.policies.edited)
+    delete_policy = Former(lambda it: it.policies.delete)
+    delete_policies = Former(lambda it: it.policies.delete_tagged)
+    tags = Former(lambda it: it.policies.tags)
+    apply = Former(lambda it: it.policies.apply)
+    check_supported = Former(lambda it: it.policies.check_supported)
+    hold = Former(lambda it: it.holds.place)
+    held_tables = Former(lambda it: it.holds.tables)
+    release = Former(lambda it: it.holds.release)
+    snapshots = Former(lambda it: it.archive.snapshots)
+    snapshot_states = Former(lambda it: it.archive.states)
+    verify_snapshots = Former(lambda it: it.archive.verify)
+    preview_restore = Former(lambda it: it.archive.preview)
+    restorable = Former(lambda it: it.archive.restorable)
+    restore = Former(lambda it: it.archive.restore)
+    adopt_snapshots = Former(lambda it: it.archive.adopt)
+    planned_cascades = Former(lambda it: it.rollups.planned)
+    cascade = Former(lambda it: it.rollups.cascade)
+    fetch = Former(lambda it: it.rollups.fetch)
+    verify_rollups = Former(lambda it: it.rollups.verify)
+    drop_rollups = Former(lambda it: it.rollups.drop)
+    accept_tables = Former(lambda it: it.rollups.accept_tables)
+    running = Former(lambda it: it.runs.live)
+    cancel = Former(lambda it: it.runs.cancel)
+    journal = Former(lambda it: it.audit.read)
+    tokens = Former(lambda it: it.access.tokens)
+    create_token = Former(lambda it: it.access.create)
+    revoke_token = Former(lambda it: it.access.revoke)

@@ -1,0 +1,201 @@
+"""
+The stored policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cratedb_retention.api.connection import Part
+from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.execution.applying import Change, apply_changes, find_changes
+from cratedb_retention.execution.listing import Listing, list_policies
+from cratedb_retention.execution.preparing import Selection, require_tags
+from cratedb_retention.execution.suggesting import suggest
+from cratedb_retention.model.attributes import Suggestions
+from cratedb_retention.model.catalog import Selector
+from cratedb_retention.model.policy import Policy, change_policy, make_policy
+from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.store.codec import policy_to_row
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.texts import LONGEST, fits
+
+
+class Policies(Part):
+    """The stored policies; to call this is to list them."""
+
+    def __call__(self, selection: Selection | None = None) -> list[StoredPolicy]:
+        """
+        The stored policies that are chosen, by table.
+
+        :raises NotFound: if there is no such policy, or no policy has these tags.
+        """
+        stored, damaged = self.read()
+        if selection is not None:
+            selection.require((item.policy for item in stored), damaged)
+        return [item for item in stored if (selection or Selection()).fits(item.policy)]
+
+    def read(self, selection: Selection | None = None) -> tuple[list[StoredPolicy], list[Damaged]]:
+        """The chosen policies, of which there may be none, and the chosen rows that are no valid policies."""
+        stored, damaged = self._store.policies.all()
+        chosen = selection or Selection()
+        return [item for item in stored if chosen.fits(item.policy)], [row for row in damaged if chosen.fits_row(row)]
+
+    def damaged(self, selection: Selection | None = None) -> list[Damaged]:
+        """The rows of the policy table that are no valid policies, as far as they are chosen."""
+        return self.read(selection)[1]
+
+    def get(self, identifier: str) -> StoredPolicy:
+        """
+        A stored policy.
+
+        :param identifier: Its identifier; of a generated one, six characters are enough.
+        :raises NotFound: if there is no such policy.
+        """
+        return self._store.policies.get(identifier)
+
+    def listing(self, stored: Sequence[StoredPolicy], damaged: Sequence[Damaged] = ()) -> Listing:
+        """Stored policies with the time that each runs next."""
+        return list_policies(self._store, stored, damaged, self._clock.now())
+
+    def create(self, **attributes: Any) -> Policy:
+        """
+        Store a new policy.
+
+        :param attributes: The attributes of :class:`Policy` as plain values.
+        :return: The policy with its identifier.
+        :raises InvalidInput: if an attribute is wrong.
+        :raises Conflict: if there is such a policy already.
+        :raises Unsupported: if the database can't do what the strategy needs.
+        """
+        return self._store.policies.create(self.make(**attributes))
+
+    def make(self, **attributes: Any) -> Policy:
+        """What :meth:`create` would store; see there. Writes nothing."""
+        policy = make_policy(**attributes)
+        self.check_supported(policy)
+        self._store.policies.check_new([policy])
+        return policy
+
+    def edit(self, identifier: str, changes: Mapping[str, Any], version: int | None = None) -> Policy:
+        """
+        Change attributes of a stored policy.
+
+        :param identifier: Its identifier; of a generated one, six characters are enough.
+        :param changes: New values; None clears an attribute.
+        :param version: The version that the change is based on; None: the present one.
+        :raises NotFound: if there is no such policy.
+        :raises InvalidInput: if an attribute is wrong.
+        :raises Conflict: if somebody else changed the policy since.
+        """
+        stored, policy = self._changed(identifier, changes)
+        return self._store.policies.update(policy, stored.version if version is None else version)
+
+    def edited(self, identifier: str, changes: Mapping[str, Any]) -> Policy:
+        """What :meth:`edit` would make of a policy; see there. Writes nothing."""
+        return self._changed(identifier, changes)[1]
+
+    def _changed(self, identifier: str, changes: Mapping[str, Any]) -> tuple[StoredPolicy, Policy]:
+        stored = self.get(identifier)
+        policy = change_policy(stored.policy, {**changes, "id": stored.policy.id})
+        self.check_supported(policy)
+        return stored, policy
+
+    def delete(self, identifier: str, version: int | None = None) -> Policy | Damaged:
+        """
+        Delete a stored policy, or a row that is no valid policy.
+
+        :param identifier: Its identifier; of a generated one, six characters are enough.
+        :raises NotFound: if there is no such policy.
+        :raises Conflict: if somebody else changed the policy since.
+        """
+        stored = self._store.policies.find(identifier)
+        if isinstance(stored, Damaged):
+            self._store.policies.delete_damaged(stored)
+            return stored
+        self._store.policies.delete(stored.policy.id or "", stored.version if version is None else version)
+        return stored.policy
+
+    def delete_tagged(self, tags: TagFilter) -> list[Policy]:
+        """
+        Delete all policies with tags.
+
+        :return: Those that were deleted.
+        :raises InvalidInput: if the filter is empty, since that would mean every policy.
+        """
+        if not tags:
+            raise InvalidInput("tags", "none given", "name the tags of the policies to delete")
+        chosen = [stored for stored in self() if tags.fits(stored.policy.tags)]
+        for stored in chosen:
+            self._store.policies.delete(stored.policy.id or "", stored.version)
+        return [stored.policy for stored in chosen]
+
+    def tags(self) -> list[str]:
+        """All tags in use, sorted."""
+        return sorted({tag for stored in self() for tag in stored.policy.tags})
+
+    def apply(
+        self, wanted: Sequence[Policy], *, prune: bool = False, tags: TagFilter | None = None, dry_run: bool = False
+    ) -> list[Change]:
+        """
+        Make the stored policies what a file says.
+
+        :param wanted: The policies of the file, see :func:`cratedb_retention.model.policyfile.parse_policies`.
+        :param prune: Whether stored policies that the file lacks are deleted.
+        :param tags: Only stored policies with these tags are pruned.
+        :param dry_run: Whether to only tell what would change.
+        :return: What changed, or would change.
+        :raises InvalidInput: if the file has the same rule twice.
+        :raises NotFound: if no policy has these tags, stored or in the file.
+        :raises Conflict: if somebody else changed a policy in the meantime.
+        """
+        for policy in wanted:
+            self.check_supported(policy)
+        stored = self()
+        require_tags(tags or TagFilter(), (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
+        changes = find_changes(wanted, stored, prune, tags)
+        if not dry_run:
+            self.carry_out(changes)
+        return changes
+
+    def carry_out(self, changes: Iterable[Change]) -> None:
+        """
+        Make changes that :meth:`apply` found.
+
+        :raises Conflict: if somebody else changed a policy in the meantime.
+        """
+        apply_changes(self._store.policies, list(changes))
+
+    def check_supported(self, policy: Policy) -> None:
+        """
+        Make sure that the database can do what a policy's strategy needs.
+
+        :raises Unsupported: if it can't.
+        :raises InvalidInput: if its repository would have to be a directory, and is something else, or an attribute is
+            too long to be stored.
+        """
+        database = self._engine.capabilities
+        if policy.strategy.traits.archives and database.repositories_are_directories:
+            why_not = why_no_directory(policy.target_repository_name or "")
+            if why_not:
+                raise InvalidInput("attribute target_repository_name", why_not)
+        for name, value in policy_to_row(policy, 0, self._clock.now(), "").items():
+            if isinstance(value, str) and not fits(value):
+                raise InvalidInput(f"attribute {name}", f"is longer than {LONGEST:,} bytes", "say it in fewer words")
+        if policy.strategy.traits.moves and not database.reallocates:
+            product = database.product
+            raise Unsupported(
+                f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB"
+            )
+
+    def suggestions(self, policies: Iterable[Policy], limited: bool, chosen: Selector) -> Suggestions:
+        """
+        What can be named in a policy.
+
+        :param policies: What other policies say is suggested, too.
+        :param limited: Whether only what these policies are about may be told.
+        :param chosen: The tables whose columns are wanted.
+        """
+        return suggest(self._engine, self._store.schema, policies, limited, chosen)

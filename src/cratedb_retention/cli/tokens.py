@@ -1,0 +1,103 @@
+"""``create-token``, ``list-tokens``, ``revoke-token``: access tokens of the HTTP API and the pages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, write_data, write_list
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.store.tokens import AccessToken
+
+
+@click.command("create-token")
+@options.database
+@click.option("--name", type=options.TEXT, required=True, help="For people; the audit log names it.")
+@click.option(
+    "--role", type=options.TEXT, required=True, metavar="ROLE", help="What it may do: viewer, operator, editor, admin."
+)
+@click.option(
+    "--tags",
+    multiple=True,
+    metavar="A,B,not:C",
+    help="Limit it to policies with all of these tags, and without those behind not:; repeat it for another choice.",
+)
+@click.option("--expires", type=options.TEXT, metavar="INSTANT", help="When it ends. [default: never]")
+@options.output_format
+def create_token(
+    dburi: str | None, schema: str, name: str, role: str, tags: tuple[str, ...], expires: str | None, form: str
+) -> None:
+    """
+    Create an access token. Its text is shown now and never again: only a digest of it is stored.
+
+    \b
+    Examples:
+      cratedb-retention create-token --name=operations --role=admin
+      cratedb-retention create-token --name=acme-dashboard --role=viewer --tags=acme --expires=2030-01-01
+    """
+    from cratedb_retention.model.access import parse_role
+    from cratedb_retention.model.instant import parse_instant
+    from cratedb_retention.model.tags import parse_tag_filter
+
+    until = parse_instant(expires) if expires else None
+    with options.open_retention(dburi, schema) as retention:
+        token, text = retention.access.create(name, parse_role(role), parse_tag_filter(tags), until)
+    if form == "table":
+        click.echo(text)
+    else:
+        write_data({**_data(token), "token": text}, form)
+
+
+@click.command("list-tokens")
+@options.connected(read_only=True)
+@click.option("--all", "everything", is_flag=True, help="Also those that expired or were revoked.")
+@options.output_format
+def list_tokens(retention: Retention, everything: bool, form: str) -> None:
+    """
+    List the access tokens, without their secrets, which are stored nowhere.
+
+    \b
+    Examples:
+      cratedb-retention list-tokens crate://localhost:4200/
+    """
+    now = retention.clock.now()
+    found = [token for token in retention.access.tokens() if everything or token.is_valid(now)]
+
+    def row(token: AccessToken) -> tuple[object, ...]:
+        state = "in force" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
+        limit = str(token.limit) or "everything"
+        return (token.id, token.name, token.role, limit, _day(token.created_at), _day(token.expires_at), state)
+
+    columns = ("id", "name", "role", "limited to", "created", "expires", "state")
+    write_list(form, found, _data, columns, row, "no tokens; `cratedb-retention create-token` makes one")
+
+
+@click.command("revoke-token")
+@click.argument("identifier", type=options.TEXT)
+@options.connected()
+def revoke_token(retention: Retention, identifier: str) -> None:
+    """
+    End an access token: the next request with it is refused. IDENTIFIER is its name, its identifier, or six
+    characters of that.
+
+    \b
+    Examples:
+      cratedb-retention revoke-token acme-dashboard crate://localhost:4200/
+    """
+    token = retention.access.revoke(identifier)
+    say(f"token {token.id} ({token.name}) is revoked")
+
+
+def _data(token: AccessToken) -> dict[str, object]:
+    from cratedb_retention.execution.plain import token_data
+
+    return token_data(token)
+
+
+def _day(moment: dt.datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else None

@@ -1,0 +1,187 @@
+"""
+What is known of an attribute of a policy beside its type: it stands on the field, and options, forms, JSON schema,
+documentation, table and validation follow from it.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.strategies import Strategy
+
+
+class Group(enum.StrEnum):
+    """Attributes that belong together in a form, in its order."""
+
+    WHAT = "What happens"
+    TABLES = "Which tables"
+    PERIOD = "How long"
+    SCHEDULE = "Schedule and tags"
+    MORE = "Limits and more"  # Most people do without.
+
+
+class Form(enum.StrEnum):
+    """How an attribute is written, which follows from its type."""
+
+    TEXT = "text"
+    FLAG = "flag"
+    CHOICE = "choice"  # One of the values of an enum.
+    LIST = "list"  # Words with commas between them.
+    PAIRS = "pairs"  # A word, and what belongs to it: ``tenant=acme``.
+    PARTS = "parts"  # Attributes of its own.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestions:
+    """
+    Names that exist.
+
+    :param default_schema: What an empty schema means.
+    :param columns: Of the chosen tables, each once.
+    :param attributes: Values of each attribute of nodes.
+    """
+
+    default_schema: str = ""
+    tables: tuple[TableName, ...] = ()
+    columns: tuple[Column, ...] = ()
+    repositories: tuple[str, ...] = ()
+    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+
+Offer = Callable[[Suggestions, Mapping[str, Any]], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """
+    An attribute: what the field says of it, and, from :func:`attributes_of`, what follows from its type.
+
+    :param text: What it is for, as a sentence; names and values are in backticks.
+    :param group: Its place in a form.
+    :param label: What it is called there; empty: its name in words.
+    :param strategies: Those that have a use for it.
+    :param beside: Other attributes without which it means nothing, each with the value that it must have; empty: any.
+    :param metavar: What stands for its value in the help of a command; empty: its values, or ``TEXT``.
+    :param examples: How it may be written.
+    :param labels: What the values of a choice are called.
+    :param offer: What can be chosen for it, from what exists and what the other fields say; None: the examples.
+    :param flag: The option of a flag, where it is not ``--name/--no-name``.
+    :param may_be_empty: Whether an empty text is a value.
+    """
+
+    text: str
+    group: Group = Group.MORE
+    label: str = ""
+    strategies: tuple[Strategy, ...] = tuple(Strategy)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    metavar: str = ""
+    examples: tuple[str | int, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    offer: Offer | None = None
+    flag: str = ""
+    may_be_empty: bool = False
+    # Filled in from the field.
+    name: str = ""
+    form: Form = Form.TEXT
+    values: tuple[str, ...] = ()
+    default: Any = None
+    required: bool = False
+    parts: Mapping[str, Attribute] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """Its name for people."""
+        return self.label or self.name.replace("_", " ").capitalize()
+
+    @property
+    def description(self) -> str:
+        """What it is for, after what it is for alone: ``snapshot``, or ``schedule``."""
+        some = self.strategies if len(self.strategies) < len(Strategy) else list(self.beside)[:1]
+        if not some:
+            return self.text
+        return f"{', '.join(f'`{each}`' for each in some)}: {self.text[:1].lower()}{self.text[1:]}"
+
+    @property
+    def option(self) -> str:
+        """The option of a command."""
+        name = self.name.replace("_", "-")
+        return (self.flag or f"--{name}/--no-{name}") if self.form is Form.FLAG else f"--{name}"
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The values of a choice with what they are called; none if it can be left out as well."""
+        if self.default is None and not self.required:
+            return {}
+        return {value: self.labels.get(value, value.replace("-", " ").capitalize()) for value in self.values}
+
+    def offered(self, found: Suggestions, said: Mapping[str, Any]) -> list[str]:
+        """What can be chosen for it."""
+        if self.offer is not None:
+            return list(self.offer(found, said))
+        return list(self.values) or [str(example) for example in self.examples]
+
+
+def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
+    """The attributes of a model, each of whose fields is annotated with one, by name and in its order."""
+    return {name: _attribute(name, info) for name, info in model.model_fields.items()}
+
+
+def _attribute(name: str, info: FieldInfo) -> Attribute:
+    said = next(each for each in info.metadata if isinstance(each, Attribute))
+    plain = _plain(info.annotation)
+    return replace(
+        said,
+        name=name,
+        form=_form(plain),
+        values=tuple(map(str, plain)) if _is(plain, enum.StrEnum) else (),
+        default=None if info.is_required() else info.get_default(call_default_factory=True),
+        required=info.is_required(),
+        parts=attributes_of(plain) if _is(plain, BaseModel) else {},
+    )
+
+
+def _plain(annotation: Any) -> Any:
+    """A type without its annotations, and without None."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _plain(next(each for each in get_args(annotation) if each is not type(None)))
+    return annotation
+
+
+def _is(plain: Any, kind: type) -> bool:
+    return isinstance(plain, type) and issubclass(plain, kind)
+
+
+def _form(plain: Any) -> Form:
+    if plain is bool:
+        return Form.FLAG
+    if _is(plain, enum.StrEnum):
+        return Form.CHOICE
+    if _is(plain, BaseModel):
+        return Form.PARTS
+    if get_origin(plain) is dict:
+        return Form.PAIRS
+    return Form.LIST if plain == tuple[str, ...] else Form.TEXT
+
+
+def columns(fits: Callable[[Column], bool] = lambda column: True) -> Offer:
+    """Offer the columns of the chosen tables, or some of them."""
+    return lambda found, said: (column.name for column in found.columns if fits(column))
+
+
+@cache
+def time_zones() -> list[str]:
+    """The names of all time zones."""
+    return sorted(zoneinfo.available_timezones())

@@ -1,0 +1,167 @@
+"""
+The strategies, one object each. What is to be known of a strategy stands with it; options, forms, checks, pages and
+documentation follow from that. How its steps are planned is told by ``planning/strategies.py``.
+
+A command that prints its help imports this module, so it imports little itself.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from cratedb_retention.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from cratedb_retention.model.policy import Policy
+
+# A contradiction within a policy: the attributes that it is about, if it is about some, and the reason.
+Flaw = tuple[tuple[str, ...], str]
+
+
+def _flaws_of_cascade(policy: Policy) -> Iterator[Flaw]:
+    from cratedb_retention.model.cascade import check_zone
+
+    if policy.where:
+        yield ("where",), "downsample is about whole tables; leave where out"
+    finest = policy.levels[0]
+    if policy.retention_period.approximate_seconds() > finest.retention_period.approximate_seconds():
+        reason = f"raw rows are kept for {policy.retention_period}, longer than the level {finest}; keep that as long"
+        yield ("levels",), reason
+    try:
+        check_zone(policy.levels, policy.zone)
+    except InvalidInput as error:
+        yield ("levels", "time_zone"), str(error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """
+    What there is to know of a strategy.
+
+    :param label: What it is called where one is chosen.
+    :param verb: What it does, in a word.
+    :param does: What it does to data, in the infinitive; ``{0}`` is the policy.
+    :param ends: What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
+    :param order: Its place in a plan: archiving comes before deleting, so that data due for both is archived, and
+        data that is dropped is not moved before.
+    :param needs: Attributes that a policy of it must have.
+    :param example: What these may look like.
+    :param flaws: What else is wrong with a policy that has these.
+    :param removes: Whether expired data leaves its table.
+    :param archives: Whether it does so for an archive.
+    :param rolls_up: Whether rollups are computed, which happens before anything expires.
+    :param moves: Whether data goes to other nodes.
+    :param by_rows: Whether it works on rows where no partitions tell the time.
+    :param clash: What two policies of it do to the same data at the same time; empty: that is no contradiction.
+    """
+
+    label: str
+    verb: str
+    does: str
+    ends: str
+    order: int
+    needs: tuple[str, ...] = ()
+    example: str = ""
+    flaws: Callable[[Policy], Iterator[Flaw]] = lambda policy: iter(())
+    removes: bool = True
+    archives: bool = False
+    rolls_up: bool = False
+    moves: bool = False
+    by_rows: bool = False
+    clash: str = ""
+
+
+class Strategy(enum.StrEnum):
+    """What happens to data past its retention period."""
+
+    traits: Traits
+
+    def __new__(cls, value: str, traits: Traits) -> Self:
+        """A member is its name, and has its traits beside."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.traits = traits
+        return member
+
+    DELETE = (
+        "delete",
+        Traits(
+            label="Delete it",
+            verb="delete",
+            does="delete",
+            ends="It no longer deletes data of {0}, which stays unless another policy is about it.",
+            order=3,
+            by_rows=True,
+            clash="delete the same data; one of them is enough",
+        ),
+    )
+    REALLOCATE = (
+        "reallocate",
+        Traits(
+            label="Reallocate: move it to other nodes",
+            verb="move",
+            does="move to {0.reallocation_attribute_name}={0.reallocation_attribute_value}",
+            ends="It no longer moves data of {0}. What was moved stays where it is.",
+            order=4,
+            needs=("reallocation_attribute_name", "reallocation_attribute_value"),
+            removes=False,
+            moves=True,
+            clash="move the same data to different nodes at the same time",
+        ),
+    )
+    SNAPSHOT = (
+        "snapshot",
+        Traits(
+            label="Snapshot: archive it, then delete it",
+            verb="archive",
+            does="archive and drop",
+            ends=(
+                "It no longer archives data of {0}. What is archived stays, and can be restored. "
+                "If another policy deletes this data, it does so without an archive."
+            ),
+            order=1,
+            needs=("target_repository_name",),
+            archives=True,
+        ),
+    )
+    DOWNSAMPLE = (
+        "downsample",
+        Traits(
+            label="Downsample: keep it at a coarser resolution",
+            verb="downsample",
+            does="roll up, then drop",
+            ends=(
+                "It no longer rolls up {0}, and no longer deletes raw rows or rollups. The tables of its levels stay. "
+                "Policies that delete raw rows no longer wait until these are rolled up."
+            ),
+            order=2,
+            needs=("levels",),
+            example="1m:7d,1h:90d,1d:forever",
+            flaws=_flaws_of_cascade,
+            rolls_up=True,
+            by_rows=True,
+        ),
+    )
+
+    def flaws_of(self, policy: Policy) -> Iterator[Flaw]:
+        """What is wrong with a policy of this strategy, the gravest first."""
+        if all(getattr(policy, name) for name in self.traits.needs):
+            yield from self.traits.flaws(policy)
+            return
+        example = f", as {self.traits.example}" if self.traits.example else ""
+        yield self.traits.needs, f"{self} needs {' and '.join(self.traits.needs)}{example}"
+
+
+def parse_strategy(value: object) -> Strategy:
+    """
+    Read a strategy's name, in any case.
+
+    :raises InvalidInput: if there is no such strategy.
+    """
+    found = next((strategy for strategy in Strategy if strategy == str(value).strip().lower()), None)
+    if found is None:
+        raise InvalidInput(f"strategy {value!r}", "unknown", f"use one of: {', '.join(Strategy)}")
+    return found

@@ -1,0 +1,389 @@
+"""
+Graphite's configuration as policies: each section of ``storage-schemas.conf`` becomes one, or one for each
+alternative of its pattern; ``storage-aggregation.conf`` says what is kept of the metrics.
+
+Regular expressions on dotted names, as ``^servers\\.www.*\\.busy$``, become table patterns where that is exact: a
+pattern that fits more tables would expire data that nobody gave up. Dots stand between the parts of a name, and no
+table of CrateDB can have one in its name; they become underscores.
+
+Sources of the rules: "Configuring Carbon" in Graphite's documentation, and whisper's ``parseRetentionDef``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.translation.cascade import (
+    PLACEHOLDER,
+    Archive,
+    Translated,
+    Translation,
+    Wanted,
+    calendar_notes,
+    kept_for,
+    length,
+    make_cascade,
+    named,
+)
+
+# whisper takes any beginning of these words, the first one that fits.
+_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400, "weeks": 604_800, "years": 365 * 86_400}
+_PART = re.compile(r"([0-9]{1,12})([a-z]*)")
+_REMEDY = "write it like 10s:6h,1m:7d,10m:5y"
+_AGGREGATES: Mapping[str, tuple[str, ...]] = {
+    "average": ("avg",),
+    "avg": ("avg",),
+    "sum": ("sum",),
+    "min": ("min",),
+    "max": ("max",),
+    "last": ("last",),
+    "avg_zero": ("sum", "count"),
+    "absmax": ("min", "max"),
+    "absmin": ("min", "max"),
+}
+_CHANGED = {
+    "avg_zero": "takes missing values for 0: divide the sum by as many values as a bucket should have",
+    "absmax": "is the greater one of abs(min) and abs(max) when you read",
+    "absmin": "can't be told from min and max where values have both signs",
+}
+_LAST_PART = re.compile(r"(?:\^?\.\*)?\\\.\(?(?P<names>[A-Za-z0-9_|-]+)\)?\$")
+_EVERYTHING = (".*", "^.*", ".*$", "^.*$", ".+", "^.+$", "^", "")
+_LITERAL = re.compile(r"[A-Za-z0-9_\-:@%,=~/#!&;<> ]")
+_ANY = {".*": "*", ".*?": "*", ".+": "?*", ".+?": "?*", ".": "?"}
+_TOKEN = re.compile(
+    r"(?P<any>\.(?:[*+]\??)?)"
+    r"|\\(?P<escaped>[^A-Za-z0-9])"
+    r"|\[\\?(?P<single>[.\-_])\]"
+    r"|\((?:\?:)?(?P<group>[^()]*)\)"
+    r"|(?P<literal>.)",
+    re.DOTALL,
+)
+# More alternatives than this are no list of names any more.
+_MOST = 50
+
+
+@dataclass
+class Section:
+    """A section of a file; its settings' names are in lower case."""
+
+    name: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression on names."""
+        return self.values.get("pattern", "")
+
+    @property
+    def missing(self) -> list[str]:
+        """What it lacks to be one of storage-schemas.conf; Carbon skips it then."""
+        return [key for key in ("pattern", "retentions") if not self.values.get(key)]
+
+    def __str__(self) -> str:
+        return f"section [{self.name}]"
+
+
+def parse_sections(text: str, file: str) -> list[Section]:
+    """
+    Read one of Carbon's files, in its order.
+
+    :param file: Its name, for messages.
+    :raises InvalidInput: naming file and line.
+    """
+    sections: list[Section] = []
+    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        line = raw.strip()
+        if not line or line[0] in "#;":
+            continue
+        if line[0] == "[" and line.endswith("]"):
+            sections.append(Section(line[1:-1].strip()))
+            continue
+        key, sign, value = re.split("([=:])", line, maxsplit=1) if re.search("[=:]", line) else (line, "", "")
+        if not sign or not sections:
+            what = "neither a section nor a setting" if sections else "stands before the first section"
+            raise InvalidInput(f"{file}, line {number}", what, "write [name], and below it key = value")
+        sections[-1].values[key.strip().lower()] = value.strip()
+    if not sections:
+        raise InvalidInput(file, "has no section", "a section is [name], and below it pattern = and retentions =")
+    return sections
+
+
+def translate_graphite(
+    schemas: str, aggregation: str | None, wanted: Wanted, files: tuple[str, str] = ("schemas", "aggregation")
+) -> Translation:
+    """
+    Translate Carbon's configuration.
+
+    :param schemas: The text of ``storage-schemas.conf``.
+    :param aggregation: The text of ``storage-aggregation.conf``.
+    :param files: The names of the two, for messages.
+    :raises InvalidInput: naming the section and what is wrong with it.
+    """
+    sections = parse_sections(schemas, files[0])
+    rules = None if aggregation is None else _rules(parse_sections(aggregation, files[1]))
+    chosen = _chosen(sections, wanted, files[0])
+    policies: list[Translated] = []
+    before: list[tuple[str, str | None]] = []
+    for section in (each for each in sections if not each.missing):
+        patterns = _patterns(section, wanted)
+        for pattern in patterns:
+            if section in chosen:
+                policies.append(_policy(section, pattern, before, rules, wanted))
+            before.append((section.name, pattern))
+    warnings = [f"{each} has no {' and no '.join(each.missing)}, and is skipped" for each in chosen if each.missing]
+    return Translation(tuple(policies), _notes(rules), (*warnings, *_unapplied(rules, sections)))
+
+
+def _chosen(sections: Sequence[Section], wanted: Wanted, file: str) -> list[Section]:
+    for name in wanted.sections:
+        if name not in [section.name for section in sections]:
+            known = ", ".join(section.name for section in sections)
+            raise InvalidInput(f"section [{name}]", f"not in {file}", f"there are: {known}")
+    chosen = [section for section in sections if not wanted.sections or section.name in wanted.sections]
+    if wanted.table_name and len(chosen) != 1:
+        raise InvalidInput("--table-name", f"{len(chosen)} sections can't have one table", "choose one with --section")
+    return chosen
+
+
+def _patterns(section: Section, wanted: Wanted) -> Sequence[str | None]:
+    """The table patterns of a section's policies; None stands for what the user has to fill in."""
+    if wanted.table_name and (not wanted.sections or section.name in wanted.sections):
+        return [wanted.table_name]
+    return table_patterns(section.pattern) or [None]
+
+
+def _policy(
+    section: Section,
+    pattern: str | None,
+    before: Sequence[tuple[str, str | None]],
+    rules: Sequence[Rule] | None,
+    wanted: Wanted,
+) -> Translated:
+    """The policy of a section on one table pattern."""
+    text = section.values["retentions"]
+    raw, *coarser = parse_retentions(text, str(section))
+    cascade = make_cascade(str(section), raw.retention, coarser, wanted.rounding)
+    policy = {"strategy": cascade.strategy, **named(pattern or PLACEHOLDER, wanted), **cascade.attributes()}
+    notes = [f"[{section.name}] pattern = {section.pattern}", f"retentions = {text}"]
+    warnings = list(cascade.warnings)
+    if cascade.levels:
+        notes.append(f"The raw rows are what Graphite kept one of for each {length(raw.seconds)}.")
+        notes += calendar_notes(cascade.levels)
+        if rules is not None:
+            policy["aggregates"] = _aggregates(rules, section)
+    if pattern is None:
+        warnings.append(f"{section}: the pattern {section.pattern} is no table pattern; write the table's name")
+    elif not wanted.table_name and (others := _overlapping(pattern, before)):
+        policy["enabled"] = False
+        warnings.append(
+            f"{section}: disabled, since tables of {others} fit it too. In Graphite the first section wins, but each "
+            "policy applies; name its tables, and enable it"
+        )
+    policy["description"] = f"Graphite [{section.name}] {text}"
+    return Translated(policy, tuple(notes), tuple(warnings))
+
+
+def _overlapping(pattern: str, before: Sequence[tuple[str, str | None]]) -> str:
+    """The sections before that may fit the same names; of those without a table pattern nobody knows."""
+    names = (f"[{name}]" for name, other in before if other is None or overlap(pattern, other))
+    return ", ".join(dict.fromkeys(names))
+
+
+def parse_retentions(text: str, where: str) -> list[Archive]:
+    """
+    Read ``10s:6h,1m:7d`` or the old ``60:1440`` (seconds per point, number of points), finest first.
+
+    A year is one of 365 days in Graphite; here it stays a year, and is never shorter.
+
+    :raises InvalidInput: naming the part that is none.
+    """
+    text = re.split(r"\s[#;]", text)[0]
+    archives = [_archive(part.strip(), f"{where}, {part.strip()}") for part in text.split(",") if part.strip()]
+    if not archives:
+        raise InvalidInput(where, "has no retentions", _REMEDY)
+    return sorted(archives, key=lambda archive: archive.seconds)
+
+
+def _archive(part: str, where: str) -> Archive:
+    precision, _, points = part.partition(":")
+    seconds, _ = _read(precision, where)
+    count, unit = _read(points, where, bare=seconds)
+    if not seconds or count < seconds:
+        raise InvalidInput(where, "keeps no point at all", _REMEDY)
+    return Archive(seconds, kept_for(count, count // _UNITS["years"] if unit == "years" else 0), where)
+
+
+def _read(text: str, where: str, bare: int = 1) -> tuple[int, str]:
+    """Seconds, and the unit; ``bare`` is what a number without one counts."""
+    match = _PART.fullmatch(text.strip())
+    unit = next((word for word in _UNITS if match and match[2] and word.startswith(match[2])), "")
+    if match is None or (match[2] and not unit):
+        raise InvalidInput(where, f"{text.strip()!r} is no length of time", _REMEDY)
+    return int(match[1]) * (_UNITS[unit] if unit else bare), unit
+
+
+@dataclass(frozen=True)
+class Rule:
+    """
+    A section of ``storage-aggregation.conf``.
+
+    :param metrics: The last parts of the names that it is for; ``*`` for all; none if its pattern says more than that.
+    """
+
+    section: Section
+    metrics: tuple[str, ...]
+    aggregates: tuple[str, ...]
+
+    @property
+    def method(self) -> str:
+        """What Graphite makes of the values."""
+        return self.section.values.get("aggregationmethod", "average").lower()
+
+
+def _rules(sections: Sequence[Section]) -> list[Rule]:
+    rules = []
+    for section in sections:
+        method = section.values.get("aggregationmethod", "average").lower()
+        if method not in _AGGREGATES:
+            known = ", ".join(_AGGREGATES)
+            raise InvalidInput(f"{section}, aggregationMethod {method!r}", "unknown", f"there are: {known}")
+        match = _LAST_PART.fullmatch(section.pattern)
+        metrics = tuple(match["names"].split("|")) if match else ("*",) if section.pattern in _EVERYTHING else ()
+        rules.append(Rule(section, metrics, _AGGREGATES[method]))
+        if "*" in metrics:  # No name gets beyond it.
+            break
+    return rules
+
+
+def _aggregates(rules: Sequence[Rule], section: Section) -> dict[str, list[str]]:
+    """What is kept of all metrics of a section: the first rule that is for all its names wins; else the average."""
+    kept = next((rule.aggregates for rule in rules if _is_for(rule, section)), ("avg",))
+    return {"*": list(kept)}
+
+
+def _is_for(rule: Rule, section: Section) -> bool:
+    """Whether a rule is for all names of a section."""
+    endings = tuple(rf"\.{name}$" for name in rule.metrics)
+    return "*" in rule.metrics or rule.section.pattern == section.pattern or section.pattern.endswith(endings)
+
+
+def _unapplied(rules: Sequence[Rule] | None, sections: Sequence[Section]) -> Iterator[str]:
+    """
+    Rules for some names of a section, and methods that have no exact counterpart. A policy may only name columns that
+    each of its tables has, and which names became columns, only the user knows.
+    """
+    for rule in rules or ():
+        kept = ", ".join(rule.aggregates)
+        if not any(_is_for(rule, section) for section in sections):
+            names = ", ".join(f"{name}: [{kept}]" for name in rule.metrics) or f"[{kept}]"
+            yield (
+                f"aggregation {rule.section} is for names that fit {rule.section.pattern}; add {names} to the "
+                "aggregates of policies whose tables have such columns"
+            )
+        if rule.method in _CHANGED:
+            yield f"aggregation {rule.section}: {rule.method} {_CHANGED[rule.method]}"
+
+
+def _notes(rules: Sequence[Rule] | None) -> tuple[str, ...]:
+    notes = ["A dot of Graphite's names is taken for an underscore of tables' names."]
+    factors = dict.fromkeys(rule.section.values.get("xfilesfactor", "0.5") for rule in rules or ())
+    given = f" ({', '.join(factors)})" if factors else ""
+    notes.append(
+        f"xFilesFactor{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how "
+        "many; ask for enough of them when you read."
+    )
+    return tuple(notes)
+
+
+# Regular expressions as table patterns
+
+
+def table_patterns(regex: str) -> tuple[str, ...]:
+    """
+    The table patterns that together fit the same names as a regular expression that is searched for.
+
+    :return: One for each alternative; none if there is no exact translation.
+    """
+    try:
+        found = tuple(dict.fromkeys(_anchored(text) for part in _split(regex) for text in part))
+    except ValueError:
+        return ()
+    return found if len(found) <= _MOST and all(found) else ()
+
+
+def _split(regex: str) -> Iterator[Iterator[str]]:
+    """The alternatives at the top, each as its expansions; :raises ValueError: if one can't be expressed."""
+    depth, start = 0, 0
+    for position, char in enumerate(regex):
+        escaped = (len(regex[:position]) - len(regex[:position].rstrip("\\"))) % 2
+        if not escaped:
+            depth += (char == "(") - (char == ")")
+        if char == "|" and not depth and not escaped:
+            yield _expanded(regex[start:position])
+            start = position + 1
+    yield _expanded(regex[start:])
+
+
+def _expanded(regex: str) -> Iterator[str]:
+    """The wildcards of a sequence, once for each choice of its groups; ``^`` and ``$`` stay as they are."""
+    head, body = ("^", regex[1:]) if regex.startswith("^") else ("", regex)
+    ends = body.endswith("$") and not body.endswith("\\$")
+    body, tail = (body[:-1], "$") if ends else (body, "")
+    choices = [_choices(match) for match in _TOKEN.finditer(body)]
+    for chosen in itertools.islice(itertools.product(*choices), _MOST + 1):
+        yield head + "".join(chosen) + tail
+
+
+def _choices(match: re.Match[str]) -> list[str]:
+    """What one token stands for."""
+    if match["any"]:
+        return [_ANY[match["any"]]]
+    if match["group"] is not None:
+        # A group within the alternatives, or an anchor, would have met the pattern's last branch, and been refused.
+        return [
+            "".join("".join(_choices(token)) for token in _TOKEN.finditer(alternative))
+            for alternative in match["group"].split("|")
+        ]
+    text = match["escaped"] or match["single"] or match["literal"]
+    if text == ".":
+        return ["_"]
+    if not _LITERAL.fullmatch(text):
+        raise ValueError(text)
+    return [text]
+
+
+def _anchored(text: str) -> str:
+    """What is searched for may stand anywhere, unless it is anchored."""
+    text = text[1:] if text.startswith("^") else f"*{text}"
+    text = text[:-1] if text.endswith("$") else f"{text}*"
+    return re.sub(r"\*[*?]*", lambda match: "?" * match[0].count("?") + "*", text)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether there is a name that fits both table patterns."""
+
+    seen = {(0, 0)}
+    waiting = [(0, 0)]
+    while waiting:
+        i, j = waiting.pop()
+        if (i, j) == (len(one), len(other)):
+            return True
+        for step in _steps(one[i : i + 1], other[j : j + 1], i, j):
+            if step not in seen:
+                seen.add(step)
+                waiting.append(step)
+    return False
+
+
+def _steps(a: str, b: str, i: int, j: int) -> Iterator[tuple[int, int]]:
+    """Where two patterns may stand after a next character, or none; an empty one is at its end."""
+    if a == "*":
+        yield i + 1, j
+    if b == "*":
+        yield i, j + 1
+    if a and b and (a == b or {a, b} & {"*", "?"}):
+        yield i + (a != "*"), j + (b != "*")

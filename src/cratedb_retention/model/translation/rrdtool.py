@@ -1,0 +1,420 @@
+"""
+Databases of RRDtool as policies: each becomes one, whose raw rows are its values for each step, and whose levels are
+its archives; those of one length and different consolidation functions are one level with several aggregates.
+
+A database is described by the command ``rrdtool create``, or only its ``DS:`` and ``RRA:`` arguments, by the output of
+``rrdtool info``, or by that of ``rrdtool dump``.
+
+Sources: the manual pages rrdcreate(1), rrdinfo(1), rrddump(1), and librrd(3) for the units of durations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.translation.cascade import (
+    PLACEHOLDER,
+    Archive,
+    Translated,
+    Translation,
+    Wanted,
+    calendar_notes,
+    kept_for,
+    length,
+    make_cascade,
+    named,
+)
+
+DEFAULT_STEP = 300
+_SCALES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 31 * 86_400, "y": 366 * 86_400}
+_SCALED = re.compile(r"([0-9]{1,12})([smhdwMy]?)")
+_CONSOLIDATING = ("AVERAGE", "MIN", "MAX", "LAST")
+_FORECASTS = ("HWPREDICT", "MHWPREDICT", "SEASONAL", "DEVSEASONAL", "DEVPREDICT", "FAILURES")
+_KINDS = ("GAUGE", "COUNTER", "DERIVE", "DCOUNTER", "DDERIVE", "ABSOLUTE", "COMPUTE")
+_REMEDY = "write it like RRA:AVERAGE:0.5:6:700, or give the output of `rrdtool info FILE`"
+# Arguments as they stand in a shell's script, and between quotes in one of Perl or Python.
+_ARGUMENT = re.compile(r"(?<![\w:])(?P<kind>DS|RRA):(?P<rest>[^\s\"'`;)\\]+)")
+_STEP = re.compile(r"(?<!\S)[\"']?(?:--step|-s)[\"']?(?:\s*[=,\s]\s*|)[\"']?(?P<step>[0-9][^\s\"',;)\\]*)")
+_CREATE = re.compile(r"(?:^|[\s/;|&(\"'`])rrdtool\s+create\s+(?P<tail>.*)")
+_VALUED = ("--start", "-b", "--step", "-s", "--template", "-t", "--source", "-r", "--daemon", "-d")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_SETTING = re.compile(r"\s*(?P<key>[a-z_]+(?:\[(?P<index>[^\]]*)\]\.(?P<name>\w+))?) = (?P<value>.*?)\s*")
+_AGGREGATES = {"AVERAGE": "avg", "MIN": "min", "MAX": "max", "LAST": "last"}
+# Raw rows stay at least so long where RRDtool keeps no value for each step, so that late ones still count.
+_LEAST_RAW = Duration(seconds=86_400)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    A data source.
+
+    :param kind: ``GAUGE``, ``COUNTER``, ``DERIVE``, ``DCOUNTER``, ``DDERIVE``, ``ABSOLUTE`` or ``COMPUTE``.
+    :param minimum: The least value of its rate, as it is written.
+    """
+
+    name: str
+    kind: str
+    minimum: str = "U"
+
+    @property
+    def only_grows(self) -> bool:
+        """Whether a value that is lower than the one before is a counter that began anew."""
+        return self.kind in ("COUNTER", "DCOUNTER") or (
+            self.kind in ("DERIVE", "DDERIVE") and re.match(r"[0-9]", self.minimum) is not None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRobin:
+    """
+    A round robin archive.
+
+    :param seconds: What one of its values covers.
+    :param rows: How many of them are kept.
+    :param where: How messages name it.
+    """
+
+    function: str
+    factor: str
+    seconds: int
+    rows: int
+    where: str
+
+
+@dataclass(kw_only=True)
+class Database:
+    """
+    One RRD.
+
+    :param file: Its name; empty if it is not known.
+    :param others: Archives of forecasts, which consolidate nothing.
+    :param assumed: Whether nothing says the step, not even a command that leaves it to RRDtool's default.
+    """
+
+    file: str = ""
+    step: int = DEFAULT_STEP
+    sources: list[Source] = field(default_factory=list)
+    archives: list[RoundRobin] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    template: bool = False
+    assumed: bool = False
+
+
+def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str | None = None) -> Translation:
+    """
+    Translate what describes databases of RRDtool.
+
+    :param text: See :func:`parse_rrdtool`.
+    :param name: The file's name, for messages.
+    :param step: The step where the text does not say it.
+    :raises InvalidInput: naming the line or archive, and what is wrong with it.
+    """
+    databases = parse_rrdtool(text, name, step)
+    if wanted.table_name and len(databases) != 1:
+        raise InvalidInput("--table-name", f"{len(databases)} databases can't have one table", "give one of them")
+    policies = tuple(_policy(database, wanted) for database in databases if database.archives)
+    factors = dict.fromkeys(f"{float(one.factor):g}" for d in databases for one in d.archives if _is_number(one.factor))
+    return Translation(policies, _notes(list(factors)))
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", text.lower()) is not None
+
+
+def _notes(factors: Sequence[str]) -> tuple[str, ...]:
+    given = f" ({', '.join(factors)})" if factors else ""
+    return (
+        f"xff{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how many; ask "
+        "for enough of them when you read.",
+        "Columns are taken to be named like the data sources.",
+        "RRDtool spreads values over its steps; here the rows stay as they came in, and are counted where they lie.",
+    )
+
+
+def _policy(database: Database, wanted: Wanted) -> Translated:
+    where = database.file or "the database"
+    raw = [one for one in database.archives if one.seconds == database.step]
+    coarser = [one for one in database.archives if one.seconds != database.step]
+    period = max((one.rows * one.seconds for one in raw), default=0)
+    warnings = [] if raw else [f"{where}: has no archive of single steps; raw rows are kept for {_LEAST_RAW}"]
+    cascade = make_cascade(where, kept_for(period) if raw else _LEAST_RAW, _grouped(coarser), wanted.rounding)
+    table = wanted.table_name or _table(database.file)
+    policy: dict[str, Any] = {
+        "strategy": cascade.strategy,
+        **named(table or PLACEHOLDER, wanted),
+        **cascade.attributes(),
+    }
+    notes = [f"{where}, a value for each {length(database.step)}", *_listed(database.archives)]
+    warnings += [*cascade.warnings, *_left_out(database, where)]
+    if cascade.levels:
+        notes += calendar_notes(cascade.levels)
+        policy |= _metrics(database.sources, _functions(coarser))
+        warnings += _source_warnings(database.sources, where)
+    if not table:
+        warnings.append(f"{where}: write the table's name, or give --table-name")
+    policy["description"] = f"RRDtool {database.file or 'archives'}"
+    return Translated(policy, tuple(notes), tuple(warnings))
+
+
+def _table(file: str) -> str:
+    """A table named like the file: ``/var/lib/rrd/power.rrd`` becomes ``power``; empty for what is no plain name."""
+    stem = re.sub(r"\.rrd$", "", file.rpartition("/")[2])
+    return re.sub(r"[.\-]+", "_", stem).lower() if re.fullmatch(r"[\w.\-]+", stem) else ""
+
+
+def _grouped(archives: Iterable[RoundRobin]) -> list[Archive]:
+    """One archive for each length, kept as long as the longest of them."""
+    found = []
+    for seconds, group in groupby(sorted(archives, key=lambda one: one.seconds), key=lambda one: one.seconds):
+        longest = max(group, key=lambda one: one.rows)
+        found.append(Archive(seconds, kept_for(seconds * longest.rows), longest.where))
+    return found
+
+
+def _listed(archives: Iterable[RoundRobin]) -> list[str]:
+    """The archives in words, those of one length in one line."""
+    found: dict[str, list[str]] = {}
+    for one in archives:
+        found.setdefault(f"{length(one.seconds)} for {length(one.seconds * one.rows)}", []).append(one.function)
+    return [f"{extent}: {', '.join(functions)}" for extent, functions in found.items()]
+
+
+def _functions(archives: Iterable[RoundRobin]) -> list[str]:
+    """The aggregates of all levels together: a policy has the same for each."""
+    wanted = {_AGGREGATES[one.function] for one in archives}
+    return [name for name in ("min", "max", "last", "avg") if name in wanted]
+
+
+def _metrics(sources: Sequence[Source], functions: list[str]) -> dict[str, Any]:
+    """What is kept of which column. Counters get what counters get by default."""
+    stored = [source for source in sources if source.kind != "COMPUTE"]
+    counters = [source.name for source in stored if source.only_grows]
+    kept = {source.name: _kept(source, functions) for source in stored if not source.only_grows}
+    plain = all(aggregates == functions for aggregates in kept.values())
+    aggregates = {"*": functions} if plain and not counters else kept
+    found: dict[str, Any] = {"metrics": [source.name for source in stored]} if stored else {}
+    found |= {"counters": counters} if counters else {}
+    return found | ({"aggregates": aggregates} if aggregates else {})
+
+
+def _kept(source: Source, functions: list[str]) -> list[str]:
+    """What is kept of a source: of differences the first and the last value, of what is counted anew the sum."""
+    if source.kind in ("DERIVE", "DDERIVE"):
+        return ["first", "last"]
+    return ["sum", *functions] if source.kind == "ABSOLUTE" else functions
+
+
+def _source_warnings(sources: Sequence[Source], where: str) -> list[str]:
+    """What becomes of sources that RRDtool stores as rates."""
+    texts = {
+        "a counter: RRDtool stores its rate. Here a row holds the reading, and a bucket's x_increase by its seconds is "
+        "the average rate; the least and the greatest rate are not kept": [s for s in sources if s.only_grows],
+        "a difference: RRDtool stores its rate. Here a bucket's x_last less x_first by its seconds is the average "
+        "rate": [s for s in sources if s.kind in ("DERIVE", "DDERIVE") and not s.only_grows],
+        "counted since the last reading: RRDtool stores its rate. Here a bucket's x_sum by its seconds is the average "
+        "rate": [s for s in sources if s.kind == "ABSOLUTE"],
+        "computed from others: left out, compute it when you read": [s for s in sources if s.kind == "COMPUTE"],
+    }
+    return [f"{where}, {', '.join(s.name for s in found)}: {text}" for text, found in texts.items() if found]
+
+
+def _left_out(database: Database, where: str) -> list[str]:
+    others = ", ".join(dict.fromkeys(database.others))
+    found = [f"{where}: {others} left out, there are no forecasts here"] if others else []
+    found += [f"{where}: what its --template says was not read"] if database.template else []
+    assumed = f"{where}: nothing says its step; {length(database.step)} is RRDtool's default, --step says another one"
+    return found + ([assumed] if database.assumed else [])
+
+
+# What RRDtool says of databases
+
+
+def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Database]:
+    """
+    Read whatever describes databases of RRDtool.
+
+    :param name: The file's name, for messages.
+    :param step: The step where the text does not say it, as ``--step`` of RRDtool takes it.
+    :raises InvalidInput: naming the line or the archive.
+    """
+    default = scaled(step, 1, "--step") if step else DEFAULT_STEP
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        found = [_dump(text, name)]
+    elif re.search(r"^\s*rra\[[0-9]+\]\.", text, re.MULTILINE):
+        parts = re.split(r"^(?=\s*filename = )", text, flags=re.MULTILINE)
+        found = [_info(part, name) for part in parts if "rra[" in part]
+    else:
+        found = list(_commands(text, name, Database(step=default, assumed=step is None)))
+    if not any(database.archives for database in found):
+        raise InvalidInput(name, "has no round robin archive", _REMEDY)
+    return found
+
+
+def scaled(text: str, divisor: int, where: str) -> int:
+    """
+    A count, or a duration that is divided by what is counted (librrd's ``rrd_scaled_duration``); at least 1.
+
+    A month has 31 days there, a year 366.
+
+    :raises InvalidInput: if it is neither.
+    """
+    match = _SCALED.fullmatch(text)
+    if match is None:
+        raise InvalidInput(where, f"{text!r} is no count, and no duration", _REMEDY)
+    seconds = int(match[1]) * _SCALES[match[2]]
+    if match[2] and seconds % divisor:
+        raise InvalidInput(where, f"{text} is no multiple of {divisor}s", _REMEDY)
+    count = seconds // divisor if match[2] else seconds
+    if not count:
+        raise InvalidInput(where, f"{text} is nothing", _REMEDY)
+    return count
+
+
+# The command `rrdtool create`
+
+
+def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
+    """One database for each command; arguments that stand before any command are one of their own, the given one."""
+    step = database.step
+    for number, line in _lines(text):
+        if create := _CREATE.search(line):
+            if database.archives or database.others:
+                yield database
+            database = Database(file=_file(create["tail"]), step=step)
+            database.template = bool(re.search(r"\s(--template|-t)\b", line))
+        given = _STEP.search(line) if create or "--step" in line or _ARGUMENT.search(line) else None
+        if given:
+            database.assumed = False
+            database.step = scaled(given["step"], 1, f"{name}, line {number}, --step")
+        for argument in _ARGUMENT.finditer(line):
+            _add(database, argument["kind"], argument["rest"].rstrip(","), f"{name}, line {number}")
+    yield database
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines without comments, those that a backslash continues put together, with the number of the first."""
+    begun, held = 0, ""
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = _COMMENT.sub("", raw).rstrip()
+        begun = begun if held else number
+        if line.endswith("\\"):
+            held += line[:-1] + " "
+            continue
+        yield begun, held + line
+        held = ""
+    if held:
+        yield begun, held
+
+
+def _file(tail: str) -> str:
+    """The first argument of the command that is no option, nor the value of one."""
+    words = iter(tail.split())
+    for word in words:
+        if word in _VALUED:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word.strip("\"'")
+    return ""
+
+
+def _add(database: Database, kind: str, rest: str, where: str) -> None:
+    where = f"{where}, {kind}:{rest}"
+    parts = rest.split(":")
+    if kind == "DS":
+        if len(parts) < 3 or parts[1] not in _KINDS or not re.fullmatch(r"\w{1,19}(=.*)?", parts[0]):
+            raise InvalidInput(where, "no data source", "write it like DS:temperature:GAUGE:600:U:U")
+        database.sources.append(Source(parts[0].partition("=")[0], parts[1], (*parts, "U", "U")[3]))
+        return
+    if _forecasts(database, parts[0], where):
+        return
+    if len(parts) != 4:
+        raise InvalidInput(where, "not of the form RRA:CF:xff:steps:rows", _REMEDY)
+    seconds = database.step * scaled(parts[2], database.step, where)
+    rows = scaled(parts[3], seconds, where)
+    database.archives.append(RoundRobin(function=parts[0], factor=parts[1], seconds=seconds, rows=rows, where=where))
+
+
+def _forecasts(database: Database, function: str, where: str) -> bool:
+    """Whether an archive holds a forecast, which has no counterpart; it is noted then."""
+    if function in _FORECASTS:
+        database.others.append(function)
+        return True
+    if function not in _CONSOLIDATING:
+        raise InvalidInput(
+            where, f"{function!r} is no consolidation function", f"there are: {', '.join(_CONSOLIDATING)}"
+        )
+    return False
+
+
+# The output of `rrdtool info`
+
+
+def _info(text: str, name: str) -> Database:
+    plain: dict[str, str] = {}
+    indexed: dict[tuple[str, str], dict[str, str]] = {}
+    for line in text.splitlines():
+        if match := _SETTING.fullmatch(line):
+            value = match["value"].strip('"')
+            if match["name"]:
+                kind = match["key"].partition("[")[0]
+                indexed.setdefault((kind, match["index"]), {})[match["name"]] = value
+            else:
+                plain[match["key"]] = value
+    database = Database(file=plain.get("filename", ""), step=_count(plain, "step", name))
+    for (kind, index), values in indexed.items():
+        if kind == "ds":
+            minimum = values.get("min", "U")
+            database.sources.append(Source(index, values.get("type", "GAUGE"), minimum))
+        elif kind == "rra":
+            _add_counted(database, values, "pdp_per_row", f"{name}, rra[{index}]")
+    return database
+
+
+def _add_counted(database: Database, values: dict[str, str], steps: str, where: str) -> None:
+    """An archive whose steps and rows are counts."""
+    function = values.get("cf", "")
+    if _forecasts(database, function, where):
+        return
+    where = f"{where}, {function}"
+    seconds = database.step * _count(values, steps, where)
+    rows = _count(values, "rows", where)
+    database.archives.append(
+        RoundRobin(function=function, factor=values.get("xff", ""), seconds=seconds, rows=rows, where=where)
+    )
+
+
+def _count(values: dict[str, str], key: str, where: str) -> int:
+    text = values.get(key, "")
+    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
+        raise InvalidInput(where, f"{key} is {text!r}" if text else f"does not say its {key}", _REMEDY)
+    return int(text)
+
+
+# The output of `rrdtool dump`
+
+
+def _dump(text: str, name: str) -> Database:
+    """
+    Read by its tags, not as XML: dumps are of one form and can be long, and no entity of a foreign file is expanded.
+    """
+    head, *archives = re.split(r"<rra>", text)
+    database = Database(step=_count({"step": _tag(head, "step")}, "step", name))
+    for part in head.split("<ds>")[1:]:
+        database.sources.append(Source(_tag(part, "name"), _tag(part, "type"), _tag(part, "min") or "U"))
+    for index, part in enumerate(archives):
+        values = {key: _tag(part, key) for key in ("cf", "pdp_per_row", "xff")}
+        values["rows"] = str(part.count("<row>"))
+        _add_counted(database, values, "pdp_per_row", f"{name}, archive {index}")
+    return database
+
+
+def _tag(text: str, tag: str) -> str:
+    match = re.search(rf"<{tag}>\s*([^<]*?)\s*</{tag}>", text)
+    return match[1] if match else ""

@@ -1,0 +1,692 @@
+"""
+The toolkit for somebody with an access token: the class ``Retention`` as far as their role and limit let them.
+
+The HTTP API and the pages reach the toolkit through this class only, so that each rule of access stands in one place.
+What is not theirs to see does not exist: the answer is the same as for a name that was never given.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from cratedb_retention.api import Retention
+from cratedb_retention.engine.archive import SnapshotState
+from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
+from cratedb_retention.execution.applying import Change, find_changes
+from cratedb_retention.execution.candidates import Preview
+from cratedb_retention.execution.exploring import explorable
+from cratedb_retention.execution.identities import Earlier
+from cratedb_retention.execution.listing import Listing
+from cratedb_retention.execution.overview import Line, overview
+from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
+from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
+from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.tables import TableLine
+from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
+from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
+from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.attributes import Suggestions
+from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.exploring import Explorable
+from cratedb_retention.model.fetched import Fetched
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.plan import Plan, Step
+from cratedb_retention.model.policy import Policy, change_policy, mentions
+from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.runs import RunState
+from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.timeline import Timeline
+from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.service.operations import UNKNOWN_OPERATION, Operations, OperationState
+from cratedb_retention.service.runs import UNKNOWN, Runs
+from cratedb_retention.service.tenant_filter import (
+    Release,
+    RunEnd,
+    find_release,
+    narrow_lines,
+    narrow_operation,
+    narrow_plan,
+    narrow_preview,
+    narrow_tables,
+    run_end,
+)
+from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.tokens import AccessToken
+
+_TAKEN = "there is one already that does the same on this data, or has this identifier"
+# So many of the latest verifications are looked through; an older one counts as never.
+_REMEMBERED = 10_000
+
+
+class Scope:
+    """
+    The toolkit for one request. Each method that changes something raises ``Forbidden`` where the role is not enough.
+
+    :param retention: Acts as whoever asks.
+    """
+
+    def __init__(self, retention: Retention, access: Access) -> None:
+        self._retention, self.access = retention, access
+        retention.require()
+
+    @property
+    def now(self) -> dt.datetime:
+        """The present instant, aware."""
+        return self._retention.clock.now()
+
+    @cached_property
+    def _stored(self) -> tuple[list[StoredPolicy], list[Damaged]]:
+        return self._retention.policies.read(Selection(limit=self.access.limit))
+
+    @cached_property
+    def _tokens(self) -> list[AccessToken]:
+        return self._retention.access.tokens()
+
+    @cached_property
+    def realm(self) -> Realm:
+        """What they can refer to."""
+        wanted = {tag for token in self._tokens for group in token.limit.any_of for tag in group.wanted}
+        mine = {tag for group in self.access.limit.any_of for tag in group.wanted}
+        return Realm(
+            access=replace(self.access, actors=self._actors),
+            policies=tuple(item.policy for item in self._stored[0]),
+            default_schema=self._retention.default_schema,
+            own_schema=self._retention.own_schema,
+            foreign_tags=frozenset(wanted - mine) if self.access.limited else frozenset(),
+            folds_case=self._retention.capabilities.folds_case,
+        )
+
+    @property
+    def _actors(self) -> frozenset[str]:
+        """All who have the same limit."""
+        same = {token.actor for token in self._tokens if token.limit == self.access.limit}
+        return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
+
+    def _sees_actor(self, actor: str) -> bool:
+        """What somebody without a limit does is about everything; what their like does is about what is theirs."""
+        return not self.access.limited or actor in self._actors
+
+    def _area(self, schema: str | None, name: str, where: Mapping[str, Value] | None = None) -> Area:
+        return make_area(schema, name, where or {}, self._retention.default_schema)
+
+    def _words_of_holds(self) -> list[str]:
+        return [TableHold(hold, None).words for hold in self.holds()]
+
+    # Policies
+
+    def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
+        """The policies that they see and choose, and the rows that are none."""
+        stored, damaged = self._stored
+        return (
+            [item for item in stored if selection.fits(item.policy)],
+            [row for row in damaged if selection.fits_row(row)],
+        )
+
+    def listing(self, selection: Selection, text: str = "") -> Listing:
+        """
+        The policies that they see and choose, and when each runs next.
+
+        :param text: Words that a policy must mention, see :meth:`Policy.mentions`.
+        """
+        stored, damaged = self.policies(selection)
+        chosen = [item for item in stored if item.policy.mentions(text)]
+        broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
+        return self._retention.policies.listing(chosen, broken)
+
+    def policy(self, identifier: str) -> StoredPolicy:
+        """
+        A policy by its whole identifier.
+
+        :raises NotFound: if they see none.
+        """
+        found = next((item for item in self._stored[0] if item.policy.id == identifier), None)
+        if found is None:
+            raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
+        return found
+
+    def tags(self) -> list[str]:
+        """All tags of the policies that they see."""
+        return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
+
+    def create(self, policy: Policy) -> Policy:
+        """
+        Store a new policy.
+
+        :raises Forbidden: if its tags, data or repository are not theirs, or they choose its identifier.
+        :raises Conflict: if there is such a policy.
+        """
+        self.access.require(Role.EDITOR)
+        self._check_new(policy)
+        self.realm.check_policy(policy)
+        try:
+            return self._retention.policies.create(**policy.model_dump(exclude_defaults=True))
+        except Conflict:
+            if self.access.limited:
+                raise Conflict(f"policy for {policy.target}", _TAKEN, "change that one") from None
+            raise
+
+    def change(self, identifier: str, changes: Mapping[str, Any], version: int | None) -> StoredPolicy:
+        """
+        Change attributes of a policy.
+
+        :param version: The version that the change is based on; None: the present one.
+        :raises NotFound: if they see none.
+        :raises Forbidden: if what it would become is not theirs.
+        :raises Conflict: if somebody else changed it since.
+        """
+        self.access.require(Role.EDITOR)
+        stored = self.policy(identifier)
+        if "id" in changes:
+            raise InvalidInput("attribute id", "a policy's identifier can't be changed", "leave it out")
+        self.realm.check_policy(change_policy(stored.policy, changes))
+        base = _base(stored, version)
+        return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
+
+    def delete(self, identifier: str, version: int | None) -> None:
+        """
+        Delete a policy, or a row that is none.
+
+        :raises NotFound: if they see none.
+        :raises Conflict: if somebody else changed it since.
+        """
+        self.access.require(Role.EDITOR)
+        if not any(row.id == identifier for row in self._stored[1]):
+            version = _base(self.policy(identifier), version)
+        self._retention.policies.delete(identifier, version)
+
+    def apply(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool) -> list[Change]:
+        """
+        Make the policies that they see what a file says.
+
+        :param tags: Only policies with these tags are pruned.
+        :raises Forbidden: if a policy of the file is not theirs.
+        :raises NotFound: if no policy has these tags.
+        """
+        self.access.require(Role.EDITOR)
+        stored = self._stored[0]
+        require_tags(tags, (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
+        changes = find_changes(wanted, stored, prune, tags & self.access.limit)
+        for change in changes:
+            if change.after is not None:
+                if change.before is None:
+                    self._check_new(change.after)
+                self.realm.check_policy(change.after)
+                self._retention.policies.check_supported(change.after)
+        if not dry_run:
+            try:
+                self._retention.policies.carry_out(changes)
+            except Conflict:
+                if self.access.limited:
+                    raise Conflict("the file", f"of one of its policies {_TAKEN}", "look at them again") from None
+                raise
+        return changes
+
+    def apply_shown(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, shown: Sequence[Change]) -> None:
+        """
+        Apply a file, if that changes what they were shown.
+
+        :param shown: What :meth:`apply` said that would change.
+        :raises Conflict: if it would change something else by now.
+        """
+        if self.apply(wanted, prune, tags, dry_run=True) != list(shown):
+            raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
+        self.apply(wanted, prune, tags, dry_run=False)
+
+    def _check_new(self, policy: Policy) -> None:
+        """An identifier that is taken would tell that somebody has it."""
+        if self.access.limited and policy.id:
+            raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
+
+    def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
+        """
+        What can be named in a policy, as far as it is theirs: of the database, and of other policies.
+
+        :param table_schema: With ``table_name``: name or pattern of the tables whose columns are wanted.
+        """
+        chosen = Selector(schema=table_schema or None, name=table_name)
+        return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
+
+    # Holds
+
+    def holds(self) -> list[LegalHold]:
+        """The holds in force on their data."""
+        return [hold for hold in self._retention.holds() if self.realm.covers_hold(hold)]
+
+    def held_tables(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
+        """The tables that holds which they see are on at present, by the hold's identifier."""
+        return self._retention.holds.tables_of(hold for hold in holds if self.realm.covers_hold(hold))
+
+    def place(
+        self,
+        table_name: str,
+        table_schema: str | None,
+        where: Mapping[str, Value],
+        start: dt.datetime | None,
+        end: dt.datetime | None,
+        reason: str,
+    ) -> LegalHold:
+        """
+        Keep data.
+
+        :raises Forbidden: if it is not theirs.
+        """
+        self.access.require(Role.OPERATOR)
+        area = self._area(table_schema, table_name, where)
+        self.realm.require(area)
+        covering = self.realm.covering(area) if self.access.limited else None
+        if covering and covering.where and not self._retention.holds.is_exact(area.schema, area.name, where):
+            raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")
+        return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
+
+    def find_release(self, identifier: str) -> Release:
+        """
+        What the next run would take of theirs if a hold ended, besides what it takes anyway.
+
+        :raises NotFound: if they see no such hold.
+        """
+        self._hold(identifier)
+        return find_release(*self.preview_release((identifier,)))
+
+    def release(self, identifier: str) -> LegalHold:
+        """
+        End a hold, by its whole identifier.
+
+        :raises NotFound: if they see none.
+        :raises Forbidden: if it was placed by somebody without their limit.
+        """
+        self.access.require(Role.OPERATOR)
+        found = self._hold(identifier)
+        if self.access.limited and found.placed_by not in self._actors:
+            raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
+        return self._retention.holds.release(found.id)
+
+    def _hold(self, identifier: str) -> LegalHold:
+        found = next((hold for hold in self.holds() if hold.id == identifier), None)
+        if found is None:
+            raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
+        return found
+
+    # Plans
+
+    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
+        """
+        What a run would do, as far as it is theirs.
+
+        :raises NotFound: if the chosen policy is none that they see, or none of these has such tags.
+        """
+        if selection.policy_id is not None:
+            self.policy(selection.policy_id)
+        selection = replace(selection, limit=self.access.limit)
+        return self._narrowed(self._retention.prepare(cutoff, selection))
+
+    def preview_release(self, released: Collection[str]) -> tuple[Prepared, Prepared]:
+        """What a run would do, and what it would do if holds were released, as far as it is theirs."""
+        before, after = self._retention.preview_release(released, Selection(limit=self.access.limit))
+        return self._narrowed(before), self._narrowed(after)
+
+    def _narrowed(self, prepared: Prepared) -> Prepared:
+        return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+
+    def preview(self, policy: Policy) -> Preview:
+        """
+        What the next run would do if a policy were stored, as far as it is theirs. Writes nothing.
+
+        :raises NotFound: if it has the identifier of a policy that they do not see.
+        :raises Forbidden: if they may not store it.
+        """
+        self.access.require(Role.EDITOR)
+        if self.access.limited and policy.id:
+            self.policy(policy.id)
+        self.realm.check_policy(policy)
+        found = self._retention.preview(policy, Selection(limit=self.access.limit))
+        return narrow_preview(found, self.realm, self._words_of_holds()) if self.access.limited else found
+
+    def statements(self, plan: Plan) -> list[list[str]]:
+        """
+        The statements of each task of a plan, for showing.
+
+        :raises Forbidden: if they are no operator, or have a limit: statements name what holds of others keep.
+        """
+        self.access.require(Role.OPERATOR)
+        if self.access.limited:
+            raise Forbidden("the statements of a plan", "are not for tokens with a limit", "look at the plan itself")
+        return [[text for step in task.steps for text in self._retention.statements(step)] for task in plan.tasks]
+
+    @property
+    def render(self) -> Callable[[Step], list[str]] | None:
+        """Makes the statements of a step; None with a limit: they name what holds of others keep."""
+        return None if self.access.limited else self._retention.statements
+
+    # Runs and the audit log
+
+    def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
+        """
+        Do what a plan of theirs says, in the background.
+
+        :param prepared: What :meth:`prepare` returned, so that what is done is what was shown (law 10).
+        :raises Conflict: if too many runs go on.
+        """
+        self.access.require(Role.OPERATOR)
+        return runs.start(self._retention, prepared)
+
+    def runs(self, runs: Runs) -> list[RunState]:
+        """The runs of late that are theirs to see, newest first."""
+        return [state for state in runs.all(self._retention) if self._sees_actor(state.actor)]
+
+    def find_run(self, runs: Runs, run_id: str) -> RunState:
+        """
+        One of them.
+
+        :raises NotFound: if they see none.
+        """
+        state = runs.find(self._retention, run_id)
+        if not self._sees_actor(state.actor):
+            raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
+        return state
+
+    def cancel_run(self, runs: Runs, run_id: str) -> RunState:
+        """
+        Let a run end before its next step.
+
+        :raises NotFound: if they see none.
+        :raises Conflict: if it is over.
+        """
+        self.access.require(Role.OPERATOR)
+        self.find_run(runs, run_id)
+        return runs.cancel(self._retention, run_id)
+
+    def run_end(self, run_id: str, most: int = 50) -> RunEnd:
+        """
+        How a run ended, by the audit log.
+
+        :param most: At most so many rows about what did not go well.
+        """
+        finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
+        bad = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
+        return run_end(finished, self.journal(JournalFilter(run_id=run_id, outcomes=bad, limit=most + 2)), most)
+
+    def journal(self, wanted: JournalFilter) -> list[dict[str, Any]]:
+        """Rows of the audit log, newest first."""
+        wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
+        if self.access.limited:
+            if wanted.actor is not None and wanted.actor not in self._actors:
+                return []  # Which rows are left would tell who did them.
+            wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
+        rows = self._retention.audit.read(wanted)
+        realm = self.realm
+        holds = self._words_of_holds() if self.access.limited else []
+        return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
+
+    def mark(self) -> str:
+        """What changes as soon as anybody does something that the audit log tells of."""
+        return self._retention.audit.mark()
+
+    # Tables
+
+    def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
+        """Each policy on each table, and the last run."""
+        lines = overview(self.prepare(selection))
+        last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
+        return (narrow_lines(lines) if self.access.limited else lines), last
+
+    def tables(self, selection: Selection) -> list[TableLine]:
+        """What is kept where, table by table; what fails or is held first."""
+        prepared = self.prepare(selection)
+        if not self.access.limited:
+            return self._retention.tables(prepared)
+        holds = self._words_of_holds()
+
+        def heard(run: RunOfPolicy) -> RunOfPolicy:
+            return replace(run, error=self.realm.said(run.error, holds))
+
+        return narrow_tables(self._retention.tables(prepared, heard))
+
+    def timeline(self, table: TableName) -> Timeline:
+        """
+        What a table holds when, and what the next run does to it, as far as it is theirs.
+
+        :raises Forbidden: if none of their policies is about it.
+        :raises NotFound: if there is nothing to tell.
+        """
+        policies = self.realm.policies
+        prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
+        whole = self._is_whole(table, prepared)
+        records = [r for r in self._records(RestoreRequest()) if r.archived.table == table]
+        found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
+        if not found.lanes and not found.cutoffs:
+            raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
+        return found
+
+    def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
+        """
+        Whether all of a table is theirs, rather than what their policies choose of it.
+
+        :raises Forbidden: if nothing of it is.
+        """
+        area, realm = self._area(table.schema, table.name), self.realm
+        if any(realm.covers(self._area(each.schema, each.name)) for each in (table, *sources_of(prepared, table))):
+            return True
+        own = area.schema.casefold() == realm.own_schema.casefold()
+        if own or not any(means(policy, self._retention.capabilities)(table) for policy in realm.policies):
+            realm.require(area)
+        return False
+
+    def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
+        """
+        Take tables for the earlier ones of their names, see :meth:`Rollups.accept_tables`.
+
+        :raises Forbidden: if they are not theirs.
+        :raises NotFound: if there is no such table, or nothing is known of an earlier one.
+        """
+        self.access.require(Role.EDITOR)
+        self.realm.require(self._area(table_schema, table_name))
+        return self._retention.rollups.accept_tables(table_name, table_schema)
+
+    def find_earlier(self, table: TableName) -> Earlier | None:
+        """What is known of an earlier table of a name; None: nothing, or they may not accept the table."""
+        may = self.access.role.includes(Role.EDITOR) and self.realm.covers(self._area(*table))
+        return self._retention.rollups.find_earlier(table) if may else None
+
+    def fetch(self, request: FetchRequest) -> Fetched:
+        """
+        Read a table together with its rollups.
+
+        :raises Forbidden: if none of their policies covers what is asked.
+        :raises NotFound: if it has no rollups, and no policy is about it.
+        """
+        self._require_readable(request.table_schema, request.table_name, request.where)
+        return self._retention.rollups.fetch(request)
+
+    def suggest_values(self, request: FetchRequest) -> list[Value]:
+        """Some values of a dimension, which ``by`` names; raises what :meth:`fetch` does."""
+        self._require_readable(request.table_schema, request.table_name, request.where)
+        return self._retention.rollups.values(request)
+
+    def cascade(self, table: Explorable) -> Cascade:
+        """A table with its rollups, if it has any; raises what :meth:`fetch` does."""
+        self._require_readable(table.table.schema, table.table.name, table.where)
+        return self._retention.rollups.cascade(table.table.name, table.table.schema)
+
+    def readable_tables(self) -> list[Explorable]:
+        """The tables that this user may read, those with rollups first; without levels and the toolkit's own tables."""
+        sources, others = self._retention.rollups.tables()
+        return explorable([*sources, *filter(self._has_policy, others)], self.realm)
+
+    def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
+        """Users read what is theirs, and a service only tables with a policy or rollups, not any table there is."""
+        self.realm.require(self._area(schema, name, where))
+        table = TableName(schema or self._retention.default_schema, name)
+        if not self._has_policy(table) and not self._retention.rollups.has_any(table):
+            reason = "does not exist, or has no rollups and no policy"
+            raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
+
+    def _has_policy(self, table: TableName) -> bool:
+        is_own, found = table.schema == self._retention.own_schema, self._retention.capabilities
+        return not is_own and any(means(policy, found)(table) for policy in self.realm.policies)
+
+    # The archive
+
+    def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
+        return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
+
+    def snapshots(self, request: RestoreRequest) -> list[tuple[SnapshotRecord, SnapshotState | None]]:
+        """What was archived of theirs, with what the repositories say about it."""
+        mine = self._records(request)
+        states = self._retention.archive.states(mine)
+        return [(r, states.get((r.archived.repository, r.archived.name))) for r in mine]
+
+    def archive(self, request: RestoreRequest) -> list[ArchiveLine]:
+        """What was archived of theirs, with how well it is; problems first."""
+        verified = JournalFilter(event=Event.VERIFIED, limit=_REMEMBERED)
+        return archive_lines(self.snapshots(request), self.journal(verified))
+
+    def verify_snapshots(
+        self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
+    ) -> list[Verified]:
+        """
+        Read snapshots of theirs back and compare them with what was archived.
+
+        :param told: Is told of each as soon as it was read.
+        """
+        self.access.require(Role.OPERATOR)
+        return self._retention.archive.verify(self._chosen(request), told)
+
+    def restorable(self, request: RestoreRequest) -> list[Restorable]:
+        """
+        What :meth:`restore` would bring back, and what it would refuse; nothing is written.
+
+        :raises NotFound: if no snapshot of theirs fits.
+        :raises Forbidden: if it would go where nothing of theirs is.
+        """
+        found = self._retention.archive.preview(self._chosen(request))
+        self._require_targets([item.record for item in found], request.into)
+        return found
+
+    def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
+        """
+        Bring partitions of theirs back, into tables of theirs; raises what :meth:`restorable` does.
+
+        :param told: Is told of each as soon as it is back, or is not.
+        """
+        self.access.require(Role.OPERATOR)
+        request = self._chosen(request)
+        self._require_targets(self._retention.archive.restorable(request), request.into)
+        return self._retention.archive.restore(request, told)
+
+    def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """
+        Bring back, in the background, exactly what :meth:`restorable` says at this moment (law 10).
+
+        :raises Conflict: if nothing would come back, or too many operations go on.
+        """
+        self.access.require(Role.OPERATOR)
+        found = self.restorable(request)
+        coming = [item.record for item in found if item.refusal is None]
+        if not coming:
+            raise Conflict("restore", f"nothing would come back: {found[0].refusal}", "look at the preview")
+        exactly = _exactly(request, coming)
+        return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
+
+    def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """
+        Read snapshots of theirs back, in the background: those that there are at this moment.
+
+        :raises NotFound: if none fits.
+        :raises Conflict: if too many operations go on.
+        """
+        self.access.require(Role.OPERATOR)
+        found = self._retention.archive.snapshots(self._chosen(request))
+        if not found:
+            raise NotFound("snapshots", "none fits", "GET /api/v1/snapshots lists them")
+        exactly = _exactly(request, found)
+        return operations.start(
+            self._retention, "verify", len(found), lambda told: self.verify_snapshots(exactly, told)
+        )
+
+    def _chosen(self, request: RestoreRequest) -> RestoreRequest:
+        """A limit lets through only snapshots of policies with its tags."""
+        return replace(request, tags=request.tags & self.access.limit)
+
+    def _require_targets(self, records: Iterable[SnapshotRecord], into: TableName | None) -> None:
+        """Of a table that is shared with others, only the partitions with their values are theirs."""
+        if into is not None and into.schema.casefold() == self._retention.own_schema.casefold():
+            raise Forbidden(f"table {into}", "would be among the toolkit's own tables", "choose another schema")
+        for record in records:
+            archived = record.archived
+            table = into or archived.table
+            where = {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
+            self.realm.require(self._area(table.schema, table.name, where))
+
+    def operations(self, operations: Operations) -> list[OperationState]:
+        """The operations of late that are theirs to see, newest first."""
+        return [self._told(state) for state in operations.all() if self._sees_actor(state.actor)]
+
+    def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
+        """
+        One of them.
+
+        :raises NotFound: if they see none.
+        """
+        found = operations.find(operation_id)
+        if not self._sees_actor(found.actor):
+            raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
+        return self._told(found)
+
+    def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
+        """
+        Let an operation end before its next snapshot.
+
+        :raises NotFound: if they see none.
+        :raises Conflict: if it is over.
+        """
+        self.access.require(Role.OPERATOR)
+        self.find_operation(operations, operation_id)
+        return self._told(operations.cancel(operation_id))
+
+    def _told(self, state: OperationState) -> OperationState:
+        return narrow_operation(state, self.realm, self._words_of_holds()) if self.access.limited else state
+
+    # Access tokens
+
+    def tokens(self) -> list[AccessToken]:
+        """All tokens."""
+        self.access.require(Role.ADMIN)
+        return self._tokens
+
+    def create_token(
+        self, name: str, role: Role, limit: TagFilter, expires_at: dt.datetime | None
+    ) -> tuple[AccessToken, str]:
+        """Make a token; its text can't be had a second time."""
+        self.access.require(Role.ADMIN)
+        return self._retention.access.create(name, role, limit, expires_at)
+
+    def revoke_token(self, identifier: str) -> AccessToken:
+        """
+        End a token, at once.
+
+        :raises NotFound: if there is none that is not revoked.
+        """
+        self.access.require(Role.ADMIN)
+        return self._retention.access.revoke(identifier)
+
+
+def _base(stored: StoredPolicy, version: int | None) -> int:
+    """
+    The version that a change is based on: always the one that the rules were applied to.
+
+    :raises Conflict: if another one was named.
+    """
+    if version is not None and version != stored.version:
+        raise Conflict(f"policy {stored.policy.id}", "somebody else changed it in the meantime", "look at it again")
+    return stored.version
+
+
+def _exactly(request: RestoreRequest, records: Iterable[SnapshotRecord]) -> RestoreRequest:
+    return replace(request, chosen=frozenset((each.archived.repository, each.archived.name) for each in records))

@@ -1,0 +1,395 @@
+"""Notifications: each failure, each hold that lasts and each recovery is told once, by any number of services."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import http.server
+import json
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import parse_duration
+from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.service.notifications import (
+    Notification,
+    Notifications,
+    Notifier,
+    Program,
+    Webhook,
+    make_channels,
+    sign,
+)
+from cratedb_retention.service.scheduler import run_due
+from cratedb_retention.service.service import make_service
+from cratedb_retention.service.settings import NotifySettings, Settings
+from support.databases import MONTH, TIME, Database
+from support.markdown import ROOT, blocks
+
+RUN_OPTIONS = RunOptions(threads=False)
+
+
+class Receiver:
+    """
+    An HTTP server that keeps what it gets.
+
+    :param answers: The statuses of its first answers; 200 after that.
+    """
+
+    def __init__(self, *answers: int) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        pending, got = list(answers), self.got
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                got.append((dict(self.headers.items()), body))
+                status = pending.pop(0) if pending else 200
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?key=hunter2"
+
+    @contextmanager
+    def up(self) -> Iterator[Receiver]:
+        """While it listens."""
+        thread = threading.Thread(target=self._server.serve_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        """What was told, of which policy."""
+        return [(data["event"], data["policy_id"]) for data in (json.loads(body) for _, body in self.got)]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that takes everything."""
+    with Receiver().up() as found:
+        yield found
+
+
+def prepare(db: Database) -> None:
+    """A policy that will fail, and one that is held."""
+    for name in ("bad", "held"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(name, ("2024-03-10", "2024-04-10"))
+    db.policy("snapshot", "bad", "30d", id="bad", schedule="@daily", tags=["a"])
+    db.policy("delete", "held", "30d", id="held", schedule="@daily")
+    db.tool.hold("held", db.schema, reason="case 1")
+
+
+def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
+    """Failed, held for long, fine again: one event each, whoever looks and however often."""
+    prepare(db)
+    hook = Webhook(receiver.url, "s3cret", pause=0)
+    notifiers = [Notifier(db.retention(), [hook], parse_duration("36h")) for _ in range(3)]
+
+    def day(number: int) -> list[tuple[str, str]]:
+        """Run what is due on a day, look as three services do, twice, and tell what came."""
+        db.time.set(f"2024-07-{number:02}T00:00:10+00:00")
+        run_due(db.tool, options=RUN_OPTIONS)
+        before = len(receiver.got)
+        for notifier in notifiers * 2:
+            notifier.check()
+        return receiver.events[before:]
+
+    db.break_repository()
+    assert day(3) == [("policy-failed", "bad")]
+    assert day(4) == []
+    db.mend_repository()
+    assert day(5) == [("policy-recovered", "bad"), ("policy-held", "held")]
+    db.tool.release(db.tool.holds()[0].id)
+    assert day(6) == [("policy-recovered", "held")]
+    assert day(7) == []
+    assert db.tool.store.notices.all() == {}
+    db.break_repository()
+    db.fill("bad", ["2024-04-11"])
+    assert day(8) == [("policy-failed", "bad")]
+    assert len({headers["Retention-Event-Id"] for headers, _ in receiver.got}) == len(receiver.got)
+    headers, body = receiver.got[0]
+    moment = headers["Retention-Signature"].split(",")[0].removeprefix("t=")
+    digest = hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    assert headers["Retention-Signature"] == f"t={moment},v1={digest}"
+    for signed, event in receiver.got:
+        at = dt.datetime.fromisoformat(json.loads(event)["at"])
+        assert signed["Retention-Signature"].startswith(f"t={at.timestamp():.0f},")
+    told = json.loads(body)
+    assert headers["Retention-Event-Id"] == told["id"]
+    assert (told["strategy"], told["table"], told["tags"]) == ("snapshot", f"{db.schema}.bad", ["a"])
+    assert told["since"] == "2024-07-03T00:00:10+00:00"
+    assert told["reason"]
+    lasting = json.loads(receiver.got[2][1])
+    assert lasting["reason"].startswith("legal hold")
+    assert (lasting["since"], lasting["at"]) == ("2024-07-03T00:00:10+00:00", "2024-07-05T00:00:10+00:00")
+
+
+def test_many_at_once(duck: Database, receiver: Receiver) -> None:
+    """Services that look at the same moment tell once."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, options=RUN_OPTIONS)
+    notifiers = [Notifier(duck.tool.sibling(), [Webhook(receiver.url, pause=0)], None) for _ in range(6)]
+    threads = [threading.Thread(target=notifier.look) for notifier in notifiers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert receiver.events == [("policy-failed", "bad")]
+
+
+def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Where nobody answers, the event waits for another try, with the same identifier; the address is not logged."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, options=RUN_OPTIONS)
+    with Receiver(500, 503, 500, 404, 302).up() as receiver:
+        notifier = Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None)
+        assert notifier.check() == 0
+        assert len(receiver.got) == 3
+        assert notifier.check() == 0  # Somebody may be at it still.
+        assert len(receiver.got) == 3
+        for minute, tries in ((3, 4), (6, 5), (9, 6)):
+            duck.time.set(f"2024-07-03T00:0{minute}:00+00:00")
+            notifier.check()
+            assert len(receiver.got) == tries
+        assert notifier.check() == 0
+        assert len({headers["Retention-Event-Id"] for headers, _ in receiver.got}) == 1
+    assert "answered 404" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_all_channels_are_to_be_told(duck: Database) -> None:
+    """Where one of two channels does not answer, the other one is told nevertheless, and both with the next try."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, options=RUN_OPTIONS)
+    heard: list[str] = []
+
+    def hear(told: Notification) -> bool:
+        heard.append(told.id)
+        return True
+
+    notifier = Notifier(duck.tool, [lambda told: False, hear], None)
+    for minute in (1, 4):
+        duck.time.set(f"2024-07-03T00:0{minute}:00+00:00")
+        assert notifier.check() == 0
+    assert (len(heard), len(set(heard))) == (2, 1)
+
+
+def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
+    """Recovery could not be told, and it fails again: what was told is true still, so nothing is told until it ends."""
+    prepare(duck)
+    answers, events = [True, False, True], list[str]()
+
+    def answer(told: Notification) -> bool:
+        events.append(told.event)
+        return answers.pop(0)
+
+    notifier = Notifier(duck.tool, [answer], None)
+    for day, is_broken in ((3, True), (4, False), (5, True), (6, False)):
+        (duck.break_repository if is_broken else duck.mend_repository)()
+        duck.fill("bad", ["2024-05-10"])
+        duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
+        run_due(duck.tool, options=RUN_OPTIONS)
+        notifier.check()
+    assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
+
+
+def test_a_problem_that_lasts_is_told(duck: Database) -> None:
+    """What somebody has to look at is told as what is held is: when it has lasted so long, to the instant."""
+    duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
+    events: list[str] = []
+
+    def hear(told: Notification) -> bool:
+        events.append(told.event)
+        return True
+
+    notifier = Notifier(duck.tool, [hear], parse_duration("48h"))
+    for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
+        duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
+        run_due(duck.tool, options=RUN_OPTIONS)
+        notifier.check()
+        assert events == told
+
+
+def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A program reads the event as JSON, without a shell, and without our own variables; what fails is said."""
+    import datetime as dt
+
+    now = dt.datetime(2024, 7, 3, tzinfo=dt.UTC)
+    told = Notification(
+        id="1",
+        event="policy-failed",
+        policy_id="p; touch x",
+        strategy="delete",
+        table="t",
+        tags=("a",),
+        since=now,
+        at=now,
+        reason="$(touch y)",
+    )
+    out = tmp_path / "out"
+    script = f"import os, sys; open({str(out)!r}, 'w').write(sys.stdin.read() + str(sorted(os.environ)))"
+    environment = {"CRATEDB_URI": "crate://u:hunter2@h/", "HOME": "/"}
+    assert Program([sys.executable, "-c", script, "; false"], environment)(told)
+    assert '"policy_id": "p; touch x"' in out.read_text()
+    assert "CRATEDB_URI" not in out.read_text()
+    complaint = "import sys; print('x' * 1000, 'no route, crt_0123456789abcdef_' + 'x' * 30, file=sys.stderr)"
+    assert not Program([sys.executable, "-c", f"{complaint}; sys.exit(3)"], {})(told)
+    assert "ended with 3: x" in caplog.text
+    assert "no route, crt_0123456789abcdef_REDACTED" in caplog.text
+    assert len(caplog.records[-1].getMessage()) < 700
+    waiting = f"{complaint}; sys.stderr.flush(); import threading; threading.Event().wait(60)"
+    assert not Program([sys.executable, "-c", waiting], {}, timeout=3.0)(told)
+    assert "no end within 3 s" in caplog.text
+    assert not Program(["/nowhere/program"], {})(told)
+    assert "No such file" in caplog.text
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    """A webhook is an address with a host; without settings nobody is told."""
+    for url in ("hook", "ftp://host/", "https://", "http://[/"):
+        with pytest.raises(InvalidInput, match="not an address"):
+            make_channels(NotifySettings(webhook=url), {})
+    assert make_channels(NotifySettings(), {}) == []
+
+
+def test_how_a_receiver_checks_the_signature() -> None:
+    """What the documentation shows accepts what is signed, and nothing that was changed or is old."""
+    (shown,) = [
+        block
+        for block in blocks((ROOT / "docs" / "how-to" / "monitoring.md").read_text())
+        if block.language == "python"
+    ]
+    names: dict[str, Any] = {}
+    exec(shown.text, names)
+    header = sign("s", 1_000_000, b"{}")
+    assert names["is_genuine"]("s", header, b"{}", 1_000_010)
+    for secret, body, now in (("x", b"{}", 1_000_010), ("s", b"[]", 1_000_010), ("s", b"{}", 1_000_400)):
+        assert not names["is_genuine"](secret, header, body, now)
+
+
+def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None:
+    """Runs end, and the service too, while an event is being sent; the event is not lost, and comes from the next."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    asked, go_on = threading.Event(), threading.Event()
+    sent: list[Notification] = []
+
+    def silent(told: Notification) -> bool:
+        sent.append(told)
+        asked.set()
+        return go_on.wait(60)
+
+    notifications = Notifications(Notifier(duck.tool.sibling(), [silent], None), 3600, patience=0.1)
+    notifications.start()
+    report = run_due(duck.tool, [notifications.observe], RUN_OPTIONS)
+    assert report is not None
+    assert report.failed
+    assert asked.wait(60)
+    duck.time.set("2024-07-04T00:00:10+00:00")
+    assert run_due(duck.tool, [notifications.observe], RUN_OPTIONS) is not None
+    assert len(sent) == 1
+    notifications.stop()
+    with duck.statements() as statements:
+        go_on.set()
+        notifications._thread.join()
+    assert statements == []  # The database may be closed by then.
+    duck.time.set("2024-07-04T00:10:00+00:00")
+    with Receiver().up() as receiver:
+        assert Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None).check() == 1
+        assert receiver.events == [("policy-failed", "bad")]
+
+
+def test_a_silent_server_and_many_blocked_policies(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Each look tries one event at most that nobody takes, runs wait for none, and each event has its turn."""
+    for number in range(5):
+        duck.create(f"t{number}", {"ts": TIME, "n": "TEXT"})
+        duck.fill(f"t{number}", ["2024-03-10"])
+        duck.policy("delete", f"t{number}", "30d", id=f"p{number}", schedule="@daily")
+    duck.tool.hold("*", duck.schema, reason="case 1")
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # It takes connections, and never answers.
+        hook = Webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.01, pause=0)
+        tried: list[str] = []
+
+        def channel(notification: Notification) -> bool:
+            tried.append(notification.policy_id)
+            return hook(notification)
+
+        notifier = Notifier(duck.tool.sibling(), [channel], parse_duration("1s"))
+        notifications = Notifications(notifier, 3600)  # Not begun: whatever a run did for it, it would do itself.
+        report = run_due(duck.tool, [notifications.observe], RUN_OPTIONS)
+        assert report is not None
+        assert (report.held, tried, notifications._wake.is_set()) == (5, [], True)
+        notifier.check()
+        for minute in range(1, 11):
+            duck.time.set(f"2024-07-03T00:{minute:02}:00+00:00")
+            assert notifier.check() == 0
+            assert len(tried) == minute
+    assert sorted(tried[:5]) == sorted(tried[5:]) == [f"p{number}" for number in range(5)]
+    assert "webhook at 127.0.0.1: ReadTimeoutError" in caplog.text
+
+
+def test_a_mistake_ends_no_thread(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody expected is logged, and the next look is taken nevertheless."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, options=RUN_OPTIONS)
+    tried: list[Notification] = []
+
+    def channel(notification: Notification) -> bool:
+        tried.append(notification)
+        if len(tried) == 1:
+            raise ZeroDivisionError("a mistake")
+        return True
+
+    notifier = Notifier(duck.tool, [channel], None)
+    notifier.look()
+    assert "ZeroDivisionError" in caplog.text
+    duck.time.set("2024-07-03T00:05:00+00:00")
+    notifier.look()
+    assert duck.tool.store.notices.all()["failed:bad"].state == "told"
+
+
+def test_the_end_of_a_run_is_told_at_once(duck: Database, receiver: Receiver) -> None:
+    """A service tells as soon as a run is over, rather than when it looks the next time, and before it ends."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    settings = Settings.model_validate({"notify": {"webhook": receiver.url, "interval": 3600}})
+    service = make_service(duck.tool, settings, {})
+    (notifications,) = service._beside
+    notifications.start()
+    assert service.scheduler.tick()
+    assert service.scheduler.wait(60)
+    notifications.stop()
+    assert receiver.events == [("policy-failed", "bad")]

@@ -1,0 +1,196 @@
+"""
+Who has a token reaches the toolkit by one class: none of its methods shows one tenant what is another's, or changes it.
+That holds for the pages as well, which have no routes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cratedb_retention.clock import Actor
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.candidates import Preview
+from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.exploring import Explorable
+from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.policy import make_policy
+from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.service.scope import Scope
+from cratedb_retention.store.journal import Event, JournalFilter
+from support.two_tenants import TwoTenants, leaks, of_globex, scoped
+
+Arguments = tuple[Any, ...]
+
+
+def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
+    """For each method, arguments by which a tenant reaches for what is another's, or for everything."""
+    schema, ids, context = tenants.db.schema, tenants.ids, tenants.context
+    runs, operations = context.runs, context.operations
+    globex, shared = TableName(schema, "globex_metrics"), TableName(schema, "events")
+    start, end = parse_instant("2024-01-01"), parse_instant("2024-08-01")
+    whole = FetchRequest(table_name="events", table_schema=schema, start=start, end=end, by=("tenant",))
+    asked: list[Arguments] = [
+        (whole,),
+        (replace(whole, where={"tenant": "globex"}),),
+        (replace(whole, table_name="globex_metrics", by=("n",)),),
+    ]
+    new = {"strategy": "delete", "table_schema": schema, "retention_period": "1d"}
+    theirs = [
+        make_policy(**new, table_name="globex_metrics", tags=["acme"], id="globex-tables"),
+        make_policy(**new, table_name="acme_metrics", tags=["globex"]),
+        make_policy(**new, table_name="events", tags=["acme"]),
+    ]
+    by_tag = parse_tag_filter(["globex"])
+    selections: list[Arguments] = [
+        (Selection(),),
+        (Selection(tags=by_tag),),
+        (Selection(policy_id="globex-tables"),),
+    ]
+    requests = [
+        RestoreRequest(table_name="globex*"),
+        RestoreRequest(tags=by_tag),
+        RestoreRequest(table_name="acme*", into=globex),
+    ]
+    restores: list[Arguments] = [(request,) for request in requests]
+    everything: list[Arguments] = [(RestoreRequest(),)]
+    policies = ("globex-tables", "globex-bad", "shared")
+    holds = [ids[name] for name in ("globex-hold", "globex-events-hold", "acme-hold")]
+    logs = [
+        JournalFilter(limit=1000),
+        JournalFilter(limit=1000, tags=by_tag),
+        JournalFilter(limit=1000, event=Event.TOKEN_CREATED, about_tokens=True),
+        JournalFilter(limit=1000, run_id=ids["globex-run"]),
+    ]
+    none = TagFilter()
+    return {
+        "accept_tables": [
+            ("globex_metrics", schema),
+            ("*", schema),
+            ("events", schema),
+            ("retention_hold", tenants.db.own_schema),
+        ],
+        "apply": [([policy], True, none, False) for policy in theirs],
+        "apply_shown": [([], True, none, []), ([theirs[0]], True, none, [])],
+        "archive": [*restores, *everything],
+        "cancel_operation": [(operations, ids["globex-operation"])],
+        "cancel_run": [(runs, ids["globex-run"])],
+        "cascade": [(Explorable(globex),), (Explorable(shared),)],
+        "change": [
+            ("globex-tables", {"enabled": False}, None),
+            ("shared", {"tags": ["acme"]}, None),
+            ("acme-tables", {"tags": ["globex"]}, None),
+        ],
+        "create": [(policy,) for policy in theirs],
+        "create_token": [("x", Role.VIEWER, none, None)],
+        "delete": [(identifier, None) for identifier in policies],
+        "fetch": asked,
+        "find_earlier": [(globex,), (shared,)],
+        "find_operation": [(operations, ids["globex-operation"])],
+        "find_release": [(identifier,) for identifier in holds[:2]],
+        "find_run": [(runs, ids["globex-run"])],
+        "held_tables": [(tenants.db.tool.holds(),)],
+        "holds": [()],
+        "journal": [(wanted,) for wanted in logs],
+        "listing": selections,
+        "mark": [()],
+        "now": [()],
+        "operations": [(operations,)],
+        "place": [(name, schema, {}, None, None, "x") for name in ("globex_metrics", "events", "*", "glob?x*")],
+        "policies": selections,
+        "policy": [(identifier,) for identifier in policies],
+        "prepare": selections,
+        "preview": [(policy,) for policy in theirs],
+        "preview_release": [(holds[:2],)],
+        "readable_tables": [()],
+        "render": [()],
+        "release": [(identifier,) for identifier in holds],
+        "restorable": [*restores, *everything],
+        "restore": restores,
+        "revoke_token": [("globex-editor",)],
+        "run_end": [(ids["globex-run"],)],
+        "runs": [(runs,)],
+        "snapshots": [*restores, *everything],
+        "start_restore": [(operations, request) for request in requests],
+        "start_run": [],  # It does what a plan of `prepare` says.
+        "start_verify": [(operations, request) for request in requests[:2]],
+        "statements": [(tenants.db.tool.plan(),)],
+        "status": selections,
+        "suggest_values": asked,
+        "suggestions": [(), (schema, "globex_metrics")],
+        "tables": selections,
+        "tags": [()],
+        "timeline": [(globex,), (shared,)],
+        "tokens": [()],
+        "verify_snapshots": [*restores, *everything],
+    }
+
+
+def shown(result: Any) -> str:
+    """What can be seen of a result: of a plan, not what it was made from."""
+    if isinstance(result, Prepared):
+        return repr((result.plan, overview(result)))
+    if isinstance(result, Preview):
+        return "".join(shown(each) for each in (result.before, result.after, result.if_enabled) if each)
+    if isinstance(result, tuple | list):
+        return "".join(map(shown, result))
+    return repr(result)
+
+
+def ask(who: Scope, name: str, arguments: Arguments) -> str:
+    """What a call shows, be it an error, but for the thing in it, which is what was asked for."""
+    try:
+        found = getattr(who, name)
+        return shown(found(*arguments) if inspect.ismethod(found) else found)
+    except RetentionError as error:
+        return f"{error.reason} {error.remedy}"
+
+
+def public(kind: type) -> set[str]:
+    """The names of all methods that others may call."""
+    methods = inspect.getmembers(kind, lambda value: inspect.isfunction(value) or isinstance(value, property))
+    return {name for name, _ in methods if not name.startswith("_")}
+
+
+@pytest.fixture
+def busy(tenants: TwoTenants) -> TwoTenants:
+    """Globex has an operation, too, and much is due."""
+    verified = tenants.ask("globex-operator", "POST", "/api/v1/snapshots/verify", json={"table_name": "*"})
+    tenants.ids["globex-operation"] = verified.json()["operation_id"]
+    tenants.wait()
+    tenants.db.time.set("2024-10-02T00:00:00+00:00")
+    return tenants
+
+
+def test_no_method_shows_or_changes_what_is_anothers(busy: TwoTenants) -> None:
+    """Each method, called as acme's editor for what is globex's; a new one without a rule here fails."""
+    rules = calls(busy)
+    assert public(Scope) == set(rules), "a method without a rule"
+    before = of_globex(busy)
+    for name, found in rules.items():
+        for arguments in found:
+            text = ask(scoped(busy, "acme"), name, arguments)
+            busy.wait()
+            assert not leaks(busy, "", text), (name, text)
+        assert of_globex(busy) == before, name
+
+
+def test_the_search_finds_what_leaks(busy: TwoTenants) -> None:
+    """The same calls of an admin show what is globex's, so that the test above would fail."""
+    changing = ("accept_tables", "apply", "apply_shown", "delete", "release", "render", "restore", "revoke_token")
+    told = set()
+    for name, found in calls(busy).items():
+        for arguments in found if name not in changing else ():
+            admin = Scope(busy.db.tool.acting_as(Actor("x", "y")), Access(role=Role.ADMIN, actor="x"))
+            if leaks(busy, "", ask(admin, name, arguments)):
+                told.add(name)
+    assert len(told) > 20, told
