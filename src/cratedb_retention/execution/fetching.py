@@ -13,9 +13,9 @@ from cratedb_retention.execution.filling import Values, fill
 from cratedb_retention.execution.freshness import follow_late_rows
 from cratedb_retention.execution.merging import Merged
 from cratedb_retention.model.fetched import Fetched, Row
-from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Reading, Stretch
 from cratedb_retention.model.rollup import label, level_column
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import without
 

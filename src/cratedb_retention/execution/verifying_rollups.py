@@ -16,11 +16,11 @@ from typing import Any
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.reading import Cascade, Holding, Kept, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.reading import choose_step, whole_part
 
 _CHUNKS = 500

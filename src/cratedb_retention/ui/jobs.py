@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.story import Story, tell_run
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.journal import Event, JournalFilter, Outcome

@@ -18,7 +18,7 @@ from cratedb_retention.engine.duckdb.buckets import bucket
 from cratedb_retention.engine.expressions import Subscript, counted_ms, is_aware, table_ref, whole_number
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.time import from_ms
 
 
 class DuckExpressions:
