@@ -367,6 +367,7 @@ STEPS = (
         name="identities of tables, long texts",
         columns={
             "retention_hold": ("table_identity", "where_long"),
+            "retention_freeze": ("table_identity",),
             "retention_snapshot": ("table_identity",),
             "rollup": ("source_identity", "definition_long"),
             "rollup_ledger": ("token_long", "parts_long"),

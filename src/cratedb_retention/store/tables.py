@@ -219,6 +219,7 @@ def _freeze(metadata: sa.MetaData) -> sa.Table:
         sa.Column("run_id", sa.Text, doc="The run that froze it."),
         sa.Column("frozen_at", Instant, doc="When."),
         sa.Column("id", sa.Text, primary_key=True, doc="A digest of table and partition."),
+        sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
         info={"about": "Partitions that the toolkit froze, so that the next run knows what a killed one left."},
         crate_number_of_shards=1,
     )
