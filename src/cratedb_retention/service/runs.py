@@ -12,7 +12,7 @@ from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Tracker
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Session, new_session
+from cratedb_retention.execution.running import Session
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.service.background import Background, outcome_of
 
@@ -41,7 +41,7 @@ class Runs:
         """
         stop = threading.Event()
         options = replace(self._options, stop=stop)
-        session = new_session(retention.store, retention.clock, retention.actor, options)
+        session = retention.schedule.session(options)
         run_id, tracker = session.leases.run_id, session.tracker
         tracker.plan(prepared.plan)
         state = tracker.state()
@@ -50,7 +50,7 @@ class Runs:
 
     def all(self, retention: Retention) -> list[RunState]:
         """The runs of late, newest first."""
-        found = {state.run_id: state for state in retention.running()}
+        found = {state.run_id: state for state in retention.runs.live()}
         found |= {key: tracker.state() for key, tracker in self._background.all().items()}
         return sorted(found.values(), key=lambda state: state.started_at, reverse=True)
 
@@ -63,7 +63,7 @@ class Runs:
         tracker = self._background.find(run_id)
         if tracker is not None:
             return tracker.state()
-        state = next((state for state in retention.running() if state.run_id == run_id), None)
+        state = next((state for state in retention.runs.live() if state.run_id == run_id), None)
         if state is None:
             raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
         return state
@@ -79,7 +79,7 @@ class Runs:
         if state.finished_at is not None:
             raise Conflict(f"run {run_id}", "is over", "there is nothing to cancel")
         try:
-            retention.cancel(run_id)
+            retention.runs.cancel(run_id)
         except NotFound:  # It is too young to be in the database.
             self._background.stop(run_id)
         return state
