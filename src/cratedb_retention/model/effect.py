@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import assert_never
 
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -37,6 +36,7 @@ from cratedb_retention.model.rollup_steps import (
     RollupStep,
     SealWindows,
 )
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, show_partition, show_where
 
 

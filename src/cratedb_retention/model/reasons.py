@@ -21,8 +21,8 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
 

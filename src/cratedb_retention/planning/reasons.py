@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import from_ms, to_ms
 
 
 def next_due(piece: Piece, policy: Policy) -> int | None:

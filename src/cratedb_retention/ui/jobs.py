@@ -11,7 +11,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.story import Story, tell_run
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.journal import JournalFilter
