@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded
 from cratedb_retention.execution.events import Observer
-from cratedb_retention.execution.listing import slots_done
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.running import Session, new_session
 from cratedb_retention.model.runs import Report, RunOptions
-from cratedb_retention.planning.due import Done, Timetable, due_slots, wrong_slots
+from cratedb_retention.model.schedule import Done
+from cratedb_retention.planning.due import Timetable, due_slots, wrong_slots
 from cratedb_retention.store.leases import Leases
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def find_due(retention: Retention, timetable: Timetable, chosen: Collection[str]
     store.refresh_schedules()
     scheduled = [item for item in store.policies.scheduled() if chosen is None or item.policy_id in chosen]
     known = store.leases.read(refresh=False)
-    done = slots_done(known)
+    done = known.slots
     wrong = wrong_slots(scheduled, done, known.now, timetable)
     if wrong:
         logger.warning("%d policies were run at a time that is still to come; a clock was wrong", len(wrong))
