@@ -26,7 +26,9 @@ WAIT = 60
 @pytest.fixture
 def due(command: Command) -> Command:
     """A database with two policies whose slots are due since years."""
-    with Retention(command.uri or "", clock=Clock(now=lambda: THEN, sleep=lambda seconds: None)) as retention:
+    with Retention(
+        command.uri or "", clock=Clock(now=lambda: THEN, sleep=lambda seconds: None, shared=True)
+    ) as retention:
         for table, tags in (("metrics", ["acme"]), ("events", ["other"])):
             retention.create_policy(
                 id=table,

@@ -193,7 +193,7 @@ def test_what_is_frozen_is_left_to_who_took_over(crate: CrateDatabase) -> None:
     assert (crate.frozen("texts"), len(crate.tool.store.freezes.all())) == (1, 1)
     other.release({})
     assert crate.run().ok
-    assert (crate.left("texts"), crate.frozen("texts"), crate.tool.store.freezes.all()) == ([], 0, set())
+    assert (crate.left("texts"), crate.frozen("texts"), crate.tool.store.freezes.all()) == ([], 0, {})
 
 
 @pytest.mark.parametrize("error", [Cancelled, Stopped])
@@ -218,7 +218,7 @@ def test_what_is_frozen_is_thawed_at_the_end(crate: CrateDatabase, error: type[R
 
     with pytest.raises(error):
         crate.tool.run(observers=[end], options=replace(ALONE, stop=stop))
-    assert (crate.frozen("texts"), crate.tool.store.freezes.all()) == (0, set())
+    assert (crate.frozen("texts"), crate.tool.store.freezes.all()) == (0, {})
     crate.fill("texts", OLD, part="a")
 
 

@@ -33,7 +33,7 @@ from cratedb_retention.execution.events import (
 )
 from cratedb_retention.execution.heartbeat import Heartbeat
 from cratedb_retention.execution.leasing import LeaseHolder, Taken
-from cratedb_retention.execution.preparing import Prepared, check_preconditions
+from cratedb_retention.execution.preparing import Prepared, check_preconditions, is_frozen
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
 from cratedb_retention.execution.renewing import Renewer
 from cratedb_retention.execution.retrying import retry
@@ -169,6 +169,9 @@ class Runner:
         for table, values in prepared.frozen:
             if table not in prepared.catalog.tables:
                 self._store.freezes.remove(table, [values])
+        for name, values in prepared.formerly_frozen:
+            if not is_frozen(prepared.catalog.tables[name], values):
+                self._store.freezes.remove(name, [values])
 
     def _outcomes(self, prepared: Prepared) -> dict[str, Outcome]:
         """How the run ended for each policy."""
@@ -262,7 +265,7 @@ class Runner:
         """Note what must be known if the process is killed in the middle of a step."""
         run.roller.before(task, step)
         if isinstance(step, FreezePartitions):
-            self._store.freezes.add(step, self._leases.run_id)
+            self._store.freezes.add(step, self._leases.run_id, run.roller.identity(step.table))
         elif isinstance(step, DropArchived):
             supersede(self._engine, self._store, step)
             self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
