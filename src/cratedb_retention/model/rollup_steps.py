@@ -43,6 +43,7 @@ class RollUp:
 
     :param windows: In order of time, without overlaps: each is computed for itself. Of an open window there may be
         several parts.
+    :param rows: How many rows lie beneath each window, as far as the plan knows; so many are computed at once.
     :param idents: The database's names of the partitions beneath, for a last look at their health.
     :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
         the plan itself changes that, so that it has to be read when that is done.
@@ -54,6 +55,7 @@ class RollUp:
 
     rollup: Rollup
     windows: tuple[Window, ...]
+    rows: tuple[int, ...] = ()
     idents: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()

@@ -71,9 +71,9 @@ class Facts:
 
 def read_facts(retention: Retention) -> Facts:
     """Read all of it, in a fixed number of statements."""
-    store, now = retention.store, retention.clock.now()
-    stored, damaged = store.policies.all()
-    leases, scheduled = store.leases.read(), store.policies.scheduled()
+    now = retention.clock.now()
+    stored, damaged = retention.policies.read()
+    leases, scheduled = retention.schedule.leases(), retention.schedule.policies()
     slots = leases.slots
     facts = Facts(
         now=now,
@@ -81,9 +81,9 @@ def read_facts(retention: Retention) -> Facts:
         damaged=len(damaged),
         leases=leases,
         slots=slots,
-        runs=store.runs_of_policies(now - WINDOW),
-        levels=store.level_states(),
-        running=len(retention.running()),
+        runs=retention.runs.of_policies(now - WINDOW),
+        levels=retention.rollups.levels(),
+        running=len(retention.runs.live()),
         scheduled={item.policy_id: item for item in scheduled},
         next_runs=next_times(scheduled, slots, leases.now),
     )

@@ -259,7 +259,7 @@ class Notifier:
 
         :raises RetentionError: if the database can't be read.
         """
-        now, notices = self._retention.clock.now(), self._retention.store.notices
+        now, notices = self._retention.clock.now(), self._retention.notices
         known, conditions = notices.all(), {each.key: each for each in self._conditions()}
         told = 0
         for key in sorted({*known, *conditions}, key=lambda key: (_tried(known.get(key)), key)):
@@ -284,7 +284,7 @@ class Notifier:
 
     def _treat(self, notice: Notice | None, condition: Condition | None, now: dt.datetime) -> int:
         """What has to be done about one notice."""
-        store = self._retention.store.notices
+        store = self._retention.notices
         if condition is None:  # The policy is gone, or nobody wants to know any more.
             store.change(notice, None)
             return 0
@@ -314,7 +314,7 @@ class Notifier:
             since=condition.since,
             reason=condition.reason,
         )
-        added = self._retention.store.notices.change(None, new)
+        added = self._retention.notices.change(None, new)
         if added is None or not self._is_time(added, now):
             return 0
         return self._tell_of(added, NoticeState.DUE, condition, now)
@@ -328,7 +328,7 @@ class Notifier:
 
     def _tell_of(self, notice: Notice, state: NoticeState, condition: Condition, now: dt.datetime) -> int:
         """Claim it, tell it, and note that it was told. Where nobody could be told, the claim ends by itself."""
-        store = self._retention.store.notices
+        store = self._retention.notices
         claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
         if claimed is None:
             return 0
@@ -343,10 +343,10 @@ class Notifier:
 
     def _conditions(self) -> Iterator[Condition]:
         """How each policy that is enabled is at present, in a fixed number of statements."""
-        store, now = self._retention.store, self._retention.clock.now()
-        stored, _ = store.policies.all()
-        leases = store.leases.read().by_policy
-        last = {run.policy_id: run for run in store.runs_of_policies(now - WINDOW)}
+        retention, now = self._retention, self._retention.clock.now()
+        stored, _ = retention.policies.read()
+        leases = retention.schedule.leases().by_policy
+        last = {run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)}
         for policy in (item.policy for item in stored if item.policy.enabled):
             lease, run = leases.get(policy.id or ""), last.get(policy.id or "")
             if lease is not None:

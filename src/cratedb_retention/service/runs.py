@@ -12,7 +12,7 @@ from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Tracker
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Session, new_session
+from cratedb_retention.execution.running import Session
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.service.background import Background, outcome_of
 
@@ -41,7 +41,7 @@ class Runs(Background[Tracker]):
         """
         stop = threading.Event()
         options = replace(self._options, stop=stop)
-        session = new_session(retention.store, retention.clock, retention.actor, options)
+        session = retention.schedule.session(options)
         run_id, tracker = session.leases.run_id, session.tracker
         tracker.plan(prepared.plan)
         state = tracker.state()

@@ -74,7 +74,7 @@ class Service:
 
         :raises NotFound: if the toolkit's tables are not there, with the remedy.
         """
-        self._retention.store.require()
+        self._retention.require()
         # A tick that comes late does the work of those that were missed; two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
