@@ -13,8 +13,8 @@ from nicegui import ui
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.holds import LegalHold, hold_scope
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.parts import button, heading, note

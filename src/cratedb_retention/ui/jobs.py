@@ -15,7 +15,7 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.journal import Event, JournalFilter, Outcome
 from cratedb_retention.ui import links, words
