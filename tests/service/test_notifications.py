@@ -271,6 +271,33 @@ def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert "No such file" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Apprise's own.
+def test_chat_and_mail(duck: Database, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    """Each service that Apprise knows gets an event in words; what fails is logged without the address."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    good = receiver.url.replace("http://", "json://")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        bad = f"json://127.0.0.1:{closed.getsockname()[1]}/hook?key=hunter2"
+    (both,) = make_channels(NotifySettings(channels=(bad, good)), {})
+    assert Notifier(duck.tool, [both], None).check() == 0
+    assert "service JSON: not told" in caplog.text
+    assert "hunter2" not in caplog.text
+    duck.time.set("2024-07-03T00:05:00+00:00")
+    (one,) = make_channels(NotifySettings(channels=(good,)), {})
+    assert Notifier(duck.tool, [one], None).check() == 1
+    first, second = (json.loads(body) for _, body in receiver.got)
+    assert first == second
+    assert second["title"] == f"Retention failed: {duck.schema}.bad"
+    assert "Policy bad (snapshot)" in second["message"]
+    assert "Tags: a" in second["message"]
+    with pytest.raises(InvalidInput, match="address 2: not one of a service that Apprise knows") as error:
+        make_channels(NotifySettings(channels=(good, "nonsense://u:hunter2@host")), {})
+    assert "hunter2" not in str(error.value)
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     """A webhook is an address with a host; without settings nobody is told."""
     for url in ("hook", "ftp://host/", "https://", "http://[/"):

@@ -7,13 +7,11 @@ import re
 
 import pytest
 
-from cratedb_retention.execution.listing import next_runs
-from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.overview import TableLine, find_bounds, next_runs, overview, table_lines
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.model.time import show
 from cratedb_retention.service.metrics import make_metrics
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.statistics import RunOfPolicy

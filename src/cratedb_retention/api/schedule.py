@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from cratedb_retention.api.connection import Part
-from cratedb_retention.execution.listing import next_runs, slots_done
+from cratedb_retention.execution.overview import next_runs
 from cratedb_retention.execution.running import Session, new_session
 from cratedb_retention.model.runs import RunOptions
-from cratedb_retention.model.schedule import Scheduled
-from cratedb_retention.planning.due import Done, Timetable, due_slots, wrong_slots
+from cratedb_retention.model.schedule import Done, Scheduled
+from cratedb_retention.planning.due import Timetable, due_slots, wrong_slots
 from cratedb_retention.store.leases import Leases
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Schedule(Part):
         return self._store.leases.read()
 
     def next_runs(self, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
-        """When policies run next by their schedules, see :func:`cratedb_retention.execution.listing.next_runs`."""
+        """When policies run next by their schedules, see :func:`cratedb_retention.execution.overview.next_runs`."""
         return next_runs(self._store, policies, leases)
 
     def find_due(self, timetable: Timetable, chosen: Collection[str] | None = None) -> Due:
@@ -59,7 +59,7 @@ class Schedule(Part):
         store.refresh_schedules()
         scheduled = [item for item in store.policies.scheduled() if chosen is None or item.policy_id in chosen]
         known = store.leases.read(refresh=False)
-        done = slots_done(known)
+        done = known.slots
         wrong = wrong_slots(scheduled, done, known.now, timetable)
         if wrong:
             logger.warning("%d policies were run at a time that is still to come; a clock was wrong", len(wrong))

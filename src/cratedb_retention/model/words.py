@@ -9,7 +9,6 @@ from typing import assert_never
 
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.identifiers import is_made_up
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -35,6 +34,7 @@ from cratedb_retention.model.rollup_steps import (
     RollupStep,
     SealWindows,
 )
+from cratedb_retention.model.time import show
 
 
 def show_value(column: Column, value: Value) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Late
 from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import TableHold

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -19,6 +18,7 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.policy import Freeze
 from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context

@@ -12,13 +12,13 @@ from itertools import islice, pairwise, takewhile
 
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Catalog
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.policy import Deletions
 from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural
 
 

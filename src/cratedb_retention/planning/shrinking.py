@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Variety
+from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.words import plural
 from cratedb_retention.planning.cascades import Cascade, find_said
 from cratedb_retention.planning.targets import Undecided

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from cratedb_retention.model.instant import show, to_ms
+from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.model.words import plural, show_partition
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.targets import Target

@@ -16,10 +16,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
-from cratedb_retention.execution.listing import slots_done
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.schedule import Scheduled
-from cratedb_retention.planning.due import Done, next_times, overdue_since
+from cratedb_retention.model.schedule import Done, Scheduled
+from cratedb_retention.planning.due import next_times, overdue_since
 from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy
 
@@ -75,7 +74,7 @@ def read_facts(retention: Retention) -> Facts:
     now = retention.clock.now()
     stored, damaged = retention.policies.read()
     leases, scheduled = retention.schedule.leases(), retention.schedule.policies()
-    slots = slots_done(leases)
+    slots = leases.slots
     facts = Facts(
         now=now,
         policies=sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),

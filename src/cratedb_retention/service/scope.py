@@ -20,12 +20,10 @@ from cratedb_retention.execution.applying import Change, find_changes
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.exploring import explorable
 from cratedb_retention.execution.identities import Earlier
-from cratedb_retention.execution.listing import Listing
-from cratedb_retention.execution.overview import Line, overview
+from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.tables import TableLine
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area

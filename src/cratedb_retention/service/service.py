@@ -24,10 +24,9 @@ from cratedb_retention.execution.events import (
     TakenOver,
 )
 from cratedb_retention.model.words import describe, plural
-from cratedb_retention.service.listening import Listening, listening
 from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
 from cratedb_retention.service.scheduler import Scheduler
-from cratedb_retention.service.settings import ServiceSettings, Settings
+from cratedb_retention.service.settings import Listening, ServiceSettings, Settings, listening
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -13,7 +13,7 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.previewing import ArchiveLine
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, show_partition, show_size
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.ui import links, words

@@ -14,8 +14,8 @@ from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.service.tenant_filter import Release

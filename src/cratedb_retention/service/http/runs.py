@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cratedb_retention.execution.plain import journal_data, line_data, plain_row, plan_data
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.requests import (
     Chosen,
