@@ -19,9 +19,9 @@ from cratedb_retention.execution.verifying_rollups import verify_rollups
 from cratedb_retention.model.aggregates import Aggregate, Part
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.instant import from_ms, parse_instant
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Partial, Wanted
 from cratedb_retention.model.rollup import Rollup, make_metric
+from cratedb_retention.model.time import from_ms, parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase, as_sent
 from support.oracle import Row
 from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, START, RollupTables, check_level, windows

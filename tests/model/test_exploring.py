@@ -22,10 +22,10 @@ from cratedb_retention.model.exploring import (
     zoom,
 )
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.reading import Cascade, Holding, Stretch
 from cratedb_retention.model.resolution import describe, interval_words, parts_of
 from cratedb_retention.model.rollup import Metric, Rollup, make_metric
+from cratedb_retention.model.time import parse_instant, to_ms
 
 NOW = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC)
 TIME, PLACE = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME), Column(name="place", type="TEXT", kind=Kind.TEXT)

@@ -198,7 +198,7 @@ class SimulatedDatabase:
     def _values(self, tenant: str, hour: int, rollup: Rollup | None) -> tuple[object, ...]:
         if rollup is not None and rollup.partition is not None:
             return (rollup.partition.floor(hour, rollup.tzinfo),)
-        start = hour if self.unit == "hour" else Interval(unit=self.unit).floor(hour)
+        start = hour if self.unit == "hour" else Interval(unit=self.unit or "day").floor(hour)
         return (tenant, start) if self.tenants and rollup is None else (start,)
 
     def _touch(self, table: TableName, tenant: str, hour: int, rollup: Rollup | None = None) -> None:

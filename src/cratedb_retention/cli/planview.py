@@ -28,7 +28,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
 
         write_data(plan_data(prepared.plan, retention.statements if sql else None), form)
         return
-    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.time import show
 
     plan = prepared.plan
     say(f"Cutoff {show(plan.cutoff)}, {retention.address.safe}")
@@ -41,7 +41,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
 
 
 def _write_tasks(prepared: Prepared, retention: Retention, sql: bool, details: bool) -> None:
-    from cratedb_retention.model.task_groups import TaskGroup, group_tasks
+    from cratedb_retention.model.effect import TaskGroup, group_tasks
 
     plan = prepared.plan
     groups = [TaskGroup((task,)) for task in plan.tasks] if details else group_tasks(plan.tasks)
@@ -103,7 +103,7 @@ def _concerned(hold: Hold) -> str:
 
 
 def _write_next(prepared: Prepared) -> None:
-    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.time import show
     from cratedb_retention.model.words import plural
 
     plan = prepared.plan

@@ -16,9 +16,9 @@ from cratedb_retention.engine.rollup import Run
 from cratedb_retention.engine.sketches import countable, of_metrics
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, Balance, RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import show
 
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from cratedb_retention.execution.filling import Values, fill
 from cratedb_retention.execution.freshness import follow_late_rows
 from cratedb_retention.model.aggregates import Number, Reader, State, merged, rest_of
 from cratedb_retention.model.fetched import Fetched, Row
-from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Partial, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import Metric, label, level_column
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import without
 

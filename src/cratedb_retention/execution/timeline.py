@@ -16,11 +16,11 @@ from cratedb_retention.execution.timeline_changes import changes_of
 from cratedb_retention.execution.timeline_lanes import archived_lane, level_lane, moved_lane, raw_lane, verdicts_of
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import level_table, sketch_table
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.timeline import Cutoff, Lane, Timeline
 from cratedb_retention.model.words import plural, short
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_targets
@@ -105,7 +105,7 @@ def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
         lanes=(*lanes, *archived_lane(seen.records, table)),
         cutoffs=(*_cutoffs(prepared, name, seen), *_level_cutoffs(prepared, cascade, name)),
         changes=tuple(changes_of(plan, tables)),
-        held=tuple(hold for hold in plan.holds if hold.table in set(map(str, tables))),
+        held=tuple(hold for hold in plan.holds if hold.table in tables),
         holds=tuple(found.hold for found in holds_by_table(seen.holds, catalog).get(name, ())),
         notes=tuple(_notes(name, table, targets, pieces, seen)),
         source=cascade.source if cascade and cascade.source != name else None,

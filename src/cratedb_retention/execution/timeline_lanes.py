@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Catalog, Table, TableName, Value
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.plan import DropArchived, DropPartitions, MovePartitions, Piece, Plan, Step, pieces_of
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import show
 from cratedb_retention.model.timeline import Item, Lane, State, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import CascadeLevel
@@ -54,14 +54,13 @@ def verdicts_of(plan: Plan, catalog: Catalog) -> Verdicts:
         elif isinstance(step, DropPartitions | DropArchived | MovePartitions) and state is not None:
             for piece in pieces_of(step):
                 _note(pieces, (step.table, piece.partition.values), state, why)
-    names = {str(name): name for name in catalog.tables}
     for hold in plan.holds:
         state, why = (State.PROBLEM if hold.problem else State.HELD), said(hold.reason, hold.policy_id)
         if hold.level is not None:
             held = {start: (end, (state, (why,))) for start, end in hold.windows}
             windows.setdefault(hold.level, {}).update(held)
-        for piece in hold.pieces if hold.table in names else ():
-            _note(pieces, (names[hold.table], piece.partition.values), state, why)
+        for piece in hold.pieces if hold.table in catalog.tables else ():
+            _note(pieces, (hold.table, piece.partition.values), state, why)
     return Verdicts(plan.cutoff, pieces, windows)
 
 

@@ -17,11 +17,11 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.reading import Cascade, Holding, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.reading import choose_step, whole_part
 
 _CHUNKS = 500

@@ -15,9 +15,9 @@ from typing import Any
 from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, State, find_formula
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.instant import parse_time_zone
-from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.rollup import Metric, Rollup, label
+from cratedb_retention.model.time import parse_time_zone
 
 # More points than this are no answer but a copy of the table.
 MOST_POINTS = 100_000

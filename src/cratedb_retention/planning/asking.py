@@ -11,7 +11,6 @@ from datetime import datetime
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, find_formula
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.model.instant import show, to_ms
 from cratedb_retention.model.reading import (
     DEFAULT_RANGE,
     Cascade,
@@ -22,6 +21,7 @@ from cratedb_retention.model.reading import (
     Wanted,
 )
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, find_columns
+from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets
 from cratedb_retention.planning.targets import Undecided, coerce
 

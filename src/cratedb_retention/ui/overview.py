@@ -11,9 +11,8 @@ from typing import Any
 
 from nicegui import ui
 
-from cratedb_retention.execution.overview import Line
+from cratedb_retention.execution.overview import STATES, Line, TableLine
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.tables import STATES, TableLine
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.pairs import write_value
@@ -115,9 +114,9 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
         else []
     )
     there = (
-        Bit(text=line.table, href=timeline(*line.table.split(".", 1)))
-        if line.rows is not None
-        else Bit(text=line.table)
+        Bit(text=line.title, href=timeline(*line.table))
+        if line.rows is not None and line.table is not None
+        else Bit(text=line.title)
     )
     return {
         "state": state(line.state, MEANINGS[line.state]),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.listing import Listing
+from cratedb_retention.execution.overview import Listing
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy
@@ -191,7 +191,7 @@ def _damaged_row(damaged: Damaged) -> Row:
     cells: dict[str, Cell] = {
         "state": state("damaged"),
         "strategy": str(said["strategy"] or ""),
-        "table": damaged.target.removeprefix("."),
+        "table": str(damaged.target),
         "kept": str(said["retention_period"] or ""),
         "description": Bit(text=f"No valid policy: {damaged.reason}", tone="bad many"),
     }

@@ -32,8 +32,8 @@ from cratedb_retention.engine.expressions import (
 )
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.time import from_ms
 
 
 class DuckExpressions:
