@@ -264,18 +264,24 @@ class LevelRows:
         groups = {name: ref(label(column.name)) for name, column in places(self.of, self.groups).items()}
         columns: list[Element] = [bucket.label("t"), ref(time.name).label("ts"), ref(ROW_COUNT).label("n")]
         columns += [dimension.label(name) for name, dimension in groups.items()]
-        for i, (metric, parts) in enumerate(self.metrics.items()):
-            columns += [ref(metric.named(part)).label(f"m{i}_{part}") for part in parts]
-            if Part.M2 in parts:
-                total, count = (
-                    sa.func.sum(as_type(ref(metric.named(part)), DOUBLE)).over(partition_by=[bucket, *groups.values()])
-                    for part in (Part.SUM, Part.COUNT)
-                )
-                columns.append(quotient(total, sa.func.nullif(count, number(0))).label(f"m{i}_center"))
+        columns += [
+            ref(metric.named(part)).label(f"m{i}_{part}")
+            for i, (metric, parts) in enumerate(self.metrics.items())
+            for part in parts
+        ]
         conditions = between(self.sql, time, self.since, self.until), *of_level(self.sql, self.where)
-        return Rows(
-            sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s").c, raw=False
-        )
+        rows = sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s")
+        # CrateDB takes no window over expressions, so the means are in a query around that of the buckets.
+        means = list(self._means(rows, [rows.c.t, *(rows.c[name] for name in groups)]))
+        return Rows(sa.select(*rows.c, *means).subquery("r").c if means else rows.c, raw=False)
+
+    def _means(self, rows: sa.Subquery, keys: Sequence[Element]) -> Iterator[Element]:
+        """The mean of those that will be merged, beside each row, where squared distances are."""
+        for i, parts in enumerate(self.metrics.values()):
+            if Part.M2 in parts:
+                values = (as_type(rows.c[f"m{i}_{part}"], DOUBLE) for part in (Part.SUM, Part.COUNT))
+                total, count = (sa.func.sum(value).over(partition_by=keys) for value in values)
+                yield quotient(total, sa.func.nullif(count, number(0))).label(f"m{i}_center")
 
 
 def own_time(of: Rollup | Cascade) -> Column:
