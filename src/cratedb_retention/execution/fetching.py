@@ -16,9 +16,8 @@ from cratedb_retention.model.aggregates import Number, Reader, State, merged, re
 from cratedb_retention.model.fetched import Fetched, Row
 from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Partial, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import Metric, label, level_column
-from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.model.time import TimeRanges, from_ms, to_ms
 from cratedb_retention.planning.asking import make_reading
-from cratedb_retention.planning.reading import without
 
 # More than any sum of the databases' decimals has, so that none is rounded.
 _DIGITS = 80
@@ -155,7 +154,7 @@ def _answer(reading: Reading, buckets: Buckets) -> Fetched:
         start=reading.start,
         end=reading.end,
         stretches=reading.stretches,
-        gaps=tuple(without([(reading.start, reading.end)], spans)),
+        gaps=tuple(TimeRanges([(reading.start, reading.end)]) - spans),
     )
 
 

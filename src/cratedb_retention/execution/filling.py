@@ -13,7 +13,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import Number, divided
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.reading import Fill, Group, Reading
-from cratedb_retention.planning.reading import without
+from cratedb_retention.model.time import TimeRanges
 
 Values = tuple[Number, ...]
 _MOST_ROWS = 1_000_000
@@ -24,7 +24,7 @@ def all_buckets(reading: Reading) -> list[int]:
     zone = reading.cascade.tzinfo
     coarser = [stretch for stretch in reading.stretches if stretch.coarser]
     found = {bucket for s in coarser for bucket in _buckets(s.start, s.end, s.interval, zone)}
-    for start, end in without([(reading.start, reading.end)], [(s.start, s.end) for s in coarser]):
+    for start, end in TimeRanges([(reading.start, reading.end)]) - [(s.start, s.end) for s in coarser]:
         found.update(_buckets(reading.step.floor(start, zone), end, reading.step, zone))
     return sorted(found)
 

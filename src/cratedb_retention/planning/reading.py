@@ -18,7 +18,7 @@ from dataclasses import replace
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.reading import MOST_POINTS, Cascade, Holding, Stretch
-from cratedb_retention.model.time import show
+from cratedb_retention.model.time import TimeRange, TimeRanges, show
 
 # What people count time in. All of them are cut from midnight.
 _NICE = (
@@ -26,7 +26,6 @@ _NICE = (
     *(Interval(hours * 3600) for hours in (1, 2, 3, 4, 6, 8, 12)),
     *(Interval(unit=unit) for unit in ("day", "week", "month", "year")),
 )
-Span = tuple[int, int]
 
 
 def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval:
@@ -50,7 +49,7 @@ def _shorter_fit(level: Interval, step: Interval, zone: dt.tzinfo) -> bool:
     return level.approximate_seconds > step.approximate_seconds or level.fits_into(step, zone)
 
 
-def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Span:
+def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> TimeRange:
     """
     A range extended to whole buckets.
 
@@ -64,7 +63,7 @@ def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Span
             f"step {step}", f"it gives {points:,.0f} points, more than {MOST_POINTS:,}", "choose a longer one"
         )
     try:
-        return step.floor(start, zone), step.ceiling(end, zone)
+        return TimeRange(step.floor(start, zone), step.ceiling(end, zone))
     except OverflowError:
         raise InvalidInput("range", "it reaches the end of the calendar", "choose another") from None
 
@@ -85,10 +84,10 @@ def find_stretches(
     zone = cascade.tzinfo
     fitting = [holding for holding in holdings if holding.rollup is None or _fits(holding, step, zone)]
     fine = [whole_part(holding, start, end, zone) for holding in fitting]
-    found = _coarser_stretches(cascade, holdings, without([(start, end)], fine), step, undivided)
+    found = _coarser_stretches(cascade, holdings, TimeRanges([(start, end)]) - fine, step, undivided)
     taken = _spans(found)
     for holding, span in reversed(list(zip(fitting, fine, strict=True))):
-        for low, high in without([span], taken):
+        for low, high in TimeRanges([span]) - taken:
             found.append(Stretch(holding=holding, start=low, end=high, interval=step))
         taken.append(span)
     return tuple(sorted(found, key=lambda stretch: stretch.start))
@@ -97,7 +96,7 @@ def find_stretches(
 def _coarser_stretches(
     cascade: Cascade,
     holdings: Sequence[Holding],
-    gaps: list[Span],
+    gaps: TimeRanges,
     step: Interval,
     undivided: str,
 ) -> list[Stretch]:
@@ -106,19 +105,17 @@ def _coarser_stretches(
     the end that finer levels have.
     """
     zone = cascade.tzinfo
-    parts: list[tuple[Holding, Interval, list[Span]]] = []
+    parts: list[tuple[Holding, Interval, TimeRanges]] = []
     for holding in holdings:
         if holding.rollup is None or _fits(holding, step, zone):
             continue
-        spans = [
-            span for start, end in gaps if (span := whole_part(holding, start, end, zone, outward=True))[0] < span[1]
-        ]
-        gaps = without(gaps, spans)
-        parts.append((holding, holding.rollup.interval, united(spans)))
+        spans = TimeRanges(whole_part(holding, start, end, zone, outward=True) for start, end in gaps)
+        gaps -= spans
+        parts.append((holding, holding.rollup.interval, spans.joined()))
     found: list[Stretch] = []
     for holding, interval, spans in reversed(parts):
         finer = [one for one in holdings[: holdings.index(holding)] if _fits(one, interval, zone)]
-        for start, end in without(spans, _spans(found)):
+        for start, end in spans - _spans(found):
             whole = Stretch(holding=holding, start=start, end=end, interval=interval, coarser=True)
             found += _divided(whole, finer, step, zone, undivided)
     return found
@@ -131,20 +128,20 @@ def _divided(
     interval = whole.interval
     begins = [one.start for one in finer if one.start is not None and whole.start <= one.start < whole.end]
     begun = {interval.floor(at, zone) for at in begins}
-    buckets = [(start, interval.end(start, zone)) for start in sorted(begun)]
+    buckets = [TimeRange(start, interval.end(start, zone)) for start in sorted(begun)]
     ends = {bucket: end for bucket in buckets if (end := _held_end(bucket, interval, finer, step, zone))}
     if undivided and ends:
         first = next(iter(ends.values()))
         yield replace(whole, finer_from=first[0].start, undivided=undivided)
         return
-    for low, high in without([(whole.start, whole.end)], ends):
+    for low, high in TimeRanges([(whole.start, whole.end)]) - ends:
         yield replace(whole, start=low, end=high)
     for (start, _), held in ends.items():
         yield replace(whole, start=start, end=held[0].start, less=held)
 
 
 def _held_end(
-    bucket: Span, interval: Interval, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo
+    bucket: TimeRange, interval: Interval, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo
 ) -> tuple[Stretch, ...]:
     """What finer levels have of the end of a longer bucket, in order of time; nothing if that is none of it, or all."""
     found: list[Stretch] = []
@@ -154,11 +151,11 @@ def _held_end(
         low = step.ceiling(low, zone) if _fits(holding, step, zone) else low
         found += [
             Stretch(holding=holding, start=start, end=end, interval=interval)
-            for start, end in without([(low, high)], _spans(found))
+            for start, end in TimeRanges([(low, high)]) - _spans(found)
         ]
     found.sort(key=lambda stretch: stretch.start)
     begins = found[0].start if found else bucket[1]
-    return tuple(found) if without([bucket], _spans(found)) == [(bucket[0], begins)] else ()
+    return tuple(found) if TimeRanges([bucket]) - _spans(found) == TimeRanges([(bucket[0], begins)]) else ()
 
 
 def _fits(holding: Holding, interval: Interval, zone: dt.tzinfo) -> bool:
@@ -166,51 +163,21 @@ def _fits(holding: Holding, interval: Interval, zone: dt.tzinfo) -> bool:
     return holding.rollup is not None and holding.rollup.interval.fits_into(interval, zone)
 
 
-def _spans(stretches: Iterable[Stretch]) -> list[Span]:
-    return [(stretch.start, stretch.end) for stretch in stretches]
+def _spans(stretches: Iterable[Stretch]) -> list[TimeRange]:
+    return [TimeRange(stretch.start, stretch.end) for stretch in stretches]
 
 
-def whole_part(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward: bool = False) -> Span:
+def whole_part(holding: Holding, start: int, end: int, zone: dt.tzinfo, outward: bool = False) -> TimeRange:
     """
     The part of a span that a table holds, in whole buckets of that table.
 
     :param outward: Whether buckets that reach beyond the span are taken; otherwise the span must consist of whole ones.
     """
     if holding.rollup is None:
-        return _cut(holding.start, holding.end, start, end)
+        return TimeRange(start, end) & TimeRange.of(holding.start, holding.end)
     interval = holding.rollup.interval
     if outward:
         start, end = interval.floor(start, zone), interval.ceiling(end, zone)
     own_start = None if holding.start is None else interval.ceiling(holding.start, zone)
     own_end = None if holding.end is None else interval.floor(holding.end, zone)
-    return _cut(own_start, own_end, start, end)
-
-
-def _cut(own_start: int | None, own_end: int | None, start: int, end: int) -> Span:
-    low = start if own_start is None else max(start, own_start)
-    return low, max(low, end if own_end is None else min(end, own_end))
-
-
-def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """What is left of spans without others."""
-    left = [span for span in spans if span[0] < span[1]]
-    for start, end in others:
-        if start < end:
-            left = [
-                part
-                for low, high in left
-                for part in ((low, min(high, start)), (max(low, end), high))
-                if part[0] < part[1]
-            ]
-    return left
-
-
-def united(spans: Iterable[Span]) -> list[Span]:
-    """Spans that touch or overlap as one."""
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
-    return found
+    return TimeRange(start, end) & TimeRange.of(own_start, own_end)
