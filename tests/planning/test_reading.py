@@ -16,8 +16,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Stretch
 from cratedb_retention.model.rollup import Rollup, level_table, make_metric
 from cratedb_retention.model.time import parse_instant, show, to_ms
-from cratedb_retention.planning.asking import make_reading
-from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets
+from cratedb_retention.planning.query import choose_step, find_stretches, make_reading, whole_buckets
 
 SOURCE = TableName("doc", "weather")
 TIME = Column(name="ts", type="timestamp with time zone", kind=Kind.TIME)
