@@ -11,9 +11,9 @@ import pytest
 
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.effect import summarize
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import summarize
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 LEVELS = "1h:30d,1d:forever"
@@ -290,4 +290,4 @@ def test_late_rows_are_not_called_rolled_up(db: Database) -> None:
         "too late to be rolled up, and dropped, as the policy says (late: drop)"
     ]
     (loss,) = db.tool.preview(db.tool.policies()[0].policy).losses
-    assert (loss.rows, loss.rolled_up) == (4, False)
+    assert (loss.amount.rows, loss.rolled_up) == (4, False)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
-from cratedb_retention.model.words import describe
 
 
 @dataclass(frozen=True)

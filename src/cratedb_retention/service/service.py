@@ -23,7 +23,8 @@ from cratedb_retention.execution.events import (
     StepFailed,
     TakenOver,
 )
-from cratedb_retention.model.words import describe, plural
+from cratedb_retention.model.effect import describe
+from cratedb_retention.model.words import plural
 from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
 from cratedb_retention.service.scheduler import Scheduler
 from cratedb_retention.service.settings import Listening, ServiceSettings, Settings, listening

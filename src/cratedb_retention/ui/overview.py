@@ -13,12 +13,12 @@ from nicegui import ui
 
 from cratedb_retention.execution.overview import STATES, Line, TableLine
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model import words
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import plural, show_size
-from cratedb_retention.ui import words
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, new_policy, policy, timeline
 from cratedb_retention.ui.parts import Bit, Cell, Column, link, note, state, table
@@ -114,9 +114,9 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
         else []
     )
     there = (
-        Bit(text=line.table, href=timeline(*line.table.split(".", 1)))
-        if line.rows is not None
-        else Bit(text=line.table)
+        Bit(text=line.title, href=timeline(*line.table))
+        if line.rows is not None and line.table is not None
+        else Bit(text=line.title)
     )
     return {
         "state": state(line.state, MEANINGS[line.state]),
