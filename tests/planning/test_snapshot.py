@@ -13,9 +13,9 @@ from cratedb_retention.model.plan import (
     DropArchived,
     FreezePartitions,
     SnapshotPartition,
-    Verify,
     VerifySnapshot,
 )
+from cratedb_retention.model.policy import Verify
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     CRATEDB,

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cratedb_retention.api.connection import Part
+from cratedb_retention.model.audit import Event
 from cratedb_retention.store.jobs import Job
-from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from cratedb_retention.store.journal import Entry, JournalFilter
 
 
 class Runs(Part):

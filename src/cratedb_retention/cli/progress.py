@@ -27,9 +27,10 @@ from cratedb_retention.execution.events import (
     TakenOver,
     TaskSkipped,
 )
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Task
-from cratedb_retention.model.words import describe, plural, short, show_size
+from cratedb_retention.model.words import plural, short, show_size
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import Task
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.store.store import Store
 
 
@@ -41,4 +42,4 @@ class Guard:
             if hold.id in self._prepared.holds:
                 continue
             if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
-                raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")
+                raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")

@@ -18,6 +18,7 @@ from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.snapshots import RestoredPartition
@@ -391,7 +392,7 @@ def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
 
 def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
     return [
-        Hold(policy_id=row.id, table=row.target, reason=f"the stored policy is not valid: {row.reason}", problem=True)
+        Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
         for row in rows
         if row.enabled
     ]

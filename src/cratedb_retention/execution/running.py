@@ -25,10 +25,12 @@ from cratedb_retention.execution.recorder import outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
 from cratedb_retention.execution.tracking import Tracker
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import failure
 from cratedb_retention.model.rollup_steps import SealWindows
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
 
@@ -129,14 +131,14 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
         slots = {policy: lease.slot for policy, lease in session.taken.won.items()}
         with suppress(RetentionError):
             session.leases.release(outcomes)
-            run_id, why = session.leases.run_id, str(error) or type(error).__name__
+            run_id, why = session.leases.run_id, failure(error)
             store.journal.write(
                 *(
                     Entry(
                         event=Event.SLOT_FINISHED,
                         outcome=outcome,
                         policy_id=policy,
-                        error=why,
+                        why=why,
                         run_id=run_id,
                         slot=slots[policy],
                     )
@@ -146,7 +148,7 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
                     event=Event.RUN_FINISHED,
                     outcome=Outcome.FAILED,
                     message="no plan could be made",
-                    error=why,
+                    why=why,
                     run_id=run_id,
                 ),
             )

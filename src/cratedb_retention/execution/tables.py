@@ -27,6 +27,7 @@ class TableLine:
     """
     A table, with all policies that are about it.
 
+    :param title: The table, or what a policy means, in words.
     :param lines: One for each policy.
     :param state: The worst of them: ``failing`` if one's last run failed, else as :attr:`Line.state`.
     :param why: Why it fails, is a problem or is held; empty otherwise.
@@ -36,13 +37,18 @@ class TableLine:
         has a schedule.
     """
 
-    table: str
+    title: str
     lines: tuple[Line, ...]
     state: str
     why: tuple[str, ...] = ()
     oldest: int | None = None
     newest: int | None = None
     next_run: dt.datetime | None = None
+
+    @property
+    def table(self) -> TableName | None:
+        """The table; None: policies mean it, and there is none."""
+        return self.lines[0].table
 
     @property
     def rows(self) -> int | None:
@@ -76,13 +82,13 @@ def table_lines(
     :param times: What :func:`cratedb_retention.execution.listing.next_runs` tells.
     """
     last = {run.policy_id: run for run in runs}
-    spans = {str(target.table.name): _span(target, measured) for target in _targets(prepared)}
-    spans |= {str(name): _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
+    spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
+    spans |= {name: _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
-        grouped[line.table].append(line)
-    found = [_table_line(table, tuple(of), last, times, spans.get(table)) for table, of in grouped.items()]
-    return sorted(found, key=lambda line: (STATES.index(line.state), line.table))
+        grouped[line.title].append(line)
+    found = [_table_line(tuple(of), last, times, spans) for of in grouped.values()]
+    return sorted(found, key=lambda line: (STATES.index(line.state), line.title))
 
 
 def _targets(prepared: Prepared) -> list[Target]:
@@ -124,11 +130,10 @@ def _span_of_level(ledger: Ledger, table: TableName) -> Span:
 
 
 def _table_line(
-    table: str,
     lines: tuple[Line, ...],
     last: Mapping[str, RunOfPolicy],
     times: Mapping[str, dt.datetime],
-    span: Span | None,
+    spans: Mapping[TableName | None, Span],
 ) -> TableLine:
     failures = [
         run.error or "its last run failed"
@@ -138,8 +143,14 @@ def _table_line(
     state = "failing" if failures else min((line.state for line in lines), key=STATES.index)
     held = [hold.reason for line in lines if line.state != "disabled" for hold in line.held]
     runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
-    oldest, newest = span or (None, None)
+    oldest, newest = spans.get(lines[0].table, (None, None))
     why = tuple(dict.fromkeys([*failures, *held]))
     return TableLine(
-        table=table, lines=lines, state=state, why=why, oldest=oldest, newest=newest, next_run=min(runs, default=None)
+        title=lines[0].title,
+        lines=lines,
+        state=state,
+        why=why,
+        oldest=oldest,
+        newest=newest,
+        next_run=min(runs, default=None),
     )

@@ -20,9 +20,9 @@ from cratedb_retention.execution.events import (
     StepStarted,
     TaskSkipped,
 )
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import Step, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.words import describe
 from cratedb_retention.store.jobs import Job
 
 

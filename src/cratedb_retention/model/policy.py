@@ -37,7 +37,6 @@ from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.instant import parse_time_zone, start_of_day, to_ms
 from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.strategies import Strategy, parse_strategy
@@ -56,6 +55,13 @@ class Deletions(enum.StrEnum):
 
     BLOCK = "block"
     FOLLOW = "follow"
+
+
+class Verify(enum.StrEnum):
+    """How a snapshot is verified before its partition is dropped (law 2)."""
+
+    RESTORE = "restore"  # It is read back, and compared with the partition.
+    METADATA = "metadata"  # What the database says about it.
 
 
 class Undated(enum.StrEnum):

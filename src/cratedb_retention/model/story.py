@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_STARTED, _FINISHED, _STEP_STARTED, _STEP_FINISHED = "run-started", "run-finished", "step-started", "step-finished"
+from cratedb_retention.model.audit import Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ def tell_run(rows: Sequence[Mapping[str, Any]]) -> Story | None:
     runs = {row["run_id"] for row in rows}
     if len(runs) != 1 or None in runs:
         return None
-    over = {row["step"] for row in rows if row["event"] == _STEP_FINISHED}
-    told = [row for row in rows if row["event"] != _STEP_STARTED or row["step"] not in over]
-    begin = next((row for row in rows if row["event"] == _STARTED), None)
-    end = next((row for row in rows if row["event"] == _FINISHED), None)
+    over = {row["step"] for row in rows if row["event"] == Event.STEP_FINISHED}
+    told = [row for row in rows if row["event"] != Event.STEP_STARTED or row["step"] not in over]
+    begin = next((row for row in rows if row["event"] == Event.RUN_STARTED), None)
+    end = next((row for row in rows if row["event"] == Event.RUN_FINISHED), None)
     return Story(
         run_id=runs.pop(),
         actor=next((row["actor"] for row in rows if row["actor"]), ""),
@@ -57,13 +57,15 @@ def tell_run(rows: Sequence[Mapping[str, Any]]) -> Story | None:
         started=begin["time"] if begin else None,
         ended=end["time"] if end else None,
         outcome=(end["outcome"] or "") if end else "",
-        counts=Counter(row["outcome"] or "" for row in told if row["event"] in (_STEP_STARTED, _STEP_FINISHED)),
+        counts=Counter(
+            row["outcome"] or "" for row in told if row["event"] in (Event.STEP_STARTED, Event.STEP_FINISHED)
+        ),
         totals={name: end[name] or 0 if end else 0 for name in ("rows", "bytes", "partitions")},
     )
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, int, Any]:
     """The beginning, what is held, the steps by their numbers, the end."""
-    order = {_STARTED: 0, _STEP_STARTED: 2, _STEP_FINISHED: 2, _FINISHED: 4}
-    before = 3 if row["event"] in ("slot-finished", "cancel-requested") else 1
+    order = {Event.RUN_STARTED: 0, Event.STEP_STARTED: 2, Event.STEP_FINISHED: 2, Event.RUN_FINISHED: 4}
+    before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
     return order.get(row["event"], before), row["step"] or 0, row["time"]

@@ -19,8 +19,8 @@ from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Report, RunEvent, RunFinished, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Step
-from cratedb_retention.model.words import describe
 from cratedb_retention.service.background import Background, outcome_of
 from cratedb_retention.store.jobs import SILENT, Job
 

@@ -27,9 +27,10 @@ from cratedb_retention.execution.previewing import ArchiveLine, Restorable, arch
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.tables import TableLine
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
-from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
+from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
 from cratedb_retention.model.attributes import Suggestions
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
@@ -37,9 +38,9 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy, change_policy, mentions
 from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
-from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.service.operations import UNKNOWN_OPERATION, Operations, OperationState
 from cratedb_retention.service.runs import UNKNOWN, Runs, RunState
 from cratedb_retention.service.tenant_filter import (
@@ -47,13 +48,12 @@ from cratedb_retention.service.tenant_filter import (
     RunEnd,
     find_release,
     narrow_lines,
-    narrow_operation,
     narrow_plan,
     narrow_preview,
     narrow_tables,
     run_end,
 )
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.statistics import RunOfPolicy
@@ -115,8 +115,8 @@ class Scope:
     def _area(self, schema: str | None, name: str, where: Mapping[str, Value] | None = None) -> Area:
         return make_area(schema, name, where or {}, self._retention.default_schema)
 
-    def _words_of_holds(self) -> list[str]:
-        return [TableHold(hold, None).words for hold in self.holds()]
+    def _ids_of_holds(self) -> frozenset[str]:
+        return frozenset(hold.id for hold in self.holds())
 
     # Policies
 
@@ -136,7 +136,7 @@ class Scope:
         """
         stored, damaged = self.policies(selection)
         chosen = [item for item in stored if item.policy.mentions(text)]
-        broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
+        broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
         return self._retention.policies.listing(chosen, broken)
 
     def policy(self, identifier: str) -> StoredPolicy:
@@ -331,7 +331,7 @@ class Scope:
         return self._narrowed(before), self._narrowed(after)
 
     def _narrowed(self, prepared: Prepared) -> Prepared:
-        return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+        return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
         """
@@ -345,7 +345,7 @@ class Scope:
             self.policy(policy.id)
         self.realm.check_policy(policy)
         found = self._retention.preview(policy, Selection(limit=self.access.limit))
-        return narrow_preview(found, self.realm, self._words_of_holds()) if self.access.limited else found
+        return narrow_preview(found, self.realm, self._ids_of_holds()) if self.access.limited else found
 
     def statements(self, plan: Plan) -> list[list[str]]:
         """
@@ -420,7 +420,7 @@ class Scope:
             wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
         rows = self._retention.audit.read(wanted)
         realm = self.realm
-        holds = self._words_of_holds() if self.access.limited else []
+        holds = self._ids_of_holds() if self.access.limited else frozenset()
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
     def mark(self) -> str:
@@ -440,10 +440,11 @@ class Scope:
         prepared = self.prepare(selection)
         if not self.access.limited:
             return self._retention.tables(prepared)
-        holds = self._words_of_holds()
+        holds = self._ids_of_holds()
 
         def heard(run: RunOfPolicy) -> RunOfPolicy:
-            return replace(run, error=self.realm.said(run.error, holds))
+            known = may_hear_row(self.realm, vars(run), holds)
+            return run if known else replace(run, error=str(Why.NOT_SAID()))
 
         return narrow_tables(self._retention.tables(prepared, heard))
 
@@ -625,7 +626,7 @@ class Scope:
 
     def operations(self, operations: Operations) -> list[OperationState]:
         """The operations of late that are theirs to see, newest first."""
-        return [self._told(state) for state in operations.all() if self._sees_actor(state.actor)]
+        return [state for state in operations.all() if self._sees_actor(state.actor)]
 
     def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
         """
@@ -636,7 +637,7 @@ class Scope:
         found = operations.find(operation_id)
         if not self._sees_actor(found.actor):
             raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
-        return self._told(found)
+        return found
 
     def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
         """
@@ -647,10 +648,7 @@ class Scope:
         """
         self.access.require(Role.OPERATOR)
         self.find_operation(operations, operation_id)
-        return self._told(operations.cancel(operation_id))
-
-    def _told(self, state: OperationState) -> OperationState:
-        return narrow_operation(state, self.realm, self._words_of_holds()) if self.access.limited else state
+        return operations.cancel(operation_id)
 
     # Access tokens
 

@@ -23,7 +23,8 @@ from cratedb_retention.execution.events import (
 )
 from cratedb_retention.execution.leasing import TTL_SECONDS
 from cratedb_retention.execution.running import Terms
-from cratedb_retention.model.words import describe, plural
+from cratedb_retention.model.effect import describe
+from cratedb_retention.model.words import plural
 from cratedb_retention.service.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)

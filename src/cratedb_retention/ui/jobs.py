@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.moment import read_moment
 from cratedb_retention.model.story import Story, tell_run
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.ui import words
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.job_view import event_words, show_rows

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.runs import RunState
 from cratedb_retention.service.tenant_filter import RunEnd
@@ -58,8 +59,9 @@ class RunCard:
         self.over = True
         end = await guest.ask(lambda scoped: scoped.run_end(self.run_id))
         outcome = end.outcome or (state.state if state else "") or "over"
-        if self._cancelled and outcome == "interrupted":  # So young that it was told by other means than the database.
-            outcome = "cancelled"
+        if self._cancelled and outcome == Outcome.INTERRUPTED:
+            # So young that it was told by other means than the database.
+            outcome = str(Outcome.CANCELLED)
         self._badge.set_text(outcome)
         self._badge.classes(replace=f"badge is-{outcome}")
         self._doing.set_visibility(False)
@@ -121,6 +123,6 @@ def _show_end(end: RunEnd, state: RunState | None) -> None:
 
 
 def _show_trouble(what: str, error: str, outcome: str = "") -> None:
-    with ui.element("div").classes("warning" if outcome == "deferred" else "error"):
+    with ui.element("div").classes("warning" if outcome == Outcome.DEFERRED else "error"):
         ui.label(f"{outcome}: {what}" if outcome else what).classes("what")
         ui.label(error).classes("many")

@@ -7,12 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cratedb_retention.execution.plain import journal_data
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.service.http.choosing import ChosenTags, Limit, Moment, Offset, ShortText
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import JournalRow
 from cratedb_retention.service.http.security import Viewer
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 
 router = APIRouter(tags=["journal"])
 
