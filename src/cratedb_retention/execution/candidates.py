@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare_both
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.effect import summarize
-from cratedb_retention.model.plan import DeleteRows, DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Step, Task
+from cratedb_retention.model.plan import DeleteRows, DropArchived, DropPartitions, Hold, Kept, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.step import Stretch
 from cratedb_retention.model.words import show_where
 from cratedb_retention.planning.check import find_contradictions
 from cratedb_retention.store.policies import identity
@@ -197,23 +198,11 @@ def _is_late(step: Step) -> bool:
     return isinstance(step, DeleteRows) and bool(step.late) and step.late == step.rows
 
 
-def _stretch(steps: Iterable[Step]) -> tuple[int | None, int | None]:
-    """The time that is removed: from, to; None where nothing tells it."""
-    pieces = [piece for step in steps for piece in _pieces(step)]
-    starts = [piece.start for piece in pieces if piece.start is not None]
-    ends = [piece.end for piece in pieces if piece.end is not None]
-    ends += [step.before for step in steps if isinstance(step, DeleteRows)]
+def _stretch(steps: Sequence[Step]) -> Stretch:
+    """The time that is removed: from the oldest partition, or what nothing tells, to the end."""
+    starts = [piece.start for step in steps for piece in step.about if piece.start is not None]
+    ends = [end for step in steps for _, end in step.stretches if end is not None]
     return min(starts, default=None), max(ends, default=None)
-
-
-def _pieces(step: Step) -> Iterator[Piece]:
-    match step:
-        case DropPartitions(pieces=pieces):
-            yield from pieces
-        case DropArchived(piece=piece):
-            yield piece
-        case _:
-            pass
 
 
 def _add(one: Loss, other: Loss) -> Loss:

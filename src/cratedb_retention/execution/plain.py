@@ -12,7 +12,6 @@ from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.execution.adopting import Adoptable
 from cratedb_retention.execution.applying import Change
 from cratedb_retention.execution.overview import Line
-from cratedb_retention.model.effect import describe, kind_of
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import Plan, Step, Task
@@ -74,7 +73,7 @@ def plan_data(plan: Plan, render: Render | None = None) -> dict[str, Any]:
 
 def _task_data(task: Task, render: Render | None) -> dict[str, Any]:
     steps = [
-        {"operation": kind_of(step), "description": describe(step)} | ({"sql": render(step)} if render else {})
+        {"operation": step.operation(), "description": step.describe()} | ({"sql": render(step)} if render else {})
         for step in task.steps
     ]
     return {

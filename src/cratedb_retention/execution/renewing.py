@@ -22,7 +22,6 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Step,
     Task,
-    pieces_of,
 )
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.planning.limits import keep_within
@@ -115,4 +114,4 @@ def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
 
 
 def _by_values(step: Step) -> dict[tuple[Value, ...], Piece]:
-    return {piece.partition.values: piece for piece in pieces_of(step)}
+    return {piece.partition.values: piece for piece in step.about}

@@ -317,7 +317,7 @@ class Runner:
     def _undo(self, frozen: Iterable[FreezePartitions]) -> None:
         """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
         for step in frozen:
-            thaw = ThawPartitions(step.table, step.columns, step.pieces)
+            thaw = ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces)
             try:
                 self._engine.perform(thaw, lambda progress: None)
                 self._store.freezes.remove(step.table, _values(step.pieces))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from cratedb_retention.model.catalog import Catalog, Table, TableName, Value
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
-from cratedb_retention.model.plan import DropArchived, DropPartitions, MovePartitions, Piece, Plan, Step, pieces_of
+from cratedb_retention.model.plan import DeleteRows, Piece, Plan, Step
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.step import Kind
 from cratedb_retention.model.timeline import Item, Lane, State, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import CascadeLevel
@@ -24,6 +25,12 @@ from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 
 Verdict = tuple[State, tuple[str, ...]]
 _URGENCY = list(State)
+_STATES = {
+    Kind.DELETE: State.DROP,
+    Kind.ARCHIVE: State.ARCHIVE,
+    Kind.MOVE: State.MOVE,
+    Kind.ROLL_UP: State.ROLL,
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,9 @@ def verdicts_of(plan: Plan, catalog: Catalog) -> Verdicts:
         if isinstance(step, RollUp):
             found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
             windows.setdefault(step.rollup.table, {}).update(found)
-        elif isinstance(step, DropPartitions | DropArchived | MovePartitions) and state is not None:
-            for piece in pieces_of(step):
-                _note(pieces, (step.table, piece.partition.values), state, why)
+        elif state is not None:
+            for piece in step.about:
+                _note(pieces, (task.table, piece.partition.values), state, why)
     for hold in plan.holds:
         state, why = (State.PROBLEM if hold.problem else State.HELD), said(hold.reason, hold.policy_id)
         if hold.level is not None:
@@ -71,17 +78,7 @@ def said(reason: str, policy_id: str | None) -> str:
 
 def state_of(step: Step) -> State | None:
     """What a step makes of its partitions; None if it leaves them as they are."""
-    match step:
-        case DropPartitions():
-            return State.DROP
-        case DropArchived():
-            return State.ARCHIVE
-        case MovePartitions():
-            return State.MOVE
-        case RollUp():
-            return State.ROLL
-        case _:
-            return None
+    return None if step.does is None or isinstance(step, DeleteRows) else _STATES.get(step.does)
 
 
 def _note(found: dict[PartitionKey, Verdict], key: PartitionKey, state: State, why: str) -> None:

@@ -20,7 +20,6 @@ from cratedb_retention.execution.events import (
     StepStarted,
     TaskSkipped,
 )
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.store.jobs import Job
@@ -64,7 +63,7 @@ class Tracker:
                     "bytes": _sum(sizes),
                 }
             case StepStarted(task=task, step=step, number=number):
-                doing = {"table_name": str(task.table), "doing": describe(step)}
+                doing = {"table_name": str(task.table), "doing": step.describe()}
                 return {"step": number, **doing, "done": None, "total": None, "unit": None}
             case StepProgressed(progress=progress):
                 return {"done": progress.done, "total": progress.total, "unit": progress.unit}

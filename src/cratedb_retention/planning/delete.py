@@ -69,7 +69,7 @@ def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterat
     guarded = batch if context.coverage.protects(name) else inexact
     freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))
     if freezing:
-        yield FreezePartitions(name, columns, freezing)
+        yield FreezePartitions(table=name, columns=columns, pieces=freezing)
     yield from context.coverage.seal(name, batch)
     limit = target.policy.limit(context.cutoff) or 0
     yield DropPartitions(
@@ -146,7 +146,11 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
         step = DeleteRows(table=table, time_column=time, before=before, rows=rows, since=windows[0].start, late=late)
         why = _why_covered(rows, late, before, policy) if rows else Why.ROWS_GONE()
         yield Task(
-            policy_id=policy.id, table=table, steps=(SealWindows(rollup, tuple(windows)), step), why=why, rows=rows
+            policy_id=policy.id,
+            table=table,
+            steps=(SealWindows(rollup=rollup, windows=tuple(windows)), step),
+            why=why,
+            rows=rows,
         )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cratedb_retention.model.plan import Hold, Task, pieces_of
+from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.targets import Target
 
@@ -20,7 +20,7 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
     yield from (verdict for verdict in verdicts if isinstance(verdict, Hold))
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
     count = sum(task.partitions for task in tasks)
-    pieces = tuple(piece for task in tasks for piece in pieces_of(task.steps[-1]))
+    pieces = tuple(piece for task in tasks for piece in task.steps[-1].about)
     yield Hold(
         policy_id=target.policy.id,
         table=target.table.name,

@@ -389,7 +389,7 @@ def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[Partitio
             continue
         partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
         columns = tuple(table.columns[column] for column in table.partitioned_by)
-        step = ThawPartitions(name, columns, (Piece(partition=partition, start=None, end=None),))
+        step = ThawPartitions(table=name, columns=columns, pieces=(Piece(partition=partition, start=None, end=None),))
         yield Task(
             policy_id=None,
             table=name,

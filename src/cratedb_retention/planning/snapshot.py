@@ -64,7 +64,7 @@ def _steps(context: Context, target: Target, piece: Piece, repository: str, limi
     table, columns = target.table.name, target.columns
     snapshot = _name(context, target, piece, repository)
     if context.needs_freeze(table, piece):
-        yield FreezePartitions(table, columns, (piece,))
+        yield FreezePartitions(table=table, columns=columns, pieces=(piece,))
     yield SnapshotPartition(table=table, columns=columns, piece=piece, repository=repository, name=snapshot)
     # Files are always read back.
     files = context.catalog.capabilities.repositories_are_directories

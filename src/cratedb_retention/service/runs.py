@@ -19,7 +19,6 @@ from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Report, RunEvent, RunFinished, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.running import Terms
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Step
 from cratedb_retention.service.background import Background, outcome_of
 from cratedb_retention.store.jobs import SILENT, Job
@@ -167,7 +166,7 @@ class StoredRuns:
         match event:
             case StepStarted(step=step, number=number, total=total):
                 nothing = {"units_done": None, "units_total": None, "unit": None}
-                self._change(run_id, step=describe(step), steps_done=number - 1, steps_total=total, **nothing)
+                self._change(run_id, step=step.describe(), steps_done=number - 1, steps_total=total, **nothing)
             case StepProgressed(progress=p):
                 self._change(run_id, units_done=p.done, units_total=p.total, unit=p.unit)
             case StepFinished(step=step, result=result):

@@ -23,7 +23,6 @@ from cratedb_retention.execution.events import (
 )
 from cratedb_retention.execution.leasing import TTL_SECONDS
 from cratedb_retention.execution.running import Terms
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.scheduler import Scheduler
 
@@ -125,7 +124,7 @@ def log_event(event: RunEvent) -> None:
             logger.warning("policy %s was taken over from %s", policy, holder)
         case StepFailed(task=task, step=step, error=error, deferred=deferred):
             level = logging.INFO if deferred else logging.ERROR
-            logger.log(level, "table %s: %s: %s", task.table, describe(step), error)
+            logger.log(level, "table %s: %s: %s", task.table, step.describe(), error)
         case RunFinished(report=report):
             logger.info("run %s: %d done, %d failed", report.run_id, report.done, report.failed)
         case RunEndedEarly(report=report):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.model.effect import TaskGroup, describe, group_tasks, next_due, summary
+from cratedb_retention.model.effect import TaskGroup, group_tasks, next_due, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
@@ -106,7 +106,7 @@ def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], details: 
 
 
 def _group(group: TaskGroup, policies: Mapping[str, Policy]) -> dict[str, Cell]:
-    steps = [describe(step) for step in group.tasks[0].steps]
+    steps = [step.describe() for step in group.tasks[0].steps]
     return {
         "table": str(group.table),
         "policy": policy_bit(group.policy_id, policies),

@@ -57,7 +57,7 @@ def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executa
     """The columns that are missing, and the table with the distributions, in case that it is."""
     missing = [field for field in level_fields(SQL, step.rollup) if field.name in names]
     added = [AddColumn(step.rollup.table, field.name, field.type) for field in missing]
-    return [*added, *create_statements(CreateRollup(step.rollup))[1:]]
+    return [*added, *create_statements(CreateRollup(rollup=step.rollup))[1:]]
 
 
 def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
