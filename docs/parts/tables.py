@@ -14,7 +14,7 @@ _TYPES = {"TEXT": "text", "BIGINT": "whole number", "INTEGER": "whole number", "
 
 def tables() -> str:
     """The page about the toolkit's tables."""
-    found = make_tables(DEFAULT_SCHEMA, "crate").metadata.sorted_tables
+    found = make_tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables
     parts = [
         f"{HEAD}\n# The toolkit's tables\n",
         "`cratedb-retention setup` creates these tables in the schema `ext`, or the one that `--schema` or\n"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.errors import NotFound, RetentionError
-    from cratedb_retention.execution.events import Report
     from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.model.address import DatabaseAddress
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cratedb_retention.model.policy import Policy, make_policy
     from cratedb_retention.model.policyfile import dump_policies, parse_policies
     from cratedb_retention.model.reading import FetchRequest
+    from cratedb_retention.model.runs import Report, RunOptions
     from cratedb_retention.model.strategies import Strategy
     from cratedb_retention.model.tags import TagFilter, parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter
@@ -37,7 +37,8 @@ _WHERE = {
     "FetchRequest": "model.reading",
     "Interval": "model.cascade",
     "parse_interval": "model.cascade",
-    "Report": "execution.events",
+    "Report": "model.runs",
+    "RunOptions": "model.runs",
     "Selection": "execution.preparing",
     "RestoreRequest": "execution.restoring",
     "DatabaseAddress": "model.address",
@@ -68,6 +69,7 @@ __all__ = [
     "RestoreRequest",
     "Retention",
     "RetentionError",
+    "RunOptions",
     "Selection",
     "Strategy",
     "TableName",

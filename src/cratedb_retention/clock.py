@@ -31,7 +31,7 @@ class Clock:
     now: Callable[[], dt.datetime]
     sleep: Callable[[float], None]
     counter: Callable[[], float] | None = None
-    shared: bool = True
+    shared: bool = False
 
     def uptime(self) -> float:
         """Seconds since some instant; they go on while the machine sleeps."""
@@ -42,9 +42,7 @@ def system_clock() -> Clock:
     """The machine's own clock, in UTC."""
     # Linux stops its monotonic clock while a machine is suspended, but not this one.
     which = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return Clock(
-        now=lambda: dt.datetime.now(dt.UTC), sleep=time.sleep, counter=lambda: time.clock_gettime(which), shared=False
-    )
+    return Clock(now=lambda: dt.datetime.now(dt.UTC), sleep=time.sleep, counter=lambda: time.clock_gettime(which))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.store.jobs import Job
+from cratedb_retention.model.runs import RunState
 from support.command import Command, argv
 
 THEN = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -24,7 +24,9 @@ WAIT = 60
 @pytest.fixture
 def due(command: Command) -> Command:
     """A database with two policies whose slots are due since years."""
-    with Retention(command.uri or "", clock=Clock(now=lambda: THEN, sleep=lambda seconds: None)) as retention:
+    with Retention(
+        command.uri or "", clock=Clock(now=lambda: THEN, sleep=lambda seconds: None, shared=True)
+    ) as retention:
         for table, tags in (("metrics", ["acme"]), ("events", ["other"])):
             retention.create_policy(
                 id=table,
@@ -73,10 +75,10 @@ def test_what_jobs_shows_of_it(due: Command) -> None:
 
 
 @pytest.fixture
-def running(command: Command) -> Job:
+def running(command: Command) -> RunState:
     """A run that goes on, as another process left it in the database."""
     now = dt.datetime.now(dt.UTC)
-    job = Job(
+    job = RunState(
         run_id="1c0ffee5-0000-4000-8000-000000000000",
         started_at=now - dt.timedelta(minutes=1),
         heartbeat_at=now,
@@ -98,7 +100,7 @@ def running(command: Command) -> Job:
     return job
 
 
-def test_status_and_cancel(command: Command, running: Job) -> None:
+def test_status_and_cancel(command: Command, running: RunState) -> None:
     """Runs that go on are listed, and can be cancelled by the beginning of their identifier, once."""
     out = command.ok("status")
     for text in ("1c0ffee5", "bot@elsewhere", "2 of 4", "main.metrics: delete rows", "50 of 200 rows", "10 of 210"):
@@ -111,16 +113,16 @@ def test_status_and_cancel(command: Command, running: Job) -> None:
     assert "run 2: is not running" in command.refused(1, "cancel", "2")
 
 
-def test_status_shows_who_is_silent(command: Command, running: Job) -> None:
+def test_status_shows_who_is_silent(command: Command, running: RunState) -> None:
     """A run of which nothing was heard for minutes is shown as that."""
     with Retention(command.uri or "") as retention:
         dead = running.heartbeat_at - dt.timedelta(minutes=5)
-        retention.store.jobs.update(Job(**{**vars(running), "heartbeat_at": dead}))
+        retention.store.jobs.update(RunState(**{**vars(running), "heartbeat_at": dead}))
     assert "silent since" in command.ok("status")
     assert command.data("status")["running"][0]["silent"] is True
 
 
-def test_watching(command: Command, running: Job) -> None:
+def test_watching(command: Command, running: RunState) -> None:
     """``status --watch`` shows runs on a terminal until Ctrl-C."""
     master, slave = pty.openpty()
     environment = {**command.environment, "TERM": "xterm", "COLUMNS": "200"}

@@ -53,7 +53,9 @@ def test_a_run_waits_for_the_tables(cratedb_cluster: CrateDBCluster, bench: Crat
         waits.append(seconds)
         time.sleep(seconds)
 
-    with Retention(bench.uri, bench.own_schema, clock=Clock(now=lambda: bench.time.moment, sleep=sleep)) as retention:
+    with Retention(
+        bench.uri, bench.own_schema, clock=Clock(now=lambda: bench.time.moment, sleep=sleep, shared=True)
+    ) as retention:
         for node in nodes:
             node.kill()
         first.start()

@@ -117,7 +117,7 @@ class Impatient:
     @property
     def clock(self) -> Clock:
         """As the toolkit takes it."""
-        return Clock(now=lambda: self.moment, sleep=self.sleep)
+        return Clock(now=lambda: self.moment, sleep=self.sleep, shared=True)
 
 
 def test_stuck_move_says_why(bench: CrateDatabase) -> None:

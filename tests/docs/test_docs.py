@@ -135,7 +135,7 @@ def test_each_strategy_is_documented(strategy: Strategy) -> None:
 def test_each_column_is_documented() -> None:
     """Each column of the toolkit's tables has a meaning."""
     text = read("docs/reference/tables.md")
-    for table in make_tables(DEFAULT_SCHEMA, "crate").metadata.sorted_tables:
+    for table in make_tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables:
         section = text.partition(f"\n## {table.name}\n")[2].partition("\n## ")[0]
         for column in table.columns:
             assert re.search(rf"^\| `{column.name}` \| [^|]+ \| \S+", section, re.MULTILINE), (table.name, column.name)

@@ -43,7 +43,7 @@ def test_clocks_that_are_changed(start: str, slot: str) -> None:
 def uri(tmp_path: Path) -> str:
     """A database with a policy whose slot is due."""
     uri = f"duckdb:///{tmp_path / 'test.duckdb'}"
-    then = Clock(now=lambda: dt.datetime(2024, 1, 1, tzinfo=dt.UTC), sleep=lambda seconds: None)
+    then = Clock(now=lambda: dt.datetime(2024, 1, 1, tzinfo=dt.UTC), sleep=lambda seconds: None, shared=True)
     with Retention(uri, create=True, clock=then) as retention:
         retention.setup()
     return uri

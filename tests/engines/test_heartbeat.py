@@ -15,19 +15,22 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.engine.base import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, DatabaseError
 from cratedb_retention.execution.events import (
+    RunEvent,
+    RunFinished,
     RunStarted,
     StepFailed,
     StepFinished,
     StepProgressed,
     StepStarted,
     TaskSkipped,
+    Tracker,
 )
-from cratedb_retention.execution.heart import Heart
+from cratedb_retention.execution.heartbeat import Heartbeat
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Terms, new_session
-from cratedb_retention.execution.tracking import Tracker
+from cratedb_retention.execution.running import new_session
+from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.planning.planner import make_plan
-from cratedb_retention.store.jobs import Job, JobStore
+from cratedb_retention.store.jobs import JobStore
 from support.catalogs import at, catalog, monthly, policy
 from support.databases import TIME, Database, FixedClock
 
@@ -44,12 +47,12 @@ class Slow(JobStore):
         super().__init__(store._database, store._table, store._clock)
         self._wait, self._lost = wait, lost
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: RunState) -> None:
         self._wait()
         super().begin(job)
         self._answer()
 
-    def update(self, job: Job) -> str | None:
+    def update(self, job: RunState) -> str | None:
         found = super().update(job)
         self._answer()
         return found
@@ -60,11 +63,11 @@ class Slow(JobStore):
             raise ConnectionLost("database", "no answer")
 
 
-def heart(db: Database, jobs: JobStore) -> Heart:
+def heart(db: Database, jobs: JobStore) -> Heartbeat:
     """The heartbeat of a run that goes on for more than a second."""
     tool = db.tool
-    session = new_session(tool.store, tool.clock, tool.actor, Terms())
-    found = Heart(session.leases, jobs, Tracker(session.leases.run_id, tool.clock, tool.actor), tool.clock)
+    session = new_session(tool.store, tool.clock, tool.actor, RunOptions())
+    found = Heartbeat(session.leases, jobs, Tracker(session.leases.run_id, tool.clock, tool.actor), tool.clock)
     db.time.moment += dt.timedelta(seconds=1.5)
     return found
 
@@ -111,8 +114,8 @@ def test_each_of_two_runs_has_its_own_row(db: Database) -> None:
     """What one run writes, and that it is to end, is no matter of the other."""
     jobs, now = db.tool.store.jobs, db.time.moment
     one, other = (
-        Job(run_id="one", started_at=now, heartbeat_at=now),
-        Job(run_id="two", started_at=now, heartbeat_at=now),
+        RunState(run_id="one", started_at=now, heartbeat_at=now),
+        RunState(run_id="two", started_at=now, heartbeat_at=now),
     )
     for job in (one, other):
         jobs.begin(job)
@@ -130,12 +133,12 @@ def test_a_run_that_no_plan_could_be_made_for(db: Database) -> None:
     db.create("t", {"ts": TIME, "n": "TEXT"})
     policy = db.policy("delete", "t", "30d")
     tool = db.tool
-    session = new_session(tool.store, tool.clock, tool.actor, Terms())
-    session.leases.take({policy.id or "": None})
+    session = new_session(tool.store, tool.clock, tool.actor, RunOptions())
+    session = replace(session, taken=session.leases.take({policy.id or "": None}))
     written = threading.Event()
 
     class Noticing(Slow):
-        def begin(self, job: Job) -> None:
+        def begin(self, job: RunState) -> None:
             super().begin(job)
             written.set()
 
@@ -156,8 +159,8 @@ def test_a_run_that_no_plan_could_be_made_for(db: Database) -> None:
 def test_a_run_within_a_second_writes_nothing(db: Database) -> None:
     """Most runs are over before anybody could look."""
     tool = db.tool
-    session = new_session(tool.store, tool.clock, tool.actor, Terms())
-    found = Heart(session.leases, tool.store.jobs, Tracker("r", tool.clock, tool.actor), tool.clock)
+    session = new_session(tool.store, tool.clock, tool.actor, RunOptions())
+    found = Heartbeat(session.leases, tool.store.jobs, Tracker("r", tool.clock, tool.actor), tool.clock)
     found.beat()
     found.finish("done")
     assert rows(db) == []
@@ -173,30 +176,78 @@ def test_how_far_a_run_is() -> None:
     tracker = Tracker("run", time.clock, Actor("tester", "host"))
     tracker.about([policy(id="one", tags=["b"]), policy(id="two", tags=["a"])])
     tracker(RunStarted("run", plan))
-    job = tracker.job()
+    job = tracker.state()
     assert (job.policies, job.tags) == (("one", "two"), ("a", "b"))
     assert (job.steps, job.partitions, job.rows, job.bytes) == (16, 4, 40, 400)
     steps = [(task, step) for task in done for step in task.steps]
     for number, (task, step) in enumerate(steps, 1):
-        assert tracker.job().partitions_done == (number - 1) // 4
+        assert tracker.state().partitions_done == (number - 1) // 4
         tracker(StepStarted(task=task, step=step, number=number, total=16))
         tracker(StepProgressed(step, Progress(1, 2, "row")))
         tracker(StepFinished(task=task, step=step, result=StepResult(), seconds=0))
-    job = tracker.job()
+    job = tracker.state()
     assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (8, 2, 20, 200)
     assert (job.done, job.total, job.unit) == (1, 2, "row")
     tracker(StepStarted(task=failing, step=failing.steps[0], number=9, total=16))
-    job = tracker.job()
+    job = tracker.state()
     assert (job.step, job.done, job.total, job.unit) == (9, None, None, None)
     time.moment += dt.timedelta(minutes=8)  # Half of the steps are done.
-    assert tracker.job().expected_end == job.started_at + dt.timedelta(minutes=16)
+    assert tracker.state().expected_end == job.started_at + dt.timedelta(minutes=16)
     tracker(StepProgressed(failing.steps[0], Progress(1, 2, "row")))
-    assert tracker.job().expected_end == job.started_at + dt.timedelta(minutes=8) * 16 / 8.5
+    assert tracker.state().expected_end == job.started_at + dt.timedelta(minutes=8) * 16 / 8.5
     tracker(StepFailed(task=failing, step=failing.steps[0], error="why", deferred=False))
-    assert tracker.job().step == 12
+    assert tracker.state().step == 12
     tracker(TaskSkipped(skipped, "why"))
-    job = tracker.job()
+    job = tracker.state()
     assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (16, 2, 20, 200)
+
+
+def test_what_nobody_expected_ends_the_run(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake in the heartbeat's thread ends the run before its next step, with that error, and is logged."""
+    for name in ("one", "two"):
+        duck.create(name, {"ts": TIME, "n": "TEXT"})
+        duck.fill(name, ["2024-01-01"])
+    duck.policy("delete", "one", "30d")
+    duck.policy("delete", "two", "30d")
+    failed = threading.Event()
+
+    class Broken(JobStore):
+        def begin(self, job: RunState) -> None:
+            failed.set()
+            raise ZeroDivisionError("a mistake")
+
+    tool = duck.tool
+    tool.store.jobs = Broken(tool.store.jobs._database, tool.store.jobs._table, tool.clock)
+
+    def observe(event: RunEvent) -> None:
+        if isinstance(event, StepStarted):
+            duck.time.moment += dt.timedelta(seconds=1.5)
+            assert failed.wait(60)
+
+    with pytest.raises(ZeroDivisionError, match="a mistake"):
+        tool.run(observers=[observe])
+    assert sorted(len(duck.left(name)) for name in ("one", "two")) == [0, 1]
+    assert "the heartbeat of run" in caplog.text
+    assert "ZeroDivisionError" in duck.journal(event="run-finished")[0]["error"]
+    assert all(lease.holder is None for lease in tool.store.leases.read().by_policy.values())
+
+
+def test_what_an_observer_does_wrong_is_no_matter_of_the_run(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """An observer that fails at each event is logged; the run is done, for whoever started it and in the audit log."""
+    duck.create("t", {"ts": TIME, "n": "TEXT"})
+    duck.fill("t", ["2024-01-01"])
+    duck.policy("delete", "t", "30d")
+
+    def fail(event: RunEvent) -> None:
+        raise ZeroDivisionError(type(event).__name__)
+
+    heard: list[RunEvent] = []
+    report = duck.tool.run(observers=[fail, heard.append])
+    assert (report.ok, report.done, duck.left("t")) == (True, 1, [])
+    assert duck.journal(event="run-finished")[0]["outcome"] == "done"
+    for event in heard:
+        assert f"ZeroDivisionError: {type(event).__name__}" in caplog.text
+    assert isinstance(heard[-1], RunFinished)
 
 
 def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:
@@ -204,7 +255,9 @@ def test_what_was_silent_for_a_week_is_forgotten(db: Database) -> None:
     jobs, now = db.tool.store.jobs, db.time.clock.now()
     for run_id, began, heard in (("silent", 9, 8), ("long", 9, 0), ("recent", 6, 6)):
         jobs.begin(
-            Job(run_id=run_id, started_at=now - dt.timedelta(days=began), heartbeat_at=now - dt.timedelta(days=heard))
+            RunState(
+                run_id=run_id, started_at=now - dt.timedelta(days=began), heartbeat_at=now - dt.timedelta(days=heard)
+            )
         )
     db.refresh("job_state", db.own_schema)
     jobs.forget_old()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,18 +18,19 @@ import sqlalchemy as sa
 
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, name_holder
-from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, Stopped
-from cratedb_retention.execution.events import LeftOut, RunEvent, StepFinished, StepStarted, TakenOver
+from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, RunEnded, Stopped
+from cratedb_retention.execution.events import LeftOut, RunEvent, RunStarted, StepFinished, StepStarted, TakenOver
 from cratedb_retention.execution.leasing import LeaseHolder
-from cratedb_retention.execution.running import Terms, new_session
+from cratedb_retention.execution.running import new_session
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import Column, Kind, Partition
 from cratedb_retention.model.plan import FreezePartitions, Piece, Task, ThawPartitions
 from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.runs import RunOptions
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]
-ALONE = Terms(ttl=60, threads=False)
+ALONE = RunOptions(lease=60, threads=False)
 SLOT = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
 
 
@@ -170,7 +172,7 @@ def test_a_run_that_goes_on_keeps_its_leases(db: Database) -> None:
             wait(db, 25)
             assert not other.take(dict.fromkeys(policies)).won
 
-    report = db.tool.run(observers=[pause], terms=ALONE)
+    report = db.tool.run(observers=[pause], options=ALONE)
     assert (report.ok, report.done) == (True, 4)
     assert (db.time.moment - started).total_seconds() == 200
 
@@ -188,28 +190,36 @@ def test_what_is_frozen_is_left_to_who_took_over(crate: CrateDatabase) -> None:
             assert other.take({policy: None}).won
 
     with pytest.raises(LeaseLost):
-        crate.tool.run(observers=[pause], terms=ALONE)
+        crate.tool.run(observers=[pause], options=ALONE)
     assert (crate.frozen("texts"), len(crate.tool.store.freezes.all())) == (1, 1)
     other.release({})
     assert crate.run().ok
-    assert (crate.left("texts"), crate.frozen("texts"), crate.tool.store.freezes.all()) == ([], 0, set())
+    assert (crate.left("texts"), crate.frozen("texts"), crate.tool.store.freezes.all()) == ([], 0, {})
 
 
-@pytest.mark.parametrize("error", [Cancelled("run", "cancelled"), Stopped("run", "the process ends")])
-def test_what_is_frozen_is_thawed_at_the_end(crate: CrateDatabase, error: Exception) -> None:
+@pytest.mark.parametrize("error", [Cancelled, Stopped])
+def test_what_is_frozen_is_thawed_at_the_end(crate: CrateDatabase, error: type[RunEnded]) -> None:
     """A run that is cancelled or stopped after it froze a partition leaves it as it was: writes are taken again."""
     crate.create("texts", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
     crate.fill("texts", OLD, part="a")
     crate.policy("delete", "texts", "30d", partition_column="part")
 
-    def end(event: RunEvent) -> None:
-        if isinstance(event, StepStarted) and not isinstance(event.step, FreezePartitions):
-            assert crate.frozen("texts") == 1
-            raise error
+    stop = threading.Event()
 
-    with pytest.raises(type(error)):
-        crate.tool.run(observers=[end], terms=ALONE)
-    assert (crate.frozen("texts"), crate.tool.store.freezes.all()) == (0, set())
+    def end(event: RunEvent) -> None:
+        if isinstance(event, RunStarted | StepFinished):
+            wait(crate, 2)  # So long that the run is written down, and looks whether it was cancelled.
+        if isinstance(event, StepFinished) and isinstance(event.step, FreezePartitions):
+            assert crate.frozen("texts") == 1
+            if error is Stopped:
+                stop.set()
+            else:
+                (run,) = crate.tool.running()
+                crate.tool.cancel(run.run_id)
+
+    with pytest.raises(error):
+        crate.tool.run(observers=[end], options=replace(ALONE, stop=stop))
+    assert (crate.frozen("texts"), crate.tool.store.freezes.all()) == (0, {})
     crate.fill("texts", OLD, part="a")
 
 
@@ -233,10 +243,10 @@ def table(db: Database, name: str = "events", rows: bool = True) -> str:
     return db.policy("delete", name, "30d").id or ""
 
 
-def seen(tool: Retention, terms: Terms = ALONE) -> tuple[Report, list[RunEvent]]:
+def seen(tool: Retention, terms: RunOptions = ALONE) -> tuple[Report, list[RunEvent]]:
     """Run, and collect what happens."""
     events: list[RunEvent] = []
-    return tool.run(observers=[events.append], terms=terms), events
+    return tool.run(observers=[events.append], options=terms), events
 
 
 def test_a_run_leaves_what_another_one_is_at(db: Database) -> None:
@@ -281,7 +291,7 @@ def test_what_a_lease_tells_of_the_end(db: Database) -> None:
     session = new_session(db.tool.store, db.tool.clock, db.tool.actor, ALONE)
     session = replace(session, taken=session.leases.take({policy: SLOT}))
     wait(db, 10)
-    assert db.tool.run(terms=ALONE, session=session).problems == 1
+    assert db.tool.run(options=ALONE, session=session).problems == 1
     lease = db.tool.store.leases.read().of(policy)
     assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("problem", db.time.moment, first)
     assert (lease.holder, lease.expires_at, lease.done_slot) == (None, None, SLOT)
@@ -301,12 +311,12 @@ def test_tidying_up_waits(db: Database) -> None:
     other = holder(db, "other")
     other.take({"p": None})
     events: list[RunEvent] = []
-    report = db.tool.run(replace(prepared, plan=plan), observers=[events.append], terms=ALONE)
+    report = db.tool.run(replace(prepared, plan=plan), observers=[events.append], options=ALONE)
     assert (report.deferred, report.done) == (1, 0)
     (left,) = (event for event in events if isinstance(event, LeftOut))
     assert (left.policy_id, left.holder) == (None, other.holder)
     wait(db, 60)
-    assert db.tool.run(replace(prepared, plan=plan), terms=ALONE).deferred == 0, "who died is at nothing any more"
+    assert db.tool.run(replace(prepared, plan=plan), options=ALONE).deferred == 0, "who died is at nothing any more"
 
 
 def test_an_expired_run_is_taken_over(db: Database) -> None:
@@ -325,7 +335,7 @@ def test_an_expired_run_is_taken_over(db: Database) -> None:
 
 
 def interrupted(
-    db: Database, error: type[Exception], at: Callable[[RunEvent], None], terms: Terms = ALONE
+    db: Database, error: type[Exception], at: Callable[[RunEvent], None], terms: RunOptions = ALONE
 ) -> list[RunEvent]:
     """A run of two tables that something ends after its first step; returns what happened."""
     events: list[RunEvent] = []
@@ -336,7 +346,7 @@ def interrupted(
             at(event)
 
     with pytest.raises(error):
-        db.tool.run(observers=[observe], terms=terms)
+        db.tool.run(observers=[observe], options=terms)
     assert sum(isinstance(event, StepStarted) for event in events) == 1, "no step begins after it"
     return events
 
@@ -372,7 +382,7 @@ def test_a_run_whose_clock_stood_still_stops(db: Database) -> None:
         wait(db, 2)
         assert len(other.take(dict.fromkeys(policies)).won) == 2
 
-    interrupted(db, LeaseLost, pause, Terms(ttl=1e9, threads=False))
+    interrupted(db, LeaseLost, pause, RunOptions(lease=86_400, threads=False))
     assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
 
 
@@ -398,7 +408,7 @@ def test_cancel(db: Database) -> None:
 
     tool = db.tool
     with pytest.raises(Cancelled, match="cancelled by operator@host"):
-        tool.run(observers=[_late_start(db), both], terms=ALONE)
+        tool.run(observers=[_late_start(db), both], options=ALONE)
     (end,) = db.journal(event="run-finished")
     assert (end["outcome"], end["error"][-26:]) == ("cancelled", "cancelled by operator@host")
     assert db.journal(event="cancel-requested")[0]["actor"] == "operator"
@@ -406,7 +416,7 @@ def test_cancel(db: Database) -> None:
     assert other.running() == []
     with pytest.raises(NotFound, match="is not running"):
         other.cancel("nothing")
-    assert tool.run(terms=ALONE).done == 1
+    assert tool.run(options=ALONE).done == 1
 
 
 def _late_start(db: Database) -> Callable[[RunEvent], None]:
@@ -436,7 +446,7 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
             assert other.take({policy: None}).won
 
     with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
-        db.tool.run(observers=[pause], terms=ALONE)
+        db.tool.run(observers=[pause], options=ALONE)
     assert len(db.left("events")) == 3
     ended = db.journal(event="step-finished")
     assert [row["outcome"] for row in ended] == ["interrupted"]

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.errors import NotFound
+from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.restoring import RestoreRequest
-from support.databases import MONTH, TIME, Database, DuckDatabase
+from cratedb_retention.model.plan import FreezePartitions, Step
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 DAYS = [f"2024-05-{day:02}" for day in range(1, 15)]
 
@@ -166,6 +168,96 @@ def test_hold_on_another_table(db: Database) -> None:
     assert "(audit), placed on an earlier table of this name" in hold.reason
     assert db.run().ok
     assert db.count("readings") == 24
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_hold_of_a_restore(db: Database, dropped: bool) -> None:
+    """
+    A hold on restored rows keeps those of another table as well, and says that they are not what was restored; whether
+    the table was there when they came back, or was created by that.
+    """
+    create(db, True)
+    write(db, DAYS[:2])
+    db.policy("snapshot", "readings", "30d")
+    assert db.run().partitions == 1
+    if dropped:
+        db.sql(f"DROP TABLE {db.q('readings')}")
+    (back,) = db.tool.restore(RestoreRequest(table_name="readings"))
+    assert back.error is None
+    (hold,) = db.tool.plan().holds
+    assert "earlier table" not in hold.reason
+    again(db, True)
+    write(db, DAYS[:1])
+    report = db.run()
+    assert (report.ok, report.held, report.partitions) == (True, 1, 0)
+    (row,) = db.journal(event="held", run_id=report.run_id)
+    assert "placed on an earlier table of this name; it stays until that is released" in row["error"]
+    db.tool.release(db.tool.holds()[0].id)
+    assert db.run().partitions == 1
+
+
+def freeze(crate: CrateDatabase, blocked: bool = True) -> None:
+    """Let the partition of these tests refuse writes, or take them."""
+    statement = f"ALTER TABLE {crate.q('readings')} PARTITION (month = '2024-05-01')"
+    crate.sql(f'{statement} SET ("blocks.write" = {blocked})')
+
+
+def interrupted(crate: CrateDatabase) -> None:
+    """A run that ends right after it froze a partition, and can't unfreeze it any more."""
+    create(crate, True)
+    write(crate, DAYS[:1])
+    crate.policy("snapshot", "readings", "30d")
+    perform = crate.tool.engine.perform
+
+    def freeze_only(step: Step, report: Report) -> StepResult:
+        if not isinstance(step, FreezePartitions):
+            raise DatabaseError("CrateDB", "is gone")
+        return perform(step, report)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crate.tool.engine, "perform", freeze_only)
+        assert crate.run().failed
+    crate.forget_leases()
+    crate.time.set("2024-05-20T00:00:00+00:00")  # Nothing is expired any more.
+
+
+def test_frozen_in_another_table(crate: CrateDatabase) -> None:
+    """What a killed run froze is not unfrozen in another table, where that partition is frozen for another reason."""
+    interrupted(crate)
+    again(crate, True)
+    write(crate, DAYS[:1])
+    freeze(crate)
+    (warning,) = [text for text in crate.tool.plan().warnings if "refuses writes" in text]
+    assert warning.startswith(f"{crate.schema}.readings: month=2024-05-01 refuses writes")
+    assert "accept-table" in warning
+    assert crate.run().ok
+    assert crate.frozen("readings") == 1
+    crate.tool.accept_tables("readings", crate.schema)
+    assert crate.run().ok
+    assert crate.frozen("readings") == 0
+    assert crate.count("retention_freeze", schema=crate.own_schema) == 0
+
+
+def test_forgotten_with_its_table(crate: CrateDatabase) -> None:
+    """Where nothing is frozen in another table, what was noted of the first is forgotten by the next run."""
+    interrupted(crate)
+    assert crate.count("retention_freeze", schema=crate.own_schema) == 1
+    again(crate, True)
+    write(crate, DAYS[:1])
+    assert not crate.tool.plan().warnings
+    assert crate.run().ok
+    assert crate.count("retention_freeze", schema=crate.own_schema) == 0
+    freeze(crate)
+    assert crate.run().ok
+    assert crate.frozen("readings") == 1
+
+
+def test_frozen_in_the_same_table(crate: CrateDatabase) -> None:
+    """Without that, the next run unfreezes it, as ever (law 7)."""
+    interrupted(crate)
+    assert crate.frozen("readings") == 1
+    assert crate.run().ok
+    assert crate.frozen("readings") == 0
 
 
 def test_nothing_to_accept(db: Database) -> None:

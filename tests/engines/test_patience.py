@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention import Retention
-from cratedb_retention.engine.cratedb import patience
+from cratedb_retention.engine.cratedb import connection as waiting
 from cratedb_retention.engine.cratedb.copies import OF_RUN
 from cratedb_retention.errors import ConnectionLost, NoAnswer
 from support.databases import MONTH, TIME, CrateDatabase
@@ -29,17 +29,17 @@ def full_port() -> Iterator[int]:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
         for _ in range(3):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
             with suppress(BlockingIOError):
-                waiting.connect(server.getsockname())
+                other.connect(server.getsockname())
         time.sleep(0.1)
         yield server.getsockname()[1]
 
 
 def test_nobody_answers(full_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that swallows packets is given up, in one line."""
-    monkeypatch.setattr(patience, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(waiting, "CONNECT_SECONDS", 0.1)
     started = time.monotonic()
     with pytest.raises(ConnectionLost) as caught:
         Retention(f"crate://127.0.0.1:{full_port}/")
@@ -59,12 +59,12 @@ def pools(connection: sa.Connection) -> list[Any]:
 def test_settings_arrive(crate: CrateDatabase) -> None:
     """The driver connects with our timeout and with keepalive; what may take hours has no timeout, the rest one."""
     database = crate.tool.engine.database
-    for opened, seconds in ((database.brief(), patience.BRIEF_SECONDS), (database, None), (database.brief(), 90)):
+    for opened, seconds in ((database.brief(), waiting.BRIEF_SECONDS), (database, None), (database.brief(), 90)):
 
         def look(connection: sa.Connection, seconds: float | None = seconds) -> None:
             connection.execute(sa.select(sa.literal(1)))
             (pool,) = pools(connection)
-            assert (pool.timeout.connect_timeout, pool.timeout.read_timeout) == (patience.CONNECT_SECONDS, seconds)
+            assert (pool.timeout.connect_timeout, pool.timeout.read_timeout) == (waiting.CONNECT_SECONDS, seconds)
             options = pool.conn_kw["socket_options"]
             assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options
             for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
@@ -111,7 +111,7 @@ def test_small_and_long_statements(crate: CrateDatabase) -> None:
 
 def test_unanswered(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small statement that CrateDB leaves unanswered is given up; a run tries it once more, and not six times."""
-    monkeypatch.setattr(patience, "BRIEF_SECONDS", 0.3)
+    monkeypatch.setattr(waiting, "BRIEF_SECONDS", 0.3)
     crate.tool.setup()
     crate.create("months", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     crate.fill("months", ["2024-04-10"])

@@ -10,14 +10,15 @@ from cratedb_retention.clock import Actor, name_holder
 from cratedb_retention.execution.events import LeftOut, RunEvent
 from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Terms, carry_out
+from cratedb_retention.execution.running import carry_out, new_session
+from cratedb_retention.model.runs import RunOptions
 from support.databases import TIME, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
 TIMES = ("2024-06-10T10:10", "2024-06-10T11:00", "2024-06-11T23:59", "2024-07-01T09:00")
 # The clock says 2 July 2024, 00:00.
-ALONE = Terms(threads=False)
+ALONE = RunOptions(threads=False)
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ def test_a_stale_plan_is_made_anew(readings: Database) -> None:
     """Where a run makes its plan itself, and another run was at it meanwhile, it plans again."""
     readings.policy("downsample", "readings", "7d", levels="1h:forever,1d:forever")
     tool, plans = readings.tool, list[Prepared]()
+    session = new_session(tool.store, tool.clock, tool.actor, ALONE)
 
     def make_plan() -> Prepared:
         plans.append(tool.prepare())
@@ -65,7 +67,7 @@ def test_a_stale_plan_is_made_anew(readings: Database) -> None:
             run_till_done(readings)
         return plans[-1]
 
-    report = carry_out(tool.engine, tool.store, tool.clock, tool.actor, make_plan, terms=ALONE)
+    report = carry_out(tool.engine, tool.store, tool.clock, session, make_plan)
     assert (report.done, report.deferred, report.ok, len(plans)) == (0, 0, True, 2)
     assert kept(readings) == (1, 15)
 

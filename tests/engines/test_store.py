@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -503,9 +504,9 @@ def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:
     one, other = TableName("one", "metrics"), TableName("other", "metrics")
     assert [freezes.note(table, month, (0,)) for table in (one, other, one)] == [True, True, False]
     freezes.remove(one, [(0,)])
-    assert freezes.all() == {(other, (0,))}
+    assert freezes.all() == {(other, (0,)): ""}
     assert db.run().ok
-    assert freezes.all() == set(), "the table is gone, and what was frozen of it"
+    assert freezes.all() == {}, "the table is gone, and what was frozen of it"
 
 
 def test_snapshots_of_the_same_name(db: Database) -> None:
@@ -658,3 +659,23 @@ def test_an_older_store_gets_the_journal_policy(db: Database) -> None:
     forget_leases(db)
     assert "created policy" not in str(db.retention().setup())
     assert [stored.policy.id for stored in db.tool.policies()] == ["mine"]
+
+
+def test_notes_of_several_threads(duck: Database) -> None:
+    """What another thread notes while rows are written is written with the next, once, and none is lost."""
+    journal = duck.tool.store.journal
+    journal.note(Entry(event=Event.HELD, message="first"))
+    journal_table = duck.q("jobs_log", duck.own_schema)
+
+    def meanwhile(statement: str) -> None:
+        if statement.startswith("INSERT"):
+            thread = threading.Thread(target=journal.note, args=[Entry(event=Event.HELD, message="meanwhile")])
+            thread.start()
+            thread.join()
+
+    with before_statements(duck.tool.engine.database.engine, meanwhile):
+        journal.write(Entry(event=Event.HELD, message="second"))
+    journal.write()
+    journal.write()
+    rows = duck.rows(f"SELECT message FROM {journal_table} WHERE event = 'held' ORDER BY message")
+    assert [row[0] for row in rows] == ["first", "meanwhile", "second"]

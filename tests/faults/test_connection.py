@@ -47,7 +47,7 @@ def line(crate: CrateDatabase) -> Iterator[Line]:
     """A line to the database of the test."""
     with proxy_to(crate.uri) as proxy:
         pauses: list[float] = []
-        clock = Clock(now=lambda: CUTOFF, sleep=pauses.append)
+        clock = Clock(now=lambda: CUTOFF, sleep=pauses.append, shared=True)
         with Retention(proxy.uri, crate.own_schema, clock=clock) as retention:
             yield Line(retention, proxy, pauses)
 

@@ -301,7 +301,7 @@ def test_notes(helm: str, tmp_path: Path) -> None:
 )
 def test_what_its_pods_run_works(mode: str, render: Render, duckdb_uri: str, tmp_path: Path) -> None:
     """Tables are created and policies applied, the CronJob runs what is due, and the test of the chart succeeds."""
-    then = Clock(now=lambda: dt.datetime(2024, 1, 1, tzinfo=dt.UTC), sleep=lambda seconds: None)
+    then = Clock(now=lambda: dt.datetime(2024, 1, 1, tzinfo=dt.UTC), sleep=lambda seconds: None, shared=True)
     with Retention(duckdb_uri, create=True, clock=then) as retention:
         retention.setup()  # with a policy whose slot is due
     found = render({"mode": mode, "database": {"uri": duckdb_uri}, "policies": POLICIES[:1]})

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from cratedb_retention.service.assembling import make_service
 from cratedb_retention.service.http.server import HttpServer
+from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import Settings
 from support.command import Command
 from support.databases import TIME, Database

@@ -11,13 +11,13 @@ import pytest
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Actor
-from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.scheduler import Scheduler, find_due
 from support.databases import TIME, CrateDatabase
 from support.proxy import Fate, Proxy, proxy_to, statement_of
 
-ALONE = Terms(ttl=60, threads=False)
+ALONE = RunOptions(lease=60, threads=False)
 OLD = "2024-05-01T00:00:00Z"
 
 

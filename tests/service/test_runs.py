@@ -11,9 +11,9 @@ import pytest
 from cratedb_retention.clock import Actor
 from cratedb_retention.errors import Conflict
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Terms
-from cratedb_retention.service.runs import StoredRuns
-from cratedb_retention.store.jobs import Job
+from cratedb_retention.execution.running import Session
+from cratedb_retention.model.runs import RunState
+from cratedb_retention.service.runs import Runs
 from support.databases import MONTH, TIME, Database
 from support.two_tenants import TwoTenants
 
@@ -23,7 +23,7 @@ API = "/api/v1"
 def test_runs_of_others_are_seen_and_cancelled(tenants: TwoTenants) -> None:
     """A run of another process is seen with its progress, by whom it concerns; a request to cancel reaches it."""
     tool, now = tenants.db.tool, tenants.db.time.clock.now()
-    mine = Job(
+    mine = RunState(
         run_id="run-of-all",
         started_at=now,
         heartbeat_at=now,
@@ -63,7 +63,7 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     duck.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     duck.fill("t", ("2024-01-10", "2024-02-10", "2024-03-10"))
     duck.policy("snapshot", "t", "30d")
-    runs, started, go_on = StoredRuns(workers=1), threading.Event(), threading.Event()
+    runs, started, go_on = Runs(workers=1), threading.Event(), threading.Event()
     tool = duck.tool.acting_as(Actor("me", "here"))
     perform = tool.engine.perform
 
@@ -88,8 +88,8 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     go_on.set()
     runs.wait()
     found = runs.find(tool, state.run_id)
-    assert (found.state, found.steps_done) == ("cancelled", 1)
-    assert (found.rows, found.bytes) == (0, 0)  # What was archived is still there.
+    assert (found.phase, found.steps_done) == ("cancelled", 1)
+    assert found.removed == (0, 0)  # What was archived is still there.
     runs.close()
     steps = sum(len(task.steps) for task in prepared.plan.tasks)
     assert len(duck.journal(event="step-finished", outcome="done")) == 1 < steps
@@ -99,10 +99,10 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
 
 def test_a_mistake_in_a_run_is_no_secret(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
     """A run that ends by a mistake in the program is over, and says so without details."""
-    runs = StoredRuns()
+    runs = Runs()
 
     def break_off(prepared: Prepared, **more: object) -> object:
-        assert isinstance(more["terms"], Terms)
+        assert isinstance(more["session"], Session)
         raise ZeroDivisionError("hunter2")
 
     tool = duck.tool.sibling()
@@ -110,6 +110,6 @@ def test_a_mistake_in_a_run_is_no_secret(duck: Database, caplog: pytest.LogCaptu
     state = runs.start(tool, tool.prepare())
     runs.wait()
     found = runs.find(tool, state.run_id)
-    assert (found.state, found.error) == ("failed", "a mistake in the program; its log tells more")
+    assert (found.phase, found.error) == ("failed", "a mistake in the program; its log tells more")
     assert "ZeroDivisionError" in caplog.text
     runs.close()

@@ -12,14 +12,16 @@ import pytest
 
 from cratedb_retention import Retention
 from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, LeaseLost, Stopped
-from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
-from cratedb_retention.execution.running import Terms
+from cratedb_retention.execution.events import RunEvent, StepFinished
+from cratedb_retention.model.audit import Event
+from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.scheduler import Scheduler, find_due, run_due, run_session, take_due
+from cratedb_retention.store.journal import Entry
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
 
-ALONE = Terms(ttl=60, threads=False)
+ALONE = RunOptions(lease=60, threads=False)
 OLD = ["2024-05-01T00:00:00Z", "2024-05-02T00:00:00Z"]
 
 
@@ -41,14 +43,14 @@ def test_each_slot_once(db: Database) -> None:
     db.time.set("2024-07-02T00:30:00+00:00")
     hourly = scheduled(db, "one")
     daily = scheduled(db, "two", "@daily", time_zone="Europe/Vienna")
-    assert run_due(db.tool, terms=ALONE) is None, "not for slots before the policy was"
+    assert run_due(db.tool, options=ALONE) is None, "not for slots before the policy was"
     db.time.set("2024-07-02T01:00:00+00:00")
-    report = run_due(db.tool, terms=ALONE)
+    report = run_due(db.tool, options=ALONE)
     assert report is not None
     assert (report.done, db.left("one"), len(db.left("two"))) == (1, [], 2)
-    assert run_due(db.tool, terms=ALONE) is None
+    assert run_due(db.tool, options=ALONE) is None
     db.time.set("2024-07-02T23:10:00+00:00")
-    report = run_due(db.tool, terms=ALONE)
+    report = run_due(db.tool, options=ALONE)
     assert report is not None
     assert report.done == 1
     assert slots(db) == {hourly: "02T23:00", daily: "02T22:00"}
@@ -61,7 +63,7 @@ def test_each_slot_once(db: Database) -> None:
         (row["policy_id"], row["slot"], row["run_id"]) for row in started
     }
     assert len(finished) == len(started)
-    assert db.tool.run(terms=ALONE).ok
+    assert db.tool.run(options=ALONE).ok
     assert slots(db) == {hourly: "02T23:00", daily: "02T22:00"}
 
 
@@ -113,9 +115,9 @@ def test_a_slot_of_a_dead_one_is_carried_on(db: Database) -> None:
     db.time.set("2024-07-02T01:00:00+00:00")
     dead = db.retention("dead")
     assert take_due(dead, find_due(dead, Timetable()), ALONE) is not None
-    assert run_due(db.tool, terms=ALONE) is None
+    assert run_due(db.tool, options=ALONE) is None
     db.time.set("2024-07-02T01:01:00+00:00")
-    report = run_due(db.tool, terms=ALONE)
+    report = run_due(db.tool, options=ALONE)
     assert report is not None
     assert report.done == 1
     assert slots(db) == {policy: "02T01:00"}
@@ -132,14 +134,14 @@ def test_stopping(db: Database) -> None:
         if isinstance(event, StepFinished):
             scheduler.stop(0)
 
-    session = take_due(db.tool, find_due(db.tool, Timetable()), ALONE)
+    session = take_due(db.tool, find_due(db.tool, Timetable()), scheduler._options)
     assert session is not None
     with pytest.raises(Stopped, match="told to stop"):
-        run_session(db.tool, session, scheduler._terms, [stop])
+        run_session(db.tool, session, [stop])
     assert not scheduler.tick(), "nothing begins any more"
     assert db.journal(event="run-finished")[0]["outcome"] == "interrupted"
     assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 2]
-    report = run_due(db.retention("other"), terms=ALONE)
+    report = run_due(db.retention("other"), options=ALONE)
     assert report is not None
     assert report.done == 1
     assert set(slots(db).values()) == {"02T01:00"}
@@ -149,10 +151,10 @@ def test_by_hand_takes_no_slot(db: Database) -> None:
     """A run by hand that does what is due takes the place of no slot: that happens all the same."""
     policy = scheduled(db, "one")
     db.time.set("2024-07-02T01:10:00+00:00")
-    assert db.tool.run(terms=ALONE).done == 1
+    assert db.tool.run(options=ALONE).done == 1
     assert slots(db) == {policy: None}
     assert set(find_due(db.tool, Timetable()).slots) == {policy}
-    assert run_due(db.tool, terms=ALONE) is not None
+    assert run_due(db.tool, options=ALONE) is not None
     assert slots(db) == {policy: "02T01:00"}
 
 
@@ -169,26 +171,31 @@ def test_by_hand_takes_no_slot(db: Database) -> None:
         (KeyboardInterrupt(), False),
     ],
 )
-def test_what_becomes_of_a_slot(db: Database, error: BaseException, done: bool) -> None:
+def test_what_becomes_of_a_slot(
+    db: Database, error: BaseException, done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A slot that a person ended, or that would fail again at once, is done; any other is begun anew."""
     policy = scheduled(db, "one")
     db.time.set("2024-07-02T01:00:00+00:00")
+    write = db.tool.store.journal.write
 
-    def end(event: RunEvent) -> None:
+    def fail(*entries: Entry) -> None:
         # What fails a step ends the run only if it can't be written down.
-        if isinstance(event, StepStarted | StepFailed):
+        if any(entry.event in (Event.STEP_STARTED, Event.STEP_FINISHED) for entry in entries):
             raise error
+        write(*entries)
 
-    with pytest.raises(type(error)):
-        run_due(db.tool, [end], ALONE)
+    with monkeypatch.context() as patched, pytest.raises(type(error)):
+        patched.setattr(db.tool.store.journal, "write", fail)
+        run_due(db.tool, options=ALONE)
     assert slots(db) == {policy: "02T01:00" if done else None}
     assert bool(db.journal(event="slot-finished")) is done
     assert len(db.left("one")) == 2
-    report = run_due(db.retention("other"), terms=ALONE)
+    report = run_due(db.retention("other"), options=ALONE)
     assert (report is None) is done
     assert len(db.left("one")) == (2 if done else 0)
     db.time.set("2024-07-02T02:00:00+00:00")
-    assert run_due(db.tool, terms=ALONE) is not None
+    assert run_due(db.tool, options=ALONE) is not None
     assert (db.left("one"), slots(db)) == ([], {policy: "02T02:00"})
 
 
@@ -216,10 +223,10 @@ def test_a_plan_that_can_not_be_made(db: Database, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(Retention, "prepare", fail)
         with pytest.raises(ZeroDivisionError):
-            run_due(db.tool, terms=ALONE)
+            run_due(db.tool, options=ALONE)
     (entry,) = db.journal(event="slot-finished")
     assert (entry["policy_id"], entry["outcome"], entry["error"]) == (policy, "failed", "a mistake")
-    assert run_due(db.tool, terms=ALONE) is None
+    assert run_due(db.tool, options=ALONE) is None
     assert db.tool.store.leases.read().of(policy).outcome == "failed"
 
 
@@ -227,16 +234,16 @@ def test_a_wrong_clock(db: Database) -> None:
     """A clock that is years ahead for a while costs no run: what it did counts until now, and no longer."""
     policy = scheduled(db, "one")
     db.time.set("2034-07-02T01:00:00+00:00")
-    assert run_due(db.tool, terms=ALONE) is not None
+    assert run_due(db.tool, options=ALONE) is not None
     db.time.set("2024-07-02T01:30:00+00:00")
-    assert run_due(db.tool, terms=ALONE) is None
+    assert run_due(db.tool, options=ALONE) is None
     assert slots(db) == {policy: "02T01:00"}
     db.time.set("2024-07-02T02:00:00+00:00")
-    assert run_due(db.tool, terms=ALONE) is not None
+    assert run_due(db.tool, options=ALONE) is not None
     db.time.set("2024-07-02T01:59:00+00:00")
-    assert run_due(db.tool, terms=ALONE) is None
+    assert run_due(db.tool, options=ALONE) is None
     db.time.set("2024-07-02T02:00:01+00:00")
-    assert run_due(db.tool, terms=ALONE) is None
+    assert run_due(db.tool, options=ALONE) is None
 
 
 def add_policies(db: Database, count: int) -> None:

@@ -20,11 +20,10 @@ from fastapi.testclient import TestClient
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
-from cratedb_retention.service.assembling import make_service
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.server import HttpServer
-from cratedb_retention.service.service import ServiceOptions
-from cratedb_retention.service.settings import Settings
+from cratedb_retention.service.service import make_service
+from cratedb_retention.service.settings import ServiceSettings, Settings
 from support.command import argv
 from support.databases import MONTH, TIME, Database
 
@@ -96,8 +95,8 @@ def test_settings_reach_the_service(duck: Database) -> None:
     }
     own = {"interval": 1, "lease": 20, "workers": 5, "patience": 2}
     service = make_service(duck.tool, Settings.model_validate({"service": own, "http": http}), {})
-    assert service.options == ServiceOptions(interval=1, ttl=20, workers=5, patience=2)
-    assert (service.scheduler._workers, service.scheduler._terms.ttl) == (5, 20)
+    assert service.settings == ServiceSettings(interval=1, lease=20, workers=5, patience=2)
+    assert (service.scheduler._workers, service.scheduler._options.lease) == (5, 20)
     server = service._beside[0]
     assert isinstance(server, HttpServer)
     app = server._server.config.app

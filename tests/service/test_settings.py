@@ -170,8 +170,10 @@ def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
     file.write_text(f'[database]\nuri = "{duckdb_uri}"\nschema = "mine"\n')
     assert "created mine.retention_policy" in Command(None).ok("--config", str(file), "setup")
     assert Command(None).data("--config", str(file), "list-policies")[0]["table_schema"] == "mine"
-    assert "yours.access_token: does not exist" in Command(None, "yours").refused(1, "--config", str(file), "list")
-    assert "theirs.access_token" in Command(None, "yours").refused(1, "--config", str(file), "list", "--schema=theirs")
+    assert "yours.retention_policy: does not exist" in Command(None, "yours").refused(1, "--config", str(file), "list")
+    assert "theirs.retention_policy" in Command(None, "yours").refused(
+        1, "--config", str(file), "list", "--schema=theirs"
+    )
     assert "does not exist" in Command("duckdb:///nowhere.duckdb").refused(2, "--config", str(file), "list")
 
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cratedb_retention import Retention
 from cratedb_retention.errors import LeaseLost
 from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
-from cratedb_retention.execution.running import Terms
+from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import newest_slot
 from cratedb_retention.service.scheduler import run_due
 from cratedb_retention.store.journal import JournalFilter
@@ -128,7 +128,7 @@ class UnreliableScheduler:
     def _look(self) -> None:
         self._is_late = False
         try:
-            run_due(self._revive(), [self._observe], Terms(ttl=60, threads=False))
+            run_due(self._revive(), [self._observe], RunOptions(lease=60, threads=False))
             self.has_looked = not self._is_late
         except Killed:
             pass

@@ -46,7 +46,7 @@ class FixedClock:
     @property
     def clock(self) -> Clock:
         """As the toolkit takes it."""
-        return Clock(now=lambda: self.moment, sleep=lambda seconds: None)
+        return Clock(now=lambda: self.moment, sleep=lambda seconds: None, shared=True)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class State:
 
 def an_hour_later() -> Clock:
     """A clock that is ahead of all others, so that leases have expired."""
-    return Clock(now=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), sleep=time.sleep)
+    return Clock(now=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), sleep=time.sleep, shared=True)
 
 
 class ScenarioDatabase(abc.ABC):

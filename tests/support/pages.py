@@ -32,7 +32,7 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.server import HttpServer
-from cratedb_retention.service.runs import StoredRuns
+from cratedb_retention.service.runs import Runs
 from cratedb_retention.ui.entrance import LOGIN
 from cratedb_retention.ui.mounting import mount
 from support.databases import Database
@@ -185,7 +185,7 @@ class PagesInBrowser:
 @contextmanager
 def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> Iterator[PagesInBrowser]:
     """Serve the pages of a database."""
-    runs = StoredRuns()
+    runs = Runs()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(retention=db.tool, authenticate=authenticate, limits=limits, runs=runs)
     # Only tests serve pages several times in one process.

@@ -22,7 +22,7 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.metrics import make_metrics
-from cratedb_retention.service.runs import StoredRuns
+from cratedb_retention.service.runs import Runs
 from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, Database
 
@@ -67,7 +67,7 @@ class TwoTenants:
     def wait(self) -> None:
         """Until no run and no operation is going on."""
         runs = self.context.runs
-        assert isinstance(runs, StoredRuns)
+        assert isinstance(runs, Runs)
         runs.wait()
         self.context.operations.wait()
 
@@ -90,7 +90,7 @@ def serve_tenants(db: Database, filled: TwoTenants | None = None, **more: Any) -
     """
     if not filled:
         fill(db)
-    runs = StoredRuns()
+    runs = Runs()
     limits = Limits(rate=1000, burst=100_000)
     context = Context(retention=db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:

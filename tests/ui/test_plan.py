@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.scope import Scope
-from cratedb_retention.store.jobs import Job
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
 
@@ -141,7 +141,7 @@ def test_who_may_not_run(pages: PagesInBrowser) -> None:
     """Viewers see the plan and runs of all processes, and can do nothing about them, whatever they send."""
     tool, now = pages.db.tool, pages.db.time.moment
     tool.store.jobs.begin(
-        Job(
+        RunState(
             run_id="of-scheduler",
             started_at=now,
             heartbeat_at=now,
@@ -172,7 +172,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     """Somebody with a limit sees and runs what is theirs only."""
     tool, now = pages.db.tool, pages.db.time.moment
     tool.store.jobs.begin(
-        Job(
+        RunState(
             run_id="of-scheduler",
             started_at=now,
             heartbeat_at=now,

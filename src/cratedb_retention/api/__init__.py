@@ -24,16 +24,17 @@ from cratedb_retention.api.runs import Audit, Runs
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.candidates import Preview, preview
-from cratedb_retention.execution.events import Observer, Report
+from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.listing import next_runs
 from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Session, Terms, carry_out
+from cratedb_retention.execution.running import Session, carry_out, new_session
 from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.store.statistics import RunOfPolicy
 from cratedb_retention.store.store import Store
@@ -259,7 +260,7 @@ class Retention(Connection):
         cutoff: dt.datetime | None = None,
         selection: Selection | None = None,
         observers: Iterable[Observer] = (),
-        terms: Terms | None = None,
+        options: RunOptions | None = None,
         session: Session | None = None,
         run_id: str | None = None,
     ) -> Report:
@@ -268,7 +269,7 @@ class Retention(Connection):
 
         :param prepared: What :meth:`prepare` returned; None: prepare now.
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
-        :param terms: How long leases last, and how the run may be stopped.
+        :param options: How long leases last, and how the run may be stopped.
         :param session: A run that has its leases already; None: take those that the plan needs.
         :param run_id: The run's identifier, a UUID; None: made up.
         :return: What was done; ``report.ok`` says whether all of it went well.
@@ -279,7 +280,8 @@ class Retention(Connection):
         def make_plan() -> Prepared:
             return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
 
-        return carry_out(self.engine, self.store, self.clock, self.actor, make_plan, observers, terms, session, run_id)
+        session = session or new_session(self.store, self.clock, self.actor, options or RunOptions(), run_id)
+        return carry_out(self.engine, self.store, self.clock, session, make_plan, observers)
 
     # Names of version 0.1
 

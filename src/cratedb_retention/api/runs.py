@@ -9,18 +9,18 @@ from typing import Any
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.model.audit import Event
-from cratedb_retention.store.jobs import Job
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.store.journal import Entry, JournalFilter
 
 
 class Runs(Part):
     """The runs that go on now, on whatever machine."""
 
-    def live(self) -> list[Job]:
+    def live(self) -> list[RunState]:
         """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""
         return self._store.jobs.live()
 
-    def cancel(self, identifier: str) -> Job:
+    def cancel(self, identifier: str) -> RunState:
         """
         Ask a run to end before its next step.
 

@@ -9,14 +9,19 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
 from cratedb_retention.model.strategies import Strategy, parse_strategy
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.preparing import Prepared, Selection
 
@@ -81,8 +86,36 @@ tags = click.option(
     help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
 )
 lease = click.option(
-    "--lease", type=click.FloatRange(5), default=60, show_default=True, help="Seconds until another one takes over."
+    "--lease",
+    type=click.FloatRange(SHORTEST_LEASE, LONGEST_LEASE),
+    default=LEASE_SECONDS,
+    show_default=True,
+    help=LEASE_MEANING,
 )
+
+
+def settings(section: type[BaseModel], *names: str) -> Callable[[F], F]:
+    """
+    Options for settings: name, limits, default and help are theirs.
+
+    :param names: Which of the section; none: all.
+    """
+    return combine(*(_setting(name, section.model_fields[name]) for name in names or section.model_fields))
+
+
+def _setting(name: str, field: FieldInfo) -> Callable[[Any], Any]:
+    option, default, kind = f"--{name.replace('_', '-')}", field.default, field.annotation
+    if kind is bool:
+        return click.option(option, is_flag=True, help=field.description)
+    limits = {key: getattr(each, key) for each in field.metadata for key in ("ge", "le") if hasattr(each, key)}
+    shape: Any = click.STRING
+    if kind in (int, float):
+        shape = (click.IntRange if kind is int else click.FloatRange)(limits.get("ge"), limits.get("le"))
+    elif isinstance(default, StrEnum):
+        shape, default = click.Choice([str(value) for value in type(default)]), str(default)
+    return click.option(option, type=shape, default=default, show_default=default is not None, help=field.description)
+
+
 _selection = combine(
     click.option(
         "--strategy",

@@ -15,7 +15,6 @@ from cratedb_retention.execution.events import (
     Held,
     LeftOut,
     Observer,
-    Report,
     RunEndedEarly,
     RunEvent,
     RunFinished,
@@ -29,6 +28,7 @@ from cratedb_retention.execution.events import (
 )
 from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Task
+from cratedb_retention.model.runs import Report
 from cratedb_retention.model.words import plural, short, show_size
 
 

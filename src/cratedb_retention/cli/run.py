@@ -13,12 +13,11 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data
 from cratedb_retention.cli.planview import write_plan
 from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.events import Report
-    from cratedb_retention.execution.running import Terms
 
 
 @click.command("run")
@@ -55,13 +54,12 @@ def command(
     """
     from cratedb_retention.cli.progress import observer
     from cratedb_retention.execution.retrying import retry
-    from cratedb_retention.execution.running import Terms
 
     if due and when.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with options.open_retention(dburi, schema, read_only=dry_run and not due) as retention:
         if due:
-            _run_due(retention, chosen, form, dry_run, Terms(lease))
+            _run_due(retention, chosen, form, dry_run, RunOptions(lease=lease))
             return
         if dry_run:
             write_plan(when.prepare(retention, chosen), retention, form, sql=True)
@@ -69,7 +67,7 @@ def command(
         with _interruptible():
             prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
             with observer(quiet=form != "table") as observe:
-                report = retention.run(prepared, observers=[observe], terms=Terms(lease))
+                report = retention.run(prepared, observers=[observe], options=RunOptions(lease=lease))
     _finish(report, form)
 
 
@@ -82,7 +80,7 @@ def _interruptible() -> Iterator[None]:
         raise RetentionError("interrupted", "the next run goes on from here") from None
 
 
-def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: bool, terms: Terms) -> None:
+def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: bool, run_options: RunOptions) -> None:
     from cratedb_retention.cli.progress import observer
     from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.planning.due import Timetable
@@ -97,7 +95,7 @@ def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: b
         write_plan(retention.prepare(selection=Selection(policy_ids=frozenset(slots))), retention, form, sql=True)
         return
     with _interruptible(), observer(quiet=form != "table") as observe:
-        report = run_due(retention, [observe], terms, ids)
+        report = run_due(retention, [observe], run_options, ids)
     if report is None:
         if form == "table":
             say("nothing is due")

@@ -13,51 +13,21 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError, not_installed
+from cratedb_retention.service.settings import HttpSettings, ServiceSettings, Settings
 
 if TYPE_CHECKING:
-    from cratedb_retention.service.assembling import Mount
-    from cratedb_retention.service.settings import Settings
+    from cratedb_retention.service.service import Mount
 
 logger = logging.getLogger(__name__)
+_NAMES = {"service": tuple(ServiceSettings.model_fields), "http": ("listen", "tokens", "open_to_all")}
 
 
 @click.command("serve")
 @options.database
-@click.option(
-    "--interval", type=click.FloatRange(0.1), default=10, show_default=True, help="Seconds between two looks."
-)
-@options.lease
-@click.option(
-    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="At most so many runs at once."
-)
-@click.option(
-    "--patience", type=click.FloatRange(0), default=30, show_default=True, help="Seconds to wait for runs at the end."
-)
-@click.option(
-    "--listen",
-    metavar="HOST:PORT",
-    help="Serve the HTTP API and the pages there, as 127.0.0.1:8080. [default: nowhere]",
-)
-@click.option(
-    "--tokens",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Whether it asks for access tokens; auto: not where only this machine reaches it.",
-)
-@click.option("--open-to-all", is_flag=True, help="With --tokens=off: let everybody do everything, from anywhere.")
+@options.settings(ServiceSettings)
+@options.settings(HttpSettings, *_NAMES["http"])
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    dburi: str | None,
-    schema: str,
-    interval: float,
-    lease: float,
-    workers: int,
-    patience: float,
-    **http: Any,
-) -> None:
+def command(ctx: click.Context, /, dburi: str | None, schema: str, **given: Any) -> None:
     """
     Run policies by their schedules, and serve the HTTP API and the pages, until stopped by SIGTERM or Ctrl-C. Any
     number of these may run on one database. What else can be set, `config` shows.
@@ -71,12 +41,12 @@ def command(
       cratedb-retention serve --interval=60 --workers=4
       cratedb-retention serve --listen=0.0.0.0:8080
     """
-    from cratedb_retention.service.assembling import make_service
-    from cratedb_retention.service.settings import Settings
+    from cratedb_retention.service.service import make_service
 
-    own = {"interval": interval, "lease": lease, "workers": workers, "patience": patience}
-    given = (ctx.obj.settings if ctx.obj else Settings()).model_dump(by_alias=True)
-    settings = Settings.model_validate({**given, "service": own, "http": {**given["http"], **http}})
+    values = (ctx.obj.settings if ctx.obj else Settings()).model_dump(by_alias=True)
+    for section, names in _NAMES.items():
+        values[section] |= {name: given[name] for name in names}
+    settings = Settings.model_validate(values)
     if not (ctx.obj and "log.level" in ctx.obj.sources):
         logging.getLogger("cratedb_retention").setLevel(min(logging.getLogger().level, logging.INFO))
     with options.open_retention(dburi, schema) as retention:
@@ -85,7 +55,8 @@ def command(
         service.start()
         stopped.wait()
         if not service.stop():
-            raise RetentionError("serve", f"a run did not end within {patience:g} seconds", "another one takes it over")
+            within = f"a run did not end within {settings.service.patience:g} seconds"
+            raise RetentionError("serve", within, "another one takes it over")
 
 
 def _pages(settings: Settings) -> Mount | None:

@@ -14,24 +14,18 @@ from cratedb_retention.model.catalog import TableName
 
 def add_column(database: Database, table: sa.Table, column: sa.Column[Any]) -> None:
     """``ALTER TABLE ... ADD COLUMN``."""
-    kind = column.type.compile(dialect=database.engine.dialect)
-    if database.engine.dialect.name == "crate" and column.dialect_options["crate"].get("columnstore") is False:
-        kind += " INDEX OFF STORAGE WITH (columnstore = false)"
-    database.execute_text(f"ALTER TABLE {_name(database, table)} ADD COLUMN {database.quote(column.name)} {kind}")
+    kind = f"{column.type.compile(dialect=database.engine.dialect)}{database.column_options(column)}"
+    database.execute_text(f"ALTER TABLE {database.name_of(table)} ADD COLUMN {database.quote(column.name)} {kind}")
 
 
 def swap_tables(database: Database, one: sa.Table, other: sa.Table) -> None:
     """Exchange two tables in one statement (CrateDB)."""
-    database.execute_text(f"ALTER CLUSTER SWAP TABLE {_name(database, one)} TO {_name(database, other)}")
+    database.execute_text(f"ALTER CLUSTER SWAP TABLE {database.name_of(one)} TO {database.name_of(other)}")
 
 
 def rename_table(database: Database, table: sa.Table, name: str) -> None:
     """``ALTER TABLE ... RENAME TO``."""
-    database.execute_text(f"ALTER TABLE {_name(database, table)} RENAME TO {database.quote(name)}")
-
-
-def _name(database: Database, table: sa.Table) -> str:
-    return database.engine.dialect.identifier_preparer.format_table(table)
+    database.execute_text(f"ALTER TABLE {database.name_of(table)} RENAME TO {database.quote(name)}")
 
 
 def drop_table(database: Database, table: TableName) -> None:

@@ -6,6 +6,7 @@ Tables differ in the number and types of their partition columns; in one result,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from cratedb_retention.model.measurements import (
     WindowRows,
 )
 
+logger = logging.getLogger(__name__)
 # CrateDB's parser runs out of stack between 1,000 and 3,000 branches of a UNION.
 CHUNK = 300
 ALIAS = "r"
@@ -105,6 +107,7 @@ def ask(
         raise
     except RetentionError as error:
         if len(branches) == 1:
+            logger.warning("a question about rows has no answer: %s", error)
             return [], {0: error}
     rows: list[Sequence[Any]] = []
     errors: dict[int, RetentionError] = {}
@@ -190,6 +193,7 @@ def _measure_varieties(
         except ConnectionLost:
             raise
         except RetentionError as error:
+            logger.warning("a question about rows has no answer: %s", error)
             failed[probe] = str(error)
         else:
             found.update({probe: answer} if answer else {})

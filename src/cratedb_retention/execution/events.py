@@ -1,14 +1,19 @@
 """
-What happens during a run, as frozen objects. Renderers subscribe to them; the runner knows none of these.
+What happens during a run, as frozen objects, and the state of the run that follows from it. Observers hear of events;
+the runner knows none of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
+from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
-from cratedb_retention.model.plan import Hold, Plan, Step, Task
+from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.runs import Report, RunState
 
 
 @dataclass(frozen=True)
@@ -120,38 +125,6 @@ class RunFinished:
     report: Report
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """
-    What a run did.
-
-    :param done: Steps that were done.
-    :param failed: Steps that failed.
-    :param skipped: Tasks that were not tried after a failure.
-    :param deferred: Tasks that the next run takes, since the data or the policy changed in the meantime.
-    :param partitions: Partitions that were dropped or moved.
-    :param rows: Rows that were removed or moved, as far as the database says.
-    :param failed_policies: The policies of steps that failed.
-    """
-
-    run_id: str
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    deferred: int = 0
-    held: int = 0
-    problems: int = 0
-    partitions: int = 0
-    rows: int = 0
-    bytes: int = 0
-    failed_policies: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything that was due is done, or rightly held."""
-        return not (self.failed or self.skipped or self.problems)
-
-
 RunEvent = (
     RunStarted
     | Held
@@ -166,3 +139,122 @@ RunEvent = (
     | RunFinished
 )
 Observer = Callable[[RunEvent], None]
+
+
+def advance(state: RunState, event: RunEvent) -> RunState:
+    """The state of a run after an event: the one place where events are counted."""
+    report = state.report or Report(run_id=state.run_id)
+    match event:
+        case RunStarted(plan=plan):
+            return replace(
+                state,
+                steps=sum(len(task.steps) for task in plan.tasks),
+                partitions=sum(task.partitions for task in plan.tasks),
+                rows=_sum(task.rows for task in plan.tasks),
+                bytes=_sum(task.size for task in plan.tasks),
+                report=replace(report, held=len(plan.holds), problems=len(plan.problems)),
+            )
+        case LeftOut(tasks=tasks):
+            return replace(state, report=replace(report, deferred=report.deferred + len(tasks)))
+        case StepStarted(task=task, step=step, number=number):
+            state = replace(state, step=number, steps_done=number - 1, table_name=str(task.table))
+            return replace(state, doing=step.describe(), done=None, total=None, unit=None)
+        case StepProgressed(progress=progress):
+            return replace(state, done=progress.done, total=progress.total, unit=progress.unit)
+        case StepFinished():
+            return _finished(state, report, event)
+        case StepFailed(task=task, step=step):
+            over = state.step + len(task.steps) - 1 - task.steps.index(step)
+            return replace(state, step=over, steps_done=over, report=_failed(report, event))
+        case TaskSkipped(task=task):
+            over = state.step + len(task.steps)
+            return replace(state, step=over, steps_done=over, report=replace(report, skipped=report.skipped + 1))
+        case Held() | TakenOver() | RunEndedEarly() | RunFinished():
+            return state
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """What is known of a sum; None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _finished(state: RunState, report: Report, event: StepFinished) -> RunState:
+    task, result = event.task, event.result
+    report = replace(report, done=report.done + 1)
+    if isinstance(event.step, REMOVES_OR_MOVES):
+        report = replace(
+            report,
+            partitions=report.partitions + result.partitions,
+            rows=report.rows + (result.rows or 0),
+            bytes=report.bytes + (result.size or 0),
+        )
+    state = replace(state, steps_done=state.steps_done + 1, report=report)
+    if event.step is not task.steps[-1]:
+        return state
+    return replace(
+        state,
+        partitions_done=state.partitions_done + task.partitions,
+        rows_done=state.rows_done + (task.rows or 0),
+        bytes_done=state.bytes_done + (task.size or 0),
+    )
+
+
+def _failed(report: Report, event: StepFailed) -> Report:
+    if event.deferred:
+        return replace(report, deferred=report.deferred + 1)
+    policies = (*report.failed_policies, *([event.task.policy_id] if event.task.policy_id else []))
+    return replace(report, failed=report.failed + 1, failed_policies=tuple(dict.fromkeys(policies)))
+
+
+class Tracker:
+    """Follows one run as an observer. Its methods may be called by several threads."""
+
+    def __init__(self, run_id: str, clock: Clock, actor: Actor) -> None:
+        self._clock, self._lock, now = clock, threading.Lock(), clock.now()
+        self._state = RunState(
+            run_id=run_id,
+            started_at=now,
+            heartbeat_at=now,
+            actor=actor.name,
+            host=actor.host,
+            report=Report(run_id=run_id),
+        )
+
+    def about(self, policies: Iterable[Policy]) -> None:
+        """Which policies the run has something to do for."""
+        policies = list(policies)
+        tags = tuple(sorted({tag for policy in policies for tag in policy.tags}))
+        with self._lock:
+            self._state = replace(self._state, policies=tuple(policy.id or "" for policy in policies), tags=tags)
+
+    def plan(self, plan: Plan) -> None:
+        """How much there is to do, before the run begins."""
+        self(RunStarted(self._state.run_id, plan))
+
+    def cancelled(self, by: str) -> None:
+        """Somebody asked for the end of the run."""
+        with self._lock:
+            self._state = replace(self._state, cancel_by=by)
+
+    def __call__(self, event: RunEvent) -> None:
+        """Hear what happens."""
+        with self._lock:
+            self._state = advance(self._state, event)
+
+    def finish(self, outcome: str, error: str | None = None) -> None:
+        """The run is over."""
+        with self._lock:
+            over = {"state": "finished", "outcome": outcome, "finished_at": self._clock.now(), "error": error}
+            self._state = replace(self._state, **over)  # type: ignore[arg-type]
+
+    @property
+    def report(self) -> Report:
+        """What the run did so far."""
+        return self._state.report or Report(run_id=self._state.run_id)
+
+    def state(self) -> RunState:
+        """How far the run is now."""
+        with self._lock:
+            now = self._clock.now()
+            return replace(self._state, heartbeat_at=now, expected_end=self._state.expect_end(now))

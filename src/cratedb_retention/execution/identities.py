@@ -50,13 +50,14 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
     """
-    Take the tables that have some names now for those that rollups, snapshots and holds of these names are of.
+    Take the tables that have some names now for those that rollups, snapshots, holds and freezes of these names are of.
 
     :param schema: Name or pattern, likewise ``pattern``.
     :raises NotFound: if there is no such table, or nothing is known of an earlier one.
     """
     known = {known.rollup.source for known in store.rollups.all().values()}
     known |= {record.archived.table for record in store.snapshots.all()}
+    known |= {name for (name, _), identity in store.freezes.all().items() if identity}
     known |= {TableName(hold.table_schema, hold.table_name) for hold in store.holds.active() if hold.identity}
     named = sorted(find_tables(schema, pattern, known, store.folds_case))
     found = [(name, table) for name in named if (table := find_table(engine, name)) is not None]
@@ -73,5 +74,5 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
 def note_identity(engine: Engine, store: Store, name: TableName, table: Table) -> None:
     """Note which table is meant by a name."""
     identity = table.identity or engine.identify(table.name)
-    for each in (store.rollups, store.snapshots, store.holds):
+    for each in (store.rollups, store.snapshots, store.holds, store.freezes):
         each.identify(name, identity)

@@ -17,9 +17,9 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.errors import LeaseLost
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.runs import LEASE_SECONDS
 from cratedb_retention.store.leases import Lease, Leases, LeaseStore
 
-TTL_SECONDS = 60.0
 # What the database confirmed less than so many seconds ago is not asked for again before a step.
 FRESH_SECONDS = 1.0
 _SUCCESS = (Outcome.DONE,)
@@ -73,7 +73,7 @@ class LeaseHolder:
         clock: Clock,
         holder: str,
         run_id: str,
-        ttl: float = TTL_SECONDS,
+        ttl: float = LEASE_SECONDS,
         fresh: float = FRESH_SECONDS,
     ) -> None:
         self._store, self._clock = store, clock

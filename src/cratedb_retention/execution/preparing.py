@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
+from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
-from cratedb_retention.model.plan import Hold, Plan
+from cratedb_retention.model.plan import Hold, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
@@ -24,6 +24,7 @@ from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
 from cratedb_retention.store.leases import Leases
@@ -111,6 +112,7 @@ class Prepared:
     :param versions: Their versions.
     :param holds: Identifiers of the holds in force.
     :param frozen: Partitions that the toolkit has frozen.
+    :param formerly_frozen: Those that it had frozen in an earlier table of the name: what is there now is not its.
     :param ledger: What was rolled up so far.
     :param leases: Who ran what when all that was read: whoever held one since may have changed it.
     :param measurements: What the rows said.
@@ -121,6 +123,7 @@ class Prepared:
     versions: Mapping[str, int]
     holds: frozenset[str]
     frozen: frozenset[PartitionKey]
+    formerly_frozen: frozenset[PartitionKey] = frozenset()
     catalog: Catalog
     selection: Selection
     ledger: Ledger = field(default_factory=Ledger)
@@ -214,6 +217,10 @@ class _Look:
         ledger = self._read_ledger(policies)
         self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
         archived, restored = self._read_archived(policies), self._read_restored(policies)
+        former = frozenset(
+            key for key, identity in self._frozen.items() if _is_of_another(key[0], identity, seen.catalog)
+        )
+        frozen = self._frozen.keys() - former
 
         def plan_again() -> Plan:
             return make_plan(
@@ -222,7 +229,7 @@ class _Look:
                 cutoff,
                 holds=holds,
                 measurements=seen.measurements,
-                frozen=self._frozen,
+                frozen=frozen,
                 chosen=selection.fits,
                 ledger=ledger,
                 archived=archived,
@@ -234,11 +241,16 @@ class _Look:
         while self._compare(seen, plan):
             plan = plan_again()
         return Prepared(
-            plan=replace(plan, holds=(*_damaged(self._damaged), *plan.holds)),
+            plan=replace(
+                plan,
+                holds=(*_damaged(self._damaged), *plan.holds),
+                warnings=(*plan.warnings, *_former_freezes(former, seen.catalog)),
+            ),
             policies={policy.id or "": policy for policy in policies},
             versions=_versions(stored),
             holds=frozenset(hold.id for hold in holds),
-            frozen=frozenset(self._frozen),
+            frozen=frozenset(frozen),
+            formerly_frozen=former,
             catalog=seen.catalog,
             selection=selection,
             ledger=ledger,
@@ -316,6 +328,29 @@ class _Look:
             losing |= any(balance.lost(new[window]) for window, balance in balances.items())
         seen.measurements |= Measurements(balances=found)
         return losing
+
+
+def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
+    """
+    Look again right before a task begins, since planning may be hours ago: was its policy changed, was a hold placed?
+
+    :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
+    """
+    policy_id = task.policy_id
+    version, holds = store.read_together(
+        lambda: None if policy_id is None else store.policies.version_of(policy_id),
+        # Not refreshed: whoever places a hold by the toolkit makes it visible as well.
+        lambda: store.holds.active(refresh=False),
+    )
+    if policy_id is not None and version != prepared.versions.get(policy_id):
+        thing = f"policy {policy_id}"
+        raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
+    own = prepared.catalog.capabilities
+    for hold in holds:
+        if hold.id in prepared.holds:
+            continue
+        if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
+            raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 
 def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
@@ -396,3 +431,27 @@ def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
         for row in rows
         if row.enabled
     ]
+
+
+def _is_of_another(table: TableName, identity: str, catalog: Catalog) -> bool:
+    """Whether something was noted of a table that had a name before the present one."""
+    present = catalog.tables.get(table)
+    return bool(identity) and present is not None and identity != present.identity
+
+
+def is_frozen(table: Table, values: tuple[Value, ...]) -> bool:
+    """Whether a partition refuses writes."""
+    return any(partition.frozen for partition in table.partitions if partition.values == values)
+
+
+def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterator[str]:
+    """What an interrupted run left in a table is not undone in another one that has its name now."""
+    for name, values in sorted(former, key=str):
+        table = catalog.tables[name]
+        if is_frozen(table, values):
+            label = show_partition([table.columns[column] for column in table.partitioned_by], values)
+            yield (
+                f"{name}: {label} refuses writes; an interrupted run had frozen it in an earlier table of this name;"
+                ' if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
+                "`cratedb-retention accept-table`"
+            )

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
-from cratedb_retention.execution.guard import Guard
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare
+from cratedb_retention.execution.preparing import Prepared, Selection, check_preconditions, prepare
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import (
@@ -40,8 +39,8 @@ class Renewer:
     :param prepared: The plan and its foundation.
     """
 
-    def __init__(self, engine: Engine, store: Store, prepared: Prepared, guard: Guard) -> None:
-        self._engine, self._store, self._prepared, self._guard = engine, store, prepared, guard
+    def __init__(self, engine: Engine, store: Store, prepared: Prepared) -> None:
+        self._engine, self._store, self._prepared = engine, store, prepared
         self._tasks = list(prepared.plan.tasks)
         self._renewed: dict[int, int] = {}
 
@@ -57,7 +56,7 @@ class Renewer:
         position = next(i for i, each in enumerate(self._tasks) if each is task)
         if self._renewed.get(position, 0) == RENEWALS or not _may_change(task, step, done):
             return None
-        self._guard.check(task)
+        check_preconditions(self._store, self._prepared, task)
         cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
         try:
             again = prepare(self._engine, self._store, cutoff, chosen, task.table)

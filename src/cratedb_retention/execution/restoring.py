@@ -188,7 +188,8 @@ def restore(
         adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
     own = [group for group in groups if is_own(engine, group[0], into)]
     coming = [group for group in own if not refusal(group, True, there[group[0].archived.table])]
-    holds = _place_holds(store, clock, actor, coming)
+    names = {group[0].archived.table for group in coming}
+    holds = _place_holds(store, clock, actor, coming, {name: _identity(engine, there[name]) for name in names})
     every = [record.archived for group in groups for record in group]
     found: list[Restored] = []
     # The first to come makes a table that does not exist, and younger partitions know all of its columns.
@@ -205,6 +206,9 @@ def restore(
         created = find_table(engine, name)
         if created is not None:
             note_identity(engine, store, name, created)
+            if name in holds:
+                hold = next(each for each in store.holds.active() if each.id == holds[name].hold.id)
+                store.holds.narrow(replace(hold, identity=_identity(engine, created)))
     order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
     return sorted(found, key=lambda item: order[item.record.key])
 
@@ -374,11 +378,22 @@ class _Placed:
     new: bool
 
 
+def _identity(engine: Engine, table: Table | None) -> str:
+    """What tells a table from others that get its name; empty: it is not there."""
+    return "" if table is None else table.identity or engine.identify(table.name)
+
+
 def _place_holds(
-    store: Store, clock: Clock, actor: Actor, groups: Sequence[Sequence[SnapshotRecord]]
+    store: Store,
+    clock: Clock,
+    actor: Actor,
+    groups: Sequence[Sequence[SnapshotRecord]],
+    identities: Mapping[TableName, str],
 ) -> dict[TableName, _Placed]:
     """
     One hold for all that comes back into a table.
+
+    :param identities: What tells the tables that are there from others that get their names.
 
     It is there first: from the moment that the rows are there, a run may be looking at them.
     """
@@ -388,7 +403,7 @@ def _place_holds(
     active = {hold.id for hold in store.holds.active()}
     placed = {}
     for table, restored in by_table.items():
-        hold = _hold_for(table, restored, clock, actor)
+        hold = replace(_hold_for(table, restored, clock, actor), identity=identities[table])
         placed[table] = _Placed(hold, hold.id not in active)
         store.holds.place(hold)
     return placed

@@ -7,7 +7,7 @@ leaves behind for the next one (a frozen partition, a snapshot) is noted before 
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,6 @@ from cratedb_retention.execution.events import (
     Held,
     LeftOut,
     Observer,
-    Report,
     RunEndedEarly,
     RunEvent,
     RunFinished,
@@ -30,11 +29,11 @@ from cratedb_retention.execution.events import (
     StepProgressed,
     StepStarted,
     TaskSkipped,
+    Tracker,
 )
-from cratedb_retention.execution.gate import Gate
-from cratedb_retention.execution.guard import Guard
+from cratedb_retention.execution.heartbeat import Heartbeat
 from cratedb_retention.execution.leasing import LeaseHolder, Taken
-from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.preparing import Prepared, check_preconditions, is_frozen
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
 from cratedb_retention.execution.renewing import Renewer
 from cratedb_retention.execution.retrying import retry
@@ -43,7 +42,6 @@ from cratedb_retention.execution.superseding import settle, supersede, tidy_copi
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
-    REMOVES_OR_MOVES,
     DropArchived,
     DropPartitions,
     FreezePartitions,
@@ -54,10 +52,12 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
 )
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.runs import Report
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -65,18 +65,20 @@ class _Run:
     """The state of one run."""
 
     prepared: Prepared
-    report: Report
     recorder: Recorder
-    guard: Guard
     renewer: Renewer
     roller: Roller
     total: int
     number: int = 0
     broken: set[tuple[str | None, TableName]] = field(default_factory=set)
 
-    def count(self, **more: int) -> None:
-        values = {name: getattr(self.report, name) + value for name, value in more.items()}
-        self.report = replace(self.report, **values)
+
+def _attempt(failure: str, work: Callable[[], object]) -> None:
+    """Do what is tried once more by the next run if it fails now, while another error is on its way."""
+    try:
+        work()
+    except RetentionError as error:
+        logger.warning("%s: %s", failure, error)
 
 
 def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
@@ -87,8 +89,9 @@ class Runner:
     """
     Runs plans.
 
-    :param observers: Are told what happens.
-    :param gate: Is asked before each step, and while one goes on.
+    :param tracker: Counts what happens.
+    :param observers: Are told what happens. What goes wrong there is logged, and is no matter of the run.
+    :param heartbeat: Is asked before each step, and while one goes on, whether the run may go on.
     :param leases: Those of the run; given back at its end.
     :param taken: What came of taking them.
     """
@@ -98,43 +101,42 @@ class Runner:
         engine: Engine,
         store: Store,
         clock: Clock,
+        *,
+        tracker: Tracker,
         observers: Iterable[Observer],
-        gate: Gate,
+        heartbeat: Heartbeat,
         leases: LeaseHolder,
         taken: Taken,
     ) -> None:
         self._engine, self._store, self._clock = engine, store, clock
-        self._observers = tuple(observers)
-        self._gate, self._leases, self._taken = gate, leases, taken
+        self._tracker, self._observers = tracker, tuple(observers)
+        self._heartbeat, self._leases, self._taken = heartbeat, leases, taken
 
     def run(self, prepared: Prepared, left_out: Iterable[LeftOut] = ()) -> Report:
         """
         Do what the plan says.
 
         :param left_out: What is not in the plan any more, since others are at it.
-        :raises RunEnded: if the gate ended the run.
+        :raises RunEnded: if the heartbeat ended the run.
         :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
         """
+        run: _Run | None = None
         try:
             self._forget(prepared)
             run = self._begin(prepared, left_out)
-        except BaseException:
-            with contextlib.suppress(RetentionError):
-                self._leases.release({})
-            raise
-        try:
             for task in prepared.plan.tasks:
                 self._run_task(run, task)
-            outcomes = self._outcomes(run)
+            outcomes = self._outcomes(prepared)
             given = self._retry(lambda: self._leases.release(outcomes))
             run.recorder.slots_finished(given, outcomes)
             self._leases.check_released()
         except BaseException as error:
             self._end_early(run, error)
             raise
-        run.recorder.run_finished(run.report)
-        self.tell(RunFinished(run.report))
-        return run.report
+        report = self._tracker.report
+        run.recorder.run_finished(report)
+        self.tell(RunFinished(report))
+        return report
 
     def _begin(self, prepared: Prepared, left_out: Iterable[LeftOut]) -> _Run:
         run_id, plan = self._leases.run_id, prepared.plan
@@ -143,9 +145,6 @@ class Runner:
             lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared, self._taken
         )
         left_out = list(left_out)
-        deferred = sum(len(left.tasks) for left in left_out)
-        report = Report(run_id=run_id, held=len(plan.holds), problems=len(plan.problems), deferred=deferred)
-        total = sum(len(task.steps) for task in plan.tasks)
         for left in left_out:
             recorder.left_out(left)
         recorder.run_started()
@@ -154,15 +153,12 @@ class Runner:
             self.tell(left)
         for hold in plan.holds:
             self.tell(Held(hold))
-        guard, roller = Guard(self._store, prepared), Roller(self._engine, self._store, prepared, run_id)
         return _Run(
             prepared=prepared,
-            report=report,
             recorder=recorder,
-            guard=guard,
-            renewer=Renewer(self._engine, self._store, prepared, guard),
-            roller=roller,
-            total=total,
+            renewer=Renewer(self._engine, self._store, prepared),
+            roller=Roller(self._engine, self._store, prepared, run_id),
+            total=sum(len(task.steps) for task in plan.tasks),
         )
 
     def _forget(self, prepared: Prepared) -> None:
@@ -173,33 +169,39 @@ class Runner:
         for table, values in prepared.frozen:
             if table not in prepared.catalog.tables:
                 self._store.freezes.remove(table, [values])
+        for name, values in prepared.formerly_frozen:
+            if not is_frozen(prepared.catalog.tables[name], values):
+                self._store.freezes.remove(name, [values])
 
-    def _outcomes(self, run: _Run) -> dict[str, Outcome]:
+    def _outcomes(self, prepared: Prepared) -> dict[str, Outcome]:
         """How the run ended for each policy."""
-        problems = {hold.policy_id for hold in run.prepared.plan.problems}
-        failed = set(run.report.failed_policies)
+        problems = {hold.policy_id for hold in prepared.plan.problems}
+        failed = set(self._tracker.report.failed_policies)
         return {
             policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
             for policy in self._taken.run
         }
 
-    def _end_early(self, run: _Run, error: BaseException) -> None:
+    def _end_early(self, run: _Run | None, error: BaseException) -> None:
         """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
-        outcomes = outcomes_after(error, self._taken.run)
+        if run is None:
+            _attempt("leases were not given back", lambda: self._leases.release({}))
+            return
+        recorder, report, outcomes = run.recorder, self._tracker.report, outcomes_after(error, self._taken.run)
         if not isinstance(error, RunEnded):
-            run.count(failed=1)
+            report = replace(report, failed=report.failed + 1)
 
         def release() -> None:
             given = self._leases.release(outcomes)
-            run.recorder.slots_finished(given, outcomes)
+            recorder.slots_finished(given, outcomes)
 
         # What another run is to do again is in the journal before it can begin.
-        note = partial(run.recorder.run_finished, run.report, error)
-        for work in (release, note) if outcomes else (note, release):
-            with contextlib.suppress(RetentionError):
-                work()
+        note: Callable[[], None] = partial(recorder.run_finished, report, error)
+        steps = [("the end of the run was not written", note), ("leases were not given back", release)]
+        for failure, work in reversed(steps) if outcomes else steps:
+            _attempt(failure, work)
         if isinstance(error, RunEnded):
-            self.tell(RunEndedEarly(run.report, str(error)))
+            self.tell(RunEndedEarly(report, str(error)))
 
     def _run_task(self, run: _Run, task: Task) -> None:
         """Do a task's steps in order; after a failure undo a freeze, and leave the rest."""
@@ -211,10 +213,10 @@ class Runner:
         run.number += len(task.steps)
         number, step = first, task.steps[0]
         try:
-            self._retry(partial(run.guard.check, task))
+            self._retry(partial(check_preconditions, self._store, run.prepared, task))
             while number < first + len(task.steps):
                 step = task.steps[number - first]
-                self._retry(partial(self._gate.before_step, task))
+                self._retry(partial(self._heartbeat.before_step, task.policy_id))
                 if isinstance(step, FreezePartitions):
                     frozen.append(step)
                 try:
@@ -228,15 +230,11 @@ class Runner:
                     number += 1
         except LeaseLost:
             raise  # What is frozen may be another one's by now; the store knows of it.
-        except RunEnded:
+        except BaseException as error:
             self._undo(frozen)
-            raise
-        except RetentionError as error:
-            self._undo(frozen)
+            if isinstance(error, RunEnded) or not isinstance(error, RetentionError):
+                raise
             self._fail(run, task, step, number, error)
-        except BaseException:
-            self._undo(frozen)
-            raise
 
     def _run_step(self, run: _Run, task: Task, step: Step, number: int) -> None:
         run.recorder.step_started(task, step, number)
@@ -251,9 +249,6 @@ class Runner:
         self._retry(lambda: self._remember(run, task, step, result))
         seconds = (self._clock.now() - started).total_seconds()
         run.recorder.step_finished(task, step, number, result, seconds)
-        run.count(done=1)
-        if isinstance(step, REMOVES_OR_MOVES):
-            run.count(partitions=result.partitions, rows=result.rows or 0, bytes=result.size or 0)
         self.tell(StepFinished(task=task, step=step, result=result, seconds=seconds))
 
     def _perform(self, run: _Run, task: Task, step: Step) -> StepResult:
@@ -264,13 +259,13 @@ class Runner:
 
     def _progress(self, step: Step, progress: Progress) -> None:
         self.tell(StepProgressed(step, progress))
-        self._gate.during_step()
+        self._heartbeat.during_step()
 
     def _announce(self, run: _Run, task: Task, step: Step) -> None:
         """Note what must be known if the process is killed in the middle of a step."""
         run.roller.before(task, step)
         if isinstance(step, FreezePartitions):
-            self._store.freezes.add(step, run.report.run_id)
+            self._store.freezes.add(step, self._leases.run_id, run.roller.identity(step.table))
         elif isinstance(step, DropArchived):
             supersede(self._engine, self._store, step)
             self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
@@ -284,7 +279,7 @@ class Runner:
                 policy = run.prepared.policies.get(task.policy_id or "")
                 tags = policy.tags if policy else ()
                 identity = run.roller.identity(step.table)
-                snapshots.record(step, result.rows, result.size, task.policy_id, tags, run.report.run_id, identity)
+                snapshots.record(step, result.rows, result.size, task.policy_id, tags, self._leases.run_id, identity)
             case DropArchived():
                 snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])
@@ -302,39 +297,40 @@ class Runner:
     def _fail(self, run: _Run, task: Task, step: Step, number: int, error: RetentionError) -> None:
         # Whether it was dropped is not known where no answer came.
         if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
-            with contextlib.suppress(RetentionError):
-                self._store.snapshots.mark(step.repository, step.name, SnapshotStage.CREATED)
+            created = partial(self._store.snapshots.mark, step.repository, step.name, SnapshotStage.CREATED)
+            _attempt("it was not noted that the partition is still there", created)
         run.recorder.step_failed(task, step, number, error)
         deferred = isinstance(error, PartitionChanged)
         self.tell(StepFailed(task=task, step=step, error=str(error), deferred=deferred))
-        if deferred:
-            run.count(deferred=1)
-            return
-        run.broken.add((task.policy_id, task.table))
-        failed = dict.fromkeys((*run.report.failed_policies, *([task.policy_id] if task.policy_id else [])))
-        run.report = replace(run.report, failed=run.report.failed + 1, failed_policies=tuple(failed))
+        if not deferred:
+            run.broken.add((task.policy_id, task.table))
 
     def _undo(self, frozen: Iterable[FreezePartitions]) -> None:
         """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
+
+        def undo(step: FreezePartitions) -> None:
+            self._engine.perform(
+                ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces), lambda progress: None
+            )
+            self._store.freezes.remove(step.table, _values(step.pieces))
+
         for step in frozen:
-            thaw = ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces)
-            try:
-                self._engine.perform(thaw, lambda progress: None)
-                self._store.freezes.remove(step.table, _values(step.pieces))
-            except RetentionError:
-                continue
+            _attempt(f"partitions of {step.table} were not thawed", partial(undo, step))
 
     def _skip(self, run: _Run, task: Task) -> None:
         reason = "an earlier step of this policy failed on this table"
         run.number += len(task.steps)
         run.recorder.task_skipped(task, run.number, reason)
-        run.count(skipped=1)
         self.tell(TaskSkipped(task, reason))
 
     def tell(self, event: RunEvent) -> None:
-        """Let observers hear."""
+        """Count what happened, and let observers hear."""
+        self._tracker(event)
         for observer in self._observers:
-            observer(event)
+            try:
+                observer(event)
+            except Exception:
+                logger.exception("an observer of run %s failed", self._leases.run_id)
 
     def _retry(self, work: Callable[[], T]) -> T:
         return retry(work, self._clock.sleep)

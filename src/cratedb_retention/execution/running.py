@@ -7,100 +7,82 @@ nothing is to do.
 
 from __future__ import annotations
 
-import threading
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.clock import Actor, Clock, name_holder
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.events import LeftOut, Observer, Report, TakenOver
-from cratedb_retention.execution.gate import Gate
-from cratedb_retention.execution.heart import Heart
-from cratedb_retention.execution.leasing import TTL_SECONDS, LeaseHolder, Taken
+from cratedb_retention.execution.events import LeftOut, Observer, TakenOver, Tracker
+from cratedb_retention.execution.heartbeat import Heartbeat
+from cratedb_retention.execution.leasing import LeaseHolder, Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
-from cratedb_retention.execution.tracking import Tracker
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import failure
 from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
-
-@dataclass(frozen=True)
-class Terms:
-    """
-    On which terms runs go on.
-
-    :param ttl: After so many seconds without renewal another run may take a lease.
-    :param stop: Set when the process is to end; a run then ends before its next step.
-    :param threads: Whether a thread renews leases and writes progress while a step takes long; without, only what the
-        run itself gets to between steps, as in a simulation.
-    """
-
-    ttl: float = TTL_SECONDS
-    stop: threading.Event | None = None
-    threads: bool = True
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """
-    A run that has a name and leases, and may have no plan yet.
+    A run that has a name, and may have no plan yet.
 
-    :param taken: What came of taking leases before planning.
+    :param taken: What came of taking leases before planning; empty: those that the plan needs are taken.
     """
 
     leases: LeaseHolder
+    tracker: Tracker
+    options: RunOptions
     taken: Taken = field(default_factory=Taken)
 
 
-def new_session(store: Store, clock: Clock, actor: Actor, terms: Terms, run_id: str | None = None) -> Session:
+def new_session(store: Store, clock: Clock, actor: Actor, options: RunOptions, run_id: str | None = None) -> Session:
     """
     Name a run.
 
     :param run_id: Its identifier; None: made up.
     """
-    return Session(LeaseHolder(store.leases, clock, name_holder(actor), run_id or str(uuid.uuid4()), terms.ttl))
+    run_id = run_id or str(uuid.uuid4())
+    leases = LeaseHolder(store.leases, clock, name_holder(actor), run_id, options.lease)
+    return Session(leases=leases, tracker=Tracker(run_id, clock, actor), options=options)
 
 
 def carry_out(
     engine: Engine,
     store: Store,
     clock: Clock,
-    actor: Actor,
+    session: Session,
     make_plan: Callable[[], Prepared],
     observers: Iterable[Observer] = (),
-    terms: Terms | None = None,
-    session: Session | None = None,
-    run_id: str | None = None,
 ) -> Report:
     """
     Do what a plan says, as far as nobody else is at it.
 
     :param make_plan: Makes the plan, or hands over one that was made.
-    :param session: With the leases of a scheduled run; None: take those that the plan needs.
-    :param run_id: The identifier of a run without a session; None: made up.
     :raises Cancelled: if somebody asked for the end of the run.
     :raises Stopped: if the process is to end.
     :raises LeaseLost: if another one may run the policies by now.
     :raises ConnectionLost: if the database is gone for good.
     """
-    terms = terms or Terms()
-    prepared = None if session else make_plan()
-    session = session or new_session(store, clock, actor, terms, run_id)
-    tracker = Tracker(session.leases.run_id, clock, actor)
-    heart = Heart(session.leases, store.jobs, tracker, clock)
+    prepared = None if session.taken.won else make_plan()
+    tracker, options = session.tracker, session.options
+    heartbeat = Heartbeat(session.leases, store.jobs, tracker, clock, options.stop)
     with ExitStack() as stack:
-        if terms.threads:
-            stack.enter_context(heart.beating())
+        if options.threads:
+            stack.enter_context(heartbeat.beating())
         try:
             if prepared is None:
                 prepared = _plan_under_leases(store, session, make_plan)
@@ -110,15 +92,23 @@ def carry_out(
             left = list(_left_out(store, prepared, session))
             prepared = _without(prepared, left)
             tracker.about(_concerned(prepared, session))
-            gate = Gate(session.leases, heart, terms.stop)
-            runner = Runner(engine, store, clock, (tracker, *observers), gate, session.leases, session.taken)
+            runner = Runner(
+                engine,
+                store,
+                clock,
+                tracker=tracker,
+                observers=observers,
+                heartbeat=heartbeat,
+                leases=session.leases,
+                taken=session.taken,
+            )
             for policy, lease in session.taken.over.items():
                 runner.tell(TakenOver(policy, lease.holder or ""))
             report = runner.run(prepared, left)
         except BaseException as error:
-            heart.finish(outcome_of(error))
+            heartbeat.finish(outcome_of(error))
             raise
-        heart.finish(Outcome.DONE if report.ok else Outcome.FAILED)
+        heartbeat.finish(Outcome.DONE if report.ok else Outcome.FAILED)
     return report
 
 
@@ -127,31 +117,18 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
     try:
         return make_plan()
     except BaseException as error:
-        outcomes = outcomes_after(error, session.taken.won)
-        slots = {policy: lease.slot for policy, lease in session.taken.won.items()}
-        with suppress(RetentionError):
+        won, outcomes = session.taken.won, outcomes_after(error, session.taken.won)
+        run_id = session.leases.run_id
+        end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, why=failure(error), run_id=run_id)
+        slots = [
+            replace(end, event=Event.SLOT_FINISHED, outcome=outcome, policy_id=policy, slot=won[policy].slot)
+            for policy, outcome in outcomes.items()
+        ]
+        try:
             session.leases.release(outcomes)
-            run_id, why = session.leases.run_id, failure(error)
-            store.journal.write(
-                *(
-                    Entry(
-                        event=Event.SLOT_FINISHED,
-                        outcome=outcome,
-                        policy_id=policy,
-                        why=why,
-                        run_id=run_id,
-                        slot=slots[policy],
-                    )
-                    for policy, outcome in outcomes.items()
-                ),
-                Entry(
-                    event=Event.RUN_FINISHED,
-                    outcome=Outcome.FAILED,
-                    message="no plan could be made",
-                    why=why,
-                    run_id=run_id,
-                ),
-            )
+            store.journal.write(*slots, replace(end, message="no plan could be made"))
+        except RetentionError as another:
+            logger.warning("leases were not given back, or the audit log does not say so: %s", another)
         raise
 
 

@@ -109,9 +109,8 @@ def _pairs(cascade: Cascade) -> Iterator[tuple[Holding, Holding]]:
 
 def _refresh(engine: Engine, cascade: Cascade) -> None:
     """Otherwise what was written a moment ago would seem to be missing."""
-    database = engine.database
-    for holding in cascade.holdings if database.refreshes else ():
-        database.refresh_name(database.engine.dialect.identifier_preparer.format_table(table_ref(holding.table)))
+    for holding in cascade.holdings:
+        engine.database.refresh(table_ref(holding.table))
 
 
 def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) -> tuple[int, int] | None:

@@ -189,6 +189,7 @@ class Capabilities:
 
     :param product: Its name, for messages.
     :param default_schema: The schema that an empty ``table_schema`` means.
+    :param partitions: Whether it has partitions of its own.
     :param freezes: Whether it can block writes to a partition.
     :param reallocates: Whether it can move partitions between nodes.
     :param repositories_are_directories: Whether a repository is a path, rather than something registered.
@@ -202,6 +203,7 @@ class Capabilities:
     freezes: bool
     reallocates: bool
     repositories_are_directories: bool
+    partitions: bool = False
     folds_case: bool = False
     tokens_recur: bool = False
     most_columns: int | None = None

@@ -357,6 +357,11 @@ class Why(Enum):
         """Its name in JSON and in the audit log: ``no-such-table``."""
         return self.name.lower().replace("_", "-")
 
+    def pattern(self, gap: str) -> str:
+        """Its text with a gap in place of each value."""
+        gaps = {id(KINDS["policy"]): f"policy {gap}"}
+        return "".join(literal + (gaps.get(id(kind), gap) if name else "") for literal, name, kind, _ in self._parts)
+
     def __call__(self, **values: Any) -> Reason:
         """
         A reason.

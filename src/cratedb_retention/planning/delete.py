@@ -7,15 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from cratedb_retention.model.measurements import ExpiredRows
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropPartitions,
-    FreezePartitions,
-    Hold,
-    Piece,
-    Step,
-    Task,
-)
+from cratedb_retention.model.plan import DeleteRows, DropPartitions, FreezePartitions, Hold, Piece, Step, Task
 from cratedb_retention.model.policy import Freeze, Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup_steps import SealWindows

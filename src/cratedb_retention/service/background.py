@@ -34,12 +34,12 @@ class Background(Generic[State]):
         self._stops: dict[str, threading.Event] = {}
         self._futures: dict[str, Future[None]] = {}
 
-    def start(self, key: str, thing: str, state: State, work: Callable[[threading.Event], None]) -> None:
+    def start(self, key: str, thing: str, state: State, stop: threading.Event, work: Callable[[], None]) -> None:
         """
         Begin, and come back at once.
 
         :param thing: What is begun, for the error.
-        :param work: Does it, and looks from time to time whether the event is set, which asks for its end.
+        :param stop: Is set to ask for its end.
         :raises Conflict: if too many go on.
         """
         with self._lock:
@@ -47,12 +47,12 @@ class Background(Generic[State]):
             if len(self._futures) >= self._workers:
                 going_on = f"{self._workers} {self._kind}s are going on already"
                 raise Conflict(thing, going_on, "wait for one, or cancel it")
-            self._states[key], self._stops[key] = state, threading.Event()
+            self._states[key], self._stops[key] = state, stop
             while len(self._states) > REMEMBERED:
                 oldest = next(iter(self._states))
                 self._states.pop(oldest)
                 self._stops.pop(oldest)
-            self._futures[key] = self._pool.submit(work, self._stops[key])
+            self._futures[key] = self._pool.submit(work)
 
     def all(self) -> dict[str, State]:
         """What is known, by key, oldest first."""
@@ -63,14 +63,6 @@ class Background(Generic[State]):
         """The state of one, if it is known."""
         with self._lock:
             return self._states.get(key)
-
-    def change(self, key: str, changed: Callable[[State], State]) -> State | None:
-        """Replace a state; what is known no more has none."""
-        with self._lock:
-            if key not in self._states:
-                return None
-            self._states[key] = changed(self._states[key])
-            return self._states[key]
 
     def stop(self, key: str) -> None:
         """Ask one for its end."""

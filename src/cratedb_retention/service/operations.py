@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cratedb_retention.api import Retention
+from cratedb_retention.clock import Clock
 from cratedb_retention.errors import Conflict, NotFound
 from cratedb_retention.execution.restoring import Restored, Verified
 from cratedb_retention.service.background import Background, outcome_of
@@ -51,15 +52,37 @@ class _Cancelled(Exception):
     """Somebody asked for the end."""
 
 
+class _Operation:
+    """An operation that its own thread alone changes."""
+
+    def __init__(self, state: OperationState) -> None:
+        self.state, self.stop = state, threading.Event()
+
+    def do(self, clock: Clock, work: Work) -> None:
+        """Do it, and note what becomes of each snapshot."""
+
+        def told(result: Result) -> None:
+            self.state = replace(self.state, results=(*self.state.results, result))
+            if self.stop.is_set() and len(self.state.results) < self.state.total:
+                raise _Cancelled
+
+        def all_went_well() -> bool:
+            work(told)
+            return not any(result.error for result in self.state.results)
+
+        outcome, error = outcome_of(f"operation {self.state.operation_id}", all_went_well, _Cancelled)
+        self.state = replace(self.state, state=outcome, error=error, finished_at=clock.now())
+
+
 class Operations:
     """
     The operations of this process.
 
-    :param workers: At most so many at a time.
+    :param workers: Maximum number of concurrent operations.
     """
 
     def __init__(self, workers: int = 2) -> None:
-        self._background = Background[OperationState]("operation", workers)
+        self._background = Background[_Operation]("operation", workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         """
@@ -67,21 +90,22 @@ class Operations:
 
         :raises Conflict: if too many go on.
         """
-        key = str(uuid.uuid4())
+        key, clock = str(uuid.uuid4()), retention.clock
         state = OperationState(
             operation_id=key,
             kind=kind,
             state="running",
             actor=retention.actor.name,
-            started_at=retention.clock.now(),
+            started_at=clock.now(),
             total=total,
         )
-        self._background.start(key, kind, state, lambda stop: self._do(retention, key, work, stop))
+        operation = _Operation(state)
+        self._background.start(key, kind, operation, operation.stop, lambda: operation.do(clock, work))
         return state
 
     def all(self) -> list[OperationState]:
         """Those of late, newest first."""
-        return list(reversed(self._background.all().values()))
+        return [operation.state for operation in reversed(self._background.all().values())]
 
     def find(self, key: str) -> OperationState:
         """
@@ -89,10 +113,10 @@ class Operations:
 
         :raises NotFound: if there is none.
         """
-        state = self._background.find(key)
-        if state is None:
+        operation = self._background.find(key)
+        if operation is None:
             raise NotFound(f"operation {key}", "is not known here", UNKNOWN_OPERATION)
-        return state
+        return operation.state
 
     def cancel(self, key: str) -> OperationState:
         """
@@ -114,20 +138,3 @@ class Operations:
     def close(self) -> None:
         """End each before its next snapshot."""
         self._background.close()
-
-    def _do(self, retention: Retention, key: str, work: Work, stop: threading.Event) -> None:
-        results: list[Result] = []
-
-        def told(result: Result) -> None:
-            results.append(result)
-            state = self._background.change(key, lambda state: replace(state, results=tuple(results)))
-            if stop.is_set() and state and len(results) < state.total:
-                raise _Cancelled
-
-        def all_went_well() -> bool:
-            work(told)
-            return not any(result.error for result in results)
-
-        outcome, error = outcome_of(f"operation {key}", all_went_well, _Cancelled)
-        now = retention.clock.now()
-        self._background.change(key, lambda state: replace(state, state=outcome, error=error, finished_at=now))

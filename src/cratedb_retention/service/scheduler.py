@@ -9,21 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded
-from cratedb_retention.execution.events import Observer, Report
+from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.listing import slots_done
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Session, Terms, new_session
+from cratedb_retention.execution.running import Session, new_session
+from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.due import Done, Timetable, due_slots, wrong_slots
 from cratedb_retention.store.leases import Leases
 
 logger = logging.getLogger(__name__)
-Observe = Callable[[], Iterable[Observer]]
 
 
 @dataclass(frozen=True)
@@ -63,26 +63,26 @@ def find_due(retention: Retention, timetable: Timetable, chosen: Collection[str]
     )
 
 
-def take_due(retention: Retention, due: Due, terms: Terms) -> Session | None:
+def take_due(retention: Retention, due: Due, options: RunOptions) -> Session | None:
     """Take the leases of what is due; None if others were quicker with all of them."""
     if not due.slots:
         return None
-    session = new_session(retention.store, retention.clock, retention.actor, terms)
+    session = new_session(retention.store, retention.clock, retention.actor, options)
     taken = session.leases.take(dict(due.slots), due.known)
     # What others took in the meantime is theirs, and nothing is left out.
     return replace(session, taken=replace(taken, refused={})) if taken.won else None
 
 
-def run_session(retention: Retention, session: Session, terms: Terms, observers: Iterable[Observer] = ()) -> Report:
+def run_session(retention: Retention, session: Session, observers: Iterable[Observer] = ()) -> Report:
     """Run what leases were taken for; raises what :meth:`Retention.run` does."""
     selection = Selection(policy_ids=frozenset(session.taken.won))
-    return retention.run(selection=selection, observers=observers, terms=terms, session=session)
+    return retention.run(selection=selection, observers=observers, session=session)
 
 
 def run_due(
     retention: Retention,
     observers: Iterable[Observer] = (),
-    terms: Terms | None = None,
+    options: RunOptions | None = None,
     chosen: Collection[str] | None = None,
 ) -> Report | None:
     """
@@ -91,29 +91,32 @@ def run_due(
     :param chosen: Only these policies; None: all.
     :return: None if nothing was due, or others were quicker.
     """
-    terms = terms or Terms()
 
     def look() -> Session | None:
-        return take_due(retention, find_due(retention, Timetable(), chosen), terms)
+        return take_due(retention, find_due(retention, Timetable(), chosen), options or RunOptions())
 
     session = retry(look, retention.clock.sleep)
-    return run_session(retention, session, terms, observers) if session else None
+    return run_session(retention, session, observers) if session else None
 
 
 class Scheduler:
     """
     Looks again and again what is due, and runs it in threads of its own.
 
-    :param workers: At most so many runs at a time; while all are busy, what is due is left to others.
-    :param observe: Makes the observers of a run.
+    :param workers: Maximum number of concurrent runs; while all are busy, what is due is left to others.
+    :param observers: Are told what happens in runs.
     """
 
     def __init__(
-        self, retention: Retention, terms: Terms | None = None, workers: int = 2, observe: Observe = lambda: ()
+        self,
+        retention: Retention,
+        options: RunOptions | None = None,
+        workers: int = 2,
+        observers: Sequence[Observer] = (),
     ) -> None:
-        self._retention, self._workers, self._observe = retention, workers, observe
+        self._retention, self._workers, self._observers = retention, workers, observers
         self._stop = threading.Event()
-        self._terms = replace(terms or Terms(), stop=self._stop)
+        self._options = replace(options or RunOptions(), stop=self._stop)
         self._timetable = Timetable()
         self._threads: list[threading.Thread] = []
         self._is_cut_off = False
@@ -147,11 +150,11 @@ class Scheduler:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if self._stop.is_set() or len(self._threads) >= self._workers:
             return None
-        return take_due(self._retention, find_due(self._retention, self._timetable), self._terms)
+        return take_due(self._retention, find_due(self._retention, self._timetable), self._options)
 
     def _run(self, session: Session) -> None:
         try:
-            run_session(self._retention.sibling(), session, self._terms, self._observe())
+            run_session(self._retention.sibling(), session, self._observers)
         except RunEnded as error:
             logger.warning("run %s: %s", session.leases.run_id, error)
         except RetentionError as error:

@@ -39,10 +39,11 @@ from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy, change_policy, mentions
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.service.operations import UNKNOWN_OPERATION, Operations, OperationState
-from cratedb_retention.service.runs import UNKNOWN, Runs, RunState
+from cratedb_retention.service.runs import UNKNOWN, Runs
 from cratedb_retention.service.tenant_filter import (
     Release,
     RunEnd,

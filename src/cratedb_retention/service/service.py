@@ -1,17 +1,19 @@
 """
-The service: APScheduler lets the scheduler look again and again, until it is stopped.
+The service as settings say: APScheduler lets the scheduler look again and again, until it is stopped; beside it are
+the HTTP API, with pages, and notifications.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cratedb_retention.api import Retention
+from cratedb_retention.errors import not_installed
 from cratedb_retention.execution.events import (
     Observer,
     RunEndedEarly,
@@ -21,30 +23,21 @@ from cratedb_retention.execution.events import (
     StepFailed,
     TakenOver,
 )
-from cratedb_retention.execution.leasing import TTL_SECONDS
-from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.words import plural
+from cratedb_retention.service.listening import Listening, listening
+from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
 from cratedb_retention.service.scheduler import Scheduler
+from cratedb_retention.service.settings import ServiceSettings, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from cratedb_retention.service.http.context import Context
 
 logger = logging.getLogger(__name__)
 _MAINTENANCE_HOURS = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceOptions:
-    """
-    How the service goes about it; all times in seconds.
-
-    :param interval: Between two looks at what is due.
-    :param ttl: After so long without renewal another service may take a lease.
-    :param workers: At most so many runs at a time.
-    :param patience: How long runs that go on are waited for when the service stops.
-    """
-
-    interval: float = 10.0
-    ttl: float = TTL_SECONDS
-    workers: int = 2
-    patience: float = 30.0
+# Adds pages to the application of the HTTP API.
+Mount = Callable[["FastAPI", "Context"], None]
 
 
 class Beside(Protocol):
@@ -68,17 +61,13 @@ class Service:
     def __init__(
         self,
         retention: Retention,
-        options: ServiceOptions | None = None,
+        settings: ServiceSettings,
         beside: Sequence[Beside] = (),
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.options = options or ServiceOptions()
-        self._retention = retention
-        self.scheduler = Scheduler(
-            retention, Terms(self.options.ttl), self.options.workers, observe=lambda: (log_event, *observers)
-        )
+        self.settings, self._retention, self._beside = settings, retention, tuple(beside)
+        self.scheduler = Scheduler(retention, settings.run_options(), settings.workers, (log_event, *observers))
         self._clockwork: BackgroundScheduler | None = None
-        self._beside = tuple(beside)
 
     def start(self) -> None:
         """
@@ -91,13 +80,13 @@ class Service:
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
         now = self._retention.clock.now()
-        clockwork.add_job(self.scheduler.tick, "interval", seconds=self.options.interval, next_run_time=now)
+        clockwork.add_job(self.scheduler.tick, "interval", seconds=self.settings.interval, next_run_time=now)
         clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
         for part in self._beside:
             part.start()
         clockwork.start()
         self._clockwork = clockwork
-        logger.info("looking for what is due every %g seconds", self.options.interval)
+        logger.info("looking for what is due every %g seconds", self.settings.interval)
 
     def stop(self) -> bool:
         """
@@ -109,7 +98,7 @@ class Service:
             self._clockwork.shutdown(wait=False)
             self._clockwork = None
         logger.info("stopping")
-        ended = self.scheduler.stop(self.options.patience)
+        ended = self.scheduler.stop(self.settings.patience)
         for part in reversed(self._beside):
             part.stop()
         return ended
@@ -131,3 +120,51 @@ def log_event(event: RunEvent) -> None:
             logger.info("run %s: %d done before it ended early", report.run_id, report.done)
         case _:
             pass
+
+
+def make_service(
+    retention: Retention,
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
+    mount: Mount | None = None,
+) -> Service:
+    """
+    The service that settings describe.
+
+    :param environment: What programs that are told of events get of it.
+    :param mount: Adds the pages; None: there are none.
+    :raises InvalidInput: if settings do not fit together, or the HTTP API is not installed.
+    """
+    notify, where = settings.notify, listening(settings.http)
+    beside: list[Beside] = [_http(retention, settings, where, mount)] if where else []
+    channels = make_channels(notify, os.environ if environment is None else environment)
+    if not channels:
+        return Service(retention, settings.service, beside)
+    notifications = Notifications(Notifier(retention.sibling(), channels, notify.held_longer_than), notify.interval)
+    return Service(retention, settings.service, [*beside, notifications], [notifications.observe])
+
+
+def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> Beside:
+    try:
+        from cratedb_retention.service.http.app import make_app
+        from cratedb_retention.service.http.context import Context, Limits
+        from cratedb_retention.service.http.server import HttpServer
+        from cratedb_retention.service.metrics import RetentionCollector, text_of
+    except ImportError as error:
+        raise not_installed("the HTTP API", "is not installed", "http", error) from None
+    from cratedb_retention.service.runs import Runs
+
+    http, runs = settings.http, Runs(options=settings.service.run_options())
+    collector = RetentionCollector(retention.sibling())
+    context = Context(
+        retention=retention.sibling(),
+        authenticate=where.authenticate,
+        hosts=where.hosts,
+        limits=Limits(body=http.max_body, rate=http.rate, burst=http.burst),
+        runs=runs,
+        metrics=(lambda: text_of(collector)) if http.metrics else None,
+    )
+    app = make_app(context)
+    if mount is not None:
+        mount(app, context)
+    return HttpServer(app, where.host, where.port, runs, context.operations)

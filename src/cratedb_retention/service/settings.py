@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, RunOptions
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -81,45 +82,49 @@ class LogSettings(_Section):
 
 
 class ServiceSettings(_Section):
-    """How `serve` goes about it."""
+    """How `serve` goes about it; the lease duration also is that of `run`."""
 
-    interval: Seconds = Field(10.0, description="Seconds between two looks at what is due.")
-    lease: Seconds = Field(60.0, description="Seconds until another service takes over.")
-    workers: int = Field(2, ge=1, le=64, description="At most so many runs at once.")
-    patience: float = Field(30.0, ge=0, description="Seconds to wait for runs at the end.")
+    interval: float = Field(10, ge=0.1, le=86_400, description="Scheduler polling interval, in seconds.")
+    lease: float = Field(LEASE_SECONDS, ge=SHORTEST_LEASE, le=LONGEST_LEASE, description=LEASE_MEANING)
+    workers: int = Field(2, ge=1, le=64, description="Maximum number of concurrent runs.")
+    patience: float = Field(30, ge=0, description="Grace period for running jobs on shutdown, in seconds.")
+
+    def run_options(self) -> RunOptions:
+        """The options of every run that the service starts."""
+        return RunOptions(lease=self.lease)
 
 
 class HttpSettings(_Section):
     """The HTTP API and the pages of `serve`."""
 
-    listen: str | None = Field(None, description="Address and port, as `127.0.0.1:8080`; empty: there is no HTTP.")
+    listen: str | None = Field(
+        None,
+        description="Address and port to listen on, as `127.0.0.1:8080`; empty: no HTTP API.",
+    )
     tokens: Tokens = Field(
-        Tokens.AUTO, description="Whether a token is needed: `on`, `off`, or `auto`: not on this machine alone."
+        Tokens.AUTO,
+        description="Require access tokens: `on`, `off`, or `auto`: only if it listens beyond this machine.",
     )
-    open_to_all: bool = Field(
-        False, description="Said together with `tokens = off`: everybody who reaches it may do everything."
-    )
+    open_to_all: bool = Field(False, description="With `tokens = off`: let everybody who reaches it do everything.")
     hosts: tuple[str, ...] = Field(
-        (), description="The names that it is called by. Empty: any; where only this machine reaches it, its own."
+        (), description="The host names that it is called by. Empty: any; where only this machine reaches it, its own."
     )
-    max_body: int = Field(1024 * 1024, ge=1024, le=1024**3, description="At most so many bytes in a request.")
+    max_body: int = Field(1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request, in bytes.")
     rate: float = Field(20.0, gt=0, description="Requests a second for each token, or address without one.")
-    burst: int = Field(100, ge=1, description="So many at once, after a pause.")
-    metrics: bool = Field(True, description="Whether there is `/metrics`.")
-    pages: Pages = Field(
-        Pages.AUTO, description="Whether there are pages at `/ui`: `on`, `off`, or `auto`: if they are installed."
-    )
+    burst: int = Field(100, ge=1, description="Requests at once, after a pause.")
+    metrics: bool = Field(True, description="Serve `/metrics`.")
+    pages: Pages = Field(Pages.AUTO, description="Serve pages at `/ui`: `on`, `off`, or `auto`: if they are installed.")
 
 
 class NotifySettings(_Section):
-    """Who is told of failures, of holds that last, and of recovery."""
+    """Notifications of failures, of what is blocked for long, and of recovery."""
 
-    webhook: str | None = Field(None, description="An address that gets each event as JSON by POST.")
-    webhook_secret: str | None = Field(None, description="Signs each event: HMAC-SHA256 of time and body.")
-    command: tuple[str, ...] = Field((), description="A program with arguments, that gets each event as JSON.")
-    timeout: Seconds = Field(10.0, description="Seconds until a try counts as failed.")
-    held_longer_than: Period = Field(None, description="Tell of what is held for longer, as `2d`; empty: never.")
-    interval: Seconds = Field(60.0, description="Seconds between two looks.")
+    webhook: str | None = Field(None, description="Address that receives each event as JSON by POST.")
+    webhook_secret: str | None = Field(None, description="Key that signs each event: HMAC-SHA256 of time and body.")
+    command: tuple[str, ...] = Field((), description="Program with arguments that reads each event as JSON.")
+    timeout: Seconds = Field(10.0, description="Timeout of each try, in seconds.")
+    held_longer_than: Period = Field(None, description="Notify of what is blocked for longer, as `2d`; empty: never.")
+    interval: Seconds = Field(60.0, description="Polling interval, in seconds; after a run it looks at once.")
 
 
 class Settings(_Section):

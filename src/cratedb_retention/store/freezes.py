@@ -24,9 +24,9 @@ class FreezeStore:
     def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
         self._database, self._table, self._clock = database, table, clock
 
-    def all(self, refresh: bool = True) -> set[tuple[TableName, tuple[Value, ...]]]:
+    def all(self, refresh: bool = True) -> dict[tuple[TableName, tuple[Value, ...]], str]:
         """
-        The partitions that were frozen and not thawed.
+        The partitions that were frozen and not thawed, each with the identity of its table; empty: unknown.
 
         :param refresh: Whether what others wrote may not be visible yet.
         """
@@ -34,16 +34,28 @@ class FreezeStore:
             self._database.refresh(self._table)
         rows = self._database.query(sa.select(self._table))
         return {
-            (TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])[1]) for row in rows
+            (TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])[1]): (
+                row["table_identity"] or ""
+            )
+            for row in rows
         }
 
-    def add(self, step: FreezePartitions, run_id: str) -> None:
-        """Note that partitions are about to be frozen."""
+    def add(self, step: FreezePartitions, run_id: str, identity: str = "") -> None:
+        """
+        Note that partitions are about to be frozen.
+
+        :param identity: Tells their table from others that get its name.
+        """
         for piece in step.pieces:
-            self.note(step.table, step.columns, piece.partition.values, run_id)
+            self.note(step.table, step.columns, piece.partition.values, run_id, identity)
 
     def note(
-        self, table: TableName, columns: Sequence[Column], values: tuple[Value, ...], run_id: str | None = None
+        self,
+        table: TableName,
+        columns: Sequence[Column],
+        values: tuple[Value, ...],
+        run_id: str | None = None,
+        identity: str = "",
     ) -> bool:
         """
         Note that one partition is about to be frozen, or to come back frozen.
@@ -57,12 +69,20 @@ class FreezeStore:
             "partition": partition_to_text(columns, values),
             "run_id": run_id,
             "frozen_at": self._clock.now(),
+            "table_identity": identity or None,
         }
         try:
             self._database.execute(sa.insert(self._table).values(**row))
         except Conflict:
             return False
         return True
+
+    def identify(self, table: TableName, identity: str) -> None:
+        """Note which table is meant by a name."""
+        c = self._table.c
+        mine = (c.table_schema == table.schema, c.table_name == table.name)
+        self._database.refresh(self._table)
+        self._database.execute(sa.update(self._table).where(*mine).values(table_identity=identity or None))
 
     def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
         """Note that partitions are not frozen any more, or gone."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,51 +13,10 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.identifiers import pick
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.store.texts import cut
 
-# A run that has not written for so long is of a process that is dead, or cut off.
-SILENT = dt.timedelta(minutes=2)
 KEPT = dt.timedelta(days=7)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """
-    How far a run is; the attributes are those of the table.
-
-    :param table_name: The table of the present step, with its schema.
-    """
-
-    run_id: str
-    started_at: dt.datetime
-    heartbeat_at: dt.datetime
-    actor: str = ""
-    host: str = ""
-    policies: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    state: str = "running"
-    outcome: str | None = None
-    finished_at: dt.datetime | None = None
-    expected_end: dt.datetime | None = None
-    step: int = 0
-    steps: int = 0
-    table_name: str | None = None
-    doing: str | None = None
-    done: int | None = None
-    total: int | None = None
-    unit: str | None = None
-    partitions_done: int = 0
-    partitions: int = 0
-    rows_done: int = 0
-    rows: int | None = None
-    bytes_done: int = 0
-    bytes: int | None = None
-    cancel_by: str | None = None
-    cancel_at: dt.datetime | None = None
-
-    def is_silent(self, now: dt.datetime) -> bool:
-        """Whether nothing was heard of it for a while."""
-        return self.finished_at is None and self.heartbeat_at + SILENT < now
 
 
 _WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
@@ -70,12 +28,12 @@ class JobStore:
     def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
         self._database, self._table, self._clock = database, table, clock
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: RunState) -> None:
         """Write a run down for the first time, and forget those that ended long ago."""
         self._database.execute(sa.insert(self._table).values(**_row(job)))
         self.forget_old()
 
-    def update(self, job: Job) -> str | None:
+    def update(self, job: RunState) -> str | None:
         """
         Write how far a run is.
 
@@ -92,14 +50,14 @@ class JobStore:
         before = self._clock.now() - KEPT
         self._database.execute(sa.delete(self._table).where(self._table.c.heartbeat_at < before))
 
-    def live(self) -> list[Job]:
+    def live(self) -> list[RunState]:
         """The runs that have not ended, oldest first; some may be of processes that are dead."""
         self._database.refresh(self._table)
         c = self._table.c
         statement = sa.select(self._table).where(c.finished_at.is_(None)).order_by(c.started_at, c.run_id)
         return [_job(row) for row in self._database.query(statement)]
 
-    def find(self, identifier: str) -> Job:
+    def find(self, identifier: str) -> RunState:
         """
         The run with this identifier, or with the only one that begins so, if that is six characters or more.
 
@@ -109,7 +67,7 @@ class JobStore:
         remedy = "`cratedb-retention status` shows those that last longer than a second"
         return pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
 
-    def request_cancel(self, job: Job, by: str) -> bool:
+    def request_cancel(self, job: RunState, by: str) -> bool:
         """
         Ask a run to end before its next step.
 
@@ -121,10 +79,11 @@ class JobStore:
         return self._database.execute(sa.update(self._table).where(*where).values(**values)) == 1
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _row(job: RunState) -> dict[str, Any]:
     doing = None if job.doing is None else cut(job.doing)
-    return {**asdict(job), "policies": list(job.policies), "tags": list(job.tags), "doing": doing}
+    return {**job.row(), "policies": list(job.policies), "tags": list(job.tags), "doing": doing}
 
 
-def _job(row: Mapping[str, Any]) -> Job:
-    return Job(**{**row, "policies": tuple(row["policies"] or ()), "tags": tuple(row["tags"] or ())})
+def _job(row: Mapping[str, Any]) -> RunState:
+    lists = {name: tuple(row[name] or ()) for name in ("policies", "tags")}
+    return RunState(**{**row, **lists}, steps_done=max(0, row["step"] - 1))

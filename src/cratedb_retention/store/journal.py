@@ -5,6 +5,7 @@ The journal (audit log): each change of a policy, each run, each step and hold, 
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,17 +90,25 @@ class Journal:
     def __init__(self, database: Database, table: sa.Table, clock: Clock, actor: Actor) -> None:
         self._database, self._table, self._clock, self._actor = database, table, clock, actor
         self._noted: list[dict[str, Any]] = []
+        self._noting = threading.Lock()
 
     def note(self, *entries: Entry) -> None:
         """Add rows with the next that are written, in one statement, with the present time."""
-        self._noted += map(self._row, entries)
+        rows = [*map(self._row, entries)]
+        with self._noting:
+            self._noted += rows
 
     def write(self, *entries: Entry) -> None:
         """Add rows, and those that were noted before."""
-        rows = [*self._noted, *map(self._row, entries)]
-        if rows:
-            self._database.execute(sa.insert(self._table), rows)
-            self._noted.clear()
+        with self._noting:
+            noted, self._noted = self._noted, []
+        try:
+            if rows := [*noted, *map(self._row, entries)]:
+                self._database.execute(sa.insert(self._table), rows)
+        except BaseException:
+            with self._noting:
+                self._noted[:0] = noted
+            raise
 
     def _row(self, entry: Entry) -> dict[str, Any]:
         row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in vars(entry).items()}

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor
-from cratedb_retention.engine.database import Database, Rehearsal
+from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.ddl import add_column, drop_table, rename_table, swap_tables
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.audit import Event
@@ -179,7 +179,7 @@ class _Upgrade:
         done = self._create(self.tables.version)
         for step in STEPS:
             done += self._take(step)
-        if not isinstance(self.database, Rehearsal):
+        if self.database.kept is None:
             self.database.refresh(self.tables.version)
         return done
 
@@ -300,7 +300,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
     database.execute(sa.schema.CreateTable(new))
     for policy in taken:
         database.execute(sa.insert(new).values(**policy.row))
-    if not isinstance(database, Rehearsal):
+    if database.kept is None:
         database.refresh(new)
         count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
         if count != len(rows):
@@ -367,6 +367,7 @@ STEPS = (
         name="identities of tables, long texts",
         columns={
             "retention_hold": ("table_identity", "where_long"),
+            "retention_freeze": ("table_identity",),
             "retention_snapshot": ("table_identity",),
             "rollup": ("source_identity", "definition_long"),
             "rollup_ledger": ("token_long", "parts_long"),

@@ -10,7 +10,6 @@ from typing import Any
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.database import Rehearsal
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.store.freezes import FreezeStore
 from cratedb_retention.store.holds import HoldStore
@@ -40,7 +39,7 @@ class Store:
     ) -> None:
         self.schema = schema
         self.folds_case = engine.capabilities.folds_case
-        self.tables = tables or make_tables(schema, engine.database.engine.dialect.name)
+        self.tables = tables or make_tables(schema, engine.capabilities.partitions)
         names = [TableName(schema, table.name) for table in self.tables.metadata.sorted_tables]
         self._database, self._clock, self._actor = engine.own(names), clock, actor
         tables, database = self.tables, self._database
@@ -66,9 +65,9 @@ class Store:
 
     def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
         """What :meth:`setup` would do, in words and as statements. Changes nothing."""
-        database = Rehearsal(self._database)
+        database = self._database.rehearsing()
         done = setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None)
-        return done, database.kept if done else []
+        return done, (database.kept or []) if done else []
 
     def refresh(self) -> None:
         """Make all that a plan rests on visible: policies, holds, what is frozen, restored, and what was rolled up."""

@@ -62,17 +62,17 @@ class Tables:
     version: sa.Table
 
 
-def make_tables(schema: str, dialect: str) -> Tables:
+def make_tables(schema: str, partitions: bool) -> Tables:
     """
     Describe the tables.
 
-    :param dialect: ``crate`` or ``duckdb``; only on CrateDB is the journal partitioned, by month.
+    :param partitions: Whether the database has partitions of its own: the audit log has one for each month.
     """
     metadata = sa.MetaData(schema=schema)
     return Tables(
         metadata=metadata,
         policy=policy_table(metadata),
-        journal=_journal(metadata, dialect == "crate"),
+        journal=_journal(metadata, partitions),
         hold=_hold(metadata),
         snapshot=_snapshot(metadata),
         freeze=_freeze(metadata),
@@ -221,6 +221,7 @@ def _freeze(metadata: sa.MetaData) -> sa.Table:
         sa.Column("run_id", sa.Text, doc="The run that froze it."),
         sa.Column("frozen_at", Instant, doc="When."),
         sa.Column("id", sa.Text, primary_key=True, doc="A digest of table and partition."),
+        sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
         info={"about": "Partitions that the toolkit froze, so that the next run knows what a killed one left."},
         crate_number_of_shards=1,
     )

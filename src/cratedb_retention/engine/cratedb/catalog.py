@@ -47,6 +47,7 @@ from cratedb_retention.model.patterns import is_pattern, wanted_by
 CAPABILITIES = Capabilities(
     product="CrateDB",
     default_schema="doc",
+    partitions=True,
     freezes=True,
     reallocates=True,
     repositories_are_directories=False,

@@ -12,24 +12,20 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.engine.base import Engine, Report, StepResult
 from cratedb_retention.engine.cratedb import delete, freeze, proof, reallocate, rolling, rollup, snapshot
 from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
+from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args
 from cratedb_retention.engine.cratedb.disk import unblock
 from cratedb_retention.engine.cratedb.health import find_unwell
-from cratedb_retention.engine.cratedb.patience import connect_args, watch
 from cratedb_retention.engine.cratedb.recovery import explain
 from cratedb_retention.engine.cratedb.rollup_sql import SQL
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
-from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
-from cratedb_retention.model.measurements import Measurements, Probe
+from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -41,8 +37,6 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
-from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,
@@ -53,13 +47,15 @@ from cratedb_retention.model.rollup_steps import (
 )
 
 
-class CrateDBEngine:
+class CrateDBEngine(Engine):
     """
     CrateDB, 5.10 or later, through its HTTP endpoint.
 
     :raises ConnectionLost: if it can't be reached.
     :raises AccessDenied: if user or password are wrong.
     """
+
+    capabilities, sql = CAPABILITIES, SQL
 
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
         self.clock = clock
@@ -69,64 +65,38 @@ class CrateDBEngine:
             engine = sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=connect_args(address))
         except SQLAlchemyError as error:
             raise InvalidInput(f"database address {address.safe}", str(error)) from None
-        watch(engine, address)
-        self._database = Database(
-            engine,
-            partial(explain, engine, address, clock),
-            refreshes=True,
-            row_version=("_seq_no", "_primary_term"),
-            counts_each=True,
-        )
-        self._database.rows(sa.select(sa.literal(1)))
-
-    @property
-    def database(self) -> Database:
-        """For the toolkit's own tables."""
-        return self._database
-
-    @property
-    def exists(self) -> bool:
-        """It answers."""
-        return True
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return CAPABILITIES
+        self.database = CrateConnection(engine, partial(explain, engine, address, clock), address)
+        self.database.rows(sa.select(sa.literal(1)))
 
     @property
     def archive(self) -> CrateArchive:
-        """Snapshots in its repositories."""
-        return CrateArchive(self._database)
+        """See :class:`Engine`."""
+        return CrateArchive(self.database)
 
     def own(self, tables: Sequence[TableName]) -> Database:
         """For the toolkit's own tables, which stay writable where a disk is full."""
-        database = self._database.brief()
+        database = self.database.brief()
         return database.unblocking(partial(unblock, database, tables))
 
     def unwell(self, schema: str) -> frozenset[TableName]:
         """The tables of a schema that lack shards."""
-        return find_unwell(self._database, self.clock, schema)
+        return find_unwell(self.database, self.clock, schema)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs, in at most eight statements."""
-        return read_catalog(self._database.brief(), self.clock, selectors, own_schema)
+        return read_catalog(self.database.brief(), self.clock, selectors, own_schema)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
         """See :class:`Engine`."""
-        return read_named(self._database.brief(), names)
+        return read_named(self.database.brief(), names)
 
     def read_outline(self, selector: Selector) -> Outline:
         """What can be named, in at most four statements."""
-        return read_outline(self._database.brief(), selector)
+        return read_outline(self.database.brief(), selector)
 
     def identify(self, table: TableName) -> str:
         """See :class:`Engine`."""
-        return read_identity(self._database.brief(), table)
-
-    def measure(self, probes: Sequence[Probe]) -> Measurements:
-        """Answer questions about rows."""
-        return measure(self._database, SQL, probes)
+        return read_identity(self.database.brief(), table)
 
     def perform(self, step: Step, report: Report) -> StepResult:
         """
@@ -136,57 +106,29 @@ class CrateDBEngine:
         """
         match step:
             case DropPartitions():
-                return delete.drop_partitions(self._database, step)
+                return delete.drop_partitions(self.database, step)
             case DeleteRows():
-                return delete.delete_rows(self._database, step, report)
+                return delete.delete_rows(self.database, step, report)
             case MovePartitions():
-                return reallocate.move(self._database.brief(), step, report, self.clock)
+                return reallocate.move(self.database.brief(), step, report, self.clock)
             case FreezePartitions():
-                return freeze.set_blocked(self._database.brief(), step, True, report)
+                return freeze.set_blocked(self.database.brief(), step, True, report)
             case ThawPartitions():
-                return freeze.set_blocked(self._database.brief(), step, False, report)
+                return freeze.set_blocked(self.database.brief(), step, False, report)
             case SnapshotPartition():
-                return snapshot.create(self._database, step, self.clock)
+                return snapshot.create(self.database, step, self.clock)
             case VerifySnapshot():
-                return proof.verify(self._database, step)
+                return proof.verify(self.database, step)
             case DropArchived():
-                return snapshot.drop_archived(self._database, step)
+                return snapshot.drop_archived(self.database, step)
             case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                return rolling.perform(self._database, step, report)
+                return rolling.perform(self.database, step, report)
             case _:
                 assert_never(step)
 
-    def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
-        """What a stretch of a cascade knows of each bucket and group."""
-        return read_stretch(self._database, SQL, reading, stretch)
-
-    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
-        """The distributions in a stretch of a cascade."""
-        return read_bins(self._database, SQL, reading, stretch)
-
-    def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
-        """Some values of the first dimension of a reading."""
-        return read_values(self._database, SQL, reading, stretch, limit)
-
-    def count_source(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
-        """How many raw rows there are, window by window."""
-        return count_source(self._database.rows, SQL, rollup, windows)
-
-    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
-        """How many raw rows the rows of a level stand for, and how many these are, window by window."""
-        return count_windows(self._database.rows, SQL, rollup, windows)
-
-    def compare_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
-        """What the rows of a level stand for and what is beneath them, window by window."""
-        return compare_windows(self._database.rows, SQL, rollup, windows)
-
-    def render(self, step: Step) -> list[str]:
-        """The statements of a step as text, for showing."""
-        return [self._database.render(statement) for statement in statements(step)]
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._database.close()
+    def statements(self, step: Step) -> list[sa.Executable]:
+        """See :class:`Engine`."""
+        return statements(step)
 
 
 def statements(step: Step) -> list[sa.Executable]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from cratedb_retention.api import Retention
 from cratedb_retention.service.http.limits import Buckets
 from cratedb_retention.service.operations import Operations
-from cratedb_retention.service.runs import Runs, StoredRuns
+from cratedb_retention.service.runs import Runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Context:
     authenticate: bool = True
     hosts: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
-    runs: Runs = field(default_factory=StoredRuns)
+    runs: Runs = field(default_factory=Runs)
     operations: Operations = field(default_factory=Operations)
     metrics: Callable[[], bytes] | None = None
 

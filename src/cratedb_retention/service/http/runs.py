@@ -7,13 +7,13 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.schemas import Run, RunRequest, run_answer
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
-from cratedb_retention.service.runs import RunState
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
 _LOCATION = {"headers": {"Location": {"description": "Where the run is.", "schema": {"type": "string"}}}}

@@ -14,8 +14,8 @@ from cratedb_retention.execution.plain import snapshot_data
 from cratedb_retention.execution.restoring import Restored, Verified
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import ValueField
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.operations import OperationState
-from cratedb_retention.service.runs import RunState
 from cratedb_retention.store.snapshots import SnapshotRecord
 
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
@@ -355,13 +355,27 @@ class Health(BaseModel):
 
 def run_answer(state: RunState) -> dict[str, Any]:
     """A run as plain values."""
-    report = None if state.report is None else {**vars(state.report), "ok": state.report.ok}
-    instants = {
-        key: None if moment is None else moment.isoformat()
-        for key, moment in vars(state).items()
-        if key in ("started_at", "finished_at", "expected_end")
+    over = state.finished_at is not None
+    report = None if state.report is None or not over or state.error else {**vars(state.report), "ok": state.report.ok}
+    times = ("started_at", "finished_at", "expected_end")
+    instants = {key: None if (moment := getattr(state, key)) is None else moment.isoformat() for key in times}
+    rows, size = state.removed
+    return {
+        **instants,
+        "run_id": state.run_id,
+        "state": state.phase,
+        "actor": state.actor,
+        "step": None if over else state.doing,
+        "steps_done": state.steps_done,
+        "steps_total": state.steps,
+        "units_done": state.done,
+        "units_total": state.total,
+        "unit": state.unit,
+        "rows": rows,
+        "bytes": size,
+        "report": report,
+        "error": state.error,
     }
-    return {**vars(state), **instants, "report": report}
 
 
 def restorable_answer(item: previewing.Restorable) -> Restorable:

@@ -1,28 +1,36 @@
 """
-Tells of failures, of holds that last, and of recovery: once for each, with any number of services.
+Notifications: of failures, of what is blocked for long, and of recovery; once for each, with any number of services.
 
 What is the matter is read from leases and the journal; what was told stands in the table ``notification``. A service
 that dies between noting and telling leaves a claim that ends, and another one tells. So an event can come twice, with
 the same identifier, but is never lost.
+
+All of it happens in a thread of its own, so that no channel can hold up a run. A look ends at the first event that a
+channel does not take; what was not tried for longest comes first in the next one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import hmac
+import json
 import logging
+import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import urllib3
+
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.redact import redact
-from cratedb_retention.service.telling import Teller, Told
+from cratedb_retention.service.settings import NotifySettings
 from cratedb_retention.store.notices import Notice, NoticeState
 
 logger = logging.getLogger(__name__)
@@ -36,6 +44,139 @@ _HAS_FAILED: Mapping[str, bool] = {
 WINDOW = dt.timedelta(days=2)
 CLAIM = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 100
+SIGNATURE, EVENT_ID = "Retention-Signature", "Retention-Event-Id"
+_TRIES = 3
+_AGAIN = (429, 500, 502, 503, 504)
+_LONGEST_COMPLAINT = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """
+    An event.
+
+    :param id: The same whenever the same event is told again.
+    :param event: ``policy-failed``, ``policy-held`` or ``policy-recovered``.
+    :param since: Since when it was so.
+    :param reason: Why, in words; of a recovery, why it was.
+    """
+
+    id: str
+    event: str
+    policy_id: str
+    strategy: str
+    table: str
+    tags: Sequence[str]
+    since: dt.datetime
+    at: dt.datetime
+    reason: str | None
+
+    def to_json(self) -> bytes:
+        """As JSON; instants are ISO 8601 in UTC."""
+        data = {**vars(self), "tags": list(self.tags), "since": self.since.isoformat(), "at": self.at.isoformat()}
+        return json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
+
+
+# Tells an event, and says whether that went well.
+Channel = Callable[[Notification], bool]
+
+
+def sign(secret: str, moment: int, body: bytes) -> str:
+    """The value of the header: the time in seconds since 1970, and the HMAC-SHA256 of ``TIME.BODY``."""
+    digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={digest}"
+
+
+class Webhook:
+    """
+    Sends events to an address, three times if need be. It follows no redirect, which could lead anywhere.
+
+    :param secret: Signs each event; None: they are not signed.
+    :param timeout: Seconds for each try.
+    :param pause: Seconds before the second try, twice that before the third.
+    :raises InvalidInput: if the address is none.
+    """
+
+    def __init__(self, url: str, secret: str | None = None, timeout: float = 10.0, pause: float = 1.0) -> None:
+        try:
+            parsed = urllib3.util.parse_url(url)
+        except urllib3.exceptions.LocationParseError:
+            parsed = urllib3.util.Url()
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise InvalidInput("notify.webhook", "not an address", "write it like https://host/path")
+        self._url, self._secret, self._host = url, secret, parsed.host
+        retries = urllib3.Retry(
+            _TRIES - 1, redirect=0, status_forcelist=_AGAIN, allowed_methods=None, backoff_factor=pause,
+            respect_retry_after_header=False, raise_on_redirect=False,
+        )  # fmt: skip
+        self._http = urllib3.PoolManager(timeout=timeout, retries=retries)
+
+    def __call__(self, notification: Notification) -> bool:
+        """Send an event; what goes wrong is logged, without the address, which may hold a secret."""
+        body = notification.to_json()
+        headers = {"Content-Type": "application/json", EVENT_ID: notification.id, "User-Agent": "cratedb-retention"}
+        if self._secret:
+            headers[SIGNATURE] = sign(self._secret, int(notification.at.timestamp()), body)
+        try:
+            answer = self._http.request("POST", self._url, body=body, headers=headers, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            logger.warning("webhook at %s: %s", self._host, type(getattr(error, "reason", error)).__name__)
+            return False
+        if not 200 <= answer.status < 300:
+            logger.warning("webhook at %s: answered %d", self._host, answer.status)
+            return False
+        return True
+
+
+class Program:
+    """
+    Hands events to a program by its input. There is no shell in between.
+
+    :param environment: What the program gets of it; our own variables, which may hold secrets, are left out.
+    :param timeout: Seconds until it is ended.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], timeout: float = 10.0) -> None:
+        self._command, self._timeout = list(command), timeout
+        self._environment = {key: value for key, value in environment.items() if not key.startswith("CRATEDB_")}
+
+    def __call__(self, notification: Notification) -> bool:
+        """Run it; what goes wrong is logged, with the end of what it writes to its standard error."""
+        program = self._command[0]
+        try:
+            done = subprocess.run(  # noqa: S603 - set by whoever runs the service
+                self._command, input=notification.to_json(), env=self._environment, timeout=self._timeout,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            logger.warning("program %s: no end within %g s%s", program, self._timeout, _complaint(error.stderr))
+            return False
+        except OSError as error:
+            logger.warning("program %s: %s", program, error.strerror or type(error).__name__)
+            return False
+        if done.returncode:
+            logger.warning("program %s: ended with %d%s", program, done.returncode, _complaint(done.stderr))
+        return done.returncode == 0
+
+
+def _complaint(stderr: bytes | None) -> str:
+    text = redact((stderr or b"").decode("utf-8", "replace").strip())
+    return f": {text[-_LONGEST_COMPLAINT:]}" if text else ""
+
+
+def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> list[Channel]:
+    """
+    Where settings say that events go.
+
+    :param environment: What a program gets of it.
+    :raises InvalidInput: if the webhook is no address.
+    """
+    found: list[Channel] = []
+    if settings.webhook:
+        found.append(Webhook(settings.webhook, settings.webhook_secret, settings.timeout))
+    if settings.command:
+        found.append(Program(settings.command, environment, settings.timeout))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +199,15 @@ class Condition:
         return f"{self.kind}:{self.policy.id}"
 
 
+class _NotTold(Exception):
+    """A channel did not take an event: its claim ends by itself, and so does this look."""
+
+
+def _tried(notice: Notice | None) -> float:
+    """When an event was tried last; 0: it was not."""
+    return notice.claimed_until.timestamp() if notice is not None and notice.claimed_until is not None else 0.0
+
+
 class Notifier:
     """
     Looks what is the matter, and tells.
@@ -65,8 +215,8 @@ class Notifier:
     :param held_longer_than: What is held for longer is told; None: nothing that is held is.
     """
 
-    def __init__(self, retention: Retention, tellers: Sequence[Teller], held_longer_than: Duration | None) -> None:
-        self._retention, self._tellers, self._patience = retention, list(tellers), held_longer_than
+    def __init__(self, retention: Retention, channels: Sequence[Channel], held_longer_than: Duration | None) -> None:
+        self._retention, self._channels, self._patience = retention, list(channels), held_longer_than
         self._abandoned = threading.Event()
 
     def abandon(self) -> None:
@@ -82,10 +232,13 @@ class Notifier:
         now, notices = self._retention.clock.now(), self._retention.store.notices
         known, conditions = notices.all(), {each.key: each for each in self._conditions()}
         told = 0
-        for key in sorted({*known, *conditions}):
+        for key in sorted({*known, *conditions}, key=lambda key: (_tried(known.get(key)), key)):
             if told >= MOST_AT_ONCE or self._abandoned.is_set():
                 break
-            told += self._treat(known.get(key), conditions.get(key), now)
+            try:
+                told += self._treat(known.get(key), conditions.get(key), now)
+            except _NotTold:
+                break
         return told
 
     def look(self) -> None:
@@ -96,6 +249,8 @@ class Notifier:
             self.check()
         except RetentionError as error:
             logger.warning("nothing can be told: %s", error)
+        except Exception:  # Whatever it is, the thread goes on.
+            logger.exception("nothing can be told: this is a mistake in the program; please report it")
 
     def _treat(self, notice: Notice | None, condition: Condition | None, now: dt.datetime) -> int:
         """What has to be done about one notice."""
@@ -148,10 +303,10 @@ class Notifier:
         if claimed is None:
             return 0
         event = f"policy-{claimed.kind}" if state is NoticeState.DUE else "policy-recovered"
-        told = _told(claimed, event, condition.policy, now)
-        answers = [teller(told) for teller in self._tellers]  # That one can't be told keeps nothing from the others.
+        told = _notification(claimed, event, condition.policy, now)
+        answers = [channel(told) for channel in self._channels]  # That one does not take it is no matter of the others.
         if not all(answers) or self._abandoned.is_set():
-            return 0
+            raise _NotTold
         done = replace(claimed, state=NoticeState.TOLD, claimed_until=None) if state is NoticeState.DUE else None
         store.change(claimed, done)
         return 1
@@ -223,9 +378,9 @@ class Notifications:
         self._notifier.look()
 
 
-def _told(notice: Notice, event: str, policy: Policy, now: dt.datetime) -> Told:
+def _notification(notice: Notice, event: str, policy: Policy, now: dt.datetime) -> Notification:
     identity = f"{notice.id}/{notice.since.isoformat()}/{event}"
-    return Told(
+    return Notification(
         id=hashlib.sha256(identity.encode()).hexdigest()[:32],
         event=event,
         policy_id=notice.policy_id,
@@ -236,18 +391,3 @@ def _told(notice: Notice, event: str, policy: Policy, now: dt.datetime) -> Told:
         at=now,
         reason=redact(notice.reason) if notice.reason else None,
     )
-
-
-def make_tellers(
-    webhook: str | None, secret: str | None, command: Iterable[str], timeout: float, environment: Mapping[str, str]
-) -> list[Teller]:
-    """
-    Whom settings say to tell.
-
-    :raises InvalidInput: if the webhook is no address.
-    """
-    from cratedb_retention.service.telling import Program, Webhook
-
-    command = list(command)
-    found: list[Teller] = [Webhook(webhook, secret, timeout)] if webhook else []
-    return [*found, *([Program(command, environment, timeout)] if command else [])]

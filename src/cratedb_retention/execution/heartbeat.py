@@ -1,5 +1,6 @@
 """
-The heartbeat of a run: renews its leases in time, writes how far it is about once a second, and hears who cancels it.
+The heartbeat of a run: renews its leases in time, writes how far it is about once a second, hears who cancels it, and
+says before each step, and while one goes on, whether the run may go on.
 
 A thread drives it while steps take long; so does the run itself between steps. What is due is told by the clock that
 was passed in, so that a simulation needs no thread. A run that is over within a second writes nothing.
@@ -13,32 +14,61 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.errors import Conflict, LeaseLost, RetentionError
+from cratedb_retention.errors import Cancelled, Conflict, LeaseLost, RetentionError, Stopped
+from cratedb_retention.execution.events import Tracker
 from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.tracking import Tracker
 from cratedb_retention.store.jobs import JobStore
 
 logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 
 
-class Heart:
+class Heartbeat:
     """
     The heartbeat of one run. Its methods may be called by several threads.
 
     :param tracker: Knows how far the run is.
-    :param cancelled_by: Who asked for the end of the run; None: nobody.
+    :param stop: Set when the process is to end.
     """
 
-    def __init__(self, leases: LeaseHolder, jobs: JobStore, tracker: Tracker, clock: Clock) -> None:
-        self._leases, self._jobs, self._tracker, self._clock = leases, jobs, tracker, clock
+    def __init__(
+        self, leases: LeaseHolder, jobs: JobStore, tracker: Tracker, clock: Clock, stop: threading.Event | None = None
+    ) -> None:
+        self._leases, self._jobs, self._tracker, self._clock, self._stop = leases, jobs, tracker, clock, stop
         self._written: float = clock.uptime()
         # Whether it was tried to write the row, which may be there even if no answer came; and whether it is there.
         self._is_begun = self._is_known = False
-        self._lost: LeaseLost | None = None
+        self._found: Exception | None = None  # A lost lease, or what nobody expected: ends the run.
+        self._cancelled_by: str | None = None
         self._lock = threading.Lock()
-        self.cancelled_by: str | None = None
+
+    def before_step(self, policy_id: str | None) -> None:
+        """
+        May a task's next step begin?
+
+        :param policy_id: The policy of the task.
+        :raises Cancelled: if somebody asked for the end of the run.
+        :raises Stopped: if the process is to end.
+        :raises LeaseLost: if another one may run the policy by now.
+        """
+        self._check()
+        self._leases.check(policy_id)
+
+    def during_step(self) -> None:
+        """May the present step go on? Asked between batches, and while shards are waited for. Raises the same."""
+        self._check()
+        self._leases.check_time()
+
+    def _check(self) -> None:
+        self.beat()
+        if self._found is not None:
+            raise self._found
+        run = f"run {self._leases.run_id}"
+        if self._cancelled_by is not None:
+            raise Cancelled(run, f"cancelled by {self._cancelled_by}")
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped(run, "the process was told to stop", "another run goes on from here")
 
     def beat(self) -> None:
         """Do what is due by now. What fails is tried again by the next beat; a lost lease is kept for the run."""
@@ -58,36 +88,29 @@ class Heart:
         try:
             self._leases.renew()
         except LeaseLost as error:
-            self._lost = error
+            self._found = error
         except RetentionError as error:
             logger.warning("leases were not renewed: %s", error)
 
     def _write(self) -> None:
-        job = self._tracker.job()
+        state = self._tracker.state()
         if not self._is_known:
             self._is_begun = True
             try:
-                self._jobs.begin(job)
+                self._jobs.begin(state)
                 self._is_known = True
                 return
             except Conflict:  # Written by an earlier try whose answer was lost.
                 self._is_known = True
-        self.cancelled_by = self._jobs.update(job) or self.cancelled_by
+        self._cancelled_by = self._jobs.update(state) or self._cancelled_by
+        if self._cancelled_by is not None:
+            self._tracker.cancelled(self._cancelled_by)
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
             write()
         except RetentionError as error:
             logger.warning("progress was not written: %s", error)
-
-    def raise_what_was_found(self) -> None:
-        """
-        Tell the run what a beat found.
-
-        :raises LeaseLost: if a lease was not ours any more.
-        """
-        if self._lost is not None:
-            raise self._lost
 
     def finish(self, outcome: str) -> None:
         """Write that the run is over, if anything may have been written of it; a beat that goes on is waited for."""
@@ -110,4 +133,9 @@ class Heart:
 
     def _drive(self, end: threading.Event) -> None:
         while not end.wait(BEAT_SECONDS):
-            self.beat()
+            try:
+                self.beat()
+            except Exception as error:  # The run ends by it before its next step; its leases are renewed until then.
+                if self._found is None:
+                    logger.exception("the heartbeat of run %s failed", self._leases.run_id)
+                    self._found = error

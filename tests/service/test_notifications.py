@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,17 +18,24 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.running import Terms
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.service.assembling import make_service
-from cratedb_retention.service.notifying import Notifications, Notifier, make_tellers
+from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.service.notifications import (
+    Notification,
+    Notifications,
+    Notifier,
+    Program,
+    Webhook,
+    make_channels,
+    sign,
+)
 from cratedb_retention.service.scheduler import run_due
-from cratedb_retention.service.settings import Settings
-from cratedb_retention.service.telling import Program, Told, Webhook, sign
+from cratedb_retention.service.service import make_service
+from cratedb_retention.service.settings import NotifySettings, Settings
 from support.databases import MONTH, TIME, Database
 from support.markdown import ROOT, blocks
 
-TERMS = Terms(threads=False)
+RUN_OPTIONS = RunOptions(threads=False)
 
 
 class Receiver:
@@ -102,7 +110,7 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     def day(number: int) -> list[tuple[str, str]]:
         """Run what is due on a day, look as three services do, twice, and tell what came."""
         db.time.set(f"2024-07-{number:02}T00:00:10+00:00")
-        run_due(db.tool, terms=TERMS)
+        run_due(db.tool, options=RUN_OPTIONS)
         before = len(receiver.got)
         for notifier in notifiers * 2:
             notifier.check()
@@ -143,7 +151,7 @@ def test_many_at_once(duck: Database, receiver: Receiver) -> None:
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, terms=TERMS)
+    run_due(duck.tool, options=RUN_OPTIONS)
     notifiers = [Notifier(duck.tool.sibling(), [Webhook(receiver.url, pause=0)], None) for _ in range(6)]
     threads = [threading.Thread(target=notifier.look) for notifier in notifiers]
     for thread in threads:
@@ -158,7 +166,7 @@ def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCa
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, terms=TERMS)
+    run_due(duck.tool, options=RUN_OPTIONS)
     with Receiver(500, 503, 500, 404, 302).up() as receiver:
         notifier = Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None)
         assert notifier.check() == 0
@@ -180,10 +188,10 @@ def test_all_channels_are_to_be_told(duck: Database) -> None:
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, terms=TERMS)
+    run_due(duck.tool, options=RUN_OPTIONS)
     heard: list[str] = []
 
-    def hear(told: Told) -> bool:
+    def hear(told: Notification) -> bool:
         heard.append(told.id)
         return True
 
@@ -199,7 +207,7 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
     prepare(duck)
     answers, events = [True, False, True], list[str]()
 
-    def answer(told: Told) -> bool:
+    def answer(told: Notification) -> bool:
         events.append(told.event)
         return answers.pop(0)
 
@@ -208,7 +216,7 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
         (duck.break_repository if is_broken else duck.mend_repository)()
         duck.fill("bad", ["2024-05-10"])
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
-        run_due(duck.tool, terms=TERMS)
+        run_due(duck.tool, options=RUN_OPTIONS)
         notifier.check()
     assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
@@ -218,24 +226,24 @@ def test_a_problem_that_lasts_is_told(duck: Database) -> None:
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
     events: list[str] = []
 
-    def hear(told: Told) -> bool:
+    def hear(told: Notification) -> bool:
         events.append(told.event)
         return True
 
     notifier = Notifier(duck.tool, [hear], parse_duration("48h"))
     for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
-        run_due(duck.tool, terms=TERMS)
+        run_due(duck.tool, options=RUN_OPTIONS)
         notifier.check()
         assert events == told
 
 
-def test_a_program_gets_events(tmp_path: Path) -> None:
+def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A program reads the event as JSON, without a shell, and without our own variables; what fails is said."""
     import datetime as dt
 
     now = dt.datetime(2024, 7, 3, tzinfo=dt.UTC)
-    told = Told(
+    told = Notification(
         id="1",
         event="policy-failed",
         policy_id="p; touch x",
@@ -252,16 +260,24 @@ def test_a_program_gets_events(tmp_path: Path) -> None:
     assert Program([sys.executable, "-c", script, "; false"], environment)(told)
     assert '"policy_id": "p; touch x"' in out.read_text()
     assert "CRATEDB_URI" not in out.read_text()
-    assert not Program([sys.executable, "-c", "import sys; sys.exit(3)"], {})(told)
+    complaint = "import sys; print('x' * 1000, 'no route, crt_0123456789abcdef_' + 'x' * 30, file=sys.stderr)"
+    assert not Program([sys.executable, "-c", f"{complaint}; sys.exit(3)"], {})(told)
+    assert "ended with 3: x" in caplog.text
+    assert "no route, crt_0123456789abcdef_REDACTED" in caplog.text
+    assert len(caplog.records[-1].getMessage()) < 700
+    waiting = f"{complaint}; sys.stderr.flush(); import threading; threading.Event().wait(60)"
+    assert not Program([sys.executable, "-c", waiting], {}, timeout=3.0)(told)
+    assert "no end within 3 s" in caplog.text
     assert not Program(["/nowhere/program"], {})(told)
+    assert "No such file" in caplog.text
 
 
 def test_an_address_that_is_none_is_refused() -> None:
     """A webhook is an address with a host; without settings nobody is told."""
     for url in ("hook", "ftp://host/", "https://", "http://[/"):
         with pytest.raises(InvalidInput, match="not an address"):
-            make_tellers(url, None, (), 1.0, {})
-    assert make_tellers(None, None, (), 1.0, {}) == []
+            make_channels(NotifySettings(webhook=url), {})
+    assert make_channels(NotifySettings(), {}) == []
 
 
 def test_how_a_receiver_checks_the_signature() -> None:
@@ -285,21 +301,21 @@ def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
     asked, go_on = threading.Event(), threading.Event()
-    sent: list[Told] = []
+    sent: list[Notification] = []
 
-    def silent(told: Told) -> bool:
+    def silent(told: Notification) -> bool:
         sent.append(told)
         asked.set()
         return go_on.wait(60)
 
     notifications = Notifications(Notifier(duck.tool.sibling(), [silent], None), 3600, patience=0.1)
     notifications.start()
-    report = run_due(duck.tool, [notifications.observe], TERMS)
+    report = run_due(duck.tool, [notifications.observe], RUN_OPTIONS)
     assert report is not None
     assert report.failed
     assert asked.wait(60)
     duck.time.set("2024-07-04T00:00:10+00:00")
-    assert run_due(duck.tool, [notifications.observe], TERMS) is not None
+    assert run_due(duck.tool, [notifications.observe], RUN_OPTIONS) is not None
     assert len(sent) == 1
     notifications.stop()
     with duck.statements() as statements:
@@ -310,6 +326,58 @@ def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None
     with Receiver().up() as receiver:
         assert Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None).check() == 1
         assert receiver.events == [("policy-failed", "bad")]
+
+
+def test_a_silent_server_and_many_blocked_policies(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Each look tries one event at most that nobody takes, runs wait for none, and each event has its turn."""
+    for number in range(5):
+        duck.create(f"t{number}", {"ts": TIME, "n": "TEXT"})
+        duck.fill(f"t{number}", ["2024-03-10"])
+        duck.policy("delete", f"t{number}", "30d", id=f"p{number}", schedule="@daily")
+    duck.tool.hold("*", duck.schema, reason="case 1")
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # It takes connections, and never answers.
+        hook = Webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.01, pause=0)
+        tried: list[str] = []
+
+        def channel(notification: Notification) -> bool:
+            tried.append(notification.policy_id)
+            return hook(notification)
+
+        notifier = Notifier(duck.tool.sibling(), [channel], parse_duration("1s"))
+        notifications = Notifications(notifier, 3600)  # Not begun: whatever a run did for it, it would do itself.
+        report = run_due(duck.tool, [notifications.observe], RUN_OPTIONS)
+        assert report is not None
+        assert (report.held, tried, notifications._wake.is_set()) == (5, [], True)
+        notifier.check()
+        for minute in range(1, 11):
+            duck.time.set(f"2024-07-03T00:{minute:02}:00+00:00")
+            assert notifier.check() == 0
+            assert len(tried) == minute
+    assert sorted(tried[:5]) == sorted(tried[5:]) == [f"p{number}" for number in range(5)]
+    assert "webhook at 127.0.0.1: ReadTimeoutError" in caplog.text
+
+
+def test_a_mistake_ends_no_thread(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody expected is logged, and the next look is taken nevertheless."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    run_due(duck.tool, options=RUN_OPTIONS)
+    tried: list[Notification] = []
+
+    def channel(notification: Notification) -> bool:
+        tried.append(notification)
+        if len(tried) == 1:
+            raise ZeroDivisionError("a mistake")
+        return True
+
+    notifier = Notifier(duck.tool, [channel], None)
+    notifier.look()
+    assert "ZeroDivisionError" in caplog.text
+    duck.time.set("2024-07-03T00:05:00+00:00")
+    notifier.look()
+    assert duck.tool.store.notices.all()["failed:bad"].state == "told"
 
 
 def test_the_end_of_a_run_is_told_at_once(duck: Database, receiver: Receiver) -> None:

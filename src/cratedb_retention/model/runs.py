@@ -1,0 +1,162 @@
+"""
+Runs as plain data: their options, what they did, and how far they are.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from dataclasses import dataclass, fields
+from typing import Any
+
+from cratedb_retention.errors import InvalidInput
+
+# The only default of the lease duration, and its only limits, in seconds.
+LEASE_SECONDS, SHORTEST_LEASE, LONGEST_LEASE = 60, 5, 86_400
+LEASE_MEANING = "Seconds without a sign of life after which another run may take over."
+# A run that has not written for so long is of a process that is dead, or cut off.
+SILENT = dt.timedelta(minutes=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """
+    How a run goes on, whoever starts it: the command line, the schedule, the HTTP API or a page.
+
+    :param lease: After so many seconds without renewal another run may take the policies over.
+    :param stop: Set when the process is to end; a run then ends before its next step.
+    :param threads: Whether a thread renews leases and writes progress while a step takes long; without, only the run
+        itself does between steps, as in a simulation.
+    :raises InvalidInput: if the lease is too short or too long.
+    """
+
+    lease: float = LEASE_SECONDS
+    stop: threading.Event | None = None
+    threads: bool = True
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_LEASE <= self.lease <= LONGEST_LEASE:
+            remedy = f"choose from {SHORTEST_LEASE:g} to {LONGEST_LEASE:g} seconds"
+            raise InvalidInput(f"lease of {self.lease:g} seconds", "too short or too long", remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """
+    What a run did.
+
+    :param done: Steps that were done.
+    :param failed: Steps that failed.
+    :param skipped: Tasks that were not tried after a failure.
+    :param deferred: Tasks that the next run takes, since the data or the policy changed in the meantime.
+    :param partitions: Partitions that were dropped or moved.
+    :param rows: Rows that were removed or moved, as far as the database says.
+    :param failed_policies: The policies of steps that failed.
+    """
+
+    run_id: str
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    deferred: int = 0
+    held: int = 0
+    problems: int = 0
+    partitions: int = 0
+    rows: int = 0
+    bytes: int = 0
+    failed_policies: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was due is done, or rightly held."""
+        return not (self.failed or self.skipped or self.problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """
+    How far a run is. Most attributes are the columns of the table ``job_state``, see :meth:`row`.
+
+    :param heartbeat_at: The last sign of life.
+    :param state: ``running`` or ``finished``.
+    :param step: The number of the present step, from 1; ``steps`` is how many there are.
+    :param table_name: The table of the present step, with its schema.
+    :param doing: What it does at present, in words.
+    :param done: Of the present step: so many of ``total`` units, if it tells.
+    :param rows_done: Rows of the tasks that are done, as planned; ``rows`` is how many all tasks have.
+    :param steps_done: How many steps are over, failed and skipped ones too.
+    :param report: What it did so far; None: it is a run of another process.
+    :param error: Why it ended early, if this process knows.
+    """
+
+    run_id: str
+    started_at: dt.datetime
+    heartbeat_at: dt.datetime
+    actor: str = ""
+    host: str = ""
+    policies: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    state: str = "running"
+    outcome: str | None = None
+    finished_at: dt.datetime | None = None
+    expected_end: dt.datetime | None = None
+    step: int = 0
+    steps: int = 0
+    table_name: str | None = None
+    doing: str | None = None
+    done: int | None = None
+    total: int | None = None
+    unit: str | None = None
+    partitions_done: int = 0
+    partitions: int = 0
+    rows_done: int = 0
+    rows: int | None = None
+    bytes_done: int = 0
+    bytes: int | None = None
+    cancel_by: str | None = None
+    cancel_at: dt.datetime | None = None
+    steps_done: int = 0
+    report: Report | None = None
+    error: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """What is written to the database."""
+        mine = ("steps_done", "report", "error")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in mine}
+
+    def is_silent(self, now: dt.datetime) -> bool:
+        """Whether nothing was heard of it for a while."""
+        return self.finished_at is None and self.heartbeat_at + SILENT < now
+
+    @property
+    def phase(self) -> str:
+        """``running``, ``done``, ``failed`` or ``cancelled``: what the HTTP API and pages say."""
+        if self.finished_at is None:
+            return "running"
+        return {"done": "done", "cancelled": "cancelled", "interrupted": "cancelled"}.get(self.outcome or "", "failed")
+
+    @property
+    def units(self) -> str:
+        """How far the present step is, in words: ``1,200 of 5,000 rows``; empty if it does not tell."""
+        if self.done is None or self.unit is None:
+            return ""
+        of = "" if self.total is None else f" of {self.total:,}"
+        return f"{self.done:,}{of} {self.unit}s"
+
+    @property
+    def removed(self) -> tuple[int, int]:
+        """Rows and bytes that were removed or moved so far, as far as is known."""
+        report = self.report
+        return (self.rows_done, self.bytes_done) if report is None else (report.rows, report.bytes)
+
+    @property
+    def share(self) -> float:
+        """How much of it is over, from 0 to 1."""
+        within = self.done / self.total if self.done and self.total else 0.0
+        return min((max(self.step - 1, 0) + min(within, 1.0)) / self.steps, 1.0) if self.steps else 0.0
+
+    def expect_end(self, now: dt.datetime) -> dt.datetime | None:
+        """When it ends if what is left takes as long as what is done; None while nothing is."""
+        if self.finished_at is not None or not self.share:
+            return self.finished_at
+        return self.started_at + (now - self.started_at) / self.share
