@@ -18,8 +18,8 @@ from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import CascadeLevel
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.reallocate import is_there
 from cratedb_retention.planning.reasons import next_due
+from cratedb_retention.planning.strategies import is_there
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.planning.reasons import blocked
 from cratedb_retention.planning.targets import Target
 
 
@@ -19,16 +20,7 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
         return
     yield from (verdict for verdict in verdicts if isinstance(verdict, Hold))
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
-    count = sum(task.partitions for task in tasks)
-    pieces = tuple(piece for task in tasks for piece in task.steps[-1].about)
-    yield Hold(
-        policy_id=target.policy.id,
-        table=target.table.name,
-        why=excess,
-        count=count,
-        problem=True,
-        pieces=pieces,
-    )
+    yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])
 
 
 def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
