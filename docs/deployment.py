@@ -17,8 +17,7 @@ from typing import Any
 
 from cratedb_retention import __version__
 from cratedb_retention.model.policyfile import policy_file_schema
-from cratedb_retention.service.loading import names
-from cratedb_retention.service.settings import SECRETS, Settings
+from cratedb_retention.service.settings import SECRETS, Settings, names
 
 ROOT = Path(__file__).parent.parent
 # Files with the version, each with a pattern of what stands before it.

@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,56 @@ def test_only_the_clock_asks_for_the_time() -> None:
     assert modules
     found = {str(path.relative_to(ROOT)): list(calls_for_the_time(path.read_text())) for path in modules}
     assert {path: calls for path, calls in found.items() if calls} == {}
+
+
+# What stands behind the class `Retention`, for its parts alone; the demonstration plays the application that writes.
+BEHIND = {"engine", "store"}
+ABOVE = ("cli", "service", "ui")
+# What pages may take from it for themselves: everything else is asked of `Scope`, which knows who looks at them.
+OF_NOBODY = {"address", "clock", "default_schema"}
+
+
+def reaches_behind(source: str) -> Iterator[str]:
+    """Attributes such as ``retention.store``, by which the class would be gone past."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in BEHIND:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def goes_past_the_scope(source: str) -> Iterator[str]:
+    """Attributes such as ``context.retention.policies``, by which a page would see what is not for who looks at it."""
+    for node in ast.walk(ast.parse(source)):
+        of_it = isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] == "retention"
+        if isinstance(node, ast.Attribute) and of_it and node.attr not in OF_NOBODY:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def test_searches_find_ways_around() -> None:
+    """The searches below would find something if it were there."""
+    assert list(reaches_behind("found = self._retention.store.policies")) == ["line 1: self._retention.store"]
+    assert list(reaches_behind("retention.policies()")) == []
+    assert list(goes_past_the_scope("guest.context.retention.policies()")) == [
+        "line 1: guest.context.retention.policies"
+    ]
+    assert list(goes_past_the_scope("guest.context.retention.clock.now(); scope.policies()")) == []
+
+
+def ways_around(search: Callable[[str], Iterator[str]], *layers: str) -> dict[str, list[str]]:
+    """What a search finds in the modules of some layers."""
+    modules = [path for layer in layers for path in (PACKAGE / layer).rglob("*.py")]
+    assert len(modules) > 20
+    found = {str(path.relative_to(ROOT)): list(search(path.read_text())) for path in modules}
+    return {path: lines for path, lines in found.items() if lines}
+
+
+def test_nothing_goes_past_the_library() -> None:
+    """What commands, service and pages do goes through `Retention` and its parts."""
+    assert ways_around(reaches_behind, *ABOVE) == {}
+
+
+def test_pages_go_through_the_scope() -> None:
+    """Pages and routes ask `Scope`, so that each rule of access stands in one place."""
+    assert ways_around(goes_past_the_scope, "ui") == {}
 
 
 # With more fields than this a dataclass is made by names only: a value in another's place would go unnoticed.

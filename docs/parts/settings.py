@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cratedb_retention.service.loading import variable
-from cratedb_retention.service.settings import Settings
+from cratedb_retention.service.settings import Settings, variable
 from parts.markdown import table
 
 

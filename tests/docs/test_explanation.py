@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cratedb_retention import make_policy
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.time import from_ms
 from support.markdown import ROOT
 
 PAGE = (ROOT / "docs" / "explanation" / "time-and-cutoff.md").read_text(encoding="utf-8")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, Database
 
 DAY = MONTH.replace("month", "day")

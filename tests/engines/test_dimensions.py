@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.effect import summarize
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.rollup import Aggregate
+from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 LEVELS = "1h:30d,1d:forever"

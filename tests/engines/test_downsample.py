@@ -15,10 +15,10 @@ from cratedb_retention.engine.duckdb import delete as duck_delete
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
 from cratedb_retention.model.runs import Report
+from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.planning import delete
 from support.databases import MONTH, TIME, CrateDatabase, Database
 

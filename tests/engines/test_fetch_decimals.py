@@ -13,8 +13,8 @@ import pytest
 
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest, Fill
+from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, Database, DuckDatabase
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"

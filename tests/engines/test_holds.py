@@ -10,7 +10,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 MADE_UP = "2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6"

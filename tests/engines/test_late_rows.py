@@ -10,9 +10,9 @@ import pytest
 
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import show
 from support.databases import MONTH, TIME, Database
 
 

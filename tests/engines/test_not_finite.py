@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.fetching import fetch
-from cratedb_retention.execution.merging import Merged
+from cratedb_retention.execution.fetching import Merged, fetch
 from cratedb_retention.execution.verifying_rollups import verify_rollups
+from cratedb_retention.model.aggregates import Aggregate, Part
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.instant import from_ms, parse_instant
-from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Kept, Wanted
-from cratedb_retention.model.rollup import Aggregate, Rollup, make_metric
+from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Partial, Wanted
+from cratedb_retention.model.rollup import Rollup, make_metric
+from cratedb_retention.model.time import from_ms, parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase, as_sent
 from support.oracle import Row
 from support.rollups import DAY, EVERYTHING, HOUR, MINUTE, START, RollupTables, check_level, windows
@@ -197,10 +197,14 @@ def test_stale_markers(db: Database) -> None:
 def test_nonfinite_of_a_rest() -> None:
     """How many values of a rest are NaN or infinite is known, also where it has no other values."""
     metric = make_metric(Column(name="x", type="DOUBLE", kind=Kind.NUMBER), (Aggregate.COUNT, Aggregate.NONFINITE))
-    parts = [(metric, Kept.COUNT), (metric, Kept.NONFINITE)]
+
+    def found(count: int, nonfinite: int, rows: int) -> Partial:
+        state = {Part.COUNT: count, Part.NONFINITE: nonfinite}
+        return Partial(bucket=0, group=(), rows=rows, states={metric: state})
+
     whole, part = Merged(seconds=60.0), Merged(seconds=30.0)
-    whole.add(parts, [2, 3], 5, "1d")
-    part.add(parts, [2, 1], 3, "1h")
+    whole.add(found(2, 3, 5), "1d")
+    part.add(found(2, 1, 3), "1h")
     rest = whole.without(part, 30.0)
     assert rest is not None
     assert rest.value(Wanted(metric, "nonfinite")) == 2

@@ -8,9 +8,9 @@ import pytest
 
 from cratedb_retention.errors import Unsupported
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import make_policy
+from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, NUMBER, TIME, Database
 
 OWN = ("retention_policy", "jobs_log", "lease", "job_state", "retention_hold", "rollup")

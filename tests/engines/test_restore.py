@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.store.snapshots import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database
 

@@ -10,8 +10,8 @@ import pytest
 from cratedb_retention.execution.fetching import fetch
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill
+from cratedb_retention.model.time import parse_instant, to_ms
 from support.cascades import Source, create, expected, make_rows
 from support.catalogs import ms
 from support.databases import Database

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.rollup import Aggregate, Window
+from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import CreateRollup, RollUp, SealWindows
 from support.databases import Database
 from support.oracle import Row

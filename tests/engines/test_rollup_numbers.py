@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding
-from cratedb_retention.model.rollup import Aggregate, Rollup, Window
+from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.model.time import from_ms
 from support.databases import CrateDatabase, Database, DuckDatabase
 from support.oracle import Row
 from support.rollups import DAY, HOUR, MINUTE, START, RollupTables, check_level, windows

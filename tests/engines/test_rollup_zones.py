@@ -12,8 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.buckets import repeated_midnights
-from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.rollup_columns import RollupSQL
+from cratedb_retention.engine.expressions import Expressions, table_ref
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, Selector
 from cratedb_retention.model.intervals import read_grid
@@ -30,13 +29,13 @@ CALENDAR = [Interval(unit=unit) for unit in ("day", "week", "month", "year")]
 FIXED = [parse_interval(text) for text in ("1s", "10s", "1m", "15m", "1h", "6h", "12h")]
 
 
-def dialect(db: Database) -> RollupSQL:
+def dialect(db: Database) -> Expressions:
     """The engine's own expressions."""
     if isinstance(db, DuckDatabase):
-        from cratedb_retention.engine.duckdb.rollup_sql import SQL as DUCK
+        from cratedb_retention.engine.duckdb.sql import SQL as DUCK
 
         return DUCK
-    from cratedb_retention.engine.cratedb.rollup_sql import SQL as CRATE
+    from cratedb_retention.engine.cratedb.sql import SQL as CRATE
 
     return CRATE
 

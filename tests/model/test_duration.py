@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import FOREVER, Duration, parse_duration
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.time import from_ms
 from support.catalogs import at
 
 VIENNA = zoneinfo.ZoneInfo("Europe/Vienna")

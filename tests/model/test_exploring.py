@@ -7,12 +7,12 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.exploring import (
     Asked,
     Span,
-    aggregates_of,
     part_of,
     percents,
     read_span,
@@ -22,10 +22,10 @@ from cratedb_retention.model.exploring import (
     zoom,
 )
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.reading import Cascade, Holding, Stretch
 from cratedb_retention.model.resolution import describe, interval_words, parts_of
-from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, make_metric
+from cratedb_retention.model.rollup import Metric, Rollup, make_metric
+from cratedb_retention.model.time import parse_instant, to_ms
 
 NOW = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC)
 TIME, PLACE = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME), Column(name="place", type="TEXT", kind=Kind.TEXT)
@@ -143,9 +143,9 @@ def test_per_cent() -> None:
 
 def test_aggregates() -> None:
     """What is offered is what is kept; the most useful is the first."""
-    assert aggregates_of(metric(Aggregate.AVG, Aggregate.MIN)) == ["avg", "min", "sum", "count"]
-    assert aggregates_of(metric(Aggregate.INCREASE)) == ["increase", "rate", "first", "last"]
-    assert aggregates_of(metric(Aggregate.PERCENTILES)) == ["p50", "p95", "p99"]
+    assert metric(Aggregate.AVG, Aggregate.MIN).answers == ["avg", "min", "sum", "count"]
+    assert metric(Aggregate.INCREASE).answers == ["increase", "rate", "first", "last"]
+    assert metric(Aggregate.PERCENTILES).answers == ["p50", "p95", "p99"]
 
 
 @pytest.mark.parametrize(

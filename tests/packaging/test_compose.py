@@ -19,8 +19,7 @@ import pytest
 import yaml
 
 from cratedb_retention.cli.main import cli
-from cratedb_retention.service.listening import listening
-from cratedb_retention.service.loading import load
+from cratedb_retention.service.settings import listening, load
 from support.cratedb import HOST, CrateDB, CrateProcess, cratedb_home, free_ports, prepare_directory
 from support.missing import NO_CRATEDB, not_found
 from support.sql import SqlClient, SqlError, Unreachable

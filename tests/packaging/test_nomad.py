@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cratedb_retention import __version__
-from cratedb_retention.service.loading import names, variable
+from cratedb_retention.service.settings import names, variable
 from support.deploying import parse_command
 from support.markdown import ROOT
 

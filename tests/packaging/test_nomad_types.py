@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention, __version__, parse_policies
-from cratedb_retention.service.loading import load
+from cratedb_retention.service.settings import load
 from support.deploying import PROGRAM, parse_command
 from support.markdown import ROOT
 from support.tools import build_once, call, require_tool

@@ -14,8 +14,7 @@ import pytest
 import yaml
 
 from cratedb_retention import __version__
-from cratedb_retention.service.loading import load
-from cratedb_retention.service.settings import ServiceSettings
+from cratedb_retention.service.settings import ServiceSettings, load
 from support.deploying import parse_command
 from support.markdown import ROOT
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.model.instant import to_ms
+from cratedb_retention.model.time import to_ms
 from support.catalogs import policy
 from support.simulation import HOUR, SimulatedDatabase
 from support.tiers import examples

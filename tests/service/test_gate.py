@@ -15,12 +15,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.redact import RedactingFormatter, redact
+from cratedb_retention.model.redact import JsonFormatter, RedactingFormatter, redact
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.service.http.context import Context, Limits
-from cratedb_retention.service.http.limits import REMEMBERED, Buckets
+from cratedb_retention.service.http.context import REMEMBERED, Buckets, Context, Limits
 from cratedb_retention.service.http.middleware import Gate
-from cratedb_retention.service.logs import JsonFormatter
 from support.databases import Database
 
 API = "/api/v1"

@@ -10,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service import metrics
 from cratedb_retention.service.metrics import RetentionCollector, make_metrics, text_of
-from cratedb_retention.service.scheduler import run_due
 from support.databases import MONTH, TIME, Database
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20")
@@ -46,7 +45,7 @@ def test_they_say_what_happened(db: Database) -> None:
     db.tool.hold("held", db.schema)
     db.break_repository()
     db.time.set("2024-07-03T00:00:10+00:00")
-    assert run_due(db.tool, options=TERMS) is not None
+    assert db.tool.run_due(options=TERMS) is not None
     db.mend_repository()
     db.time.set("2024-07-04T06:00:00+00:00")
     found = read(make_metrics(db.tool))
@@ -84,7 +83,7 @@ def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     db.refresh("retention_policy", db.own_schema)
     hold = db.tool.hold("held", db.schema)
     db.time.set("2024-07-03T00:00:10+00:00")
-    run_due(db.tool, options=TERMS)
+    db.tool.run_due(options=TERMS)
     found = read(make_metrics(db.tool))
     assert (found["held", "held"], found["held", "lost"]) == (1, 0)
     assert [found["problems", name] for name in ("held", "lost")] == [0, 1]
@@ -93,7 +92,7 @@ def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     assert (found["damaged_policies", ""], found["policies", ""]) == (1, 3)
     db.tool.release(hold.id)
     db.time.set("2024-07-04T00:00:05+00:00")
-    run_due(db.tool, options=TERMS)
+    db.tool.run_due(options=TERMS)
     found = read(make_metrics(db.tool))
     assert (found["held", "held"], found["retired_rows_1d", "archive"]) == (0, 3)
 

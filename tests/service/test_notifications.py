@@ -29,7 +29,6 @@ from cratedb_retention.service.notifications import (
     make_channels,
     sign,
 )
-from cratedb_retention.service.scheduler import run_due
 from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import NotifySettings, Settings
 from support.databases import MONTH, TIME, Database
@@ -110,7 +109,7 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     def day(number: int) -> list[tuple[str, str]]:
         """Run what is due on a day, look as three services do, twice, and tell what came."""
         db.time.set(f"2024-07-{number:02}T00:00:10+00:00")
-        run_due(db.tool, options=RUN_OPTIONS)
+        db.tool.run_due(options=RUN_OPTIONS)
         before = len(receiver.got)
         for notifier in notifiers * 2:
             notifier.check()
@@ -151,7 +150,7 @@ def test_many_at_once(duck: Database, receiver: Receiver) -> None:
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, options=RUN_OPTIONS)
+    duck.tool.run_due(options=RUN_OPTIONS)
     notifiers = [Notifier(duck.tool.sibling(), [Webhook(receiver.url, pause=0)], None) for _ in range(6)]
     threads = [threading.Thread(target=notifier.look) for notifier in notifiers]
     for thread in threads:
@@ -166,7 +165,7 @@ def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCa
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, options=RUN_OPTIONS)
+    duck.tool.run_due(options=RUN_OPTIONS)
     with Receiver(500, 503, 500, 404, 302).up() as receiver:
         notifier = Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None)
         assert notifier.check() == 0
@@ -188,7 +187,7 @@ def test_all_channels_are_to_be_told(duck: Database) -> None:
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, options=RUN_OPTIONS)
+    duck.tool.run_due(options=RUN_OPTIONS)
     heard: list[str] = []
 
     def hear(told: Notification) -> bool:
@@ -216,7 +215,7 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
         (duck.break_repository if is_broken else duck.mend_repository)()
         duck.fill("bad", ["2024-05-10"])
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
-        run_due(duck.tool, options=RUN_OPTIONS)
+        duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
     assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
@@ -233,7 +232,7 @@ def test_a_problem_that_lasts_is_told(duck: Database) -> None:
     notifier = Notifier(duck.tool, [hear], parse_duration("48h"))
     for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
-        run_due(duck.tool, options=RUN_OPTIONS)
+        duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
         assert events == told
 
@@ -270,6 +269,33 @@ def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert "no end within 3 s" in caplog.text
     assert not Program(["/nowhere/program"], {})(told)
     assert "No such file" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Apprise's own.
+def test_chat_and_mail(duck: Database, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    """Each service that Apprise knows gets an event in words; what fails is logged without the address."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    good = receiver.url.replace("http://", "json://")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        bad = f"json://127.0.0.1:{closed.getsockname()[1]}/hook?key=hunter2"
+    (both,) = make_channels(NotifySettings(channels=(bad, good)), {})
+    assert Notifier(duck.tool, [both], None).check() == 0
+    assert "service JSON: not told" in caplog.text
+    assert "hunter2" not in caplog.text
+    duck.time.set("2024-07-03T00:05:00+00:00")
+    (one,) = make_channels(NotifySettings(channels=(good,)), {})
+    assert Notifier(duck.tool, [one], None).check() == 1
+    first, second = (json.loads(body) for _, body in receiver.got)
+    assert first == second
+    assert second["title"] == f"Retention failed: {duck.schema}.bad"
+    assert "Policy bad (snapshot)" in second["message"]
+    assert "Tags: a" in second["message"]
+    with pytest.raises(InvalidInput, match="address 2: not one of a service that Apprise knows") as error:
+        make_channels(NotifySettings(channels=(good, "nonsense://u:hunter2@host")), {})
+    assert "hunter2" not in str(error.value)
 
 
 def test_an_address_that_is_none_is_refused() -> None:
@@ -310,12 +336,12 @@ def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None
 
     notifications = Notifications(Notifier(duck.tool.sibling(), [silent], None), 3600, patience=0.1)
     notifications.start()
-    report = run_due(duck.tool, [notifications.observe], RUN_OPTIONS)
+    report = duck.tool.run_due([notifications.observe], RUN_OPTIONS)
     assert report is not None
     assert report.failed
     assert asked.wait(60)
     duck.time.set("2024-07-04T00:00:10+00:00")
-    assert run_due(duck.tool, [notifications.observe], RUN_OPTIONS) is not None
+    assert duck.tool.run_due([notifications.observe], RUN_OPTIONS) is not None
     assert len(sent) == 1
     notifications.stop()
     with duck.statements() as statements:
@@ -346,7 +372,7 @@ def test_a_silent_server_and_many_blocked_policies(duck: Database, caplog: pytes
 
         notifier = Notifier(duck.tool.sibling(), [channel], parse_duration("1s"))
         notifications = Notifications(notifier, 3600)  # Not begun: whatever a run did for it, it would do itself.
-        report = run_due(duck.tool, [notifications.observe], RUN_OPTIONS)
+        report = duck.tool.run_due([notifications.observe], RUN_OPTIONS)
         assert report is not None
         assert (report.held, tried, notifications._wake.is_set()) == (5, [], True)
         notifier.check()
@@ -363,7 +389,7 @@ def test_a_mistake_ends_no_thread(duck: Database, caplog: pytest.LogCaptureFixtu
     prepare(duck)
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
-    run_due(duck.tool, options=RUN_OPTIONS)
+    duck.tool.run_due(options=RUN_OPTIONS)
     tried: list[Notification] = []
 
     def channel(notification: Notification) -> bool:

@@ -13,7 +13,7 @@ from cratedb_retention import Retention
 from cratedb_retention.clock import Actor
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
-from cratedb_retention.service.scheduler import Scheduler, find_due
+from cratedb_retention.service.scheduler import Scheduler
 from support.databases import TIME, CrateDatabase
 from support.proxy import Fate, Proxy, proxy_to, statement_of
 
@@ -72,7 +72,7 @@ def test_an_outage_costs_no_run(crate: CrateDatabase, fate: Fate, word: str, cap
             tick(scheduler)
             tick(scheduler)
     assert crate.left("one") == []
-    assert not find_due(crate.tool, Timetable()).slots
+    assert not crate.tool.schedule.find_due(Timetable()).slots
     done = crate.journal(event="slot-finished")
     assert all(row["outcome"] == "done" for row in done)
     # Where the answer to giving the lease back was lost, the slot is done, and the journal could not say so.

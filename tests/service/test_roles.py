@@ -14,8 +14,8 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.scope import Scope
 from support.markdown import ROOT
 from support.two_tenants import TwoTenants

@@ -16,7 +16,7 @@ from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
-from cratedb_retention.service.scheduler import Scheduler, find_due, run_due, run_session, take_due
+from cratedb_retention.service.scheduler import Scheduler
 from cratedb_retention.store.journal import Entry
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
@@ -43,14 +43,14 @@ def test_each_slot_once(db: Database) -> None:
     db.time.set("2024-07-02T00:30:00+00:00")
     hourly = scheduled(db, "one")
     daily = scheduled(db, "two", "@daily", time_zone="Europe/Vienna")
-    assert run_due(db.tool, options=ALONE) is None, "not for slots before the policy was"
+    assert db.tool.run_due(options=ALONE) is None, "not for slots before the policy was"
     db.time.set("2024-07-02T01:00:00+00:00")
-    report = run_due(db.tool, options=ALONE)
+    report = db.tool.run_due(options=ALONE)
     assert report is not None
     assert (report.done, db.left("one"), len(db.left("two"))) == (1, [], 2)
-    assert run_due(db.tool, options=ALONE) is None
+    assert db.tool.run_due(options=ALONE) is None
     db.time.set("2024-07-02T23:10:00+00:00")
-    report = run_due(db.tool, options=ALONE)
+    report = db.tool.run_due(options=ALONE)
     assert report is not None
     assert report.done == 1
     assert slots(db) == {hourly: "02T23:00", daily: "02T22:00"}
@@ -73,13 +73,13 @@ def test_a_changed_schedule_starts_anew(db: Database) -> None:
     db.time.set("2024-07-02T03:10:00+00:00")
     for description in ("changed while its slot was due", "and again"):
         db.tool.edit_policy(policy, {"description": description})
-        assert set(find_due(db.tool, Timetable()).slots) == {policy}
+        assert set(db.tool.schedule.find_due(Timetable()).slots) == {policy}
     db.tool.edit_policy(policy, {"schedule": "0 2 * * *"})
-    assert not find_due(db.tool, Timetable()).slots
+    assert not db.tool.schedule.find_due(Timetable()).slots
     db.time.set("2024-07-03T02:00:00+00:00")
-    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    assert set(db.tool.schedule.find_due(Timetable()).slots) == {policy}
     db.tool.edit_policy(policy, {"enabled": False})
-    assert not find_due(db.tool, Timetable()).slots
+    assert not db.tool.schedule.find_due(Timetable()).slots
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_what_makes_a_schedule_another_one(db: Database, changes: list[dict[str,
     """A time zone, a jitter, and being enabled again start a schedule anew: what was due until then is not run."""
     policy = scheduled(db, "one", "0 3 * * *")
     db.time.set("2024-07-02T03:10:00+00:00")
-    assert set(find_due(db.tool, Timetable()).slots) == {policy}
+    assert set(db.tool.schedule.find_due(Timetable()).slots) == {policy}
     for change in changes:
         db.tool.edit_policy(policy, change)
-    assert not find_due(db.tool, Timetable()).slots
+    assert not db.tool.schedule.find_due(Timetable()).slots
 
 
 def test_who_comes_second_takes_nothing(db: Database) -> None:
@@ -102,11 +102,11 @@ def test_who_comes_second_takes_nothing(db: Database) -> None:
     scheduled(db, "one"), scheduled(db, "two")
     db.time.set("2024-07-02T01:00:00+00:00")
     one, other = db.tool, db.retention("other")
-    dues = find_due(one, Timetable()), find_due(other, Timetable())
+    dues = one.schedule.find_due(Timetable()), other.schedule.find_due(Timetable())
     assert len(dues[0].slots) == len(dues[1].slots) == 2
-    assert take_due(one, dues[0], ALONE) is not None
-    assert take_due(other, dues[1], ALONE) is None
-    assert not find_due(other, Timetable()).slots
+    assert one.schedule.take(dues[0], ALONE) is not None
+    assert other.schedule.take(dues[1], ALONE) is None
+    assert not other.schedule.find_due(Timetable()).slots
 
 
 def test_a_slot_of_a_dead_one_is_carried_on(db: Database) -> None:
@@ -114,10 +114,10 @@ def test_a_slot_of_a_dead_one_is_carried_on(db: Database) -> None:
     policy = scheduled(db, "one", misfire="skip", misfire_grace="30s")
     db.time.set("2024-07-02T01:00:00+00:00")
     dead = db.retention("dead")
-    assert take_due(dead, find_due(dead, Timetable()), ALONE) is not None
-    assert run_due(db.tool, options=ALONE) is None
+    assert dead.schedule.take(dead.schedule.find_due(Timetable()), ALONE) is not None
+    assert db.tool.run_due(options=ALONE) is None
     db.time.set("2024-07-02T01:01:00+00:00")
-    report = run_due(db.tool, options=ALONE)
+    report = db.tool.run_due(options=ALONE)
     assert report is not None
     assert report.done == 1
     assert slots(db) == {policy: "02T01:00"}
@@ -134,14 +134,14 @@ def test_stopping(db: Database) -> None:
         if isinstance(event, StepFinished):
             scheduler.stop(0)
 
-    session = take_due(db.tool, find_due(db.tool, Timetable()), scheduler._options)
+    session = db.tool.schedule.take(db.tool.schedule.find_due(Timetable()), scheduler._options)
     assert session is not None
     with pytest.raises(Stopped, match="told to stop"):
-        run_session(db.tool, session, [stop])
+        db.tool.run(session=session, observers=[stop])
     assert not scheduler.tick(), "nothing begins any more"
     assert db.journal(event="run-finished")[0]["outcome"] == "interrupted"
     assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 2]
-    report = run_due(db.retention("other"), options=ALONE)
+    report = db.retention("other").run_due(options=ALONE)
     assert report is not None
     assert report.done == 1
     assert set(slots(db).values()) == {"02T01:00"}
@@ -153,8 +153,8 @@ def test_by_hand_takes_no_slot(db: Database) -> None:
     db.time.set("2024-07-02T01:10:00+00:00")
     assert db.tool.run(options=ALONE).done == 1
     assert slots(db) == {policy: None}
-    assert set(find_due(db.tool, Timetable()).slots) == {policy}
-    assert run_due(db.tool, options=ALONE) is not None
+    assert set(db.tool.schedule.find_due(Timetable()).slots) == {policy}
+    assert db.tool.run_due(options=ALONE) is not None
     assert slots(db) == {policy: "02T01:00"}
 
 
@@ -187,15 +187,15 @@ def test_what_becomes_of_a_slot(
 
     with monkeypatch.context() as patched, pytest.raises(type(error)):
         patched.setattr(db.tool.store.journal, "write", fail)
-        run_due(db.tool, options=ALONE)
+        db.tool.run_due(options=ALONE)
     assert slots(db) == {policy: "02T01:00" if done else None}
     assert bool(db.journal(event="slot-finished")) is done
     assert len(db.left("one")) == 2
-    report = run_due(db.retention("other"), options=ALONE)
+    report = db.retention("other").run_due(options=ALONE)
     assert (report is None) is done
     assert len(db.left("one")) == (2 if done else 0)
     db.time.set("2024-07-02T02:00:00+00:00")
-    assert run_due(db.tool, options=ALONE) is not None
+    assert db.tool.run_due(options=ALONE) is not None
     assert (db.left("one"), slots(db)) == ([], {policy: "02T02:00"})
 
 
@@ -223,10 +223,10 @@ def test_a_plan_that_can_not_be_made(db: Database, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(Retention, "prepare", fail)
         with pytest.raises(ZeroDivisionError):
-            run_due(db.tool, options=ALONE)
+            db.tool.run_due(options=ALONE)
     (entry,) = db.journal(event="slot-finished")
     assert (entry["policy_id"], entry["outcome"], entry["error"]) == (policy, "failed", "a mistake")
-    assert run_due(db.tool, options=ALONE) is None
+    assert db.tool.run_due(options=ALONE) is None
     assert db.tool.store.leases.read().of(policy).outcome == "failed"
 
 
@@ -234,16 +234,16 @@ def test_a_wrong_clock(db: Database) -> None:
     """A clock that is years ahead for a while costs no run: what it did counts until now, and no longer."""
     policy = scheduled(db, "one")
     db.time.set("2034-07-02T01:00:00+00:00")
-    assert run_due(db.tool, options=ALONE) is not None
+    assert db.tool.run_due(options=ALONE) is not None
     db.time.set("2024-07-02T01:30:00+00:00")
-    assert run_due(db.tool, options=ALONE) is None
+    assert db.tool.run_due(options=ALONE) is None
     assert slots(db) == {policy: "02T01:00"}
     db.time.set("2024-07-02T02:00:00+00:00")
-    assert run_due(db.tool, options=ALONE) is not None
+    assert db.tool.run_due(options=ALONE) is not None
     db.time.set("2024-07-02T01:59:00+00:00")
-    assert run_due(db.tool, options=ALONE) is None
+    assert db.tool.run_due(options=ALONE) is None
     db.time.set("2024-07-02T02:00:01+00:00")
-    assert run_due(db.tool, options=ALONE) is None
+    assert db.tool.run_due(options=ALONE) is None
 
 
 def add_policies(db: Database, count: int) -> None:

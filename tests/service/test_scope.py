@@ -22,10 +22,10 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.journal import JournalFilter
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped

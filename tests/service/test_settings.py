@@ -10,9 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.service.listening import listening
-from cratedb_retention.service.loading import load, names, variable
-from cratedb_retention.service.settings import SECRETS, HttpSettings, Settings
+from cratedb_retention.service.settings import SECRETS, HttpSettings, Settings, listening, load, names, variable
 from support.command import Command
 
 FILE = """\
@@ -26,6 +24,7 @@ burst = 7
 
 [notify]
 webhook_secret = "hunter2"
+channels = ["slack://hunter2/a", "mailto://u:hunter2@host"]
 held_longer_than = "2d"
 command = ["/bin/notify", "--to=ops"]
 """
@@ -67,8 +66,7 @@ VALUES = {
     "bool": "true",
     "int": "3000",
     "float": "7",
-    "Tokens": "on",
-    "Pages": "off",
+    "Switch": "on",
     "LogLevel": "info",
     "LogFormat": "json",
 }
@@ -108,6 +106,9 @@ def test_secrets_can_come_from_files(file: Path, tmp_path: Path) -> None:
     assert loaded.sources["database.uri"] == f"file {secret} (environment, CRATEDB_URI_FILE)"
     file.write_text(f'[notify]\nwebhook_secret_file = "{secret}"\n')
     assert load({}, str(file)).settings.notify.webhook_secret == "crate://u:fromfile@host:4200/"
+    secret.write_text("slack://a/b\nmailto://u:p@host\n")
+    found = load({"CRATEDB_RETENTION_NOTIFY_CHANNELS_FILE": str(secret)}, None).settings.notify
+    assert found.channels == ("slack://a/b", "mailto://u:p@host")
     file.write_text(f'[notify]\nwebhook_secret = "x"\nwebhook_secret_file = "{secret}"\n')
     with pytest.raises(InvalidInput, match=r"webhook_secret is given, too\. Give one of them"):
         load({}, str(file))
@@ -161,6 +162,7 @@ def test_config_shows_values_and_masks_secrets(file: Path) -> None:
     assert found["database.uri"] == ("crate://u:REDACTED@host:4200/", f"{file}, line 2")
     assert found["database.schema"] == ("other", "option")
     assert found["notify.webhook_secret"] == ("********", f"{file}, line 10")
+    assert found["notify.channels"] == ("********", f"{file}, line 11")
     assert found["http.max_body"] == (1048576, "default")
     assert set(found) >= SECRETS
 

@@ -7,15 +7,12 @@ import re
 
 import pytest
 
-from cratedb_retention.execution.listing import next_runs
-from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.overview import TableLine, find_bounds, next_runs, overview, table_lines
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.model.time import show
 from cratedb_retention.service.metrics import make_metrics
-from cratedb_retention.service.scheduler import run_due
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.statistics import RunOfPolicy
 from support.databases import MONTH, TIME, Database
@@ -100,11 +97,11 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     assert due is not None
     db.time.moment = due - dt.timedelta(milliseconds=1)
     assert shown() == {due}
-    assert run_due(db.tool, options=RunOptions(threads=False)) is None
+    assert db.tool.run_due(options=RunOptions(threads=False)) is None
     db.time.moment = due
     assert shown() == {due}
     assert "schedule_lag_seconds{" in make_metrics(db.tool).decode()
-    assert run_due(db.tool, options=RunOptions(threads=False)) is not None
+    assert db.tool.run_due(options=RunOptions(threads=False)) is not None
     (after,) = shown()
     assert after is not None
     assert after > due

@@ -20,9 +20,9 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.timeline import State
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context

@@ -20,7 +20,6 @@ from cratedb_retention.errors import LeaseLost
 from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import newest_slot
-from cratedb_retention.service.scheduler import run_due
 from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.leases import Lease
 from support.databases import TIME, CrateDatabase
@@ -128,7 +127,7 @@ class UnreliableScheduler:
     def _look(self) -> None:
         self._is_late = False
         try:
-            run_due(self._revive(), [self._observe], RunOptions(lease=60, threads=False))
+            self._revive().run_due([self._observe], RunOptions(lease=60, threads=False))
             self.has_looked = not self._is_late
         except Killed:
             pass

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from cratedb_retention.cli.main import cli
-from cratedb_retention.service.loading import Loaded, load
+from cratedb_retention.service.settings import Loaded, load
 
 PROGRAM = Path(sys.executable).parent / "cratedb-retention"
 Document = dict[str, Any]

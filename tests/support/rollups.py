@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Selector, TableName
 from cratedb_retention.model.plan import Step
-from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, Window, level_table, make_metric
+from cratedb_retention.model.rollup import Metric, Rollup, Window, level_table, make_metric
 from cratedb_retention.model.rollup_steps import CreateRollup, RollUp
 from support.databases import NUMBER, TIME, Database
 from support.oracle import Buckets, Key, Row, aggregates, grouped, ms_of, text, with_increases

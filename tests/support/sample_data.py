@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.pages import PagesInBrowser
 

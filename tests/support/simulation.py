@@ -21,7 +21,6 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import PARTITION, Rollup, Window, level_table
 from cratedb_retention.model.rollup_steps import CreateRollup, RebaseRollup, ReplaceView, RollUp, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import beneath_as_target
-from cratedb_retention.planning.layout import expected_columns
 from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.planner import find_probes, make_plan
@@ -176,7 +175,7 @@ class SimulatedDatabase:
         )
 
     def _level_table(self, rollup: Rollup) -> Table:
-        columns = {name: column(name, Kind.NUMBER) for name in expected_columns(rollup)}
+        columns = {name: column(name, Kind.NUMBER) for name in rollup.columns}
         columns[rollup.time_name] = TS
         if rollup.partition is None:
             return Table(name=rollup.table, columns=columns, rows=len(self.levels[rollup.table]))
@@ -199,7 +198,7 @@ class SimulatedDatabase:
     def _values(self, tenant: str, hour: int, rollup: Rollup | None) -> tuple[object, ...]:
         if rollup is not None and rollup.partition is not None:
             return (rollup.partition.floor(hour, rollup.tzinfo),)
-        start = hour if self.unit == "hour" else Interval(unit=self.unit).floor(hour)
+        start = hour if self.unit == "hour" else Interval(unit=self.unit or "day").floor(hour)
         return (tenant, start) if self.tenants and rollup is None else (start,)
 
     def _touch(self, table: TableName, tenant: str, hour: int, rollup: Rollup | None = None) -> None:

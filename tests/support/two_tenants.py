@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.instant import parse_instant
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.metrics import make_metrics

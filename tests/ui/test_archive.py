@@ -11,8 +11,8 @@ from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, TIME
 from support.pages import PagesInBrowser, long_on_cratedb

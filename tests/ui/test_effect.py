@@ -7,8 +7,8 @@ import pytest
 from cratedb_retention.execution.candidates import Loss
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.policyform import FIELDS, MOST, is_shown, offered, to_values
+from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.ui.effect import sentence
 
 

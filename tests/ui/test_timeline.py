@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from cratedb_retention.model.instant import parse_instant
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.ui.links import timeline as href
 from support.databases import MONTH, TIME
 from support.pages import NARROW, PagesInBrowser

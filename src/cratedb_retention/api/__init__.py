@@ -21,21 +21,21 @@ from cratedb_retention.api.holds import Holds
 from cratedb_retention.api.policies import Policies
 from cratedb_retention.api.rollups import Rollups
 from cratedb_retention.api.runs import Audit, Runs
+from cratedb_retention.api.schedule import Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.events import Observer
-from cratedb_retention.execution.listing import next_runs
-from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Session, carry_out, new_session
-from cratedb_retention.execution.tables import TableLine, find_bounds, table_lines
+from cratedb_retention.execution.running import Session, carry_out
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.check import Finding, find_contradictions
+from cratedb_retention.planning.due import Timetable
 from cratedb_retention.store.statistics import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
@@ -144,6 +144,11 @@ class Retention(Connection):
         return Runs(self)
 
     @property
+    def schedule(self) -> Schedule:
+        """What is due by the schedules of policies."""
+        return Schedule(self)
+
+    @property
     def audit(self) -> Audit:
         """The audit log."""
         return Audit(self)
@@ -217,8 +222,8 @@ class Retention(Connection):
         :param heard: What may be told of a run.
         """
         measured = self.engine.measure(find_bounds(prepared))
-        runs = map(heard, self.store.runs_of_policies(self.clock.now() - _RECENT))
-        times = next_runs(self.store, prepared.policies, prepared.leases)
+        runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT))
+        times = self.schedule.next_runs(prepared.policies, prepared.leases)
         return table_lines(prepared, overview(prepared), measured, runs, times)
 
     def preview_release(
@@ -270,7 +275,8 @@ class Retention(Connection):
         :param prepared: What :meth:`prepare` returned; None: prepare now.
         :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
         :param options: How long leases last, and how the run may be stopped.
-        :param session: A run that has its leases already; None: take those that the plan needs.
+        :param session: A run that may have its leases already: then it is about these policies. None: take those that
+            the plan needs.
         :param run_id: The run's identifier, a UUID; None: made up.
         :return: What was done; ``report.ok`` says whether all of it went well.
         :raises Cancelled: if somebody asked for the end of the run, see :meth:`Runs.cancel`.
@@ -280,8 +286,30 @@ class Retention(Connection):
         def make_plan() -> Prepared:
             return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
 
-        session = session or new_session(self.store, self.clock, self.actor, options or RunOptions(), run_id)
+        if session is None:
+            session = self.schedule.session(options or RunOptions(), run_id)
+        elif session.taken.won:
+            selection = Selection(policy_ids=frozenset(session.taken.won))
         return carry_out(self.engine, self.store, self.clock, session, make_plan, observers)
+
+    def run_due(
+        self,
+        observers: Iterable[Observer] = (),
+        options: RunOptions | None = None,
+        chosen: Collection[str] | None = None,
+    ) -> Report | None:
+        """
+        Run once what is due by schedules, here and now.
+
+        :param chosen: Only these policies; None: all.
+        :return: None if nothing was due, or others were quicker.
+        """
+
+        def look() -> Session | None:
+            return self.schedule.take(self.schedule.find_due(Timetable(), chosen), options or RunOptions())
+
+        session = retry(look, self.clock.sleep)
+        return self.run(observers=observers, session=session) if session else None
 
     # Names of version 0.1
 

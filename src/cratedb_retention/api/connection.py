@@ -9,6 +9,7 @@ from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.errors import Locked
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Capabilities
+from cratedb_retention.store.notices import NoticeStore
 from cratedb_retention.store.store import Store
 
 # How often it is tried whether a file is open no more.
@@ -40,6 +41,16 @@ class Connection:
     def own_schema(self) -> str:
         """The schema of the toolkit's tables."""
         return self.store.schema
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database; a DuckDB file may have to be created first."""
+        return self.engine.exists
+
+    @property
+    def notices(self) -> NoticeStore:
+        """What channels were told, and are to be told."""
+        return self.store.notices
 
     def require(self) -> None:
         """

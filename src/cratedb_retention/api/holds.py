@@ -14,8 +14,8 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.identities import find_table
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.patterns import find_tables, is_pattern
+from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.targets import try_bind_where
 
 # Added before rounding down: the end of a hold is rounded up, since in doubt a row stays.

@@ -10,7 +10,7 @@ from typing import Any
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.applying import Change, apply_changes, find_changes
-from cratedb_retention.execution.listing import Listing, list_policies
+from cratedb_retention.execution.overview import Listing, next_runs
 from cratedb_retention.execution.preparing import Selection, require_tags
 from cratedb_retention.execution.suggesting import suggest
 from cratedb_retention.model.attributes import Suggestions
@@ -58,7 +58,8 @@ class Policies(Part):
 
     def listing(self, stored: Sequence[StoredPolicy], damaged: Sequence[Damaged] = ()) -> Listing:
         """Stored policies with the time that each runs next."""
-        return list_policies(self._store, stored, damaged, self._clock.now())
+        times = next_runs(self._store, (item.policy.id for item in stored))
+        return Listing(policies=stored, damaged=damaged, times=times, now=self._clock.now())
 
     def create(self, **attributes: Any) -> Policy:
         """

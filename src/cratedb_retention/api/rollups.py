@@ -19,6 +19,7 @@ from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
+from cratedb_retention.store.statistics import LevelState
 
 
 class Rollups(Part):
@@ -52,6 +53,10 @@ class Rollups(Part):
         """Some values of a dimension of a table, which ``by`` names."""
         cascade = self.cascade(request.table_name, request.table_schema)
         return suggest_values(self._engine, cascade, request, self._clock.now(), limit)
+
+    def levels(self) -> list[LevelState]:
+        """How far each level of all cascades is."""
+        return self._store.level_states()
 
     def has_any(self, table: TableName) -> bool:
         """Whether a table has rollups."""

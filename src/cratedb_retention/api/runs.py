@@ -4,6 +4,7 @@ Runs that go on, and the audit log, which tells of all that ever happened.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from cratedb_retention.api.connection import Part
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.store.journal import Entry, JournalFilter
+from cratedb_retention.store.statistics import RunOfPolicy
 
 
 class Runs(Part):
@@ -19,6 +21,14 @@ class Runs(Part):
     def live(self) -> list[RunState]:
         """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""
         return self._store.jobs.live()
+
+    def of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
+        """What each run since an aware instant did for each policy, oldest first."""
+        return self._store.runs_of_policies(since)
+
+    def forget_old(self) -> None:
+        """Forget runs that ended long ago; the audit log still tells of them."""
+        self._store.jobs.forget_old()
 
     def cancel(self, identifier: str) -> RunState:
         """

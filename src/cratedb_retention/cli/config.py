@@ -26,8 +26,7 @@ def command(ctx: click.Context, dburi: str | None, schema: str, form: str) -> No
     """
     from click.core import ParameterSource
 
-    from cratedb_retention.service.loading import load, variable
-    from cratedb_retention.service.masking import shown_settings
+    from cratedb_retention.service.settings import load, shown_settings, variable
 
     said = {"database.uri": dburi, "database.schema": schema}
     own = {"database.uri": "dburi", "database.schema": "schema"}

@@ -41,8 +41,8 @@ def hold(
       cratedb-retention hold --table-name=events --reason='case 4711' --format=json
       cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
     """
-    from cratedb_retention.model.instant import parse_instant
     from cratedb_retention.model.pairs import read_pairs
+    from cratedb_retention.model.time import parse_instant
 
     pairs = read_pairs("--where", where)
     start, end = (parse_instant(text) if text else None for text in (said["start"], said["end"]))
@@ -97,7 +97,7 @@ def _data(hold: LegalHold) -> dict[str, object]:
 
 def _row(hold: LegalHold) -> tuple[object, ...]:
     from cratedb_retention.model.holds import hold_values
-    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.time import show
 
     return (
         hold.id,

@@ -245,7 +245,7 @@ def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | Non
 
     :raises InvalidInput: if both are given, or one can't be read.
     """
-    from cratedb_retention.model.instant import parse_day, parse_instant
+    from cratedb_retention.model.time import parse_day, parse_instant
 
     if cutoff and cutoff_day:
         raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")

@@ -28,7 +28,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
 
         write_data(plan_data(prepared.plan, retention.statements if sql else None), form)
         return
-    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.time import show
 
     plan = prepared.plan
     say(f"Cutoff {show(plan.cutoff)}, {retention.address.safe}")
@@ -103,7 +103,7 @@ def _concerned(hold: Hold) -> str:
 
 
 def _write_next(prepared: Prepared) -> None:
-    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.time import show
     from cratedb_retention.model.words import plural
 
     plan = prepared.plan

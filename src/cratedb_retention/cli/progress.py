@@ -26,9 +26,9 @@ from cratedb_retention.execution.events import (
     TakenOver,
     TaskSkipped,
 )
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.runs import Report
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, short, show_size
 
 

@@ -84,18 +84,17 @@ def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: b
     from cratedb_retention.cli.progress import observer
     from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.planning.due import Timetable
-    from cratedb_retention.service.scheduler import find_due, run_due
 
     selection = chosen.read(retention)
     ids = None
     if selection != Selection():
         ids = {stored.policy.id or "" for stored in retention.policies(selection)}
     if dry_run:
-        slots = find_due(retention, Timetable(), ids).slots
+        slots = retention.schedule.find_due(Timetable(), ids).slots
         write_plan(retention.prepare(selection=Selection(policy_ids=frozenset(slots))), retention, form, sql=True)
         return
     with _interruptible(), observer(quiet=form != "table") as observe:
-        report = run_due(retention, [observe], run_options, ids)
+        report = retention.run_due([observe], run_options, ids)
     if report is None:
         if form == "table":
             say("nothing is due")

@@ -31,7 +31,7 @@ def command(dburi: str | None, schema: str, no_journal_policy: bool, dry_run: bo
         if dry_run:
             done, statements = retention.rehearse_setup(journal_policy=not no_journal_policy)
             what = "setup would create or upgrade the tables" if done else "setup would change nothing"
-            there = "answers" if retention.engine.exists else "does not exist, and would be created"
+            there = "answers" if retention.exists else "does not exist, and would be created"
             say(f"{retention.address.safe} {there}; {what} in schema {schema}")
             for line in (*done, *(f"{statement};" for statement in statements)):
                 say(f"dry run: {line}")

@@ -52,7 +52,7 @@ def _read(
     :raises InvalidInput: if an instant can't be read.
     """
     from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.model.instant import parse_instant
+    from cratedb_retention.model.time import parse_instant
 
     first, last = (parse_instant(text) if text else None for text in (start, end))
     return RestoreRequest(name=name, table_schema=table_schema, table_name=table_name, start=first, end=last)

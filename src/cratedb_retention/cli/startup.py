@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cratedb_retention.model.redact import RedactingFormatter
+from cratedb_retention.model.redact import JsonFormatter, RedactingFormatter
 
 if TYPE_CHECKING:
-    from cratedb_retention.service.loading import Loaded
+    from cratedb_retention.service.settings import Loaded
 
 _PREFIX, _URI_FILE = "CRATEDB_RETENTION_", "CRATEDB_URI_FILE"
 _PLACES = ("/etc/cratedb-retention/config.toml", "cratedb-retention/config.toml")
@@ -54,11 +54,11 @@ def configure(
     if not (config or log_level or log_format or _may_be_configured(os.environ)):
         _log(logging.WARNING, RedactingFormatter())
         return
-    from cratedb_retention.service.loading import load
-    from cratedb_retention.service.logs import log_formatter
+    from cratedb_retention.service.settings import LogFormat, load
 
     loaded = load(os.environ, config, {"log.level": log_level, "log.format": log_format})
-    _log(getattr(logging, loaded.settings.log.level.upper()), log_formatter(loaded.settings.log.format))
+    log = loaded.settings.log
+    _log(getattr(logging, log.level.upper()), JsonFormatter() if log.format is LogFormat.JSON else RedactingFormatter())
     ctx.obj = loaded
     ctx.default_map = _defaults(loaded, commands)
 

@@ -10,7 +10,7 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import console, say, visible, write_data, write_table
-from cratedb_retention.model.instant import show, to_ms
+from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:

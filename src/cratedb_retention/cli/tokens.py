@@ -41,8 +41,8 @@ def create_token(
       cratedb-retention create-token --name=acme-dashboard --role=viewer --tags=acme --expires=2030-01-01
     """
     from cratedb_retention.model.access import parse_role
-    from cratedb_retention.model.instant import parse_instant
     from cratedb_retention.model.tags import parse_tag_filter
+    from cratedb_retention.model.time import parse_instant
 
     until = parse_instant(expires) if expires else None
     with options.open_retention(dburi, schema) as retention:

@@ -31,7 +31,7 @@ def command(dburi: str | None, schema: str, table_name: str, table_schema: str |
     Examples:
       cratedb-retention verify-rollups --table-name=weather crate://localhost:4200/
     """
-    from cratedb_retention.model.instant import show
+    from cratedb_retention.model.time import show
     from cratedb_retention.model.words import plural
 
     with options.open_retention(dburi, schema, read_only=True) as retention:

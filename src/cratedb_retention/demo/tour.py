@@ -22,9 +22,9 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import UTC
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.time import UTC
 
 SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
 LEVELS = "1d:2y,1mo:forever"

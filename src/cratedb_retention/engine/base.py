@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import Expressions
 from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.reading import read_bins, read_stretch, read_values
+from cratedb_retention.engine.query import read_stretch, read_values
 from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
-from cratedb_retention.engine.rollup_columns import RollupSQL
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step
-from cratedb_retention.model.reading import Bin, Partial, Reading, Stretch
+from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
 
 
@@ -68,7 +68,7 @@ class Engine(abc.ABC):
     """
 
     capabilities: ClassVar[Capabilities]
-    sql: ClassVar[RollupSQL]
+    sql: ClassVar[Expressions]
     database: Database
     exists: bool = True
 
@@ -137,12 +137,8 @@ class Engine(abc.ABC):
         return measure(self.database, self.sql, probes)
 
     def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
-        """What a stretch of a cascade knows of each bucket and group, in one statement."""
+        """What a stretch of a cascade knows of each bucket and group: one statement, one more for distributions."""
         return read_stretch(self.database, self.sql, reading, stretch)
-
-    def read_bins(self, reading: Reading, stretch: Stretch) -> list[Bin]:
-        """The distributions in a stretch of a cascade, in one statement for each metric."""
-        return read_bins(self.database, self.sql, reading, stretch)
 
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading that a stretch knows, in one statement."""

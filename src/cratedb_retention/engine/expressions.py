@@ -5,6 +5,7 @@ column and a value; conditions are built here, once for all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -16,8 +17,17 @@ from sqlalchemy.sql.elements import quoted_name
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
+from cratedb_retention.model.rollup import Rollup
 
+Element = sa.ColumnElement[Any]
 Condition = sa.ColumnElement[bool]
+DOUBLE, BIGINT, TEXT = "DOUBLE PRECISION", "BIGINT", "TEXT"
+# A type that has no values, fields or other types in it.
+PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
+_FLOATING = ("REAL", "FLOAT", "DOUBLE", DOUBLE)
+_LARGEST_DOUBLE = 1.7976931348623157e308
+# Squares of larger numbers leave the range of a double; their standard deviation stays unknown.
+LARGEST = 1e150
 
 
 class Subscript(sa.ColumnElement[Any]):
@@ -69,8 +79,68 @@ def counted_ms(column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnEl
     return number if column.tick == 1 else number * sa.literal_column(str(column.tick))
 
 
+class _Words(sa.types.UserDefinedType[Any]):
+    """A type in the database's own words."""
+
+    cache_ok = True
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def get_col_spec(self, **kw: Any) -> str:
+        """As it is written."""
+        return self.words
+
+
+def as_type(value: Element, words: str) -> Element:
+    """A cast."""
+    return sa.cast(value, _Words(words))
+
+
+def ref(name: str) -> sa.ColumnClause[Any]:
+    """A reference to a column of one of our own tables, always quoted."""
+    return sa.column(quoted_name(name, True))
+
+
+def number(value: float) -> Element:
+    """A number; whole ones stand in the statement's text."""
+    return sa.literal_column(str(value)) if isinstance(value, int) else sa.literal(value, sa.Double())
+
+
+def quotient(dividend: Element, divisor: Element) -> Element:
+    """A division as it is, without SQLAlchemy's casts."""
+    return dividend.op("/")(divisor)
+
+
+def is_finite(value: Element) -> Condition:
+    """Whether a value is a number: neither NULL nor NaN nor infinite. To both databases NaN is the greatest."""
+    return value.between(number(-_LARGEST_DOUBLE), number(_LARGEST_DOUBLE))
+
+
+def finite(column: Column, value: Element) -> Element:
+    """
+    A metric's value as it is aggregated. NaN and infinity are no values, as NULL is none: one of them would be all that
+    is left of the sums of each bucket that it gets into, however long.
+
+    :param column: The metric's column; only some types have such values.
+    """
+    return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
+
+
+def nonfinite(column: Column, value: Element) -> Element:
+    """1 for a metric's value that is NaN or infinite, 0 for others and NULL; their sum is how many there are."""
+    one, zero = as_type(number(1), BIGINT), as_type(number(0), BIGINT)
+    return sa.case((sa.not_(is_finite(value)), one), else_=zero) if column.type.upper() in _FLOATING else zero
+
+
+def decimal_sum(words: str) -> str | None:
+    """The widest type with the scale of a ``DECIMAL(10, 2)``; None if it is no such type."""
+    found = re.fullmatch(r"(DECIMAL|NUMERIC)\(\d+, ?(\d+)\)", words.upper().strip())
+    return found and f"{found[1]}(38, {found[2]})"
+
+
 class Expressions(Protocol):
-    """How a dialect writes columns and values."""
+    """How a dialect writes what is in no standard, or differs from it."""
 
     def column(self, column: Column) -> sa.ColumnElement[Any]:
         """A reference to a column."""
@@ -93,6 +163,27 @@ class Expressions(Protocol):
 
     def row_version(self, alias: str) -> sa.ColumnElement[Any]:
         """A number that changes when a row of the table of this alias changes; their sum is a fingerprint of rows."""
+
+    def stored_type(self, column: Column) -> str:
+        """The type that holds a source column's values in a level, as SQL."""
+
+    def sum_type(self, column: Column) -> str:
+        """The type that keeps sums of a source column's values: of decimals exactly."""
+
+    def partition(self, rollup: Rollup) -> Element | None:
+        """What a level's partition column is generated from, in a form that the catalog's reader understands."""
+
+    def total(self, value: Element) -> Element:
+        """The sum of doubles as an aggregate, each group for itself."""
+
+    def spread(self, value: Element) -> Element:
+        """The sum of squared distances from the mean of raw values: one pass, and no digits lost to large values."""
+
+    def center(self, total: Element, count: Element, within: Sequence[Element]) -> Element | None:
+        """The mean of all rows of a group, beside each of its rows; None if :meth:`merged_spread` needs none."""
+
+    def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
+        """The same as :meth:`spread` from the states of rows: squared distances, numbers of values and sums."""
 
 
 def time_number(sql: Expressions, column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

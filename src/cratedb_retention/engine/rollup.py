@@ -1,34 +1,33 @@
 """
-What rolling up has in common on all databases: the statements of a run of windows.
+What rolling up has in common on all databases: the statements of a step. They follow from the step alone, so that what
+a plan shows is what a run sends (law 10).
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.expression import Executable
 
-from cratedb_retention.engine.expressions import between, table_ref
-from cratedb_retention.engine.measuring import union
-from cratedb_retention.engine.rollup_columns import (
-    RollupSQL,
-    level_fields,
-    number,
-    sketch_fields,
-    stored,
-)
-from cratedb_retention.engine.rollup_counters import NEAR, Seeds
-from cratedb_retention.engine.rollup_ddl import InsertRows
-from cratedb_retention.engine.rollup_runs import Run, make_runs
-from cratedb_retention.engine.rollup_select import level_select
-from cratedb_retention.engine.rollup_sketch import sketch_select
+from cratedb_retention.engine.expressions import Element, Expressions, between, table_ref
+from cratedb_retention.engine.samples import Before, Samples
+from cratedb_retention.engine.sketches import Sketches
+from cratedb_retention.engine.states import Field, Formulas, LevelRows, grouped, level_fields, sketch_fields, stored
+from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
 
 # What stands for the version of a computation where it is only shown.
 SHOWN = 0
+Older = tuple[tuple[Rollup, int], ...]
 
 
 def new_version() -> int:
@@ -36,45 +35,203 @@ def new_version() -> int:
     return secrets.randbits(53)
 
 
-def tables_of(rollup: Rollup) -> list[TableName]:
-    """The tables of a level."""
-    return [rollup.table, *([rollup.sketch] if rollup.sketched else [])]
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Windows without gaps between them, which are computed and counted together."""
+
+    windows: tuple[Window, ...]
+
+    @property
+    def since(self) -> int:
+        """Buckets from here on (ms)."""
+        return self.windows[0].since
+
+    @property
+    def until(self) -> int:
+        """Buckets that end here or before (ms)."""
+        return self.windows[-1].until
+
+    @property
+    def look_back(self) -> int:
+        """Where the search for the sample before the first one begins: one window's length before (ms)."""
+        first = self.windows[0]
+        return first.since - (first.end - first.start)
 
 
-def compute_statements(
-    sql: RollupSQL, rollup: Rollup, run: Run, version: int, seeds: Seeds = NEAR
-) -> list[sa.Executable]:
-    """Compute a run of windows, of which nothing is there."""
-    query = level_select(sql, rollup, run, version, seeds)
-    found: list[sa.Executable] = [InsertRows(rollup.table, stored(level_fields(sql, rollup)), query)]
-    if rollup.sketched:
-        bins = sketch_select(sql, rollup, run, version)
-        found.append(InsertRows(rollup.sketch, stored(sketch_fields(sql, rollup)), bins))
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portions:
+    """
+    How many raw rows a database takes at once, as far as a plan knows them; 0: any number.
+
+    :param run: Before they are counted.
+    :param counters: The same where a window function holds all of them in memory.
+    :param insert: In one INSERT of the finest level.
+    """
+
+    run: int = 0
+    counters: int = 0
+    insert: int = 0
 
 
-def delete_statements(sql: RollupSQL, rollup: Rollup, run: Run) -> list[sa.Executable]:
-    """Delete what is there of a run of windows."""
+ANY = Portions()
+
+
+def runs_of(step: RollUp, portions: Portions = ANY) -> Iterator[Run]:
+    """The runs of a step, in order of time."""
+    yield from _joined(step.windows, step, portions.counters if step.rollup.has_counters else portions.run)
+
+
+def _joined(windows: Sequence[Window], step: RollUp, limit: int) -> Iterator[Run]:
+    """Join windows that follow one another; one with more rows than the limit is one by itself."""
+    rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
+    current: list[Window] = []
+    total = 0
+    for window in windows:
+        size = rows.get(window, 0)
+        if current and (current[-1].until != window.since or total + size > limit > 0):
+            yield Run(tuple(current))
+            current, total = [], 0
+        current.append(window)
+        total += size
+    if current:
+        yield Run(tuple(current))
+
+
+def run_statements(
+    sql: Expressions, step: RollUp, run: Run, version: int, portions: Portions = ANY
+) -> Iterator[sa.Executable]:
+    """
+    Replace what is there of a run. From raw rows it is computed piece by piece; a coarser level has few groups, and
+    what a counter had before a piece can be read only after a refresh.
+    """
+    rollup = step.rollup
     within = between(sql, rollup.own_time, run.since, run.until)
-    return [sa.delete(table_ref(table)).where(within) for table in tables_of(rollup)]
+    yield from (sa.delete(table_ref(table)).where(within) for table in rollup.tables)
+    whole = rollup.has_counters or not rollup.from_raw
+    for piece in [run] if whole else _joined(run.windows, step, portions.insert):
+        rows = level_select(sql, rollup, piece, version, step.older)
+        yield InsertRows(rollup.table, stored(level_fields(sql, rollup)), rows)
+        if rollup.sketched:
+            bins = sketch_select(sql, rollup, piece, version)
+            yield InsertRows(rollup.sketch, stored(sketch_fields(sql, rollup)), bins)
 
 
-def replace_statements(sql: RollupSQL, step: RollUp) -> list[sa.Executable]:
+def step_statements(sql: Expressions, step: RollUp, portions: Portions = ANY) -> list[sa.Executable]:
     """All statements of a step that change something, for showing."""
-    found: list[sa.Executable] = []
-    for run in make_runs(step.windows):
-        found += delete_statements(sql, step.rollup, run)
-        found += compute_statements(sql, step.rollup, run, SHOWN)
-    return found
+    return [one for run in runs_of(step, portions) for one in run_statements(sql, step, run, SHOWN, portions)]
 
 
-def any_statement(sql: RollupSQL, rollup: Rollup, run: Run) -> sa.Executable:
-    """A row or two if anything is there of a run of windows."""
-    within = between(sql, rollup.own_time, run.since, run.until)
-    row = sa.select(number(1).label("there")).where(within).limit(1)
-    return union([row.select_from(table_ref(table)).subquery().select() for table in tables_of(rollup)])
+def level_select(sql: Expressions, rollup: Rollup, run: Run, version: int, older: Older = ()) -> sa.Select[Any]:
+    """
+    The rows of a level for the buckets of a run, in the order of its stored columns.
+
+    :param older: See :class:`RollUp`.
+    """
+    metrics = {metric: [part for part in metric.parts if part is not Part.BINS] for metric in rollup.metrics}
+    what: dict[str, Any] = {
+        "sql": sql,
+        "of": rollup,
+        "interval": rollup.interval,
+        "metrics": metrics,
+        "groups": rollup.dimensions,
+        "since": run.since,
+        "until": run.until,
+    }
+    if rollup.from_raw:
+        rows = Samples(**what, near=_near(rollup, run), far=_far(rollup, run, older)).rows()
+    else:
+        rows = LevelRows(**what, table=rollup.beneath).rows()
+    dimensions = [f"d{i}" for i in range(len(rollup.dimensions))]
+    found = grouped(sql, rows, metrics, dimensions)
+    columns: list[Element] = [found.c.t, *(found.c[name] for name in dimensions)]
+    for i, metric in enumerate(rollup.metrics):
+
+        def state(part: Part, place: int = i) -> Element:
+            part_of_state: Element = found.c[f"m{place}_{part}"]
+            return part_of_state
+
+        columns += [Formulas(sql, metric.column).read(one, state) for one in metric.stored]
+    return sa.select(*columns, found.c.n, sa.literal(version))
 
 
-def missing_names(columns: tuple[str, ...], there: Any) -> list[str]:
-    """Those of some columns that a table does not have yet."""
-    return [name for name in columns if name not in there]
+def _near(rollup: Rollup, run: Run) -> Before:
+    return Before(level=rollup, start=run.look_back, end=run.since)
+
+
+def _far(rollup: Rollup, run: Run, older: Older) -> list[Before]:
+    """
+    The level itself, then coarser levels for what it has no more, whole buckets of the time before: a run may lie in
+    what the finer level has nothing of any more. The raw rows, where no level has anything.
+    """
+    found = [Before(level=rollup, start=None, end=run.since)]
+    for coarser, before in older:
+        end = min(before, coarser.interval.floor(run.since, coarser.tzinfo))
+        found.append(Before(level=coarser, start=None, end=end))
+    return found if older else [*found, Before(level=None, start=None, end=run.since, unless=rollup)]
+
+
+def sketch_select(sql: Expressions, rollup: Rollup, run: Run, version: int) -> sa.Select[Any]:
+    """The rows of the distributions for the buckets of a run, in the order of their columns."""
+    bins = Sketches(
+        sql=sql,
+        of=rollup,
+        table=None if rollup.from_raw else rollup.beneath_sketch,
+        interval=rollup.interval,
+        metrics=rollup.sketched,
+        groups=rollup.dimensions,
+        since=run.since,
+        until=run.until,
+    ).select()
+    return sa.select(*bins.c, sa.literal(version))
+
+
+# Statements for which SQLAlchemy has no construct, as far as the databases agree on them.
+
+
+def table_sql(compiler: SQLCompiler, table: TableName) -> str:
+    """A table's full name as SQL."""
+    return compiler.process(table_ref(table), ashint=False, asfrom=True)
+
+
+def names_sql(compiler: SQLCompiler, names: Sequence[str]) -> str:
+    """Names with commas between them."""
+    return ", ".join(map(compiler.preparer.quote_identifier, names))
+
+
+def field_sql(compiler: SQLCompiler, field: Field) -> str:
+    """A column's definition; there are no parameters in one."""
+    text = f"{compiler.preparer.quote_identifier(field.name)} {field.type}"
+    if field.generated is None:
+        return text
+    return f"{text} GENERATED ALWAYS AS ({compiler.process(field.generated, literal_binds=True)})"
+
+
+class CreateTable(Executable, ClauseElement):
+    """``CREATE TABLE IF NOT EXISTS``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, fields: Sequence[Field]) -> None:
+        self.table, self.fields = table, tuple(fields)
+
+
+@compiles(CreateTable)
+def _compile_create(element: CreateTable, compiler: SQLCompiler, **kw: Any) -> str:
+    columns = ", ".join(field_sql(compiler, field) for field in element.fields)
+    return f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns})"
+
+
+class InsertRows(Executable, ClauseElement):
+    """``INSERT INTO ... (SELECT ...)``."""
+
+    inherit_cache = False
+
+    def __init__(self, table: TableName, names: Sequence[str], select: sa.Select[Any]) -> None:
+        self.table, self.names, self.select = table, tuple(names), select
+
+
+@compiles(InsertRows)
+def _compile_insert(element: InsertRows, compiler: SQLCompiler, **kw: Any) -> str:
+    query = compiler.process(element.select, **kw)
+    into = f"{table_sql(compiler, element.table)} ({names_sql(compiler, element.names)})"
+    return f"INSERT INTO {into} ({query})"

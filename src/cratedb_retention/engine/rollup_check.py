@@ -10,19 +10,17 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.expressions import between, table_ref
+from cratedb_retention.engine.expressions import BIGINT, Element, Expressions, as_type, between, number, ref, table_ref
 from cratedb_retention.engine.measuring import chunks, union
-from cratedb_retention.engine.rollup_columns import BIGINT, RollupSQL, as_type, number, ref
-from cratedb_retention.engine.rollup_runs import Run
-from cratedb_retention.engine.rollup_sketch import countable, of_metrics
+from cratedb_retention.engine.rollup import Run
+from cratedb_retention.engine.sketches import countable, of_metrics
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, Balance, RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import show
 
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
-Element = sa.ColumnElement[Any]
 T = TypeVar("T")
 
 
@@ -54,7 +52,7 @@ class Stored:
     alien: int
 
 
-def count_beneath(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:
+def count_beneath(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:
     """Count what windows are computed from, some hundred in a statement."""
     if rollup.from_raw:
         found = _ask(query, windows, lambda window: _of_source(sql, rollup, window))
@@ -65,7 +63,7 @@ def count_beneath(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequenc
 
 
 def count_stored(
-    query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window], version: int
+    query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window], version: int
 ) -> dict[Window, Stored]:
     """Count what a level has of windows."""
     fresh: sa.ColumnElement[bool] = ref(VERSION) == version
@@ -84,20 +82,20 @@ def count_stored(
     return found
 
 
-def count_source(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
+def count_source(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
     """How many raw rows there are."""
     rows = _ask(query, windows, lambda window: _of_source(sql, replace(rollup, metrics=()), window))
     return {window: int(count) for window, (count,) in rows.items()}
 
 
-def count_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
+def count_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
     """How many raw rows the rows of a level stand for, and how many these are."""
     columns = _total(ROW_COUNT), sa.func.count()
     rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, *columns))
     return {window: RolledUp(window, int(count), int(groups)) for window, (count, groups) in rows.items()}
 
 
-def compare_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
+def compare_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
     """Whether each bucket still has beneath it what it stands for."""
     rows = _ask(query, windows, lambda window: _both(sql, rollup, window))
     return {
@@ -106,7 +104,7 @@ def compare_windows(query: Query, sql: RollupSQL, rollup: Rollup, windows: Seque
     }
 
 
-def require_rows(query: Query, sql: RollupSQL, step: RollUp, run: Run) -> None:
+def require_rows(query: Query, sql: Expressions, step: RollUp, run: Run) -> None:
     """
     Make sure that nothing loses rows by being computed again (law 4): the plan may be old.
 
@@ -164,7 +162,7 @@ def _sum(value: Element, condition: sa.ColumnElement[bool] | None = None) -> Ele
     return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
 
 
-def _of_source(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]:
+def _of_source(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
     columns: list[Element] = [sa.func.count()]
     values = [sa.func.count().filter(countable(sql, metric)) for metric in rollup.sketched]
     if values:
@@ -176,12 +174,12 @@ def _of_source(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]
     return sa.select(*columns).select_from(table_ref(rollup.source)).where(within)
 
 
-def _of_level(sql: RollupSQL, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
+def _of_level(sql: Expressions, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
     within = between(sql, rollup.own_time, window.since, window.until)
     return sa.select(*columns).select_from(table_ref(table)).where(within)
 
 
-def _both(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]:
+def _both(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
     """Of all buckets, and then of those that lack rows, what they stand for and what is beneath them."""
     own, time = rollup.own_time, rollup.beneath_time
     rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
@@ -204,12 +202,12 @@ def _both(sql: RollupSQL, rollup: Rollup, window: Window) -> sa.Select[Any]:
 
 
 def _sketched(
-    query: Query, sql: RollupSQL, rollup: Rollup, table: TableName, windows: Sequence[Window], *columns: Element
+    query: Query, sql: Expressions, rollup: Rollup, table: TableName, windows: Sequence[Window], *columns: Element
 ) -> dict[Window, Sequence[Any]]:
     if not rollup.sketched:
         return dict.fromkeys(windows, (0,) * len(columns))
     return _ask(
         query,
         windows,
-        lambda window: _of_level(sql, rollup, table, window, *columns).where(of_metrics(rollup)),
+        lambda window: _of_level(sql, rollup, table, window, *columns).where(of_metrics(rollup.sketched)),
     )

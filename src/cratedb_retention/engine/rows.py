@@ -12,8 +12,8 @@ from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.errors import PartitionChanged
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DeleteRows
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
 

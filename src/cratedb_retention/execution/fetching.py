@@ -6,29 +6,74 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from decimal import localcontext
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.filling import Values, fill
 from cratedb_retention.execution.freshness import follow_late_rows
-from cratedb_retention.execution.merging import Merged
+from cratedb_retention.model.aggregates import Number, Reader, State, merged, rest_of
 from cratedb_retention.model.fetched import Fetched, Row
-from cratedb_retention.model.instant import from_ms, to_ms
-from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Reading, Stretch
-from cratedb_retention.model.rollup import label, level_column
+from cratedb_retention.model.reading import Cascade, FetchRequest, Group, Partial, Reading, Stretch, Wanted
+from cratedb_retention.model.rollup import Metric, label, level_column
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.asking import make_reading
 from cratedb_retention.planning.reading import without
 
-_Merged = dict[tuple[int, Group], Merged]
 # More than any sum of the databases' decimals has, so that none is rounded.
 _DIGITS = 80
 _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify-rollups says where"
 
 
+@dataclass(kw_only=True)
+class Merged:
+    """
+    What is known of one bucket and group.
+
+    :param seconds: The length of the bucket, as far as it has passed.
+    :param levels: The names of the tables that it is from.
+    """
+
+    seconds: float
+    rows: int = 0
+    levels: dict[str, None] = field(default_factory=dict)
+    states: dict[Metric, State] = field(default_factory=dict)
+
+    def add(self, found: Partial, level: str) -> None:
+        """Add what a later stretch knows."""
+        self.rows += found.rows
+        self.levels[level] = None
+        for metric, state in found.states.items():
+            self.states[metric] = merged(self.states.get(metric, {}), dict(state))
+
+    def without(self, part: Merged, seconds: float) -> Merged | None:
+        """
+        What the rest of a bucket has; None if the bucket and the other part of it do not add up.
+
+        :param seconds: The length of the rest.
+        """
+        rest = Merged(seconds=seconds, rows=self.rows - part.rows, levels=self.levels)
+        for metric in {**self.states, **part.states}:
+            left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
+            if left is None:
+                return None
+            rest.states[metric] = left
+        return rest if rest.rows >= 0 else None
+
+    def value(self, want: Wanted) -> Number:
+        """One value of the answer; None where nothing is known."""
+        if want.metric is None or want.formula is None:
+            return self.rows
+        return Reader(self.seconds).read(want.formula, self.states.get(want.metric, {}))
+
+
+Buckets = dict[tuple[int, Group], Merged]
+
+
 def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
     """
-    Answer a request from the tables of a cascade, in one statement for each stretch, and one more for each metric whose
-    percentiles are asked; two more count what a level has where raw rows are there, too.
+    Answer a request from the tables of a cascade, in one statement for each stretch, and one more where percentiles are
+    asked; two more count what a level has where raw rows are there, too.
 
     :param now: The present instant, aware.
     :raises InvalidInput: if the request makes no sense.
@@ -47,9 +92,9 @@ def _fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.date
     return _answer(reading, rests | _read(engine, reading, plain, to_ms(now)))
 
 
-def _read_rests(engine: Engine, reading: Reading, now: int) -> _Merged | None:
+def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
     """What is left of longer buckets without what finer levels have of them; None if they do not add up."""
-    rests: _Merged = {}
+    rests: Buckets = {}
     for stretch in reading.stretches:
         if not stretch.less:
             continue
@@ -66,19 +111,15 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> _Merged | None:
     return rests
 
 
-def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: int) -> _Merged:
-    merged: _Merged = {}
+def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: int) -> Buckets:
+    known: Buckets = {}
     for stretch in stretches:
-        for part in engine.read(reading, stretch):
-            bucket = _bucket(merged, reading, stretch, part.bucket, part.group, now)
-            bucket.add(reading.parts, part.values, part.rows, stretch.holding.name)
-        for found in engine.read_bins(reading, stretch) if reading.sketched else []:
-            bucket = _bucket(merged, reading, stretch, found.bucket, found.group, now)
-            bucket.add_bin(found.metric, found.sign, found.index, found.count)
-    return merged
+        for found in engine.read(reading, stretch):
+            _bucket(known, reading, stretch, found.bucket, found.group, now).add(found, stretch.holding.name)
+    return known
 
 
-def _bucket(merged: _Merged, reading: Reading, stretch: Stretch, start: int, group: Group, now: int) -> Merged:
+def _bucket(known: Buckets, reading: Reading, stretch: Stretch, start: int, group: Group, now: int) -> Merged:
     """
     The bucket that a row of the database belongs to.
 
@@ -86,23 +127,23 @@ def _bucket(merged: _Merged, reading: Reading, stretch: Stretch, start: int, gro
     """
     zone = reading.cascade.tzinfo
     start = stretch.interval.floor(start, zone)
-    if (start, group) not in merged:
+    if (start, group) not in known:
         end = min(stretch.interval.end(start, zone), max(now, start))
-        merged[start, group] = Merged(seconds=(end - start) / 1000)
-    return merged[start, group]
+        known[start, group] = Merged(seconds=(end - start) / 1000)
+    return known[start, group]
 
 
-def _answer(reading: Reading, merged: _Merged) -> Fetched:
+def _answer(reading: Reading, buckets: Buckets) -> Fetched:
     known: dict[tuple[int, Group], Values] = {
-        key: tuple(found.value(want) for want in reading.wanted) for key, found in merged.items()
+        key: tuple(found.value(want) for want in reading.wanted) for key, found in buckets.items()
     }
-    groups = sorted({group for _, group in merged}, key=_order)
+    groups = sorted({group for _, group in buckets}, key=_order)
     rank = {group: i for i, group in enumerate(groups)}
     filled = fill(known, reading, groups)
     zone = reading.cascade.tzinfo
     rows: list[Row] = []
     for bucket, group in sorted(filled, key=lambda key: (key[0], rank[key[1]])):
-        found = merged.get((bucket, group))
+        found = buckets.get((bucket, group))
         level = "+".join(found.levels) if found else None
         rows.append((from_ms(bucket).astimezone(zone), *group, *filled[bucket, group], level))
     spans = [(stretch.start, stretch.end) for stretch in reading.stretches]

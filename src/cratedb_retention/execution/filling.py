@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.merging import divided
+from cratedb_retention.model.aggregates import Number, divided
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.reading import Fill, Group, Number, Reading
+from cratedb_retention.model.reading import Fill, Group, Reading
 from cratedb_retention.planning.reading import without
 
 Values = tuple[Number, ...]

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.reading import Holding, Kept, Reading, Stretch
+from cratedb_retention.model.reading import Holding, Reading, Stretch
 from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.planning.open_windows import part_length
 from cratedb_retention.planning.reading import Span, united, without
@@ -26,7 +27,7 @@ def follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     if raw is None:
         return reading
     stretches = [part for stretch in reading.stretches for part in _parts(engine, raw, stretch)]
-    if any(kept is Kept.INCREASE for _, kept in reading.parts):
+    if any(Part.INCREASE in parts for parts in reading.parts.values()):
         # How much a counter grew until its next value depends on the late one.
         late = min((s.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
         stretches = [replace(s, holding=raw) if late is not None and s.start >= late else s for s in stretches]

@@ -1,19 +1,32 @@
 """
-What is kept where and for how long, and what is due: one line for each policy and table.
+What is kept where and for how long, what is due, and when policies run next: by policy and table, and table by table.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.catalog import Catalog, TableName
+from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.ledger import Ledger
+from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.planning.due import next_times
+from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.store.leases import Leases
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.store import Store
+
+# What comes first.
+STATES = ("failing", "problem", "held", "due", "kept", "disabled")
+Span = tuple[int | None, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +34,7 @@ class Line:
     """
     One policy on one table.
 
-    :param table: None: the policy is about no table at present.
+    :param table: None: the policy is about no table at present, or about values of one of which nothing is due.
     :param rows: Rows of the table, if known.
     :param size: Bytes of the table, if known.
     :param due_partitions: Partitions that the next run takes.
@@ -58,7 +71,13 @@ class Line:
         return "held" if self.held else "kept"
 
 
-_ORDER = {"problem": 0, "held": 1, "due": 2, "kept": 3, "disabled": 4}
+@dataclass
+class _Found:
+    """What a plan says about one policy on one table."""
+
+    tasks: list[Task] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    next_due: int | None = None
 
 
 def overview(prepared: Prepared) -> list[Line]:
@@ -71,55 +90,200 @@ def overview(prepared: Prepared) -> list[Line]:
         found[kept.policy_id][kept.table].next_due = kept.next_due
     for hold in plan.holds:
         found[hold.policy_id or ""][hold.table].holds.append(hold)
-    levels = _level_periods(prepared)
-    lines = [
-        _line(policy, table, of_table, levels, prepared.catalog)
-        for policy_id, policy in prepared.policies.items()
-        if prepared.selection.fits(policy)
-        for table, of_table in (found.get(policy_id) or {_named(policy, prepared.catalog): _Found()}).items()
-    ]
-    return sorted(lines, key=lambda line: (_ORDER[line.state], line.title, line.policy.strategy, line.policy.id or ""))
-
-
-def _named(policy: Policy, catalog: Catalog) -> TableName | None:
-    """The table that a policy names as a whole; None: there is none, or it means some values, or several."""
-    name = TableName(policy.table_schema or catalog.capabilities.default_schema, policy.table_name)
-    return name if name in catalog.tables and not policy.where else None
-
-
-@dataclass
-class _Found:
-    """What a plan says about one policy on one table."""
-
-    tasks: list[Task] = field(default_factory=list)
-    holds: list[Hold] = field(default_factory=list)
-    next_due: int | None = None
-
-
-def _level_periods(prepared: Prepared) -> dict[TableName, Duration]:
-    """How long each level is kept, by its table."""
-    return {
+    tables, default = prepared.catalog.tables, prepared.catalog.capabilities.default_schema
+    levels: dict[TableName | None, Duration] = {
         table: level.retention_period
         for cascade in planned_cascades(prepared)
         for level in cascade.levels
         for table in (level.rollup.table, level.rollup.sketch)
     }
+    lines = []
+    for policy_id, policy in prepared.policies.items():
+        name = TableName(policy.table_schema or default, policy.table_name)
+        said = found.get(policy_id) or {name if name in tables and not policy.where else None: _Found()}
+        for table, each in said.items() if prepared.selection.fits(policy) else ():
+            facts, rows = tables.get(table) if table else None, [task.rows for task in each.tasks]
+            line = Line(
+                table=table,
+                policy=policy,
+                retention_period=levels.get(table, policy.retention_period),
+                rows=facts.rows if facts else None,
+                size=facts.size if facts else None,
+                due_partitions=sum(task.partitions for task in each.tasks),
+                due_rows=None if None in rows else sum(row or 0 for row in rows),
+                next_due=each.next_due,
+                held=tuple(each.holds),
+            )
+            lines.append(line)
+    return sorted(lines, key=_place)
 
 
-def _line(
-    policy: Policy, table: TableName | None, found: _Found, levels: Mapping[TableName, Duration], catalog: Catalog
-) -> Line:
-    facts = None if table is None else catalog.tables.get(table)
-    period = policy.retention_period if table is None else levels.get(table, policy.retention_period)
-    rows = [task.rows for task in found.tasks]
-    return Line(
-        table=table,
-        policy=policy,
-        retention_period=period,
-        rows=facts.rows if facts else None,
-        size=facts.size if facts else None,
-        due_partitions=sum(task.partitions for task in found.tasks),
-        due_rows=None if None in rows else sum(row or 0 for row in rows),
-        next_due=found.next_due,
-        held=tuple(found.holds),
+def _place(line: Line) -> tuple[int, str, str, str]:
+    return STATES.index(line.state), line.title, line.policy.strategy, line.policy.id or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLine:
+    """
+    A table, with all policies that are about it.
+
+    :param title: The table, or what a policy means, in words.
+    :param lines: One for each policy.
+    :param state: The worst of them: ``failing`` if one's last run failed, else as :attr:`Line.state`.
+    :param why: Why it fails, is a problem or is held; empty otherwise.
+    :param oldest: No row is older than this instant (ms, UTC), if that is known.
+    :param newest: All rows are older than this one (ms, UTC), likewise.
+    :param next_run: When the first of its policies runs by its schedule (aware; in the past: it is due); None: none
+        has a schedule.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    state: str
+    why: tuple[str, ...] = ()
+    oldest: int | None = None
+    newest: int | None = None
+    next_run: dt.datetime | None = None
+
+    @property
+    def table(self) -> TableName | None:
+        """The table; None: policies mean it, and there is none."""
+        return self.lines[0].table
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of the table, if known."""
+        return self.lines[0].rows
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the table, if known."""
+        return self.lines[0].size
+
+
+def find_bounds(prepared: Prepared) -> list[PartitionBounds]:
+    """What must be asked of the rows, since the partitions of these tables do not tell which time they cover."""
+    return list(dict.fromkeys(probe for probe in (_probe(target) for target in _targets(prepared)) if probe))
+
+
+def table_lines(
+    prepared: Prepared,
+    lines: Iterable[Line],
+    measured: Measurements,
+    runs: Iterable[RunOfPolicy],
+    times: Mapping[str, dt.datetime],
+) -> list[TableLine]:
+    """
+    Tables, those that need somebody first.
+
+    :param lines: What :func:`overview` tells.
+    :param measured: The answers to :func:`find_bounds`.
+    :param runs: What runs did, oldest first: the last one of each policy counts.
+    :param times: What :func:`next_runs` tells.
+    """
+    last = {run.policy_id: run for run in runs}
+    spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
+    spans |= {name: _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
+    grouped: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        grouped[line.title].append(line)
+    found = [_table_line(tuple(of), last, times, spans) for of in grouped.values()]
+    return sorted(found, key=lambda line: (STATES.index(line.state), line.title))
+
+
+def _targets(prepared: Prepared) -> list[Target]:
+    chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
+    return find_targets(chosen, prepared.catalog)[0]
+
+
+def _probe(target: Target) -> PartitionBounds | None:
+    if target.grids or target.time_column is None or not target.table.rows or target.table.missing_shards:
+        return None
+    return PartitionBounds(target.table.name, (), target.time_column)
+
+
+def _span(target: Target, measured: Measurements) -> Span:
+    probe = _probe(target)
+    if probe is not None:
+        oldest, newest = measured.bounds.get(probe, {}).get((), (None, None))
+        return oldest, None if newest is None else newest + 1
+    return _span_of_partitions(target.table, target)
+
+
+def _span_of_partitions(table: Table, target: Target) -> Span:
+    """From the first and the last value of each partition column with time, of which one may lie within another."""
+    starts, ends = [], []
+    for position, grid in target.grids:
+        values = [value for value in (p.values[position] for p in table.partitions) if isinstance(value, int)]
+        if not values:
+            return None, None
+        starts.append(min(values))
+        ends.append(grid.end(max(values)))
+    known = [end for end in ends if end is not None]
+    return (max(starts), min(known)) if starts and known else (None, None)
+
+
+def _span_of_level(ledger: Ledger, table: TableName) -> Span:
+    """The windows that have rows, as far as they are computed."""
+    rows = [row for row in ledger.of(table).values() if row.groups and not row.expired]
+    return min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
+
+
+def _table_line(
+    lines: tuple[Line, ...],
+    last: Mapping[str, RunOfPolicy],
+    times: Mapping[str, dt.datetime],
+    spans: Mapping[TableName | None, Span],
+) -> TableLine:
+    failures = [
+        run.error or "its last run failed"
+        for line in lines
+        if line.policy.enabled and (run := last.get(line.policy.id or "")) is not None and run.failed
+    ]
+    state = "failing" if failures else min((line.state for line in lines), key=STATES.index)
+    held = [hold.reason for line in lines if line.state != "disabled" for hold in line.held]
+    runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
+    oldest, newest = spans.get(lines[0].table, (None, None))
+    why = tuple(dict.fromkeys([*failures, *held]))
+    return TableLine(
+        title=lines[0].title,
+        lines=lines,
+        state=state,
+        why=why,
+        oldest=oldest,
+        newest=newest,
+        next_run=min(runs, default=None),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """
+    Policies as they are at an instant.
+
+    :param damaged: Rows of the policy table that are no valid policies.
+    :param times: When each policy that is enabled and has a schedule runs next; in the past: it is due.
+    :param now: The instant, aware.
+    """
+
+    policies: Sequence[StoredPolicy]
+    damaged: Sequence[Damaged]
+    times: Mapping[str, dt.datetime]
+    now: dt.datetime
+
+
+def next_runs(store: Store, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
+    """
+    When policies run next by their schedules, whoever asks, for whatever page, metric or answer: by the clock that
+    decides it, the database's, and their delay included. What is due has a time that is past; those that are disabled
+    or have no schedule are missing.
+
+    :param policies: Their identifiers.
+    :param leases: Who ran what, if it was read already.
+    """
+    identifiers = set(policies)
+    scheduled = [item for item in store.policies.scheduled() if item.policy_id in identifiers]
+    if not scheduled:
+        return {}
+    known = leases or store.leases.read()
+    return next_times(scheduled, known.slots, known.now)

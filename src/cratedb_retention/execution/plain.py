@@ -13,8 +13,8 @@ from cratedb_retention.execution.adopting import Adoptable
 from cratedb_retention.execution.applying import Change
 from cratedb_retention.execution.overview import Line
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import Plan, Step, Task
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.tokens import AccessToken

@@ -23,10 +23,10 @@ from cratedb_retention.execution.events import LeftOut
 from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.runs import Report
+from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural
 from cratedb_retention.store.journal import Entry
 

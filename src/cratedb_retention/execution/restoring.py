@@ -23,10 +23,10 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import begins
-from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.reasons import Reason, failure
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural, show_partition
 from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage

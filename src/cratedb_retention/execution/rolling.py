@@ -11,7 +11,6 @@ from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.instant import from_ms, show, to_ms
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import WindowRows
 from cratedb_retention.model.ownership import is_own_view
@@ -26,6 +25,7 @@ from cratedb_retention.model.rollup_steps import (
     RollUp,
     SealWindows,
 )
+from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces

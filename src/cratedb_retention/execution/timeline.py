@@ -16,11 +16,11 @@ from cratedb_retention.execution.timeline_changes import changes_of
 from cratedb_retention.execution.timeline_lanes import archived_lane, level_lane, moved_lane, raw_lane, verdicts_of
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import level_table, sketch_table
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.timeline import Cutoff, Lane, Timeline
 from cratedb_retention.model.words import plural, short
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_targets

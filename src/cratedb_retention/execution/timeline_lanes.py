@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Catalog, Table, TableName, Value
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.plan import DeleteRows, Piece, Plan, Step
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.step import Kind
+from cratedb_retention.model.time import show
 from cratedb_retention.model.timeline import Item, Lane, State, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import CascadeLevel

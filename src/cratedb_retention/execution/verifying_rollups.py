@@ -15,12 +15,13 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.reading import Cascade, Holding, Kept, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, Rollup, Window
+from cratedb_retention.model.reading import Cascade, Holding, Reading, Stretch, Wanted
+from cratedb_retention.model.rollup import ROW_COUNT, Metric, Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.reading import choose_step, whole_part
 
 _CHUNKS = 500
@@ -210,16 +211,16 @@ class _Comparison:
             where=(),
             stretches=(stretch,),
         )
-        names = [metric.named(kept) for metric, kept in reading.parts]
         return {
-            interval.floor(part.bucket, self.cascade.tzinfo): {
-                ROW_COUNT: part.rows,
+            interval.floor(found.bucket, self.cascade.tzinfo): {
+                ROW_COUNT: found.rows,
                 **{
-                    name: float(value) if isinstance(value, Decimal) else value
-                    for name, value in zip(names, part.values, strict=True)
+                    metric.named(part): float(value) if isinstance(value, Decimal) else value
+                    for metric, state in found.states.items()
+                    for part, value in state.items()
                 },
             }
-            for part in self.engine.read(reading, stretch)
+            for found in self.engine.read(reading, stretch)
         }
 
     def _differing(self, expected: Values, found: Values) -> Iterator[tuple[str, float | None, float | None]]:
@@ -236,9 +237,9 @@ class _Comparison:
 def _comparable(metrics: Sequence[Metric], beneath: Holding) -> Iterator[Wanted]:
     """What both keep of each metric; least and greatest value say how exact a sum can be."""
     for metric in metrics:
-        for kept in (Kept.COUNT, Kept.SUM, Kept.MIN, Kept.MAX):
-            want = Wanted(metric, str(kept))
-            if metric.has(Aggregate(str(kept))) and (beneath.rollup is None or want.kept_by(beneath.rollup)):
+        for part in (Part.COUNT, Part.SUM, Part.MIN, Part.MAX):
+            want = Wanted(metric, str(part))
+            if part in metric.parts and (beneath.rollup is None or want.kept_by(beneath.rollup)):
                 yield want
 
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.instant import from_ms, to_ms
+from cratedb_retention.model.time import Period
 
 DAY_SECONDS = 86_400
 _REMEDY = "write it like 1m:7d,1h:90d,1d:forever, finest first"
@@ -28,6 +28,7 @@ _NAMES = {"sec": "s", "min": "m", "hour": "h", "day": "d", "week": "w", "month":
 _SPELLED = re.compile(r"(?P<count>[0-9]{1,6})\s*(?P<unit>[a-z]+)")
 # What lies within what: a week fits into nothing longer.
 _WITHIN = {"day": ("day", "week", "month", "year"), "week": ("week",), "month": ("month", "year"), "year": ("year",)}
+_PERIODS = {"day": Period(days=1), "week": Period(days=7), "month": Period(months=1), "year": Period(months=12)}
 _EXAMPLE_YEARS = range(1970, 2051)
 
 
@@ -52,14 +53,16 @@ class Interval:
     @property
     def approximate_seconds(self) -> int:
         """Its length, for comparing; of a calendar unit the mean one."""
-        return self.seconds or {"day": 86_400, "week": 604_800, "month": 2_629_746, "year": 31_556_952}[self.unit]
+        return self.seconds or self.period.approximate_ms // 1000
+
+    @property
+    def period(self) -> Period:
+        """The same as a unit of time."""
+        return _PERIODS[self.unit] if self.unit else Period(ms=self.seconds * 1000)
 
     def floor(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
         """The start (ms, UTC) of the interval that an instant (ms, UTC) lies in."""
-        if self.seconds:
-            return instant - instant % (self.seconds * 1000)
-        local = from_ms(instant).astimezone(zone)
-        return _midnight(_first_day(local.date(), self.unit), zone)
+        return self.period.floor(instant, zone)
 
     def end(self, start: int, zone: dt.tzinfo = dt.UTC) -> int:
         """
@@ -67,9 +70,7 @@ class Interval:
 
         :raises OverflowError: if that lies beyond the calendar.
         """
-        if self.seconds:
-            return start + self.seconds * 1000
-        return _midnight(_following(from_ms(start).astimezone(zone).date(), self.unit), zone)
+        return self.period.end(start, zone)
 
     def ceiling(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
         """The first start (ms, UTC) of an interval at or after an instant (ms, UTC)."""
@@ -83,26 +84,6 @@ class Interval:
         if self.seconds:
             return not any(offset % self.seconds for offset in _offsets(zone))
         return other.unit in _WITHIN[self.unit]
-
-
-def _first_day(day: dt.date, unit: str) -> dt.date:
-    if unit == "week":
-        return day - dt.timedelta(days=day.weekday())
-    if unit == "month":
-        return day.replace(day=1)
-    return day.replace(month=1, day=1) if unit == "year" else day
-
-
-def _following(day: dt.date, unit: str) -> dt.date:
-    if unit in ("day", "week"):
-        return day + dt.timedelta(days=7 if unit == "week" else 1)
-    months = day.year * 12 + day.month - 1 + (12 if unit == "year" else 1)
-    return dt.date(months // 12, months % 12 + 1, 1)
-
-
-def _midnight(day: dt.date, zone: dt.tzinfo) -> int:
-    """The first moment of a day. Where the clocks skip midnight, the databases take the moment after the gap."""
-    return to_ms(dt.datetime.combine(day, dt.time(), zone))
 
 
 def _offsets(zone: dt.tzinfo) -> Iterator[int]:

@@ -7,12 +7,12 @@ Seconds to weeks are fixed lengths; months and years are calendar units, reckone
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import re
 from dataclasses import dataclass
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.time import MONTH_MS, parse_instant, shift_months
 
 # Seconds and months of each unit, with every spelling that is accepted; the first is the one that is written.
 _UNITS: tuple[tuple[tuple[str, ...], int, int], ...] = (
@@ -64,7 +64,7 @@ class Duration:
         if self.forever:
             return None
         try:
-            moment = _shift(instant.astimezone(zone), -self.months) if self.months else instant
+            moment = shift_months(instant.astimezone(zone), -self.months) if self.months else instant
             return moment.astimezone(dt.UTC) - dt.timedelta(seconds=self.seconds)
         except (OverflowError, ValueError):
             return None
@@ -79,7 +79,7 @@ class Duration:
         if self.forever:
             return None
         try:
-            moment = _shift(instant.astimezone(zone), self.months) if self.months else instant
+            moment = shift_months(instant.astimezone(zone), self.months) if self.months else instant
             return moment.astimezone(dt.UTC) + dt.timedelta(seconds=self.seconds)
         except (OverflowError, ValueError):
             return None
@@ -99,23 +99,10 @@ class Duration:
 
     def approximate_seconds(self) -> float:
         """Its length for comparing durations of different kinds: a month counts as 30.44 days; inf for forever."""
-        return float("inf") if self.forever else self.months * 2_629_746 + self.seconds
+        return float("inf") if self.forever else self.months * MONTH_MS // 1000 + self.seconds
 
 
 FOREVER = Duration(forever=True)
-
-
-def _shift(moment: dt.datetime, months: int) -> dt.datetime:
-    """Go to another month; what does not exist there lies between its last moment and the first of the next."""
-    index = moment.year * 12 + moment.month - 1 + months
-    year, month = index // 12, index % 12 + 1
-    last_day = calendar.monthrange(year, month)[1]
-    if moment.day <= last_day:
-        return moment.replace(year=year, month=month, day=moment.day)
-    last_moment = moment.replace(
-        year=year, month=month, day=last_day, hour=23, minute=59, second=59, microsecond=999_000
-    )
-    return last_moment if months < 0 else last_moment + dt.timedelta(milliseconds=1)
 
 
 def parse_duration(value: object) -> Duration:
@@ -173,3 +160,20 @@ def _sum(text: str, parts: list[tuple[int, str]]) -> Duration:
     if months > _LONGEST_YEARS * 12 or seconds > _LONGEST_YEARS * 31_556_952:
         raise InvalidInput(f"duration {text[:40]!r}", f"longer than {_LONGEST_YEARS} years", "write forever")
     return Duration(months=months, seconds=seconds)
+
+
+def read_moment(text: str | None, base: dt.datetime) -> dt.datetime:
+    """
+    An instant as ISO 8601, or so long before another one: ``-7d``, ``now-7d``; None or ``now`` means that one.
+
+    :raises InvalidInput: if it is neither.
+    """
+    relative = (text or "now").strip().removeprefix("now").strip()
+    if not relative:
+        return base
+    if not relative.startswith("-"):
+        return parse_instant(relative)
+    moment = parse_duration(relative[1:]).before(base)
+    if moment is None:
+        raise InvalidInput(f"instant {text!r}", "it lies before the year 1", "choose a later one")
+    return moment

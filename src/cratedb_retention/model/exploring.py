@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.instant import from_ms, to_ms
-from cratedb_retention.model.moment import read_moment
+from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.pairs import read_value
 from cratedb_retention.model.reading import Cascade
-from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, label
+from cratedb_retention.model.rollup import ROW_COUNT, Metric, label
+from cratedb_retention.model.time import from_ms, to_ms
 
 EVERYTHING = "everything"
 # What can be chosen by one word, and how long before now it begins.
 RANGES: Mapping[str, str] = {"hour": "-1h", "day": "-1d", "week": "-7d", "month": "-30d", "year": "-365d"}
-PERCENTILES = ("p50", "p95", "p99")
 # A stretch is never shorter: there is nothing finer than milliseconds, and buckets are seconds at least.
 _SHORTEST = 10_000
 _WHERE = "where."
@@ -168,16 +168,6 @@ def exact_text(instant: int) -> str:
     return from_ms(instant).replace(tzinfo=None).isoformat(timespec="milliseconds").removesuffix(".000") + "Z"
 
 
-def aggregates_of(metric: Metric) -> list[str]:
-    """What can be asked of a metric, the most useful first."""
-    kept = [str(a) for a in metric.aggregates if a not in (Aggregate.PERCENTILES, Aggregate.AVG, Aggregate.INCREASE)]
-    increases = ["increase", "rate"] if metric.has(Aggregate.INCREASE) else []
-    average = ["avg"] if metric.has(Aggregate.AVG) else []
-    # What is a counter in some series only has an average in all.
-    first = [*average, *increases] if metric.within else [*increases, *average]
-    return [*first, *kept, *(PERCENTILES if metric.has(Aggregate.PERCENTILES) else ())]
-
-
 def find_metric(metrics: Collection[Metric], name: str) -> Metric | None:
     """A metric by its name; the first if none is named."""
     return next((m for m in metrics if not name or name in (m.name, m.column.name)), None)
@@ -193,9 +183,9 @@ def wanted_texts(cascade: Cascade, asked: Asked) -> tuple[str, ...]:
     if metric is None or asked.metric == ROW_COUNT:
         name = asked.metric or ROW_COUNT
         return (f"{name}:{asked.aggregate}" if asked.aggregate and name != ROW_COUNT else name,)
-    aggregate = asked.aggregate or (aggregates_of(metric) or [""])[0]
+    aggregate = asked.aggregate or metric.answers[0]
     first = f"{metric.name}:{aggregate}"
-    has_band = aggregate == "avg" and metric.has(Aggregate.MIN) and metric.has(Aggregate.MAX)
+    has_band = aggregate == "avg" and {Part.MIN, Part.MAX} <= set(metric.parts)
     return (first, f"{metric.name}:min", f"{metric.name}:max") if has_band and not asked.by else (first,)
 
 

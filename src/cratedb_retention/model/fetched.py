@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cratedb_retention.errors import not_installed
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.reading import Stretch
+from cratedb_retention.model.time import show
 
 if TYPE_CHECKING:
     import pyarrow

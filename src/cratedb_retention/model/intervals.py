@@ -19,10 +19,10 @@ from itertools import pairwise
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.model.instant import UTC, from_ms, to_ms
+from cratedb_retention.model.time import DAY_MS, UTC, WEEK_MS, Period, from_ms
 
 _FIXED_MS = {
-    "millisecond": 1, "second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000
+    "millisecond": 1, "second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": WEEK_MS
 }  # fmt: skip
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # A name, a quoted identifier, a text literal, a number, or one sign. A subscript belongs to the name before it.
@@ -44,40 +44,28 @@ class Grid:
     How a generated column cuts time into intervals, each named by its start.
 
     :param time_column: The column that the interval is of.
-    :param fixed_ms: Length of each interval in milliseconds; 0 if it is in calendar units.
-    :param months: Length in calendar months; 0 if it is fixed.
-    :param days: Length in calendar days, for time zones whose days differ in length; else 0.
+    :param period: How long they are; in whole days of the calendar where a time zone is named.
     :param zone: Time zone of the calendar units.
     :param unit: What the expression says that the column counts, where it makes a time of a whole number.
     """
 
     time_column: str
-    fixed_ms: int = 0
-    months: int = 0
-    days: int = 0
+    period: Period
     zone: dt.tzinfo = UTC
     unit: TimeUnit | None = None
 
     def end(self, start: int) -> int | None:
         """The end of the interval that starts at an instant (ms); None if that is outside of the calendar."""
         try:
-            if self.fixed_ms:
-                return start + self.fixed_ms + self._clock_change(start)
-            local = from_ms(start).astimezone(self.zone).replace(tzinfo=None)
-            if self.days:
-                following = local + dt.timedelta(days=self.days)
-            else:
-                index = local.year * 12 + local.month - 1 + self.months
-                following = local.replace(year=index // 12, month=index % 12 + 1)
-            return to_ms(following.replace(tzinfo=self.zone))
+            return self.period.end(start, self.zone) + self._clock_change(start)
         except (OverflowError, ValueError):
             return None
 
     def _clock_change(self, start: int) -> int:
         """An hour in which the clocks change is longer or shorter; in doubt it ends later."""
-        if self.zone is UTC:
+        if self.zone is UTC or not self.period.ms:
             return 0
-        offsets = [from_ms(at).astimezone(self.zone).utcoffset() for at in (start, start + self.fixed_ms)]
+        offsets = [from_ms(at).astimezone(self.zone).utcoffset() for at in (start, start + self.period.ms)]
         before, after = (offset or dt.timedelta() for offset in offsets)
         return abs(after - before) // dt.timedelta(milliseconds=1)
 
@@ -101,7 +89,7 @@ def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
         return None
     grid = _read_call(tokens[0][1].lower(), _arguments(tokens[1:]), columns)
     # What is cut to whole days as well must be of whole days anyway, or an interval would seem to end too early.
-    return None if grid and _casts_to_date(_tokens(expression)) and grid.fixed_ms % _FIXED_MS["day"] else grid
+    return None if grid and _casts_to_date(_tokens(expression)) and grid.period.ms % DAY_MS else grid
 
 
 def _in_zone(tokens: list[Token]) -> list[Token]:
@@ -268,10 +256,12 @@ def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | 
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             return None
     if unit in _MONTHS:
-        return Grid(time_column=column, months=_MONTHS[unit], zone=zone, unit=counted)
+        return Grid(time_column=column, period=Period(months=_MONTHS[unit]), zone=zone, unit=counted)
     if unit in ("day", "week") and zone is not UTC:
-        return Grid(time_column=column, days=7 if unit == "week" else 1, zone=zone, unit=counted)
-    return Grid(time_column=column, fixed_ms=_FIXED_MS[unit], zone=zone, unit=counted) if unit in _FIXED_MS else None
+        return Grid(time_column=column, period=Period(days=7 if unit == "week" else 1), zone=zone, unit=counted)
+    if unit not in _FIXED_MS:
+        return None
+    return Grid(time_column=column, period=Period(ms=_FIXED_MS[unit]), zone=zone, unit=counted)
 
 
 def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> Grid | None:
@@ -282,8 +272,6 @@ def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> G
         length = parse_duration(text)
     except InvalidInput:
         return None
-    if length.months and length.seconds:
+    if bool(length.months) is bool(length.seconds):
         return None
-    if length.months:
-        return Grid(time_column=column, months=length.months, unit=counted)
-    return Grid(time_column=column, fixed_ms=length.seconds * 1000, unit=counted) if length.seconds else None
+    return Grid(time_column=column, period=Period(months=length.months, ms=length.seconds * 1000), unit=counted)

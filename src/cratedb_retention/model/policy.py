@@ -29,18 +29,18 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
 from cratedb_retention.model.cascade import Levels, parse_levels
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
 from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.instant import parse_time_zone, start_of_day, to_ms
 from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.rollup import Aggregate
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.strategies import Strategy, parse_strategy
 from cratedb_retention.model.tags import NOT
+from cratedb_retention.model.time import parse_time_zone, start_of_day, to_ms
 
 
 class Late(enum.StrEnum):

@@ -9,23 +9,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, State, find_formula
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.instant import parse_time_zone
-from cratedb_retention.model.moment import read_moment
-from cratedb_retention.model.rollup import Aggregate, Metric, Rollup, label
+from cratedb_retention.model.duration import read_moment
+from cratedb_retention.model.rollup import Metric, Rollup, label
+from cratedb_retention.model.time import parse_time_zone
 
 # More points than this are no answer but a copy of the table.
 MOST_POINTS = 100_000
 DEFAULT_POINTS = 100
 DEFAULT_RANGE = dt.timedelta(hours=24)
 RAW = "raw"
-# Values and sums of decimal columns are exact.
-Number = int | float | Decimal | None
 
 
 class Fill(StrEnum):
@@ -137,52 +135,17 @@ class FetchRequest:
         )
 
 
-class Kept(StrEnum):
-    """What is read of a metric: partial aggregates that can be merged, one column of a level each."""
-
-    MIN = "min"
-    MAX = "max"
-    SUM = "sum"
-    COUNT = "count"
-    NONFINITE = "nonfinite"
-    FIRST = "first"
-    LAST = "last"
-    M2 = "m2"
-    INCREASE = "increase"
-
-
-# What each aggregate is computed from; percentiles are computed from the table with the distributions.
-INGREDIENTS: Mapping[str, tuple[Kept, ...]] = {
-    "min": (Kept.MIN,),
-    "max": (Kept.MAX,),
-    "sum": (Kept.SUM,),
-    "count": (Kept.COUNT,),
-    "nonfinite": (Kept.NONFINITE,),
-    "first": (Kept.FIRST,),
-    "last": (Kept.LAST,),
-    "avg": (Kept.SUM, Kept.COUNT),
-    "stddev": (Kept.SUM, Kept.COUNT, Kept.M2),
-    "increase": (Kept.INCREASE,),
-    "rate": (Kept.INCREASE,),
-}
-# What a part of a bucket has is known from the whole and the other parts: how much, but not which was the least.
-SUBTRACTED = (Kept.SUM, Kept.COUNT, Kept.NONFINITE, Kept.INCREASE)
-_KEPT_AS = {kept: Aggregate.STDDEV if kept is Kept.M2 else Aggregate(str(kept)) for kept in Kept}
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """
     One value of an answer's rows.
 
     :param metric: None: the number of raw rows.
-    :param aggregate: A key of ``INGREDIENTS``, or ``p95`` and the like.
-    :param quantile: Between 0 and 1; None unless it is a percentile.
+    :param aggregate: As it is asked for: ``avg``, ``rate``, ``p95``.
     """
 
     metric: Metric | None
     aggregate: str
-    quantile: float | None = None
 
     @property
     def name(self) -> str:
@@ -190,27 +153,29 @@ class Wanted:
         return self.metric.named(self.aggregate) if self.metric else self.aggregate
 
     @property
-    def ingredients(self) -> tuple[Kept, ...]:
-        """The partial aggregates that it is computed from."""
-        return INGREDIENTS[self.aggregate] if self.metric and self.quantile is None else ()
+    def formula(self) -> Formula | None:
+        """How it is read; None for the number of raw rows."""
+        return find_formula(self.aggregate) if self.metric else None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of a state that have to be read for it."""
+        read = self.formula.parts if self.formula else ()
+        merged = (Part(name) for part in read if part.merge is Merge.SPREAD for name in part.needs)
+        return tuple(dict.fromkeys([*read, *merged]))
 
     def kept_by(self, rollup: Rollup) -> bool:
         """Whether a level can answer it."""
-        if self.metric is None:
-            return True
-        found = next((metric for metric in rollup.metrics if metric.name == self.metric.name), None)
-        if found is None:
-            return False
-        if self.quantile is not None:
-            return found.has(Aggregate.PERCENTILES)
-        return all(found.has(_KEPT_AS[kept]) for kept in self.ingredients)
+        name = self.metric.name if self.metric else ""
+        found = next((metric for metric in rollup.metrics if metric.name == name), None)
+        return self.metric is None or (found is not None and set(self.parts) <= set(found.parts))
 
     @property
     def told_by_rest(self) -> bool:
         """Whether it is known of a bucket without some parts of it; whether there is any value, only a count tells."""
-        if self.metric is None or self.quantile is not None:
+        if self.metric is None or self.parts == (Part.BINS,):
             return True
-        return self.metric.has(Aggregate.COUNT) and all(kept in SUBTRACTED for kept in self.ingredients)
+        return self.metric.has(Aggregate.COUNT) and all(part.additive for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,17 +227,17 @@ class Reading:
     fill: Fill = Fill.NONE
 
     @property
-    def parts(self) -> tuple[tuple[Metric, Kept], ...]:
-        """The partial aggregates to read, each once; with those that tell whether a rest has any value."""
-        found = [(want.metric, kept) for want in self.wanted if want.metric for kept in want.ingredients]
-        rests = any(stretch.less for stretch in self.stretches)
-        counts = [(metric, Kept.COUNT) for metric, _ in found if rests and metric.has(Aggregate.COUNT)]
-        return tuple(dict.fromkeys([*found, *counts]))
-
-    @property
-    def sketched(self) -> tuple[Metric, ...]:
-        """The metrics of which distributions are to be read."""
-        return tuple(dict.fromkeys(want.metric for want in self.wanted if want.metric and want.quantile is not None))
+    def parts(self) -> dict[Metric, tuple[Part, ...]]:
+        """The parts of states to read; with those that tell whether a rest has any value."""
+        found: dict[Metric, dict[Part, None]] = {}
+        for want in self.wanted:
+            if want.metric:
+                found.setdefault(want.metric, {}).update(dict.fromkeys(want.parts))
+        if any(stretch.less for stretch in self.stretches):
+            for metric, parts in found.items():
+                if metric.has(Aggregate.COUNT) and parts.keys() != {Part.BINS}:
+                    parts[Part.COUNT] = None
+        return {metric: tuple(parts) for metric, parts in found.items()}
 
 
 Group = tuple[Value, ...]
@@ -285,22 +250,10 @@ class Partial:
 
     :param bucket: The bucket's start.
     :param group: The values of ``by``.
-    :param values: In the order of ``Reading.parts``.
+    :param rows: How many raw rows there are; 0 where these were counted apart from the states.
     """
 
     bucket: int
     group: Group
     rows: int
-    values: tuple[Number, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bin:
-    """A bin of the distribution of one metric in one bucket and group."""
-
-    bucket: int
-    group: Group
-    metric: str
-    sign: int
-    index: int
-    count: int
+    states: Mapping[Metric, State]

@@ -21,8 +21,8 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
 
@@ -323,6 +323,12 @@ class Why(Enum):
     EMPTY_PARTITIONS = (
         "{table:table}: {count:n} partitions are empty, and keep their shards ({partitions}); if nothing writes to "
         "them any more, drop them by SQL"
+    )
+
+    FROZEN_BEFORE = (
+        "{table:table}: {partition} refuses writes; an interrupted run had frozen it in an earlier table of this name; "
+        'if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
+        "`cratedb-retention accept-table`"
     )
 
     # Contradictions of policies.

@@ -5,6 +5,8 @@ traceback.
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import logging
 import re
 
@@ -30,3 +32,19 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, without passwords."""
         return redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as a JSON object on a line of its own, without passwords and tokens; the time in UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        said = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if record.exc_info:
+            said["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(said, ensure_ascii=False, default=str)

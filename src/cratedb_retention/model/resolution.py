@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.reading import Stretch
+from cratedb_retention.model.time import show
 
 _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 

@@ -8,13 +8,12 @@ columns are the source's, with the aggregate behind them: ``temperature_min``, `
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
 import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from cratedb_retention.model.aggregates import PERCENTILES, Aggregate, Part, with_needed
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, outer_names
 
@@ -24,38 +23,6 @@ ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition
 OWN_COLUMNS = (ROW_COUNT, VERSION, PARTITION)
 # Columns of the table with the distributions, beside time, dimensions and those above.
 SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
-# A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).
-RELATIVE_ERROR = 0.01
-GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
-
-
-class Aggregate(StrEnum):
-    """What a level keeps of a metric."""
-
-    MIN = "min"
-    MAX = "max"
-    SUM = "sum"
-    COUNT = "count"
-    NONFINITE = "nonfinite"
-    FIRST = "first"
-    LAST = "last"
-    AVG = "avg"
-    STDDEV = "stddev"
-    INCREASE = "increase"
-    PERCENTILES = "percentiles"
-
-
-# What gauges and counters get when nobody says otherwise.
-GAUGE = (
-    Aggregate.MIN,
-    Aggregate.MAX,
-    Aggregate.SUM,
-    Aggregate.COUNT,
-    Aggregate.FIRST,
-    Aggregate.LAST,
-    Aggregate.AVG,
-)
-COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
 
 
 # The column of the view, and of answers, that says where a row is from.
@@ -99,8 +66,7 @@ class Metric:
     A number that is aggregated.
 
     :param column: The source's column.
-    :param aggregates: What is kept of it, in the order of :class:`Aggregate`, with what these need: ``avg`` needs
-        ``sum`` and ``count``, ``stddev`` these two, ``increase`` needs ``first`` and ``last``.
+    :param aggregates: What is kept of it, in the order of :class:`Aggregate`, with what these need.
     :param within: The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
     """
 
@@ -122,28 +88,43 @@ class Metric:
         return f"{self.name}_{aggregate}"
 
     @property
-    def columns(self) -> list[str]:
-        """The columns of a level that are about it."""
-        names = [self.named(a) for a in self.aggregates if a is not Aggregate.PERCENTILES]
-        return [*names, self.m2] if self.has(Aggregate.STDDEV) else names
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the state that is kept."""
+        return tuple(part for aggregate in self.aggregates for part in aggregate.keeps)
 
     @property
-    def m2(self) -> str:
-        """The column with the sum of squared distances from the mean, from which ``stddev`` follows."""
-        return f"{self.name}_m2"
+    def stored(self) -> tuple[Part | Aggregate, ...]:
+        """What a level has columns of: parts, and aggregates that are derived from them."""
+        found: list[Part | Aggregate] = []
+        for aggregate in self.aggregates:
+            found += [part for part in aggregate.keeps if part is not Part.BINS]
+            found += [aggregate] if aggregate.derived else []
+        return tuple(found)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a level that are about it."""
+        return list(map(self.named, self.stored))
 
-_NEEDS = {
-    Aggregate.AVG: (Aggregate.SUM, Aggregate.COUNT),
-    Aggregate.STDDEV: (Aggregate.SUM, Aggregate.COUNT),
-    Aggregate.INCREASE: (Aggregate.FIRST, Aggregate.LAST),
-}
+    @property
+    def shown(self) -> tuple[Aggregate, ...]:
+        """What the view has columns of: all that is read by its own name."""
+        return tuple(aggregate for aggregate in self.aggregates if aggregate.formula)
+
+    @property
+    def answers(self) -> list[str]:
+        """What can be asked of it, the most useful first."""
+        average = [a for a in self.shown if a is Aggregate.AVG]
+        increases = ["increase", "rate"] if self.has(Aggregate.INCREASE) else []
+        # What is a counter in some series only has an average in all.
+        first = [*average, *increases] if self.within else [*increases, *average]
+        percentiles = PERCENTILES if Part.BINS in self.parts else ()
+        return list(dict.fromkeys([*map(str, first), *map(str, self.shown), *percentiles]))
 
 
 def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[SeriesPattern, ...] = ()) -> Metric:
     """A metric with all the aggregates that the wanted ones need."""
-    wanted = {*aggregates, *(need for aggregate in aggregates for need in _NEEDS.get(aggregate, ()))}
-    return Metric(column, tuple(aggregate for aggregate in Aggregate if aggregate in wanted), within)
+    return Metric(column, with_needed(aggregates), within)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +188,24 @@ class Rollup:
 
     @property
     def sketched(self) -> tuple[Metric, ...]:
-        """The metrics that keep percentiles."""
-        return tuple(metric for metric in self.metrics if metric.has(Aggregate.PERCENTILES))
+        """The metrics that keep distributions."""
+        return tuple(metric for metric in self.metrics if Part.BINS in metric.parts)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of the level's table, but for the one that partitions it."""
+        names = [self.time_name, *(label(column.name) for column in self.dimensions)]
+        return [*names, *(name for metric in self.metrics for name in metric.columns), ROW_COUNT, VERSION]
+
+    @property
+    def tables(self) -> list[TableName]:
+        """The tables of the level."""
+        return [self.table, *([self.sketch] if self.sketched else [])]
+
+    @property
+    def has_counters(self) -> bool:
+        """Whether it is computed from raw rows, and needs the values before the first of its rows."""
+        return self.from_raw and any(metric.has(Aggregate.INCREASE) for metric in self.metrics)
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -303,12 +300,3 @@ class Balance:
         if self.short[0] and rows in (None, self.stored):
             return self.short
         return (rows, self.beneath) if rows is not None and self.beneath < rows else None
-
-
-def bin_value(sign: int, index: int) -> float:
-    """
-    The value that a bin of a distribution stands for, at most 1 % away from each value in it.
-
-    It is in the middle of the bin. By way of logarithms, for the end of the last bin is more than a double can hold.
-    """
-    return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.rollup import Computed, Metric, Rollup, Window
 from cratedb_retention.model.step import BaseStep, Kind, Stretch
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
 
@@ -96,6 +96,7 @@ class RollUp(WindowsStep):
 
     :param windows: In order of time, without overlaps: each is computed for itself. Of an open window there may be
         several parts.
+    :param rows: How many rows lie beneath each window, as far as the plan knows; so many are computed at once.
     :param idents: The database's names of the partitions beneath, for a last look at their health.
     :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
         the plan itself changes that, so that it has to be read when that is done.
@@ -106,6 +107,7 @@ class RollUp(WindowsStep):
     """
 
     does: ClassVar = Kind.ROLL_UP
+    rows: tuple[int, ...] = ()
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     older: tuple[tuple[Rollup, int], ...] = ()

@@ -61,6 +61,19 @@ class Scheduled:
     jitter: Duration | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """
+    What is known of a policy's slots.
+
+    :param done: The last that was done.
+    :param begun: The last that was begun.
+    """
+
+    done: dt.datetime | None = None
+    begun: dt.datetime | None = None
+
+
 def parse_schedule(value: object) -> str:
     """
     Read a schedule as people write it.

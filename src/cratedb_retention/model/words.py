@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.identifiers import is_made_up
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.pairs import write_value
+from cratedb_retention.model.time import show
 
 
 def show_value(column: Column, value: Value) -> str:

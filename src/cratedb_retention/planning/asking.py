@@ -5,16 +5,14 @@ table that answers it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, find_formula
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.model.instant import show, to_ms
 from cratedb_retention.model.reading import (
     DEFAULT_RANGE,
-    INGREDIENTS,
     Cascade,
     FetchRequest,
     Holding,
@@ -22,11 +20,10 @@ from cratedb_retention.model.reading import (
     Stretch,
     Wanted,
 )
-from cratedb_retention.model.rollup import ROW_COUNT, Aggregate, Metric, find_columns
+from cratedb_retention.model.rollup import ROW_COUNT, Metric, find_columns
+from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets
 from cratedb_retention.planning.targets import Undecided, coerce
-
-_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
 def make_reading(cascade: Cascade, request: FetchRequest, now: datetime, undivided: str = "") -> Reading:
@@ -95,26 +92,18 @@ def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
     if not named:
         known = ", ".join(metric.name for metric in metrics) or "none"
         raise InvalidInput(f"metric {name or text!r}", "there is none of this name", f"there are: {known}, {ROW_COUNT}")
-    percentile = _PERCENTILE.fullmatch(aggregate.lower())
-    if percentile:
-        return [Wanted(metric, aggregate.lower(), float(percentile[1]) / 100) for metric in named]
-    if aggregate.lower() not in INGREDIENTS:
+    if find_formula(aggregate.lower()) is None:
         raise InvalidInput(
             f"metric {text!r}",
             f"{aggregate!r} is no aggregate",
-            f"write one of {', '.join(INGREDIENTS)} or p50, p95, p99",
+            f"write one of {', '.join(ANSWERS)} or {', '.join(PERCENTILES)}",
         )
     return [Wanted(metric, aggregate.lower()) for metric in named]
 
 
 def _default(metric: Metric) -> Wanted:
     """The increase of what is a counter in all series, the average of everything else, or what else is kept."""
-    if metric.has(Aggregate.INCREASE) and not (metric.within and metric.has(Aggregate.AVG)):
-        return Wanted(metric, "increase")
-    if metric.has(Aggregate.AVG):
-        return Wanted(metric, "avg")
-    kept = next((a for a in metric.aggregates if a is not Aggregate.PERCENTILES), None)
-    return Wanted(metric, str(kept)) if kept else Wanted(metric, "p50", 0.5)
+    return Wanted(metric, metric.answers[0])
 
 
 def _answers(holding: Holding, wanted: Iterable[Wanted]) -> bool:

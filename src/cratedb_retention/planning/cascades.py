@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from cratedb_retention.model.aggregates import COUNTER, GAUGE, Aggregate, Part
 from cratedb_retention.model.cascade import Interval, Level
 from cratedb_retention.model.catalog import (
     Capabilities,
@@ -29,8 +30,6 @@ from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import (
-    COUNTER,
-    GAUGE,
     OWN_COLUMNS,
     PARTITION,
     SKETCH_BIN,
@@ -38,7 +37,6 @@ from cratedb_retention.model.rollup import (
     SKETCH_METRIC,
     SKETCH_SIGN,
     VERSION,
-    Aggregate,
     Metric,
     Rollup,
     SeriesPattern,
@@ -49,7 +47,6 @@ from cratedb_retention.model.rollup import (
     make_metric,
 )
 from cratedb_retention.planning.isolation import isolated
-from cratedb_retention.planning.layout import expected_columns
 from cratedb_retention.planning.series import find_meaning
 from cratedb_retention.planning.targets import Target, Undecided, make_target
 
@@ -415,8 +412,9 @@ def _check_names(time: Column, dimensions: Sequence[Column], metrics: Sequence[M
     """No two columns of a level, of its distributions or of the view may have the same name."""
     keys = [label(time.name), *(label(column.name) for column in dimensions)]
     level = [*keys, *OWN_COLUMNS, *(name for metric in metrics for name in metric.columns)]
-    tables = [level, [*level, level_column(level)]]
-    if any(metric.has(Aggregate.PERCENTILES) for metric in metrics):
+    view = [*level, *(metric.named(one) for metric in metrics for one in metric.shown if one.binned)]
+    tables = [level, [*view, level_column(view)]]
+    if any(Part.BINS in metric.parts for metric in metrics):
         tables.append([*keys, VERSION, PARTITION, SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT])
     for names in tables:
         spelt = [name.lower() if folds_case else name for name in names]
@@ -431,7 +429,7 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
 
     :param there: Its table, if it exists.
     """
-    names = {*expected_columns(rollup), *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
+    names = {*rollup.columns, *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
     most = there.most_columns if there else capabilities.most_columns
     if most is None or len(names) <= most:
         return

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise, takewhile
 
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Catalog
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.policy import Deletions
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Aggregate, Computed, Rollup, Window
+from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
+from cratedb_retention.model.time import show
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
-from cratedb_retention.planning.layout import expected_columns
 from cratedb_retention.planning.open_windows import OpenWindow, Span, open_window
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.reading import united
@@ -387,7 +387,7 @@ def _prepare(
             Why.LEVEL_NEW(),
         )
     if level.table is not None:
-        missing = tuple(name for name in expected_columns(rollup) if name not in level.table.columns)
+        missing = tuple(name for name in rollup.columns if name not in level.table.columns)
         if missing:
             yield _task(cascade, AlterRollup(rollup=rollup, columns=missing), Why.LEVEL_WIDER())
     before = _before(level, below, ledger)
@@ -421,6 +421,7 @@ def _roll_up(
         found = {start: "" if start in state.lost else state.sources[start].token for start, _ in due}
         pairs = [(window, one, found[start]) for start, one in due for window in one.windows]
         windows = tuple(window for window, _, _ in pairs)
+        known = tuple(state.sources[start].rows for start, one in due for _ in one.windows)
         reasons = [one.reason for _, one in due]
         states = tuple(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
@@ -430,6 +431,7 @@ def _roll_up(
         step = RollUp(
             rollup=state.level.rollup,
             windows=windows,
+            rows=known,
             idents=tuple(sorted(idents)),
             tokens=tokens,
             parts=parts,

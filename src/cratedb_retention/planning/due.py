@@ -8,27 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.schedule import Misfire, Scheduled, delay, following, newest
+from cratedb_retention.model.schedule import Done, Misfire, Scheduled, delay, following, newest
 
 # A slot that was done lies so far ahead only if a clock was wrong, and was set back since.
 AHEAD = dt.timedelta(hours=1)
 _REMEMBERED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """
-    What is known of a policy's slots.
-
-    :param done: The last that was done.
-    :param begun: The last that was begun.
-    """
-
-    done: dt.datetime | None = None
-    begun: dt.datetime | None = None
 
 
 class Timetable:

@@ -9,10 +9,10 @@ import datetime as dt
 from collections.abc import Iterable
 
 from cratedb_retention.model.catalog import Column, TimeUnit
-from cratedb_retention.model.instant import UTC, to_ms
 from cratedb_retention.model.measurements import Bound, Measurements, TimeRange
 from cratedb_retention.model.plan import Hold, Piece
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import UTC, to_ms
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.targets import Target

@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.reading import MOST_POINTS, Cascade, Holding, Stretch
+from cratedb_retention.model.time import show
 
 # What people count time in. All of them are cut from midnight.
 _NICE = (

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.plan import Hold, Piece, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.targets import Target
 
 

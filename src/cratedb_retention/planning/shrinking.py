@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Variety
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.cascades import Cascade, find_said
 from cratedb_retention.planning.targets import Undecided
 

@@ -24,7 +24,6 @@ from cratedb_retention.model.catalog import (
     TimeUnit,
     Value,
 )
-from cratedb_retention.model.instant import parse_instant, to_ms
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.pairs import plain_text
@@ -34,6 +33,7 @@ from cratedb_retention.model.policy import Freeze, Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.rollup import label
+from cratedb_retention.model.time import parse_instant, to_ms
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "f", "0", "no", "off"), False

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.targets import Target

@@ -24,7 +24,6 @@ from cratedb_retention.planning.cascades import UNITS
 
 _DIGITS = 12
 _HOUR = 3600
-_DAY_MS, _MONTH_MS = 86_400_000, 2_629_746_000
 _LENGTHS = (Interval(_HOUR), *UNITS)
 
 
@@ -170,4 +169,4 @@ def window_probe(rollup: Rollup, grid: WindowGrid, within: tuple[int, int] | Non
 
 def partition_length(grids: Iterable[Grid]) -> int | None:
     """How long the partitions of a table are (ms), a month as the mean one; None if they are not of time."""
-    return min((g.fixed_ms or g.days * _DAY_MS or g.months * _MONTH_MS for g in grids), default=None)
+    return min((grid.period.approximate_ms for grid in grids), default=None)

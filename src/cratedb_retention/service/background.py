@@ -15,26 +15,25 @@ from cratedb_retention.errors import Conflict, RetentionError
 logger = logging.getLogger(__name__)
 # What is over and still told of.
 REMEMBERED = 100
-State = TypeVar("State")
+Work = TypeVar("Work")
 
 
-class Background(Generic[State]):
+class Background(Generic[Work]):
     """
-    Pieces of work, each with a key and a state that others may look at.
+    Pieces of work that others may look at, for a while also when they are over.
 
     :param kind: What such a piece is called.
-    :param workers: At most so many at a time.
+    :param workers: Maximum number of concurrent pieces.
     """
 
     def __init__(self, kind: str, workers: int) -> None:
         self._kind, self._workers = kind, workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=kind)
         self._lock = threading.Lock()
-        self._states: dict[str, State] = {}
-        self._stops: dict[str, threading.Event] = {}
+        self._works: dict[str, tuple[Work, threading.Event]] = {}
         self._futures: dict[str, Future[None]] = {}
 
-    def start(self, key: str, thing: str, state: State, stop: threading.Event, work: Callable[[], None]) -> None:
+    def _begin(self, key: str, thing: str, work: Work, stop: threading.Event, do: Callable[[], None]) -> None:
         """
         Begin, and come back at once.
 
@@ -47,29 +46,21 @@ class Background(Generic[State]):
             if len(self._futures) >= self._workers:
                 going_on = f"{self._workers} {self._kind}s are going on already"
                 raise Conflict(thing, going_on, "wait for one, or cancel it")
-            self._states[key], self._stops[key] = state, stop
-            while len(self._states) > REMEMBERED:
-                oldest = next(iter(self._states))
-                self._states.pop(oldest)
-                self._stops.pop(oldest)
-            self._futures[key] = self._pool.submit(work)
+            self._works[key] = work, stop
+            while len(self._works) > REMEMBERED:
+                self._works.pop(next(iter(self._works)))
+            self._futures[key] = self._pool.submit(do)
 
-    def all(self) -> dict[str, State]:
+    def _known(self) -> dict[str, Work]:
         """What is known, by key, oldest first."""
         with self._lock:
-            return dict(self._states)
+            return {key: work for key, (work, _) in self._works.items()}
 
-    def find(self, key: str) -> State | None:
-        """The state of one, if it is known."""
-        with self._lock:
-            return self._states.get(key)
-
-    def stop(self, key: str) -> None:
+    def _stop(self, key: str) -> None:
         """Ask one for its end."""
         with self._lock:
-            stop = self._stops.get(key)
-        if stop is not None:
-            stop.set()
+            if key in self._works:
+                self._works[key][1].set()
 
     def wait(self) -> None:
         """Until nothing goes on."""
@@ -79,7 +70,7 @@ class Background(Generic[State]):
     def close(self) -> None:
         """Ask all for their end, and wait for it."""
         with self._lock:
-            for stop in self._stops.values():
+            for _, stop in self._works.values():
                 stop.set()
         self._pool.shutdown(wait=True)
 

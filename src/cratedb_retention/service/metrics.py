@@ -16,11 +16,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
-from cratedb_retention.execution.listing import slots_done
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.schedule import Scheduled
-from cratedb_retention.planning.due import Done, next_times, overdue_since
+from cratedb_retention.model.schedule import Done, Scheduled
+from cratedb_retention.planning.due import next_times, overdue_since
 from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy
 
@@ -73,19 +72,19 @@ class Facts:
 
 def read_facts(retention: Retention) -> Facts:
     """Read all of it, in a fixed number of statements."""
-    store, now = retention.store, retention.clock.now()
-    stored, damaged = store.policies.all()
-    leases, scheduled = store.leases.read(), store.policies.scheduled()
-    slots = slots_done(leases)
+    now = retention.clock.now()
+    stored, damaged = retention.policies.read()
+    leases, scheduled = retention.schedule.leases(), retention.schedule.policies()
+    slots = leases.slots
     facts = Facts(
         now=now,
         policies=sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
         damaged=len(damaged),
         leases=leases,
         slots=slots,
-        runs=store.runs_of_policies(now - WINDOW),
-        levels=store.level_states(),
-        running=len(retention.running()),
+        runs=retention.runs.of_policies(now - WINDOW),
+        levels=retention.rollups.levels(),
+        running=len(retention.runs.live()),
         scheduled={item.policy_id: item for item in scheduled},
         next_runs=next_times(scheduled, slots, leases.now),
     )

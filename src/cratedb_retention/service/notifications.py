@@ -18,13 +18,13 @@ import json
 import logging
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import urllib3
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import InvalidInput, RetentionError, not_installed
 from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import Duration
@@ -75,6 +75,13 @@ class Notification:
         """As JSON; instants are ISO 8601 in UTC."""
         data = {**vars(self), "tags": list(self.tags), "since": self.since.isoformat(), "at": self.at.isoformat()}
         return json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
+
+    def to_text(self) -> dict[str, str]:
+        """For people: what happened as ``title``, and why as ``body``."""
+        what = self.event.removeprefix("policy-")
+        about = f"Policy {self.policy_id} ({self.strategy}), table {self.table}, since {self.since:%Y-%m-%d %H:%M} UTC"
+        lines = [about, f"Tags: {', '.join(self.tags)}" if self.tags else "", self.reason or ""]
+        return {"title": f"Retention {what}: {self.table}", "body": "\n".join(line for line in lines if line)}
 
 
 # Tells an event, and says whether that went well.
@@ -164,16 +171,45 @@ def _complaint(stderr: bytes | None) -> str:
     return f": {text[-_LONGEST_COMPLAINT:]}" if text else ""
 
 
+class Services:
+    """
+    Sends events to chat, mail and other services, each by an address as Apprise writes it.
+
+    :raises InvalidInput: if Apprise is not installed, or knows no such service.
+    """
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        try:
+            from apprise import Apprise
+        except ImportError as error:
+            raise not_installed("notify.channels", "Apprise is not installed", "chat", error) from None
+        logging.getLogger("apprise").setLevel(logging.CRITICAL)  # It would log addresses, which are secrets.
+        self._services = Apprise()
+        for position, address in enumerate(addresses, 1):
+            if not self._services.add(address):
+                thing = f"notify.channels, address {position}"
+                raise InvalidInput(thing, "not one of a service that Apprise knows", "write it like mailto://user@host")
+
+    def __call__(self, notification: Notification) -> bool:
+        """Send an event to each; what goes wrong is logged, without the address, which holds a secret."""
+        failed = [service for service in self._services if not service.notify(**notification.to_text())]
+        for service in failed:
+            logger.warning("service %s: not told", service.service_name)
+        return not failed
+
+
 def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> list[Channel]:
     """
     Where settings say that events go.
 
     :param environment: What a program gets of it.
-    :raises InvalidInput: if the webhook is no address.
+    :raises InvalidInput: if an address is none.
     """
     found: list[Channel] = []
     if settings.webhook:
         found.append(Webhook(settings.webhook, settings.webhook_secret, settings.timeout))
+    if settings.channels:
+        found.append(Services(settings.channels))
     if settings.command:
         found.append(Program(settings.command, environment, settings.timeout))
     return found
@@ -229,7 +265,7 @@ class Notifier:
 
         :raises RetentionError: if the database can't be read.
         """
-        now, notices = self._retention.clock.now(), self._retention.store.notices
+        now, notices = self._retention.clock.now(), self._retention.notices
         known, conditions = notices.all(), {each.key: each for each in self._conditions()}
         told = 0
         for key in sorted({*known, *conditions}, key=lambda key: (_tried(known.get(key)), key)):
@@ -254,7 +290,7 @@ class Notifier:
 
     def _treat(self, notice: Notice | None, condition: Condition | None, now: dt.datetime) -> int:
         """What has to be done about one notice."""
-        store = self._retention.store.notices
+        store = self._retention.notices
         if condition is None:  # The policy is gone, or nobody wants to know any more.
             store.change(notice, None)
             return 0
@@ -284,7 +320,7 @@ class Notifier:
             since=condition.since,
             reason=condition.reason,
         )
-        added = self._retention.store.notices.change(None, new)
+        added = self._retention.notices.change(None, new)
         if added is None or not self._is_time(added, now):
             return 0
         return self._tell_of(added, NoticeState.DUE, condition, now)
@@ -298,7 +334,7 @@ class Notifier:
 
     def _tell_of(self, notice: Notice, state: NoticeState, condition: Condition, now: dt.datetime) -> int:
         """Claim it, tell it, and note that it was told. Where nobody could be told, the claim ends by itself."""
-        store = self._retention.store.notices
+        store = self._retention.notices
         claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
         if claimed is None:
             return 0
@@ -313,10 +349,10 @@ class Notifier:
 
     def _conditions(self) -> Iterator[Condition]:
         """How each policy that is enabled is at present, in a fixed number of statements."""
-        store, now = self._retention.store, self._retention.clock.now()
-        stored, _ = store.policies.all()
-        leases = store.leases.read().by_policy
-        last = {run.policy_id: run for run in store.runs_of_policies(now - WINDOW)}
+        retention, now = self._retention, self._retention.clock.now()
+        stored, _ = retention.policies.read()
+        leases = retention.schedule.leases().by_policy
+        last = {run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)}
         for policy in (item.policy for item in stored if item.policy.enabled):
             lease, run = leases.get(policy.id or ""), last.get(policy.id or "")
             if lease is not None:

@@ -74,7 +74,7 @@ class _Operation:
         self.state = replace(self.state, state=outcome, error=error, finished_at=clock.now())
 
 
-class Operations:
+class Operations(Background[_Operation]):
     """
     The operations of this process.
 
@@ -82,7 +82,7 @@ class Operations:
     """
 
     def __init__(self, workers: int = 2) -> None:
-        self._background = Background[_Operation]("operation", workers)
+        super().__init__("operation", workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         """
@@ -100,12 +100,12 @@ class Operations:
             total=total,
         )
         operation = _Operation(state)
-        self._background.start(key, kind, operation, operation.stop, lambda: operation.do(clock, work))
+        self._begin(key, kind, operation, operation.stop, lambda: operation.do(clock, work))
         return state
 
     def all(self) -> list[OperationState]:
         """Those of late, newest first."""
-        return [operation.state for operation in reversed(self._background.all().values())]
+        return [operation.state for operation in reversed(self._known().values())]
 
     def find(self, key: str) -> OperationState:
         """
@@ -113,7 +113,7 @@ class Operations:
 
         :raises NotFound: if there is none.
         """
-        operation = self._background.find(key)
+        operation = self._known().get(key)
         if operation is None:
             raise NotFound(f"operation {key}", "is not known here", UNKNOWN_OPERATION)
         return operation.state
@@ -128,13 +128,5 @@ class Operations:
         state = self.find(key)
         if state.state != "running":
             raise Conflict(f"operation {key}", "is over already")
-        self._background.stop(key)
+        self._stop(key)
         return state
-
-    def wait(self) -> None:
-        """Until nothing goes on."""
-        self._background.wait()
-
-    def close(self) -> None:
-        """End each before its next snapshot."""
-        self._background.close()

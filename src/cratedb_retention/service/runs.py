@@ -12,14 +12,14 @@ from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Tracker
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Session, new_session
+from cratedb_retention.execution.running import Session
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.service.background import Background, outcome_of
 
 UNKNOWN = "GET /api/v1/journal?run_id= tells of older ones"
 
 
-class Runs:
+class Runs(Background[Tracker]):
     """
     Runs in this process, and those of others that the database tells of.
 
@@ -29,8 +29,8 @@ class Runs:
     """
 
     def __init__(self, workers: int = 4, options: RunOptions | None = None) -> None:
+        super().__init__("run", workers)
         self._options = options or RunOptions()
-        self._background = Background[Tracker]("run", workers)
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
         """
@@ -41,17 +41,17 @@ class Runs:
         """
         stop = threading.Event()
         options = replace(self._options, stop=stop)
-        session = new_session(retention.store, retention.clock, retention.actor, options)
+        session = retention.schedule.session(options)
         run_id, tracker = session.leases.run_id, session.tracker
         tracker.plan(prepared.plan)
         state = tracker.state()
-        self._background.start(run_id, "run", tracker, stop, lambda: self._run(retention, prepared, session))
+        self._begin(run_id, "run", tracker, stop, lambda: self._run(retention, prepared, session))
         return state
 
     def all(self, retention: Retention) -> list[RunState]:
         """The runs of late, newest first."""
-        found = {state.run_id: state for state in retention.running()}
-        found |= {key: tracker.state() for key, tracker in self._background.all().items()}
+        found = {state.run_id: state for state in retention.runs.live()}
+        found |= {key: tracker.state() for key, tracker in self._known().items()}
         return sorted(found.values(), key=lambda state: state.started_at, reverse=True)
 
     def find(self, retention: Retention, run_id: str) -> RunState:
@@ -60,10 +60,9 @@ class Runs:
 
         :raises NotFound: if there is none.
         """
-        tracker = self._background.find(run_id)
-        if tracker is not None:
-            return tracker.state()
-        state = next((state for state in retention.running() if state.run_id == run_id), None)
+        tracker = self._known().get(run_id)
+        live = retention.runs.live() if tracker is None else ()
+        state = tracker.state() if tracker else next((state for state in live if state.run_id == run_id), None)
         if state is None:
             raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
         return state
@@ -79,18 +78,10 @@ class Runs:
         if state.finished_at is not None:
             raise Conflict(f"run {run_id}", "is over", "there is nothing to cancel")
         try:
-            retention.cancel(run_id)
+            retention.runs.cancel(run_id)
         except NotFound:  # It is too young to be in the database.
-            self._background.stop(run_id)
+            self._stop(run_id)
         return state
-
-    def wait(self) -> None:
-        """Until nothing of this process runs."""
-        self._background.wait()
-
-    def close(self) -> None:
-        """End what runs in this process before its next step."""
-        self._background.close()
 
     def _run(self, retention: Retention, prepared: Prepared, session: Session) -> None:
         what = f"run {session.leases.run_id}"

@@ -20,12 +20,10 @@ from cratedb_retention.execution.applying import Change, find_changes
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.exploring import explorable
 from cratedb_retention.execution.identities import Earlier
-from cratedb_retention.execution.listing import Listing
-from cratedb_retention.execution.overview import Line, overview
+from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.tables import TableLine
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
@@ -67,7 +65,10 @@ _REMEMBERED = 10_000
 
 class Scope:
     """
-    The toolkit for one request. Each method that changes something raises ``Forbidden`` where the role is not enough.
+    The toolkit for one request.
+
+    Its methods raise :class:`NotFound` for what they do not see; :class:`Forbidden` where their role is not enough, or
+    something would be done to what is not theirs; :class:`Conflict` where somebody else was quicker.
 
     :param retention: Acts as whoever asks.
     """
@@ -141,11 +142,7 @@ class Scope:
         return self._retention.policies.listing(chosen, broken)
 
     def policy(self, identifier: str) -> StoredPolicy:
-        """
-        A policy by its whole identifier.
-
-        :raises NotFound: if they see none.
-        """
+        """A policy by its whole identifier."""
         found = next((item for item in self._stored[0] if item.policy.id == identifier), None)
         if found is None:
             raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
@@ -160,7 +157,6 @@ class Scope:
         Store a new policy.
 
         :raises Forbidden: if its tags, data or repository are not theirs, or they choose its identifier.
-        :raises Conflict: if there is such a policy.
         """
         self.access.require(Role.EDITOR)
         self._check_new(policy)
@@ -177,9 +173,6 @@ class Scope:
         Change attributes of a policy.
 
         :param version: The version that the change is based on; None: the present one.
-        :raises NotFound: if they see none.
-        :raises Forbidden: if what it would become is not theirs.
-        :raises Conflict: if somebody else changed it since.
         """
         self.access.require(Role.EDITOR)
         stored = self.policy(identifier)
@@ -190,12 +183,7 @@ class Scope:
         return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
 
     def delete(self, identifier: str, version: int | None) -> None:
-        """
-        Delete a policy, or a row that is none.
-
-        :raises NotFound: if they see none.
-        :raises Conflict: if somebody else changed it since.
-        """
+        """Delete a policy, or a row that is none."""
         self.access.require(Role.EDITOR)
         if not any(row.id == identifier for row in self._stored[1]):
             version = _base(self.policy(identifier), version)
@@ -206,8 +194,6 @@ class Scope:
         Make the policies that they see what a file says.
 
         :param tags: Only policies with these tags are pruned.
-        :raises Forbidden: if a policy of the file is not theirs.
-        :raises NotFound: if no policy has these tags.
         """
         self.access.require(Role.EDITOR)
         stored = self._stored[0]
@@ -233,7 +219,6 @@ class Scope:
         Apply a file, if that changes what they were shown.
 
         :param shown: What :meth:`apply` said that would change.
-        :raises Conflict: if it would change something else by now.
         """
         if self.apply(wanted, prune, tags, dry_run=True) != list(shown):
             raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
@@ -272,11 +257,7 @@ class Scope:
         end: dt.datetime | None,
         reason: str,
     ) -> LegalHold:
-        """
-        Keep data.
-
-        :raises Forbidden: if it is not theirs.
-        """
+        """Keep data."""
         self.access.require(Role.OPERATOR)
         area = self._area(table_schema, table_name, where)
         self.realm.require(area)
@@ -286,21 +267,12 @@ class Scope:
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
     def find_release(self, identifier: str) -> Release:
-        """
-        What the next run would take of theirs if a hold ended, besides what it takes anyway.
-
-        :raises NotFound: if they see no such hold.
-        """
+        """What the next run would take of theirs if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
         return find_release(*self.preview_release((identifier,)))
 
     def release(self, identifier: str) -> LegalHold:
-        """
-        End a hold, by its whole identifier.
-
-        :raises NotFound: if they see none.
-        :raises Forbidden: if it was placed by somebody without their limit.
-        """
+        """End a hold, by its whole identifier."""
         self.access.require(Role.OPERATOR)
         found = self._hold(identifier)
         if self.access.limited and found.placed_by not in self._actors:
@@ -339,7 +311,6 @@ class Scope:
         What the next run would do if a policy were stored, as far as it is theirs. Writes nothing.
 
         :raises NotFound: if it has the identifier of a policy that they do not see.
-        :raises Forbidden: if they may not store it.
         """
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
@@ -371,7 +342,6 @@ class Scope:
         Do what a plan of theirs says, in the background.
 
         :param prepared: What :meth:`prepare` returned, so that what is done is what was shown (law 10).
-        :raises Conflict: if too many runs go on.
         """
         self.access.require(Role.OPERATOR)
         return runs.start(self._retention, prepared)
@@ -381,23 +351,14 @@ class Scope:
         return [state for state in runs.all(self._retention) if self._sees_actor(state.actor)]
 
     def find_run(self, runs: Runs, run_id: str) -> RunState:
-        """
-        One of them.
-
-        :raises NotFound: if they see none.
-        """
+        """One of them."""
         state = runs.find(self._retention, run_id)
         if not self._sees_actor(state.actor):
             raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
         return state
 
     def cancel_run(self, runs: Runs, run_id: str) -> RunState:
-        """
-        Let a run end before its next step.
-
-        :raises NotFound: if they see none.
-        :raises Conflict: if it is over.
-        """
+        """Let a run end before its next step."""
         self.access.require(Role.OPERATOR)
         self.find_run(runs, run_id)
         return runs.cancel(self._retention, run_id)
@@ -450,12 +411,7 @@ class Scope:
         return narrow_tables(self._retention.tables(prepared, heard))
 
     def timeline(self, table: TableName) -> Timeline:
-        """
-        What a table holds when, and what the next run does to it, as far as it is theirs.
-
-        :raises Forbidden: if none of their policies is about it.
-        :raises NotFound: if there is nothing to tell.
-        """
+        """What a table holds when, and what the next run does to it, as far as it is theirs."""
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
         whole = self._is_whole(table, prepared)
@@ -466,11 +422,7 @@ class Scope:
         return found
 
     def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
-        """
-        Whether all of a table is theirs, rather than what their policies choose of it.
-
-        :raises Forbidden: if nothing of it is.
-        """
+        """Whether all of a table is theirs, rather than what their policies choose of it."""
         area, realm = self._area(table.schema, table.name), self.realm
         if any(realm.covers(self._area(each.schema, each.name)) for each in (table, *sources_of(prepared, table))):
             return True
@@ -483,7 +435,6 @@ class Scope:
         """
         Take tables for the earlier ones of their names, see :meth:`Rollups.accept_tables`.
 
-        :raises Forbidden: if they are not theirs.
         :raises NotFound: if there is no such table, or nothing is known of an earlier one.
         """
         self.access.require(Role.EDITOR)
@@ -563,7 +514,6 @@ class Scope:
         """
         What :meth:`restore` would bring back, and what it would refuse; nothing is written.
 
-        :raises NotFound: if no snapshot of theirs fits.
         :raises Forbidden: if it would go where nothing of theirs is.
         """
         found = self._retention.archive.preview(self._chosen(request))
@@ -596,12 +546,7 @@ class Scope:
         return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
 
     def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """
-        Read snapshots of theirs back, in the background: those that there are at this moment.
-
-        :raises NotFound: if none fits.
-        :raises Conflict: if too many operations go on.
-        """
+        """Read snapshots of theirs back, in the background: those that there are at this moment."""
         self.access.require(Role.OPERATOR)
         found = self._retention.archive.snapshots(self._chosen(request))
         if not found:
@@ -630,23 +575,14 @@ class Scope:
         return [state for state in operations.all() if self._sees_actor(state.actor)]
 
     def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
-        """
-        One of them.
-
-        :raises NotFound: if they see none.
-        """
+        """One of them."""
         found = operations.find(operation_id)
         if not self._sees_actor(found.actor):
             raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
         return found
 
     def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
-        """
-        Let an operation end before its next snapshot.
-
-        :raises NotFound: if they see none.
-        :raises Conflict: if it is over.
-        """
+        """Let an operation end before its next snapshot."""
         self.access.require(Role.OPERATOR)
         self.find_operation(operations, operation_id)
         return operations.cancel(operation_id)
@@ -666,11 +602,7 @@ class Scope:
         return self._retention.access.create(name, role, limit, expires_at)
 
     def revoke_token(self, identifier: str) -> AccessToken:
-        """
-        End a token, at once.
-
-        :raises NotFound: if there is none that is not revoked.
-        """
+        """End a token, at once."""
         self.access.require(Role.ADMIN)
         return self._retention.access.revoke(identifier)
 

@@ -24,10 +24,9 @@ from cratedb_retention.execution.events import (
     TakenOver,
 )
 from cratedb_retention.model.words import plural
-from cratedb_retention.service.listening import Listening, listening
 from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
 from cratedb_retention.service.scheduler import Scheduler
-from cratedb_retention.service.settings import ServiceSettings, Settings
+from cratedb_retention.service.settings import Listening, ServiceSettings, Settings, listening
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -75,7 +74,7 @@ class Service:
 
         :raises NotFound: if the toolkit's tables are not there, with the remedy.
         """
-        self._retention.store.require()
+        self._retention.require()
         # A tick that comes late does the work of those that were missed; two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)

@@ -1,32 +1,39 @@
 """
 What can be set, in sections, with what each setting means: the same names in a file (``[http]``, ``listen = ...``) and
 in the environment (``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/reference/configuration.md`` is made from this.
+
+An option beats the environment, which beats the file, which beats the default. Of each is known where it comes from.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.redact import redact
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, RunOptions
 
+PREFIX = "CRATEDB_RETENTION_"
+CONFIG = f"{PREFIX}CONFIG"
+MASKED = "********"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Tokens(StrEnum):
-    """Whether the HTTP API asks for an access token."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
-
-
-class Pages(StrEnum):
-    """Whether there are pages in the browser."""
+class Switch(StrEnum):
+    """Whether there is something: ``auto`` means where it makes sense."""
 
     AUTO = "auto"
     ON = "on"
@@ -101,8 +108,8 @@ class HttpSettings(_Section):
         None,
         description="Address and port to listen on, as `127.0.0.1:8080`; empty: no HTTP API.",
     )
-    tokens: Tokens = Field(
-        Tokens.AUTO,
+    tokens: Switch = Field(
+        Switch.AUTO,
         description="Require access tokens: `on`, `off`, or `auto`: only if it listens beyond this machine.",
     )
     open_to_all: bool = Field(False, description="With `tokens = off`: let everybody who reaches it do everything.")
@@ -113,7 +120,9 @@ class HttpSettings(_Section):
     rate: float = Field(20.0, gt=0, description="Requests a second for each token, or address without one.")
     burst: int = Field(100, ge=1, description="Requests at once, after a pause.")
     metrics: bool = Field(True, description="Serve `/metrics`.")
-    pages: Pages = Field(Pages.AUTO, description="Serve pages at `/ui`: `on`, `off`, or `auto`: if they are installed.")
+    pages: Switch = Field(
+        Switch.AUTO, description="Serve pages at `/ui`: `on`, `off`, or `auto`: if they are installed."
+    )
 
 
 class NotifySettings(_Section):
@@ -121,6 +130,9 @@ class NotifySettings(_Section):
 
     webhook: str | None = Field(None, description="Address that receives each event as JSON by POST.")
     webhook_secret: str | None = Field(None, description="Key that signs each event: HMAC-SHA256 of time and body.")
+    channels: tuple[str, ...] = Field(
+        (), description="Addresses of chat, mail and other services, as Apprise has them; needs the extra `chat`."
+    )
     command: tuple[str, ...] = Field((), description="Program with arguments that reads each event as JSON.")
     timeout: Seconds = Field(10.0, description="Timeout of each try, in seconds.")
     held_longer_than: Period = Field(None, description="Notify of what is blocked for longer, as `2d`; empty: never.")
@@ -138,4 +150,258 @@ class Settings(_Section):
 
 
 # What is never shown; each can be read from a file, whose name is then the setting NAME_file.
-SECRETS = frozenset({"database.uri", "notify.webhook", "notify.webhook_secret"})
+SECRETS = frozenset({"database.uri", "notify.webhook", "notify.webhook_secret", "notify.channels"})
+# Names that were there before there were settings.
+_OTHER_NAMES = {"database.uri": "CRATEDB_URI", "database.schema": "CRATEDB_EXT_SCHEMA"}
+# How lists are written where there is text alone.
+_LISTS: Mapping[str, Callable[[str], list[str]]] = {
+    "http.hosts": lambda text: [part.strip() for part in text.split(",")],
+    "notify.command": shlex.split,
+    "notify.channels": str.split,
+}
+_SECTIONS: Mapping[str, type[_Section]] = {
+    name: field.annotation for name, field in Settings.model_fields.items() if isinstance(field.annotation, type)
+}
+_FILE = "_file"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class Given:
+    """
+    A value that somebody gave.
+
+    :param source: Where it comes from, in words.
+    """
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """
+    All settings.
+
+    :param sources: Where each that is not the default one comes from, by its name as ``http.listen``.
+    :param file: The file that was read; None: there is none.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    file: Path | None = None
+
+
+def names() -> list[str]:
+    """The names of all settings, as ``http.listen``."""
+    return [
+        f"{section}.{field.alias or name}"
+        for section, model in _SECTIONS.items()
+        for name, field in model.model_fields.items()
+    ]
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return _OTHER_NAMES.get(name) or PREFIX + name.replace(".", "_").upper()
+
+
+def load(environment: Mapping[str, str], path: str | None, options: Mapping[str, Any] | None = None) -> Loaded:
+    """
+    Read all settings.
+
+    :param path: The file that an option names; None: that of the environment, or of the default places.
+    :param options: What options said, by the names of settings; None values were not said.
+    :raises InvalidInput: naming file and line, or variable, or option, with what is wrong.
+    """
+    file = _find(environment, path)
+    layers = [_from_file(file) if file else {}, _from_environment(environment)]
+    layers.append({key: Given(value, "option") for key, value in (options or {}).items() if value is not None})
+    given: dict[str, Given] = {}
+    for layer in layers:
+        given |= _with_contents(layer)
+    return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file)
+
+
+def _find(environment: Mapping[str, str], path: str | None) -> Path | None:
+    named = path or environment.get(CONFIG)
+    if named:
+        return Path(named)
+    home = environment.get("XDG_CONFIG_HOME") or (f"{environment['HOME']}/.config" if "HOME" in environment else None)
+    places = [Path(home, "cratedb-retention", "config.toml")] if home else []
+    places.append(Path("/etc/cratedb-retention/config.toml"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _from_file(path: Path) -> dict[str, Given]:
+    text = _read(path, f"configuration file {path}")
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"configuration file {path}", f"not valid TOML: {error}") from None
+    return dict(_flat(found, path, text))
+
+
+def _flat(found: Mapping[str, Any], path: Path, text: str) -> Iterator[tuple[str, Given]]:
+    for section, values in found.items():
+        if section not in _SECTIONS or not isinstance(values, dict):
+            thing = f"{path}, line {_line(text, section, None)}, {section}"
+            raise InvalidInput(thing, "no section", _close(section, _SECTIONS, "sections are"))
+        for key, value in values.items():
+            name, line = f"{section}.{key}", _line(text, section, key)
+            _check_known(name, f"{path}, line {line}, {name}")
+            yield name, Given(value, f"{path}, line {line}")
+
+
+def _line(text: str, section: str, key: str | None) -> int:
+    """The line of a key in its section, or of the section; 1 where it is written in another way."""
+    inside, header = False, 1
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key or section)}[\"']?\s*[.=]")
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r"\s*\[\s*[\"']?([\w-]+)[\"']?\s*\]", line)
+        if found:
+            inside = found[1] == section
+            header = number if inside else header
+        elif (inside or key is None) and wanted.match(line):
+            return number
+    return header
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
+    known = {variable(name): name for name in names()}
+    known |= {f"{variable(name)}{_FILE.upper()}": f"{name}{_FILE}" for name in SECRETS}
+    found = {}
+    for key, text in environment.items():
+        if key in known:
+            found[known[key]] = Given(_read_list(known[key], text), f"environment, {key}")
+        elif key.startswith(PREFIX) and key != CONFIG:
+            raise InvalidInput(f"environment variable {key}", "no setting", _close(key, known, "settings are"))
+    return found
+
+
+def _read_list(name: str, text: str) -> Any:
+    return _LISTS[name](text) if name in _LISTS else text
+
+
+def _with_contents(layer: Mapping[str, Given]) -> dict[str, Given]:
+    """Secrets that stand in files, which of one source must not be given twice."""
+    found = dict(layer)
+    for name in SECRETS:
+        given = found.pop(f"{name}{_FILE}", None)
+        if given is None:
+            continue
+        if name in found:
+            raise InvalidInput(f"{given.source}, {name}{_FILE}", f"{name} is given, too", "give one of them")
+        path = Path(str(given.value))
+        text = _read(path, f"{given.source}, {name}{_FILE}")
+        found[name] = Given(_read_list(name, text.strip()), f"file {path} ({given.source})")
+    return found
+
+
+def _read(path: Path, thing: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # Editors on Windows begin files with a mark.
+    except UnicodeDecodeError:
+        raise InvalidInput(thing, "not UTF-8 text") from None
+    except OSError as error:
+        named = thing if str(path) in thing else f"{thing}, file {path}"
+        raise InvalidInput(named, error.strerror or str(error), "name a file that can be read") from None
+
+
+def _validate(given: Mapping[str, Given]) -> Settings:
+    data: dict[str, dict[str, Any]] = {}
+    for name, each in given.items():
+        section, _, key = name.partition(".")
+        data.setdefault(section, {})[key] = each.value
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][:2])
+        reason = str(first["msg"]).removeprefix("Value error, ").replace("Input should be ", "must be ")
+        source = given[name].source if name in given else "settings"
+        raise InvalidInput(f"{source}, {name}", reason) from None
+
+
+def _check_known(name: str, thing: str) -> None:
+    if name not in names() and name.removesuffix(_FILE) not in SECRETS:
+        raise InvalidInput(thing, "no setting", _close(name, names(), "settings are"))
+
+
+def _close(word: str, known: Iterable[str], all_of_them: str) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"{all_of_them}: {', '.join(sorted(known))}"
+
+
+def shown_settings(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """The names and values of all settings, secrets masked; of the database's address only the password is one."""
+    for section, values in settings.model_dump(mode="json", by_alias=True).items():
+        for key, value in values.items():
+            name = f"{section}.{key}"
+            yield name, _shown(name, value)
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name not in SECRETS or not value:
+        shown = [redact(str(part)) for part in value] if isinstance(value, list) else value
+        return redact(shown) if isinstance(shown, str) else shown
+    if name != "database.uri":
+        return MASKED
+    try:
+        return DatabaseAddress.from_string(value).safe
+    except InvalidInput:
+        return MASKED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """
+    An address to listen on.
+
+    :param authenticate: Whether a token is needed.
+    :param hosts: The names that requests may use; empty: any.
+    """
+
+    host: str
+    port: int
+    authenticate: bool
+    hosts: frozenset[str]
+
+
+def listening(settings: HttpSettings) -> Listening | None:
+    """
+    What the settings mean; None: there is no HTTP.
+
+    :raises InvalidInput: if the address is none, or everybody could do everything and it is not said twice.
+    """
+    if not settings.listen:
+        return None
+    host, port = _split(settings.listen)
+    local = _is_loopback(host)
+    authenticate = settings.tokens is Switch.ON or (settings.tokens is Switch.AUTO and not local)
+    if not authenticate and not local and not settings.open_to_all:
+        raise InvalidInput(
+            f"http.listen {settings.listen}",
+            "without tokens everybody who reaches it could delete data",
+            "leave http.tokens at auto, or say http.open_to_all as well",
+        )
+    return Listening(
+        host=host,
+        port=port,
+        authenticate=authenticate,
+        hosts=frozenset(settings.hosts) or (_LOOPBACK if local else frozenset()),
+    )
+
+
+def _split(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise InvalidInput(f"http.listen {text!r}", "not an address and a port", "write it like 127.0.0.1:8080")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - all interfaces is what an empty host means
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

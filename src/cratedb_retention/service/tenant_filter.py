@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cratedb_retention.execution.candidates import Preview
-from cratedb_retention.execution.overview import Line
+from cratedb_retention.execution.overview import Line, TableLine
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.tables import TableLine
 from cratedb_retention.model.access import Realm
 from cratedb_retention.model.areas import make_area
 from cratedb_retention.model.audit import Event

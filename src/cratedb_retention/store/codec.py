@@ -14,9 +14,9 @@ from cratedb_retention.model.attributes import Form
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.instant import from_ms, parse_time_zone, to_ms
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
+from cratedb_retention.model.time import from_ms, parse_time_zone, to_ms
 from cratedb_retention.store.texts import read_text, text_values
 
 _HOUR = Duration(seconds=3600)

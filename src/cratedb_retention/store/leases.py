@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock, is_of_this_process
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
+from cratedb_retention.model.schedule import Done
 from cratedb_retention.store.stamps import stamp_columns, stamp_names, stamp_of, unchanged
 from cratedb_retention.store.tables import Instant
 
@@ -64,6 +65,11 @@ class Leases:
     now: dt.datetime
     by_policy: Mapping[str, Lease]
     asked: float
+
+    @property
+    def slots(self) -> dict[str, Done]:
+        """What is known of the slots of each policy that was ever run."""
+        return {key: Done(lease.done_slot, lease.slot) for key, lease in self.by_policy.items()}
 
     def of(self, policy_id: str) -> Lease:
         """The lease of a policy; one that nobody ever took is free."""

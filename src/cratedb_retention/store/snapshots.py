@@ -17,9 +17,9 @@ from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.instant import from_ms, to_ms
 from cratedb_retention.model.plan import SnapshotPartition
 from cratedb_retention.model.snapshots import RestoredPartition
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.store.codec import partition_to_text, text_to_partition
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.model.attributes import Attribute, Form
-from cratedb_retention.model.instant import EPOCH
 from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.time import EPOCH
 from cratedb_retention.store.texts import LONGEST
 
 DEFAULT_SCHEMA = "ext"

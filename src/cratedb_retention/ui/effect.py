@@ -10,7 +10,7 @@ from nicegui import ui
 
 from cratedb_retention.execution.candidates import Loss, Preview
 from cratedb_retention.model.effect import summarize
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import words
 from cratedb_retention.ui.parts import note

@@ -26,10 +26,10 @@ from cratedb_retention.model.exploring import (
     zoom,
 )
 from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.instant import from_ms
 from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill
 from cratedb_retention.model.resolution import describe
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui.explore_chart import MOST_LINES, lines_of, options
 from cratedb_retention.ui.explore_form import Form, choose_table

@@ -11,8 +11,8 @@ from typing import Any
 
 from cratedb_retention.model.exploring import Span, percents
 from cratedb_retention.model.fetched import Cell, Fetched, Row, as_float
-from cratedb_retention.model.instant import to_ms
 from cratedb_retention.model.resolution import parts_of
+from cratedb_retention.model.time import to_ms
 
 MOST_LINES = 10
 _BAND = 3  # With what is shown, the least and the greatest value were fetched.

@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.exploring import (
     EVERYTHING,
     RANGES,
     Asked,
     Explorable,
-    aggregates_of,
     dimension_names,
     find_metric,
 )
@@ -24,14 +24,7 @@ from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.ui.parts import button
 
 _SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
-_WORDS = {
-    "avg": "average",
-    "sum": "sum",
-    "min": "least (min)",
-    "max": "greatest (max)",
-    "stddev": "standard deviation (of the population)",
-    ROW_COUNT: "number of rows",
-}
+_WORDS = {**{str(one): one.words for one in Aggregate}, ROW_COUNT: "number of rows"}
 
 
 def choose_table(tables: Sequence[Explorable], asked: Asked) -> None:
@@ -91,7 +84,7 @@ class Form:
 
     def _offer_aggregates(self) -> None:
         metric = None if self._asked.metric == ROW_COUNT else find_metric(self._cascade.metrics, self._asked.metric)
-        offered = {name: _WORDS.get(name, name) for name in (aggregates_of(metric) if metric else ())}
+        offered = {name: _WORDS.get(name, name) for name in (metric.answers if metric else ())}
         given = self._asked.aggregate or next(iter(offered), "")
         self._aggregate.set_options(offered, value=given if given in offered else None)
         self._aggregate.set_visibility(bool(offered))

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.execution.tables import TableLine
+from cratedb_retention.execution.overview import TableLine
 
 REMEMBERED = 100
 # Seconds for which a look serves. What nobody wrote into the audit log, such as new data, is seen after that.

@@ -11,9 +11,8 @@ from typing import Any
 
 from nicegui import ui
 
-from cratedb_retention.execution.overview import Line
+from cratedb_retention.execution.overview import STATES, Line, TableLine
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.tables import STATES, TableLine
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.pairs import write_value

@@ -10,9 +10,9 @@ from nicegui import ui
 
 from cratedb_retention.model.effect import TaskGroup, group_tasks, next_due, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import short, show_size
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.held import show_held

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.listing import Listing
+from cratedb_retention.execution.overview import Listing
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.instant import show
+from cratedb_retention.model.time import show
 from cratedb_retention.model.timeline import WORDS, Cutoff, Lane, Span, State
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import words

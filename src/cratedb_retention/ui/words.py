@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.time import from_ms
 
 
 def count(value: int | None) -> str:

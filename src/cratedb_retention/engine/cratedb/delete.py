@@ -17,8 +17,8 @@ from cratedb_retention.engine.expressions import in_partitions, table_ref, time_
 from cratedb_retention.engine.rows import delete_in_batches
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import show_partition
 
 # Rows in one DELETE: CrateDB holds the found rows' identifiers in memory.

@@ -20,7 +20,7 @@ from cratedb_retention.engine.cratedb.connection import CrateConnection, connect
 from cratedb_retention.engine.cratedb.disk import unblock
 from cratedb_retention.engine.cratedb.health import find_unwell
 from cratedb_retention.engine.cratedb.recovery import explain
-from cratedb_retention.engine.cratedb.rollup_sql import SQL
+from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import InvalidInput

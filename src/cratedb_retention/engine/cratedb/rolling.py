@@ -6,25 +6,16 @@ comes before the counting, and nothing before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import assert_never
-
-import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb import rollup as tables
 from cratedb_retention.engine.cratedb.disk import blocked, disk_is_full
 from cratedb_retention.engine.cratedb.health import check_health, check_idents, refresh_idents
-from cratedb_retention.engine.cratedb.rollup_sql import SQL
-from cratedb_retention.engine.cratedb.sql import refresh
+from cratedb_retention.engine.cratedb.rollup import PORTIONS
+from cratedb_retention.engine.cratedb.sql import SQL, refresh
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.rollup import (
-    any_statement,
-    compute_statements,
-    delete_statements,
-    new_version,
-    tables_of,
-)
+from cratedb_retention.engine.rollup import Run, new_version, run_statements, runs_of
 from cratedb_retention.engine.rollup_check import (
     Beneath,
     Stored,
@@ -34,8 +25,6 @@ from cratedb_retention.engine.rollup_check import (
     show_difference,
     show_window,
 )
-from cratedb_retention.engine.rollup_counters import find_seeds, has_counters
-from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window
 from cratedb_retention.model.rollup_steps import (
@@ -49,11 +38,6 @@ from cratedb_retention.model.rollup_steps import (
 )
 
 ATTEMPTS = 5
-# Raw rows that are computed between two refreshes. A window function holds all of them in one node's memory.
-ROWS, ROWS_OF_COUNTERS = 20_000_000, 1_000_000
-# Raw rows in one INSERT of a level: CrateDB hands all groups of a statement to its shards at once, and where these are
-# too many it waits, longer each time: 864,000 groups took 20 to 37 s in one statement, 10 to 15 s in thirty.
-AT_ONCE = 100_000
 
 
 def perform(database: Database, step: RollupStep, report: Report) -> StepResult:
@@ -84,9 +68,8 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     partly = _check_health(database, step)
     _refresh_beneath(database, step, partly)
     beneath = count_beneath(database.rows, SQL, rollup, step.windows)
-    rows = {window: found.rows for window, found in beneath.items()}
     results: list[RolledUp] = []
-    for run in make_runs(step.windows, rows, ROWS_OF_COUNTERS if has_counters(rollup) else ROWS):
+    for run in runs_of(step, PORTIONS):
         require_rows(database.rows, SQL, step, run)
         results += _roll_up_run(database, step, partly, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
@@ -101,7 +84,7 @@ def _roll_up_run(
     while True:
         attempt += 1
         version = new_version()
-        stored = _compute(database, step, run, beneath, version)
+        stored = _compute(database, step, run, version)
         lost = [window for window in run.windows if stored[window].counted != beneath[window] or stored[window].alien]
         if not lost:
             return [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
@@ -109,7 +92,7 @@ def _roll_up_run(
         _refresh_beneath(database, step, partly)
         beneath = count_beneath(database.rows, SQL, rollup, run.windows)
         if attempt == ATTEMPTS:
-            if blocked(database, tables_of(rollup)):  # Then an INSERT from a SELECT writes nothing, without an error.
+            if blocked(database, rollup.tables):  # Then an INSERT from a SELECT writes nothing, without an error.
                 raise disk_is_full(f"table {rollup.table}")
             raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
 
@@ -123,37 +106,13 @@ def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, m
     return DatabaseError(thing, f"{show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
 
 
-def _compute(
-    database: Database, step: RollUp, run: Run, beneath: dict[Window, Beneath], version: int
-) -> dict[Window, Stored]:
+def _compute(database: Database, step: RollUp, run: Run, version: int) -> dict[Window, Stored]:
     """Replace the rows of a run, and count them."""
-    rollup = step.rollup
-    _refresh_own(database, rollup)
-    if database.rows(any_statement(SQL, rollup, run)):
-        for statement in delete_statements(SQL, rollup, run):
-            database.execute(statement)
-    if any(found.rows for found in beneath.values()):
-        for statement in _insert_statements(database, step, run, beneath, version):
-            database.execute(statement)
-    _refresh_own(database, rollup)
-    return count_stored(database.rows, SQL, rollup, run.windows, version)
-
-
-def _insert_statements(
-    database: Database, step: RollUp, run: Run, beneath: dict[Window, Beneath], version: int
-) -> Iterator[sa.Executable]:
-    """
-    From raw rows piece by piece; a coarser level has few groups, and what a counter had before a piece can be read
-    only after a refresh.
-    """
-    rollup = step.rollup
-    if has_counters(rollup):
-        seeds = find_seeds(database.rows, SQL, rollup, run, step.older)
-        yield from compute_statements(SQL, rollup, run, version, seeds)
-        return
-    rows = {window: found.rows for window, found in beneath.items()}
-    for piece in make_runs(run.windows, rows, AT_ONCE if rollup.from_raw else ROWS):
-        yield from compute_statements(SQL, rollup, piece, version)
+    _refresh_own(database, step.rollup)
+    for statement in run_statements(SQL, step, run, version, PORTIONS):
+        database.execute(statement)
+    _refresh_own(database, step.rollup)
+    return count_stored(database.rows, SQL, step.rollup, run.windows, version)
 
 
 def _check_health(database: Database, step: RollUp) -> bool:
@@ -162,7 +121,7 @@ def _check_health(database: Database, step: RollUp) -> bool:
     partly = check_idents(database, rollup.beneath, step.idents)
     if rollup.sketched and not rollup.from_raw:
         check_health(database, rollup.beneath_sketch)
-    if has_counters(rollup):
+    if rollup.has_counters:
         for level in (rollup, *(coarser for coarser, _ in step.older)):
             check_health(database, level.table)
     return partly
@@ -179,5 +138,5 @@ def _refresh_beneath(database: Database, step: RollUp, partly: bool) -> None:
 
 
 def _refresh_own(database: Database, rollup: Rollup) -> None:
-    for table in tables_of(rollup):
+    for table in rollup.tables:
         refresh(database, table)

@@ -13,14 +13,30 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement, ColumnElement, quoted_name
+from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import Subscript, counted_ms, date_trunc, table_ref, whole_number
+from cratedb_retention.engine.expressions import (
+    DOUBLE,
+    LARGEST,
+    PLAIN,
+    TEXT,
+    Element,
+    Subscript,
+    as_type,
+    counted_ms,
+    date_trunc,
+    decimal_sum,
+    number,
+    quotient,
+    table_ref,
+    whole_number,
+)
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.rollup import Rollup
 
 _INSTANT = sa.TIMESTAMP(timezone=True)
 _SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")
@@ -56,9 +72,9 @@ def refresh_partitions(
 
 
 class CrateExpressions:
-    """How CrateDB writes columns and values."""
+    """What CrateDB writes in its own way."""
 
-    def column(self, column: Column) -> ColumnElement[Any]:
+    def column(self, column: Column) -> Element:
         """A reference to a column, perhaps inside an object. A plain column's name can't hold a bracket."""
         match = _SUBSCRIPTED.fullmatch(column.name)
         if match:
@@ -67,34 +83,84 @@ class CrateExpressions:
 
     def value(self, column: Column, value: Value) -> Any:
         """Instants are milliseconds, which is what CrateDB compares a timestamp with."""
-        number = whole_number(column, value)
-        if number is not None:
-            return number
+        counted = whole_number(column, value)
+        if counted is not None:
+            return counted
         if isinstance(value, int) and not isinstance(value, bool):
             return sa.literal(value, sa.BigInteger())
         return sa.literal(value)
 
-    def epoch_ms(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
+    def epoch_ms(self, expression: Element) -> Element:
         """A timestamp cast to a whole number is its milliseconds."""
         return sa.cast(expression, sa.BigInteger())
 
-    def instant(self, column: Column, expression: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
+    def instant(self, column: Column, expression: Element | None = None) -> Element:
         """CrateDB takes what has no time zone for UTC."""
         reference = self.column(column) if expression is None else expression
         if column.unit is not None:
             return sa.cast(counted_ms(column, reference), _INSTANT)
         return reference if column.type.lower() == "timestamp with time zone" else sa.cast(reference, _INSTANT)
 
-    def bucket(self, interval: Interval, zone: str, instant: ColumnElement[Any]) -> ColumnElement[Any]:
+    def bucket(self, interval: Interval, zone: str, instant: Element) -> Element:
         """``date_bin`` and ``date_trunc``; where clocks repeat midnight, CrateDB takes the first one, as we do."""
         if interval.seconds:
-            step: ColumnElement[Any] = sa.literal_column(f"INTERVAL '{interval.seconds} seconds'")
+            step: Element = sa.literal_column(f"INTERVAL '{interval.seconds} seconds'")
             return sa.func.date_bin(step, instant, sa.literal_column("0"))
         return date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
 
-    def row_version(self, alias: str) -> ColumnElement[Any]:
+    def row_version(self, alias: str) -> Element:
         """Each change of a row gives it the next number of its shard."""
         return sa.literal_column("_seq_no")
+
+    def stored_type(self, column: Column) -> str:
+        """The catalog shows NUMERIC and CHARACTER without their sizes, and without these they can't be stored."""
+        words = column.type.upper().strip()
+        if words == "NUMERIC":
+            return DOUBLE
+        return words if PLAIN.fullmatch(words) and words != "CHARACTER" else TEXT
+
+    def sum_type(self, column: Column) -> str:
+        """A row with a sum that is too large for it is not stored, and then the window fails (law 5)."""
+        return decimal_sum(column.type) or DOUBLE
+
+    def partition(self, rollup: Rollup) -> Element | None:
+        """``date_trunc('month', 'Europe/Vienna', ts)``."""
+        if rollup.partition is None:
+            return None
+        return self.bucket(rollup.partition, rollup.zone, self.column(rollup.own_time))
+
+    def total(self, value: Element) -> Element:
+        """
+        CrateDB's ``sum`` of doubles carries the rounding of one group into the next, which shows where groups differ
+        much in size; its ``avg`` does not.
+        """
+        return sa.func.avg(value).op("*")(sa.func.count(value))
+
+    def spread(self, value: Element) -> Element:
+        """In exact decimal numbers, since CrateDB's own ``variance`` cancels the digits of large values out."""
+        small = sa.case((sa.func.abs(value) <= number(LARGEST), value))
+        exact, count = sa.cast(small, sa.Numeric()), sa.func.count(value)
+        spread = _spread(sa.cast(count, sa.Numeric()), sa.func.sum(exact), sa.func.sum(exact.op("*")(exact)))
+        return sa.case((count == sa.func.count(small), quotient(spread, as_type(count, DOUBLE))))
+
+    def center(self, total: Element, count: Element, within: Sequence[Element]) -> None:
+        """Not needed."""
+
+    def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
+        """That within the rows, and that of their means, exactly as above."""
+        known = spread.is_not(None)
+        mean = sa.cast(sa.case((known, quotient(as_type(total, DOUBLE), as_type(count, DOUBLE)))), sa.Numeric())
+        size = sa.cast(count, sa.Numeric())
+        weighted = size.op("*")(mean)
+        all_rows, some = sa.func.sum(count), sa.func.count().filter(count > number(0))
+        between = _spread(sa.cast(all_rows, sa.Numeric()), sa.func.sum(weighted), sa.func.sum(weighted.op("*")(mean)))
+        whole = sa.func.sum(spread).op("+")(quotient(between, as_type(all_rows, DOUBLE)))
+        return sa.case((some == sa.func.count(spread), whole))
+
+
+def _spread(count: Element, total: Element, squares: Element) -> Element:
+    """The sum of squared distances from the mean, times the number of values; its parts are exact."""
+    return as_type(count.op("*")(squares).op("-")(sa.func.abs(total).op("*")(sa.func.abs(total))), DOUBLE)
 
 
 SQL = CrateExpressions()
@@ -121,7 +187,7 @@ class PartitionStatement(Executable, ClauseElement):
         return f"{text} PARTITION ({', '.join(parts)})"
 
 
-def _literal(column: Column, value: Value) -> ColumnElement[Any]:
+def _literal(column: Column, value: Value) -> Element:
     return sa.null() if value is None else SQL.value(column, value)
 
 

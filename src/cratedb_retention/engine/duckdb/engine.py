@@ -17,7 +17,7 @@ from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read
 from cratedb_retention.engine.duckdb.connection import DuckConnection
 from cratedb_retention.engine.duckdb.errors import not_a_database
 from cratedb_retention.engine.duckdb.manifest import DATA
-from cratedb_retention.engine.duckdb.rollup_sql import SQL
+from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.rows import rows_statement
 from cratedb_retention.errors import Conflict, InvalidInput, Unsupported, not_installed
 from cratedb_retention.model.address import DatabaseAddress
@@ -160,7 +160,7 @@ class DuckDBEngine(Engine):
                 drop = DropPartitions(table=step.table, columns=step.columns, pieces=(step.piece,), before=step.before)
                 return [delete.drop_statement(drop)]
             case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                return rollup.statements(self.database, step)
+                return rollup.statements(step)
             case VerifySnapshot() | MovePartitions() | FreezePartitions() | ThawPartitions():
                 return []
             case _:

@@ -39,9 +39,9 @@ def partition_key(column: Column, columns: Mapping[str, Column]) -> sa.ColumnEle
 
 def _interval(grid: Grid) -> Interval | None:
     """Intervals of other lengths do not begin where 1970 does."""
-    seconds, rest = divmod(grid.fixed_ms, 1000)
-    days = grid.days or (seconds // _DAY if seconds in (_DAY, _WEEK) else 0)
-    unit = _UNITS["days"].get(days) or _UNITS["months"].get(grid.months)
+    seconds, rest = divmod(grid.period.ms, 1000)
+    days = grid.period.days or (seconds // _DAY if seconds in (_DAY, _WEEK) else 0)
+    unit = _UNITS["days"].get(days) or _UNITS["months"].get(grid.period.months)
     if unit:
         return Interval(unit=unit)
     return Interval(seconds) if seconds and not rest and _DAY % seconds == 0 else None

@@ -11,16 +11,8 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.catalog import read_columns
-from cratedb_retention.engine.duckdb.rollup_sql import SQL
-from cratedb_retention.engine.duckdb.sql import AddColumn
-from cratedb_retention.engine.rollup import (
-    compute_statements,
-    delete_statements,
-    missing_names,
-    new_version,
-    replace_statements,
-)
+from cratedb_retention.engine.duckdb.sql import SQL, AddColumn
+from cratedb_retention.engine.rollup import CreateTable, Run, new_version, run_statements, runs_of, step_statements
 from cratedb_retention.engine.rollup_check import (
     count_beneath,
     count_stored,
@@ -28,11 +20,8 @@ from cratedb_retention.engine.rollup_check import (
     show_difference,
     show_window,
 )
-from cratedb_retention.engine.rollup_columns import level_fields, sketch_fields
-from cratedb_retention.engine.rollup_counters import NEAR, find_seeds, has_counters
-from cratedb_retention.engine.rollup_ddl import CreateTable
-from cratedb_retention.engine.rollup_runs import Run, make_runs
 from cratedb_retention.engine.rollup_view import view_statement
+from cratedb_retention.engine.states import level_fields, sketch_fields
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.rollup import RolledUp
 from cratedb_retention.model.rollup_steps import (
@@ -53,39 +42,35 @@ def create_statements(step: CreateRollup) -> list[sa.Executable]:
     return [level, *([CreateTable(rollup.sketch, sketch_fields(SQL, rollup))] if rollup.sketched else [])]
 
 
-def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executable]:
+def alter_statements(step: AlterRollup) -> list[sa.Executable]:
     """The columns that are missing, and the table with the distributions, in case that it is."""
-    missing = [field for field in level_fields(SQL, step.rollup) if field.name in names]
+    missing = [field for field in level_fields(SQL, step.rollup) if field.name in step.columns]
     added = [AddColumn(step.rollup.table, field.name, field.type) for field in missing]
     return [*added, *create_statements(CreateRollup(rollup=step.rollup))[1:]]
 
 
-def statements(database: Database, step: RollupStep) -> list[sa.Executable]:
+def statements(step: RollupStep) -> list[sa.Executable]:
     """The statements that change something, for showing a step."""
     match step:
         case CreateRollup():
             return create_statements(step)
         case AlterRollup():
-            return _alter_statements(database, step)
+            return alter_statements(step)
         case ReplaceView():
             return [view_statement(SQL, step)]
         case RollUp():
-            return replace_statements(SQL, step)
+            return step_statements(SQL, step)
         case SealWindows() | RebaseRollup():
             return []
         case _:
             assert_never(step)
 
 
-def _alter_statements(database: Database, step: AlterRollup) -> list[sa.Executable]:
-    return alter_statements(step, missing_names(step.columns, read_columns(database, step.rollup.table)))
-
-
 def perform(database: Database, step: RollupStep, report: Report) -> StepResult:
     """Do a step of a cascade; sealing is a matter of the ledger alone."""
     if isinstance(step, RollUp):
         return roll_up(database, step, report)
-    return _execute(database, statements(database, step))
+    return _execute(database, statements(step))
 
 
 def _execute(database: Database, found: Sequence[sa.Executable]) -> StepResult:
@@ -106,7 +91,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
 
     def work(connection: sa.Connection) -> list[RolledUp]:
         results: list[RolledUp] = []
-        for run in make_runs(step.windows):
+        for run in runs_of(step):
             results += _roll_up_run(connection, step, run)
             report(Progress(len(results), len(step.windows), "window"))
         return results
@@ -129,11 +114,7 @@ def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[Roll
 
     require_rows(query, SQL, step, run)
     version = new_version()
-    seeds = find_seeds(query, SQL, rollup, run, step.older) if has_counters(rollup) else NEAR
-    for statement in (
-        *delete_statements(SQL, rollup, run),
-        *compute_statements(SQL, rollup, run, version, seeds),
-    ):
+    for statement in run_statements(SQL, step, run, version):
         connection.execute(statement)
     beneath = count_beneath(query, SQL, rollup, run.windows)
     found = count_stored(query, SQL, rollup, run.windows, version)

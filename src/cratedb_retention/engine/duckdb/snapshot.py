@@ -29,9 +29,9 @@ from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, row_ha
 from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref, time_number
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.instant import show
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import show_partition
 
 FindRepository = Callable[[str], Path]

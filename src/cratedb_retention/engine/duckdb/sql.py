@@ -15,16 +15,33 @@ from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.duckdb.buckets import bucket
-from cratedb_retention.engine.expressions import Subscript, counted_ms, is_aware, table_ref, whole_number
+from cratedb_retention.engine.expressions import (
+    DOUBLE,
+    LARGEST,
+    PLAIN,
+    TEXT,
+    Element,
+    Subscript,
+    as_type,
+    counted_ms,
+    date_trunc,
+    decimal_sum,
+    is_aware,
+    number,
+    quotient,
+    table_ref,
+    whole_number,
+)
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.instant import from_ms
+from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.time import from_ms
 
 
 class DuckExpressions:
-    """How DuckDB writes columns and values."""
+    """What DuckDB writes in its own way."""
 
-    def column(self, column: Column) -> sa.ColumnElement[Any]:
+    def column(self, column: Column) -> Element:
         """A reference to a column, perhaps a field of a struct."""
         if column.path:
             return Subscript(column.path[0], column.path[1:])
@@ -32,33 +49,77 @@ class DuckExpressions:
 
     def value(self, column: Column, value: Value) -> Any:
         """Instants become datetimes in UTC: aware where the column has a time zone, naive where it has none."""
-        number = whole_number(column, value)
-        if number is not None:
-            return number
+        counted = whole_number(column, value)
+        if counted is not None:
+            return counted
         if column.kind is not Kind.TIME or not isinstance(value, int):
             return sa.literal(value)
         moment = from_ms(value)
         aware = is_aware(column)
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
 
-    def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def epoch_ms(self, expression: Element) -> Element:
         """Milliseconds since the epoch; NULL for infinite times."""
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
 
-    def instant(self, column: Column, expression: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
+    def instant(self, column: Column, expression: Element | None = None) -> Element:
         """What has no time zone is UTC, whatever the session's is."""
         reference = self.column(column) if expression is None else expression
         if column.unit is not None:
             return sa.func.timezone("UTC", sa.func.epoch_ms(counted_ms(column, reference)))
         return reference if is_aware(column) else sa.func.timezone("UTC", sa.cast(reference, sa.TIMESTAMP()))
 
-    def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def bucket(self, interval: Interval, zone: str, instant: Element) -> Element:
         """The start of the interval that an instant lies in."""
         return bucket(interval, zone, instant)
 
-    def row_version(self, alias: str) -> sa.ColumnElement[Any]:
+    def row_version(self, alias: str) -> Element:
         """The hash of all columns."""
         return sa.cast(sa.func.hash(sa.literal_column(alias)), _HugeInt())
+
+    def stored_type(self, column: Column) -> str:
+        """Its own type; as text if that is an ``ENUM`` or another with values in it."""
+        words = column.type.upper().strip()
+        return words if PLAIN.fullmatch(words) else TEXT
+
+    def sum_type(self, column: Column) -> str:
+        """DuckDB refuses a sum that is too large for it, rather than round it."""
+        return decimal_sum(column.type) or DOUBLE
+
+    def partition(self, rollup: Rollup) -> Element | None:
+        """In words that the reader of the catalog understands, and that mean the same in any session's time zone."""
+        if rollup.partition is None:
+            return None
+        time = self.column(rollup.own_time)
+        if rollup.partition.seconds:
+            return sa.func.time_bucket(sa.literal_column(f"INTERVAL '{rollup.partition.seconds} seconds'"), time)
+        zone = sa.literal(rollup.zone)
+        return sa.func.timezone(zone, date_trunc(rollup.partition.unit, sa.func.timezone(zone, time)))
+
+    def total(self, value: Element) -> Element:
+        """A plain sum."""
+        return sa.func.sum(value)
+
+    def spread(self, value: Element) -> Element:
+        """DuckDB's variance is computed in Welford's way, which keeps the digits of large values."""
+        small = sa.case((sa.func.abs(value) <= number(LARGEST), value))
+        count = sa.func.count(value)
+        return sa.case((count == sa.func.count(small), sa.func.var_pop(small).op("*")(count)))
+
+    def center(self, total: Element, count: Element, within: Sequence[Element]) -> Element:
+        """The mean of a bucket beside each of its rows."""
+        sums = (sa.func.sum(as_type(value, DOUBLE)).over(partition_by=list(within)) for value in (total, count))
+        dividend, divisor = sums
+        return quotient(dividend, sa.func.nullif(divisor, number(0)))
+
+    def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
+        """That within the rows, and that of their means around the mean of all."""
+        divisor = sa.func.nullif(as_type(count, DOUBLE), number(0))
+        mean = quotient(total, divisor)
+        distance = mean.op("-")(center).self_group()
+        whole = sa.func.sum(spread.op("+")(divisor.op("*")(distance.op("*")(distance).self_group())))
+        some = sa.func.count().filter(count > number(0))
+        return sa.case((some == sa.func.count(spread), whole))
 
 
 SQL = DuckExpressions()
@@ -146,7 +207,7 @@ def _compile_comment(element: CommentOn, compiler: SQLCompiler, **kw: Any) -> st
 
 
 class AddColumn(Executable, ClauseElement):
-    """``ALTER TABLE ... ADD COLUMN``, with a type in DuckDB's own words."""
+    """``ALTER TABLE ... ADD COLUMN IF NOT EXISTS``, with a type in DuckDB's own words."""
 
     inherit_cache = False
 
@@ -157,7 +218,8 @@ class AddColumn(Executable, ClauseElement):
 @compiles(AddColumn)
 def _compile_add(element: AddColumn, compiler: SQLCompiler, **kw: Any) -> str:
     table = compiler.process(table_ref(element.table), asfrom=True, **kw)
-    return f"ALTER TABLE {table} ADD COLUMN {compiler.preparer.quote_identifier(element.name)} {element.kind}"
+    name = compiler.preparer.quote_identifier(element.name)
+    return f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {element.kind}"
 
 
 def _text(compiler: SQLCompiler, value: str) -> str:

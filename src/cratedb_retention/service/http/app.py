@@ -13,26 +13,23 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from cratedb_retention import __version__
-from cratedb_retention.service.http import (
-    fetch,
-    health,
-    holds,
-    journal,
-    operations,
-    plans,
-    policies,
-    policyfile,
-    runs,
-    snapshots,
-    tokens,
-)
+from cratedb_retention.service.http import archive, data, policies, runs, service
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.middleware import Gate
 from cratedb_retention.service.http.problems import Problem, handle
 from cratedb_retention.service.http.security import role_needed
 
 PREFIX = "/api/v1"
-_PARTS = (policies, policyfile, plans, runs, journal, holds, snapshots, operations, fetch, tokens)
+_ROUTERS = (
+    policies.router,
+    policies.files,
+    runs.router,
+    runs.journal,
+    archive.holds,
+    archive.snapshots,
+    data.router,
+    service.tokens,
+)
 
 
 def make_app(context: Context) -> FastAPI:
@@ -57,9 +54,9 @@ def make_routes() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for part in _PARTS:
-        app.include_router(part.router, prefix=PREFIX)
-    app.include_router(health.router)
+    for router in _ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(service.watching)
     handle(app)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
@@ -80,8 +77,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 def _say_roles(paths: dict[str, Any]) -> None:
     """Name the role that each route needs, as ``x-role``; ``none``: no token is asked for."""
-    for part, prefix in (*((part, PREFIX) for part in _PARTS), (health, "")):
-        for route in part.router.routes:
+    for router, prefix in (*((router, PREFIX) for router in _ROUTERS), (service.watching, "")):
+        for route in router.routes:
             if isinstance(route, APIRoute):
                 role = role_needed(each.call for each in route.dependant.dependencies)
                 for method in route.methods or ():

@@ -1,4 +1,4 @@
-"""``/policies`` and ``/tags``: what is kept for how long."""
+"""``/policies``, ``/tags`` and ``/policy-file``: what is kept for how long."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 
 from cratedb_retention.errors import Conflict, InvalidInput
-from cratedb_retention.execution.plain import policy_data
+from cratedb_retention.execution.plain import change_data, policy_data
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.service.http.choosing import Chosen, Limit, Offset
-from cratedb_retention.service.http.json_body import JsonRoute
+from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.service.http.problems import Failed, problems
-from cratedb_retention.service.http.schemas import Policies, StoredPolicy
+from cratedb_retention.service.http.requests import Chosen, ChosenTags, JsonRoute, Limit, Offset
+from cratedb_retention.service.http.schemas import Changed, Policies, StoredPolicy
 from cratedb_retention.service.http.security import Editor, Viewer
 from cratedb_retention.store.policies import StoredPolicy as Stored
 
@@ -109,3 +109,42 @@ def _version(if_match: str | None) -> int | None:
 
 def _outdated(error: Conflict, version: int | None) -> Exception:
     return error if version is None else Failed(HTTPStatus.PRECONDITION_FAILED, error)
+
+
+files = APIRouter(tags=["policies"])
+YAML = "application/yaml"
+_LIST = {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}
+_FILE = {YAML: {"schema": {"type": "object", "properties": {"policies": _LIST}, "required": ["policies"]}}}
+
+
+@files.get(
+    "/policy-file",
+    response_class=Response,
+    responses={200: {"description": "A policy file.", "content": _FILE}, **problems()},
+)
+def export_policies(who: Viewer, chosen: Chosen) -> Response:
+    """The policies as a file that `apply` reads."""
+    found, _ = who.policies(chosen)
+    return Response(dump_policies(item.policy for item in found), media_type=YAML)
+
+
+@files.post(
+    "/policy-file",
+    responses=problems(409, 415),
+    openapi_extra={"requestBody": {"required": True, "content": _FILE}},
+)
+def apply_policies(
+    who: Editor,
+    tags: ChosenTags,
+    file: Annotated[bytes, Body(media_type=YAML, description="YAML (or JSON) as `export` writes it.")],
+    prune: Annotated[bool, Query(description="Delete policies that the file lacks; `tags` limits that.")] = False,
+    dry_run: Annotated[bool, Query(description="Only tell what would change.")] = False,
+) -> list[Changed]:
+    """Make the policies what a file says."""
+    try:
+        text = file.decode()
+    except UnicodeDecodeError:
+        error = InvalidInput("the file", "not UTF-8 text", "save it as UTF-8")
+        raise Failed(HTTPStatus.UNPROCESSABLE_ENTITY, error) from None
+    changes = who.apply(parse_policies(text, "the file"), prune, tags, dry_run)
+    return [Changed.model_validate(change_data(change)) for change in changes]

@@ -1,22 +1,57 @@
-"""``/runs``: start a run, watch it, cancel it."""
+"""``/plan``, ``/status``, ``/runs`` and ``/journal``: what is due, what is done, and what was."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from cratedb_retention.execution.plain import journal_data, line_data, plain_row, plan_data
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.http.json_body import JsonRoute
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.http.problems import problems
-from cratedb_retention.service.http.schemas import Run, RunRequest, run_answer
+from cratedb_retention.service.http.requests import (
+    Chosen,
+    ChosenTags,
+    Cutoff,
+    JsonRoute,
+    Limit,
+    Moment,
+    Offset,
+    ShortText,
+)
+from cratedb_retention.service.http.schemas import JournalRow, PlanAnswer, Run, RunRequest, Status, run_answer
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
+from cratedb_retention.store.journal import JournalFilter
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
+journal = APIRouter(tags=["journal"])
 _LOCATION = {"headers": {"Location": {"description": "Where the run is.", "schema": {"type": "string"}}}}
+
+
+@router.get("/plan", responses=problems(404))
+def show_plan(
+    who: Viewer,
+    chosen: Chosen,
+    cutoff: Cutoff,
+    sql: Annotated[bool, Query(description="With statements; not for tokens with a limit.")] = False,
+) -> PlanAnswer:
+    """What a run would do now, and why; what is held, and why."""
+    plan = who.prepare(chosen, cutoff).plan
+    return PlanAnswer.model_validate(plan_data(plan, who.render if sql else None))
+
+
+@router.get("/status", responses=problems(404))
+def show_status(who: Viewer, chosen: Chosen) -> Status:
+    """Each policy on each table: its state, what is due now and next, and the last run."""
+    lines, last = who.status(chosen)
+    data = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}
+    return Status.model_validate(data)
 
 
 @router.post("/runs", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
@@ -49,3 +84,35 @@ def cancel_run(request: Request, who: Operator, run_id: str) -> Run:
 
 def _answer(state: RunState) -> Run:
     return Run.model_validate(run_answer(state))
+
+
+@journal.get("/journal", responses=problems())
+def read_journal(
+    who: Viewer,
+    tags: ChosenTags,
+    table_name: Annotated[ShortText | None, Query(description="Only this table.")] = None,
+    policy_id: Annotated[ShortText | None, Query(description="Only policies whose identifier begins so.")] = None,
+    run_id: Annotated[ShortText | None, Query(description="Only runs whose identifier begins so.")] = None,
+    outcome: Outcome | None = None,
+    event: Event | None = None,
+    since: Annotated[Moment | None, Query(description="Only from this instant on.")] = None,
+    until: Annotated[Moment | None, Query(description="Only before this instant.")] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> list[JournalRow]:
+    """The audit log, newest first: changes of policies, runs, steps, holds."""
+    rows = who.journal(
+        JournalFilter(
+            table_name=table_name,
+            policy_id=policy_id,
+            run_id=run_id,
+            outcome=outcome,
+            since=parse_instant(since) if since else None,
+            event=event,
+            limit=limit,
+            until=parse_instant(until) if until else None,
+            tags=tags,
+            offset=offset,
+        )
+    )
+    return [JournalRow(**row) for row in journal_data(rows)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from cratedb_retention.model.story import tell_run
+from cratedb_retention.ui.jobs import summarize
 
 START = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
 _EMPTY = dict.fromkeys(("outcome", "step", "rows", "bytes", "partitions", "actor"))
@@ -18,7 +18,7 @@ def row(event: str, second: int = 0, **more: Any) -> dict[str, Any]:
 
 def test_a_run_in_order() -> None:
     """Each step is told once, by its end if it has one; totals are those of the run's end."""
-    story = tell_run(
+    run = summarize(
         [
             row("run-finished", 3, outcome="failed", rows=5, bytes=None, partitions=1),
             row("step-started", 2, step=2),
@@ -28,24 +28,24 @@ def test_a_run_in_order() -> None:
             row("held", outcome="held"),
         ]
     )
-    assert story is not None
-    assert [each["event"] for each in story.rows] == [
+    assert run is not None
+    assert [each["event"] for each in run.rows] == [
         "run-started",
         "held",
         "step-finished",
         "step-started",
         "run-finished",
     ]
-    assert (story.outcome, story.counts, story.totals) == (
+    assert (run.outcome, run.counts, run.totals) == (
         "failed",
         {"done": 1, "": 1},
         {"rows": 5, "bytes": 0, "partitions": 1},
     )
-    assert (story.started, story.ended) == (START, START + dt.timedelta(seconds=3))
+    assert (run.started, run.ended) == (START, START + dt.timedelta(seconds=3))
 
 
 def test_no_run() -> None:
-    """Rows of several runs, or of none, are no story."""
-    assert tell_run([]) is None
-    assert tell_run([row("held", run_id=None)]) is None
-    assert tell_run([row("held"), row("held", run_id="s")]) is None
+    """Rows of several runs, or of none, are no run."""
+    assert summarize([]) is None
+    assert summarize([row("held", run_id=None)]) is None
+    assert summarize([row("held"), row("held", run_id="s")]) is None

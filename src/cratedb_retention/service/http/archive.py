@@ -1,4 +1,4 @@
-"""``/snapshots``: what was archived, read back or restored in the background."""
+"""``/holds``, ``/snapshots`` and ``/operations``: what must stay, what was archived, read back or restored."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.plain import snapshot_data
+from cratedb_retention.execution.plain import hold_data, snapshot_data
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.http.choosing import ChosenSnapshots, Limit, Offset, ShortText
-from cratedb_retention.service.http.json_body import JsonRoute
 from cratedb_retention.service.http.problems import problems
+from cratedb_retention.service.http.requests import ChosenSnapshots, JsonRoute, Limit, Offset, ShortText
 from cratedb_retention.service.http.schemas import (
+    Hold,
+    HoldRequest,
     Operation,
     Restorable,
     RestoreWanted,
@@ -27,18 +28,38 @@ from cratedb_retention.service.http.schemas import (
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
 from cratedb_retention.service.operations import OperationState
 
-router = APIRouter(tags=["snapshots"], route_class=JsonRoute)
+holds = APIRouter(tags=["holds"], route_class=JsonRoute)
+snapshots = APIRouter(tags=["snapshots"], route_class=JsonRoute)
 _LOCATION = {"headers": {"Location": {"description": "Where the operation is.", "schema": {"type": "string"}}}}
 
 
-@router.get("/snapshots", responses=problems())
+@holds.get("/holds", responses=problems())
+def list_holds(who: Viewer) -> list[Hold]:
+    """The holds in force, oldest first."""
+    return [Hold.model_validate(hold_data(hold)) for hold in who.holds()]
+
+
+@holds.post("/holds", status_code=HTTPStatus.CREATED, responses=problems())
+def place_hold(who: Operator, wanted: HoldRequest) -> Hold:
+    """Keep data until the hold is released."""
+    hold = who.place(wanted.table_name, wanted.table_schema, wanted.where, wanted.start, wanted.end, wanted.reason)
+    return Hold.model_validate(hold_data(hold))
+
+
+@holds.delete("/holds/{hold_id}", responses=problems(404))
+def release_hold(who: Operator, hold_id: str) -> Hold:
+    """End a hold; the next run treats the data as any other."""
+    return Hold.model_validate(hold_data(who.release(hold_id)))
+
+
+@snapshots.get("/snapshots", responses=problems())
 def list_snapshots(who: Viewer, chosen: ChosenSnapshots, limit: Limit = 100, offset: Offset = 0) -> list[Snapshot]:
     """What was archived, and what its repository says about it."""
     found = who.snapshots(chosen)
     return [Snapshot.model_validate(snapshot_data(*each)) for each in found[offset : offset + limit]]
 
 
-@router.get("/snapshots/restorable", responses=problems(404))
+@snapshots.get("/snapshots/restorable", responses=problems(404))
 def preview_restore(
     who: Viewer,
     chosen: ChosenSnapshots,
@@ -50,14 +71,14 @@ def preview_restore(
     return [restorable_answer(each) for each in found]
 
 
-@router.post("/snapshots/restore", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
+@snapshots.post("/snapshots/restore", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
 def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, response: Response) -> Operation:
     """Bring back, in the background, what the preview says at this moment."""
     chosen = _read(wanted).going(_into(wanted.into_schema, wanted.into_name))
     return _started(who.start_restore(context_of(request).operations, chosen), response)
 
 
-@router.post("/snapshots/verify", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
+@snapshots.post("/snapshots/verify", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
 def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> Operation:
     """Read snapshots back, in the background, and compare them with what was archived."""
     return _started(who.start_verify(context_of(request).operations, _read(wanted)), response)
@@ -97,3 +118,21 @@ def _into(schema: str | None, name: str | None) -> TableName | None:
 def _started(state: OperationState, response: Response) -> Operation:
     response.headers["Location"] = f"/api/v1/operations/{state.operation_id}"
     return operation_answer(state)
+
+
+@snapshots.get("/operations", responses=problems())
+def list_operations(request: Request, who: Viewer) -> list[Operation]:
+    """The operations of late that this service was asked for, newest first."""
+    return [operation_answer(state) for state in who.operations(context_of(request).operations)]
+
+
+@snapshots.get("/operations/{operation_id}", responses=problems(404))
+def get_operation(request: Request, who: Viewer, operation_id: str) -> Operation:
+    """How far an operation is, and what became of each snapshot so far."""
+    return operation_answer(who.find_operation(context_of(request).operations, operation_id))
+
+
+@snapshots.post("/operations/{operation_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
+def cancel_operation(request: Request, who: Operator, operation_id: str) -> Operation:
+    """Let an operation end before its next snapshot."""
+    return operation_answer(who.cancel_operation(context_of(request).operations, operation_id))

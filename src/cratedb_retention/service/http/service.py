@@ -1,4 +1,4 @@
-"""``/health``, ``/ready`` and ``/metrics``: for those who watch the service."""
+"""``/tokens``: who may do what; ``/health``, ``/ready`` and ``/metrics``: for those who watch the service."""
 
 from __future__ import annotations
 
@@ -8,21 +8,45 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from cratedb_retention.errors import Forbidden, NotFound, RetentionError
+from cratedb_retention.execution.plain import token_data
+from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.problems import Failed, problem, problems
-from cratedb_retention.service.http.schemas import Health
-from cratedb_retention.service.http.security import Viewer, context_of
+from cratedb_retention.service.http.requests import JsonRoute
+from cratedb_retention.service.http.schemas import Health, NewToken, Token, TokenRequest
+from cratedb_retention.service.http.security import Admin, Viewer, context_of
 
-router = APIRouter(tags=["service"])
+tokens = APIRouter(tags=["tokens"], route_class=JsonRoute)
+watching = APIRouter(tags=["service"])
 _METRICS = {"description": "For Prometheus.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-@router.get("/health")
+@tokens.get("/tokens", responses=problems())
+def list_tokens(who: Admin) -> list[Token]:
+    """All access tokens, without their secrets."""
+    return [Token(**token_data(token)) for token in who.tokens()]
+
+
+@tokens.post("/tokens", status_code=HTTPStatus.CREATED, responses=problems())
+def create_token(who: Admin, wanted: TokenRequest) -> NewToken:
+    """Create an access token. Its text is in this answer, and can't be had a second time."""
+    limit = parse_tag_filter(wanted.tags)
+    token, text = who.create_token(wanted.name, wanted.role, limit, wanted.expires_at)
+    return NewToken(**token_data(token), token=text)
+
+
+@tokens.delete("/tokens/{token_id}", responses=problems(404))
+def revoke_token(who: Admin, token_id: str) -> Token:
+    """End an access token, at once."""
+    return Token(**token_data(who.revoke_token(token_id)))
+
+
+@watching.get("/health")
 def health() -> Health:
     """The service is up; it says nothing of the database. No token is needed."""
     return Health(status="alive")
 
 
-@router.get("/ready", response_model=Health, responses={503: problems()[503]})
+@watching.get("/ready", response_model=Health, responses={503: problems()[503]})
 def ready(request: Request) -> Any:
     """The database answers, and the toolkit's tables are there. No token is needed, and no more is said."""
     try:
@@ -33,7 +57,7 @@ def ready(request: Request) -> Any:
     return Health(status="ready")
 
 
-@router.get(
+@watching.get(
     "/metrics",
     response_class=Response,
     responses={200: _METRICS, **problems(404)},

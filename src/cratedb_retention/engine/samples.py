@@ -1,0 +1,248 @@
+"""
+The raw rows of a stretch of time as they are merged, for levels and for answers, with how much counters increased.
+
+That is the difference of each sample to its series' previous one, which may lie in an earlier bucket or window, however
+long ago. So the sum of increases over any stretch of time is the increase in it, and levels merge by adding. A counter
+that falls was reset; then its new value is what came since. Several values of one instant follow one another by size.
+
+The value before is looked for shortly before the stretch, and at any time before only if some series has none there;
+the statement itself finds that out, so that it is the same whenever it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.expressions import (
+    BIGINT,
+    DOUBLE,
+    Condition,
+    Element,
+    Expressions,
+    as_type,
+    between,
+    finite,
+    number,
+    ref,
+    table_ref,
+)
+from cratedb_retention.engine.states import (
+    Filter,
+    Metrics,
+    Rows,
+    beside,
+    metric_value,
+    of_level,
+    of_source,
+    source_value,
+)
+from cratedb_retention.model.aggregates import Aggregate, Part
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.reading import Cascade
+from cratedb_retention.model.rollup import LEVEL_TIME, Metric, Rollup, label
+
+# As times are within a query.
+INSTANT = Column(name="ts", type=LEVEL_TIME, kind=Kind.TIME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """
+    Where the last values of counters before a stretch are looked for.
+
+    :param level: In this level, whose rows are at the start of their buckets; None: in the raw rows.
+    :param start: From this instant (ms, UTC) on; None: from the beginning.
+    :param end: Before this one.
+    :param unless: Only if this level has nothing before the end.
+    """
+
+    level: Rollup | None
+    start: int | None
+    end: int
+    unless: Rollup | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """
+    The raw rows of [since, until) (ms, UTC).
+
+    :param of: Whose rows.
+    :param metrics: The parts that are wanted of each metric.
+    :param groups: The dimensions by which rows will be merged.
+    :param where: Conditions on dimensions.
+    :param near: Where values before are looked for.
+    :param far: Where else, if a series has none there.
+    """
+
+    sql: Expressions
+    of: Rollup | Cascade
+    interval: Interval
+    metrics: Metrics
+    groups: Sequence[Column]
+    since: int
+    until: int
+    where: Filter = ()
+    near: Before | None = None
+    far: Sequence[Before] = ()
+
+    @cached_property
+    def counters(self) -> dict[int, Metric]:
+        """The metrics whose increase is wanted, by their place."""
+        return {i: metric for i, (metric, parts) in enumerate(self.metrics.items()) if Part.INCREASE in parts}
+
+    @cached_property
+    def ordered(self) -> set[int]:
+        """The counters of which it has to be certain which of several values at one instant is the last."""
+        ends = {Part.FIRST, Part.LAST}
+        every = enumerate(self.metrics.items())
+        return {i for i, (metric, parts) in every if metric.has(Aggregate.INCREASE) and ends & set(parts)}
+
+    def rows(self) -> Rows:
+        """The rows with their buckets (``t``), and beside their values what is needed of other rows."""
+        sql, of = self.sql, self.of
+        if not self.counters and not self.ordered:
+            bucket = sql.bucket(self.interval, of.zone, sql.instant(of.time)).label("t")
+            return Rows(self._raw().add_columns(bucket).where(self._within(self.since)).subquery("s").c, raw=True)
+        feed = self._feed() if self.counters else self._raw().where(self._within(self.since)).subquery("f")
+        samples = sa.select(*feed.c, *self._neighbours(feed)).subquery("l")
+        bucket = sql.bucket(self.interval, of.zone, samples.c.ts).label("t")
+        own = samples.c.ts >= sql.value(INSTANT, self.since)
+        found = sa.select(bucket, *samples.c, *self._increases(samples)).where(own)
+        return Rows(found.subquery("s").c, raw=True)
+
+    def _raw(self) -> sa.Select[Any]:
+        """All of the source's rows: ``ts``, ``d0``, ``m0``, and what stands beside these."""
+        sql, of = self.sql, self.of
+        dimensions = (source_value(sql, column).label(f"d{i}") for i, column in enumerate(of.dimensions))
+        values = (metric_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(self.metrics))
+        more = (flag for i, (m, parts) in enumerate(self.metrics.items()) for flag in beside(sql, m, i, parts))
+        return sa.select(sql.instant(of.time).label("ts"), *dimensions, *values, *more).select_from(
+            table_ref(of.source)
+        )
+
+    def _within(self, since: int | None, until: int | None = None) -> Condition:
+        end = self.until if until is None else until
+        return sa.and_(between(self.sql, self.of.time, since, end), *of_source(self.sql, self.where))
+
+    def _feed(self) -> sa.Subquery:
+        """The samples, and the last one of each series before."""
+        since = self.since if self.near is None or self.near.level is None else min(self.since, self.near.end)
+        near = [self._raw().where(self._within(since)), *(self._last(self.near) if self.near else ())]
+        lonely = self._lonely(sa.union_all(*near).subquery("f"))
+        far = [self._if_needed(query, before, lonely) for before in self.far for query in self._last(before)]
+        return sa.union_all(*near, *far).subquery("f")
+
+    def _lonely(self, feed: sa.Subquery) -> sa.Select[Any]:
+        """A row if a series has its first value of a counter only in the stretch."""
+        series, first = self._dimensions(feed), sa.func.min(feed.c.ts)
+        found = [first.filter(feed.c[f"m{i}"].is_not(None)).label(f"f{i}") for i in self.counters]
+        firsts = sa.select(*found).group_by(*series).subquery("f") if series else sa.select(*found).subquery("f")
+        since = self.sql.value(INSTANT, self.since)
+        return sa.select(number(1)).select_from(firsts).where(sa.or_(*(column >= since for column in firsts.c)))
+
+    def _if_needed(self, query: sa.Select[Any], before: Before, lonely: sa.Select[Any]) -> sa.Select[Any]:
+        query = query.where(sa.exists(lonely))
+        if before.unless is None:
+            return query
+        there = sa.select(number(1)).select_from(table_ref(before.unless.table))
+        there = there.where(between(self.sql, before.unless.own_time, None, before.end)).limit(1)
+        return query.where(sa.not_(sa.exists(there)))
+
+    def _last(self, before: Before) -> Iterator[sa.Select[Any]]:
+        if before.level is not None:
+            yield self._last_of_level(before, before.level)
+        else:
+            yield from (self._last_of_source(before, i) for i in self.counters)
+
+    def _last_of_level(self, before: Before, level: Rollup) -> sa.Select[Any]:
+        """The last value of each series that a level knows."""
+        time = ref(level.time_name)
+        dimensions = [ref(label(column.name)) for column in self.of.dimensions]
+
+        def last(place: int, metric: Metric) -> Element:
+            if place not in self.counters:
+                return self._nothing(metric)
+            # Earlier versions took NaN for a value.
+            value = finite(metric.column, ref(metric.named(Part.LAST)))
+            return sa.func.max_by(value, time).filter(value.is_not(None))
+
+        values = (last(i, metric).label(f"m{i}") for i, metric in enumerate(self.metrics))
+        keys = (dimension.label(f"d{i}") for i, dimension in enumerate(dimensions))
+        return (
+            sa.select(sa.func.max(time).label("ts"), *keys, *values, *self._no_flags())
+            .select_from(table_ref(level.table))
+            .where(between(self.sql, level.own_time, before.start, before.end), *of_level(self.sql, self.where))
+            .group_by(*dimensions)
+        )
+
+    def _last_of_source(self, before: Before, place: int) -> sa.Select[Any]:
+        """The last value of one counter of each series in the raw rows."""
+        known = self._raw().where(self._within(before.start, before.end)).subquery("b")
+        value, series = known.c[f"m{place}"], self._dimensions(known)
+        last = sa.func.max(known.c.ts).over(partition_by=[*series, value.is_(None)]).label("last")
+        rows = sa.select(*known.c, last).subquery("b")
+        values = (
+            (sa.func.max(rows.c[f"m{i}"]) if i == place else self._nothing(metric)).label(f"m{i}")
+            for i, metric in enumerate(self.metrics)
+        )
+        keys = [rows.c.ts, *self._dimensions(rows)]
+        found = sa.select(*keys, *values, *self._no_flags())
+        return found.where(rows.c.ts == rows.c.last, rows.c[f"m{place}"].is_not(None)).group_by(*keys)
+
+    def _nothing(self, metric: Metric) -> Element:
+        return as_type(sa.null(), self.sql.stored_type(metric.column))
+
+    def _no_flags(self) -> Iterator[Element]:
+        """Samples before a stretch are not counted in it."""
+        for i, (metric, parts) in enumerate(self.metrics.items()):
+            yield from (as_type(sa.null(), BIGINT).label(flag.name) for flag in beside(self.sql, metric, i, parts))
+
+    def _neighbours(self, feed: sa.Subquery) -> Iterator[Element]:
+        """The value before of the same series, and the number of a counter's value among those of its group."""
+        series = self._dimensions(feed)
+        places = {column: feed.c[f"d{i}"] for i, column in enumerate(self.of.dimensions)}
+        groups = [places[column] for column in self.groups]
+        for i in range(len(self.metrics)):
+            value = feed.c[f"m{i}"]
+            # Rows without a value are a series of their own, so that they don't stand between the others.
+            if i in self.counters:
+                before = sa.func.lag(value).over(partition_by=[*series, value.is_(None)], order_by=[feed.c.ts, value])
+                yield before.label(f"p{i}")
+            if i in self.ordered:
+                place = sa.func.row_number().over(partition_by=[*groups, value.is_(None)], order_by=[feed.c.ts, value])
+                yield place.label(f"m{i}_position")
+
+    def _increases(self, samples: sa.Subquery) -> Iterator[Element]:
+        places = {column.name: samples.c[f"d{i}"] for i, column in enumerate(self.of.dimensions)}
+        for i, metric in self.counters.items():
+            found = _increase(samples.c[f"m{i}"], samples.c[f"p{i}"])
+            if metric.within:
+                fits = (places[each.dimension.name].like(_as_like(each.pattern), escape="!") for each in metric.within)
+                found = sa.case((sa.or_(*fits), found), else_=as_type(sa.null(), DOUBLE))
+            yield found.label(f"m{i}_{Part.INCREASE}")
+
+    def _dimensions(self, rows: sa.Subquery) -> list[Element]:
+        return [rows.c[f"d{i}"] for i in range(len(self.of.dimensions))]
+
+
+def _increase(value: Element, previous: Element) -> Element:
+    """How much a counter grew; when it fell, it was set back to 0. The first value of a series adds nothing."""
+    return sa.case(
+        (value.is_(None), as_type(sa.null(), DOUBLE)),
+        (previous.is_(None), as_type(number(0), DOUBLE)),
+        (value >= previous, as_type(value - previous, DOUBLE)),
+        else_=as_type(value, DOUBLE),
+    )
+
+
+def _as_like(pattern: str) -> str:
+    """A pattern with ``*`` and ``?`` as ``LIKE`` has it."""
+    plain = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return plain.replace("*", "%").replace("?", "_")
