@@ -29,7 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.aggregates import Aggregate
+from cratedb_retention.model.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
 from cratedb_retention.model.cascade import Levels, parse_levels
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
@@ -523,8 +523,7 @@ class Policy(BaseModel):
     aggregates: Annotated[
         AggregatesField,
         Attribute(
-            text="What is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
-            "stddev (of the population), increase, percentiles. Empty: all but the last three.",
+            text=f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
             strategies=_DOWNSAMPLE,
             metavar="METRIC=A,B",
             examples=("temperature=min,max",),
