@@ -6,10 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import (
+    DeleteRows,
     DropArchived,
+    DropPartitions,
+    Hold,
     Plan,
     SnapshotPartition,
     Step,
@@ -18,29 +22,65 @@ from cratedb_retention.model.plan import (
     describe_pieces,
 )
 from cratedb_retention.model.policy import Verify
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup_steps import RollUp, SealWindows
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, show_where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """
+    How much some tasks are about.
+
+    :param rows: None if those of any task are unknown; ``known_rows`` are all that are known.
+    :param size: Bytes, likewise.
+    :param start: From when on (ms, UTC) they touch data; None if open or not known. Likewise ``end``: until when.
+    """
+
+    tasks: int
+    partitions: int
+    windows: int
+    rows: int | None
+    known_rows: int
+    size: int | None
+    start: int | None
+    end: int | None
+
+
+def amount(tasks: Iterable[Task]) -> Amount:
+    """How much tasks are about, added up."""
+    tasks = list(tasks)
+    steps = [step for task in tasks for step in task.steps]
+    stretches = [stretch for step in steps for stretch in step.stretches]
+    starts, ends = [start for start, _ in stretches], [end for _, end in stretches]
+    return Amount(
+        tasks=len(tasks),
+        partitions=sum(task.partitions for task in tasks),
+        windows=sum(len(step.windows) for step in steps if isinstance(step, RollUp)),
+        rows=_total(task.rows for task in tasks),
+        known_rows=sum(task.rows or 0 for task in tasks),
+        size=_total(task.size for task in tasks),
+        start=None if None in starts else min((start for start in starts if start is not None), default=None),
+        end=None if None in ends else max((end for end in ends if end is not None), default=None),
+    )
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    found = list(counts)
+    return None if None in found else sum(count or 0 for count in found)
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """
     All tasks of one kind, added up.
 
     :param tables: The tables that they are about, sorted.
-    :param rows: Rows concerned, as far as known.
-    :param windows: Windows that are rolled up.
-    :param exact: Whether the rows of all tasks are known.
     """
 
     kind: Kind
-    tasks: int
     tables: tuple[TableName, ...]
-    rows: int
-    partitions: int
-    windows: int
-    exact: bool
+    amount: Amount
 
 
 def kind_of_task(task: Task) -> Kind:
@@ -53,19 +93,11 @@ def effects(plan: Plan) -> list[Effect]:
     by_kind: dict[Kind, list[Task]] = {}
     for task in plan.tasks:
         by_kind.setdefault(kind_of_task(task), []).append(task)
-    return [_effect(kind, by_kind[kind]) for kind in Kind if kind in by_kind]
-
-
-def _effect(kind: Kind, tasks: list[Task]) -> Effect:
-    return Effect(
-        kind=kind,
-        tasks=len(tasks),
-        tables=tuple(sorted({task.table for task in tasks})),
-        rows=sum(task.rows or 0 for task in tasks),
-        partitions=sum(task.partitions for task in tasks),
-        windows=sum(len(step.windows) for task in tasks for step in task.steps if isinstance(step, RollUp)),
-        exact=all(task.rows is not None for task in tasks),
-    )
+    return [
+        Effect(kind, tuple(sorted({task.table for task in by_kind[kind]})), amount(by_kind[kind]))
+        for kind in Kind
+        if kind in by_kind
+    ]
 
 
 def summary(plan: Plan) -> str:
@@ -75,19 +107,20 @@ def summary(plan: Plan) -> str:
 
 
 def _words(effect: Effect) -> str:
-    partitions, of = plural(effect.partitions, "partition"), f"of {plural(len(effect.tables), 'table')}"
-    rows = plural(effect.rows, "row") if effect.exact else f"{effect.rows:,} or more rows" if effect.rows else "rows"
+    of, known = effect.amount, effect.amount.known_rows
+    partitions, tables = plural(of.partitions, "partition"), plural(len(effect.tables), "table")
+    rows = plural(known, "row") if of.rows is not None else f"{known:,} or more rows" if known else "rows"
     match effect.kind:
         case Kind.DELETE:
-            return f"delete {rows}{f' in {partitions}' if effect.partitions else ''} {of}"
+            return f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}"
         case Kind.ARCHIVE:
-            return f"archive {partitions} {of}"
+            return f"archive {partitions} of {tables}"
         case Kind.MOVE:
-            return f"move {partitions} {of}"
+            return f"move {partitions} of {tables}"
         case Kind.ROLL_UP:
-            return f"roll up {plural(effect.windows, 'window')} {of}"
+            return f"roll up {plural(of.windows, 'window')} of {tables}"
         case Kind.OTHER:
-            return f"do {plural(effect.tasks, 'smaller task')} for {plural(len(effect.tables), 'table')}"
+            return f"do {plural(of.tasks, 'smaller task')} for {tables}"
 
 
 def removing(plan: Plan) -> list[Effect]:
@@ -95,15 +128,41 @@ def removing(plan: Plan) -> list[Effect]:
     return [effect for effect in effects(plan) if effect.kind in (Kind.DELETE, Kind.ARCHIVE)]
 
 
-def touched(task: Task) -> tuple[int | None, int | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
     """
-    The stretch of time [start, end) that a task touches (ms, UTC); None where it is open or not known.
+    What leaves a table.
+
+    :param table: The table, with the values that rows must have, in words.
+    :param archived: The repository that it is in by then; empty: none.
+    :param rolled_up: Whether it is rolled up before.
     """
-    stretches = [stretch for step in task.steps for stretch in step.stretches]
-    starts = [start for start, _ in stretches if start is not None]
-    ends = [end for _, end in stretches if end is not None]
-    whole = len(stretches)
-    return min(starts) if whole == len(starts) > 0 else None, max(ends) if whole == len(ends) > 0 else None
+
+    table: str
+    archived: str
+    rolled_up: bool
+    amount: Amount
+
+
+def losses(tasks: Iterable[Task]) -> list[Loss]:
+    """What leaves tables, one for each table and way."""
+    found: dict[tuple[str, str, bool], list[Task]] = {}
+    for task in tasks:
+        step = next((s for s in task.steps if isinstance(s, DropPartitions | DeleteRows | DropArchived)), None)
+        if step is None:
+            continue
+        rows = step if isinstance(step, DeleteRows) else None
+        where = f" with {show_where(rows.where)}" if rows and rows.where else ""
+        archived = step.repository if isinstance(step, DropArchived) else ""
+        # What came too late is in no rollup.
+        rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not (
+            rows and rows.late and rows.late == rows.rows
+        )
+        found.setdefault((f"{step.table}{where}", archived, rolled_up), []).append(task)
+    return [
+        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=amount(of))
+        for (table, archived, rolled_up), of in found.items()
+    ]
 
 
 def next_due(plan: Plan) -> int | None:
@@ -116,6 +175,14 @@ def names(tables: Iterable[TableName], most: int = 10) -> str:
     found = list(tables)
     more = f" and {plural(len(found) - most, 'more', 'more')}" if len(found) > most else ""
     return ", ".join(map(str, found[:most])) + more
+
+
+def concerned(hold: Hold) -> str:
+    """Which partitions a hold is about, one a line."""
+    if not hold.count:
+        return "the table"
+    more = [f"and {hold.count - len(hold.partitions):,} more"] if hold.count > len(hold.partitions) else []
+    return "\n".join([*hold.partitions, *more]) if hold.partitions else plural(hold.count, "partition")
 
 
 @dataclass(frozen=True)
@@ -152,26 +219,10 @@ class TaskGroup:
         first, last = self.tasks[0].reason, self.tasks[-1].reason
         return first if first == last else f"first: {first}; last: {last}"
 
-    @property
-    def rows(self) -> int | None:
-        """Rows concerned, if all are known."""
-        return _total(task.rows for task in self.tasks)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes concerned, if all are known."""
-        return _total(task.size for task in self.tasks)
-
-    @property
-    def partitions(self) -> int:
-        """Partitions concerned."""
-        return sum(task.partitions for task in self.tasks)
-
-    @property
-    def touched(self) -> tuple[int | None, int | None]:
-        """The stretch of time that they touch, as :func:`touched` says it of each."""
-        starts, ends = zip(*map(touched, self.tasks), strict=True)
-        return None if None in starts else min(starts), None if None in ends else max(ends)
+    @cached_property
+    def amount(self) -> Amount:
+        """How much they are about."""
+        return amount(self.tasks)
 
 
 def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
@@ -182,11 +233,6 @@ def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
             task
         )
     return [TaskGroup(tuple(group)) for group in groups.values()]
-
-
-def _total(counts: Iterable[int | None]) -> int | None:
-    found = list(counts)
-    return None if None in found else sum(count or 0 for count in found)
 
 
 def summarize(task: Task) -> str:

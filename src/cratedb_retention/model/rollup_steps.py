@@ -74,11 +74,6 @@ class WindowsStep(LevelStep):
     windows: tuple[Window, ...]
     idents: tuple[str, ...] = ()
 
-    @property
-    def stretches(self) -> Sequence[Stretch]:
-        """Its windows."""
-        return [(window.since, window.until) for window in self.windows]
-
     def merged(self, others: Sequence[WindowsStep]) -> Self:
         """One of all of their windows."""
         return replace(self, windows=tuple(window for step in others for window in step.windows))
@@ -116,6 +111,11 @@ class RollUp(WindowsStep):
     def describe(self) -> str:
         """See :class:`BaseStep`."""
         return f"roll up {self._named}"
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """Its windows."""
+        return [(window.since, window.until) for window in self.windows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

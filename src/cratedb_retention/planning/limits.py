@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cratedb_retention.model.effect import amount
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.reasons import blocked
@@ -27,10 +28,9 @@ def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
     limits = target.policy.expected_max
     if limits is None or not tasks:
         return None
-    partitions = sum(task.partitions for task in tasks)
+    of = amount(tasks)
     # What is unknown can't be shown to be within a limit.
-    rows = sum(task.rows for task in tasks if task.rows is not None)
-    unknown = any(task.rows is None for task in tasks)
+    partitions, rows, unknown = of.partitions, of.known_rows, of.rows is None
     total = target.table.rows
     percent = 100 * rows / total if total else 100.0
     if limits.partitions is not None and partitions > limits.partitions:
