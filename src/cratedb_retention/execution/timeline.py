@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.execution.timeline_changes import changes_of
 from cratedb_retention.execution.timeline_lanes import archived_lane, level_lane, moved_lane, raw_lane, verdicts_of
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName
