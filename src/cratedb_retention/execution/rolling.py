@@ -25,7 +25,7 @@ from cratedb_retention.model.rollup_steps import (
     RollUp,
     SealWindows,
 )
-from cratedb_retention.model.time import from_ms, show, to_ms
+from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
@@ -197,7 +197,7 @@ class Roller:
         """Law 3: what is about to go is what was rolled up, and the level still has it."""
         windows = list(windows)
         rows = self._store.rollups.windows(rollup.table, [window.start for window in windows])
-        sources = self._look_beneath(task, rollup, (windows[0].start, windows[-1].end))(windows)
+        sources = self._look_beneath(task, rollup, TimeRange(windows[0].start, windows[-1].end))(windows)
         going = set(idents)
         between = min(set(sources) - {window.start for window in windows}, default=None)
         if between is not None:
@@ -242,7 +242,7 @@ class Roller:
                 "the next run computes it again",
             )
 
-    def _look_beneath(self, task: Task, rollup: Rollup, within: tuple[int, int] | None = None) -> FindSources:
+    def _look_beneath(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
         """
         What lies beneath a level now, for any of its windows.
 
