@@ -26,7 +26,6 @@ from cratedb_retention.execution.events import (
     TakenOver,
     TaskSkipped,
 )
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import show
@@ -70,18 +69,18 @@ class _Renderer:
             case RunEndedEarly():
                 self._bars.update(self._task, visible=False)
             case StepStarted(task=task, step=step):
-                self._bars.reset(self._task, description=_name(task, describe(step)), total=None, visible=True)
+                self._bars.reset(self._task, description=_name(task, step.describe()), total=None, visible=True)
             case StepProgressed(progress=progress):
                 self._bars.update(self._task, completed=progress.done, total=progress.total)
             case StepFinished(task=task, step=step, result=result, seconds=seconds):
                 size = f", {show_size(result.size)}" if result.size else ""
                 rows = f", {plural(result.rows, 'row')}" if result.rows is not None else ""
-                self._say(f"done: {_name(task, describe(step))}{rows}{size}, {seconds:.1f} s", "green")
+                self._say(f"done: {_name(task, step.describe())}{rows}{size}, {seconds:.1f} s", "green")
             case StepFailed(task=task, step=step, error=error, deferred=deferred):
                 word, style = ("deferred", "yellow") if deferred else ("failed", "red")
-                self._say(f"{word}: {_name(task, describe(step))}: {error}", style)
+                self._say(f"{word}: {_name(task, step.describe())}: {error}", style)
             case TaskSkipped(task=task, reason=reason):
-                self._say(f"skipped: {_name(task, describe(task.steps[0]))}: {reason}", "red")
+                self._say(f"skipped: {_name(task, task.steps[0].describe())}: {reason}", "red")
             case RunFinished(report=report):
                 self._bars.update(self._task, visible=False)
                 self._say(summary(report), "bold")

@@ -45,19 +45,20 @@ def command(
       cratedb-retention status --watch
     """
     from cratedb_retention.execution.overview import overview
-    from cratedb_retention.execution.plain import line_data, plain_row
+    from cratedb_retention.execution.results import Line as LineResult
+    from cratedb_retention.execution.results import plain_row
     from cratedb_retention.model.audit import Event
     from cratedb_retention.store.journal import JournalFilter
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         if watch:
-            _watch(retention.running, retention.clock)
+            _watch(retention.runs.live, retention.clock)
             return
-        now, jobs = retention.clock.now(), retention.running()
+        now, jobs = retention.clock.now(), retention.runs.live()
         lines = overview(when.prepare(retention, chosen))
-        last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
+        last = next(iter(retention.audit.read(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
-        found = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}
+        found = {"policies": [LineResult.of(line) for line in lines], "last_run": plain_row(last) if last else None}
         write_data({**found, "running": [_data(job, now) for job in jobs]}, form)
         return
     columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
@@ -110,7 +111,7 @@ def _row(job: RunState, now: dt.datetime) -> tuple[str, ...]:
 
 def _data(job: RunState, now: dt.datetime) -> dict[str, Any]:
     """A run as plain values."""
-    from cratedb_retention.execution.plain import plain_row
+    from cratedb_retention.execution.results import plain_row
 
     return {**plain_row(job.row()), "silent": job.is_silent(now)}
 

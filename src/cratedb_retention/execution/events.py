@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
@@ -159,7 +158,7 @@ def advance(state: RunState, event: RunEvent) -> RunState:
             return replace(state, report=replace(report, deferred=report.deferred + len(tasks)))
         case StepStarted(task=task, step=step, number=number):
             state = replace(state, step=number, steps_done=number - 1, table_name=str(task.table))
-            return replace(state, doing=describe(step), done=None, total=None, unit=None)
+            return replace(state, doing=step.describe(), done=None, total=None, unit=None)
         case StepProgressed(progress=progress):
             return replace(state, done=progress.done, total=progress.total, unit=progress.unit)
         case StepFinished():

@@ -142,7 +142,7 @@ class Runner:
         run_id, plan = self._leases.run_id, prepared.plan
         journal = self._store.journal
         recorder = Recorder(
-            lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared, self._taken
+            lambda *e, **how: self._retry(lambda: journal.write(*e, **how)), journal.note, run_id, prepared, self._taken
         )
         left_out = list(left_out)
         for left in left_out:
@@ -309,7 +309,9 @@ class Runner:
         """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
 
         def undo(step: FreezePartitions) -> None:
-            self._engine.perform(ThawPartitions(step.table, step.columns, step.pieces), lambda progress: None)
+            self._engine.perform(
+                ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces), lambda progress: None
+            )
             self._store.freezes.remove(step.table, _values(step.pieces))
 
         for step in frozen:

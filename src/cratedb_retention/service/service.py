@@ -23,7 +23,6 @@ from cratedb_retention.execution.events import (
     StepFailed,
     TakenOver,
 )
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
 from cratedb_retention.service.scheduler import Scheduler
@@ -113,7 +112,7 @@ def log_event(event: RunEvent) -> None:
             logger.warning("policy %s was taken over from %s", policy, holder)
         case StepFailed(task=task, step=step, error=error, deferred=deferred):
             level = logging.INFO if deferred else logging.ERROR
-            logger.log(level, "table %s: %s: %s", task.table, describe(step), error)
+            logger.log(level, "table %s: %s: %s", task.table, step.describe(), error)
         case RunFinished(report=report):
             logger.info("run %s: %d done, %d failed", report.run_id, report.done, report.failed)
         case RunEndedEarly(report=report):
