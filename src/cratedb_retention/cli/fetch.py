@@ -91,7 +91,7 @@ def command(
     where = read_pairs("--where", asked.pop("where"), "station=KJFK")
     with options.open_retention(dburi, schema, read_only=True) as retention:
         request = FetchRequest.of_texts(retention.clock.now(), where=where, fill=filled, **asked)
-        fetched = retention.fetch(request)
+        fetched = retention.rollups.fetch(request)
     if plotted:
         from cratedb_retention.cli.plot import draw
 
@@ -146,7 +146,7 @@ def _show(fetched: Fetched) -> None:
     if not fetched.rows:
         say("nothing is there in this stretch of time")
         return
-    from cratedb_retention.cli.shown import shown_number, shown_times
+    from cratedb_retention.cli.output import shown_number, shown_times
 
     times = shown_times([row[0] for row in fetched.rows])
     values = slice(1 + fetched.keys, -1)

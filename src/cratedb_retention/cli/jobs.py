@@ -32,7 +32,7 @@ def _require_known(retention: Retention, wanted: JournalFilter) -> None:
         f"run {wanted.run_id}": JournalFilter(run_id=wanted.run_id),
         f"tags {wanted.tags}": JournalFilter(tags=wanted.tags),
     }.items():
-        if alone != JournalFilter() and not retention.journal(replace(alone, limit=1)):
+        if alone != JournalFilter() and not retention.audit.read(replace(alone, limit=1)):
             raise NotFound(thing, "nothing in the audit log is about it", "leave it out to see all")
 
 
@@ -91,7 +91,7 @@ def command(
             until=read_moment(until, now) if until else None,
             tags=parse_tag_filter(tags),
         )
-        rows = retention.journal(wanted)
+        rows = retention.audit.read(wanted)
         if not rows:
             _require_known(retention, wanted)
     if form != "table":
