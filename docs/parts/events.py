@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cratedb_retention.store.journal import EVENTS, OUTCOMES
+from cratedb_retention.model.audit import EVENTS, OUTCOMES
 from parts.markdown import table
 
 

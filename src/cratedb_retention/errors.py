@@ -18,14 +18,14 @@ class RetentionError(Exception):
     An error with a message for people.
 
     :param thing: What it is about, e.g. ``table "doc"."metrics"``.
-    :param reason: What is wrong with it.
+    :param reason: What is wrong with it, in words, or as a reason of `model/reasons.py`.
     :param remedy: What to do about it; may be empty when the reason says it already.
     """
 
     exit_code = EXIT_FAILED
 
-    def __init__(self, thing: str, reason: str, remedy: str = "") -> None:
-        self.thing, self.reason, self.remedy = thing, reason, remedy
+    def __init__(self, thing: str, reason: object, remedy: str = "") -> None:
+        self.thing, self.why, self.reason, self.remedy = thing, reason, str(reason), remedy
         super().__init__(thing, reason, remedy)
 
     def __str__(self) -> str:

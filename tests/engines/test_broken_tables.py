@@ -106,9 +106,9 @@ BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
 def see_all(db: Database) -> None:
     """All that shows more than one table works, and says something of each."""
     who = Scope(db.tool, Access(role=Role.ADMIN, actor="admin"))
-    shown = {line.table.rpartition(".")[2] for line in overview(db.tool.prepare())}
+    shown = {line.title.rpartition(".")[2] for line in overview(db.tool.prepare())}
     assert {"readings", *OTHERS} <= shown
-    assert {"readings", *OTHERS} <= {line.table.rpartition(".")[2] for line in who.tables(Selection())}
+    assert {"readings", *OTHERS} <= {line.title.rpartition(".")[2] for line in who.tables(Selection())}
     db.tool.planned_cascades()
     for name in ("readings", *OTHERS):
         if db.exists(name):
@@ -132,7 +132,7 @@ def test_the_others_go_on(bench: Database, name: str) -> None:
     break_it, reason = BREAKING[name]
     break_it(bench)
     [problem] = bench.tool.plan().problems
-    assert (problem.policy_id, problem.table) == ("broken", str(bench.table("readings")))
+    assert (problem.policy_id, problem.table) == ("broken", bench.table("readings"))
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(problem.reason)
     assert problem.reason in [finding.message for finding in bench.tool.check()]
@@ -189,7 +189,7 @@ def test_partitions_that_can_not_be_read(duck: DuckDatabase) -> None:
     for name in ("bad", "days"):
         duck.policy("delete", name, "30d", id=name)
     [problem] = duck.tool.plan().problems
-    assert problem.table == "lab.bad"
+    assert str(problem.table) == "lab.bad"
     assert "its rows can't be read: DuckDB: Conversion Error" in problem.reason
     report = duck.run()
     assert (report.done, report.failed, report.problems) == (1, 0, 1)

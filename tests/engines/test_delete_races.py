@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.plan import DeleteRows, FreezePartitions, ThawPartitions
-from cratedb_retention.planning.reasons import EMPTY
+from cratedb_retention.model.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError
 
@@ -58,12 +58,12 @@ def test_empty_partitions_are_listed(crate: CrateDatabase) -> None:
     assert crate.run().ok
     assert crate.partitions("texts") == [{"part": "a"}]
     plan = crate.tool.plan()
-    assert [warning.partition(":")[2] for warning in plan.warnings] == [
+    assert [str(warning).partition(":")[2] for warning in plan.warnings] == [
         " 1 partition is empty, and keeps its shards (part=a); if nothing writes to it any more, drop it by SQL"
     ]
     crate.tool.edit_policy(stored.policy.id or "", {"freeze": "allow"})
     assert crate.run().ok
-    assert [(hold.reason, hold.problem) for hold in crate.tool.plan().holds] == [(EMPTY, False)]
+    assert [(hold.reason, hold.problem) for hold in crate.tool.plan().holds] == [(str(Why.EMPTY()), False)]
 
 
 def test_young_row_that_is_not_visible_yet(crate: CrateDatabase) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.effect import summarize
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import summarize
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 LEVELS = "1h:30d,1d:forever"

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from cratedb_retention.engine.cratedb import disk
 from cratedb_retention.engine.cratedb.copies import OF_RUN
 from cratedb_retention.errors import Conflict, DiskFull
-from cratedb_retention.planning.reasons import DISK_FULL, NO_ROWS_GO
-from cratedb_retention.store.journal import Event, Outcome
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, before_statements
 from support.sql import SqlError, quoted
 
@@ -153,7 +153,9 @@ def test_archiving_waits(crate: CrateDatabase) -> None:
     report = crate.run()
     assert not report.ok
     assert not crate.exists(copy, crate.own_schema)
-    assert [(hold.reason, hold.count, hold.problem) for hold in crate.tool.plan().holds] == [(DISK_FULL, 3, True)]
+    assert [(hold.reason, hold.count, hold.problem) for hold in crate.tool.plan().holds] == [
+        (str(Why.DISK_FULL()), 3, True)
+    ]
     assert not crate.snapshot_names()
     assert crate.frozen("readings") == 0
     assert crate.count("readings") == 4
@@ -177,7 +179,7 @@ def test_rollups_wait_and_what_they_have_goes(crate: CrateDatabase) -> None:
     assert crate.left("readings") == ["2024-05-10", "2024-06-10"]
     assert crate.count("readings_1d") == 2
     plan = crate.tool.plan()
-    assert DISK_FULL in {hold.reason for hold in plan.problems}
+    assert str(Why.DISK_FULL()) in {hold.reason for hold in plan.problems}
     assert not plan.tasks
     set_full(crate, False)
     assert crate.run().ok
@@ -225,7 +227,7 @@ def test_rows_wait(crate: CrateDatabase) -> None:
     crate.policy("delete", "readings", "30d")
     set_full(crate)
     assert not crate.run().failed
-    assert [hold.reason for hold in crate.tool.plan().problems] == [NO_ROWS_GO]
+    assert [hold.reason for hold in crate.tool.plan().problems] == [str(Why.NO_ROWS_GO())]
     assert is_full(crate, "readings")
     with pytest.raises(DiskFull, match="a disk is full"):
         crate.tool.engine.database.execute_text(f"UPDATE {crate.q('readings')} SET n = 'changed'")

@@ -22,10 +22,11 @@ from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, RunEnded, S
 from cratedb_retention.execution.events import LeftOut, RunEvent, RunStarted, StepFinished, StepStarted, TakenOver
 from cratedb_retention.execution.leasing import LeaseHolder
 from cratedb_retention.execution.running import new_session
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import Column, Kind, Partition
 from cratedb_retention.model.plan import FreezePartitions, Piece, Task, ThawPartitions
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.runs import RunOptions
-from cratedb_retention.store.journal import Outcome
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]
@@ -303,7 +304,7 @@ def test_tidying_up_waits(db: Database) -> None:
     piece = Piece(partition=Partition(values=("a",)), start=None, end=None)
     step = ThawPartitions(db.table("events"), (Column(name="part", type="text", kind=Kind.TEXT),), (piece,))
     plan = replace(
-        prepared.plan, tasks=(Task(policy_id=None, table=db.table("events"), steps=(step,), reason="tidy up"),)
+        prepared.plan, tasks=(Task(policy_id=None, table=db.table("events"), steps=(step,), why=Why.LEFT_FROZEN()),)
     )
     other = holder(db, "other")
     other.take({"p": None})

@@ -17,12 +17,13 @@ from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action, apply_changes
 from cratedb_retention.model.aggregates import GAUGE
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table, make_metric
-from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from cratedb_retention.store.journal import Entry, JournalFilter
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, before_statements

@@ -10,7 +10,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Held, RunEvent, RunFinished, RunStarted, StepFinished, StepStarted
-from cratedb_retention.model.words import describe, kind_of
+from cratedb_retention.model.effect import describe, kind_of
 from support.databases import MONTH, TIME, Database
 
 DAYS = ["2024-03-10", "2024-04-10", "2024-05-15", "2024-06-20"]
@@ -75,7 +75,7 @@ def test_nothing_is_left_to_do(busy: Database) -> None:
     _run(busy, cutoff)
     after = busy.tool.plan(cutoff)
     assert after.tasks == ()
-    assert [(hold.table, hold.count) for hold in after.holds] == [(f"{busy.schema}.held", 1)]
+    assert [(str(hold.table), hold.count) for hold in after.holds] == [(f"{busy.schema}.held", 1)]
     expired = {name: busy.left(name) for name in ("dropped", "archived", "labelled", "rows", "held")}
     assert expired.pop("held") == ["2024-04-10", "2024-06-20"]
     assert set(map(tuple, expired.values())) == {("2024-06-20",)}

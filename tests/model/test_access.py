@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cratedb_retention.errors import Forbidden, InvalidInput
+from cratedb_retention.errors import Forbidden, InvalidInput, LeaseLost, PartitionChanged, RetentionError
 from cratedb_retention.model.access import (
-    NOT_SAID,
     Access,
     Realm,
     Role,
@@ -18,7 +20,11 @@ from cratedb_retention.model.access import (
     shown_row,
 )
 from cratedb_retention.model.areas import make_area
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Kind as ColumnKind
+from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.model.reasons import KINDS, Kind, Reason, Why, read_subjects, write_subjects
 from cratedb_retention.model.tags import parse_tag_filter
 
 
@@ -46,6 +52,8 @@ REALM = Realm(
     foreign_tags=frozenset({"globex"}),
 )
 ALL = Access(role=Role.VIEWER, actor="all")
+EVENTS, COLUMN = TableName("doc", "events"), Column(name="ts", type="TIMESTAMP", kind=ColumnKind.TIME)
+ARCHIVED = Why.ARCHIVED_WHOLE(archiver="p9")
 
 
 def test_each_role_may_do_what_those_before_it_may() -> None:
@@ -128,37 +136,99 @@ def test_without_a_limit_everything_is_allowed() -> None:
     )
     realm.check_policy(policy(tags=["globex"]))
     assert realm.covers(make_area(None, "anything", {}, "doc"))
-    assert realm.said("policy p9 archives it") == "policy p9 archives it"
+    assert realm.told(ARCHIVED) is ARCHIVED
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("shards are missing", "shards are missing"),
-        ("policy p1 archives it after 9d; a loss", "policy p1 archives it after 9d; a loss"),
-        ("policy p11 archives it after 9d", NOT_SAID),
-        ("policy p9 archives it after 9d", NOT_SAID),
-        ("legal hold 12345678 (case globex); it stays until that is released", NOT_SAID),
-        ("policy p1: legal hold 12345678 (x)", NOT_SAID),
-        (None, None),
-    ],
-)  # fmt: skip
-def test_reasons_tell_nothing_of_others(text: str | None, shown: str | None) -> None:
-    """A reason that names a hold or policy of somebody else is replaced as a whole."""
-    assert REALM.said(text) == shown
+def own(reason: Reason) -> bool:
+    """Whether somebody with the limit is told a reason; nobody else is kept from it."""
+    everybody = Realm(access=ALL, policies=(), default_schema="doc", own_schema="ext")
+    assert everybody.told(reason) is reason
+    told = REALM.told(reason, {"h1"})
+    assert told in (reason, Why.NOT_SAID())
+    return told is reason
 
 
-def test_reasons_tell_of_holds_that_are_seen() -> None:
-    """What he sees anyway may be said."""
-    words = "legal hold 12345678 (case 1); it stays until that is released"
-    assert REALM.said(words, [words]) == words
+# A value of each kind, and what of it nobody else may hear of.
+HOLD = LegalHold(id="h9-secret", table_schema="doc", table_name="events", reason="case globex-secret")
+THEIRS: dict[str, tuple[Any, ...]] = {
+    "policy": ("p9-secret", "p11", "p", ""),
+    "rule": (policy(id="p9-secret"),),
+    "hold": (HOLD, replace(HOLD, kind=HoldKind.RESTORED)),
+    "holder": ("root@secret:1:2",),
+    "reason": (
+        Why.LEGAL_HOLD(hold=HOLD),
+        Why.NOT_ROLLED_UP_AS(level=EVENTS, cascade="p1", why=Why.LOCKED(holder="secret")),
+    ),
+    "error": (
+        PartitionChanged("table doc.events", Why.HOLD_PLACED(hold=HOLD)),
+        LeaseLost("x", Why.LEASE_LOST(holder="secret")),
+    ),
+}
+MINE: dict[str, Any] = {
+    "": "text", "n": 1, "g": 1, "percent": 1.0, "quoted": "text", "names": ("a",), "time": 0, "table": EVENTS,
+    "duration": policy().retention_period, "column": COLUMN, "type": COLUMN,
+    "policy": "p1", "rule": policy(), "hold": replace(HOLD, id="h1"), "reason": Why.CLOSED(),
+    "error": RetentionError("table doc.events", "is gone"), "mistake": ValueError("1"), "raised": ValueError("1"),
+}  # fmt: skip
+
+
+def kind_name(kind: Kind) -> str:
+    """The name of a kind in templates."""
+    return next(name for name, known in KINDS.items() if known is kind)
+
+
+def others() -> Iterator[Any]:
+    """Each reason that has a value with a subject, with each such value being of somebody else."""
+    for why in Why:
+        for name, kind in why.kinds.items():
+            for value in THEIRS.get(kind_name(kind), ()):
+                rest = {n: MINE.get(kind_name(k), "secret") for n, k in why.kinds.items() if n != name}
+                yield pytest.param(why, {**rest, name: value}, id=f"{why.code}-{name}")
+
+
+def test_each_kind_of_value_has_a_rule() -> None:
+    """A new kind is either that of a subject, or known to tell nothing of anybody."""
+    assert set(KINDS) == {*MINE, *THEIRS}
+    subjects = {name for name, kind in KINDS.items() if kind.subject is not None}
+    assert subjects == set(THEIRS) - {"reason", "error"}
+
+
+@pytest.mark.parametrize(("why", "values"), list(others()))
+def test_reasons_tell_nothing_of_others(why: Why, values: dict[str, Any]) -> None:
+    """A reason that is about a policy, hold or lease holder of somebody else is replaced as a whole."""
+    reason = why(**values)
+    assert not own(reason)
+    assert "secret" not in str(REALM.told(reason, {"h1"}))
+
+
+@pytest.mark.parametrize("why", [why for why in Why if "holder" not in map(kind_name, why.kinds.values())])
+def test_reasons_tell_of_what_is_seen_anyway(why: Why) -> None:
+    """What is about one's own policies and holds is said, and so is what is about none."""
+    reason = why(**{name: MINE[kind_name(kind)] for name, kind in why.kinds.items()})
+    assert own(reason)
+    assert str(reason)
+
+
+def test_reasons_without_a_subject_name_none() -> None:
+    """That a policy or hold is named in words of a template, rather than as a value, is seen here."""
+    for why in Why:
+        text = why(**{name: MINE.get(kind_name(kind), "x") for name, kind in why.kinds.items()}).about(None)
+        assert not re.search(r"\b(?:policy|hold) [0-9a-f{]", text) or any(k.subject for k in why.kinds.values())
+
+
+def test_subjects_survive_the_audit_log() -> None:
+    """What is written is what is read, whatever is in an identifier."""
+    for why, values in (parameters.values for parameters in others()):
+        reason = why(**values)
+        assert read_subjects(write_subjects(reason)) == reason.subjects
+    assert write_subjects(Why.CLOSED()) is None
 
 
 def row(**more: Any) -> dict[str, Any]:
     """A row of the journal."""
     return {
         "event": "step-finished", "tags": None, "actor": "root", "host": "h", "error": None, "before": None,
-        "after": None, "message": None, **more,
+        "after": None, "message": None, "reason": None, "subjects": None, **more,
     }  # fmt: skip
 
 
@@ -194,7 +264,17 @@ def test_journal_hides_what_a_policy_was_elsewhere() -> None:
 
 def test_journal_hides_who_runs_the_service() -> None:
     """That a lease was taken over is his to know; from which process on which machine is not."""
-    taken = row(event="lease-taken-over", tags=["acme"], message="from root@db7:1:2", error="root@db7 runs this policy")
+    why = Why.LOCKED(holder="root@db7")
+    written = {"error": str(why), "reason": why.code, "subjects": write_subjects(why)}
+    taken = row(event="lease-taken-over", tags=["acme"], message="from root@db7:1:2", **written)
     found = shown_row(REALM, taken)
     assert "db7" not in str(found)
-    assert found["error"] == NOT_SAID
+    assert (found["error"], found["reason"]) == (str(Why.NOT_SAID()), "not-said")
+
+
+def test_journal_of_earlier_versions() -> None:
+    """An error that was written before there were codes may tell of anything; those without a limit read it."""
+    old = row(tags=["acme"], error="shards are missing")
+    assert shown_row(REALM, old)["error"] == str(Why.NOT_SAID())
+    everything = Realm(access=ALL, policies=(), default_schema="doc", own_schema="ext")
+    assert shown_row(everything, old)["error"] == "shards are missing"

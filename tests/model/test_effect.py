@@ -17,6 +17,7 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
+from cratedb_retention.model.reasons import Why
 
 ONE, TWO = TableName("doc", "one"), TableName("doc", "two")
 TIME = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME)
@@ -33,24 +34,26 @@ def drop(table: TableName, rows: int | None, pieces: tuple[Piece, ...] = PIECES)
         policy_id="p",
         table=table,
         steps=(DropPartitions(table=table, columns=(TIME,), pieces=pieces, before=20),),
-        reason="",
+        why=Why.LEFT_FROZEN(),
         rows=rows,
         size=5,
         partitions=len(pieces),
     )
 
 
-DELETE = Task(policy_id="p", table=TWO, steps=(DeleteRows(table=TWO, time_column=TIME, before=20),), reason="", rows=7)
+DELETE = Task(
+    policy_id="p", table=TWO, steps=(DeleteRows(table=TWO, time_column=TIME, before=20),), why=Why.LEFT_FROZEN(), rows=7
+)
 MOVE = Task(
     policy_id="p",
     table=ONE,
     steps=(MovePartitions(table=ONE, columns=(TIME,), pieces=PIECES, attribute="storage", value="cold"),),
-    reason="",
+    why=Why.LEFT_FROZEN(),
     rows=3,
     size=5,
     partitions=2,
 )
-THAW = Task(policy_id=None, table=ONE, steps=(ThawPartitions(ONE, (TIME,), PIECES),), reason="")
+THAW = Task(policy_id=None, table=ONE, steps=(ThawPartitions(ONE, (TIME,), PIECES),), why=Why.LEFT_FROZEN())
 ARCHIVE = Task(
     policy_id="p",
     table=ONE,
@@ -58,7 +61,7 @@ ARCHIVE = Task(
         SnapshotPartition(table=ONE, columns=(TIME,), piece=PIECES[0], repository="r", name="n"),
         DropArchived(table=ONE, columns=(TIME,), piece=PIECES[0], repository="r", name="n", before=20),
     ),
-    reason="",
+    why=Why.LEFT_FROZEN(),
     rows=3,
     size=5,
     partitions=1,

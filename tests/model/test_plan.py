@@ -7,16 +7,18 @@ from typing import get_args
 
 import pytest
 
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.measurements import ExpiredRows, PartitionBounds
 from cratedb_retention.model.plan import Hold, Plan, Step
+from cratedb_retention.model.reasons import Why
 from support.catalogs import METRICS, MONTH, TS
 
 
 def test_problems() -> None:
     """Only holds that somebody must do something about are problems."""
     held, problem = (
-        Hold(policy_id="p", table="doc.metrics", reason="legal hold"),
-        Hold(policy_id="p", table="doc.metrics", reason="no such table", problem=True),
+        Hold(policy_id="p", table=TableName("doc", "metrics"), why=Why.CLOSED()),
+        Hold(policy_id="p", table=TableName("doc", "metrics"), why=Why.NO_SUCH_TABLE(), problem=True),
     )
     assert Plan(cutoff=0, holds=(held, problem)).problems == (problem,)
     assert Plan(cutoff=0).problems == ()

@@ -6,6 +6,7 @@ import pytest
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -14,12 +15,12 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Task,
     ThawPartitions,
-    Verify,
     VerifySnapshot,
 )
+from cratedb_retention.model.policy import Verify
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
-from cratedb_retention.model.task_groups import group_tasks
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 
 COLUMNS = (MONTH,)
@@ -54,14 +55,26 @@ def archive(
         ),
         DropArchived(table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name, before=0),
     )
-    return Task(policy_id=policy, table=METRICS, steps=steps, reason=f"day {day}", rows=rows, size=100, partitions=1)
+    return Task(
+        policy_id=policy,
+        table=METRICS,
+        steps=steps,
+        why=Why.FLAWED_TABLE(flaw=f"day {day}"),
+        rows=rows,
+        size=100,
+        partitions=1,
+    )
 
 
 def roll_up(day: int, level: int = 0) -> Task:
     """A window that is computed."""
     window = Window(start=day * DAY, end=(day + 1) * DAY, since=day * DAY, until=(day + 1) * DAY)
     return Task(
-        policy_id="p", table=METRICS, steps=(RollUp(rollup=LEVELS[level], windows=(window,)),), reason="new", rows=5
+        policy_id="p",
+        table=METRICS,
+        steps=(RollUp(rollup=LEVELS[level], windows=(window,)),),
+        why=Why.LEVEL_NEW(),
+        rows=5,
     )
 
 
@@ -85,7 +98,7 @@ def test_what_differs_stays_apart() -> None:
         policy_id="p",
         table=METRICS,
         steps=(DropPartitions(table=METRICS, columns=COLUMNS, pieces=(piece(9),), before=0),),
-        reason="old",
+        why=Why.LEVEL_NEW(),
         rows=1,
         size=1,
         partitions=1,
@@ -115,7 +128,7 @@ def test_what_differs_stays_apart() -> None:
                     policy_id="p",
                     table=METRICS,
                     steps=(DropPartitions(table=METRICS, columns=COLUMNS, pieces=(piece(d),), before=0),),
-                    reason="",
+                    why=Why.LEFT_FROZEN(),
                 )
                 for d in (0, 1)
             ],
@@ -123,7 +136,12 @@ def test_what_differs_stays_apart() -> None:
         ),
         (
             [
-                Task(policy_id=None, table=METRICS, steps=(ThawPartitions(METRICS, COLUMNS, (piece(d),)),), reason="")
+                Task(
+                    policy_id=None,
+                    table=METRICS,
+                    steps=(ThawPartitions(METRICS, COLUMNS, (piece(d),)),),
+                    why=Why.LEFT_FROZEN(),
+                )
                 for d in (0, 1)
             ],
             "thaw 2 partitions, month=1970-01-01 to month=1970-01-02",
@@ -139,7 +157,7 @@ def test_what_differs_stays_apart() -> None:
                         ),
                         DeleteRows(table=METRICS, time_column=TS, before=d * DAY + DAY, since=d * DAY),
                     ),
-                    reason="",
+                    why=Why.LEFT_FROZEN(),
                 )
                 for d in (0, 1)
             ],

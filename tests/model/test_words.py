@@ -6,6 +6,7 @@ import pytest
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.effect import describe, kind_of, summarize
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -17,13 +18,14 @@ from cratedb_retention.model.plan import (
     Step,
     Task,
     ThawPartitions,
-    Verify,
     VerifySnapshot,
 )
 from cratedb_retention.model.plan import SnapshotPartition as Archive
+from cratedb_retention.model.policy import Verify
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, SealWindows
-from cratedb_retention.model.words import describe, kind_of, plural, show_partition, show_value, show_where, summarize
+from cratedb_retention.model.words import plural, show_partition, show_value, show_where
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 
 MAY, JUNE = ms("2024-05-01"), ms("2024-06-01")
@@ -146,12 +148,12 @@ def test_task_in_one_phrase() -> None:
     drop = DropPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, before=JUNE)
     freeze = FreezePartitions(METRICS, BY_MONTH, ONE)
     archive = Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1")
-    assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), reason="")) == describe(drop)
+    assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), why=Why.LEFT_FROZEN())) == describe(drop)
     assert (
-        summarize(Task(policy_id="p", table=METRICS, steps=(freeze, drop), reason=""))
+        summarize(Task(policy_id="p", table=METRICS, steps=(freeze, drop), why=Why.LEFT_FROZEN()))
         == f"{describe(freeze)}, then {describe(drop)}"
     )
-    assert summarize(Task(policy_id="p", table=METRICS, steps=(freeze, archive), reason="")).startswith(
+    assert summarize(Task(policy_id="p", table=METRICS, steps=(freeze, archive), why=Why.LEFT_FROZEN())).startswith(
         "archive partition month=2024-05-01 in archive"
     )
 

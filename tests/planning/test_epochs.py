@@ -179,4 +179,4 @@ def test_limits_of_what_is_plausible(oldest: str, newest: str, blocked: bool, un
     ranges = {probe: (ms(oldest), ms(newest))}
     plan = make_plan([wanted], catalog(of), CUTOFF, measurements=Measurements(ranges=ranges))
     assert (bool(plan.problems), bool(plan.tasks)) == (blocked, not blocked)
-    assert all(hold.table == str(METRICS) for hold in plan.holds)
+    assert all(hold.table == METRICS for hold in plan.holds)

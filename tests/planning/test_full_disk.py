@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.planning.planner import find_probes, make_plan
-from cratedb_retention.planning.reasons import DISK_FULL, NO_ROWS_GO
 from support.catalogs import METRICS, MONTH, TENANT, TS, at, catalog, dropped_starts, part, policy, table
 
 CUTOFF = at("2024-07-02")
@@ -24,7 +24,7 @@ def test_archiving_waits() -> None:
     """Of the partitions on a full disk alone, and nothing else deletes what should be archived."""
     plan = make_plan([policy("snapshot"), policy(id="other")], catalog(FULL), CUTOFF)
     first = plan.holds[0]
-    assert (first.reason, first.count, first.problem) == (DISK_FULL, 1, True)
+    assert (first.reason, first.count, first.problem) == (str(Why.DISK_FULL()), 1, True)
     assert dropped_starts(plan) == ["2024-05-01"]
     assert {task.policy_id for task in plan.tasks} == {"snapshot-30d"}
 
@@ -44,6 +44,6 @@ def test_rows_wait(rows: int, problems: int) -> None:
     counted = {probe: rows for probe in probes if isinstance(probe, ExpiredRows)}
     plan = make_plan([policy()], found, CUTOFF, measurements=Measurements(rows=counted))
     assert plan.tasks == ()
-    assert [(hold.table, hold.reason, hold.problem) for hold in plan.holds] == [
-        (str(METRICS), NO_ROWS_GO, True)
+    assert [(str(hold.table), hold.reason, hold.problem) for hold in plan.holds] == [
+        (str(METRICS), str(Why.NO_ROWS_GO()), True)
     ] * problems

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from cratedb_retention.model.catalog import Capabilities, Kind, Table, TableName, Value
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.time import show
-from cratedb_retention.model.words import describe
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     CRATEDB,

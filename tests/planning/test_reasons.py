@@ -40,9 +40,9 @@ def test_due_in_time_zone() -> None:
 
 def test_words() -> None:
     """The reason says when it ended and how long it was kept."""
-    assert why_due([MAY], policy()) == "ends 2024-06-01, kept until 2024-07-01"
-    assert why_due([MAY, JUNE], policy()) == "end 2024-06-01 to 2024-07-01, the last kept until 2024-07-31"
-    assert why_due([BY_ROWS], policy()).startswith("newest row of 2024-05-31T12:00Z, kept until 2024-06-30T12:00")
+    assert str(why_due([MAY], policy())) == "ends 2024-06-01, kept until 2024-07-01"
+    assert str(why_due([MAY, JUNE], policy())) == "end 2024-06-01 to 2024-07-01, the last kept until 2024-07-31"
+    assert str(why_due([BY_ROWS], policy())).startswith("newest row of 2024-05-31T12:00Z, kept until 2024-06-30T12:00")
 
 
 def test_totals() -> None:

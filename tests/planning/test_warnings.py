@@ -27,7 +27,7 @@ def test_warning(strategy: str, cutoff: str, words: list[str]) -> None:
     """Data from after the cutoff, and a table without anything young, are worth a look."""
     plan = make_plan([policy(strategy)], catalog(monthly("2024-04", "2024-05", "2024-06")), at(cutoff))
     assert len(plan.warnings) == len(words)
-    assert all(warning.startswith(start) for warning, start in zip(plan.warnings, words, strict=True))
+    assert all(str(warning).startswith(start) for warning, start in zip(plan.warnings, words, strict=True))
 
 
 def test_once_for_each_table() -> None:

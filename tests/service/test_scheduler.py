@@ -13,10 +13,11 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, LeaseLost, Stopped
 from cratedb_retention.execution.events import RunEvent, StepFinished
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.scheduler import Scheduler
-from cratedb_retention.store.journal import Entry, Event
+from cratedb_retention.store.journal import Entry
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
 

@@ -25,7 +25,7 @@ def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
     prepared = db.tool.prepare(selection=Selection())
     measured = db.tool.engine.measure(find_bounds(prepared))
     found = table_lines(prepared, overview(prepared), measured, runs, next_runs(db.tool.store, prepared.policies))
-    return {line.table.partition(".")[2]: line for line in found}
+    return {line.title.partition(".")[2]: line for line in found}
 
 
 def run(policy: str, failed: int = 0, error: str | None = None) -> RunOfPolicy:

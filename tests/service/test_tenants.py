@@ -21,6 +21,7 @@ from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.timeline import State
 from cratedb_retention.service.http.app import make_app
@@ -316,7 +317,14 @@ def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
     prepared = tenants.db.tool.prepare()
     others = [task for task in prepared.plan.tasks if task.policy_id == "globex-archive"]
     tidying = [replace(task, policy_id=None) for task in others]
-    whole = replace(prepared, plan=replace(prepared.plan, tasks=(*prepared.plan.tasks, *tidying), warnings=("globex",)))
+    whole = replace(
+        prepared,
+        plan=replace(
+            prepared.plan,
+            tasks=(*prepared.plan.tasks, *tidying),
+            warnings=(Why.ALL_EXPIRED(table=TableName("a", "b"), expiring="globex", end=1),),
+        ),
+    )
     narrowed = narrow_plan(whole, scoped(tenants, "acme").realm, []).plan
     assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
     assert {hold.policy_id for hold in narrowed.holds} <= {"acme-archive", "acme-tables", "acme-events"}
@@ -402,13 +410,13 @@ def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
     """Neither the holds of the other tenant, nor how much there is of both, nor what failed for the other."""
     acme, schema = scoped(tenants, "acme"), tenants.db.schema
     assert "globex" not in repr(acme.timeline(TableName(schema, "events")))
-    shown = {line.table.partition(".")[2]: line for line in acme.tables(Selection())}
+    shown = {line.title.partition(".")[2]: line for line in acme.tables(Selection())}
     assert {"events", "acme_metrics"} <= set(shown)
     assert not [name for name in shown if "globex" in name]
     assert (shown["events"].rows, shown["events"].oldest) == (None, None)
     assert (shown["acme_metrics"].rows is None, shown["acme_metrics"].oldest is None) == (False, False)
     whole = {
-        line.table.partition(".")[2]: line
+        line.title.partition(".")[2]: line
         for line in Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
     }
     assert whole["events"].rows

@@ -19,7 +19,7 @@ from typing import Any
 Row = dict[str, Any]
 # The start of a bucket, and the values of the dimensions.
 Key = tuple[Any, ...]
-AGGREGATES = ("min", "max", "sum", "count", "nonfinite", "first", "last", "avg", "stddev", "m2", "increase")
+AGGREGATES = ("min", "max", "sum", "count", "nonfinite", "first", "last", "avg", "stddev", "m2", "increase", "range")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIXED = {"s": 1000, "m": 60_000, "h": 3_600_000}
 _CALENDAR = {"d", "w", "mo", "y"}
@@ -125,6 +125,7 @@ def aggregates(rows: Iterable[Row], name: str) -> dict[str, Any]:
         "avg": total / len(values),
         "stddev": stddev,
         "m2": stddev * stddev * len(values),
+        "range": max(values) - min(values),
         "increase": math.fsum(row[_increase(name)] for row in known),
     }
 

@@ -25,7 +25,7 @@ class Looks:
     async def take(self) -> Sequence[TableLine]:
         self.begun += 1
         await self.go_on.wait()
-        return [TableLine(table=f"look {self.begun}", lines=(), state="kept")]
+        return [TableLine(title=f"look {self.begun}", lines=(), state="kept")]
 
 
 def _run(play: Coroutine[Any, Any, None]) -> None:
@@ -52,9 +52,9 @@ def test_who_waits_shares() -> None:
         await _wait()
         assert looks.begun == 1
         looks.go_on.set()
-        assert {glance.lines[0].table for glance in await asyncio.gather(*others)} == {"look 1"}
+        assert {glance.lines[0].title for glance in await asyncio.gather(*others)} == {"look 1"}
         assert first.cancelled()
-        assert (await glances.look("b", "1", looks.take)).lines[0].table == "look 2"
+        assert (await glances.look("b", "1", looks.take)).lines[0].title == "look 2"
 
     _run(play())
 
@@ -66,10 +66,10 @@ def test_a_look_serves_for_seconds() -> None:
         looks, time = Looks(), FixedClock()
         glances = Glances(time.clock)
         looks.go_on.set()
-        tables = [(await glances.look("", mark, looks.take)).lines[0].table for mark in ("1", "1", "2")]
+        tables = [(await glances.look("", mark, looks.take)).lines[0].title for mark in ("1", "1", "2")]
         assert tables == ["look 1", "look 1", "look 2"]
         time.moment += dt.timedelta(seconds=FRESH)
-        assert (await glances.look("", "2", looks.take)).lines[0].table == "look 3"
+        assert (await glances.look("", "2", looks.take)).lines[0].title == "look 3"
 
     _run(play())
 
@@ -85,8 +85,8 @@ def test_what_was_done_meanwhile_is_seen() -> None:
         await _wait()
         assert looks.begun == 1
         looks.go_on.set()
-        assert (await before).lines[0].table == "look 1"
-        assert (await after).lines[0].table == "look 2"
+        assert (await before).lines[0].title == "look 1"
+        assert (await after).lines[0].title == "look 2"
 
     _run(play())
 
@@ -109,6 +109,6 @@ def test_a_failure_is_of_who_began() -> None:
         looks.go_on.set()
         with pytest.raises(RetentionError):
             await first
-        assert (await other).lines[0].table == "look 1"
+        assert (await other).lines[0].title == "look 1"
 
     _run(play())

@@ -9,7 +9,7 @@ from cratedb_retention.errors import Forbidden, InvalidInput, NotFound
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.scope import Scope
-from cratedb_retention.ui.holding import read_wish
+from cratedb_retention.ui.holds import read_wish
 from support.databases import Database
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE

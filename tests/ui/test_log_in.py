@@ -15,10 +15,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.entrance import COOKIE, LOGIN, LOGOUT, Entrance
 from cratedb_retention.ui.guest import guest_of
-from cratedb_retention.ui.login import make_router
-from cratedb_retention.ui.sessions import Sessions
+from cratedb_retention.ui.login import COOKIE, LOGIN, LOGOUT, Entrance, Sessions, make_router
 from support.databases import Database
 
 PAGE = "/ui/page"

@@ -252,7 +252,7 @@ class Retention(Connection):
         """Look for policies that can't do what they say, and for policies that contradict each other."""
         prepared = self.prepare(selection=selection)
         problems = [
-            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.reason)
+            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why)
             for hold in prepared.plan.problems
         ]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cratedb_retention.api.connection import Part
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.store.journal import Entry, Event, JournalFilter
+from cratedb_retention.store.journal import Entry, JournalFilter
 from cratedb_retention.store.statistics import RunOfPolicy
 
 

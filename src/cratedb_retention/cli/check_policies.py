@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 
 import click
@@ -34,9 +33,15 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
         cascades = retention.planned_cascades(wanted) if form == "table" else []
     write_cascades(cascades)
     if form != "table":
-        write_data([dataclasses.asdict(finding) for finding in findings], form)
+        write_data(
+            [
+                {"table": str(f.table), "policies": f.policies, "message": str(f.why), "code": f.why.code}
+                for f in findings
+            ],
+            form,
+        )
     elif findings:
-        rows = [(f.table, ", ".join(short(p) for p in f.policies), f.message) for f in findings]
+        rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
         write_table(("table", "policies", "finding"), rows)
     else:
         say(f"{count:,} {'policy' if count == 1 else 'policies'}, nothing to complain about")

@@ -58,4 +58,4 @@ def _show_problems(retention: Retention, policy: Policy) -> None:
 
     with suppress(RetentionError):  # The policy is stored, whatever is the matter with the database.
         for finding in retention.check(Selection(policy_id=policy.id)):
-            click.echo(visible(f"Warning: {finding.table} needs attention: {finding.message}"), err=True)
+            click.echo(visible(f"Warning: {finding.table} needs attention: {finding.why}"), err=True)

@@ -10,6 +10,7 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, visible, write_table, yaml_text
+from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES
 
 if TYPE_CHECKING:
     from cratedb_retention.model.fetched import Fetched
@@ -42,8 +43,8 @@ _BINARY = ("arrow", "parquet")
     multiple=True,
     type=options.TEXT,
     metavar="NAME[:AGGREGATE]",
-    help="What to show: avg, min, max, sum, count, first, last, stddev (of the population), increase, rate, p50, p95, "
-    "p99 of a metric, or row_count; repeat it for more. [default: the average of each, the increase of counters]",
+    help=f"What to show: {', '.join((*ANSWERS, *PERCENTILES))} of a metric, or row_count; repeat it for more. "
+    "[default: the average of each, the increase of counters]",
 )
 @click.option(
     "--where", multiple=True, metavar="DIMENSION=VALUE", help="Only series with this value; repeat it for more."

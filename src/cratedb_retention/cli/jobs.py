@@ -10,37 +10,12 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.store.journal import JournalFilter
-
-# As in `store.journal`, which is not imported for the sake of `--help`; a test compares them.
-OUTCOMES = ("done", "failed", "deferred", "held", "problem", "cancelled", "interrupted")
-EVENTS = (
-    "policy-created",
-    "policy-changed",
-    "policy-deleted",
-    "hold-placed",
-    "hold-released",
-    "verified",
-    "restored",
-    "adopted",
-    "rollups-dropped",
-    "table-accepted",
-    "run-started",
-    "run-finished",
-    "step-started",
-    "step-finished",
-    "held",
-    "slot-started",
-    "slot-finished",
-    "lease-taken-over",
-    "cancel-requested",
-    "token-created",
-    "token-revoked",
-)
 
 
 def _require_known(retention: Retention, wanted: JournalFilter) -> None:
@@ -67,8 +42,10 @@ def _require_known(retention: Retention, wanted: JournalFilter) -> None:
 @click.option("--policy", "policy_id", type=options.TEXT, help="Only the policy whose identifier begins so.")
 @click.option("--run", "run_id", type=options.TEXT, help="Only the run whose identifier begins so.")
 @options.tags
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only what ended so.")
-@click.option("--event", type=click.Choice(EVENTS), metavar="EVENT", help=f"Only these: {', '.join(EVENTS)}.")
+@click.option("--outcome", type=click.Choice(tuple(map(str, Outcome))), help="Only what ended so.")
+@click.option(
+    "--event", type=click.Choice(tuple(map(str, Event))), metavar="EVENT", help=f"Only these: {', '.join(Event)}."
+)
 @click.option("--since", type=options.TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
 @click.option("--until", type=options.TEXT, metavar="INSTANT", help="Only before this instant.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")

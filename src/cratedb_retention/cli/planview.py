@@ -41,7 +41,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
 
 
 def _write_tasks(prepared: Prepared, retention: Retention, sql: bool, details: bool) -> None:
-    from cratedb_retention.model.task_groups import TaskGroup, group_tasks
+    from cratedb_retention.model.effect import TaskGroup, group_tasks
 
     plan = prepared.plan
     groups = [TaskGroup((task,)) for task in plan.tasks] if details else group_tasks(plan.tasks)

@@ -123,7 +123,7 @@ def _row(item: StoredPolicy) -> tuple[object, ...]:
 
 def _damaged_row(damaged: Damaged) -> tuple[object, ...]:
     row = damaged.row
-    said = (row["strategy"], damaged.target.removeprefix("."), row["retention_period"], None, None, None)
+    said = (row["strategy"], str(damaged.target), row["retention_period"], None, None, None)
     return (short(damaged.id), *said, "damaged", row["version"])
 
 

@@ -21,7 +21,7 @@ from cratedb_retention.execution.events import (
     Tone,
     lines_of,
 )
-from cratedb_retention.model.words import describe
+from cratedb_retention.model.effect import describe
 
 _STYLES = {Tone.GOOD: "green", Tone.NOTICE: "yellow", Tone.BAD: "red", Tone.END: "bold"}
 

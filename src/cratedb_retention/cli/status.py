@@ -46,7 +46,8 @@ def command(
     """
     from cratedb_retention.execution.overview import overview
     from cratedb_retention.execution.plain import line_data, plain_row
-    from cratedb_retention.store.journal import Event, JournalFilter
+    from cratedb_retention.model.audit import Event
+    from cratedb_retention.store.journal import JournalFilter
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         if watch:
@@ -63,7 +64,7 @@ def command(
     rows = [
         (
             line.state,
-            line.table,
+            line.title,
             f"{line.policy.strategy} {short(line.policy.id)}",
             line.retention_period,
             line.rows,

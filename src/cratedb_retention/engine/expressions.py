@@ -179,12 +179,6 @@ class Expressions(Protocol):
     def spread(self, value: Element) -> Element:
         """The sum of squared distances from the mean of raw values: one pass, and no digits lost to large values."""
 
-    def center(self, total: Element, count: Element, within: Sequence[Element]) -> Element | None:
-        """The mean of all rows of a group, beside each of its rows; None if :meth:`merged_spread` needs none."""
-
-    def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
-        """The same as :meth:`spread` from the states of rows: squared distances, numbers of values and sums."""
-
 
 def time_number(sql: Expressions, column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """

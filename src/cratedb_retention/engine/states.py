@@ -155,6 +155,11 @@ class Rows:
         found: Element = self.c.ts if (position := self.c.get(f"m{place}_position")) is None else position
         return found
 
+    def center(self, place: int) -> Element:
+        """The mean of a level's rows that will be merged, beside each of them."""
+        found: Element = self.c[f"m{place}_center"]
+        return found
+
     @property
     def count(self) -> Element:
         """How many raw rows there are, as an aggregate."""
@@ -180,8 +185,9 @@ def merged(sql: Expressions, metric: Metric, place: int, part: Part, rows: Rows)
         case Merge.SPREAD if rows.raw:
             return sql.spread(as_type(value, DOUBLE))
         case Merge.SPREAD:
-            count, total = rows.part(place, Part.COUNT), rows.part(place, Part.SUM)
-            return sql.merged_spread(value, count, total, rows.c.get(f"m{place}_center"))
+            return _merged_spread(
+                sql, value, rows.part(place, Part.COUNT), rows.part(place, Part.SUM), rows.center(place)
+            )
         case Merge.ADD if part.kind is Kind.COUNT:
             return sa.func.count(value) if rows.raw and part not in BESIDE else sa.func.sum(value)
         case Merge.ADD:
@@ -190,6 +196,18 @@ def merged(sql: Expressions, metric: Metric, place: int, part: Part, rows: Rows)
             # Whole numbers are not rounded, so a plain sum is right for these, and stays whole.
             plain = kind != DOUBLE or (part.kind is Kind.SUM and "INT" in metric.column.type.upper())
             return sa.func.sum(typed) if plain else sql.total(typed)
+
+
+def _merged_spread(sql: Expressions, spread: Element, count: Element, total: Element, center: Element) -> Element:
+    """
+    The squared distances from the mean of all, from those within rows and those of the rows' means (Chan, Golub,
+    LeVeque 1979). Unknown if that of any row with values is.
+    """
+    weight = sa.func.nullif(as_type(count, DOUBLE), number(0))
+    distance = quotient(as_type(total, DOUBLE), weight).op("-")(center).self_group()
+    whole = sql.total(spread.op("+")(weight.op("*")(distance.op("*")(distance).self_group())))
+    some = sa.func.count().filter(count > number(0))
+    return sa.case((some == sa.func.count(spread), whole))
 
 
 def beside(sql: Expressions, metric: Metric, place: int, parts: Sequence[Part]) -> list[sa.Label[Any]]:
@@ -246,16 +264,24 @@ class LevelRows:
         groups = {name: ref(label(column.name)) for name, column in places(self.of, self.groups).items()}
         columns: list[Element] = [bucket.label("t"), ref(time.name).label("ts"), ref(ROW_COUNT).label("n")]
         columns += [dimension.label(name) for name, dimension in groups.items()]
-        for i, (metric, parts) in enumerate(self.metrics.items()):
-            columns += [ref(metric.named(part)).label(f"m{i}_{part}") for part in parts]
-            if Part.M2 in parts:
-                total, count = ref(metric.named(Part.SUM)), ref(metric.named(Part.COUNT))
-                center = self.sql.center(total, count, [bucket, *groups.values()])
-                columns += [] if center is None else [center.label(f"m{i}_center")]
+        columns += [
+            ref(metric.named(part)).label(f"m{i}_{part}")
+            for i, (metric, parts) in enumerate(self.metrics.items())
+            for part in parts
+        ]
         conditions = between(self.sql, time, self.since, self.until), *of_level(self.sql, self.where)
-        return Rows(
-            sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s").c, raw=False
-        )
+        rows = sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s")
+        # CrateDB takes no window over expressions, so the means are in a query around that of the buckets.
+        means = list(self._means(rows, [rows.c.t, *(rows.c[name] for name in groups)]))
+        return Rows(sa.select(*rows.c, *means).subquery("r").c if means else rows.c, raw=False)
+
+    def _means(self, rows: sa.Subquery, keys: Sequence[Element]) -> Iterator[Element]:
+        """The mean of those that will be merged, beside each row, where squared distances are."""
+        for i, parts in enumerate(self.metrics.values()):
+            if Part.M2 in parts:
+                values = (as_type(rows.c[f"m{i}_{part}"], DOUBLE) for part in (Part.SUM, Part.COUNT))
+                total, count = (sa.func.sum(value).over(partition_by=keys) for value in values)
+                yield quotient(total, sa.func.nullif(count, number(0))).label(f"m{i}_center")
 
 
 def own_time(of: Rollup | Cascade) -> Column:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived, Found
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.store import Store
 

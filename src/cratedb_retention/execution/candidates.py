@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare_both
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.effect import summarize
 from cratedb_retention.model.plan import DeleteRows, DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
-from cratedb_retention.model.words import show_where, summarize
+from cratedb_retention.model.words import show_where
 from cratedb_retention.planning.check import find_contradictions
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.store import Store
@@ -56,7 +59,7 @@ class Other:
     """
 
     policy_id: str
-    table: str
+    table: TableName
     gained: tuple[str, ...]
     lost: tuple[str, ...]
 
@@ -118,31 +121,39 @@ class Preview:
         found = find_contradictions(chosen, self.after.catalog, self.after.ledger)
         twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
         return [
-            *(f"policy {p.id} does {p.strategy} there already, after {p.retention_period}" for p in twins),
-            *dict.fromkeys(f"{f.table}: {self.named(f.message)}" for f in found if self.policy.id in f.policies),
+            *(str(Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period)) for p in twins),
+            *dict.fromkeys(f"{f.table}: {self.told(f.why)}" for f in found if self.policy.id in f.policies),
         ]
 
     @property
     def others(self) -> list[Other]:
         """What becomes different for other policies."""
-        before, after = _verdicts(self.before.plan), _verdicts(self.after.plan)
+        before, after = self._verdicts(self.before.plan), self._verdicts(self.after.plan)
         keys = dict.fromkeys([*before, *after])
         found = [
             Other(
                 policy_id=key[0],
                 table=key[1],
-                gained=tuple(self.named(text) for text in after.get(key, {}) if text not in before.get(key, {})),
-                lost=tuple(self.named(text) for text in before.get(key, {}) if text not in after.get(key, {})),
+                gained=tuple(text for text in after.get(key, {}) if text not in before.get(key, {})),
+                lost=tuple(text for text in before.get(key, {}) if text not in after.get(key, {})),
             )
             for key in keys
             if key[0] != self.policy.id
         ]
         return [other for other in found if other.gained or other.lost]
 
-    def named(self, text: str) -> str:
+    def told(self, reason: Reason) -> str:
         """A reason, with the policy as "this policy" rather than by an identifier that was made up."""
-        identifier = self.policy.id or ""
-        return text.replace(f"policy {identifier}", "this policy").replace(f"({identifier[:8]})", "(this policy)")
+        return reason.about(self.policy.id)
+
+    def _verdicts(self, plan: Plan) -> dict[tuple[str, TableName], dict[str, None]]:
+        """What a plan says of each policy and table, in words: two plans may differ in what was written meanwhile."""
+        found: dict[tuple[str, TableName], dict[str, None]] = {}
+        for task in plan.tasks:
+            found.setdefault((task.policy_id or "", task.table), {})[summarize(task)] = None
+        for hold in plan.holds:
+            found.setdefault((hold.policy_id or "", hold.table), {})[f"held: {self.told(hold.why)}"] = None
+        return found
 
 
 def preview(
@@ -159,16 +170,6 @@ def preview(
     enabled = candidate.model_copy(update={"enabled": True})
     if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
-
-
-def _verdicts(plan: Plan) -> dict[tuple[str, str], dict[str, None]]:
-    """What a plan says of each policy and table, in words: two plans may differ in what was written meanwhile."""
-    found: dict[tuple[str, str], dict[str, None]] = {}
-    for task in plan.tasks:
-        found.setdefault((task.policy_id or "", str(task.table)), {})[summarize(task)] = None
-    for hold in plan.holds:
-        found.setdefault((hold.policy_id or "", hold.table), {})[f"held: {hold.reason}"] = None
-    return found
 
 
 def _loss(task: Task) -> Loss | None:

@@ -12,11 +12,12 @@ from enum import Enum
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
 from cratedb_retention.model.time import show
-from cratedb_retention.model.words import describe, plural, short, show_size
+from cratedb_retention.model.words import plural, short, show_size
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.holdings import of_source
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.ledger import view_marks
 from cratedb_retention.model.ownership import is_own_table, is_own_view
 from cratedb_retention.model.rollup import view_name
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.patterns import find_tables
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
 

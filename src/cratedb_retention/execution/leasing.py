@@ -15,8 +15,9 @@ from typing import Any
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import LeaseLost
+from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.runs import LEASE_SECONDS
-from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.leases import Lease, Leases, LeaseStore
 
 # What the database confirmed less than so many seconds ago is not asked for again before a step.
@@ -189,9 +190,8 @@ class LeaseHolder:
         return known
 
     def _lost(self, policy: str, by: str | None) -> LeaseLost:
-        return LeaseLost(
-            f"lease of policy {policy}", f"{by or 'somebody else'} has it now", "the next run goes on from here"
-        )
+        why = Why.LEASE_LOST(holder=by or "somebody else")
+        return LeaseLost(f"lease of policy {policy}", why, "the next run goes on from here")
 
     def release(self, outcomes: Mapping[str, Outcome]) -> set[str]:
         """

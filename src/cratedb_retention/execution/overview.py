@@ -34,6 +34,7 @@ class Line:
     """
     One policy on one table.
 
+    :param table: None: the policy is about no table at present, or about values of one of which nothing is due.
     :param rows: Rows of the table, if known.
     :param size: Bytes of the table, if known.
     :param due_partitions: Partitions that the next run takes.
@@ -43,7 +44,7 @@ class Line:
     :param retention_period: How long data is kept: the policy's, or that of its level.
     """
 
-    table: str
+    table: TableName | None
     policy: Policy
     retention_period: Duration
     rows: int | None
@@ -52,6 +53,11 @@ class Line:
     due_rows: int | None
     next_due: int | None
     held: tuple[Hold, ...]
+
+    @property
+    def title(self) -> str:
+        """The table, or what the policy means, in words."""
+        return self.policy.target if self.table is None else str(self.table)
 
     @property
     def state(self) -> str:
@@ -76,26 +82,27 @@ class _Found:
 
 def overview(prepared: Prepared) -> list[Line]:
     """One line for each policy and table; a policy without a table has one too."""
-    found: dict[str, dict[str, _Found]] = defaultdict(lambda: defaultdict(_Found))
+    found: dict[str, dict[TableName | None, _Found]] = defaultdict(lambda: defaultdict(_Found))
     plan = prepared.plan
     for task in plan.tasks:
-        found[task.policy_id or ""][str(task.table)].tasks.append(task)
+        found[task.policy_id or ""][task.table].tasks.append(task)
     for kept in plan.kept:
-        found[kept.policy_id][str(kept.table)].next_due = kept.next_due
+        found[kept.policy_id][kept.table].next_due = kept.next_due
     for hold in plan.holds:
         found[hold.policy_id or ""][hold.table].holds.append(hold)
-    tables = {str(name): table for name, table in prepared.catalog.tables.items()}
-    levels = {
-        str(table): level.retention_period
+    tables, default = prepared.catalog.tables, prepared.catalog.capabilities.default_schema
+    levels: dict[TableName | None, Duration] = {
+        table: level.retention_period
         for cascade in planned_cascades(prepared)
         for level in cascade.levels
         for table in (level.rollup.table, level.rollup.sketch)
     }
     lines = []
     for policy_id, policy in prepared.policies.items():
-        said = found.get(policy_id) or {policy.target: _Found()}
+        name = TableName(policy.table_schema or default, policy.table_name)
+        said = found.get(policy_id) or {name if name in tables and not policy.where else None: _Found()}
         for table, each in said.items() if prepared.selection.fits(policy) else ():
-            facts, rows = tables.get(table), [task.rows for task in each.tasks]
+            facts, rows = tables.get(table) if table else None, [task.rows for task in each.tasks]
             line = Line(
                 table=table,
                 policy=policy,
@@ -112,7 +119,7 @@ def overview(prepared: Prepared) -> list[Line]:
 
 
 def _place(line: Line) -> tuple[int, str, str, str]:
-    return STATES.index(line.state), line.table, line.policy.strategy, line.policy.id or ""
+    return STATES.index(line.state), line.title, line.policy.strategy, line.policy.id or ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +127,7 @@ class TableLine:
     """
     A table, with all policies that are about it.
 
+    :param title: The table, or what a policy means, in words.
     :param lines: One for each policy.
     :param state: The worst of them: ``failing`` if one's last run failed, else as :attr:`Line.state`.
     :param why: Why it fails, is a problem or is held; empty otherwise.
@@ -129,13 +137,18 @@ class TableLine:
         has a schedule.
     """
 
-    table: str
+    title: str
     lines: tuple[Line, ...]
     state: str
     why: tuple[str, ...] = ()
     oldest: int | None = None
     newest: int | None = None
     next_run: dt.datetime | None = None
+
+    @property
+    def table(self) -> TableName | None:
+        """The table; None: policies mean it, and there is none."""
+        return self.lines[0].table
 
     @property
     def rows(self) -> int | None:
@@ -169,13 +182,13 @@ def table_lines(
     :param times: What :func:`next_runs` tells.
     """
     last = {run.policy_id: run for run in runs}
-    spans = {str(target.table.name): _span(target, measured) for target in _targets(prepared)}
-    spans |= {str(name): _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
+    spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
+    spans |= {name: _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
-        grouped[line.table].append(line)
-    found = [_table_line(table, tuple(of), last, times, spans.get(table)) for table, of in grouped.items()]
-    return sorted(found, key=lambda line: (STATES.index(line.state), line.table))
+        grouped[line.title].append(line)
+    found = [_table_line(tuple(of), last, times, spans) for of in grouped.values()]
+    return sorted(found, key=lambda line: (STATES.index(line.state), line.title))
 
 
 def _targets(prepared: Prepared) -> list[Target]:
@@ -217,11 +230,10 @@ def _span_of_level(ledger: Ledger, table: TableName) -> Span:
 
 
 def _table_line(
-    table: str,
     lines: tuple[Line, ...],
     last: Mapping[str, RunOfPolicy],
     times: Mapping[str, dt.datetime],
-    span: Span | None,
+    spans: Mapping[TableName | None, Span],
 ) -> TableLine:
     failures = [
         run.error or "its last run failed"
@@ -231,10 +243,16 @@ def _table_line(
     state = "failing" if failures else min((line.state for line in lines), key=STATES.index)
     held = [hold.reason for line in lines if line.state != "disabled" for hold in line.held]
     runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
-    oldest, newest = span or (None, None)
+    oldest, newest = spans.get(lines[0].table, (None, None))
     why = tuple(dict.fromkeys([*failures, *held]))
     return TableLine(
-        table=table, lines=lines, state=state, why=why, oldest=oldest, newest=newest, next_run=min(runs, default=None)
+        title=lines[0].title,
+        lines=lines,
+        state=state,
+        why=why,
+        oldest=oldest,
+        newest=newest,
+        next_run=min(runs, default=None),
     )
 
 

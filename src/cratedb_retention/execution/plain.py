@@ -12,10 +12,10 @@ from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.execution.adopting import Adoptable
 from cratedb_retention.execution.applying import Change
 from cratedb_retention.execution.overview import Line
+from cratedb_retention.model.effect import describe, kind_of
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step, Task
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.model.words import describe, kind_of
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.tokens import AccessToken
@@ -45,13 +45,14 @@ def plan_data(plan: Plan, render: Render | None = None) -> dict[str, Any]:
     """
     return {
         "cutoff": from_ms(plan.cutoff).isoformat(),
-        "warnings": list(plan.warnings),
+        "warnings": list(map(str, plan.warnings)),
         "tasks": [_task_data(task, render) for task in plan.tasks],
         "holds": [
             {
                 "policy_id": hold.policy_id,
-                "table": hold.table,
+                "table": str(hold.table),
                 "reason": hold.reason,
+                "code": hold.why.code,
                 "partitions": list(hold.partitions),
                 "count": hold.count,
                 "problem": hold.problem,
@@ -80,6 +81,7 @@ def _task_data(task: Task, render: Render | None) -> dict[str, Any]:
         "policy_id": task.policy_id,
         "table": str(task.table),
         "reason": task.reason,
+        "code": task.why.code,
         "partitions": task.partitions,
         "rows": task.rows,
         "bytes": task.size,
@@ -91,7 +93,7 @@ def line_data(line: Line) -> dict[str, Any]:
     """A line of ``status``."""
     return {
         "state": line.state,
-        "table": line.table,
+        "table": line.title,
         "policy": line.policy.to_dict(),
         "rows": line.rows,
         "bytes": line.size,

@@ -18,6 +18,7 @@ from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.snapshots import RestoredPartition
@@ -349,7 +350,7 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
         if hold.id in prepared.holds:
             continue
         if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
-            raise PartitionChanged(f"table {task.table}", "a hold was placed since the plan was made", "plan again")
+            raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 
 def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
@@ -426,7 +427,7 @@ def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
 
 def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
     return [
-        Hold(policy_id=row.id, table=row.target, reason=f"the stored policy is not valid: {row.reason}", problem=True)
+        Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
         for row in rows
         if row.enabled
     ]
@@ -443,14 +444,10 @@ def is_frozen(table: Table, values: tuple[Value, ...]) -> bool:
     return any(partition.frozen for partition in table.partitions if partition.values == values)
 
 
-def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterator[str]:
+def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterator[Reason]:
     """What an interrupted run left in a table is not undone in another one that has its name now."""
     for name, values in sorted(former, key=str):
         table = catalog.tables[name]
         if is_frozen(table, values):
             label = show_partition([table.columns[column] for column in table.partitioned_by], values)
-            yield (
-                f"{name}: {label} refuses writes; an interrupted run had frozen it in an earlier table of this name;"
-                ' if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
-                "`cratedb-retention accept-table`"
-            )
+            yield Why.FROZEN_BEFORE(table=name, partition=label)

@@ -22,11 +22,14 @@ from cratedb_retention.errors import (
 from cratedb_retention.execution.events import LeftOut
 from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.effect import describe, kind_of
 from cratedb_retention.model.plan import Hold, Step, Task
+from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms, show, to_ms
-from cratedb_retention.model.words import describe, kind_of, plural
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.model.words import plural
+from cratedb_retention.store.journal import Entry
 
 
 class Recorder:
@@ -90,7 +93,8 @@ class Recorder:
 
     def left_out(self, left: LeftOut) -> None:
         """Tasks are left out, since another run is at their policy."""
-        what = "this policy" if left.at in (None, left.policy_id) else f"policy {left.at}, which rolls up the table"
+        own = left.at in (None, left.policy_id)
+        why = Why.LOCKED(holder=left.holder) if own else Why.LEVELS_LOCKED(holder=left.holder, cascade=left.at)
         for table, tasks in groupby(left.tasks, key=lambda task: task.table):
             self._note(
                 replace(
@@ -100,7 +104,7 @@ class Recorder:
                     table_schema=table.schema,
                     table_name=table.name,
                     message=plural(len(list(tasks)), "task"),
-                    error=f"{left.holder} runs {what}",
+                    why=why,
                 )
             )
 
@@ -128,7 +132,7 @@ class Recorder:
                 outcome=_outcome(report) if error is None else outcome_of(error),
                 message=f"{report.done} done, {report.failed} failed, {report.skipped} skipped, "
                 f"{report.deferred} deferred, {report.held} held, {plural(report.problems, 'problem')}",
-                error=None if error is None else _why(error),
+                why=None if error is None else failure(error),
                 partitions=report.partitions,
                 rows=report.rows,
                 bytes=report.bytes,
@@ -156,17 +160,17 @@ class Recorder:
         """A step failed, or has to wait for the next run."""
         outcome = Outcome.DEFERRED if isinstance(error, PartitionChanged) else Outcome.FAILED
         entry = self._step(Event.STEP_FINISHED, task, step, number)
-        self._write(replace(entry, outcome=outcome, error=str(error)))
+        self._write(replace(entry, outcome=outcome, why=failure(error)))
 
     def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
         """A step ends in the middle, together with the run; noted only, since the end of the run follows."""
         entry = self._step(Event.STEP_FINISHED, task, step, number)
-        self._note(replace(entry, outcome=outcome_of(error), error=str(error)))
+        self._note(replace(entry, outcome=outcome_of(error), why=failure(error)))
 
     def task_skipped(self, task: Task, number: int, reason: str) -> None:
         """A task is not tried."""
         entry = self._step(Event.STEP_FINISHED, task, task.steps[0], number)
-        self._write(replace(entry, outcome=Outcome.FAILED, error=f"skipped: {reason}"))
+        self._write(replace(entry, outcome=Outcome.FAILED, why=Why.SKIPPED(cause=reason)))
 
     def _step(self, event: Event, task: Task, step: Step, number: int) -> Entry:
         return replace(
@@ -180,17 +184,16 @@ class Recorder:
         )
 
     def _held(self, hold: Hold) -> Entry:
-        schema, _, name = hold.table.partition(".")
         examples = f" ({'; '.join(hold.partitions)})" if hold.partitions else ""
         return replace(
             self._about(hold.policy_id),
             event=Event.HELD,
             outcome=Outcome.PROBLEM if hold.problem else Outcome.HELD,
-            table_schema=schema,
-            table_name=name,
+            table_schema=hold.table.schema,
+            table_name=hold.table.name,
             message=f"{plural(hold.count, 'partition')}{examples}" if hold.count else "the table",
             partitions=hold.count or None,
-            error=hold.reason,
+            why=hold.why,
         )
 
     def _about(self, policy_id: str | None) -> Entry:
@@ -198,10 +201,6 @@ class Recorder:
         policy = self._prepared.policies.get(policy_id or "")
         strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
         return replace(self._run, policy_id=policy_id, strategy=strategy, tags=tags)
-
-
-def _why(error: BaseException) -> str:
-    return str(error) if isinstance(error, RunEnded) else f"ended early: {error!r}"
 
 
 def outcome_of(error: BaseException) -> Outcome:

@@ -22,6 +22,7 @@ from cratedb_retention.model.plan import (
     Task,
     pieces_of,
 )
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.limits import keep_within
 from cratedb_retention.planning.reasons import total_rows, total_size
@@ -30,7 +31,6 @@ from cratedb_retention.store.store import Store
 
 # Writes that were under way when a partition was frozen may still end; where nothing freezes, more may come.
 RENEWALS = 3
-_WHY = "; written to since the plan was made, and decided again"
 
 
 class Renewer:
@@ -109,8 +109,8 @@ def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
         steps = tuple(step for step in same.steps if not isinstance(step, FreezePartitions))
     if list(map(type, steps)) != list(map(type, task.steps[done:])):
         return None
-    reason = task.reason.removesuffix(_WHY) + _WHY
-    return replace(task, steps=(*task.steps[:done], *steps), rows=rows, size=size, reason=reason)
+    why = task.why if task.why.why is Why.RENEWED else Why.RENEWED(first=task.why)
+    return replace(task, steps=(*task.steps[:done], *steps), rows=rows, size=size, why=why)
 
 
 def _by_values(step: Step) -> dict[tuple[Value, ...], Piece]:

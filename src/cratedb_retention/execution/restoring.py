@@ -19,14 +19,16 @@ from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, Retenti
 from cratedb_retention.execution.adopting import adopt, find_adoptable
 from cratedb_retention.execution.identities import find_table, note_identity
 from cratedb_retention.execution.superseding import tidy_copies
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import begins
 from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.reasons import Reason, failure
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural, show_partition
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.store import Store
 
@@ -149,11 +151,12 @@ def verify_snapshots(
 
 
 def _verify_one(engine: Engine, store: Store, record: SnapshotRecord) -> Verified:
+    why = None
     try:
         verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
     except RetentionError as error:
-        verified = Verified(record, error=str(error))
-    _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, verified.error)
+        verified, why = Verified(record, error=str(error)), failure(error)
+    _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
     return verified
 
 
@@ -311,7 +314,7 @@ def _restore_one(
         arrived = _bring_back(engine, store, group, target, others, own)
     except RetentionError as error:
         for record in group:
-            _note(store, Event.RESTORED, record, target, None, str(error))
+            _note(store, Event.RESTORED, record, target, None, failure(error))
         return [Restored(record=record, into=target, error=str(error)) for record in group]
     found = []
     for record, rows in zip(group, arrived.rows, strict=True):
@@ -460,18 +463,18 @@ def _readable(column: Column, value: Value) -> Value:
 
 
 def _note(
-    store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, error: str | None
+    store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, why: Reason | None
 ) -> None:
     store.journal.write(
         Entry(
             event=event,
-            outcome=Outcome.FAILED if error else Outcome.DONE,
+            outcome=Outcome.FAILED if why else Outcome.DONE,
             table_schema=table.schema,
             table_name=table.name,
             policy_id=record.policy_id,
             tags=record.tags,
             message=snapshot_words(record),
-            error=error,
+            why=why,
             rows=rows,
             partitions=1,
         )

@@ -39,6 +39,7 @@ from cratedb_retention.execution.renewing import Renewer
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.execution.superseding import settle, supersede, tidy_copies
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
     DropArchived,
@@ -52,7 +53,6 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.runs import Report
-from cratedb_retention.store.journal import Outcome
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
 

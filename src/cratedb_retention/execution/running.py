@@ -23,11 +23,13 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runner import Runner
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import failure
 from cratedb_retention.model.rollup_steps import SealWindows
 from cratedb_retention.model.runs import Report, RunOptions
-from cratedb_retention.store.journal import Entry, Event, Outcome
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -116,8 +118,8 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
         return make_plan()
     except BaseException as error:
         won, outcomes = session.taken.won, outcomes_after(error, session.taken.won)
-        why, run_id = str(error) or type(error).__name__, session.leases.run_id
-        end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, error=why, run_id=run_id)
+        run_id = session.leases.run_id
+        end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, why=failure(error), run_id=run_id)
         slots = [
             replace(end, event=Event.SLOT_FINISHED, outcome=outcome, policy_id=policy, slot=won[policy].slot)
             for policy, outcome in outcomes.items()

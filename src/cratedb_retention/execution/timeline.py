@@ -105,7 +105,7 @@ def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
         lanes=(*lanes, *archived_lane(seen.records, table)),
         cutoffs=(*_cutoffs(prepared, name, seen), *_level_cutoffs(prepared, cascade, name)),
         changes=tuple(changes_of(plan, tables)),
-        held=tuple(hold for hold in plan.holds if hold.table in set(map(str, tables))),
+        held=tuple(hold for hold in plan.holds if hold.table in tables),
         holds=tuple(found.hold for found in holds_by_table(seen.holds, catalog).get(name, ())),
         notes=tuple(_notes(name, table, targets, pieces, seen)),
         source=cascade.source if cascade and cascade.source != name else None,

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from cratedb_retention.execution.timeline_lanes import state_of
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -22,7 +23,7 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, ReplaceView, RollUp
 from cratedb_retention.model.timeline import Change, State
-from cratedb_retention.model.words import describe, plural
+from cratedb_retention.model.words import plural
 
 _Key = tuple[str | None, TableName, State | None]
 _VERBS = {

@@ -54,14 +54,13 @@ def verdicts_of(plan: Plan, catalog: Catalog) -> Verdicts:
         elif isinstance(step, DropPartitions | DropArchived | MovePartitions) and state is not None:
             for piece in pieces_of(step):
                 _note(pieces, (step.table, piece.partition.values), state, why)
-    names = {str(name): name for name in catalog.tables}
     for hold in plan.holds:
         state, why = (State.PROBLEM if hold.problem else State.HELD), said(hold.reason, hold.policy_id)
         if hold.level is not None:
             held = {start: (end, (state, (why,))) for start, end in hold.windows}
             windows.setdefault(hold.level, {}).update(held)
-        for piece in hold.pieces if hold.table in names else ():
-            _note(pieces, (names[hold.table], piece.partition.values), state, why)
+        for piece in hold.pieces if hold.table in catalog.tables else ():
+            _note(pieces, (hold.table, piece.partition.values), state, why)
     return Verdicts(plan.cutoff, pieces, windows)
 
 

@@ -7,7 +7,6 @@ A limit names, in each of its choices, at least one tag that a policy must have.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,16 +14,11 @@ from typing import Any
 
 from cratedb_retention.errors import Forbidden, InvalidInput
 from cratedb_retention.model.areas import Area, area_of, areas_of_hold, covering
+from cratedb_retention.model.audit import ABOUT_TOKENS, Event
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Reason, Sort, Subject, Why, read_subjects
 from cratedb_retention.model.tags import TagFilter
-
-# What stands in place of a reason that tells of somebody else's holds or policies.
-NOT_SAID = "kept by a hold or a policy that this token does not see"
-_OTHERS = re.compile(r"\b(?:policy|policies|holds?)\b", re.IGNORECASE)
-# Events of the journal about tokens begin so.
-_TOKENS = "token-"
-_TAKEN_OVER = "lease-taken-over"
 
 
 class Role(StrEnum):
@@ -170,20 +164,20 @@ class Realm:
                 "let somebody without a limit create the first policy",
             )
 
-    def said(self, text: str | None, holds: Iterable[str] = ()) -> str | None:
+    def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
         """
-        A reason or error without what others do: if it tells of a policy or hold that is not theirs, all of it goes.
+        Whether all that a reason tells of is theirs to know: their policies and holds, and no lease holder.
 
-        :param holds: How reasons name the holds that they see.
+        :param holds: The identifiers of the holds that they see.
         """
-        if not text or not self.access.limited:
-            return text
-        rest = text
-        for known in holds:
-            rest = rest.replace(known, "")
-        for policy in self.policies:
-            rest = re.sub(rf"\bpolicy {re.escape(policy.id or '')}(?=[\s,;:.)]|$)", "", rest)
-        return NOT_SAID if _OTHERS.search(rest) else text
+        if not self.access.limited:
+            return True
+        known = {Sort.POLICY: {policy.id for policy in self.policies}, Sort.HOLD: holds, Sort.HOLDER: ()}
+        return all(subject.name in known[subject.sort] for subject in subjects)
+
+    def told(self, reason: Reason, holds: Collection[str] = ()) -> Reason:
+        """A reason as they may hear it: if it tells of anything that is not theirs, all of it goes."""
+        return reason if self.may_hear(reason.subjects, holds) else Why.NOT_SAID()
 
 
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
@@ -192,11 +186,17 @@ def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
 
     Rows about tokens are for admins.
     """
-    if str(row["event"]).startswith(_TOKENS):
+    if row["event"] in ABOUT_TOKENS:
         return access.role is Role.ADMIN
     if not access.limited:
         return True
     return access.sees(row["tags"]) if row["tags"] else row["actor"] in access.actors
+
+
+def may_hear_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> bool:
+    """Whether they may read the error of a row. Of one without a code, from before there were any, nothing tells."""
+    known = row["error"] is None or row["reason"] is not None
+    return not realm.access.limited or (known and realm.may_hear(read_subjects(row["subjects"]), holds))
 
 
 def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
@@ -206,9 +206,11 @@ def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ())
         for column in ("before", "after"):
             if found.get(column) and not realm.access.sees(json.loads(found[column]).get("tags") or ()):
                 found[column] = None
-        found["error"] = realm.said(found["error"], holds)
+        if not may_hear_row(realm, row, holds):
+            found["error"], found["reason"] = str(Why.NOT_SAID()), Why.NOT_SAID.code
+        found["subjects"] = None
         if row["actor"] not in realm.access.actors:
             found["actor"] = found["host"] = None
-        if row["event"] == _TAKEN_OVER:  # From which process, on which machine.
+        if row["event"] == Event.LEASE_TAKEN_OVER:  # From which process, on which machine.
             found["message"] = None
     return found

@@ -153,6 +153,13 @@ class Aggregate(StrEnum):
     )
     INCREASE = "increase", (Part.INCREASE,), _itself(Part.INCREASE)
     PERCENTILES = "percentiles", (Part.BINS,), None
+    MEDIAN = "median", (), _quantile(0.5)
+    RANGE = (
+        "range",
+        (),
+        Formula((Part.MAX, Part.MIN), lambda of, most, least: of.difference(most, least), Kind.SUM),
+        "range (max less min)",
+    )
 
     keeps: tuple[Part, ...]
     formula: Formula | None

@@ -7,19 +7,13 @@ succeeded. What is due but must not happen is a hold, with its reason. Instants 
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.policy import Verify
+from cratedb_retention.model.reasons import Reason
 from cratedb_retention.model.rollup_steps import RollupStep
-
-
-class Verify(enum.StrEnum):
-    """How a snapshot is verified before its partition is dropped (law 2)."""
-
-    RESTORE = "restore"  # It is read back, and compared with the partition.
-    METADATA = "metadata"  # What the database says about it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +206,7 @@ class Task:
     Steps that belong together.
 
     :param policy_id: The policy that asked for it; None for tidying up after an interrupted run.
-    :param reason: Why it is due, in words.
+    :param why: Why it is due.
     :param rows: Rows concerned, if known.
     :param size: Bytes on disk concerned, if known.
     :param partitions: How many partitions are concerned; 0 for rows.
@@ -221,10 +215,15 @@ class Task:
     policy_id: str | None
     table: TableName
     steps: tuple[Step, ...]
-    reason: str
+    why: Reason
     rows: int | None = None
     size: int | None = None
     partitions: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why it is due, in words."""
+        return str(self.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,14 +241,19 @@ class Hold:
     """
 
     policy_id: str | None
-    table: str
-    reason: str
+    table: TableName
+    why: Reason
     partitions: tuple[str, ...] = ()
     count: int = 0
     problem: bool = False
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
     level: TableName | None = field(default=None, compare=False, repr=False)
     windows: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def reason(self) -> str:
+        """Why it does not happen, in words."""
+        return str(self.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +283,7 @@ class Plan:
     tasks: tuple[Task, ...] = ()
     holds: tuple[Hold, ...] = ()
     kept: tuple[Kept, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Reason, ...] = ()
     legal_holds: tuple[LegalHold, ...] = ()
 
     @property

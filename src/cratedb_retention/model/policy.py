@@ -29,7 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.aggregates import Aggregate
+from cratedb_retention.model.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
 from cratedb_retention.model.cascade import Levels, parse_levels
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TimeUnit
@@ -37,7 +37,6 @@ from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.pairs import plain_text, write_pairs
 from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.plan import Verify
 from cratedb_retention.model.schedule import Misfire, parse_jitter, parse_schedule
 from cratedb_retention.model.strategies import Strategy, parse_strategy
 from cratedb_retention.model.tags import NOT
@@ -56,6 +55,13 @@ class Deletions(enum.StrEnum):
 
     BLOCK = "block"
     FOLLOW = "follow"
+
+
+class Verify(enum.StrEnum):
+    """How a snapshot is verified before its partition is dropped (law 2)."""
+
+    RESTORE = "restore"  # It is read back, and compared with the partition.
+    METADATA = "metadata"  # What the database says about it.
 
 
 class Undated(enum.StrEnum):
@@ -515,8 +521,7 @@ class Policy(BaseModel):
     aggregates: Annotated[
         AggregatesField,
         Attribute(
-            "What is kept of a metric (`*`: of each): min, max, sum, count, first, last, avg, "
-            "stddev (of the population), increase, percentiles. Empty: all but the last three.",
+            f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
             strategies=_DOWNSAMPLE,
             metavar="METRIC=A,B",
             examples=("temperature=min,max",),

@@ -28,6 +28,7 @@ from cratedb_retention.model.ownership import is_own_table
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import (
     OWN_COLUMNS,
     PARTITION,
@@ -112,7 +113,7 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
 
 def _cascade(target: Target, catalog: Catalog, ledger: Ledger, other: Cascade | None) -> Cascade:
     if other is not None:
-        raise Undecided(f"policy {other.policy.id} downsamples it already; remove one of them")
+        raise Undecided(Why.DOWNSAMPLED_ALREADY(other=other.policy.id or ""))
     levels = tuple(_levels(target, catalog, ledger))
     return Cascade(
         policy=target.policy, raw=target, levels=levels, left_out=find_left_out(target.table, levels[0].rollup)
@@ -123,7 +124,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     policy, source = target.policy, target.table
     time = target.time_column
     if time is None:
-        raise Undecided("nothing says which column is the rows' time; name one as time_column")
+        raise Undecided(Why.TIME_UNNAMED())
     _require_same_time(target, time, ledger)
     before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
     dimensions = find_dimensions(policy, source, time, before)
@@ -152,7 +153,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
             rollup = replace(rollup, window=known.rollup.window, window_zone=known.rollup.window_zone)
         there = name_taken(rollup, known.rollup if known else None, catalog)
         if there is not None:
-            raise Undecided(f"{there} exists already and is no rollup; rename it")
+            raise Undecided(Why.NO_ROLLUP(there=there))
         _check_width(rollup, catalog.tables.get(table), catalog.capabilities)
         own = tuple(_own_targets(rollup, level, known.rollup, policy, catalog)) if known else ()
         yield CascadeLevel(
@@ -169,11 +170,7 @@ def _require_same_table(source: Table, ledger: Ledger) -> None:
     """What rollups hold of a table says nothing of the rows of another one that has its name now (laws 3 and 4)."""
     known = ledger.identity(source.name)
     if known and known != source.identity:
-        raise Undecided(
-            f"{source.name} is not the table that its rollups were made from: it was dropped and created again, or "
-            "restored or copied; if they belong together, run `cratedb-retention accept-table`; otherwise drop the "
-            "rollups with drop_rollups of the Python library"
-        )
+        raise Undecided(Why.OTHER_SOURCE(source=source.name))
 
 
 def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
@@ -187,9 +184,7 @@ def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
         was = known.rollup
         unit = f" ({was.time.unit})" if was.time.unit else ""
         raise Undecided(
-            f"{was.table} was made from {was.source} by its time column {was.time.name}{unit} in time zone {was.zone}, "
-            "and none of these can be changed; change the policy or the column back, or drop the rollups with "
-            "drop_rollups of the Python library"
+            Why.MADE_OTHERWISE(level=was.table, source=was.source, time=f"{was.time.name}{unit}", zone=was.zone)
         )
 
 
@@ -205,7 +200,7 @@ def _own_targets(rollup: Rollup, level: Level, known: Rollup, policy: Policy, ca
             try:
                 yield _as_target(policy, rollup, table, level.retention_period)
             except Undecided as error:
-                raise Undecided(f"{name}: {error}") from None
+                raise Undecided(Why.AT_LEVEL(level=name, why=error.why)) from None
 
 
 def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableName | None:
@@ -251,7 +246,7 @@ def find_dimensions(policy: Policy, table: Table, time: Column, before: Rollup |
         named = _all_named(policy, table, policy.dimensions, "dimensions")
         for column in named:
             if column.grouping is Grouping.NEVER:
-                raise Undecided(f"dimensions: rows can't be grouped by {column.name} ({column.type}); exclude it")
+                raise Undecided(Why.NOT_GROUPABLE(column=column))
         return named
     meaning, metrics = find_meaning(table), _all_named(policy, table, policy.metrics, "metrics")
     keys = set(table.primary_key) if time.name in table.primary_key else set()
@@ -281,11 +276,8 @@ def _check_series(
     others = (c for c in _candidates(policy, table, time) if c.name not in taken and not meaning.is_said(c))
     unsure = [c for c in others if c.kind is not Kind.NUMBER]
     if unsure and not policy.dimensions:
-        names, them = ", ".join(f"{c.name} ({c.type})" for c in unsure), "it" if len(unsure) == 1 else "them"
-        raise Undecided(
-            f"neither a dimension nor a metric: {names}; leaving {them} out would merge series that differ in nothing "
-            f"else; name {them} in exclude, or all dimensions in dimensions"
-        )
+        names = tuple(f"{c.name} ({c.type})" for c in unsure)
+        raise Undecided((Why.LEFT_OUT_ONE if len(unsure) == 1 else Why.LEFT_OUT_SEVERAL)(columns=names))
 
 
 def find_said(policy: Policy, table: Table, rollup: Rollup) -> tuple[Column, ...]:
@@ -313,7 +305,7 @@ def find_metrics(policy: Policy, table: Table, time: Column, dimensions: tuple[C
     columns = _metric_columns(policy, table, time, dimensions)
     for column in columns:
         if column.kind is not Kind.NUMBER:
-            raise Undecided(f"metrics: {column.name} is {column.type}, not a number")
+            raise Undecided(Why.NOT_A_NUMBER(column=column))
     counters, within = _find_counters(policy, columns, dimensions)
     chosen = {
         c.name: kept for key, kept in policy.aggregates.items() if key != "*" for c in _metrics_named(columns, key)
@@ -350,8 +342,8 @@ def _find_counters(
             counters.update(c.name for c in columns if fits(c.name) or fits(label(c.name)))
         elif equals and not find_columns(columns, text):
             if len(of) != 1 or of[0].kind is not Kind.TEXT:
-                known = ", ".join(c.name for c in dimensions if c.kind is Kind.TEXT) or "none"
-                raise Undecided(f"counters: {dimension!r} is no dimension with texts; there are: {known}")
+                known = tuple(c.name for c in dimensions if c.kind is Kind.TEXT) or ("none",)
+                raise Undecided(Why.NO_SERIES(name=dimension, known=known))
             within.append(SeriesPattern(of[0], pattern))
         else:
             counters.update(c.name for c in _metrics_named(columns, text))
@@ -361,8 +353,8 @@ def _find_counters(
 def _metrics_named(columns: Sequence[Column], name: str) -> list[Column]:
     found = find_columns(columns, name)
     if not found:
-        known = ", ".join(sorted(column.name for column in columns)) or "none"
-        raise Undecided(f"{name!r} is no metric of it; they are: {known}")
+        known = tuple(sorted(column.name for column in columns)) or ("none",)
+        raise Undecided(Why.NO_METRIC(name=name, known=known))
     return found
 
 
@@ -388,7 +380,7 @@ def _named(table: Table, name: str, role: str) -> list[Column]:
     """The columns that a name means; none of an object that is empty."""
     found = find_columns(table.columns.values(), name)
     if not found and name not in table.columns:
-        raise Undecided(f"{role}: the table has no column {name!r}")
+        raise Undecided(Why.NO_COLUMN(role=role, name=name))
     return found
 
 
@@ -428,9 +420,7 @@ def _check_names(time: Column, dimensions: Sequence[Column], metrics: Sequence[M
         spelt = [name.lower() if folds_case else name for name in names]
         twice = sorted({name for name in spelt if spelt.count(name) > 1})
         if twice:
-            raise Undecided(
-                f"two columns of its rollups would be named {twice[0]}; rename or exclude the source's column"
-            )
+            raise Undecided(Why.NAMED_TWICE(name=twice[0]))
 
 
 def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities) -> None:
@@ -444,9 +434,13 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
     if most is None or len(names) <= most:
         return
     raise Undecided(
-        f"{rollup.table} would have {len(names):,} columns for {len(rollup.metrics):,} metrics, and "
-        f"{capabilities.product} takes {most:,} in a table; keep fewer aggregates of each metric, exclude some metrics"
-        + (", or set a higher mapping.total_fields.limit for that table" if there else "")
+        (Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(
+            level=rollup.table,
+            columns=len(names),
+            metrics=len(rollup.metrics),
+            product=capabilities.product,
+            most=most,
+        )
     )
 
 

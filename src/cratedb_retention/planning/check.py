@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.planning.cascades import find_cascades, level_targets
 from cratedb_retention.planning.filters import meeting
@@ -30,9 +31,14 @@ class Finding:
     :param policies: Identifiers of the policies concerned.
     """
 
-    table: str
+    table: TableName
     policies: tuple[str, ...]
-    message: str
+    why: Reason
+
+    @property
+    def message(self) -> str:
+        """What it is, in words."""
+        return str(self.why)
 
 
 def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Ledger | None = None) -> list[Finding]:
@@ -48,22 +54,22 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
     by_table: dict[TableName, list[Target]] = {}
     for target in targets:
         by_table.setdefault(target.table.name, []).append(target)
-    large = (Finding(str(c.source), (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known)))
+    large = (Finding(c.source, (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known)))
     return [*(finding for table, group in sorted(by_table.items()) for finding in _on_table(table, group)), *large]
 
 
 def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
     for target in targets:
         if target.policy.retention_period.approximate_seconds() == 0:
-            message = f"{_name(target.policy)} keeps nothing: its retention period is {target.policy.retention_period}"
-            yield Finding(str(table), (target.policy.id or "",), message)
+            why = Why.KEEPS_NOTHING(one=target.policy, period=target.policy.retention_period)
+            yield Finding(table, (target.policy.id or "",), why)
     for one, other in meeting(targets, lambda target: target.where):
         contradiction = _contradiction(one, other)
         if contradiction:
-            yield Finding(str(table), (one.policy.id or "", other.policy.id or ""), contradiction)
+            yield Finding(table, (one.policy.id or "", other.policy.id or ""), contradiction)
 
 
-def _contradiction(one: Target, other: Target) -> str | None:
+def _contradiction(one: Target, other: Target) -> Reason | None:
     if one.policy.retention_period.forever or other.policy.retention_period.forever:
         return None
     if one.policy.strategy is Strategy.DOWNSAMPLE:
@@ -75,33 +81,29 @@ def _contradiction(one: Target, other: Target) -> str | None:
     same = first.retention_period == second.retention_period
     if first.strategy in _REMOVES and second.strategy in _REMOVES:
         if first.strategy is second.strategy is Strategy.DELETE and same:
-            return f"{_name(first)} and {_name(second)} delete the same data; one of them is enough"
+            return Why.SAME_DELETED(one=first, other=second)
         if first.strategy is second.strategy is Strategy.DELETE and set(later.where) < set(sooner.where):
             return None  # An exception from a rule: of one tenant less is kept.
         if Strategy.SNAPSHOT not in (first.strategy, second.strategy) or first.strategy is Strategy.SNAPSHOT:
-            return f"{_name(first)} takes the data before {_name(second)} gets to it"
-        return f"{_name(first)} would delete the data before {_name(second)} archives it, and is held"
+            return Why.TAKEN_BEFORE(one=first, other=second)
+        return Why.DELETED_BEFORE(one=first, other=second)
     if first.strategy in _REMOVES or (same and second.strategy in _REMOVES):
         remover, mover = (first, second) if first.strategy in _REMOVES else (second, first)
-        return f"{_name(mover)} comes too late: {_name(remover)} has taken the data by then"
+        return Why.TOO_LATE(late=mover, early=remover)
     if first.strategy is second.strategy is Strategy.REALLOCATE and same:
-        return f"{_name(first)} and {_name(second)} move the same data to different nodes at the same time"
+        return Why.SAME_MOVED(one=first, other=second)
     return None
 
 
-def _beside_cascade(cascade: Policy, other: Policy) -> str | None:
+def _beside_cascade(cascade: Policy, other: Policy) -> Reason | None:
     """One that deletes waits until the rows are rolled up; one that archives or moves them has to come before."""
     if other.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE) or _rank(other) < _rank(cascade):
         return None
     if other.strategy is Strategy.SNAPSHOT:
-        return f"{_name(cascade)} would delete the data before {_name(other)} archives it, and is held"
-    return f"{_name(other)} comes too late: {_name(cascade)} has taken the data by then"
+        return Why.DELETED_BEFORE(one=cascade, other=other)
+    return Why.TOO_LATE(late=other, early=cascade)
 
 
 def _rank(policy: Policy) -> tuple[float, bool]:
     """Which policy gets to the data first; at the same time it is the one that archives."""
     return policy.retention_period.approximate_seconds(), policy.strategy is not Strategy.SNAPSHOT
-
-
-def _name(policy: Policy) -> str:
-    return f"{policy.strategy} after {policy.retention_period} ({(policy.id or '')[:8]})"

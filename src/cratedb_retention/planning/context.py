@@ -12,6 +12,7 @@ from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.filters import FilterIndex, overlap
@@ -31,7 +32,7 @@ class Context:
     :param counted: Rows counted by the engine.
     :param archivers: Targets of the strategy ``snapshot``, by table.
     :param frozen: Partitions that an earlier run froze and did not thaw.
-    :param stalled: Policies that should archive or downsample a table and can't, by the table's name.
+    :param stalled: Policies that should archive or downsample a table and can't, by the table.
     :param archived: Repository and name of snapshots whose partition was dropped: the same rows again are others.
     :param restored: Repository and name of the one snapshot that a partition was restored from.
     :param own_schema: Of the toolkit's own tables.
@@ -45,7 +46,7 @@ class Context:
     counted: Mapping[ExpiredRows, int]
     archivers: Mapping[TableName, list[Target]]
     frozen: frozenset[PartitionKey]
-    stalled: Mapping[str, list[Policy]]
+    stalled: Mapping[TableName, list[Policy]]
     archived: frozenset[tuple[str, str]] = frozenset()
     restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
     own_schema: str = ""
@@ -80,13 +81,12 @@ class Context:
         holds = self._holds[name].fitting(piece.partition.values)
         return next((hold for hold in holds if hold.hold.overlaps(piece.start, piece.end)), None)
 
-    def stalled_on(self, target: Target) -> str | None:
+    def stalled_on(self, target: Target) -> Reason | None:
         """Why a table must not be deleted from: a policy should archive it and can't; None if there is no such."""
-        for policy in self.stalled.get(str(target.table.name), ()):
+        for policy in self.stalled.get(target.table.name, ()):
             wanted = try_bind_where(target.table, policy.where)
             if wanted is None or overlap(wanted, target.where):
-                verb = policy.strategy.traits.verb
-                return f"policy {policy.id} should {verb} this table and can't; deleting would lose what it wants"
+                return Why.STALLED(stalled=policy.id or "", verb=policy.strategy.traits.verb)
         return None
 
     def archiver_of(self, target: Target, piece: Piece) -> Target | None:

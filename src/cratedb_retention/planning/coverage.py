@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.policy import Late
+from cratedb_retention.model.policy import Late, Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import SealWindows
-from cratedb_retention.model.time import show
-from cratedb_retention.model.words import plural
 from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.windows import digest
@@ -29,6 +29,7 @@ class Above:
     What lies above a table.
 
     :param state: The level.
+    :param policy_id: The policy that rolls up.
     :param late: What becomes of rows that came too late.
     :param active: Whether this run rolls up what is due.
     :param table: The table that it lies above: the one that the level is computed from, or its distributions, whose
@@ -37,6 +38,7 @@ class Above:
     """
 
     state: LevelState
+    policy_id: str
     late: Late
     active: bool
     table: TableName
@@ -64,7 +66,7 @@ class ExpirableRows:
     dropped: dict[int, int] = field(default_factory=dict)
     late: list[tuple[Window, int]] = field(default_factory=list)
     held: list[tuple[Window, int, TableHold]] = field(default_factory=list)
-    waiting: str | None = None
+    waiting: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +82,9 @@ class Coverage:
     above: Mapping[TableName, Above] = field(default_factory=dict)
     own: Mapping[TableName, Above] = field(default_factory=dict)
     sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
-    _waiting: dict[tuple[TableName, int, int], str | None] = field(default_factory=dict)
+    _waiting: dict[tuple[TableName, int, int], Reason | None] = field(default_factory=dict)
 
-    def why_not(self, table: TableName, piece: Piece, limit: int) -> str | None:
+    def why_not(self, table: TableName, piece: Piece, limit: int) -> Reason | None:
         """
         Why an expired piece must wait; None if what lies above covers it, or will when it is its turn.
 
@@ -90,7 +92,7 @@ class Coverage:
         """
         return next(filter(None, self._reasons(table, piece, limit)), None)
 
-    def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[str | None]:
+    def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[Reason | None]:
         above, own = self.above.get(table), self.own.get(table)
         if above is not None and not above.state.by_rows:
             yield from (_why_not(above, piece, start, end) for start, end in _spans(above, piece))
@@ -99,7 +101,7 @@ class Coverage:
         elif above is not None:
             yield from (_together(above, end) for _, end in _open_spans(above, piece) if end > limit)
 
-    def _why_waiting(self, own: Above, start: int, end: int) -> str | None:
+    def _why_waiting(self, own: Above, start: int, end: int) -> Reason | None:
         """Why a level's own rows of a stretch of time must wait; many pieces ask for the same."""
         table = own.state.level.rollup.table
         key = (table, start, end)
@@ -159,9 +161,6 @@ class Coverage:
         return None if above is None else _expirable(above, limit, holds)
 
 
-LATE = "{} came after their time was rolled up and expired; kept, as the policy says (late: keep)"
-
-
 def _spans(above: Above, piece: Piece) -> Iterable[tuple[int, int]]:
     """The windows that a piece touches."""
     return () if piece.start is None or piece.end is None else above.state.grid.spans(piece.start, piece.end)
@@ -183,20 +182,20 @@ def _is_sealed(above: Above, start: int) -> bool:
     return start in above.state.rows and above.state.rows[start].sealed
 
 
-def _together(above: Above, end: int) -> str:
+def _together(above: Above, end: int) -> Reason:
     """Why raw rows must wait that may go by themselves: others of the same window may still come, and be on time."""
-    return f"its window in {above.state.level.rollup.table} lasts until {show(end)}, and expires as a whole"
+    return Why.WHOLE_WINDOW(level=above.state.level.rollup.table, end=end, cascade=above.policy_id)
 
 
-def _why_open(own: Above, start: int, end: int) -> str | None:
+def _why_open(own: Above, start: int, end: int) -> Reason | None:
     """Why a level's own rows must wait: what they were computed from is still there, or may still come."""
     state, source = own.state, own.state.sources.get(start)
     if _is_sealed(own, start):
         return None
     if start in state.planned or (source is not None and source.rows):
-        return f"{state.level.rollup.beneath} still holds what it was computed from"
+        return Why.SOURCE_THERE(source=state.level.rollup.beneath, cascade=own.policy_id)
     if start not in state.rows and own.limit is not None and end > own.limit:
-        return f"{state.level.rollup.source} may still get rows of its time"
+        return Why.SOURCE_OPEN(source=state.level.rollup.source, cascade=own.policy_id)
     return None
 
 
@@ -253,11 +252,11 @@ def _is_covered(above: Above, start: int) -> bool:
     return row is not None and row.whole and row.token == state.sources[start].token
 
 
-def _why_not(above: Above, piece: Piece, start: int, end: int) -> str | None:
+def _why_not(above: Above, piece: Piece, start: int, end: int) -> Reason | None:
     row = above.state.rows.get(start)
     if _is_late(above, piece, start):
-        rows = plural(piece.partition.rows or 0, "row")
-        return LATE.format(rows) if above.late is Late.KEEP else None
+        late = Why.LATE_KEPT(rows=piece.partition.rows or 0, cascade=above.policy_id)
+        return late if above.late is Late.KEEP else None
     if row is not None and (row.sealed or _is_clean(above, piece, start)):
         return None
     planned = above.state.planned.get(start)
@@ -288,33 +287,33 @@ def _is_late(above: Above, piece: Piece, start: int) -> bool:
     )
 
 
-def _not_yet(above: Above, start: int, end: int) -> str:
-    table = above.state.level.rollup.table
+def _not_yet(above: Above, start: int, end: int) -> Reason:
+    level, cascade = above.state.level.rollup.table, above.policy_id
     held = above.state.held.get(start)
-    why = f" ({held[0]})" if held else ""
     if start in above.state.lost:
-        why = "; rows beneath it were deleted, and not by the toolkit"
-    elif held is None and start in above.state.planned and not above.active:
-        why = "; the policy that does it is not part of this run"
-    elif held is None:
-        why = f"; its window lasts until {show(end)}"
-    return f"not rolled up into {table} yet{why}"
+        return Why.NOT_ROLLED_UP_LOST(level=level, cascade=cascade)
+    if held is not None:
+        return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=held[0])
+    if start in above.state.planned and not above.active:
+        return Why.NOT_ROLLED_UP_HERE(level=level, cascade=cascade)
+    return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)
 
 
-def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Late, bool, int | None]]) -> Coverage:
+def make_coverage(cascades: Iterable[tuple[Sequence[LevelState], Policy, bool, int | None]]) -> Coverage:
     """
     What lies above which table.
 
-    :param cascades: Of each the levels, what becomes of late rows, whether this run rolls up, and before which instant
-        (ms, UTC) raw rows are expired.
+    :param cascades: Of each the levels, the policy, whether this run rolls up, and before which instant (ms, UTC) raw
+        rows are expired.
     """
     above: dict[TableName, Above] = {}
     own: dict[TableName, Above] = {}
-    for states, late, active, limit in cascades:
+    for states, policy, active, limit in cascades:
+        about = partial(Above, policy_id=policy.id or "", late=policy.late, active=active, limit=limit)
         for state in states:
             rollup = state.level.rollup
             for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
-                above[table] = Above(state=state, late=late, active=active, table=table, limit=limit)
+                above[table] = about(state=state, table=table)
             for table in (rollup.table, rollup.sketch):
-                own[table] = Above(state=state, late=late, active=active, table=table, limit=limit)
+                own[table] = about(state=state, table=table)
     return Coverage(above=above, own=own)

@@ -7,29 +7,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from cratedb_retention.model.measurements import ExpiredRows
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropPartitions,
-    FreezePartitions,
-    Hold,
-    Piece,
-    Step,
-    Task,
-)
-from cratedb_retention.model.policy import Freeze
+from cratedb_retention.model.plan import DeleteRows, DropPartitions, FreezePartitions, Hold, Piece, Step, Task
+from cratedb_retention.model.policy import Freeze, Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup_steps import SealWindows
-from cratedb_retention.model.time import show
-from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context
-from cratedb_retention.planning.coverage import LATE, ExpirableRows
+from cratedb_retention.planning.coverage import ExpirableRows
 from cratedb_retention.planning.holds import TableHold
-from cratedb_retention.planning.reasons import NO_ROWS_GO, missing_shards, total_rows, total_size, why_due
+from cratedb_retention.planning.reasons import total_rows, total_size, why_due
 from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
-NEEDS_FREEZE = "before they go, partitions of a downsampled table must refuse writes; set freeze=allow"
 # Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
 FROZEN_AT_ONCE = 20
 # Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
@@ -42,8 +32,8 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     if target.policy.freeze is Freeze.NEVER and context.coverage.protects(name):
         yield Hold(
             policy_id=target.policy.id,
-            table=str(name),
-            reason=NEEDS_FREEZE,
+            table=name,
+            why=Why.NEEDS_FREEZE(),
             count=len(pieces),
             problem=True,
             pieces=tuple(pieces),
@@ -58,7 +48,7 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
             policy_id=target.policy.id,
             table=name,
             steps=tuple(_steps(context, target, batch)),
-            reason=why_due(batch, target.policy),
+            why=why_due(batch, target.policy),
             rows=total_rows(batch),
             size=total_size(batch),
             partitions=len(batch),
@@ -84,7 +74,7 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     verdicts = list(_plan_rows(context, target, limit))
     if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
         verdicts = [verdict for verdict in verdicts if isinstance(verdict, Hold)]
-        verdicts.append(Hold(policy_id=target.policy.id, table=str(target.table.name), reason=NO_ROWS_GO, problem=True))
+        verdicts.append(Hold(policy_id=target.policy.id, table=target.table.name, why=Why.NO_ROWS_GO(), problem=True))
     yield from verdicts
 
 
@@ -93,11 +83,11 @@ def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | 
     holds = context.holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)
     if whole:
-        yield Hold(policy_id=policy.id, table=str(table.name), reason=whole.words)
+        yield Hold(policy_id=policy.id, table=table.name, why=whole.why)
         return
     problem = _problem_with_rows(context, target)
     if problem:
-        yield Hold(policy_id=policy.id, table=str(table.name), reason=problem, problem=True)
+        yield Hold(policy_id=policy.id, table=table.name, why=problem, problem=True)
         return
     covered = context.coverage.rows(table.name, limit, holds)
     if covered is not None:
@@ -114,7 +104,7 @@ def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | 
         policy_id=policy.id,
         table=table.name,
         steps=(step,),
-        reason=f"older than {show(limit)}, kept for {policy.retention_period}",
+        why=Why.OLDER(limit=limit, period=policy.retention_period),
         rows=rows,
     )
 
@@ -125,17 +115,19 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
     if covered.late:
         yield Hold(
             policy_id=policy.id,
-            table=str(table),
-            reason=LATE.format(plural(sum(rows for _, rows in covered.late), "row")),
+            table=table,
+            why=Why.LATE_KEPT(
+                rows=sum(rows for _, rows in covered.late), cascade=context.coverage.above[table].policy_id
+            ),
         )
     for hold, group in _by_hold(covered).items():
         yield Hold(
             policy_id=policy.id,
-            table=str(table),
-            reason=f"{plural(sum(group), 'row')}, in whole windows of the rollup: {hold}",
+            table=table,
+            why=Why.HELD_WINDOWS(rows=sum(group), hold=hold),
         )
     if covered.waiting:
-        yield Hold(policy_id=policy.id, table=str(table), reason=covered.waiting)
+        yield Hold(policy_id=policy.id, table=table, why=covered.waiting)
     time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
     if time is None:
         return
@@ -144,46 +136,42 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
         before = windows[-1].end
         late = sum(covered.dropped[window.start] for window in windows)
         step = DeleteRows(table=table, time_column=time, before=before, rows=rows, since=windows[0].start, late=late)
-        why = f"older than {show(before)}, kept for {policy.retention_period}, {_what_of(rows, late)}"
-        if not rows:
-            why = "their rows are gone, which is noted, so that late ones can be told"
+        why = _why_covered(rows, late, before, policy) if rows else Why.ROWS_GONE()
         yield Task(
-            policy_id=policy.id, table=table, steps=(SealWindows(rollup, tuple(windows)), step), reason=why, rows=rows
+            policy_id=policy.id, table=table, steps=(SealWindows(rollup, tuple(windows)), step), why=why, rows=rows
         )
 
 
-def _what_of(rows: int, late: int) -> str:
-    """What became of rows that go, some of which may have come too late."""
+def _why_covered(rows: int, late: int, before: int, policy: Policy) -> Reason:
+    """Why rows go, some of which may have come too late."""
+    period = policy.retention_period
     if not late:
-        return "and rolled up"
-    dropped = "and dropped, as the policy says (late: drop)"
+        return Why.OLDER_ROLLED_UP(limit=before, period=period)
     if rows == late:
-        return f"too late to be rolled up, {dropped}"
-    return f"and rolled up, but for {plural(late, 'row')} too late for that, {dropped}"
+        return Why.OLDER_TOO_LATE(limit=before, period=period)
+    return Why.OLDER_SOME_TOO_LATE(limit=before, period=period, late=late)
 
 
-def _by_hold(covered: ExpirableRows) -> dict[str, list[int]]:
+def _by_hold(covered: ExpirableRows) -> dict[Reason, list[int]]:
     """The rows of each window that is held, by what is said of the hold; windows without rows need not be told."""
-    found: dict[str, list[int]] = {}
+    found: dict[Reason, list[int]] = {}
     for _, rows, hold in covered.held:
         if rows:
-            found.setdefault(hold.words, []).append(rows)
+            found.setdefault(hold.why, []).append(rows)
     return found
 
 
-def _problem_with_rows(context: Context, target: Target) -> str | None:
+def _problem_with_rows(context: Context, target: Target) -> Reason | None:
     """Why no row of a table may be deleted; None if they may."""
     if target.table.missing_shards:
-        return missing_shards(target.table.missing_shards)
+        return Why.MISSING_SHARDS(count=target.table.missing_shards)
     above = context.coverage.above.get(target.table.name)
     if above is not None and (target.where or not above.state.by_rows):
-        return (
-            "what is left of a window could not be told from rows that come late; delete whole partitions, or all rows"
-        )
+        return Why.NEEDS_WHOLE()
     stalled = context.stalled_on(target)
     archivers = context.archivers.get(target.table.name)
     if archivers and not stalled:
-        return f"policy {archivers[0].policy.id} archives whole partitions of this table; deleting rows would lose them"
+        return Why.ARCHIVED_WHOLE(archiver=archivers[0].policy.id or "")
     return stalled
 
 

@@ -16,16 +16,15 @@ from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.policy import Deletions
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
 from cratedb_retention.model.time import show
-from cratedb_retention.model.words import plural
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.open_windows import OpenWindow, Span, open_window
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.reading import united
-from cratedb_retention.planning.reasons import DISK_FULL, missing_shards
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import (
     Source,
@@ -92,7 +91,7 @@ class LevelState:
     guarded: bool = True
     full: bool = False
     planned: dict[int, Due] = field(default_factory=dict)
-    held: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    held: dict[int, tuple[Reason, bool]] = field(default_factory=dict)
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def changing(self) -> Iterator[Window]:
@@ -229,7 +228,7 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
             parts = str(present.parts(state.measurements)) if present else ""
             due = _spare(state, _due(start, source, row, bool(stale), until, parts), row)
         if due is not None and state.full:
-            state.held[start] = DISK_FULL, True
+            state.held[start] = Why.DISK_FULL(), True
         elif due is not None:
             state.planned[start] = due
             redone = True
@@ -342,14 +341,14 @@ class _Ranges:
         return list(takewhile(lambda span: span[0] < end, islice(self._ranges, first, None)))
 
 
-def _why_held(source: Source, waiting: int | None) -> tuple[str, bool] | None:
+def _why_held(source: Source, waiting: int | None) -> tuple[Reason, bool] | None:
     missing = sum(piece.partition.missing_shards for piece in source.pieces)
     if missing:
-        return missing_shards(missing), True
+        return Why.MISSING_SHARDS(count=missing), True
     if any(piece.partition.closed for piece in source.pieces):
-        return "a partition is closed, which hides its rows; open it", True
+        return Why.PARTITION_CLOSED(), True
     if waiting is not None:
-        return "what lies beneath is held", False
+        return Why.SOURCE_BLOCKED(), False
     return None
 
 
@@ -366,8 +365,8 @@ def plan_levels(
         elif needed and not state.held:
             yield Hold(
                 policy_id=cascade.policy.id,
-                table=str(cascade.source),
-                reason=DISK_FULL,
+                table=cascade.source,
+                why=Why.DISK_FULL(),
                 problem=True,
                 level=state.level.rollup.table,
             )
@@ -382,14 +381,14 @@ def _prepare(
     level, rollup = state.level, state.level.rollup
     if level.table is None or (rollup.sketched and rollup.sketch not in catalog.tables):
         left_out = tuple(column.name for column in cascade.left_out) if rollup.from_raw else ()
-        yield _task(cascade, CreateRollup(rollup, cascade.raw.table.replicas, left_out), "it does not exist yet")
+        yield _task(cascade, CreateRollup(rollup, cascade.raw.table.replicas, left_out), Why.LEVEL_NEW())
     if level.table is not None:
         missing = tuple(name for name in rollup.columns if name not in level.table.columns)
         if missing:
-            yield _task(cascade, AlterRollup(rollup, missing), "the source or the policy has more than before")
+            yield _task(cascade, AlterRollup(rollup, missing), Why.LEVEL_WIDER())
     before = _before(level, below, ledger)
     if before is not None:
-        yield _task(cascade, RebaseRollup(rollup, before), "a level was added or removed beneath it")
+        yield _task(cascade, RebaseRollup(rollup, before), Why.LEVEL_REBASED())
 
 
 def _older(states: Sequence[LevelState], ledger: Ledger) -> Iterator[tuple[Rollup, int]]:
@@ -420,7 +419,7 @@ def _roll_up(
         windows = tuple(window for window, _, _ in pairs)
         known = tuple(state.sources[start].rows for start, one in due for _ in one.windows)
         reasons = [one.reason for _, one in due]
-        words = ", ".join(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
+        states = tuple(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
         idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
         tokens = tuple(token for _, _, token in pairs) if settled else ()
         parts = tuple(one.parts for _, one, _ in pairs) if settled else ()
@@ -435,12 +434,13 @@ def _roll_up(
             older=older,
             before=before,
         )
-        stretch = f"{show(windows[0].since)} to {show(windows[-1].until)}"
-        yield _task(cascade, step, f"{plural(len(batch), 'window')}, {stretch}: {words}", rows or None)
+        since, until = windows[0].since, windows[-1].until
+        why = Why.WINDOWS_DUE(count=len(batch), start=since, end=until, states=states)
+        yield _task(cascade, step, why, rows or None)
 
 
 def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
-    by_reason: dict[tuple[str, bool], list[int]] = {}
+    by_reason: dict[tuple[Reason, bool], list[int]] = {}
     for start, reason in state.held.items():
         by_reason.setdefault(reason, []).append(start)
     if state.lost:
@@ -450,8 +450,8 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
         windows = tuple((start, state.sources[start].end) for start in starts)
         hold = Hold(
             policy_id=cascade.policy.id,
-            table=str(cascade.source),
-            reason=why,
+            table=cascade.source,
+            why=why,
             partitions=names,
             count=len(starts),
             problem=problem,
@@ -459,17 +459,14 @@ def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
         yield replace(hold, level=state.level.rollup.table, windows=windows)
 
 
-def _why_lost(rollup: Rollup, lost: Iterable[tuple[int, int]]) -> str:
+def _why_lost(rollup: Rollup, lost: Iterable[tuple[int, int]]) -> Reason:
     rolled, left = (sum(numbers) for numbers in zip(*lost, strict=True))
-    return (
-        f"{plural(rolled, 'row')} rolled up into {rollup.table}, {left:,} left in {rollup.beneath}: rows were deleted, "
-        "and not by the toolkit; the rollup stays as it is; if these deletions count, set deletions=follow"
-    )
+    return Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.beneath)
 
 
-def _task(cascade: Cascade, step: Step, reason: str, rows: int | None = None) -> Task:
+def _task(cascade: Cascade, step: Step, why: Reason, rows: int | None = None) -> Task:
     """All of a cascade's tasks are on its source, so that after a failure no coarser level goes on."""
-    return Task(policy_id=cascade.policy.id, table=cascade.source, steps=(step,), reason=reason, rows=rows)
+    return Task(policy_id=cascade.policy.id, table=cascade.source, steps=(step,), why=why, rows=rows)
 
 
 def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Catalog, Column, TableName, Value
-from cratedb_retention.model.holds import HoldKind, LegalHold
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.model.plan import Spared
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.targets import try_bind_where
 
 
@@ -28,12 +29,9 @@ class TableHold:
     other: bool = False
 
     @property
-    def words(self) -> str:
-        """Why something stays, for people."""
-        reason = f" ({self.hold.reason})" if self.hold.reason else ""
-        legal = "legal " if self.hold.kind is HoldKind.LEGAL else ""
-        other = ", placed on an earlier table of this name" if self.other else ""
-        return f"{legal}hold {self.hold.id[:8]}{reason}{other}; it stays until that is released"
+    def why(self) -> Reason:
+        """Why something stays."""
+        return (Why.EARLIER_HOLD if self.other else Why.LEGAL_HOLD)(hold=self.hold)
 
     @property
     def spared(self) -> Spared | None:

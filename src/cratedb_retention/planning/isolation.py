@@ -12,6 +12,7 @@ from typing import TypeVar
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import Hold
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.planning.targets import Undecided
 
 logger = logging.getLogger(__name__)
@@ -29,12 +30,12 @@ def isolated(policy_id: str | None, table: TableName, work: Callable[[], T], pro
     """
     try:
         return work()
-    except (Undecided, RetentionError) as error:
-        reason = str(error)
+    except Undecided as error:
+        why = error.why
+    except RetentionError as error:
+        why = Why.FAILED(error=error)
     except Exception as error:
         logger.exception("planning policy %s on table %s failed", policy_id, table)
-        reason = (
-            f"cannot be planned: {type(error).__name__}: {error}; this is a mistake in the program, please report it"
-        )
-    problems.append(Hold(policy_id=policy_id, table=str(table), reason=" ".join(reason.split()), problem=True))
+        why = Why.NOT_PLANNED(error=error)
+    problems.append(Hold(policy_id=policy_id, table=table, why=why, problem=True))
     return None

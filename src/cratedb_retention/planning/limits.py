@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cratedb_retention.model.plan import Hold, Task, pieces_of
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.targets import Target
-
-_REMEDY = "; raise it if that is right"
 
 
 def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Task | Hold]:
@@ -24,15 +23,15 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
     pieces = tuple(piece for task in tasks for piece in pieces_of(task.steps[-1]))
     yield Hold(
         policy_id=target.policy.id,
-        table=str(target.table.name),
-        reason=excess,
+        table=target.table.name,
+        why=excess,
         count=count,
         problem=True,
         pieces=pieces,
     )
 
 
-def _excess(target: Target, tasks: Sequence[Task]) -> str | None:
+def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
     limits = target.policy.expected_max
     if limits is None or not tasks:
         return None
@@ -43,11 +42,10 @@ def _excess(target: Target, tasks: Sequence[Task]) -> str | None:
     total = target.table.rows
     percent = 100 * rows / total if total else 100.0
     if limits.partitions is not None and partitions > limits.partitions:
-        return f"{partitions:,} partitions are due, and expected_max.partitions is {limits.partitions:,}{_REMEDY}"
+        return Why.TOO_MANY_PARTITIONS(due=partitions, most=limits.partitions)
     if limits.rows is not None and (rows > limits.rows or unknown):
-        count = "an unknown number of" if unknown else f"{rows:,}"
-        return f"{count} rows are due, and expected_max.rows is {limits.rows:,}{_REMEDY}"
+        return Why.UNKNOWN_ROWS(most=limits.rows) if unknown else Why.TOO_MANY_ROWS(due=rows, most=limits.rows)
     if limits.percent is not None and (percent > limits.percent or unknown):
-        share = "an unknown share" if unknown else f"{percent:.1f} %"
-        return f"{share} of the table is due, and expected_max.percent is {limits.percent:g}{_REMEDY}"
+        most = limits.percent
+        return Why.UNKNOWN_SHARE(most=most) if unknown else Why.TOO_MUCH(due=percent, most=most)
     return None

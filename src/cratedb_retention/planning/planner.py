@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 
 from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
@@ -18,6 +17,7 @@ from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy, Undated
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.time import to_ms
@@ -31,7 +31,7 @@ from cratedb_retention.planning.holds import TableHold, holds_by_table
 from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
-from cratedb_retention.planning.reasons import DISK_FULL, EMPTY, missing_shards, next_due
+from cratedb_retention.planning.reasons import next_due
 from cratedb_retention.planning.shrinking import require_smaller, variety_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
@@ -157,7 +157,7 @@ def make_plan(
         restored=restored or {},
         own_schema=own_schema,
         coverage=make_coverage(
-            (states[c.source], c.policy.late, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades
+            (states[c.source], c.policy, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades
         ),
     )
     outcome = _Outcome(context)
@@ -194,8 +194,8 @@ def _require_answers(probes: Callable[[], Iterable[Probe]], measurements: Measur
         if probe in measurements.failed:
             table = catalog.tables.get(probe.table)
             if table is not None and table.missing_shards:
-                raise Undecided(missing_shards(table.missing_shards))
-            raise Undecided(f"the rows of {probe.table} can't be read: {measurements.failed[probe]}")
+                raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
+            raise Undecided(Why.UNREADABLE(table=probe.table, error=measurements.failed[probe]))
     return True
 
 
@@ -239,12 +239,14 @@ def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName
     return found
 
 
-def _stalled(policies: Iterable[Policy], problems: Iterable[Hold], cutoff: dt.datetime) -> dict[str, list[Policy]]:
-    """Policies that should archive or downsample a table and can't, by the table's name."""
+def _stalled(
+    policies: Iterable[Policy], problems: Iterable[Hold], cutoff: dt.datetime
+) -> dict[TableName, list[Policy]]:
+    """Policies that should archive or downsample a table and can't, by the table."""
     archiving = {
         p.id: p for p in policies if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(cutoff)
     }
-    found: dict[str, list[Policy]] = {}
+    found: dict[TableName, list[Policy]] = {}
     for problem in problems:
         if problem.policy_id in archiving:
             found.setdefault(problem.table, []).append(archiving[problem.policy_id])
@@ -294,7 +296,7 @@ class _Outcome:
     ) -> Iterator[Task | Hold]:
         policy, context = target.policy, self.context
         free: list[Piece] = []
-        held: list[tuple[str, bool, Piece]] = []
+        held: list[tuple[Reason, bool, Piece]] = []
         for piece in due:
             if context.is_claimed(target.table.name, piece):
                 continue
@@ -310,15 +312,15 @@ class _Outcome:
             yield from limits.keep_within(target, verdicts)
 
 
-def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) -> tuple[str, bool] | None:
+def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
     """Why an expired piece must stay, and whether that is a problem; None if it may go."""
     traits, hold = target.policy.strategy.traits, context.hold_on(target, piece)
     if hold:
-        return hold.words, False
+        return hold.why, False
     if piece.partition.missing_shards:
-        return missing_shards(piece.partition.missing_shards), True
+        return Why.MISSING_SHARDS(count=piece.partition.missing_shards), True
     if piece.partition.read_only and traits.archives:
-        return DISK_FULL, True
+        return Why.DISK_FULL(), True
     old = why_old(target, piece)
     if old:
         return old, True
@@ -331,33 +333,31 @@ def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) 
             return stalled, True
         archiver = context.archiver_of(target, piece)
         if archiver:
-            return (
-                f"policy {archiver.policy.id} archives it after {archiver.policy.retention_period}; "
-                f"deleting it after {target.policy.retention_period} would lose it",
-                True,
-            )
+            later, sooner = archiver.policy.retention_period, target.policy.retention_period
+            return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
     return None
 
 
-def _why_unknown(piece: Piece, policy: Policy) -> tuple[str, bool]:
+def _why_unknown(piece: Piece, policy: Policy) -> tuple[Reason, bool]:
     """Why a piece must stay whose time nothing tells, and whether that is a problem."""
     if piece.partition.closed:
-        return "closed, so its rows can't say how old they are; open it", True
+        return Why.CLOSED(), True
     if piece.partition.rows == 0:
-        return EMPTY, False
-    words = "nothing says which time it covers (NULL, no rows, or values that are no time)"
-    return words, policy.undated is Undated.BLOCK
+        return Why.EMPTY(), False
+    return Why.UNDATED(), policy.undated is Undated.BLOCK
 
 
-def _group_holds(target: Target, held: Iterable[tuple[str, bool, Piece]]) -> Iterator[Hold]:
+def _group_holds(target: Target, held: Iterable[tuple[Reason, bool, Piece]]) -> Iterator[Hold]:
     """One hold for each reason, with a few of its partitions by name."""
-    for (reason, problem), group in groupby(sorted(held, key=lambda h: h[:2]), key=lambda h: h[:2]):
-        pieces = [piece for _, _, piece in group]
+    groups: dict[tuple[Reason, bool], list[Piece]] = {}
+    for why, problem, piece in held:
+        groups.setdefault((why, problem), []).append(piece)
+    for (why, problem), pieces in sorted(groups.items(), key=lambda group: (str(group[0][0]), group[0][1])):
         names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
         yield Hold(
             policy_id=target.policy.id,
-            table=str(target.table.name),
-            reason=reason,
+            table=target.table.name,
+            why=why,
             partitions=names,
             count=len(pieces),
             problem=problem,
@@ -394,7 +394,7 @@ def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[Partitio
             policy_id=None,
             table=name,
             steps=(step,),
-            reason="an interrupted run froze it, and nothing is about to archive it",
+            why=Why.LEFT_FROZEN(),
             partitions=1,
         )
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from cratedb_retention.model.catalog import Column, TimeUnit
 from cratedb_retention.model.measurements import Bound, Measurements, TimeRange
 from cratedb_retention.model.plan import Hold, Piece
-from cratedb_retention.model.time import UTC, show, to_ms
+from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import UTC, to_ms
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.targets import Target
@@ -42,21 +43,16 @@ def split_plausible(
         if reason is None or not target.policy.acts(cutoff):
             fine.append(target)
         else:
-            others.append(
-                (target, Hold(policy_id=target.policy.id, table=str(target.table.name), reason=reason, problem=True))
-            )
+            others.append((target, Hold(policy_id=target.policy.id, table=target.table.name, why=reason, problem=True)))
     return fine, others
 
 
-def why_old(target: Target, piece: Piece) -> str | None:
+def why_old(target: Target, piece: Piece) -> Reason | None:
     """Why a single piece must stay: nobody said what its times count, and they lie where seconds would."""
     time = target.time_column
     if time is None or time.unit is None or target.policy.time_unit is not None or not _is_old(piece.end):
         return None
-    return (
-        f"lies before 1980, if {time.name} counts {_words(time.unit)}, as its partition column has it; "
-        "name the unit as time_unit (s or ms)"
-    )
+    return Why.BEFORE_1980(time=time, unit=_words(time.unit))
 
 
 def _range(target: Target, pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime) -> Bound:
@@ -71,16 +67,15 @@ def _range(target: Target, pieces: PieceIndex, measurements: Measurements, cutof
     return min(starts, default=None), known[-1].end if known else None
 
 
-def _implausible(target: Target, found: Bound, cutoff: int) -> str | None:
+def _implausible(target: Target, found: Bound, cutoff: int) -> Reason | None:
     oldest, newest = found
     time = target.time_column
     if time is None:
         return None
     if _is_old(newest) and cutoff > OLD:
-        return f"all of its data seems to be from before 1980, up to {show(newest)}; {_remedy(time, TimeUnit.SECONDS)}"
+        return Why.ALL_BEFORE_1980(newest=newest, remedy=_remedy(time, TimeUnit.SECONDS))
     if oldest is not None and oldest > cutoff + AHEAD:
-        remedy = _remedy(time, TimeUnit.MILLISECONDS)
-        return f"all of its data seems to be more than 10 years ahead, from {show(oldest)} on; {remedy}"
+        return Why.ALL_AHEAD(oldest=oldest, remedy=_remedy(time, TimeUnit.MILLISECONDS))
     return None
 
 
@@ -88,21 +83,18 @@ def _is_old(instant: int | None) -> bool:
     return instant is not None and instant <= OLD
 
 
-def _remedy(time: Column, wanted: TimeUnit) -> str:
+def _remedy(time: Column, wanted: TimeUnit) -> Reason:
     """
     What to do.
 
     :param wanted: The unit that would explain it.
     """
     if time.unit is None:
-        return f"is {time.name} written in the right unit? correct the data, or delete it by SQL"
+        return Why.CHECK_UNIT(time=time)
     if time.unit is _OTHER[wanted]:
-        return f"{time.name} seems to count {_words(wanted)}: set time_unit to {wanted}"
+        return Why.SET_UNIT(time=time, counts=_words(wanted), unit=wanted)
     what = "microseconds or nanoseconds" if wanted is TimeUnit.MILLISECONDS else "something else"
-    return (
-        f"{time.name} seems to count {what}, not {_words(time.unit)}; name a column with seconds, milliseconds or "
-        "timestamps as time_column"
-    )
+    return Why.OTHER_UNIT(time=time, counts=what, unit=_words(time.unit))
 
 
 def _words(unit: TimeUnit) -> str:

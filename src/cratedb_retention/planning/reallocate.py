@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cratedb_retention.model.plan import Hold, MovePartitions, Piece, Task
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.reasons import total_rows, total_size, why_due
 from cratedb_retention.planning.targets import Target
@@ -21,9 +22,7 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
     reason = _impossible(context, attribute, value)
     if reason:
-        yield Hold(
-            policy_id=policy.id, table=str(name), reason=reason, count=len(pieces), problem=True, pieces=tuple(pieces)
-        )
+        yield Hold(policy_id=policy.id, table=name, why=reason, count=len(pieces), problem=True, pieces=tuple(pieces))
         return
     nodes = {node for node, attributes in context.catalog.nodes.items() if attributes.get(attribute) == value}
     moving = [p for p in pieces if not is_there(p, attribute, value, nodes)]
@@ -35,7 +34,7 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
             policy_id=policy.id,
             table=name,
             steps=(step,),
-            reason=why_due(batch, policy),
+            why=why_due(batch, policy),
             rows=total_rows(batch),
             size=total_size(batch),
             partitions=len(batch),
@@ -48,11 +47,12 @@ def is_there(piece: Piece, attribute: str, value: str, nodes: set[str]) -> bool:
     return (attribute, value) in partition.requires and partition.settled and partition.nodes <= nodes
 
 
-def _impossible(context: Context, attribute: str, value: str) -> str | None:
+def _impossible(context: Context, attribute: str, value: str) -> Reason | None:
     if not context.catalog.capabilities.reallocates:
-        return f"{context.catalog.capabilities.product} has no nodes to move partitions between; use another strategy"
+        return Why.NO_NODES(product=context.catalog.capabilities.product)
     if any(attributes.get(attribute) == value for attributes in context.catalog.nodes.values()):
         return None
     known = sorted({f"{k}={v}" for attributes in context.catalog.nodes.values() for k, v in attributes.items()})
-    have = f"they have {', '.join(known)}" if known else "no node has any attribute"
-    return f"no node has the attribute {attribute}={value} ({have}); set node.attr.{attribute} on a node"
+    if not known:
+        return Why.NO_NODE_ATTRIBUTES(attribute=attribute, value=value)
+    return Why.NO_NODE_WITH(attribute=attribute, value=value, known=tuple(known))

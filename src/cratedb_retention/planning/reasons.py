@@ -1,5 +1,5 @@
 """
-Why something is due, in words: ``ends 2023-07-01, kept until 2023-07-31``.
+When something is due, and why; how much it is.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.time import from_ms, show, to_ms
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.time import from_ms, to_ms
 
 
 def next_due(piece: Piece, policy: Policy) -> int | None:
@@ -23,24 +23,14 @@ def next_due(piece: Piece, policy: Policy) -> int | None:
     return None if due is None else to_ms(due)
 
 
-def why_due(pieces: Sequence[Piece], policy: Policy) -> str:
+def why_due(pieces: Sequence[Piece], policy: Policy) -> Reason:
     """Why pieces, sorted by end, are due."""
     first, last = pieces[0], pieces[-1]
     if not last.exact and last.end is not None:
-        return f"newest row of {show(last.end - 1)}, kept until {show(next_due(last, policy))}"
+        return Why.NEWEST_ROW(newest=last.end - 1, due=next_due(last, policy))
     if first.end == last.end:
-        return f"ends {show(last.end)}, kept until {show(next_due(last, policy))}"
-    return f"end {show(first.end)} to {show(last.end)}, the last kept until {show(next_due(last, policy))}"
-
-
-DISK_FULL = "a disk is full, so CrateDB lets nothing be written to it (blocks.read_only_allow_delete); make room"
-EMPTY = "empty, so nothing says which time it covers; if nothing writes to it any more, drop it by SQL"
-NO_ROWS_GO = "a disk is full, and CrateDB then lets whole partitions go, but no rows; make room"
-
-
-def missing_shards(count: int) -> str:
-    """Why nothing is done to a partition or table (law 6), and what to do about it."""
-    return f"{plural(count, 'missing shard')}; bring the lost nodes back"
+        return Why.ENDS(end=last.end, due=next_due(last, policy))
+    return Why.END(first=first.end, last=last.end, due=next_due(last, policy))
 
 
 def total_rows(pieces: Sequence[Piece]) -> int | None:

@@ -10,8 +10,8 @@ import datetime as dt
 
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Variety
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.model.words import plural
 from cratedb_retention.planning.cascades import Cascade, find_said
 from cratedb_retention.planning.targets import Undecided
 
@@ -28,18 +28,15 @@ def _is_large(rows: int, groups: int) -> bool:
     return rows >= _ENOUGH and groups > rows * _LARGE
 
 
-def why_large(cascade: Cascade, ledger: Ledger) -> str | None:
+def why_large(cascade: Cascade, ledger: Ledger) -> Reason | None:
     """That a level that exists is about as large as its source, in words; None if it is not, or the user means it."""
     rollup = cascade.levels[0].rollup
     windows = ledger.of(rollup.table).values()
     rows, groups = (sum(numbers) for numbers in ((w.rows for w in windows), (w.groups for w in windows)))
     if cascade.policy.dimensions or not _is_large(rows, groups):
         return None
-    names = ", ".join(column.name for column in rollup.dimensions) or "none"
-    return (
-        f"{rollup.table} has {groups:,} rows for {rows:,} of {rollup.source}; exclude dimensions whose values hardly "
-        f"recur ({names}), choose a longer first level, or name all dimensions in dimensions if that is meant"
-    )
+    names = tuple(column.name for column in rollup.dimensions) or ("none",)
+    return Why.LARGE_ROLLUP(level=rollup.table, groups=groups, rows=rows, source=rollup.source, dimensions=names)
 
 
 def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
@@ -71,21 +68,16 @@ def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.dat
     if probe is None or found is None:
         return
     if found.mixed:
-        names = ", ".join(column.name for column in probe.said)
-        raise Undecided(
-            f"{plural(found.mixed, 'row')} of {cascade.source} differ from others of the same time and series only in "
-            f"what would be left out ({names}); name that in exclude, or all dimensions in dimensions"
-        )
+        names = tuple(column.name for column in probe.said)
+        raise Undecided(Why.SERIES_MIXED(rows=found.mixed, source=cascade.source, columns=names))
     if not _is_large(found.rows, found.groups):
         return
-    causes = [
+    causes = tuple(
         f"{column.name} ({values:,} values)"
         for column, values in zip(probe.dimensions, found.values, strict=True)
         if values > found.rows * _VARIED
-    ]
+    )
     if causes:
-        raise Undecided(
-            f"{cascade.levels[0].rollup.table} would have {found.groups:,} rows for the newest "
-            f"{plural(found.rows, 'row')} of {cascade.source}, since each value of a dimension is a series of its own: "
-            f"{', '.join(causes)}; leave such columns out by exclude, or name all dimensions in dimensions"
-        )
+        level = cascade.levels[0].rollup.table
+        why = Why.NOT_SMALLER(level=level, groups=found.groups, rows=found.rows, source=cascade.source, causes=causes)
+        raise Undecided(why)

@@ -15,9 +15,10 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Step,
     Task,
-    Verify,
     VerifySnapshot,
 )
+from cratedb_retention.model.policy import Verify
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.snapshots import snapshot_name
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.reasons import why_due
@@ -31,10 +32,8 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
     repository = policy.target_repository_name or ""
     context.claim(name, pieces)
     if not capabilities.repositories_are_directories and repository not in context.catalog.repositories:
-        reason = f"repository {repository!r} does not exist; create it with CREATE REPOSITORY, or correct the policy"
-        yield Hold(
-            policy_id=policy.id, table=str(name), reason=reason, count=len(pieces), problem=True, pieces=tuple(pieces)
-        )
+        reason = Why.NO_REPOSITORY(repository=repository)
+        yield Hold(policy_id=policy.id, table=name, why=reason, count=len(pieces), problem=True, pieces=tuple(pieces))
         return
     limit = policy.limit(context.cutoff) or 0
     for piece in pieces:
@@ -44,7 +43,7 @@ def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -
             policy_id=policy.id,
             table=name,
             steps=steps,
-            reason=why_due([piece], policy),
+            why=why_due([piece], policy),
             rows=partition.rows,
             size=partition.size,
             partitions=1,

@@ -30,6 +30,7 @@ from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Freeze, Policy
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.rollup import label
 from cratedb_retention.model.time import parse_instant, to_ms
@@ -75,7 +76,11 @@ class Target:
 
 
 class Undecided(Exception):
-    """Why a policy can't be applied to a table."""
+    """A policy can't be applied to a table."""
+
+    def __init__(self, why: Reason) -> None:
+        self.why = why
+        super().__init__(why)
 
 
 def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Hold]]:
@@ -90,16 +95,14 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
         schema = policy.table_schema or catalog.capabilities.default_schema
         names = _find_names(schema, policy.table_name, catalog)
         if not names:
-            reason = "no such table; create it, or correct or disable the policy"
-            problems.append(
-                Hold(policy_id=policy.id, table=f"{schema}.{policy.table_name}", reason=reason, problem=True)
-            )
+            named = TableName(schema, policy.table_name)
+            problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
         for name in names:
             try:
                 _require_archivable(policy, catalog.tables[name], catalog.capabilities)
                 targets.append(make_target(policy, catalog.tables[name]))
             except Undecided as error:
-                problems.append(Hold(policy_id=policy.id, table=str(name), reason=str(error), problem=True))
+                problems.append(Hold(policy_id=policy.id, table=name, why=error.why, problem=True))
     return targets, problems
 
 
@@ -109,9 +112,9 @@ def _require_archivable(policy: Policy, table: Table, capabilities: Capabilities
     if capabilities.repositories_are_directories:
         why_not = why_no_directory(policy.target_repository_name or "")
         if why_not:
-            raise Undecided(f"target_repository_name: {why_not}")
+            raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
     for column in table.unarchivable:
-        raise Undecided(f"column {column} can't be archived exactly; change its type, or disable the policy")
+        raise Undecided(Why.UNARCHIVABLE(column=column))
 
 
 def _find_names(schema: str, name: str, catalog: Catalog) -> list[TableName]:
@@ -129,7 +132,7 @@ def coerce(column: Column, value: Value) -> Value:
     if value is None:
         return None
     if column.grouping is Grouping.NEVER:
-        raise Undecided(f"where: {column.name} is {column.type}, which can't be compared with a value")
+        raise Undecided(Why.NOT_COMPARABLE(column=column))
     text = plain_text(value)
     if column.kind is Kind.TIME:
         return value if isinstance(value, int) and not isinstance(value, bool) else _instant(column, text.strip())
@@ -149,12 +152,12 @@ def _instant(column: Column, text: str) -> Value:
     try:
         return to_ms(parse_instant(text))
     except InvalidInput as error:
-        raise Undecided(f"where: {column.name} is {column.type}; {error}") from None
+        raise Undecided(Why.NO_INSTANT(column=column, error=error)) from None
 
 
 def _boolean(column: Column, text: str) -> Value:
     if text.lower() not in _BOOLEANS:
-        raise Undecided(f"where: {column.name} is {column.type}, and {text!r} is neither true nor false")
+        raise Undecided(Why.NO_BOOLEAN(column=column, value=text))
     return _BOOLEANS[text.lower()]
 
 
@@ -181,7 +184,7 @@ def _uuid(column: Column, text: str) -> Value:
 
 
 def _not_a(column: Column, text: str, what: str) -> Undecided:
-    return Undecided(f"where: {column.name} is {column.type}, and {text[:60]!r} is no {what}")
+    return Undecided(Why.NO_VALUE(column=column, value=text[:60], wanted=what))
 
 
 def bind_where(table: Table, where: Iterable[tuple[str, Value]]) -> tuple[tuple[Column, Value], ...]:
@@ -203,9 +206,10 @@ def _column(table: Table, name: str, role: str) -> Column:
         return table.columns[name]
     found = [column for column in table.columns.values() if label(column.name) == name]
     if len(found) > 1:
-        raise Undecided(f"{role}: {name!r} may be {' or '.join(column.name for column in found)}; name one of them")
+        columns = " or ".join(column.name for column in found)
+        raise Undecided(Why.SEVERAL_COLUMNS(role=role, name=name, columns=columns))
     if not found:
-        raise Undecided(f"{role}: the table has no column {name!r}")
+        raise Undecided(Why.NO_COLUMN(role=role, name=name))
     return found[0]
 
 
@@ -216,9 +220,9 @@ def make_target(policy: Policy, table: Table) -> Target:
     :raises Undecided: if it can't be.
     """
     if table.closed:
-        raise Undecided("the table is closed, so nothing can be done with its rows; open it, or disable the policy")
+        raise Undecided(Why.CLOSED_TABLE())
     if table.flaw:
-        raise Undecided(table.flaw)
+        raise Undecided(Why.FLAWED_TABLE(flaw=table.flaw))
     columns = tuple(table.columns[name] for name in table.partitioned_by if name in table.columns)
     where = bind_where(table, policy.where.items())
     whole = table
@@ -253,14 +257,11 @@ def find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
     if policy.time_unit is not None:
         column = named or _sole_epoch(policy, table, units)
         if not _is_whole(column):
-            needs = "needs no time_unit; leave that out" if column.kind is Kind.TIME else "can't be a time"
-            raise Undecided(f"time_unit: {column.name} is {column.type}, not a whole number, and {needs}")
+            why = Why.UNIT_NEEDLESS if column.kind is Kind.TIME else Why.UNIT_OF_NO_TIME
+            raise Undecided(why(column=column))
         units[column.name] = policy.time_unit
     elif named is not None and _is_whole(named) and named.name not in units:
-        raise Undecided(
-            f"time_column: {named.name} is {named.type}, not a timestamp; if it counts seconds or milliseconds since "
-            "1970, say so by time_unit (s or ms)"
-        )
+        raise Undecided(Why.UNIT_MISSING(column=named))
     elif not units and not _times(table):
         units = _taken_for_milliseconds(policy, table)
     return {name: replace(table.columns[name], kind=Kind.TIME, unit=unit) for name, unit in units.items()}
@@ -287,7 +288,7 @@ def _sole_epoch(policy: Policy, table: Table, known: Mapping[str, TimeUnit]) -> 
     own = {policy.partition_column} & {column.name for column in partitions if column.expression is None}
     found = set(known) or referred or own
     if len(found) != 1:
-        raise Undecided("time_unit: nothing says which column counts it; name that as time_column")
+        raise Undecided(Why.UNIT_OF_NOTHING())
     return table.columns[str(found.pop())]
 
 
@@ -300,7 +301,7 @@ def _time_column(table: Table, name: str | None) -> Column | None:
         return None
     column = _column(table, name, "time_column")
     if column.kind is not Kind.TIME:
-        raise Undecided(f"time_column: {name} is {column.type}, not a timestamp")
+        raise Undecided(Why.NO_TIMESTAMP(name=name, column=column))
     return column
 
 
@@ -310,11 +311,9 @@ def _time_positions(policy: Policy, table: Table, columns: Sequence[Column]) -> 
         named = _column(table, policy.partition_column, "partition_column").name
         names = [column.name for column in columns]
         if named not in names:
-            by = ", ".join(names)
-            raise Undecided(
-                f"partition_column: the table is not partitioned by {policy.partition_column!r}"
-                + (f", but by {by}" if by else "; leave it out and name the time_column to expire rows")
-            )
+            if names:
+                raise Undecided(Why.PARTITIONED_OTHERWISE(name=policy.partition_column, by=tuple(names)))
+            raise Undecided(Why.NOT_PARTITIONED(name=policy.partition_column))
         return [names.index(named)]
     return [i for i, column in enumerate(columns) if column.kind is Kind.TIME or _refers_to_time(table, column)]
 
@@ -375,10 +374,7 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
         _refuse_computed(table, fallback)
         return fallback
     if not others:
-        raise Undecided(
-            "the table has no timestamp column, so nothing says how old its rows are; if a whole number counts "
-            "seconds or milliseconds since 1970, name it as time_column, with its time_unit"
-        )
+        raise Undecided(Why.NO_TIME_COLUMN())
     _refuse_several(column.name for column in others)
     return others[0]
 
@@ -390,20 +386,14 @@ def _refuse_computed(table: Table, column: Column) -> None:
     for of, other in table.columns.items():
         if of != column.name and find_time_column(column.expression, [of]):
             if other.kind is Kind.NUMBER:
-                raise Undecided(
-                    f"{column.name} is computed from {of}, and nothing says what that counts; name it as time_column, "
-                    "with its time_unit (s or ms)"
-                )
-            raise Undecided(
-                f"{column.name} is computed from {of}, which is {other.type}, not a timestamp; add a column with the "
-                "rows' time"
-            )
+                raise Undecided(Why.COMPUTED_FROM_NUMBER(column=column, source=of))
+            raise Undecided(Why.COMPUTED_FROM_OTHER(column=column, source=other))
 
 
 def _refuse_several(names: Iterable[str]) -> None:
     several = sorted(set(names))
     if len(several) > 1:
-        raise Undecided(f"several columns could be the rows' time ({', '.join(several)}); name one as time_column")
+        raise Undecided(Why.SEVERAL_TIMES(columns=tuple(several)))
 
 
 def _row_target(
@@ -415,8 +405,9 @@ def _row_target(
 ) -> Target:
     if not policy.strategy.traits.by_rows:
         others = sorted({column.name for column, _ in where} - set(table.partitioned_by))
-        why = f"{', '.join(others)} is not a partition column" if others else "the table is not partitioned by time"
-        raise Undecided(f"{policy.strategy} works on whole partitions, and {why}")
+        if others:
+            raise Undecided(Why.NEEDS_PARTITION_COLUMNS(strategy=policy.strategy, columns=tuple(others)))
+        raise Undecided(Why.NEEDS_PARTITIONS(strategy=policy.strategy))
     if time.kind is not Kind.TIME:
-        raise Undecided(f"{time.name} is {time.type}, so it can't be told which rows are expired; name a timestamp")
+        raise Undecided(Why.TIME_IS_NONE(column=time))
     return Target(policy=policy, table=table, columns=columns, grids=(), time_column=time, by_rows=True, where=where)

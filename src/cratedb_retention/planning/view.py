@@ -11,6 +11,7 @@ from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import Hold, Task, expired_before
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import Cascade
@@ -21,8 +22,7 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
     name = view_name(cascade.source)
     there = catalog.taken(name)
     if there is not None and not _is_own(cascade, catalog, ledger, there):
-        reason = f"{there} exists already and is not the toolkit's view; rename or drop it"
-        yield Hold(policy_id=cascade.policy.id, table=str(cascade.source), reason=reason, problem=True)
+        yield Hold(policy_id=cascade.policy.id, table=cascade.source, why=Why.VIEW_TAKEN(view=there), problem=True)
         return
     levels = {level.rollup.table for level in cascade.levels}
     steps = [step for task in tasks for step in task.steps]
@@ -51,7 +51,7 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
             policy_id=cascade.policy.id,
             table=cascade.source,
             steps=(view,),
-            reason="it shows each stretch of time from the finest level",
+            why=Why.VIEW_CHANGED(),
         )
 
 

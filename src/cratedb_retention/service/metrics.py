@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.due import next_times, overdue_since
@@ -155,7 +156,8 @@ def _values(policy: Policy, facts: Facts) -> dict[str, float]:
     lease, sums = facts.leases.by_policy.get(policy.id or ""), facts.sums[policy.id or ""]
     coming = facts.next_runs.get(policy.id or "")
     succeeded = lease.succeeded_at if lease else None
-    by_lease, by_run = lease is not None and lease.outcome in ("failed", "problem"), sums.last and sums.last.failed
+    by_lease = lease is not None and lease.outcome in (Outcome.FAILED, Outcome.PROBLEM)
+    by_run = sums.last and sums.last.failed
     return {
         "last_success_timestamp_seconds": succeeded.timestamp() if succeeded else 0.0,
         "last_run_failed": float(bool(by_lease or by_run)),
@@ -185,7 +187,7 @@ def _of_levels(facts: Facts, shown: set[str | None]) -> Iterator[GaugeMetricFami
     for level in facts.levels:
         if level.until is not None and level.policy_id in shown:
             age = (facts.now - level.until).total_seconds()
-            family.add_metric([level.policy_id or "", level.table, level.interval], max(0.0, age))
+            family.add_metric([level.policy_id or "", str(level.table), level.interval], max(0.0, age))
     yield family
 
 

@@ -26,6 +26,7 @@ import urllib3
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError, not_installed
 from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.redact import redact
@@ -34,6 +35,11 @@ from cratedb_retention.store.notices import Notice, NoticeState
 
 logger = logging.getLogger(__name__)
 FAILED, HELD = "failed", "held"
+# Whether a slot that ended so has failed; other ends tell nothing.
+_HAS_FAILED: Mapping[str, bool] = {
+    **dict.fromkeys((Outcome.DONE, Outcome.PROBLEM, Outcome.HELD), False),
+    Outcome.FAILED: True,
+}
 # A policy that was not run for so long: what its last run held is not known any more.
 WINDOW = dt.timedelta(days=2)
 CLAIM = dt.timedelta(minutes=2)
@@ -350,7 +356,7 @@ class Notifier:
         for policy in (item.policy for item in stored if item.policy.enabled):
             lease, run = leases.get(policy.id or ""), last.get(policy.id or "")
             if lease is not None:
-                failed = {"failed": True, "done": False, "problem": False, "held": False}.get(lease.outcome or "")
+                failed = _HAS_FAILED.get(lease.outcome or "")
                 yield Condition(
                     policy=policy,
                     kind=FAILED,

@@ -25,9 +25,10 @@ from cratedb_retention.execution.preparing import Prepared, Selection, require_t
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
-from cratedb_retention.model.access import Access, Realm, Role, sees_row, shown_row
+from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
 from cratedb_retention.model.attributes import Suggestions
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.fetched import Fetched
@@ -35,10 +36,10 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy, change_policy, mentions
 from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
-from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.service.operations import UNKNOWN_OPERATION, Operations, OperationState
 from cratedb_retention.service.runs import UNKNOWN, Runs
 from cratedb_retention.service.tenant_filter import (
@@ -46,13 +47,12 @@ from cratedb_retention.service.tenant_filter import (
     RunEnd,
     find_release,
     narrow_lines,
-    narrow_operation,
     narrow_plan,
     narrow_preview,
     narrow_tables,
     run_end,
 )
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.snapshots import SnapshotRecord
 from cratedb_retention.store.statistics import RunOfPolicy
@@ -65,7 +65,10 @@ _REMEMBERED = 10_000
 
 class Scope:
     """
-    The toolkit for one request. Each method that changes something raises ``Forbidden`` where the role is not enough.
+    The toolkit for one request.
+
+    Its methods raise :class:`NotFound` for what they do not see; :class:`Forbidden` where their role is not enough, or
+    something would be done to what is not theirs; :class:`Conflict` where somebody else was quicker.
 
     :param retention: Acts as whoever asks.
     """
@@ -114,8 +117,8 @@ class Scope:
     def _area(self, schema: str | None, name: str, where: Mapping[str, Value] | None = None) -> Area:
         return make_area(schema, name, where or {}, self._retention.default_schema)
 
-    def _words_of_holds(self) -> list[str]:
-        return [TableHold(hold, None).words for hold in self.holds()]
+    def _ids_of_holds(self) -> frozenset[str]:
+        return frozenset(hold.id for hold in self.holds())
 
     # Policies
 
@@ -135,15 +138,11 @@ class Scope:
         """
         stored, damaged = self.policies(selection)
         chosen = [item for item in stored if item.policy.mentions(text)]
-        broken = [row for row in damaged if mentions((row.id, row.target, row.reason), text)]
+        broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
         return self._retention.policies.listing(chosen, broken)
 
     def policy(self, identifier: str) -> StoredPolicy:
-        """
-        A policy by its whole identifier.
-
-        :raises NotFound: if they see none.
-        """
+        """A policy by its whole identifier."""
         found = next((item for item in self._stored[0] if item.policy.id == identifier), None)
         if found is None:
             raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
@@ -158,7 +157,6 @@ class Scope:
         Store a new policy.
 
         :raises Forbidden: if its tags, data or repository are not theirs, or they choose its identifier.
-        :raises Conflict: if there is such a policy.
         """
         self.access.require(Role.EDITOR)
         self._check_new(policy)
@@ -175,9 +173,6 @@ class Scope:
         Change attributes of a policy.
 
         :param version: The version that the change is based on; None: the present one.
-        :raises NotFound: if they see none.
-        :raises Forbidden: if what it would become is not theirs.
-        :raises Conflict: if somebody else changed it since.
         """
         self.access.require(Role.EDITOR)
         stored = self.policy(identifier)
@@ -188,12 +183,7 @@ class Scope:
         return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
 
     def delete(self, identifier: str, version: int | None) -> None:
-        """
-        Delete a policy, or a row that is none.
-
-        :raises NotFound: if they see none.
-        :raises Conflict: if somebody else changed it since.
-        """
+        """Delete a policy, or a row that is none."""
         self.access.require(Role.EDITOR)
         if not any(row.id == identifier for row in self._stored[1]):
             version = _base(self.policy(identifier), version)
@@ -204,8 +194,6 @@ class Scope:
         Make the policies that they see what a file says.
 
         :param tags: Only policies with these tags are pruned.
-        :raises Forbidden: if a policy of the file is not theirs.
-        :raises NotFound: if no policy has these tags.
         """
         self.access.require(Role.EDITOR)
         stored = self._stored[0]
@@ -231,7 +219,6 @@ class Scope:
         Apply a file, if that changes what they were shown.
 
         :param shown: What :meth:`apply` said that would change.
-        :raises Conflict: if it would change something else by now.
         """
         if self.apply(wanted, prune, tags, dry_run=True) != list(shown):
             raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
@@ -270,11 +257,7 @@ class Scope:
         end: dt.datetime | None,
         reason: str,
     ) -> LegalHold:
-        """
-        Keep data.
-
-        :raises Forbidden: if it is not theirs.
-        """
+        """Keep data."""
         self.access.require(Role.OPERATOR)
         area = self._area(table_schema, table_name, where)
         self.realm.require(area)
@@ -284,21 +267,12 @@ class Scope:
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
     def find_release(self, identifier: str) -> Release:
-        """
-        What the next run would take of theirs if a hold ended, besides what it takes anyway.
-
-        :raises NotFound: if they see no such hold.
-        """
+        """What the next run would take of theirs if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
         return find_release(*self.preview_release((identifier,)))
 
     def release(self, identifier: str) -> LegalHold:
-        """
-        End a hold, by its whole identifier.
-
-        :raises NotFound: if they see none.
-        :raises Forbidden: if it was placed by somebody without their limit.
-        """
+        """End a hold, by its whole identifier."""
         self.access.require(Role.OPERATOR)
         found = self._hold(identifier)
         if self.access.limited and found.placed_by not in self._actors:
@@ -330,21 +304,20 @@ class Scope:
         return self._narrowed(before), self._narrowed(after)
 
     def _narrowed(self, prepared: Prepared) -> Prepared:
-        return narrow_plan(prepared, self.realm, self._words_of_holds()) if self.access.limited else prepared
+        return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
         """
         What the next run would do if a policy were stored, as far as it is theirs. Writes nothing.
 
         :raises NotFound: if it has the identifier of a policy that they do not see.
-        :raises Forbidden: if they may not store it.
         """
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
             self.policy(policy.id)
         self.realm.check_policy(policy)
         found = self._retention.preview(policy, Selection(limit=self.access.limit))
-        return narrow_preview(found, self.realm, self._words_of_holds()) if self.access.limited else found
+        return narrow_preview(found, self.realm, self._ids_of_holds()) if self.access.limited else found
 
     def statements(self, plan: Plan) -> list[list[str]]:
         """
@@ -369,7 +342,6 @@ class Scope:
         Do what a plan of theirs says, in the background.
 
         :param prepared: What :meth:`prepare` returned, so that what is done is what was shown (law 10).
-        :raises Conflict: if too many runs go on.
         """
         self.access.require(Role.OPERATOR)
         return runs.start(self._retention, prepared)
@@ -379,23 +351,14 @@ class Scope:
         return [state for state in runs.all(self._retention) if self._sees_actor(state.actor)]
 
     def find_run(self, runs: Runs, run_id: str) -> RunState:
-        """
-        One of them.
-
-        :raises NotFound: if they see none.
-        """
+        """One of them."""
         state = runs.find(self._retention, run_id)
         if not self._sees_actor(state.actor):
             raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
         return state
 
     def cancel_run(self, runs: Runs, run_id: str) -> RunState:
-        """
-        Let a run end before its next step.
-
-        :raises NotFound: if they see none.
-        :raises Conflict: if it is over.
-        """
+        """Let a run end before its next step."""
         self.access.require(Role.OPERATOR)
         self.find_run(runs, run_id)
         return runs.cancel(self._retention, run_id)
@@ -419,7 +382,7 @@ class Scope:
             wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
         rows = self._retention.audit.read(wanted)
         realm = self.realm
-        holds = self._words_of_holds() if self.access.limited else []
+        holds = self._ids_of_holds() if self.access.limited else frozenset()
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
     def mark(self) -> str:
@@ -439,20 +402,16 @@ class Scope:
         prepared = self.prepare(selection)
         if not self.access.limited:
             return self._retention.tables(prepared)
-        holds = self._words_of_holds()
+        holds = self._ids_of_holds()
 
         def heard(run: RunOfPolicy) -> RunOfPolicy:
-            return replace(run, error=self.realm.said(run.error, holds))
+            known = may_hear_row(self.realm, vars(run), holds)
+            return run if known else replace(run, error=str(Why.NOT_SAID()))
 
         return narrow_tables(self._retention.tables(prepared, heard))
 
     def timeline(self, table: TableName) -> Timeline:
-        """
-        What a table holds when, and what the next run does to it, as far as it is theirs.
-
-        :raises Forbidden: if none of their policies is about it.
-        :raises NotFound: if there is nothing to tell.
-        """
+        """What a table holds when, and what the next run does to it, as far as it is theirs."""
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
         whole = self._is_whole(table, prepared)
@@ -463,11 +422,7 @@ class Scope:
         return found
 
     def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
-        """
-        Whether all of a table is theirs, rather than what their policies choose of it.
-
-        :raises Forbidden: if nothing of it is.
-        """
+        """Whether all of a table is theirs, rather than what their policies choose of it."""
         area, realm = self._area(table.schema, table.name), self.realm
         if any(realm.covers(self._area(each.schema, each.name)) for each in (table, *sources_of(prepared, table))):
             return True
@@ -480,7 +435,6 @@ class Scope:
         """
         Take tables for the earlier ones of their names, see :meth:`Rollups.accept_tables`.
 
-        :raises Forbidden: if they are not theirs.
         :raises NotFound: if there is no such table, or nothing is known of an earlier one.
         """
         self.access.require(Role.EDITOR)
@@ -560,7 +514,6 @@ class Scope:
         """
         What :meth:`restore` would bring back, and what it would refuse; nothing is written.
 
-        :raises NotFound: if no snapshot of theirs fits.
         :raises Forbidden: if it would go where nothing of theirs is.
         """
         found = self._retention.archive.preview(self._chosen(request))
@@ -593,12 +546,7 @@ class Scope:
         return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
 
     def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """
-        Read snapshots of theirs back, in the background: those that there are at this moment.
-
-        :raises NotFound: if none fits.
-        :raises Conflict: if too many operations go on.
-        """
+        """Read snapshots of theirs back, in the background: those that there are at this moment."""
         self.access.require(Role.OPERATOR)
         found = self._retention.archive.snapshots(self._chosen(request))
         if not found:
@@ -624,32 +572,20 @@ class Scope:
 
     def operations(self, operations: Operations) -> list[OperationState]:
         """The operations of late that are theirs to see, newest first."""
-        return [self._told(state) for state in operations.all() if self._sees_actor(state.actor)]
+        return [state for state in operations.all() if self._sees_actor(state.actor)]
 
     def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
-        """
-        One of them.
-
-        :raises NotFound: if they see none.
-        """
+        """One of them."""
         found = operations.find(operation_id)
         if not self._sees_actor(found.actor):
             raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
-        return self._told(found)
+        return found
 
     def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
-        """
-        Let an operation end before its next snapshot.
-
-        :raises NotFound: if they see none.
-        :raises Conflict: if it is over.
-        """
+        """Let an operation end before its next snapshot."""
         self.access.require(Role.OPERATOR)
         self.find_operation(operations, operation_id)
-        return self._told(operations.cancel(operation_id))
-
-    def _told(self, state: OperationState) -> OperationState:
-        return narrow_operation(state, self.realm, self._words_of_holds()) if self.access.limited else state
+        return operations.cancel(operation_id)
 
     # Access tokens
 
@@ -666,11 +602,7 @@ class Scope:
         return self._retention.access.create(name, role, limit, expires_at)
 
     def revoke_token(self, identifier: str) -> AccessToken:
-        """
-        End a token, at once.
-
-        :raises NotFound: if there is none that is not revoked.
-        """
+        """End a token, at once."""
         self.access.require(Role.ADMIN)
         return self._retention.access.revoke(identifier)
 

@@ -6,7 +6,7 @@ A run of theirs does just the tasks of their plan, so that a plan still is what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,33 +15,28 @@ from cratedb_retention.execution.overview import Line, TableLine
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.access import Realm
 from cratedb_retention.model.areas import make_area
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.plan import Task
-from cratedb_retention.service.operations import OperationState
-from cratedb_retention.store.journal import Event
 
 _OF_STEPS = (Event.STEP_FINISHED, Event.HELD)
 
 
-def narrow_plan(prepared: Prepared, realm: Realm, holds: Sequence[str]) -> Prepared:
+def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
     The part of a plan that is about somebody's policies, or tidies up their tables.
 
     Warnings are about tables as a whole, which may be shared, so that they are left out.
 
-    :param holds: How reasons name the holds that they see.
+    :param holds: The identifiers of the holds that they see.
     """
     mine = {policy.id for policy in realm.policies}
     plan = prepared.plan
     narrowed = replace(
         plan,
         tasks=tuple(
-            replace(task, reason=realm.said(task.reason, holds) or "")
-            for task in plan.tasks
-            if _is_theirs(task, realm, mine)
+            replace(task, why=realm.told(task.why, holds)) for task in plan.tasks if _is_theirs(task, realm, mine)
         ),
-        holds=tuple(
-            replace(hold, reason=realm.said(hold.reason, holds) or "") for hold in plan.holds if hold.policy_id in mine
-        ),
+        holds=tuple(replace(hold, why=realm.told(hold.why, holds)) for hold in plan.holds if hold.policy_id in mine),
         kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
         warnings=(),
         legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
@@ -55,7 +50,7 @@ def _is_theirs(task: Task, realm: Realm, mine: set[str | None]) -> bool:
     return task.policy_id in mine
 
 
-def narrow_preview(found: Preview, realm: Realm, holds: Sequence[str]) -> Preview:
+def narrow_preview(found: Preview, realm: Realm, holds: Collection[str]) -> Preview:
     """What of a preview is somebody's; afterwards, the policy that it is about is theirs, too."""
     others = tuple(known for known in realm.policies if known.id != found.policy.id)
     after = replace(realm, policies=(*others, found.policy))
@@ -80,12 +75,6 @@ def narrow_tables(lines: Sequence[TableLine]) -> list[TableLine]:
         else line
         for line in lines
     ]
-
-
-def narrow_operation(state: OperationState, realm: Realm, holds: Sequence[str]) -> OperationState:
-    """An operation, without what its errors tell of others."""
-    results = tuple(replace(each, error=realm.said(each.error, holds)) for each in state.results)
-    return replace(state, results=results, error=realm.said(state.error, holds))
 
 
 @dataclass(frozen=True)

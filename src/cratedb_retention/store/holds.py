@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.identifiers import pick
 from cratedb_retention.store.codec import hold_to_row, row_to_hold
-from cratedb_retention.store.journal import Entry, Event, Journal
+from cratedb_retention.store.journal import Entry, Journal
 
 
 class HoldStore:

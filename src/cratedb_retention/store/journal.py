@@ -7,95 +7,26 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
+from cratedb_retention.model.audit import ABOUT_TOKENS, Event, Outcome
+from cratedb_retention.model.reasons import Reason, write_subjects
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.texts import cut, fits
 
 
-class Event(StrEnum):
-    """What a row of the journal is about."""
-
-    POLICY_CREATED = "policy-created"
-    POLICY_CHANGED = "policy-changed"
-    POLICY_DELETED = "policy-deleted"
-    HOLD_PLACED = "hold-placed"
-    HOLD_RELEASED = "hold-released"
-    VERIFIED = "verified"
-    RESTORED = "restored"
-    ADOPTED = "adopted"
-    ROLLUPS_DROPPED = "rollups-dropped"
-    TABLE_ACCEPTED = "table-accepted"
-    RUN_STARTED = "run-started"
-    RUN_FINISHED = "run-finished"
-    STEP_STARTED = "step-started"
-    STEP_FINISHED = "step-finished"
-    HELD = "held"
-    SLOT_STARTED = "slot-started"
-    SLOT_FINISHED = "slot-finished"
-    LEASE_TAKEN_OVER = "lease-taken-over"
-    CANCEL_REQUESTED = "cancel-requested"
-    TOKEN_CREATED = "token-created"  # noqa: S105 - no secret
-    TOKEN_REVOKED = "token-revoked"  # noqa: S105 - no secret
-
-
-class Outcome(StrEnum):
-    """How it ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    DEFERRED = "deferred"
-    HELD = "held"
-    PROBLEM = "problem"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-
-
-EVENTS: Mapping[Event, str] = {
-    Event.POLICY_CREATED: "A policy was created; `after` holds it.",
-    Event.POLICY_CHANGED: "A policy was changed; `before` and `after` hold it.",
-    Event.POLICY_DELETED: "A policy was deleted; `before` holds it.",
-    Event.HOLD_PLACED: "A hold was placed.",
-    Event.HOLD_RELEASED: "A hold was released.",
-    Event.VERIFIED: "A snapshot was read back and compared.",
-    Event.RESTORED: "A partition was restored, or could not be.",
-    Event.ADOPTED: "A snapshot that was in a repository alone is known from now on.",
-    Event.ROLLUPS_DROPPED: "All rollups of a table were dropped.",
-    Event.TABLE_ACCEPTED: "A table was taken for the earlier one of its name.",
-    Event.RUN_STARTED: "A run begins.",
-    Event.RUN_FINISHED: "A run ends; rows, bytes and partitions are those of all its steps.",
-    Event.STEP_STARTED: "A step begins.",
-    Event.STEP_FINISHED: "A step ends.",
-    Event.HELD: "Something is due and is not done; `error` says why.",
-    Event.SLOT_STARTED: "A run for an instant of the policy's schedule begins.",
-    Event.SLOT_FINISHED: "A run for an instant of the policy's schedule ends.",
-    Event.LEASE_TAKEN_OVER: "A run goes on with what another one left, whose lease had ended.",
-    Event.CANCEL_REQUESTED: "Somebody asked for the end of a run.",
-    Event.TOKEN_CREATED: "An access token was created.",
-    Event.TOKEN_REVOKED: "An access token was revoked.",
-}
-
-OUTCOMES: Mapping[Outcome, str] = {
-    Outcome.DONE: "All went well.",
-    Outcome.FAILED: "It failed; `error` says why.",
-    Outcome.DEFERRED: "Nothing is wrong: the data or the policy changed meanwhile, or another run is at it. The next"
-    " run takes it.",
-    Outcome.HELD: "It rightly waits, for example for a hold to be released.",
-    Outcome.PROBLEM: "Somebody has to do something, or it will wait forever.",
-    Outcome.CANCELLED: "Somebody ended the run.",
-    Outcome.INTERRUPTED: "The process was stopped, or lost its lease; another run goes on.",
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the journal, without who and when; see the table's columns."""
+    """
+    One row of the journal, without who and when; see the table's columns.
+
+    :param why: What went wrong, or why it is blocked: columns ``error``, ``reason`` and ``subjects``.
+    """
 
     event: Event
     outcome: Outcome | None = None
@@ -106,7 +37,7 @@ class Entry:
     tags: Sequence[str] | None = None
     operation: str | None = None
     message: str | None = None
-    error: str | None = None
+    why: Reason | None = None
     partitions: int | None = None
     rows: int | None = None
     bytes: int | None = None
@@ -180,7 +111,12 @@ class Journal:
             raise
 
     def _row(self, entry: Entry) -> dict[str, Any]:
-        row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in asdict(entry).items()}
+        row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in vars(entry).items()}
+        why = entry.why
+        del row["why"]
+        row.update(error=None, reason=None, subjects=None)
+        if why is not None:
+            row.update(error=cut(str(why)), reason=why.code, subjects=write_subjects(why))
         # Half a policy is none.
         row.update({key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")})
         if row["tags"] is not None:
@@ -210,7 +146,7 @@ class Journal:
         if wanted.outcomes:
             conditions.append(c.outcome.in_(sorted(wanted.outcomes)))
         if not wanted.about_tokens:
-            conditions.append(c.event.not_in([str(Event.TOKEN_CREATED), str(Event.TOKEN_REVOKED)]))
+            conditions.append(c.event.not_in(sorted(ABOUT_TOKENS)))
         if wanted.policy_id is not None:
             conditions.append(_begins(c.policy_id, wanted.policy_id))
         if wanted.run_id is not None:

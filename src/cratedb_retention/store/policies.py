@@ -18,11 +18,13 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
+from cratedb_retention.model.audit import Event
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
-from cratedb_retention.store.journal import Entry, Event, Journal
+from cratedb_retention.store.journal import Entry, Journal
 from cratedb_retention.store.stamps import stamp_columns, stamp_of, unchanged
 
 # Policies in one INSERT.
@@ -46,7 +48,7 @@ class Damaged:
     """
 
     id: str
-    target: str
+    target: TableName
     reason: str
     enabled: bool
     row: Mapping[str, Any]
@@ -79,7 +81,7 @@ class PolicyStore:
             try:
                 policies.append(StoredPolicy(row_to_policy(row), row["version"]))
             except (InvalidInput, ValueError) as error:
-                target = f"{row['table_schema'] or ''}.{row['table_name']}"
+                target = TableName(row["table_schema"] or "", row["table_name"])
                 damaged.append(
                     Damaged(
                         id=row["id"], target=target, reason=str(error), enabled=row["enabled"] is not False, row=row

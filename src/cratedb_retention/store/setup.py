@@ -26,8 +26,8 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.ddl import add_column, drop_table, rename_table, swap_tables
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.store.journal import Event
 from cratedb_retention.store.tables import Tables, policy_table
 from cratedb_retention.store.toolkit import PartitionColumns, take_over
 
@@ -373,4 +373,5 @@ STEPS = (
             "rollup_ledger": ("token_long", "parts_long"),
         },
     ),
+    Step(version=7, name="codes of reasons", columns={"jobs_log": ("reason", "subjects")}),
 )

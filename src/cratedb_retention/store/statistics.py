@@ -11,11 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.store.journal import Event, Outcome
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.effect import operation
+from cratedb_retention.model.plan import REMOVES_OR_MOVES
 from cratedb_retention.store.tables import Tables
 
-# Steps that remove or move rows; others archive, freeze or compute.
-_REMOVING = ("drop_partitions", "delete_rows", "move_partitions", "drop_archived")
+# The operations whose rows and bytes count: others archive, freeze or compute.
+_REMOVING = [operation(kind) for kind in REMOVES_OR_MOVES]
 _ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
 
 
@@ -28,6 +31,8 @@ class RunOfPolicy:
     :param problems: What somebody has to look at.
     :param failed: Steps that failed.
     :param error: One of the reasons of what failed or is held.
+    :param reason: Its code; None: it is older than codes are.
+    :param subjects: Of what it tells, as the audit log has it.
     :param rows: Rows that were removed or moved, as far as the database says.
     """
 
@@ -40,13 +45,15 @@ class RunOfPolicy:
     rows: int
     bytes: int
     error: str | None
+    reason: str | None = None
+    subjects: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelState:
     """How far a level of a cascade is: all buckets that end at or before ``until`` are computed."""
 
-    table: str
+    table: TableName
     interval: str
     policy_id: str | None
     until: dt.datetime | None
@@ -65,6 +72,15 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
     def total(column: sa.ColumnElement[Any]) -> sa.Function[Any]:
         return sa.func.sum(sa.case((c.operation.in_(_REMOVING), sa.func.coalesce(column, 0)), else_=0))
 
+    def told(label: str, *conditions: sa.ColumnElement[bool]) -> list[sa.Label[Any]]:
+        """One error of some rows, with what else its row has of it, none of which is NULL."""
+        error = sa.case((sa.and_(*conditions), c.error), else_=None)
+        more = [
+            sa.func.max_by(sa.func.coalesce(column, ""), error).label(f"{label}_{column.name}")
+            for column in (c.reason, c.subjects)
+        ]
+        return [sa.func.max(error).label(f"{label}_error"), *more]
+
     is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
     statement = (
         sa.select(
@@ -76,27 +92,32 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
             count(c.event == str(Event.STEP_FINISHED), has_failed).label("failed"),
             total(c.rows).label("rows"),
             total(c.bytes).label("bytes"),
-            sa.func.max(sa.case((has_failed, c.error), else_=None)).label("failure"),
-            sa.func.max(sa.case((is_held, c.error), else_=None)).label("reason"),
+            *told("failed", has_failed),
+            *told("held", is_held),
         )
         .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None))
         .where(c.event.in_([str(event) for event in _ABOUT_RUNS]))
         .group_by(c.policy_id, c.run_id)
     )
-    found = [
-        RunOfPolicy(
-            policy_id=row["policy_id"],
-            run_id=row["run_id"],
-            last=row["last"],
-            held=int(row["held"] or 0),
-            problems=int(row["problems"] or 0),
-            failed=int(row["failed"] or 0),
-            rows=int(row["rows"] or 0),
-            bytes=int(row["bytes"] or 0),
-            error=row["failure"] or row["reason"],
+    found = []
+    for row in database.query(statement):
+        label = "failed" if row["failed_error"] else "held"
+        error, reason, subjects = (row[f"{label}_{name}"] or None for name in ("error", "reason", "subjects"))
+        found.append(
+            RunOfPolicy(
+                policy_id=row["policy_id"],
+                run_id=row["run_id"],
+                last=row["last"],
+                held=int(row["held"] or 0),
+                problems=int(row["problems"] or 0),
+                failed=int(row["failed"] or 0),
+                rows=int(row["rows"] or 0),
+                bytes=int(row["bytes"] or 0),
+                error=error,
+                reason=reason,
+                subjects=subjects,
+            )
         )
-        for row in database.query(statement)
-    ]
     return sorted(found, key=lambda run: (run.last, run.run_id))
 
 
@@ -110,7 +131,7 @@ def level_states(database: Database, tables: Tables) -> list[LevelState]:
     statement = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
     return [
         LevelState(
-            table=f"{row['table_schema']}.{row['table_name']}",
+            table=TableName(row["table_schema"], row["table_name"]),
             interval=row["interval"],
             policy_id=row["policy_id"],
             until=until.get((row["table_schema"], row["table_name"])),

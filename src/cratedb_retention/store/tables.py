@@ -134,6 +134,8 @@ def _journal(metadata: sa.MetaData, partitioned: bool) -> sa.Table:
         sa.Column("operation", sa.Text, doc="The kind of step: `drop_partitions`, `snapshot_partition`, ..."),
         sa.Column("message", sa.Text, doc="What was done, and why, in words."),
         sa.Column("error", sa.Text, doc="What went wrong, or why it is held."),
+        sa.Column("reason", sa.Text, doc="The code of `error`: `legal-hold`, `missing-shards`, `disk-full`, ..."),
+        sa.Column("subjects", sa.Text, doc="Policies and holds of which `error` tells, and lease holders, as JSON."),
         sa.Column("partitions", sa.BigInteger, doc="Partitions concerned."),
         sa.Column("rows", sa.BigInteger, doc="Rows removed, moved, archived or restored, as far as known."),
         sa.Column("bytes", sa.BigInteger, doc="Bytes on disk concerned, as far as known."),

@@ -17,10 +17,9 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, show_partition, show_size
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.ui import links, words
-from cratedb_retention.ui.choosing import choosable, chosen
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import Bit, Cell, Column, note, show_error, state, table
+from cratedb_retention.ui.parts import Bit, Cell, Column, choosable, chosen, note, show_error, state, table
 from cratedb_retention.ui.querying import TAGS, Field, filter_form, read_tags
 from cratedb_retention.ui.restoring import Tools
 

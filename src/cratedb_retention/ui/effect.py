@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from cratedb_retention.execution.candidates import Loss, Preview
+from cratedb_retention.model.effect import summarize
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.model.words import plural, short, show_size, summarize
+from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import words
 from cratedb_retention.ui.parts import note
 
@@ -71,10 +72,10 @@ def _show(found: Preview) -> None:
     if not found.policy.schedule:
         note("It has no schedule: the next run is when somebody starts one.")
     _facts(found)
-    _list("Problems", [f"{hold.table}: {found.named(hold.reason)}" for hold in found.holds if hold.problem], "bad")
+    _list("Problems", [f"{hold.table}: {found.told(hold.why)}" for hold in found.holds if hold.problem], "bad")
     _list("Contradictions", found.contradictions, "warn")
-    _list("Held", [f"{hold.table}: {found.named(hold.reason)}" for hold in found.holds if not hold.problem], "warn")
-    tasks = [f"{task.table}: {summarize(task)} ({found.named(task.reason)})" for task in found.tasks]
+    _list("Held", [f"{hold.table}: {found.told(hold.why)}" for hold in found.holds if not hold.problem], "warn")
+    tasks = [f"{task.table}: {summarize(task)} ({found.told(task.why)})" for task in found.tasks]
     _list("What is done, and why", tasks)
     _others(found)
 

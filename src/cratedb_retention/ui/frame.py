@@ -14,9 +14,9 @@ from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.access import Access
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.entrance import LOGIN, LOGOUT
 from cratedb_retention.ui.guest import Guest, guest_of
 from cratedb_retention.ui.links import PREFIX, Query
+from cratedb_retention.ui.login import LOGIN, LOGOUT
 from cratedb_retention.ui.parts import go, link, show_error
 
 Body = Callable[[Guest, Query], Awaitable[None]]

@@ -31,7 +31,7 @@ def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
     rows: list[dict[str, Cell]] = [
         {
             "state": state("problem" if hold.problem else "held"),
-            "table": hold.table,
+            "table": str(hold.table),
             "policy": _policy(hold.policy_id),
             "why": hold.reason,
             "what": Bit(text=concerned(hold), tone="many"),

@@ -15,9 +15,10 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.difference import show_difference
 from cratedb_retention.ui.guest import Guest
@@ -61,7 +62,11 @@ _LABELS = {
     "cutoff": "Cutoff (UTC)",
 }
 _OWN = ("before", "after", "error")
-_EVENTS = {"slot-started": "Scheduled run began", "slot-finished": "Scheduled run ended", "run-started": "Run began"}
+_EVENTS: dict[str, str] = {
+    Event.SLOT_STARTED: "Scheduled run began",
+    Event.SLOT_FINISHED: "Scheduled run ended",
+    Event.RUN_STARTED: "Run began",
+}
 
 
 def _event_words(event: str) -> str:
@@ -269,7 +274,8 @@ def _show_details(row: Mapping[str, Any]) -> None:
             if row["outcome"]:
                 ui.label(row["outcome"]).classes(f"badge is-{row['outcome']}")
         if row["error"]:
-            with ui.element("div").classes("error" if row["outcome"] in ("failed", "problem") else "warning"):
+            bad = row["outcome"] in (Outcome.FAILED, Outcome.PROBLEM)
+            with ui.element("div").classes("error" if bad else "warning"):
                 ui.label(row["error"]).classes("many")
         if row["before"] or row["after"]:
             show_difference(_policy(row["before"]), _policy(row["after"]))

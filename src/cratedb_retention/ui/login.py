@@ -1,25 +1,184 @@
 """
-Logging in with an access token, and out. Plain forms, that need no script.
+Who gets in: sessions, that begin by logging in with an access token, and what each request for a page passes first. The
+forms are plain, and need no script.
 """
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import html
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cratedb_retention import __version__
+from cratedb_retention.clock import Clock
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.context import Context
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.http.security import admit
-from cratedb_retention.ui.entrance import COOKIE, LOGIN, LOGOUT, cookie_of
+from cratedb_retention.ui.glances import Glances
+from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX
-from cratedb_retention.ui.sessions import Sessions
+
+# A session ends so long after its last use, and so long after the log-in in any case.
+IDLE = dt.timedelta(hours=8)
+LONGEST = dt.timedelta(days=7)
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Session:
+    """
+    Somebody who has logged in.
+
+    :param token: The text of their access token.
+    :param begun: When they logged in (aware).
+    :param used: When they last asked for something.
+    """
+
+    token: str
+    begun: dt.datetime
+    used: dt.datetime
+
+
+class Sessions:
+    """
+    The sessions of one service: a random identifier in a cookie stands for an access token, until it is not used for a
+    while.
+
+    They are kept in memory, so nothing about them can be read elsewhere; after a restart one logs in again. What the
+    token may do is looked up again for each thing that is done, so that a revoked token is worth nothing at once.
+
+    :param random: Returns so many random bytes, fit for secrets.
+    """
+
+    def __init__(self, clock: Clock, random: Callable[[int], bytes]) -> None:
+        self._clock, self._random = clock, random
+        self._lock = threading.Lock()
+        self._found: OrderedDict[str, Session] = OrderedDict()
+
+    def begin(self, token: str) -> str:
+        """Begin a session; returns what the cookie says."""
+        now = self._clock.now()
+        identifier = base64.urlsafe_b64encode(self._random(32)).decode().rstrip("=")
+        with self._lock:
+            self._found[identifier] = Session(token, now, now)
+            if len(self._found) > REMEMBERED:
+                self._found.popitem(last=False)
+        return identifier
+
+    def find(self, identifier: str) -> Session | None:
+        """The session that a cookie names, which is used by that; None if it is over or never was."""
+        now = self._clock.now()
+        with self._lock:
+            session = self._found.pop(identifier, None)
+            if session is None or now - session.used > IDLE or now - session.begun > LONGEST:
+                return None
+            self._found[identifier] = used = replace(session, used=now)
+            return used
+
+    def end(self, identifier: str) -> None:
+        """End a session, if there is one."""
+        with self._lock:
+            self._found.pop(identifier, None)
+
+
+LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
+COOKIE = "cratedb_retention_session"
+# What pages are made of; the same for everybody, and nothing in it is secret.
+_OPEN = (LOGIN, f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
+_UNCHANGING = (f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
+# Vue compiles its templates in the browser, which needs 'unsafe-eval'. Nothing comes from another host.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class Entrance:
+    """Lets in who has logged in, and sends others to the log-in."""
+
+    def __init__(self, app: ASGIApp, context: Context, sessions: Sessions) -> None:
+        self._app, self._context, self._sessions = app, context, sessions
+        self._glances = Glances(context.retention.clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        path = scope.get("path", "")
+        if scope["type"] not in ("http", "websocket") or not (path == PREFIX or path.startswith(f"{PREFIX}/")):
+            await self._app(scope, receive, send)
+            return
+        send = _with_policy(send, path)
+        guest = self._guest(scope)
+        if guest is not None:
+            guest.enter(scope)
+        elif not path.startswith(_OPEN):
+            await self._refuse(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _guest(self, scope: Scope) -> Guest | None:
+        client = scope.get("client")
+        host = client[0] if client else "unknown"
+        if not self._context.authenticate:
+            return Guest(context=self._context, session="", token="", host=host, glances=self._glances)
+        identifier = cookie_of(scope)
+        session = self._sessions.find(identifier) if identifier else None
+        return (
+            Guest(context=self._context, session=identifier, token=session.token, host=host, glances=self._glances)
+            if session
+            else None
+        )
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        response: Response = Response(status_code=HTTPStatus.UNAUTHORIZED)
+        if scope["method"] == "GET":
+            query = scope["query_string"].decode("latin-1")
+            wanted = scope["path"] + (f"?{query}" if query else "")
+            response = RedirectResponse(f"{LOGIN}?to={quote(wanted)}", HTTPStatus.SEE_OTHER)
+        await response(scope, receive, send)
+
+
+def cookie_of(scope: Scope) -> str:
+    """What the cookie of a request says; empty if there is none."""
+    try:
+        found = SimpleCookie(Headers(scope=scope).get("cookie", ""))
+    except CookieError:
+        return ""
+    return found[COOKIE].value if COOKIE in found else ""
+
+
+def _with_policy(send: Send, path: str) -> Send:
+    """What answers say to browsers; stronger than what the HTTP API says."""
+
+    async def secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Content-Security-Policy"] = _POLICY
+            headers["Referrer-Policy"] = "same-origin"  # Without one, forms would not say where they come from.
+            if path.startswith(_UNCHANGING) and message["status"] == HTTPStatus.OK:
+                headers["Cache-Control"] = "private, max-age=31536000, immutable"
+        await send(message)
+
+    return secured
+
 
 Written = Annotated[str, Form(max_length=2000)]
 _PAGE = """<!doctype html>

@@ -13,11 +13,25 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from cratedb_retention.service.http.context import Context
-from cratedb_retention.ui import login
-from cratedb_retention.ui.entrance import Entrance
+from cratedb_retention.ui import archive, editor, explore, holds, jobs, login, overview, plan, policies, timeline
+from cratedb_retention.ui.frame import Page
 from cratedb_retention.ui.links import PREFIX
-from cratedb_retention.ui.pages import PAGES
-from cratedb_retention.ui.sessions import Sessions
+from cratedb_retention.ui.login import Entrance, Sessions
+
+# In the order of the menu.
+PAGES: tuple[Page, ...] = (
+    Page(path="/", title="Overview", body=overview.show, menu="Overview"),
+    Page(path=timeline.PATH, title="Timeline", body=timeline.show),
+    Page(path="/policies", title="Policies", body=policies.show, menu="Policies"),
+    Page(path="/policies/new", title="New policy", body=editor.create),
+    Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
+    Page(path="/plan", title="Plan", body=plan.show, menu="Plan"),
+    Page(path="/jobs", title="Jobs: the audit log", body=jobs.show, menu="Jobs"),
+    Page(path="/archive", title="Archive", body=archive.show, menu="Archive"),
+    Page(path="/holds", title="Holds", body=holds.show, menu="Holds"),
+    Page(path="/explore", title="Explore", body=explore.show, menu="Explore"),
+)
+
 
 STATIC = Path(__file__).parent / "static"
 

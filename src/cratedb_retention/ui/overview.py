@@ -114,9 +114,9 @@ def _row(guest: Guest, line: TableLine) -> dict[str, Cell]:
         else []
     )
     there = (
-        Bit(text=line.table, href=timeline(*line.table.split(".", 1)))
-        if line.rows is not None
-        else Bit(text=line.table)
+        Bit(text=line.title, href=timeline(*line.table))
+        if line.rows is not None and line.table is not None
+        else Bit(text=line.title)
     )
     return {
         "state": state(line.state, MEANINGS[line.state]),

@@ -51,6 +51,10 @@ CHOICE = """
   </q-td>
 """
 
+_CHOOSE_ALL = (
+    '<q-th auto-width><q-checkbox v-model="props.selected" dense aria-label="Choose all on this page" /></q-th>'
+)
+
 
 def headings(before: str = "") -> str:
     """
@@ -263,3 +267,15 @@ def telling() -> Iterator[None]:
 
 def _tell(error: RetentionError) -> None:
     ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
+
+
+def choosable(table: ui.table) -> None:
+    """Let rows of a :func:`table` be chosen; their key ``name_of_row_`` says what each is."""
+    table.set_selection("multiple")
+    table.add_slot("body", row_slot(CHOICE))
+    table.add_slot("header", headings(_CHOOSE_ALL))
+
+
+def chosen(table: ui.table) -> list[int]:
+    """The numbers of the chosen rows, counted from 0 as they were given."""
+    return sorted(int(row["_"]) for row in table.selected)

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.model.effect import next_due, summary
+from cratedb_retention.model.effect import TaskGroup, describe, group_tasks, next_due, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.task_groups import TaskGroup, group_tasks
 from cratedb_retention.model.time import show
-from cratedb_retention.model.words import describe, short, show_size
+from cratedb_retention.model.words import short, show_size
 from cratedb_retention.ui import links, words
 from cratedb_retention.ui.held import show_held
 from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, table

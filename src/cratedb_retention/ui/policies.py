@@ -191,7 +191,7 @@ def _damaged_row(damaged: Damaged) -> Row:
     cells: dict[str, Cell] = {
         "state": state("damaged"),
         "strategy": str(said["strategy"] or ""),
-        "table": damaged.target.removeprefix("."),
+        "table": str(damaged.target),
         "kept": str(said["retention_period"] or ""),
         "description": Bit(text=f"No valid policy: {damaged.reason}", tone="bad many"),
     }

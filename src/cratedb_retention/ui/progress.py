@@ -9,6 +9,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.http.problems import Failed
@@ -132,7 +133,9 @@ class RunCard:
         self.over = True
         end = await guest.ask(lambda scoped: scoped.run_end(self.run_id))
         outcome = end.outcome or (state.phase if state else "") or "over"
-        if self._cancelled and outcome == "interrupted":  # So young that it was told by other means than the database.
+        if (
+            self._cancelled and outcome == Outcome.INTERRUPTED
+        ):  # So young that it was told by other means than the database.
             outcome = "cancelled"
         self._badge.set_text(outcome)
         self._badge.classes(replace=f"badge is-{outcome}")
@@ -190,6 +193,6 @@ def _show_end(end: RunEnd, state: RunState | None) -> None:
 
 
 def _show_trouble(what: str, error: str, outcome: str = "") -> None:
-    with ui.element("div").classes("warning" if outcome == "deferred" else "error"):
+    with ui.element("div").classes("warning" if outcome == Outcome.DEFERRED else "error"):
         ui.label(f"{outcome}: {what}" if outcome else what).classes("what")
         ui.label(error).classes("many")

@@ -12,7 +12,6 @@ from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb import rollup as tables
 from cratedb_retention.engine.cratedb.disk import blocked, disk_is_full
 from cratedb_retention.engine.cratedb.health import check_health, check_idents, refresh_idents
-from cratedb_retention.engine.cratedb.rollup import PORTIONS
 from cratedb_retention.engine.cratedb.sql import SQL, refresh
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.rollup import Run, new_version, run_statements, runs_of
@@ -69,7 +68,7 @@ def roll_up(database: Database, step: RollUp, report: Report) -> StepResult:
     _refresh_beneath(database, step, partly)
     beneath = count_beneath(database.rows, SQL, rollup, step.windows)
     results: list[RolledUp] = []
-    for run in runs_of(step, PORTIONS):
+    for run in runs_of(step, tables.PORTIONS):
         require_rows(database.rows, SQL, step, run)
         results += _roll_up_run(database, step, partly, run, {window: beneath[window] for window in run.windows})
         report(Progress(len(results), len(step.windows), "window"))
@@ -109,7 +108,7 @@ def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, m
 def _compute(database: Database, step: RollUp, run: Run, version: int) -> dict[Window, Stored]:
     """Replace the rows of a run, and count them."""
     _refresh_own(database, step.rollup)
-    for statement in run_statements(SQL, step, run, version, PORTIONS):
+    for statement in run_statements(SQL, step, run, version, tables.PORTIONS):
         database.execute(statement)
     _refresh_own(database, step.rollup)
     return count_stored(database.rows, SQL, step.rollup, run.windows, version)

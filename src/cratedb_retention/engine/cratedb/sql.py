@@ -143,20 +143,6 @@ class CrateExpressions:
         spread = _spread(sa.cast(count, sa.Numeric()), sa.func.sum(exact), sa.func.sum(exact.op("*")(exact)))
         return sa.case((count == sa.func.count(small), quotient(spread, as_type(count, DOUBLE))))
 
-    def center(self, total: Element, count: Element, within: Sequence[Element]) -> None:
-        """Not needed."""
-
-    def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
-        """That within the rows, and that of their means, exactly as above."""
-        known = spread.is_not(None)
-        mean = sa.cast(sa.case((known, quotient(as_type(total, DOUBLE), as_type(count, DOUBLE)))), sa.Numeric())
-        size = sa.cast(count, sa.Numeric())
-        weighted = size.op("*")(mean)
-        all_rows, some = sa.func.sum(count), sa.func.count().filter(count > number(0))
-        between = _spread(sa.cast(all_rows, sa.Numeric()), sa.func.sum(weighted), sa.func.sum(weighted.op("*")(mean)))
-        whole = sa.func.sum(spread).op("+")(quotient(between, as_type(all_rows, DOUBLE)))
-        return sa.case((some == sa.func.count(spread), whole))
-
 
 def _spread(count: Element, total: Element, squares: Element) -> Element:
     """The sum of squared distances from the mean, times the number of values; its parts are exact."""

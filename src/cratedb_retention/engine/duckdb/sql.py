@@ -22,13 +22,11 @@ from cratedb_retention.engine.expressions import (
     TEXT,
     Element,
     Subscript,
-    as_type,
     counted_ms,
     date_trunc,
     decimal_sum,
     is_aware,
     number,
-    quotient,
     table_ref,
     whole_number,
 )
@@ -105,21 +103,6 @@ class DuckExpressions:
         small = sa.case((sa.func.abs(value) <= number(LARGEST), value))
         count = sa.func.count(value)
         return sa.case((count == sa.func.count(small), sa.func.var_pop(small).op("*")(count)))
-
-    def center(self, total: Element, count: Element, within: Sequence[Element]) -> Element:
-        """The mean of a bucket beside each of its rows."""
-        sums = (sa.func.sum(as_type(value, DOUBLE)).over(partition_by=list(within)) for value in (total, count))
-        dividend, divisor = sums
-        return quotient(dividend, sa.func.nullif(divisor, number(0)))
-
-    def merged_spread(self, spread: Element, count: Element, total: Element, center: Element | None) -> Element:
-        """That within the rows, and that of their means around the mean of all."""
-        divisor = sa.func.nullif(as_type(count, DOUBLE), number(0))
-        mean = quotient(total, divisor)
-        distance = mean.op("-")(center).self_group()
-        whole = sa.func.sum(spread.op("+")(divisor.op("*")(distance.op("*")(distance).self_group())))
-        some = sa.func.count().filter(count > number(0))
-        return sa.case((some == sa.func.count(spread), whole))
 
 
 SQL = DuckExpressions()

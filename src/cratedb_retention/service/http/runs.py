@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cratedb_retention.execution.plain import journal_data, line_data, plain_row, plan_data
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
@@ -26,7 +27,7 @@ from cratedb_retention.service.http.requests import (
 )
 from cratedb_retention.service.http.schemas import JournalRow, PlanAnswer, Run, RunRequest, Status, run_answer
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
-from cratedb_retention.store.journal import Event, JournalFilter, Outcome
+from cratedb_retention.store.journal import JournalFilter
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
 journal = APIRouter(tags=["journal"])

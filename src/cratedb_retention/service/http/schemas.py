@@ -81,6 +81,7 @@ class Task(BaseModel):
     policy_id: str | None
     table: str
     reason: str
+    code: str = Field(description="What tells the reason from others: `ends`, `older`.")
     partitions: int
     rows: int | None
     bytes: int | None
@@ -93,6 +94,7 @@ class HeldBack(BaseModel):
     policy_id: str | None
     table: str
     reason: str
+    code: str = Field(description="What tells the reason from others: `legal-hold`, `missing-shards`.")
     partitions: list[str]
     count: int
     problem: bool
