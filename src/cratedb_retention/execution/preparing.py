@@ -56,20 +56,18 @@ class Selection:
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether a policy is chosen."""
-        return (
-            (self.strategy is None or policy.strategy is self.strategy)
-            and (self.tags & self.limit).fits(policy.tags)
-            and (self.policy_id is None or policy.id == self.policy_id)
-            and (self.policy_ids is None or policy.id in self.policy_ids)
-        )
+        return self._fits(policy.strategy, policy.tags, policy.id)
 
     def fits_row(self, row: Damaged) -> bool:
         """Tell whether a row that is no valid policy is chosen, by what it says."""
+        return self._fits(row.row["strategy"], row.row["tags"] or (), row.id)
+
+    def _fits(self, strategy: str, tags: Collection[str], identifier: str | None) -> bool:
         return (
-            (self.strategy is None or row.row["strategy"] == self.strategy)
-            and (self.tags & self.limit).fits(row.row["tags"] or ())
-            and (self.policy_id is None or row.id == self.policy_id)
-            and (self.policy_ids is None or row.id in self.policy_ids)
+            (self.strategy is None or strategy == self.strategy)
+            and (self.tags & self.limit).fits(tags)
+            and (self.policy_id is None or identifier == self.policy_id)
+            and (self.policy_ids is None or identifier in self.policy_ids)
         )
 
     def require(self, policies: Iterable[Policy], damaged: Iterable[Damaged] = ()) -> None:
