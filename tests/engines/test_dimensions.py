@@ -290,4 +290,4 @@ def test_late_rows_are_not_called_rolled_up(db: Database) -> None:
         "too late to be rolled up, and dropped, as the policy says (late: drop)"
     ]
     (loss,) = db.tool.preview(db.tool.policies()[0].policy).losses
-    assert (loss.rows, loss.rolled_up) == (4, False)
+    assert (loss.amount.rows, loss.rolled_up) == (4, False)

@@ -16,7 +16,7 @@ from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.rollup_steps import RollUp
-from cratedb_retention.ui.words import moment
+from cratedb_retention.model.words import moment
 from support.databases import TIME, Database
 
 TICKS = {"s": 1, "ms": 1000}

@@ -9,10 +9,9 @@ import math
 import random
 from typing import Any
 
-from cratedb_retention.model.instant import parse_instant
-
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, Database
 from support.oracle import Row
 

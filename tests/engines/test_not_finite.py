@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.fetching import Merged, fetch
+from cratedb_retention.execution.query import Merged, fetch
 from cratedb_retention.execution.verifying_rollups import verify_rollups
 from cratedb_retention.model.aggregates import Aggregate, Part
 from cratedb_retention.model.cascade import parse_interval

@@ -81,14 +81,14 @@ def test_changed_policy(db: Database) -> None:
     found = db.tool.preview(new)
     assert contents(db) == before
     [loss] = found.losses
-    assert (loss.table, loss.partitions, loss.rows) == (f"{db.schema}.visits", 4, 4)
-    assert loss.start == 1_704_067_200_000
-    assert loss.end == 1_714_521_600_000
+    assert (loss.table, loss.amount.partitions, loss.amount.rows) == (f"{db.schema}.visits", 4, 4)
+    assert loss.amount.start == 1_704_067_200_000
+    assert loss.amount.end == 1_714_521_600_000
     assert found.contradictions == []
     db.tool.edit_policy("visits", {"retention_period": "60d"})
     assert db.tool.plan() == found.after.plan
     db.run()
-    assert db.count("visits") == 7 - (loss.rows or 0)
+    assert db.count("visits") == 7 - (loss.amount.rows or 0)
     db.policy("delete", "visit*", "120d", id="other")
     [text] = db.tool.preview(new).contradictions
     assert "(this policy) takes the data before delete after 120d (other)" in text
@@ -102,7 +102,7 @@ def test_disabled(db: Database) -> None:
     assert (found.tasks, found.losses, found.policy.enabled) == ((), [], False)
     assert found.if_enabled is not None
     [loss] = found.if_enabled.losses
-    assert (loss.table, loss.partitions, loss.rows) == (f"{db.schema}.visits", 4, 4)
+    assert (loss.table, loss.amount.partitions, loss.amount.rows) == (f"{db.schema}.visits", 4, 4)
     assert db.tool.preview(policy).if_enabled is None
     assert db.tool.policies() == []
     stored = db.policy("delete", "visits", "60d", id="visits", enabled=False)

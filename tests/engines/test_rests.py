@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill

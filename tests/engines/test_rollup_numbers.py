@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding

@@ -15,7 +15,7 @@ from cratedb_retention.model.instant import from_ms, parse_time_zone
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.fetching import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, Aggregate
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill, Holding

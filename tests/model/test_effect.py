@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, Partition, TableName
-from cratedb_retention.model.effect import names, removing, summary, touched
+from cratedb_retention.model.effect import amount, names, removing, summary
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -98,7 +98,8 @@ def test_what_goes() -> None:
 )
 def test_touched(task: Task, stretch: tuple[int | None, int | None]) -> None:
     """A stretch is known where all of it is."""
-    assert touched(task) == stretch
+    of = amount([task])
+    assert (of.start, of.end) == stretch
 
 
 def test_names() -> None:

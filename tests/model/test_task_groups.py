@@ -83,13 +83,14 @@ def test_partitions_that_are_archived() -> None:
     [group] = group_tasks(archive(day) for day in range(800))
     assert group.what == "archive 800 partitions, month=1970-01-01 to month=1972-03-10 in r, verify, drop"
     assert group.why == "first: day 0; last: day 799"
-    assert (group.rows, group.size, group.partitions, group.touched) == (8000, 80_000, 800, (0, 800 * DAY))
+    of = group.amount
+    assert (of.rows, of.size, of.partitions, of.start, of.end) == (8000, 80_000, 800, 0, 800 * DAY)
 
 
 def test_unknown_rows() -> None:
     """A sum is known if all of it is."""
     [group] = group_tasks([archive(0), archive(1, rows=None)])
-    assert (group.rows, group.size) == (None, 200)
+    assert (group.amount.rows, group.amount.size) == (None, 200)
 
 
 def test_what_differs_stays_apart() -> None:

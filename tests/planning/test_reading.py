@@ -16,8 +16,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Stretch
 from cratedb_retention.model.rollup import Rollup, level_table, make_metric
 from cratedb_retention.model.time import parse_instant, show, to_ms
-from cratedb_retention.planning.asking import make_reading
-from cratedb_retention.planning.reading import choose_step, find_stretches, whole_buckets, without
+from cratedb_retention.planning.query import choose_step, find_stretches, make_reading, whole_buckets
 
 SOURCE = TableName("doc", "weather")
 TIME = Column(name="ts", type="timestamp with time zone", kind=Kind.TIME)
@@ -335,16 +334,3 @@ def test_the_coarsest_that_fits_answers(found: Cascade, start: int, hours: int, 
             tens = range(max(bucket, low), min(end, high), 600_000)
             assert any(not any(held(found, t, instant) for t in fitting) for instant in tens)
             bucket = end
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20))),
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20))),
-)
-def test_without(spans: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
-    """Spans without others hold exactly what the one have and the others have not."""
-    left = without(spans, others)
-    for number in range(21):
-        inside = any(low <= number < high for low, high in spans)
-        outside = any(low <= number < high for low, high in others)
-        assert any(low <= number < high for low, high in left) == (inside and not outside)

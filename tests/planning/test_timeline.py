@@ -95,12 +95,9 @@ def test_delete() -> None:
     assert data.stretches[0].reasons[0].endswith("(policy p)")
     assert data.stretches[1].due == ms("2024-07-16")
     [change] = found.changes
-    assert (change.words, change.rows, change.start, change.end) == (
-        "drop 2 partitions",
-        20,
-        ms("2024-03-01"),
-        ms("2024-05-01"),
-    )
+    of = change.amount
+    assert change.what == "drop 2 partitions, month=2024-03-01 to month=2024-04-01"
+    assert (of.rows, of.start, of.end) == (20, ms("2024-03-01"), ms("2024-05-01"))
     assert [(c.words, c.limit) for c in found.cutoffs] == [("delete after 45d", ms("2024-05-18"))]
 
 
@@ -141,7 +138,7 @@ def test_archive() -> None:
     found = look(months, policy("snapshot", "30d"), records=records)
     assert states(found.lanes[0]) == [("archive", 2), ("kept", 1)]
     assert states(lane(found, "Archived")) == [("archived", 1), ("copy", 1), ("restored", 1)]
-    assert [change.words for change in found.changes] == ["archive, then drop 2 partitions"]
+    assert [change.what[:20] for change in found.changes] == ["archive 2 partitions"]
 
 
 def test_moved() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.execution.candidates import Loss
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.effect import Amount, Loss
 from cratedb_retention.model.policyform import FIELDS, MOST, is_shown, offered, to_values
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.ui.effect import sentence
@@ -17,33 +17,46 @@ def ms(text: str) -> int:
     return to_ms(parse_instant(text))
 
 
+def loss(
+    table: str,
+    partitions: int,
+    rows: int | None,
+    start: int | None,
+    end: int | None,
+    archived: str = "",
+    size: None = None,
+) -> Loss:
+    """What leaves a table."""
+    of = Amount(
+        tasks=1, partitions=partitions, windows=0, rows=rows, known_rows=rows or 0, size=None, start=start, end=end
+    )
+    return Loss(table=table, archived=archived, rolled_up=False, amount=of)
+
+
 @pytest.mark.parametrize(
-    ("loss", "words"),
+    ("gone", "words"),
     [
         (
-            Loss(table="lab.visits", partitions=12, rows=3400, size=None, start=ms("2023-07-01"), end=ms("2024-04-01")),
+            loss(table="lab.visits", partitions=12, rows=3400, start=ms("2023-07-01"), end=ms("2024-04-01")),
             "12 partitions with 3,400 rows of lab.visits, 2023-07-01 to 2024-03-31, are deleted for good.",
         ),
         (
-            Loss(table="lab.visits", partitions=1, rows=1, size=None, start=ms("2023-07-01"), end=ms("2023-07-02")),
+            loss(table="lab.visits", partitions=1, rows=1, start=ms("2023-07-01"), end=ms("2023-07-02")),
             "1 partition with 1 row of lab.visits, 2023-07-01, is deleted for good.",
         ),
         (
-            Loss(table="lab.v", partitions=2, rows=None, size=None, start=None, end=None),
+            loss(table="lab.v", partitions=2, rows=None, start=None, end=None),
             "2 partitions of lab.v, of any time, are deleted for good.",
         ),
         (
-            Loss(
-                table="lab.v with tenant=a", partitions=0, rows=7, size=None, start=None, end=ms("2024-01-01T10:30:00Z")
-            ),
+            loss(table="lab.v with tenant=a", partitions=0, rows=7, start=None, end=ms("2024-01-01T10:30:00Z")),
             "7 rows of lab.v with tenant=a, before 2024-01-01 10:30, are deleted for good.",
         ),
         (
-            Loss(
+            loss(
                 table="lab.v",
                 partitions=2,
                 rows=9,
-                size=None,
                 start=ms("2024-01-01T01:00:00Z"),
                 end=ms("2024-01-01T03:00:00Z"),
                 archived="r",
@@ -53,9 +66,9 @@ def ms(text: str) -> int:
         ),
     ],
 )
-def test_sentence(loss: Loss, words: str) -> None:
+def test_sentence(gone: Loss, words: str) -> None:
     """Numbers, the table, and which days; the last one is the last that is deleted."""
-    assert sentence(loss) == f"At the next run {words}"
+    assert sentence(gone) == f"At the next run {words}"
 
 
 def test_offered() -> None:

@@ -12,7 +12,7 @@ from cratedb_retention.model.words import short, show_size
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.preparing import Prepared
-    from cratedb_retention.model.plan import Hold, Plan
+    from cratedb_retention.model.plan import Plan
 
 MOST_HOLDS = 10
 
@@ -54,8 +54,8 @@ def _write_tasks(prepared: Prepared, retention: Retention, sql: bool, details: b
                 _strategy(prepared, group.policy_id),
                 group.what,
                 group.why,
-                group.rows,
-                show_size(group.size),
+                group.amount.rows,
+                show_size(group.amount.size),
             )
             for group in groups
         ]
@@ -80,7 +80,9 @@ def _write_holds(plan: Plan) -> None:
         ("Held", tuple(hold for hold in plan.holds if not hold.problem)),
     ):
         if holds:
-            rows = [(hold.table, short(hold.policy_id), _concerned(hold), hold.reason) for hold in holds]
+            from cratedb_retention.model.effect import concerned
+
+            rows = [(hold.table, short(hold.policy_id), concerned(hold), hold.reason) for hold in holds]
             write_table(("table", "policy", "what", "why"), rows, title=title)
 
 
@@ -95,22 +97,14 @@ def _write_legal_holds(plan: Plan) -> None:
         say(f"and {more:,} more; `cratedb-retention list-holds` shows all")
 
 
-def _concerned(hold: Hold) -> str:
-    if not hold.count:
-        return "the table"
-    more = [f"and {hold.count - len(hold.partitions):,} more"] if hold.count > len(hold.partitions) > 0 else []
-    return "\n".join([*hold.partitions, *more]) if hold.partitions else f"{hold.count:,} partitions"
-
-
 def _write_next(prepared: Prepared) -> None:
+    from cratedb_retention.model.effect import next_due
     from cratedb_retention.model.time import show
     from cratedb_retention.model.words import plural
 
-    plan = prepared.plan
-    coming = [kept.next_due for kept in plan.kept if kept.next_due is not None]
-    stay = _staying(prepared)
+    due, stay = next_due(prepared.plan), _staying(prepared)
     if stay:
-        when = f"; more is due on {show(min(coming))}" if coming else ""
+        when = f"; more is due on {show(due)}" if due is not None else ""
         say(f"{plural(stay, 'partition')} {'stays' if stay == 1 else 'stay'}{when}")
 
 

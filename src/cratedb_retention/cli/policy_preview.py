@@ -4,18 +4,16 @@ Shows what a policy would be and do, for ``create-policy`` and ``edit-policy`` w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli.output import say, visible
 from cratedb_retention.cli.planview import write_plan
-from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.candidates import Other, Preview
+    from cratedb_retention.execution.candidates import Preview
     from cratedb_retention.model.policy import Policy
 
 dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be stored, and what it would do.")
@@ -41,12 +39,5 @@ def _write_effect(retention: Retention, found: Preview) -> None:
     write_plan(found.own, retention, "table", sql=False)
     for text in found.contradictions:
         say(f"Contradiction: {text}", "yellow")
-    for text in _others(found.others):
+    for text in (text for other in found.others for text in other.lines):
         say(text, "yellow")
-
-
-def _others(others: Iterable[Other]) -> Iterable[str]:
-    for other in others:
-        name = f"policy {short(other.policy_id)}" if other.policy_id else "tidying up"
-        yield from (f"{other.table}, {name}, anew: {text}" for text in other.gained)
-        yield from (f"{other.table}, {name}, no longer: {text}" for text in other.lost)

@@ -7,46 +7,19 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare_both
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.effect import summarize
-from cratedb_retention.model.plan import DeleteRows, DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Step, Task
+from cratedb_retention.model.effect import Loss, losses, summarize
+from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
-from cratedb_retention.model.words import show_where
+from cratedb_retention.model.words import short
 from cratedb_retention.planning.check import find_contradictions
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """
-    What leaves a table at the next run.
-
-    :param table: The table, with the values that rows must have.
-    :param partitions: How many partitions; 0 for rows.
-    :param rows: How many rows, if known.
-    :param size: Bytes, if known.
-    :param start: The beginning of the oldest (ms, UTC), if known.
-    :param end: The end of the newest.
-    :param archived: The repository that it is in by then; empty: none.
-    :param rolled_up: Whether it is rolled up before.
-    """
-
-    table: str
-    partitions: int
-    rows: int | None
-    size: int | None
-    start: int | None
-    end: int | None
-    archived: str = ""
-    rolled_up: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +35,12 @@ class Other:
     table: TableName
     gained: tuple[str, ...]
     lost: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The same in words, a line for each difference."""
+        name = f"{self.table}, " + (f"policy {short(self.policy_id)}" if self.policy_id else "tidying up")
+        return [f"{name}, anew: {text}" for text in self.gained] + [f"{name}, no longer: {text}" for text in self.lost]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +78,9 @@ class Preview:
         return tuple(kept for kept in self.after.plan.kept if kept.policy_id == self.policy.id)
 
     @property
-    def next_due(self) -> int | None:
-        """When more is due (ms, UTC), if that is known."""
-        return min((kept.next_due for kept in self.kept if kept.next_due is not None), default=None)
-
-    @property
     def losses(self) -> list[Loss]:
         """What leaves tables, one for each table and way."""
-        found: dict[tuple[str, str, bool], Loss] = {}
-        for task in self.tasks:
-            loss = _loss(task)
-            if loss is not None:
-                key = (loss.table, loss.archived, loss.rolled_up)
-                found[key] = _add(found[key], loss) if key in found else loss
-        return list(found.values())
+        return losses(self.tasks)
 
     @property
     def contradictions(self) -> list[str]:
@@ -170,58 +138,3 @@ def preview(
     enabled = candidate.model_copy(update={"enabled": True})
     if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
-
-
-def _loss(task: Task) -> Loss | None:
-    """What a task removes; None if nothing."""
-    removing = [step for step in task.steps if isinstance(step, DropPartitions | DeleteRows | DropArchived)]
-    if not removing:
-        return None
-    start, end = _stretch(removing)
-    step = removing[0]
-    where = f" with {show_where(step.where)}" if isinstance(step, DeleteRows) and step.where else ""
-    return Loss(
-        table=f"{step.table}{where}",
-        partitions=task.partitions,
-        rows=task.rows,
-        size=task.size,
-        start=start,
-        end=end,
-        archived=step.repository if isinstance(step, DropArchived) else "",
-        rolled_up=any(isinstance(each, RollUp | SealWindows) for each in task.steps) and not _is_late(step),
-    )
-
-
-def _is_late(step: Step) -> bool:
-    """Whether all that goes came too late to be rolled up."""
-    return isinstance(step, DeleteRows) and bool(step.late) and step.late == step.rows
-
-
-def _stretch(steps: Iterable[Step]) -> tuple[int | None, int | None]:
-    """The time that is removed: from, to; None where nothing tells it."""
-    pieces = [piece for step in steps for piece in _pieces(step)]
-    starts = [piece.start for piece in pieces if piece.start is not None]
-    ends = [piece.end for piece in pieces if piece.end is not None]
-    ends += [step.before for step in steps if isinstance(step, DeleteRows)]
-    return min(starts, default=None), max(ends, default=None)
-
-
-def _pieces(step: Step) -> Iterator[Piece]:
-    match step:
-        case DropPartitions(pieces=pieces):
-            yield from pieces
-        case DropArchived(piece=piece):
-            yield piece
-        case _:
-            pass
-
-
-def _add(one: Loss, other: Loss) -> Loss:
-    return replace(
-        one,
-        partitions=one.partitions + other.partitions,
-        rows=None if one.rows is None or other.rows is None else one.rows + other.rows,
-        size=None if one.size is None or other.size is None else one.size + other.size,
-        start=min((each for each in (one.start, other.start) if each is not None), default=None),
-        end=max((each for each in (one.end, other.end) if each is not None), default=None),
-    )

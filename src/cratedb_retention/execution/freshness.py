@@ -15,8 +15,8 @@ from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.reading import Holding, Reading, Stretch
 from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.model.time import TimeRanges
 from cratedb_retention.planning.open_windows import part_length
-from cratedb_retention.planning.reading import Span, united, without
 
 _MOST_PARTS = 300
 
@@ -58,28 +58,25 @@ def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> Iterator[Stretch]:
     if rollup is None or stretch.coarser:
         yield stretch
         return
+    own = TimeRanges([(stretch.start, stretch.end)])
     stale = _stale(engine, rollup, rollup.interval.ceiling(start, rollup.tzinfo), stretch.end)
-    yield from (replace(stretch, start=since, end=until) for since, until in without([_span(stretch)], stale))
+    yield from (replace(stretch, start=since, end=until) for since, until in own - stale)
     yield from (replace(stretch, holding=raw, start=since, end=until) for since, until in stale)
 
 
-def _span(stretch: Stretch) -> Span:
-    return stretch.start, stretch.end
-
-
-def _stale(engine: Engine, rollup: Rollup, start: int, end: int) -> list[Span]:
+def _stale(engine: Engine, rollup: Rollup, start: int, end: int) -> TimeRanges:
     """Where a level has fewer rows than there are. Where it has more, they were expired or deleted."""
     if start >= end or all(raw in (0, level) for _, raw, level in _counts(engine, rollup, [(start, end)])):
-        return []
+        return TimeRanges()
     length, spans, at = part_length(rollup, end - start, _MOST_PARTS), [], start
     while at < end:
         following = min(length.end(length.floor(at, rollup.tzinfo), rollup.tzinfo), end)
         spans.append((at, following))
         at = following
-    return united(span for span, raw, level in _counts(engine, rollup, spans) if raw > level)
+    return TimeRanges(span for span, raw, level in _counts(engine, rollup, spans) if raw > level).joined()
 
 
-def _counts(engine: Engine, rollup: Rollup, spans: Sequence[Span]) -> list[tuple[Span, int, int]]:
+def _counts(engine: Engine, rollup: Rollup, spans: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], int, int]]:
     """Stretches of time, each with the rows that are there and those that a level stands for."""
     windows = [Window(start=start, end=end, since=start, until=end) for start, end in spans]
     raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)

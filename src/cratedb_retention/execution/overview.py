@@ -13,6 +13,7 @@ from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.effect import amount
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import Hold, Task
@@ -102,15 +103,15 @@ def overview(prepared: Prepared) -> list[Line]:
         name = TableName(policy.table_schema or default, policy.table_name)
         said = found.get(policy_id) or {name if name in tables and not policy.where else None: _Found()}
         for table, each in said.items() if prepared.selection.fits(policy) else ():
-            facts, rows = tables.get(table) if table else None, [task.rows for task in each.tasks]
+            facts, due = tables.get(table) if table else None, amount(each.tasks)
             line = Line(
                 table=table,
                 policy=policy,
                 retention_period=levels.get(table, policy.retention_period),
                 rows=facts.rows if facts else None,
                 size=facts.size if facts else None,
-                due_partitions=sum(task.partitions for task in each.tasks),
-                due_rows=None if None in rows else sum(row or 0 for row in rows),
+                due_partitions=due.partitions,
+                due_rows=due.rows,
                 next_due=each.next_due,
                 held=tuple(each.holds),
             )

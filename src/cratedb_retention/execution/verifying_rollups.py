@@ -21,15 +21,15 @@ from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.reading import Cascade, Holding, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp
-from cratedb_retention.model.time import from_ms
-from cratedb_retention.planning.reading import choose_step, whole_part
+from cratedb_retention.model.time import TimeRange, from_ms
+from cratedb_retention.planning.query import choose_step, whole_part
 
 _CHUNKS = 500
 # So many chunks that differ are looked at bucket by bucket; then it is clear enough that something is wrong.
 _LOOKED_AT = 5
 _TOLERANCE = 1e-9
 _YEAR = Interval(unit="year")
-_EVER = (-62_135_596_800_000, 253_370_764_800_000)
+_EVER = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
 Values = dict[str, float | None]
 
 
@@ -114,7 +114,7 @@ def _refresh(engine: Engine, cascade: Cascade) -> None:
         engine.database.refresh(table_ref(holding.table))
 
 
-def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) -> tuple[int, int] | None:
+def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) -> TimeRange | None:
     """The time that both hold, in whole buckets of the level."""
     starts = [holding.start for holding in (beneath, level) if holding.start is not None]
     ends = [holding.end for holding in (beneath, level) if holding.end is not None]
@@ -124,8 +124,8 @@ def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) 
             return None
         starts = starts or [min(years)]
         ends = ends or [_YEAR.end(max(years))]
-    span = whole_part(replace(level, start=max(starts), end=min(ends)), *_EVER, cascade.tzinfo)
-    return span if span[0] < span[1] else None
+    span = whole_part(replace(level, start=max(starts), end=min(ends)), _EVER, cascade.tzinfo)
+    return None if span.empty else span
 
 
 def _years(engine: Engine, cascade: Cascade, holding: Holding) -> list[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import assert_never
 
 from cratedb_retention.model.catalog import Column, TableName
@@ -15,6 +16,7 @@ from cratedb_retention.model.plan import (
     DropArchived,
     DropPartitions,
     FreezePartitions,
+    Hold,
     MovePartitions,
     Piece,
     Plan,
@@ -51,23 +53,73 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """
+    How much some tasks are about.
+
+    :param rows: None if those of any task are unknown; ``known_rows`` are all that are known.
+    :param size: Bytes, likewise.
+    :param start: From when on (ms, UTC) they touch data; None if open or not known. Likewise ``end``: until when.
+    """
+
+    tasks: int
+    partitions: int
+    windows: int
+    rows: int | None
+    known_rows: int
+    size: int | None
+    start: int | None
+    end: int | None
+
+
+def amount(tasks: Iterable[Task]) -> Amount:
+    """How much tasks are about, added up."""
+    tasks = list(tasks)
+    steps = [step for task in tasks for step in task.steps]
+    starts, ends = [], []
+    for step in steps:
+        found = list(_stretches(step))
+        starts += [start for start, _ in found]
+        ends += [end for _, end in found]
+    return Amount(
+        tasks=len(tasks),
+        partitions=sum(task.partitions for task in tasks),
+        windows=sum(len(step.windows) for step in steps if isinstance(step, RollUp)),
+        rows=_total(task.rows for task in tasks),
+        known_rows=sum(task.rows or 0 for task in tasks),
+        size=_total(task.size for task in tasks),
+        start=None if None in starts else min((start for start in starts if start is not None), default=None),
+        end=None if None in ends else max((end for end in ends if end is not None), default=None),
+    )
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    found = list(counts)
+    return None if None in found else sum(count or 0 for count in found)
+
+
+def _stretches(step: Step) -> Iterator[tuple[int | None, int | None]]:
+    """The stretches of time [start, end) whose data a step touches."""
+    match step:
+        case DeleteRows(since=since, before=before):
+            yield since, before
+        case RollUp(windows=windows):
+            yield from ((window.since, window.until) for window in windows)
+        case _:
+            yield from ((piece.start, piece.end) for piece in pieces_of(step))
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """
     All tasks of one kind, added up.
 
     :param tables: The tables that they are about, sorted.
-    :param rows: Rows concerned, as far as known.
-    :param windows: Windows that are rolled up.
-    :param exact: Whether the rows of all tasks are known.
     """
 
     kind: Kind
-    tasks: int
     tables: tuple[TableName, ...]
-    rows: int
-    partitions: int
-    windows: int
-    exact: bool
+    amount: Amount
 
 
 def kind_of_task(task: Task) -> Kind:
@@ -87,19 +139,11 @@ def effects(plan: Plan) -> list[Effect]:
     by_kind: dict[Kind, list[Task]] = {}
     for task in plan.tasks:
         by_kind.setdefault(kind_of_task(task), []).append(task)
-    return [_effect(kind, by_kind[kind]) for kind in Kind if kind in by_kind]
-
-
-def _effect(kind: Kind, tasks: list[Task]) -> Effect:
-    return Effect(
-        kind=kind,
-        tasks=len(tasks),
-        tables=tuple(sorted({task.table for task in tasks})),
-        rows=sum(task.rows or 0 for task in tasks),
-        partitions=sum(task.partitions for task in tasks),
-        windows=sum(len(step.windows) for task in tasks for step in task.steps if isinstance(step, RollUp)),
-        exact=all(task.rows is not None for task in tasks),
-    )
+    return [
+        Effect(kind, tuple(sorted({task.table for task in by_kind[kind]})), amount(by_kind[kind]))
+        for kind in Kind
+        if kind in by_kind
+    ]
 
 
 def summary(plan: Plan) -> str:
@@ -109,19 +153,20 @@ def summary(plan: Plan) -> str:
 
 
 def _words(effect: Effect) -> str:
-    partitions, of = plural(effect.partitions, "partition"), f"of {plural(len(effect.tables), 'table')}"
-    rows = plural(effect.rows, "row") if effect.exact else f"{effect.rows:,} or more rows" if effect.rows else "rows"
+    of, known = effect.amount, effect.amount.known_rows
+    partitions, tables = plural(of.partitions, "partition"), plural(len(effect.tables), "table")
+    rows = plural(known, "row") if of.rows is not None else f"{known:,} or more rows" if known else "rows"
     match effect.kind:
         case Kind.DELETE:
-            return f"delete {rows}{f' in {partitions}' if effect.partitions else ''} {of}"
+            return f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}"
         case Kind.ARCHIVE:
-            return f"archive {partitions} {of}"
+            return f"archive {partitions} of {tables}"
         case Kind.MOVE:
-            return f"move {partitions} {of}"
+            return f"move {partitions} of {tables}"
         case Kind.ROLL_UP:
-            return f"roll up {plural(effect.windows, 'window')} {of}"
+            return f"roll up {plural(of.windows, 'window')} of {tables}"
         case Kind.OTHER:
-            return f"do {plural(effect.tasks, 'smaller task')} for {plural(len(effect.tables), 'table')}"
+            return f"do {plural(of.tasks, 'smaller task')} for {tables}"
 
 
 def removing(plan: Plan) -> list[Effect]:
@@ -129,29 +174,41 @@ def removing(plan: Plan) -> list[Effect]:
     return [effect for effect in effects(plan) if effect.kind in (Kind.DELETE, Kind.ARCHIVE)]
 
 
-def touched(task: Task) -> tuple[int | None, int | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
     """
-    The stretch of time [start, end) that a task touches (ms, UTC); None where it is open or not known.
+    What leaves a table.
+
+    :param table: The table, with the values that rows must have, in words.
+    :param archived: The repository that it is in by then; empty: none.
+    :param rolled_up: Whether it is rolled up before.
     """
-    stretches = [stretch for step in task.steps for stretch in _stretches(step)]
-    starts = [start for start, _ in stretches if start is not None]
-    ends = [end for _, end in stretches if end is not None]
-    whole = len(stretches)
-    return min(starts) if whole == len(starts) > 0 else None, max(ends) if whole == len(ends) > 0 else None
+
+    table: str
+    archived: str
+    rolled_up: bool
+    amount: Amount
 
 
-def _stretches(step: Step) -> Iterator[tuple[int | None, int | None]]:
-    match step:
-        case DropPartitions() | MovePartitions() | ThawPartitions() | FreezePartitions():
-            yield from ((piece.start, piece.end) for piece in step.pieces)
-        case SnapshotPartition(piece=piece) | VerifySnapshot(piece=piece) | DropArchived(piece=piece):
-            yield piece.start, piece.end
-        case DeleteRows(since=since, before=before):
-            yield since, before
-        case RollUp(windows=windows) | SealWindows(windows=windows):
-            yield from ((window.since, window.until) for window in windows)
-        case _:
-            return
+def losses(tasks: Iterable[Task]) -> list[Loss]:
+    """What leaves tables, one for each table and way."""
+    found: dict[tuple[str, str, bool], list[Task]] = {}
+    for task in tasks:
+        step = next((s for s in task.steps if isinstance(s, DropPartitions | DeleteRows | DropArchived)), None)
+        if step is None:
+            continue
+        rows = step if isinstance(step, DeleteRows) else None
+        where = f" with {show_where(rows.where)}" if rows and rows.where else ""
+        archived = step.repository if isinstance(step, DropArchived) else ""
+        # What came too late is in no rollup.
+        rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not (
+            rows and rows.late and rows.late == rows.rows
+        )
+        found.setdefault((f"{step.table}{where}", archived, rolled_up), []).append(task)
+    return [
+        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=amount(of))
+        for (table, archived, rolled_up), of in found.items()
+    ]
 
 
 def next_due(plan: Plan) -> int | None:
@@ -164,6 +221,14 @@ def names(tables: Iterable[TableName], most: int = 10) -> str:
     found = list(tables)
     more = f" and {plural(len(found) - most, 'more', 'more')}" if len(found) > most else ""
     return ", ".join(map(str, found[:most])) + more
+
+
+def concerned(hold: Hold) -> str:
+    """Which partitions a hold is about, one a line."""
+    if not hold.count:
+        return "the table"
+    more = [f"and {hold.count - len(hold.partitions):,} more"] if hold.count > len(hold.partitions) else []
+    return "\n".join([*hold.partitions, *more]) if hold.partitions else plural(hold.count, "partition")
 
 
 @dataclass(frozen=True)
@@ -200,26 +265,10 @@ class TaskGroup:
         first, last = self.tasks[0].reason, self.tasks[-1].reason
         return first if first == last else f"first: {first}; last: {last}"
 
-    @property
-    def rows(self) -> int | None:
-        """Rows concerned, if all are known."""
-        return _total(task.rows for task in self.tasks)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes concerned, if all are known."""
-        return _total(task.size for task in self.tasks)
-
-    @property
-    def partitions(self) -> int:
-        """Partitions concerned."""
-        return sum(task.partitions for task in self.tasks)
-
-    @property
-    def touched(self) -> tuple[int | None, int | None]:
-        """The stretch of time that they touch, as :func:`touched` says it of each."""
-        starts, ends = zip(*map(touched, self.tasks), strict=True)
-        return None if None in starts else min(starts), None if None in ends else max(ends)
+    @cached_property
+    def amount(self) -> Amount:
+        """How much they are about."""
+        return amount(self.tasks)
 
 
 def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
@@ -249,11 +298,6 @@ def _merge(steps: Sequence[Step]) -> Step:
             return replace(first, before=last.before)
         case _:
             return first
-
-
-def _total(counts: Iterable[int | None]) -> int | None:
-    found = list(counts)
-    return None if None in found else sum(count or 0 for count in found)
 
 
 def describe_pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.effect import TaskGroup
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Hold
 
@@ -144,34 +145,13 @@ class Cutoff:
     enabled: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """
-    What the next run does, summed up.
-
-    :param state: What; None: it is only ``words``.
-    :param count: Partitions or windows.
-    :param rows: None if unknown.
-    """
-
-    policy_id: str | None
-    table: TableName
-    words: str
-    state: State | None = None
-    count: int = 0
-    rows: int | None = None
-    size: int | None = None
-    start: int | None = None
-    end: int | None = None
-    reason: str = ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
     """
     All of it.
 
     :param now: The cutoff of the plan.
+    :param changes: What the next run does.
     :param held: What is due and does not happen.
     :param holds: Legal holds on the table.
     :param notes: What there is to know besides, in sentences.
@@ -182,7 +162,7 @@ class Timeline:
     now: int
     lanes: tuple[Lane, ...]
     cutoffs: tuple[Cutoff, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[TaskGroup, ...]
     held: tuple[Hold, ...]
     holds: tuple[LegalHold, ...]
     notes: tuple[str, ...] = ()

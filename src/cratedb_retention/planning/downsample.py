@@ -19,12 +19,11 @@ from cratedb_retention.model.policy import Deletions
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
-from cratedb_retention.model.time import show
+from cratedb_retention.model.time import TimeRanges, show
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.open_windows import OpenWindow, Span, open_window
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
-from cratedb_retention.planning.reading import united
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import (
     Source,
@@ -300,7 +299,8 @@ def _due_open(
     if grown and (changing or source.token != row.token or _has_more(present, measurements, below, row)):
         spans.append((row.until, present.complete))
     windows = tuple(
-        Window(start=present.start, end=present.end, since=since, until=until) for since, until in united(spans)
+        Window(start=present.start, end=present.end, since=since, until=until)
+        for since, until in TimeRanges(spans).joined()
     )
     parts = present.parts(measurements, kept)
     computed = tuple(one for span, one in before.items() if span not in kept)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cratedb_retention.model.effect import amount
 from cratedb_retention.model.plan import Hold, Task, pieces_of
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.targets import Target
@@ -19,13 +20,12 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
         return
     yield from (verdict for verdict in verdicts if isinstance(verdict, Hold))
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
-    count = sum(task.partitions for task in tasks)
     pieces = tuple(piece for task in tasks for piece in pieces_of(task.steps[-1]))
     yield Hold(
         policy_id=target.policy.id,
         table=target.table.name,
         why=excess,
-        count=count,
+        count=amount(tasks).partitions,
         problem=True,
         pieces=pieces,
     )
@@ -35,10 +35,9 @@ def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
     limits = target.policy.expected_max
     if limits is None or not tasks:
         return None
-    partitions = sum(task.partitions for task in tasks)
+    of = amount(tasks)
     # What is unknown can't be shown to be within a limit.
-    rows = sum(task.rows for task in tasks if task.rows is not None)
-    unknown = any(task.rows is None for task in tasks)
+    partitions, rows, unknown = of.partitions, of.known_rows, of.rows is None
     total = target.table.rows
     percent = 100 * rows / total if total else 100.0
     if limits.partitions is not None and partitions > limits.partitions:

@@ -18,11 +18,11 @@ from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, find_changes
 from cratedb_retention.execution.candidates import Preview
-from cratedb_retention.execution.exploring import explorable
 from cratedb_retention.execution.identities import Earlier
 from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
+from cratedb_retention.execution.query import explorable
 from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row

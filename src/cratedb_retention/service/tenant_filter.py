@@ -16,6 +16,7 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.access import Realm
 from cratedb_retention.model.areas import make_area
 from cratedb_retention.model.audit import Event
+from cratedb_retention.model.effect import amount
 from cratedb_retention.model.plan import Task
 
 _OF_STEPS = (Event.STEP_FINISHED, Event.HELD)
@@ -91,11 +92,8 @@ class Release:
 
 def find_release(before: Prepared, after: Prepared) -> Release:
     """What a plan takes more than another one."""
-    now, then = before.plan.tasks, after.plan.tasks
-    return Release(
-        max(sum(task.partitions or 0 for task in then) - sum(task.partitions or 0 for task in now), 0),
-        max(sum(task.rows or 0 for task in then) - sum(task.rows or 0 for task in now), 0),
-    )
+    now, then = amount(before.plan.tasks), amount(after.plan.tasks)
+    return Release(max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0))
 
 
 @dataclass(frozen=True)

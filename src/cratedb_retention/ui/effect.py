@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.candidates import Loss, Preview
-from cratedb_retention.model.effect import summarize
+from cratedb_retention.execution.candidates import Preview
+from cratedb_retention.model import words
+from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.ui import words
+from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.ui.parts import note
 
 # More are counted only.
@@ -26,9 +26,10 @@ def sentences(found: Preview) -> list[str]:
 
 def sentence(loss: Loss) -> str:
     """What leaves a table, in a sentence."""
-    rows = "" if loss.rows is None else plural(loss.rows, "row")
-    what = plural(loss.partitions, "partition") if loss.partitions else rows or "rows"
-    if loss.partitions and rows:
+    of = loss.amount
+    rows = "" if of.rows is None else plural(of.rows, "row")
+    what = plural(of.partitions, "partition") if of.partitions else rows or "rows"
+    if of.partitions and rows:
         what += f" with {rows}"
     verb = "is" if what.startswith("1 ") else "are"
     if loss.archived:
@@ -37,18 +38,18 @@ def sentence(loss: Loss) -> str:
         end = f"{verb} deleted for good; what was computed from them stays"
     else:
         end = f"{verb} deleted for good"
-    return f"At the next run {what} of {loss.table}, {_stretch(loss)}, {end}."
+    return f"At the next run {what} of {loss.table}, {_stretch(of)}, {end}."
 
 
-def _stretch(loss: Loss) -> str:
-    if loss.end is None:
+def _stretch(of: Amount) -> str:
+    if of.end is None:
         return "of any time"
-    last = words.moment(loss.end - 1)[:10]
-    if loss.start is None:
-        return f"before {words.moment(loss.end)}"
-    first = words.moment(loss.start)[:10]
-    if from_ms(loss.end).strftime("%H%M%S") != "000000":
-        return f"{words.moment(loss.start)} to {words.moment(loss.end)}"
+    last = words.moment(of.end - 1)[:10]
+    if of.start is None:
+        return f"before {words.moment(of.end)}"
+    first = words.moment(of.start)[:10]
+    if from_ms(of.end).strftime("%H%M%S") != "000000":
+        return f"{words.moment(of.start)} to {words.moment(of.end)}"
     return first if first == last else f"{first} to {last}"
 
 
@@ -87,20 +88,17 @@ def _nothing_lost(found: Preview) -> str:
 
 
 def _facts(found: Preview) -> None:
-    losses, limit = found.losses, found.policy.limit(from_ms(found.after.plan.cutoff))
-    starts = [loss.start for loss in losses if loss.start is not None]
-    ends = [loss.end for loss in losses if loss.end is not None]
-    rows = [task.rows for task in found.tasks]
-    sizes = [task.size for task in found.tasks if task.size is not None]
+    whole, gone = amount(found.tasks), [loss.amount for loss in found.losses]
+    limit, due = found.policy.limit(from_ms(found.after.plan.cutoff)), next_due(found.own.plan)
     facts = {
         "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
-        "Partitions": words.count(sum(task.partitions for task in found.tasks)),
-        "Rows": "" if None in rows else words.count(sum(row or 0 for row in rows)),
-        "Size": show_size(sum(sizes)) if sizes else "",
-        "From": words.moment(min(starts, default=None)),
-        "To": words.moment(max(ends, default=None)),
+        "Partitions": words.count(whole.partitions),
+        "Rows": words.count(whole.rows),
+        "Size": show_size(whole.size or None),
+        "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
+        "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
         "Partitions that stay": words.count(sum(kept.partitions for kept in found.kept)),
-        "More is due": words.moment(found.next_due),
+        "More is due": words.moment(due),
         "As of": words.moment(found.after.plan.cutoff),
     }
     with ui.element("dl").classes("facts"):
@@ -113,12 +111,7 @@ def _facts(found: Preview) -> None:
 
 
 def _others(found: Preview) -> None:
-    lines = []
-    for other in found.others:
-        name = f"policy {short(other.policy_id)}" if other.policy_id else "tidying up"
-        lines += [f"{other.table}, {name}, anew: {text}" for text in other.gained]
-        lines += [f"{other.table}, {name}, no longer: {text}" for text in other.lost]
-    _list("What changes for other policies", lines, "warn")
+    _list("What changes for other policies", [text for other in found.others for text in other.lines], "warn")
 
 
 def _list(title: str, lines: Sequence[str], tone: str = "") -> None:

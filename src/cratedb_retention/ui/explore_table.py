@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from nicegui import ui
 
+from cratedb_retention.model import words
 from cratedb_retention.model.fetched import Cell, Fetched
-from cratedb_retention.ui import words
 from cratedb_retention.ui.parts import Column, note, table
 
 MOST_ROWS = 1000

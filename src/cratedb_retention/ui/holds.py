@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
@@ -19,7 +20,6 @@ from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.service.tenant_filter import Release
-from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query

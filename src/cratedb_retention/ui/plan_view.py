@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.model.effect import TaskGroup, describe, group_tasks, next_due, summary
+from cratedb_retention.model import words
+from cratedb_retention.model.effect import TaskGroup, concerned, describe, group_tasks, next_due, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import short, show_size
-from cratedb_retention.ui import links, words
-from cratedb_retention.ui.held import show_held
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, table
+from cratedb_retention.ui import links
+from cratedb_retention.ui.parts import Bit, Cell, Column, heading, note, state, table
 
 # More would be slow to send, and nobody reads them; the sentence on top counts all.
 MOST = 1_000
@@ -29,6 +29,13 @@ _TASKS = (
     Column("rows", "Rows", right=True),
     Column("size", "Size", right=True),
     Column("touched", "Oldest to newest"),
+)
+_BLOCKED = (
+    Column("state", "State"),
+    Column("table", "Table"),
+    Column("policy", "Policy"),
+    Column("why", "Why"),
+    Column("what", "What"),
 )
 _LEGAL_HOLDS = (
     Column("id", "Hold"),
@@ -81,6 +88,25 @@ def _show_holds(title: str, holds: Sequence[Hold], most: int) -> None:
     _rest(len(holds), most)
 
 
+def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
+    """
+    Show holds, into the element that is open.
+
+    :param title: What they are, for those who do not see the table.
+    """
+    rows: list[dict[str, Cell]] = [
+        {
+            "state": state("problem" if hold.problem else "held"),
+            "table": str(hold.table),
+            "policy": policy_bit(hold.policy_id, {}) if hold.policy_id else "",
+            "why": hold.reason,
+            "what": Bit(text=concerned(hold), tone="many"),
+        }
+        for hold in holds
+    ]
+    return table(_BLOCKED, rows, title)
+
+
 def _show_legal_holds(holds: Sequence[LegalHold], most: int) -> None:
     if not holds:
         return
@@ -99,23 +125,32 @@ def _show_tasks(tasks: Sequence[Task], policies: Mapping[str, Policy], details: 
         note("Nothing is due.")
         return
     groups = [TaskGroup((task,)) for task in tasks] if details else group_tasks(tasks)
-    rows = [_group(group, policies) for group in groups[:most]]
-    order = [{"rows": group.rows, "size": group.size, "partitions": group.partitions} for group in groups[:most]]
-    table(_TASKS, rows, "What would be done", order).classes("tasks")
+    show_groups(groups[:most], policies, "What would be done")
     _rest(len(groups), most)
 
 
+def show_groups(groups: Sequence[TaskGroup], policies: Mapping[str, Policy], caption: str) -> ui.table:
+    """
+    Show tasks, into the element that is open.
+
+    :param caption: What they are, for those who do not see the table.
+    """
+    amounts = [group.amount for group in groups]
+    order = [{"rows": of.rows, "size": of.size, "partitions": of.partitions} for of in amounts]
+    return table(_TASKS, [_group(group, policies) for group in groups], caption, order).classes("tasks")
+
+
 def _group(group: TaskGroup, policies: Mapping[str, Policy]) -> dict[str, Cell]:
-    steps = [describe(step) for step in group.tasks[0].steps]
+    steps, of = [describe(step) for step in group.tasks[0].steps], group.amount
     return {
         "table": str(group.table),
         "policy": policy_bit(group.policy_id, policies),
         "what": Bit(text="\n".join(steps if len(group.tasks) == 1 else [group.what]), tone="many"),
         "why": group.why,
-        "partitions": words.count(group.partitions or None),
-        "rows": words.count(group.rows),
-        "size": show_size(group.size),
-        "touched": _stretch(*group.touched),
+        "partitions": words.count(of.partitions or None),
+        "rows": words.count(of.rows),
+        "size": show_size(of.size),
+        "touched": _stretch(of.start, of.end),
     }
 
 

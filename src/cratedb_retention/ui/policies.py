@@ -10,6 +10,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.overview import Listing
+from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy
@@ -17,7 +18,7 @@ from cratedb_retention.model.policyfile import dump_policies
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
-from cratedb_retention.ui import links, words
+from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, new_policy
 from cratedb_retention.ui.parts import Bit, Cell, Choice, Column, button, go, heading, note, show_error, state, table

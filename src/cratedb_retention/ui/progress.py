@@ -8,13 +8,13 @@ from __future__ import annotations
 from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
+from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.tenant_filter import RunEnd
-from cratedb_retention.ui import words
 from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import address

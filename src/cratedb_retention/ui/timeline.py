@@ -11,15 +11,14 @@ from nicegui import ui
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import hold_values
 from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
-from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.ui import links, words
+from cratedb_retention.model.words import capitalized, plural, short, show_size
+from cratedb_retention.ui import links
 from cratedb_retention.ui.accepting import offer
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.held import show_held
 from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, table
-from cratedb_retention.ui.timeline_chart import chart
-from cratedb_retention.ui.timeline_words import first_up, rows, stretch, what, when, why
+from cratedb_retention.ui.plan_view import policy_bit, show_groups, show_held
+from cratedb_retention.ui.timeline_chart import chart, rows, stretch, what, when, why
 
 PATH = "/tables/{schema}/{name:path}"
 # So many partitions are named where nothing tells their time.
@@ -32,15 +31,6 @@ _SPANS = (
     Column("rows", "Rows", right=True),
     Column("size", "Size", right=True),
     Column("due", "Due"),
-    Column("why", "Why"),
-)
-_CHANGES = (
-    Column("does", "What"),
-    Column("table", "Table"),
-    Column("time", "Time (UTC)"),
-    Column("rows", "Rows", right=True),
-    Column("size", "Size", right=True),
-    Column("policy", "Policy"),
     Column("why", "Why"),
 )
 _POLICIES = (
@@ -137,20 +127,7 @@ def _changes(found: Timeline) -> None:
     if not found.changes:
         note("Nothing: nothing of this table is due, or what is due is held.")
         return
-    cells: list[dict[str, Cell]] = [
-        {
-            "does": first_up(change.words),
-            "table": change.table.name,
-            "time": _time(change.start, change.end),
-            "rows": words.count(change.rows),
-            "size": show_size(change.size),
-            "policy": _policy(change.policy_id),
-            "why": change.reason,
-        }
-        for change in found.changes
-    ]
-    order = [{"time": c.start or 0, "rows": c.rows or 0, "size": c.size or 0} for c in found.changes]
-    _table(_CHANGES, cells, "What the next run does", order)
+    show_groups(found.changes, {}, "What the next run does").classes("timeline-rows")
 
 
 def _held(found: Timeline) -> None:
@@ -167,8 +144,8 @@ def _policies(found: Timeline) -> None:
         return
     cells: list[dict[str, Cell]] = [
         {
-            "policy": _policy(cutoff.policy_id),
-            "does": first_up(cutoff.words),
+            "policy": policy_bit(cutoff.policy_id, {}),
+            "does": capitalized(cutoff.words),
             "table": cutoff.table.name,
             "limit": "disabled" if not cutoff.enabled else when(cutoff.limit) or "nothing is, it is kept forever",
         }
@@ -200,12 +177,6 @@ def _table(
 ) -> None:
     """A table; on a narrow screen without what is empty."""
     table(columns, cells, caption, order).classes("timeline-rows")
-
-
-def _policy(identifier: str | None) -> Cell:
-    if not identifier:
-        return "tidying up"
-    return Bit(text=short(identifier), href=links.policy(identifier))
 
 
 def _time(start: int | None, end: int | None) -> Cell:

@@ -13,8 +13,11 @@ from typing import Any
 
 from nicegui import ui
 
-from cratedb_retention.model.timeline import CHANGING, Lane, Span, State, Timeline
-from cratedb_retention.ui.timeline_words import about_span, mark_words, short_word
+from cratedb_retention.model import words
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.time import show
+from cratedb_retention.model.timeline import CHANGING, WORDS, Cutoff, Lane, Span, State, Timeline
+from cratedb_retention.model.words import plural, short, show_size
 
 LANE, MARK, AXIS = 64, 17, 76
 _MOST_MARKS, _MOST_SLOTS = 8, 5
@@ -30,7 +33,16 @@ _HATCH = {
     State.COPY: 4,
     State.ARCHIVED: 1,
 }
-_LOOKS = json.dumps([{"name": str(s), "word": short_word(s), "hatch": _HATCH.get(s, 0)} for s in State])
+_SHORT = {
+    State.ARCHIVE: "archive, drop",
+    State.DROP: "drop",
+    State.MOVE: "move",
+    State.ROLL: "roll up",
+    State.COPY: "archived, still there",
+    State.MOVING: "moving",
+    State.COMPUTED: "rolled up",
+}
+_LOOKS = json.dumps([{"name": str(s), "word": _SHORT.get(s, str(s)), "hatch": _HATCH.get(s, 0)} for s in State])
 _BAR = """(params, api) => {
   const looks = LOOKS[api.value(5)], area = params.coordSys;
   const from = api.coord([api.value(0), api.value(2)]), to = api.coord([api.value(1), api.value(2) + 1]);
@@ -235,3 +247,56 @@ def _zooms(made: ui.echart, found: Timeline, extent: tuple[int, int]) -> None:
 
 def _zoom(text: str, work: Any) -> None:
     ui.button(text, on_click=work).props("outline no-caps").classes("zoom")
+
+
+def when(at: int | None) -> str:
+    """An instant; one outside of the calendar in milliseconds."""
+    try:
+        return words.moment(at)
+    except OverflowError:
+        return show(at)
+
+
+def stretch(start: int | None, end: int | None) -> str:
+    """A stretch of time."""
+    return "" if start is None and end is None else f"{when(start) or '?'} to {when(end) or '?'}"
+
+
+def what(span: Span) -> str:
+    """The partitions of a span."""
+    if span.count == 1:
+        return span.first
+    return f"{span.count:,}: {span.first} to {span.last}" + (", with gaps" if span.gaps else "")
+
+
+def rows(span: Span) -> str:
+    """How many rows it has, as far as known."""
+    if span.unknown == span.count:
+        return "unknown"
+    more = f" and unknown in {span.unknown:,}" if span.unknown else ""
+    return f"{words.count(span.rows)}{more}"
+
+
+def why(span: Span) -> str:
+    """The reasons for its state."""
+    more = (f"and {plural(span.more, 'more reason')}",) if span.more else ()
+    return "; ".join((*span.reasons, *more))
+
+
+def about_span(span: Span, lane: Lane) -> list[tuple[str, str]]:
+    """All about a span, as pairs of a label and a text."""
+    found: Sequence[tuple[str, str]] = (
+        (lane.title, what(span)),
+        ("Time", stretch(span.start, span.end)),
+        ("State", WORDS[span.state]),
+        ("Rows", rows(span)),
+        ("Size", show_size(span.size)),
+        ("Due", when(span.due)),
+        ("Why", why(span)),
+    )
+    return [(label, text) for label, text in found if text]
+
+
+def mark_words(cutoff: Cutoff, table: TableName) -> str:
+    """A limit, for a line in the picture."""
+    return f"{cutoff.words} ({short(cutoff.policy_id)})"

@@ -1,0 +1,321 @@
+"""
+What a request to read a cascade means: names become columns, defaults are filled in, and each stretch of time gets the
+table that answers it.
+
+Each stretch is answered from the coarsest level whose buckets fit into the step: it is the cheapest, and gives the same
+answer, since all that is kept can be merged. What that level does not hold, the next finer one answers, down to the raw
+rows. What only coarser ones hold, the finest of these answers, in its own longer buckets. Where finer levels still have
+the end of such a bucket, these answer that, and the coarser one the rest: what the bucket has less what they have.
+
+Stretches end where buckets do, so that no row is counted twice or left out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, find_formula
+from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.catalog import Column, Value
+from cratedb_retention.model.reading import (
+    DEFAULT_RANGE,
+    MOST_POINTS,
+    Cascade,
+    FetchRequest,
+    Holding,
+    Reading,
+    Stretch,
+    Wanted,
+)
+from cratedb_retention.model.rollup import ROW_COUNT, Metric, find_columns
+from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
+from cratedb_retention.planning.targets import Undecided, coerce
+
+# What people count time in. All of them are cut from midnight.
+_NICE = (
+    *(Interval(seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)),
+    *(Interval(hours * 3600) for hours in (1, 2, 3, 4, 6, 8, 12)),
+    *(Interval(unit=unit) for unit in ("day", "week", "month", "year")),
+)
+
+
+def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undivided: str = "") -> Reading:
+    """
+    Find out everything that a request leaves open.
+
+    :param now: The present instant, aware.
+    :param undivided: Why longer buckets are read as a whole, even where the end of them is left in shorter ones.
+    :raises InvalidInput: if it names what there is not, its range makes no sense, or what it wants is not kept.
+    """
+    wanted = find_wanted(cascade.metrics, request.metrics)
+    end = to_ms(request.end or now)
+    start = to_ms(request.start) if request.start else end - round(DEFAULT_RANGE.total_seconds() * 1000)
+    require_order(start, end)
+    step = request.step or choose_step(cascade, start, end, request.points)
+    start, end = whole_buckets(start, end, step, cascade.tzinfo)
+    able = [holding for holding in cascade.holdings if _answers(holding, wanted)]
+    untold = () if request.partly else [want.name for want in wanted if not want.told_by_rest]
+    undivided = undivided or (f"ask from then on to see them, or without {', '.join(untold)}" if untold else "")
+    stretches = find_stretches(cascade, able, start, end, step, undivided)
+    if len(able) < len(cascade.holdings):
+        _check_kept(stretches, find_stretches(cascade, cascade.holdings, start, end, step, undivided), wanted)
+    return Reading(
+        cascade=cascade,
+        start=start,
+        end=end,
+        step=step,
+        wanted=wanted,
+        by=tuple(dict.fromkeys(column for name in request.by for column in _dimensions(cascade, name, "by"))),
+        where=_bind(cascade, request.where),
+        stretches=stretches,
+        fill=request.fill,
+    )
+
+
+def find_wanted(metrics: Sequence[Metric], texts: Iterable[str]) -> tuple[Wanted, ...]:
+    """
+    Read what is asked of metrics: ``temperature:avg``, ``temperature``, ``temperature:p95``, ``row_count``. The name of
+    an object stands for all that is in it.
+
+    :raises InvalidInput: if there is no such metric or aggregate.
+    """
+    given = tuple(dict.fromkeys(texts))
+    if given:
+        return tuple(dict.fromkeys(want for text in given for want in _read(metrics, text)))
+    return tuple(_default(metric) for metric in metrics) or (Wanted(None, ROW_COUNT),)
+
+
+def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
+    by_name = {metric.column.name: metric for metric in metrics}
+    columns = [metric.column for metric in metrics]
+    whole = find_columns(columns, text)
+    if whole:  # A column's name may hold a colon.
+        return [_default(by_name[column.name]) for column in whole]
+    if text == ROW_COUNT:
+        return [Wanted(None, ROW_COUNT)]
+    name, colon, aggregate = text.rpartition(":")
+    named = [by_name[column.name] for column in find_columns(columns, name)] if colon else []
+    if not named:
+        known = ", ".join(metric.name for metric in metrics) or "none"
+        raise InvalidInput(f"metric {name or text!r}", "there is none of this name", f"there are: {known}, {ROW_COUNT}")
+    if find_formula(aggregate.lower()) is None:
+        raise InvalidInput(
+            f"metric {text!r}",
+            f"{aggregate!r} is no aggregate",
+            f"write one of {', '.join(ANSWERS)} or {', '.join(PERCENTILES)}",
+        )
+    return [Wanted(metric, aggregate.lower()) for metric in named]
+
+
+def _default(metric: Metric) -> Wanted:
+    """The increase of what is a counter in all series, the average of everything else, or what else is kept."""
+    return Wanted(metric, metric.answers[0])
+
+
+def _answers(holding: Holding, wanted: Iterable[Wanted]) -> bool:
+    return holding.rollup is None or all(want.kept_by(holding.rollup) for want in wanted)
+
+
+def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wanted: Iterable[Wanted]) -> None:
+    """
+    Make sure that nothing is left out only because of what is asked.
+
+    :raises InvalidInput: if a level that alone holds a stretch does not keep what is asked.
+    """
+    for stretch in possible:
+        covered = sum(max(0, min(s.end, stretch.end) - max(s.start, stretch.start)) for s in stretches)
+        rollup = stretch.holding.rollup
+        if covered >= stretch.end - stretch.start or rollup is None:
+            continue
+        lacking = [
+            f"{want.metric.name}:{want.aggregate}" for want in wanted if want.metric and not want.kept_by(rollup)
+        ]
+        if lacking:
+            raise InvalidInput(
+                f"metric {', '.join(lacking)}",
+                f"{show(stretch.start)} to {show(stretch.end)} is left only as {rollup.interval}, which lacks it",
+                "choose another aggregate, or another stretch of time",
+            )
+
+
+def _dimensions(cascade: Cascade, name: str, role: str) -> list[Column]:
+    """The dimension of a name, or those in the object of this name."""
+    found = find_columns(cascade.dimensions, name)
+    if not found:
+        known = ", ".join(column.name for column in cascade.dimensions) or "none"
+        raise InvalidInput(f"{role} {name!r}", "it is no dimension of the cascade", f"there are: {known}")
+    return found
+
+
+def _bind(cascade: Cascade, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...]:
+    bound = []
+    for name, value in where.items():
+        column, *others = _dimensions(cascade, name, "where")
+        if others:
+            there = ", ".join(each.name for each in (column, *others))
+            raise InvalidInput(f"where {name!r}", "it stands for several dimensions", f"name one of them: {there}")
+        try:
+            bound.append((column, coerce(column, value)))
+        except Undecided as error:
+            raise InvalidInput("filter", str(error).removeprefix("where: ")) from None
+    return tuple(bound)
+
+
+def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval:
+    """
+    The shortest nice interval that gives at most so many points.
+
+    :raises InvalidInput: if the number of points makes no sense.
+    """
+    if not 1 <= points <= MOST_POINTS:
+        raise InvalidInput("points", f"{points:,}", f"ask for 1 to {MOST_POINTS:,}")
+    least = (end - start) / 1000 / points
+    zone = cascade.tzinfo
+    levels = [holding.rollup.interval for holding in cascade.holdings if holding.rollup]
+    nice = sorted({*_NICE, *levels}, key=lambda interval: interval.approximate_seconds)
+    long_enough = [interval for interval in nice if interval.approximate_seconds >= least] or nice[-1:]
+    fitting = (step for step in long_enough if all(_shorter_fit(level, step, zone) for level in levels))
+    return next(fitting, long_enough[0])
+
+
+def _shorter_fit(level: Interval, step: Interval, zone: dt.tzinfo) -> bool:
+    return level.approximate_seconds > step.approximate_seconds or level.fits_into(step, zone)
+
+
+def require_order(start: int, end: int) -> None:
+    """
+    Make sure that a range is one.
+
+    :raises InvalidInput: if it is empty.
+    """
+    if start >= end:
+        raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
+
+
+def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> TimeRange:
+    """
+    A range extended to whole buckets.
+
+    :raises InvalidInput: if it is empty, or there are too many buckets.
+    """
+    require_order(start, end)
+    points = (end - start) / 1000 / step.approximate_seconds
+    if points > MOST_POINTS:
+        raise InvalidInput(
+            f"step {step}", f"it gives {points:,.0f} points, more than {MOST_POINTS:,}", "choose a longer one"
+        )
+    try:
+        return TimeRange(step.floor(start, zone), step.ceiling(end, zone))
+    except OverflowError:
+        raise InvalidInput("range", "it reaches the end of the calendar", "choose another") from None
+
+
+def find_stretches(
+    cascade: Cascade, holdings: Sequence[Holding], start: int, end: int, step: Interval, undivided: str = ""
+) -> tuple[Stretch, ...]:
+    """
+    Divide a range among the tables that hold it.
+
+    :param holdings: Those of the cascade that can answer, finest first.
+    :param start: The range, of whole buckets of the step.
+    :param undivided: Why longer buckets are taken as a whole even where finer levels have the end of them; empty: then
+        they are not.
+    :return: In order of time. What is left of a bucket longer than the step is not divided any further, so a stretch of
+        such may reach beyond the range. What no table holds is in no stretch.
+    """
+    whole, zone = TimeRange(start, end), cascade.tzinfo
+    fitting = [holding for holding in holdings if holding.rollup is None or _fits(holding, step, zone)]
+    fine = [whole_part(holding, whole, zone) for holding in fitting]
+    found = _coarser_stretches(cascade, holdings, TimeRanges([whole]) - fine, step, undivided)
+    taken = _ranges(found)
+    for holding, range_ in reversed(list(zip(fitting, fine, strict=True))):
+        left = TimeRanges([range_]) - taken
+        found += [Stretch(holding=holding, start=low, end=high, interval=step) for low, high in left]
+        taken |= [range_]
+    return tuple(sorted(found, key=lambda stretch: stretch.start))
+
+
+def _coarser_stretches(
+    cascade: Cascade, holdings: Sequence[Holding], gaps: TimeRanges, step: Interval, undivided: str
+) -> list[Stretch]:
+    """
+    Fill gaps from levels with longer buckets, the finest that holds them. Such a bucket is taken as a whole, or without
+    the end that finer levels have.
+    """
+    zone = cascade.tzinfo
+    parts: list[tuple[Holding, Interval, TimeRanges]] = []
+    for holding in holdings:
+        if holding.rollup is not None and not _fits(holding, step, zone):
+            held = TimeRanges(whole_part(holding, gap, zone, outward=True) for gap in gaps).joined()
+            gaps = gaps - held
+            parts.append((holding, holding.rollup.interval, held))
+    found: list[Stretch] = []
+    for holding, interval, held in reversed(parts):
+        finer = [one for one in holdings[: holdings.index(holding)] if _fits(one, interval, zone)]
+        for start, end in held - _ranges(found):
+            whole = Stretch(holding=holding, start=start, end=end, interval=interval, coarser=True)
+            found += _divided(whole, finer, step, zone, undivided)
+    return found
+
+
+def _divided(
+    whole: Stretch, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo, undivided: str
+) -> Iterator[Stretch]:
+    """Longer buckets, and the rest of those whose end finer levels have."""
+    interval = whole.interval
+    begins = [one.start for one in finer if one.start is not None and whole.start <= one.start < whole.end]
+    begun = {interval.floor(at, zone) for at in begins}
+    buckets = [TimeRange(start, interval.end(start, zone)) for start in sorted(begun)]
+    ends = {bucket: end for bucket in buckets if (end := _held_end(bucket, interval, finer, step, zone))}
+    if undivided and ends:
+        first = next(iter(ends.values()))
+        yield replace(whole, finer_from=first[0].start, undivided=undivided)
+        return
+    for low, high in TimeRanges([(whole.start, whole.end)]) - ends:
+        yield replace(whole, start=low, end=high)
+    for (start, _), held in ends.items():
+        yield replace(whole, start=start, end=held[0].start, less=held)
+
+
+def _held_end(
+    bucket: TimeRange, interval: Interval, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo
+) -> tuple[Stretch, ...]:
+    """What finer levels have of the end of a longer bucket, in order of time; nothing if that is none of it, or all."""
+    found: list[Stretch] = []
+    for holding in reversed(finer):
+        low, high = whole_part(holding, bucket, zone)
+        # No bucket of the answer is shared by the rest and by what follows it.
+        low = step.ceiling(low, zone) if _fits(holding, step, zone) else low
+        left = TimeRanges([(low, high)]) - _ranges(found)
+        found += [Stretch(holding=holding, start=start, end=end, interval=interval) for start, end in left]
+    found.sort(key=lambda stretch: stretch.start)
+    begins = found[0].start if found else bucket.end
+    return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
+
+
+def _fits(holding: Holding, interval: Interval, zone: dt.tzinfo) -> bool:
+    """Whether a holding is a level whose buckets make up longer ones."""
+    return holding.rollup is not None and holding.rollup.interval.fits_into(interval, zone)
+
+
+def _ranges(stretches: Iterable[Stretch]) -> TimeRanges:
+    return TimeRanges((stretch.start, stretch.end) for stretch in stretches)
+
+
+def whole_part(holding: Holding, range_: TimeRange, zone: dt.tzinfo, outward: bool = False) -> TimeRange:
+    """
+    The part of a range that a table holds, in whole buckets of that table.
+
+    :param outward: Whether buckets that reach beyond the range are taken; otherwise that must consist of whole ones.
+    """
+    if holding.rollup is None:
+        return range_ & TimeRange.of(holding.start, holding.end)
+    interval = holding.rollup.interval
+    if outward:
+        range_ = TimeRange(interval.floor(range_.start, zone), interval.ceiling(range_.end, zone))
+    start = None if holding.start is None else interval.ceiling(holding.start, zone)
+    end = None if holding.end is None else interval.floor(holding.end, zone)
+    return range_ & TimeRange.of(start, end)
