@@ -301,7 +301,9 @@ def test_tidying_up_waits(db: Database) -> None:
     table(db, rows=False)
     prepared = db.tool.prepare()
     piece = Piece(partition=Partition(values=("a",)), start=None, end=None)
-    step = ThawPartitions(db.table("events"), (Column(name="part", type="text", kind=Kind.TEXT),), (piece,))
+    step = ThawPartitions(
+        table=db.table("events"), columns=(Column(name="part", type="text", kind=Kind.TEXT),), pieces=(piece,)
+    )
     plan = replace(
         prepared.plan, tasks=(Task(policy_id=None, table=db.table("events"), steps=(step,), why=Why.LEFT_FROZEN()),)
     )

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from cratedb_retention.model.instant import from_ms, parse_time_zone
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, Aggregate
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import Cascade, FetchRequest, Fill, Holding
 from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.time import from_ms, parse_time_zone
 from support.catalogs import ms
 from support.databases import CrateDatabase, Database, DuckDatabase
 from support.oracle import Row

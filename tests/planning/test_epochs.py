@@ -8,7 +8,7 @@ import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, Table, TimeUnit
 from cratedb_retention.model.intervals import read_grid
-from cratedb_retention.model.measurements import Measurements, PartitionBounds, TimeRange
+from cratedb_retention.model.measurements import Measurements, PartitionBounds, TableBounds
 from cratedb_retention.model.plan import MovePartitions, Plan
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
@@ -156,7 +156,7 @@ def test_forever_is_never_blocked() -> None:
 def test_a_filter_is_judged_by_its_own_rows() -> None:
     """Whether times can be right is asked of the rows that a policy is about, whatever others say."""
     found = find_probes([policy(where={"value": 7})], catalog(table([column("ts"), VALUE], rows=10)), CUTOFF)
-    assert [probe.where for probe in found if isinstance(probe, TimeRange)] == [((VALUE, 7),)]
+    assert [probe.where for probe in found if isinstance(probe, TableBounds)] == [((VALUE, 7),)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_limits_of_what_is_plausible(oldest: str, newest: str, blocked: bool, un
     time = column("ts") if unit is None else NUMBER
     given = {} if unit is None else {"time_column": "ts", "time_unit": unit}
     of, wanted = table([time, VALUE], rows=10), policy(**given)
-    [probe] = [p for p in find_probes([wanted], catalog(of), CUTOFF) if isinstance(p, TimeRange)]
+    [probe] = [p for p in find_probes([wanted], catalog(of), CUTOFF) if isinstance(p, TableBounds)]
     ranges = {probe: (ms(oldest), ms(newest))}
     plan = make_plan([wanted], catalog(of), CUTOFF, measurements=Measurements(ranges=ranges))
     assert (bool(plan.problems), bool(plan.tasks)) == (blocked, not blocked)

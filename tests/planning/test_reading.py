@@ -206,7 +206,7 @@ def test_points(hours: int, points: int, levels: list[str], step: str) -> None:
 
 
 def test_what_is_not_said() -> None:
-    """Without a start it is the 24 hours before the end, without an end until now; at most 100 points."""
+    """Without a start it is the 24 hours before the end an end until now; at most 100 points."""
     now, found = parse_instant("2024-06-30T12:00Z"), cascade(holding("raw", None, None))
     reading = make_reading(found, FetchRequest(), now)
     assert (show(reading.start), show(reading.end), str(reading.step)) == ("2024-06-29T12:00Z", show(to_ms(now)), "15m")

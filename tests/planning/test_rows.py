@@ -120,7 +120,7 @@ def test_missing_shards() -> None:
 def test_same_question_once() -> None:
     """Policies that ask the same of the same rows ask once."""
     probes = find_probes([policy(id="a"), policy(id="b"), policy(retention="60d")], PLAIN, CUTOFF)
-    assert sorted(type(probe).__name__ for probe in probes) == ["ExpiredRows", "ExpiredRows", "TimeRange"]
+    assert sorted(type(probe).__name__ for probe in probes) == ["ExpiredRows", "ExpiredRows", "TableBounds"]
 
 
 def test_rows_of_an_archived_table_are_held() -> None:

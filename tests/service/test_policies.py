@@ -164,12 +164,12 @@ def test_lists_come_in_parts(tenants: TwoTenants) -> None:
 
 def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
     """A plan by HTTP is the one that `plan --format=json` shows."""
-    from cratedb_retention.execution.plain import plan_data
+    from cratedb_retention.execution.results import PlanAnswer
 
     cutoff = "2024-12-01T00:00:00+00:00"
     tenants.db.time.set(cutoff)
     shown = tenants.get("admin", f"{API}/plan", params={"sql": True})
-    assert shown == plan_data(tenants.db.tool.plan(), tenants.db.tool.engine.render)
+    assert shown == PlanAnswer.of(tenants.db.tool.plan(), tenants.db.tool.statements).model_dump()
     assert shown["tasks"]
     assert tenants.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
     future = tenants.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})

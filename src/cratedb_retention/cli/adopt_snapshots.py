@@ -30,13 +30,13 @@ def command(dburi: str | None, schema: str, repository: str, request: RestoreReq
     Examples:
       cratedb-retention adopt-snapshots --repository=export_cold --dry-run crate://localhost:4200/
     """
-    from cratedb_retention.execution.plain import adoptable_data
+    from cratedb_retention.execution.results import Adoptable
     from cratedb_retention.model.words import plural, show_partition
 
     with options.open_retention(dburi, schema) as retention:
         found = retention.adopt_snapshots(repository, request, dry_run=dry_run)
     if form != "table":
-        write_data([adoptable_data(item) for item in found], form)
+        write_data([Adoptable.of(item) for item in found], form)
         return
     new = [item.record for item in found if not item.known]
     if new:

@@ -37,7 +37,7 @@ def command(
       cratedb-retention apply -f policies.yaml --dry-run
       cratedb-retention apply -f policies.yaml --prune --tags=acme
     """
-    from cratedb_retention.execution.plain import change_data
+    from cratedb_retention.execution.results import Changed
     from cratedb_retention.model.policyfile import parse_policies
     from cratedb_retention.model.tags import parse_tag_filter
 
@@ -49,7 +49,7 @@ def command(
     with options.open_retention(dburi, schema, read_only=dry_run) as retention:
         changes = retention.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
     if form != "table":
-        write_data([change_data(change) for change in changes], form)
+        write_data([Changed.of(change) for change in changes], form)
         return
     for change in changes:
         _say(change, dry_run)

@@ -90,9 +90,9 @@ def release(retention: Retention, hold_id: str) -> None:
 
 
 def _data(hold: LegalHold) -> dict[str, object]:
-    from cratedb_retention.execution.plain import hold_data
+    from cratedb_retention.execution.results import Hold
 
-    return hold_data(hold)
+    return Hold.of(hold).model_dump()
 
 
 def _row(hold: LegalHold) -> tuple[object, ...]:

@@ -68,7 +68,7 @@ def command(
       cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
       cratedb-retention jobs --tags=acme --event=slot-finished --since=-7d
     """
-    from cratedb_retention.execution.plain import plain_row
+    from cratedb_retention.execution.results import plain_row
     from cratedb_retention.model.duration import read_moment
     from cratedb_retention.model.tags import parse_tag_filter
     from cratedb_retention.store.journal import JournalFilter

@@ -28,8 +28,9 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
       cratedb-retention list-snapshots crate://localhost:4200/
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
-    from cratedb_retention.execution.plain import snapshot_data
+    from cratedb_retention.execution.previewing import ArchiveLine
     from cratedb_retention.execution.restoring import RestoreRequest, none_fits
+    from cratedb_retention.execution.results import Snapshot
     from cratedb_retention.model.words import show_partition
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
@@ -37,7 +38,10 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
         if not records and request != RestoreRequest():
             raise none_fits()
         states = retention.snapshot_states(records)
-    data = [snapshot_data(record, states.get((record.archived.repository, record.archived.name))) for record in records]
+    lines = [
+        ArchiveLine(record=each, state=states.get((each.archived.repository, each.archived.name))) for each in records
+    ]
+    data = [Snapshot.of(line) for line in lines]
     if form != "table":
         write_data(data, form)
     elif records:
@@ -48,7 +52,7 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
                 record.archived.rows,
                 show_size(record.size),
                 record.stage,
-                row["repository_state"],
+                row.repository_state,
                 record.archived.repository,
                 record.archived.name,
             )

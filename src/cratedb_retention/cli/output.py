@@ -39,11 +39,16 @@ def console() -> Console:
 
 
 def write_data(data: Any, form: str) -> None:
-    """Write plain values as JSON or YAML."""
+    """Write results and plain values as JSON or YAML."""
     if form == "json":
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_plain))
         return
     click.echo(yaml_text(data), nl=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: results of ``execution/results.py``, and text for all else."""
+    return value.model_dump() if hasattr(value, "model_dump") else str(value)
 
 
 def yaml_text(data: Any) -> str:
@@ -52,7 +57,7 @@ def yaml_text(data: Any) -> str:
 
     from cratedb_retention.model.policyfile import can_be_plain
 
-    plain = json.loads(json.dumps(data, ensure_ascii=False, default=str))
+    plain = json.loads(json.dumps(data, ensure_ascii=False, default=_plain))
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=can_be_plain(plain)))
 
 

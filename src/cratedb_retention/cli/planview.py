@@ -24,9 +24,9 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
     :param details: Whether people are shown each task, rather than one line for those that are alike.
     """
     if form != "table":
-        from cratedb_retention.execution.plain import plan_data
+        from cratedb_retention.execution.results import PlanAnswer
 
-        write_data(plan_data(prepared.plan, retention.statements if sql else None), form)
+        write_data(PlanAnswer.of(prepared.plan, retention.statements if sql else None), form)
         return
     from cratedb_retention.model.time import show
 

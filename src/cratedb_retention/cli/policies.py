@@ -34,9 +34,9 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
     selection = chosen.read(retention)
     found, damaged = retention.policies(selection), retention.policies.damaged(selection)
     if form != "table":
-        from cratedb_retention.execution.plain import policy_data
+        from cratedb_retention.execution.results import policy_result
 
-        write_data([*map(policy_data, found), *(row.to_dict() for row in damaged)], form)
+        write_data([*map(policy_result, found), *(row.to_dict() for row in damaged)], form)
     elif found or damaged:
         rows = [*map(_row, found), *map(_damaged_row, damaged)]
         # A narrow terminal has no room for a column that says nothing.

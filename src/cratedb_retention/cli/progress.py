@@ -21,7 +21,6 @@ from cratedb_retention.execution.events import (
     Tone,
     lines_of,
 )
-from cratedb_retention.model.effect import describe
 
 _STYLES = {Tone.GOOD: "green", Tone.NOTICE: "yellow", Tone.BAD: "red", Tone.END: "bold"}
 
@@ -39,7 +38,7 @@ def observer(quiet: bool) -> Iterator[Observer]:
         def show(event: RunEvent) -> None:
             match event:
                 case StepStarted(task=task, step=step):
-                    bars.reset(bar, description=f"{task.table}: {describe(step)}", total=None, visible=True)
+                    bars.reset(bar, description=f"{task.table}: {step.describe()}", total=None, visible=True)
                 case StepProgressed(progress=progress):
                     bars.update(bar, completed=progress.done, total=progress.total)
                 case RunEndedEarly() | RunFinished():

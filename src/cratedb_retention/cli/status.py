@@ -45,7 +45,8 @@ def command(
       cratedb-retention status --watch
     """
     from cratedb_retention.execution.overview import overview
-    from cratedb_retention.execution.plain import line_data, plain_row
+    from cratedb_retention.execution.results import Line as LineResult
+    from cratedb_retention.execution.results import plain_row
     from cratedb_retention.model.audit import Event
     from cratedb_retention.store.journal import JournalFilter
 
@@ -57,7 +58,7 @@ def command(
         lines = overview(when.prepare(retention, chosen))
         last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
-        found = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}
+        found = {"policies": [LineResult.of(line) for line in lines], "last_run": plain_row(last) if last else None}
         write_data({**found, "running": [_data(job, now) for job in jobs]}, form)
         return
     columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
@@ -110,7 +111,7 @@ def _row(job: RunState, now: dt.datetime) -> tuple[str, ...]:
 
 def _data(job: RunState, now: dt.datetime) -> dict[str, Any]:
     """A run as plain values."""
-    from cratedb_retention.execution.plain import plain_row
+    from cratedb_retention.execution.results import plain_row
 
     return {**plain_row(job.row()), "silent": job.is_silent(now)}
 

@@ -50,7 +50,7 @@ def create_token(
     if form == "table":
         click.echo(text)
     else:
-        write_data({**_data(token), "token": text}, form)
+        write_data(_data(token, text), form)
 
 
 @click.command("list-tokens")
@@ -93,10 +93,10 @@ def revoke_token(retention: Retention, identifier: str) -> None:
     say(f"token {token.id} ({token.name}) is revoked")
 
 
-def _data(token: AccessToken) -> dict[str, object]:
-    from cratedb_retention.execution.plain import token_data
+def _data(token: AccessToken, text: str | None = None) -> object:
+    from cratedb_retention.execution.results import token_result
 
-    return token_data(token)
+    return token_result(token, text)
 
 
 def _day(moment: dt.datetime | None) -> str | None:

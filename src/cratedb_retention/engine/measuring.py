@@ -24,7 +24,7 @@ from cratedb_retention.model.measurements import (
     Measurements,
     PartitionBounds,
     Probe,
-    TimeRange,
+    TableBounds,
     Varied,
     Variety,
     WindowRows,
@@ -47,7 +47,7 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     counts = [probe for probe in probes if isinstance(probe, ExpiredRows)]
     bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
     windows = [probe for probe in probes if isinstance(probe, WindowRows)]
-    ranges = [probe for probe in probes if isinstance(probe, TimeRange)]
+    ranges = [probe for probe in probes if isinstance(probe, TableBounds)]
     varieties = [probe for probe in probes if isinstance(probe, Variety)]
     return Measurements(
         bounds=_measure_bounds(database, sql, bounds, failed),
@@ -169,13 +169,13 @@ def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | Non
 
 
 def _measure_ranges(
-    database: Database, sql: Expressions, probes: Sequence[TimeRange], failed: dict[Probe, str]
-) -> dict[TimeRange, Bound]:
+    database: Database, sql: Expressions, probes: Sequence[TableBounds], failed: dict[Probe, str]
+) -> dict[TableBounds, Bound]:
     answers = _answers(database, probes, partial(_range, sql), failed)
     return {probe: _instants(probe.time_column, oldest, newest) for probe, (oldest, newest) in answers}
 
 
-def _range(sql: Expressions, number: int, probe: TimeRange) -> sa.Select[Any]:
+def _range(sql: Expressions, number: int, probe: TableBounds) -> sa.Select[Any]:
     time = sql.column(probe.time_column)
     ends = (time_number(sql, probe.time_column, end) for end in (sa.func.min(time), sa.func.max(time)))
     conditions = (equals(sql, column, value) for column, value in probe.where)

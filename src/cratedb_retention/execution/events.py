@@ -12,7 +12,6 @@ from enum import Enum
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
@@ -162,7 +161,7 @@ def advance(state: RunState, event: RunEvent) -> RunState:
             return replace(state, report=replace(report, deferred=report.deferred + len(tasks)))
         case StepStarted(task=task, step=step, number=number):
             state = replace(state, step=number, steps_done=number - 1, table_name=str(task.table))
-            return replace(state, doing=describe(step), done=None, total=None, unit=None)
+            return replace(state, doing=step.describe(), done=None, total=None, unit=None)
         case StepProgressed(progress=progress):
             return replace(state, done=progress.done, total=progress.total, unit=progress.unit)
         case StepFinished():
@@ -237,12 +236,12 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
         case StepFinished(task=task, step=step, result=result, seconds=seconds):
             size = f", {show_size(result.size)}" if result.size else ""
             rows = f", {plural(result.rows, 'row')}" if result.rows is not None else ""
-            yield f"done: {task.table}: {describe(step)}{rows}{size}, {seconds:.1f} s", Tone.GOOD
+            yield f"done: {task.table}: {step.describe()}{rows}{size}, {seconds:.1f} s", Tone.GOOD
         case StepFailed(task=task, step=step, error=error, deferred=deferred):
             word, tone = ("deferred", Tone.NOTICE) if deferred else ("failed", Tone.BAD)
-            yield f"{word}: {task.table}: {describe(step)}: {error}", tone
+            yield f"{word}: {task.table}: {step.describe()}: {error}", tone
         case TaskSkipped(task=task, reason=reason):
-            yield f"skipped: {task.table}: {describe(task.steps[0])}: {reason}", Tone.BAD
+            yield f"skipped: {task.table}: {task.steps[0].describe()}: {reason}", Tone.BAD
         case RunFinished(report=report):
             yield summary(report), Tone.END
         case StepStarted() | StepProgressed() | RunEndedEarly():

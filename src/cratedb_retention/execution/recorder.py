@@ -23,7 +23,6 @@ from cratedb_retention.execution.events import LeftOut
 from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.effect import describe, kind_of
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.runs import Report
@@ -178,8 +177,8 @@ class Recorder:
             event=event,
             table_schema=task.table.schema,
             table_name=task.table.name,
-            operation=kind_of(step),
-            message=f"{describe(step)}: {task.reason}",
+            operation=step.operation(),
+            message=f"{step.describe()}: {task.reason}",
             step=number,
         )
 

@@ -303,7 +303,9 @@ class Runner:
         """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
 
         def undo(step: FreezePartitions) -> None:
-            self._engine.perform(ThawPartitions(step.table, step.columns, step.pieces), lambda progress: None)
+            self._engine.perform(
+                ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces), lambda progress: None
+            )
             self._store.freezes.remove(step.table, _values(step.pieces))
 
         for step in frozen:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.pairs import write_pairs
-from cratedb_retention.model.time import show
+from cratedb_retention.model.time import TimeRange, show
 
 _NAMED = 3  # Partitions that are named; of others their number is said.
 
@@ -60,9 +60,7 @@ class LegalHold:
 
     def overlaps(self, start: int | None, end: int | None) -> bool:
         """Whether it covers some of [start, end). An unknown border counts as covered: rather keep than lose."""
-        return (self.start is None or end is None or self.start < end) and (
-            self.end is None or start is None or start < self.end
-        )
+        return TimeRange.of(self.start, self.end).overlaps(TimeRange.of(start, end))
 
 
 def hold_values(hold: LegalHold, between: str = " and ") -> str:

@@ -11,6 +11,7 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
 from cratedb_retention.model.rollup import Balance, Rollup, Window
+from cratedb_retention.model.time import TimeRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class WindowRows:
     time_column: Column
     interval: Interval
     zone: str
-    within: tuple[int, int] | None = None
+    within: TimeRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TimeRange:
+class TableBounds:
     """Which least and greatest time do rows with some values have, apart from those without a time?"""
 
     table: TableName
@@ -95,7 +96,7 @@ class Varied:
     mixed: int = 0
 
 
-Probe = PartitionBounds | ExpiredRows | WindowRows | TimeRange | Variety
+Probe = PartitionBounds | ExpiredRows | WindowRows | TableBounds | Variety
 Bound = tuple[int | None, int | None]
 Bounds = Mapping[tuple[Value, ...], Bound]
 
@@ -117,7 +118,7 @@ class Measurements:
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
-    ranges: Mapping[TimeRange, Bound] = field(default_factory=dict)
+    ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)
     varieties: Mapping[Variety, Varied] = field(default_factory=dict)
     failed: Mapping[Probe, str] = field(default_factory=dict)
     balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)

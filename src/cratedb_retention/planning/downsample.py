@@ -5,10 +5,9 @@ what lies above that. Expiry of raw rows and levels is the other half, in :mod:`
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise, takewhile
+from itertools import pairwise
 
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Catalog
@@ -19,10 +18,10 @@ from cratedb_retention.model.policy import Deletions
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
-from cratedb_retention.model.time import TimeRanges, show
+from cratedb_retention.model.time import TimeRange, TimeRanges, show
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
-from cratedb_retention.planning.open_windows import OpenWindow, Span, open_window
+from cratedb_retention.planning.open_windows import OpenWindow, open_window
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import (
@@ -200,25 +199,26 @@ def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> in
 def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
     rollup = state.level.rollup
     complete = rollup.interval.floor(cutoff, rollup.tzinfo)
-    dirty = _Ranges((window.since, window.until) for window in below.changing()) if below else _Ranges()
-    waiting = _Ranges((start, below.sources[start].end) for start in below.held) if below else _Ranges()
-    sealed = _Ranges((row.start, row.end) for row in state.rows.values() if row.sealed)
+    dirty = TimeRanges((window.since, window.until) for window in below.changing()) if below else TimeRanges()
+    waiting = TimeRanges((start, below.sources[start].end) for start in below.held) if below else TimeRanges()
+    sealed = TimeRanges((row.start, row.end) for row in state.rows.values() if row.sealed)
     counts = any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics) and below is None
     redone = False
     for start in sorted(state.sources):
         source, row = state.sources[start], state.rows.get(start)
-        if (row is not None and row.sealed) or (row is None and sealed.first(start, source.end) is not None):
+        span = TimeRange(start, source.end)
+        if (row is not None and row.sealed) or (row is None and sealed.overlapping(span)):
             continue
-        stale = dirty.within(start, source.end)
+        stale = dirty.overlapping(span)
         if not stale and not source.rows and not source.hidden:
             continue
-        reason = _why_held(source, waiting.first(start, source.end))
+        reason = _why_held(source, bool(waiting.overlapping(span)))
         if reason:
             state.held[start] = reason
             continue
         if counts and redone:
             # A counter's first increase in a window is from the last value before it.
-            stale = [(start, source.end)]
+            stale = [span]
         until = min(source.end, complete)
         present = state.open if state.open is not None and start == state.open.start else None
         if present is not None and row is not None:
@@ -273,7 +273,7 @@ def _due_open(
     source: Source,
     row: LedgerRow,
     below: LevelState | None,
-    changing: Sequence[Span],
+    changing: Sequence[tuple[int, int]],
 ) -> Due | None:
     """
     What of the open window has to be computed: buckets that changed since they were, and those that are complete now.
@@ -323,31 +323,13 @@ def _has_more(present: OpenWindow, measurements: Measurements, below: LevelState
     )
 
 
-class _Ranges:
-    """Stretches of time that do not overlap."""
-
-    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._ranges = sorted(ranges)
-        self._ends = [end for _, end in self._ranges]
-
-    def first(self, start: int, end: int) -> int | None:
-        """Where the first one that overlaps another stretch begins; None if none does."""
-        found = bisect_right(self._ends, start)
-        return self._ranges[found][0] if found < len(self._ranges) and self._ranges[found][0] < end else None
-
-    def within(self, start: int, end: int) -> list[Span]:
-        """Those that overlap another stretch."""
-        first = bisect_right(self._ends, start)
-        return list(takewhile(lambda span: span[0] < end, islice(self._ranges, first, None)))
-
-
-def _why_held(source: Source, waiting: int | None) -> tuple[Reason, bool] | None:
+def _why_held(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
     missing = sum(piece.partition.missing_shards for piece in source.pieces)
     if missing:
         return Why.MISSING_SHARDS(count=missing), True
     if any(piece.partition.closed for piece in source.pieces):
         return Why.PARTITION_CLOSED(), True
-    if waiting is not None:
+    if waiting:
         return Why.SOURCE_BLOCKED(), False
     return None
 
@@ -381,14 +363,18 @@ def _prepare(
     level, rollup = state.level, state.level.rollup
     if level.table is None or (rollup.sketched and rollup.sketch not in catalog.tables):
         left_out = tuple(column.name for column in cascade.left_out) if rollup.from_raw else ()
-        yield _task(cascade, CreateRollup(rollup, cascade.raw.table.replicas, left_out), Why.LEVEL_NEW())
+        yield _task(
+            cascade,
+            CreateRollup(rollup=rollup, replicas=cascade.raw.table.replicas, left_out=left_out),
+            Why.LEVEL_NEW(),
+        )
     if level.table is not None:
         missing = tuple(name for name in rollup.columns if name not in level.table.columns)
         if missing:
-            yield _task(cascade, AlterRollup(rollup, missing), Why.LEVEL_WIDER())
+            yield _task(cascade, AlterRollup(rollup=rollup, columns=missing), Why.LEVEL_WIDER())
     before = _before(level, below, ledger)
     if before is not None:
-        yield _task(cascade, RebaseRollup(rollup, before), Why.LEVEL_REBASED())
+        yield _task(cascade, RebaseRollup(rollup=rollup, before=before), Why.LEVEL_REBASED())
 
 
 def _older(states: Sequence[LevelState], ledger: Ledger) -> Iterator[tuple[Rollup, int]]:

@@ -15,12 +15,12 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.rollup import Computed, Rollup, Window
+from cratedb_retention.model.time import TimeRange, TimeRanges
 from cratedb_retention.planning.windows import WindowGrid
 
 # How many parts a window may have. They are single buckets where these are not more.
 _MOST_PARTS = 1000
 _COARSER = (Interval(3600), Interval(unit="day"), Interval(unit="month"), Interval(unit="year"))
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class OpenWindow:
             time_column=rollup.beneath_time,
             interval=self.part,
             zone=rollup.zone,
-            within=(start, end),
+            within=TimeRange(start, end),
         )
 
     def probes(self, written: bool) -> Iterator[WindowRows]:
@@ -108,7 +108,7 @@ class OpenWindow:
         """What lies beneath the buckets that became complete since."""
         return Parts.of_answer(measurements.windows.get(self.probe(self.until, self.complete), ()))
 
-    def before(self, span: Span) -> Computed:
+    def before(self, span: tuple[int, int]) -> Computed:
         """What some of its buckets were computed from."""
         at = self.part.floor(span[0], self.rollup.tzinfo)
         found = None if self.known is None else self.known.found.get(at)
@@ -116,11 +116,11 @@ class OpenWindow:
         rows = found[0] if found and self.rollup.from_raw and self._within(at) == span else None
         return Computed(Window(start=self.start, end=self.end, since=span[0], until=span[1]), rows)
 
-    def _within(self, at: int) -> Span:
+    def _within(self, at: int) -> TimeRange:
         """What of a part was computed."""
-        return max(at, self.start), min(self.part.end(at, self.rollup.tzinfo), self.until)
+        return TimeRange(at, self.part.end(at, self.rollup.tzinfo)) & TimeRange(self.start, self.until)
 
-    def stale(self, measurements: Measurements) -> Iterator[Span]:
+    def stale(self, measurements: Measurements) -> Iterator[TimeRange]:
         """
         The stretches of time whose rows changed since they were computed.
 
@@ -128,24 +128,24 @@ class OpenWindow:
         """
         present = self.computed(measurements)
         if self.known is None:
-            yield self.start, self.until
+            yield TimeRange(self.start, self.until)
         elif present is not None:
             before, now = self.known.found, present.found
             yield from (self._within(at) for at in sorted(now) if before.get(at) != now[at])
 
-    def parts(self, measurements: Measurements, kept: Iterable[Span] = ()) -> Parts | None:
+    def parts(self, measurements: Measurements, kept: Iterable[tuple[int, int]] = ()) -> Parts | None:
         """
         What all complete buckets are computed from: what lies beneath them now, but for those that stay as they are.
 
         :param kept: Where they do. They do as well where no row is left.
         :return: None if it is unknown what those that stay were computed from.
         """
-        kept = list(kept)
+        kept = TimeRanges(kept)
         if self.known is None and kept:
             return None
         known = self.known.found if self.known is not None else {}
         present = self.computed(measurements) or Parts(known)
-        stay = {at: was for at, was in known.items() if any(since <= max(at, self.start) < end for since, end in kept)}
+        stay = {at: was for at, was in known.items() if kept.contains(max(at, self.start))}
         return Parts({**known, **present.found, **stay}) + self.grown(measurements)
 
 

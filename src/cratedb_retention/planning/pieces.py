@@ -14,6 +14,7 @@ from cratedb_retention.model.catalog import Kind, Partition, Table, TableName, V
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import Piece
+from cratedb_retention.model.time import EVER, TimeRange
 from cratedb_retention.planning.targets import Target
 
 
@@ -96,16 +97,14 @@ def make_pieces(
 
 def _from_grids(partition: Partition, grids: tuple[tuple[int, Grid], ...]) -> tuple[int | None, int | None]:
     """The intersection of all intervals; NULL in any of the columns means that the rows have no time."""
-    start: int | None = None
-    end: int | None = None
+    found = EVER
     for position, grid in grids:
         value = partition.values[position]
-        grid_end = grid.end(value) if isinstance(value, int) else None
-        if not isinstance(value, int) or grid_end is None:
+        end = grid.end(value) if isinstance(value, int) else None
+        if not isinstance(value, int) or end is None:
             return None, None
-        start = value if start is None else max(start, value)
-        end = grid_end if end is None else min(end, grid_end)
-    return start, end
+        found = TimeRange(max(found.start, value), min(found.end, end))
+    return found
 
 
 def _from_bounds(partition: Partition, bounds: Bounds, named: int | None) -> tuple[int | None, int | None]:

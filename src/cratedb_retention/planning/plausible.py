@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from cratedb_retention.model.catalog import Column, TimeUnit
-from cratedb_retention.model.measurements import Bound, Measurements, TimeRange
+from cratedb_retention.model.measurements import Bound, Measurements, TableBounds
 from cratedb_retention.model.plan import Hold, Piece
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.time import UTC, to_ms
@@ -23,13 +23,13 @@ AHEAD = 10 * 366 * 86_400_000
 _OTHER = {TimeUnit.SECONDS: TimeUnit.MILLISECONDS, TimeUnit.MILLISECONDS: TimeUnit.SECONDS}
 
 
-def range_probe(target: Target, cutoff: dt.datetime, holds: Iterable[TableHold] = ()) -> TimeRange | None:
+def range_probe(target: Target, cutoff: dt.datetime, holds: Iterable[TableHold] = ()) -> TableBounds | None:
     """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
     if not target.by_rows or target.time_column is None or not target.policy.acts(cutoff):
         return None
     if not target.policy.strategy.traits.rolls_up and any(hold.spared is None for hold in holds):
         return None
-    return TimeRange(target.table.name, target.time_column, target.where)
+    return TableBounds(target.table.name, target.time_column, target.where)
 
 
 def split_plausible(

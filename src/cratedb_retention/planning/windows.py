@@ -11,8 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import zoneinfo
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.cascade import Interval
@@ -20,6 +19,7 @@ from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import WindowRows
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.model.time import TimeRange, TimeRanges
 from cratedb_retention.planning.cascades import UNITS
 
 _DIGITS = 12
@@ -69,13 +69,13 @@ class WindowGrid:
         """The time zone as an object."""
         return dt.UTC if self.zone_name == "UTC" else zoneinfo.ZoneInfo(self.zone_name)
 
-    def spans(self, start: int, end: int) -> Iterable[tuple[int, int]]:
+    def spans(self, start: int, end: int) -> Iterator[TimeRange]:
         """The windows that a stretch of time touches."""
         zone = self.zone
         at = self.interval.floor(start, zone)
         while at < end:
             following = self.interval.end(at, zone)
-            yield at, following
+            yield TimeRange(at, following)
             at = following
 
 
@@ -120,12 +120,11 @@ def sources_of_pieces(grid: WindowGrid, pieces: Iterable[Piece]) -> dict[int, So
 
 def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
     """The same for some windows that are known, and do not overlap."""
-    spans = sorted((window.start, window.end) for window in windows)
-    starts, ends = [start for start, _ in spans], [end for _, end in spans]
-    return _sources(pieces, lambda since, until: spans[bisect_right(ends, since) : bisect_left(starts, until)])
+    known = TimeRanges((window.start, window.end) for window in windows)
+    return _sources(pieces, lambda since, until: known.overlapping(TimeRange(since, until)))
 
 
-def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[tuple[int, int]]]) -> dict[int, Source]:
+def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[TimeRange]]) -> dict[int, Source]:
     """
     What lies beneath windows.
 
@@ -152,7 +151,7 @@ def sources_of_rows(grid: WindowGrid, measured: Sequence[tuple[int, int, str]]) 
     }
 
 
-def window_probe(rollup: Rollup, grid: WindowGrid, within: tuple[int, int] | None = None) -> WindowRows:
+def window_probe(rollup: Rollup, grid: WindowGrid, within: TimeRange | None = None) -> WindowRows:
     """
     The question for the rows of each window.
 

@@ -8,22 +8,21 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.plain import hold_data, snapshot_data
+from cratedb_retention.execution.previewing import ArchiveLine
 from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.results import Hold, Operation, Restorable, Snapshot
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.problems import problems
-from cratedb_retention.service.http.requests import ChosenSnapshots, JsonRoute, Limit, Offset, ShortText
-from cratedb_retention.service.http.schemas import (
-    Hold,
+from cratedb_retention.service.http.requests import (
+    ChosenSnapshots,
     HoldRequest,
-    Operation,
-    Restorable,
+    JsonRoute,
+    Limit,
+    Offset,
     RestoreWanted,
-    Snapshot,
+    ShortText,
     SnapshotsWanted,
-    operation_answer,
-    restorable_answer,
 )
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
 from cratedb_retention.service.operations import OperationState
@@ -36,27 +35,27 @@ _LOCATION = {"headers": {"Location": {"description": "Where the operation is.", 
 @holds.get("/holds", responses=problems())
 def list_holds(who: Viewer) -> list[Hold]:
     """The holds in force, oldest first."""
-    return [Hold.model_validate(hold_data(hold)) for hold in who.holds()]
+    return [Hold.of(hold) for hold in who.holds()]
 
 
 @holds.post("/holds", status_code=HTTPStatus.CREATED, responses=problems())
 def place_hold(who: Operator, wanted: HoldRequest) -> Hold:
     """Keep data until the hold is released."""
     hold = who.place(wanted.table_name, wanted.table_schema, wanted.where, wanted.start, wanted.end, wanted.reason)
-    return Hold.model_validate(hold_data(hold))
+    return Hold.of(hold)
 
 
 @holds.delete("/holds/{hold_id}", responses=problems(404))
 def release_hold(who: Operator, hold_id: str) -> Hold:
     """End a hold; the next run treats the data as any other."""
-    return Hold.model_validate(hold_data(who.release(hold_id)))
+    return Hold.of(who.release(hold_id))
 
 
 @snapshots.get("/snapshots", responses=problems())
 def list_snapshots(who: Viewer, chosen: ChosenSnapshots, limit: Limit = 100, offset: Offset = 0) -> list[Snapshot]:
     """What was archived, and what its repository says about it."""
     found = who.snapshots(chosen)
-    return [Snapshot.model_validate(snapshot_data(*each)) for each in found[offset : offset + limit]]
+    return [Snapshot.of(ArchiveLine(record=r, state=state)) for r, state in found[offset : offset + limit]]
 
 
 @snapshots.get("/snapshots/restorable", responses=problems(404))
@@ -68,7 +67,7 @@ def preview_restore(
 ) -> list[Restorable]:
     """What a restore would do: what would come back, where to, and what would not, and why. Nothing is written."""
     found = who.restorable(chosen.going(_into(into_schema, into_name)))
-    return [restorable_answer(each) for each in found]
+    return [Restorable.of(each) for each in found]
 
 
 @snapshots.post("/snapshots/restore", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
@@ -117,22 +116,22 @@ def _into(schema: str | None, name: str | None) -> TableName | None:
 
 def _started(state: OperationState, response: Response) -> Operation:
     response.headers["Location"] = f"/api/v1/operations/{state.operation_id}"
-    return operation_answer(state)
+    return Operation.of(state)
 
 
 @snapshots.get("/operations", responses=problems())
 def list_operations(request: Request, who: Viewer) -> list[Operation]:
     """The operations of late that this service was asked for, newest first."""
-    return [operation_answer(state) for state in who.operations(context_of(request).operations)]
+    return [Operation.of(state) for state in who.operations(context_of(request).operations)]
 
 
 @snapshots.get("/operations/{operation_id}", responses=problems(404))
 def get_operation(request: Request, who: Viewer, operation_id: str) -> Operation:
     """How far an operation is, and what became of each snapshot so far."""
-    return operation_answer(who.find_operation(context_of(request).operations, operation_id))
+    return Operation.of(who.find_operation(context_of(request).operations, operation_id))
 
 
 @snapshots.post("/operations/{operation_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_operation(request: Request, who: Operator, operation_id: str) -> Operation:
     """Let an operation end before its next snapshot."""
-    return operation_answer(who.cancel_operation(context_of(request).operations, operation_id))
+    return Operation.of(who.cancel_operation(context_of(request).operations, operation_id))

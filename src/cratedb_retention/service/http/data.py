@@ -9,12 +9,12 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.results import AcceptedTables
 from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.reading import FetchRequest, Fill
 from cratedb_retention.service.http.problems import problems
-from cratedb_retention.service.http.requests import JsonRoute, ShortText
-from cratedb_retention.service.http.schemas import AcceptedTables, TablesWanted
+from cratedb_retention.service.http.requests import JsonRoute, ShortText, TablesWanted
 from cratedb_retention.service.http.security import Editor, Viewer
 
 router = APIRouter(tags=["data"], route_class=JsonRoute)

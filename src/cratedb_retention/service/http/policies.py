@@ -9,12 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Header, Query, Response
 
 from cratedb_retention.errors import Conflict, InvalidInput
-from cratedb_retention.execution.plain import change_data, policy_data
+from cratedb_retention.execution.results import Changed, Policies, StoredPolicy, policy_result
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.service.http.problems import Failed, problems
 from cratedb_retention.service.http.requests import Chosen, ChosenTags, JsonRoute, Limit, Offset
-from cratedb_retention.service.http.schemas import Changed, Policies, StoredPolicy
 from cratedb_retention.service.http.security import Editor, Viewer
 from cratedb_retention.store.policies import StoredPolicy as Stored
 
@@ -29,7 +28,7 @@ def list_policies(who: Viewer, chosen: Chosen, limit: Limit = 100, offset: Offse
     """The policies, by table; on the first page also rows that are no valid policies."""
     found, damaged = who.policies(chosen)
     return Policies(
-        policies=[StoredPolicy(**policy_data(item)) for item in found[offset : offset + limit]],
+        policies=[policy_result(item) for item in found[offset : offset + limit]],
         damaged=[] if offset else [_damaged(row.to_dict()) for row in damaged[:limit]],
         total=len(found),
     )
@@ -86,7 +85,7 @@ def list_tags(who: Viewer) -> list[str]:
 
 def _answer(stored: Stored, response: Response) -> StoredPolicy:
     response.headers["ETag"] = f'"{stored.version}"'
-    return StoredPolicy(**policy_data(stored))
+    return policy_result(stored)
 
 
 def _version(if_match: str | None) -> int | None:
@@ -147,4 +146,4 @@ def apply_policies(
         error = InvalidInput("the file", "not UTF-8 text", "save it as UTF-8")
         raise Failed(HTTPStatus.UNPROCESSABLE_ENTITY, error) from None
     changes = who.apply(parse_policies(text, "the file"), prune, tags, dry_run)
-    return [Changed.model_validate(change_data(change)) for change in changes]
+    return [Changed.of(change) for change in changes]

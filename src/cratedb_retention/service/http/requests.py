@@ -16,9 +16,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.policy import ValueField
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.time import parse_instant
@@ -123,3 +126,80 @@ class JsonRoute(APIRoute):
             return await handle(_JsonRequest(request.scope, request.receive))
 
         return read
+
+
+Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+
+
+class _Request(BaseModel):
+    """Nothing unknown is let pass: a misspelt attribute would mean its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RunRequest(_Request):
+    """Which policies a run is about; each attribute that is set must fit."""
+
+    strategy: Text | None = Field(None, description="Only policies of this strategy.")
+    tags: list[Text] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Only policies with these tags: `a,b` both, several either, `not:c` without.",
+    )
+    policy: Text | None = Field(None, description="Only the policy with this identifier.")
+
+
+class HoldRequest(_Request):
+    """What must stay."""
+
+    table_name: Text = Field(description="Name or pattern.")
+    table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
+    where: dict[Text, ValueField] = Field(default_factory=dict, description="Only data with these values.")
+    start: AwareDatetime | None = Field(None, description="Only data from this instant on.")
+    end: AwareDatetime | None = Field(None, description="Only data before this instant.")
+    reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="For people.")
+
+
+class SnapshotKey(_Request):
+    """Names a snapshot."""
+
+    repository: Text
+    name: Text
+
+
+class SnapshotsWanted(_Request):
+    """Which snapshots are meant; each attribute that is set must fit, and one must be set."""
+
+    name: Text | None = Field(None, description="A snapshot's name, or six characters of its beginning.")
+    table_schema: Text | None = Field(None, description="Name or pattern.")
+    table_name: Text | None = Field(None, description="Name or pattern.")
+    repository: Text | None = Field(None, description="Only those in this repository.")
+    start: AwareDatetime | None = Field(None, description="Only what reaches beyond this instant.")
+    end: AwareDatetime | None = Field(None, description="Only what begins before this instant.")
+    tags: list[Text] | None = Field(
+        None, min_length=1, max_length=100, description="Only snapshots of policies that had these tags then."
+    )
+    chosen: list[SnapshotKey] | None = Field(None, min_length=1, max_length=1000, description="Only these.")
+
+
+class RestoreWanted(SnapshotsWanted):
+    """What is brought back, and where to: into its own table, or one beside it."""
+
+    into_schema: Text | None = Field(None, description="Restore beside, into a table of this schema.")
+    into_name: Text | None = Field(None, description="The name of that table.")
+
+
+class TablesWanted(_Request):
+    """Which tables are meant."""
+
+    table_name: Text = Field(description="Name or pattern.")
+    table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
+
+
+class TokenRequest(_Request):
+    """A new access token."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", description="For people; the audit log names it.")
+    role: Role
+    tags: list[Text] = Field(default_factory=list, max_length=100, description="Limit it to policies with these tags.")
+    expires_at: AwareDatetime | None = Field(None, description="When it ends; empty: never.")

@@ -7,10 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from cratedb_retention.execution.plain import journal_data, line_data, plain_row, plan_data
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.results import JournalRow, Line, PlanAnswer, Run, Status, plain_row, run_result
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
@@ -23,9 +22,9 @@ from cratedb_retention.service.http.requests import (
     Limit,
     Moment,
     Offset,
+    RunRequest,
     ShortText,
 )
-from cratedb_retention.service.http.schemas import JournalRow, PlanAnswer, Run, RunRequest, Status, run_answer
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
 from cratedb_retention.store.journal import JournalFilter
 
@@ -43,15 +42,14 @@ def show_plan(
 ) -> PlanAnswer:
     """What a run would do now, and why; what is held, and why."""
     plan = who.prepare(chosen, cutoff).plan
-    return PlanAnswer.model_validate(plan_data(plan, who.render if sql else None))
+    return PlanAnswer.of(plan, who.render if sql else None)
 
 
 @router.get("/status", responses=problems(404))
 def show_status(who: Viewer, chosen: Chosen) -> Status:
     """Each policy on each table: its state, what is due now and next, and the last run."""
     lines, last = who.status(chosen)
-    data = {"policies": [line_data(line) for line in lines], "last_run": plain_row(last) if last else None}
-    return Status.model_validate(data)
+    return Status(policies=[Line.of(line) for line in lines], last_run=plain_row(last) if last else None)
 
 
 @router.post("/runs", status_code=HTTPStatus.ACCEPTED, responses={202: _LOCATION, **problems(404, 409)})
@@ -61,29 +59,25 @@ def start_run(request: Request, who: Operator, wanted: RunRequest, response: Res
     prepared = who.prepare(Selection(strategy=strategy, tags=parse_tag_filter(wanted.tags), policy_id=wanted.policy))
     state = who.start_run(context_of(request).runs, prepared)
     response.headers["Location"] = f"/api/v1/runs/{state.run_id}"
-    return _answer(state)
+    return run_result(state)
 
 
 @router.get("/runs", responses=problems())
 def list_runs(request: Request, who: Viewer) -> list[Run]:
     """The runs of late, newest first."""
-    return [_answer(state) for state in who.runs(context_of(request).runs)]
+    return [run_result(state) for state in who.runs(context_of(request).runs)]
 
 
 @router.get("/runs/{run_id}", responses=problems(404))
 def get_run(request: Request, who: Viewer, run_id: str) -> Run:
     """How far a run is."""
-    return _answer(who.find_run(context_of(request).runs, run_id))
+    return run_result(who.find_run(context_of(request).runs, run_id))
 
 
 @router.post("/runs/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_run(request: Request, who: Operator, run_id: str) -> Run:
     """Let a run end before its next step."""
-    return _answer(who.cancel_run(context_of(request).runs, run_id))
-
-
-def _answer(state: RunState) -> Run:
-    return Run.model_validate(run_answer(state))
+    return run_result(who.cancel_run(context_of(request).runs, run_id))
 
 
 @journal.get("/journal", responses=problems())
@@ -115,4 +109,4 @@ def read_journal(
             offset=offset,
         )
     )
-    return [JournalRow(**row) for row in journal_data(rows)]
+    return [JournalRow(**plain_row(row)) for row in rows]

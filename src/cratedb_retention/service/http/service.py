@@ -8,11 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from cratedb_retention.errors import Forbidden, NotFound, RetentionError
-from cratedb_retention.execution.plain import token_data
+from cratedb_retention.execution.results import Health, NewToken, Token, token_result
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.http.problems import Failed, problem, problems
-from cratedb_retention.service.http.requests import JsonRoute
-from cratedb_retention.service.http.schemas import Health, NewToken, Token, TokenRequest
+from cratedb_retention.service.http.requests import JsonRoute, TokenRequest
 from cratedb_retention.service.http.security import Admin, Viewer, context_of
 
 tokens = APIRouter(tags=["tokens"], route_class=JsonRoute)
@@ -23,7 +22,7 @@ _METRICS = {"description": "For Prometheus.", "content": {"text/plain": {"schema
 @tokens.get("/tokens", responses=problems())
 def list_tokens(who: Admin) -> list[Token]:
     """All access tokens, without their secrets."""
-    return [Token(**token_data(token)) for token in who.tokens()]
+    return [token_result(token) for token in who.tokens()]
 
 
 @tokens.post("/tokens", status_code=HTTPStatus.CREATED, responses=problems())
@@ -31,13 +30,13 @@ def create_token(who: Admin, wanted: TokenRequest) -> NewToken:
     """Create an access token. Its text is in this answer, and can't be had a second time."""
     limit = parse_tag_filter(wanted.tags)
     token, text = who.create_token(wanted.name, wanted.role, limit, wanted.expires_at)
-    return NewToken(**token_data(token), token=text)
+    return NewToken.model_validate(token_result(token, text))
 
 
 @tokens.delete("/tokens/{token_id}", responses=problems(404))
 def revoke_token(who: Admin, token_id: str) -> Token:
     """End an access token, at once."""
-    return Token(**token_data(who.revoke_token(token_id)))
+    return token_result(who.revoke_token(token_id))
 
 
 @watching.get("/health")
