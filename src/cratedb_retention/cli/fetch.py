@@ -101,7 +101,7 @@ def command(
     if step and points is not None:
         raise InvalidInput("--step and --points", "both are given", "give one of them")
     with options.open_retention(dburi, schema, read_only=True) as retention:
-        fetched = retention.fetch(
+        fetched = retention.rollups.fetch(
             FetchRequest.of_texts(
                 retention.clock.now(),
                 start,

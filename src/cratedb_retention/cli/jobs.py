@@ -32,7 +32,7 @@ def _require_known(retention: Retention, wanted: JournalFilter) -> None:
         f"run {wanted.run_id}": JournalFilter(run_id=wanted.run_id),
         f"tags {wanted.tags}": JournalFilter(tags=wanted.tags),
     }.items():
-        if alone != JournalFilter() and not retention.journal(replace(alone, limit=1)):
+        if alone != JournalFilter() and not retention.audit.read(replace(alone, limit=1)):
             raise NotFound(thing, "nothing in the audit log is about it", "leave it out to see all")
 
 
@@ -81,7 +81,7 @@ def command(
             tags=parse_tag_filter(tags),
             **wanted,
         )
-        rows = retention.journal(chosen)
+        rows = retention.audit.read(chosen)
         if not rows:
             _require_known(retention, chosen)
     if form != "table":
