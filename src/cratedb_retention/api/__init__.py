@@ -90,7 +90,7 @@ class Retention(Connection):
         clock, actor = clock or system_clock(), actor or system_actor()
         engine = open_database(address, clock, create, read_only, wait)
         super().__init__(address, engine, Store(engine, clock, actor, schema), clock, actor)
-        self._close = engine.close
+        self._is_original = True
 
     def acting_as(self, actor: Actor) -> Retention:
         """The same connection for somebody else, as the journal shall say; it ends with the original."""
@@ -98,7 +98,7 @@ class Retention(Connection):
         store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
         store.is_there = self.store.is_there
         Connection.__init__(found, self.address, self.engine, store, self.clock, actor)
-        found._close = lambda: None
+        found._is_original = False
         return found
 
     def sibling(self) -> Retention:
@@ -114,8 +114,9 @@ class Retention(Connection):
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._close()
+        """Close the connection, if it was opened by this."""
+        if self._is_original:
+            self.engine.close()
 
     # Parts
 

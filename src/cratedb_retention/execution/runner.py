@@ -136,7 +136,7 @@ class Runner:
         run_id, plan = self._leases.run_id, prepared.plan
         journal = self._store.journal
         recorder = Recorder(
-            lambda *e: self._retry(lambda: journal.write(*e)), journal.note, run_id, prepared, self._taken
+            lambda *e, **how: self._retry(lambda: journal.write(*e, **how)), journal.note, run_id, prepared, self._taken
         )
         left_out = list(left_out)
         for left in left_out:
