@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
+from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
@@ -72,6 +73,19 @@ def test_setup_is_needed(new_db: Database) -> None:
     """Without its tables the toolkit says what to do."""
     with pytest.raises(NotFound, match="setup"):
         new_db.retention().policies()
+
+
+def test_who_acts_for_somebody_else_closes_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is shared, and ends with the original: what is closed on behalf of somebody else goes on."""
+    closed: list[str] = []
+    monkeypatch.setattr(db.tool.engine, "close", lambda: closed.append("engine"))
+    with db.tool.acting_as(Actor("somebody", "elsewhere")) as other:
+        assert other.policies() == []
+    db.tool.sibling().close()
+    assert closed == []
+    db.tool.close()
+    assert closed == ["engine"]
+    monkeypatch.undo()
 
 
 def test_setup_twice(new_db: Database) -> None:
