@@ -99,9 +99,9 @@ def create_policy(dburi: str | None, schema: str, dry_run: bool, **values: Any) 
     _refuse_missing(attributes)
     with options.open_retention(dburi, schema) as retention:
         if dry_run:
-            _preview(retention, retention.new_policy(**attributes), "create policy")
+            _preview(retention, retention.policies.make(**attributes), "create policy")
             return
-        policy = retention.create_policy(**attributes)
+        policy = retention.policies.create(**attributes)
         say(f"created policy {policy.id}: {policy.rule}")
         if policy.strategy.traits.rolls_up:
             _show_problems(retention, policy)
@@ -143,10 +143,10 @@ def edit_policy(
         raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
     with options.open_retention(dburi, schema) as retention:
         if dry_run:
-            policy = retention.changed_policy(identifier, changes)
+            policy = retention.policies.edited(identifier, changes)
             _preview(retention, policy, f"change policy {policy.id}")
             return
-        policy = retention.edit_policy(identifier, changes, if_version)
+        policy = retention.policies.edit(identifier, changes, if_version)
         say(f"changed policy {policy.id}: {policy.rule}")
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName, Value
 from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
