@@ -8,8 +8,7 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
-from cratedb_retention.cli.snapshot_options import snapshot_options
-from cratedb_retention.model.words import show_size
+from cratedb_retention.cli.snapshot_options import snapshot_cells, snapshot_options
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest
@@ -31,7 +30,7 @@ def command(dburi: str | None, schema: str, repository: str, request: RestoreReq
       cratedb-retention adopt-snapshots --repository=export_cold --dry-run crate://localhost:4200/
     """
     from cratedb_retention.execution.results import Adoptable
-    from cratedb_retention.model.words import plural, show_partition
+    from cratedb_retention.model.words import plural
 
     with options.open_retention(dburi, schema) as retention:
         found = retention.adopt_snapshots(repository, request, dry_run=dry_run)
@@ -40,17 +39,7 @@ def command(dburi: str | None, schema: str, repository: str, request: RestoreReq
         return
     new = [item.record for item in found if not item.known]
     if new:
-        rows = [
-            (
-                str(record.archived.table),
-                show_partition(record.archived.columns, record.archived.values),
-                record.archived.rows,
-                show_size(record.size),
-                record.stage,
-                record.archived.name,
-            )
-            for record in new
-        ]
+        rows = [(*snapshot_cells(record), record.archived.name) for record in new]
         write_table(("table", "partition", "rows", "size", "state", "name"), rows, ("rows", "size"))
     done = "would be adopted" if dry_run else "adopted"
     say(f"{plural(len(new), 'snapshot')} {done}; {len(found) - len(new):,} known already")

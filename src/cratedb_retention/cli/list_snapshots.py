@@ -9,7 +9,6 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.cli.snapshot_options import snapshot_options
-from cratedb_retention.model.words import show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.execution.restoring import RestoreRequest
@@ -31,7 +30,6 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
     from cratedb_retention.execution.previewing import ArchiveLine
     from cratedb_retention.execution.restoring import RestoreRequest, none_fits
     from cratedb_retention.execution.results import Snapshot
-    from cratedb_retention.model.words import show_partition
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         records = retention.snapshots(request)

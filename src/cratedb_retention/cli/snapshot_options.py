@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from cratedb_retention.cli.options import TEXT, combine
+from cratedb_retention.model.words import show_partition, show_size
 
 if TYPE_CHECKING:
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.store.snapshots import SnapshotRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 _options = combine(
@@ -26,33 +27,26 @@ _options = combine(
 
 
 def snapshot_options(function: F) -> F:
-    """Add the options; the command gets them as ``request``, a ``RestoreRequest``."""
+    """
+    Add the options; the command gets them as ``request``, a ``RestoreRequest``.
+
+    :raises InvalidInput: if an instant can't be read.
+    """
 
     @functools.wraps(function)
-    def command(
-        *,
-        name: str | None,
-        table_schema: str | None,
-        table_name: str | None,
-        start: str | None,
-        end: str | None,
-        **others: Any,
-    ) -> Any:
-        return function(request=_read(name, table_schema, table_name, start, end), **others)
+    def command(*, start: str | None, end: str | None, **given: Any) -> Any:
+        from cratedb_retention.execution.restoring import RestoreRequest
+        from cratedb_retention.model.time import parse_instant
+
+        names = {name: given.pop(name) for name in ("name", "table_schema", "table_name")}
+        first, last = (parse_instant(text) if text else None for text in (start, end))
+        return function(request=RestoreRequest(**names, start=first, end=last), **given)
 
     return cast(F, _options(command))
 
 
-def _read(
-    name: str | None, table_schema: str | None, table_name: str | None, start: str | None, end: str | None
-) -> RestoreRequest:
-    """
-    What the options ask for.
-
-    :raises InvalidInput: if an instant can't be read.
-    """
-    from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.model.time import parse_instant
-
-    first, last = (parse_instant(text) if text else None for text in (start, end))
-    return RestoreRequest(name=name, table_schema=table_schema, table_name=table_name, start=first, end=last)
+def snapshot_cells(record: SnapshotRecord) -> tuple[Any, ...]:
+    """What tables say of a snapshot: table, partition, rows, size, state."""
+    archived = record.archived
+    partition = show_partition(archived.columns, archived.values)
+    return str(archived.table), partition, archived.rows, show_size(record.size), record.stage
