@@ -36,24 +36,12 @@ def command(dburi: str | None, schema: str, request: RestoreRequest, form: str) 
         if not records and request != RestoreRequest():
             raise none_fits()
         states = retention.snapshot_states(records)
-    lines = [
-        ArchiveLine(record=each, state=states.get((each.archived.repository, each.archived.name))) for each in records
-    ]
-    data = [Snapshot.of(line) for line in lines]
+    data = [Snapshot.of(ArchiveLine(record=each, state=states.get(each.key))) for each in records]
     if form != "table":
         write_data(data, form)
     elif records:
         rows = [
-            (
-                str(record.archived.table),
-                show_partition(record.archived.columns, record.archived.values),
-                record.archived.rows,
-                show_size(record.size),
-                record.stage,
-                row.repository_state,
-                record.archived.repository,
-                record.archived.name,
-            )
+            (*snapshot_cells(record), row.repository_state, *record.key)
             for record, row in zip(records, data, strict=True)
         ]
         columns = ("table", "partition", "rows", "size", "state", "in the repository", "repository", "name")
