@@ -52,7 +52,7 @@ class Bench:
                 [self.rows],
             )
         (stored,) = self.retention.policies()
-        self.retention.edit_policy(str(stored.policy.id), {"verify": verify})
+        self.retention.policies.edit(str(stored.policy.id), {"verify": verify})
         before = statements(self.retention)
         taken = seconds(self._run)
         self.sent[verify] = statements(self.retention) - before

@@ -77,14 +77,14 @@ class Bench:
         started = time.perf_counter()
         report = self.retention.run(cutoff=cutoff)
         taken = time.perf_counter() - started
-        if not report.ok or self.retention.verify_rollups("raw", SCHEMA):
+        if not report.ok or self.retention.rollups.verify("raw", SCHEMA):
             raise RuntimeError(f"not everything was rolled up: {report}")
         return taken
 
     def ours(self) -> float:
         """Roll everything up, into new tables."""
         if self.retention.store.rollups.all():
-            self.retention.drop_rollups("raw", SCHEMA)
+            self.retention.rollups.drop("raw", SCHEMA)
         return self.roll_up(CUTOFF)
 
     def by_hand(self) -> float:
@@ -116,7 +116,7 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
 
 def _on(surroundings: Surroundings, bench: Bench, product: str) -> Iterator[Line]:
     bench.retention.setup()
-    bench.retention.create_policy(strategy="downsample", table_schema=SCHEMA, table_name="raw", **_KEEPS)
+    bench.retention.policies.create(strategy="downsample", table_schema=SCHEMA, table_name="raw", **_KEEPS)
     taken = by_turns(surroundings.repeat(3), {OURS: bench.ours, BY_HAND: bench.by_hand})
     what = f"roll up {bench.rows:,} rows of {DAYS} days into minutes, hours and days, {product}"
     yield Line(

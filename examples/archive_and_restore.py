@@ -16,7 +16,7 @@ def main() -> None:
     """Keep half a year, and the rest in an archive."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "readings")
-        retention.create_policy(
+        retention.policies.create(
             strategy="snapshot",
             table_schema=sample.SCHEMA,
             table_name="readings",
@@ -29,23 +29,23 @@ def main() -> None:
         print(f"left: {sample.count(retention, 'readings'):,} rows")
 
         mine = RestoreRequest(table_schema=sample.SCHEMA, table_name="readings")
-        snapshots = [record.archived for record in retention.snapshots(mine)]
-        for verified in retention.verify_snapshots(RestoreRequest(name=snapshots[0].name)):
+        snapshots = [record.archived for record in retention.archive.snapshots(mine)]
+        for verified in retention.archive.verify(RestoreRequest(name=snapshots[0].name)):
             print("verified:", verified.record.archived.name, verified.error or verified.found)
 
         # Into its own table: a hold keeps the next run from archiving it again at once.
-        for restored in retention.restore(RestoreRequest(name=snapshots[0].name)):
+        for restored in retention.archive.restore(RestoreRequest(name=snapshots[0].name)):
             print("restored:", restored.error or f"{restored.rows:,} rows into {restored.into}")
         for hold in retention.plan(cutoff=sample.NEW_YEAR).holds:
             print("held:", hold.reason)
         for placed in retention.holds():
-            retention.release(placed.id)
+            retention.holds.release(placed.id)
             print("released:", placed.id)
 
         # Beside its table.
         sample.execute(retention, f"DROP TABLE IF EXISTS {sample.SCHEMA}.readings_restored")
         beside = TableName(sample.SCHEMA, "readings_restored")
-        for restored in retention.restore(RestoreRequest(name=snapshots[1].name, into=beside)):
+        for restored in retention.archive.restore(RestoreRequest(name=snapshots[1].name, into=beside)):
             print("restored:", restored.error or f"{restored.rows:,} rows into {restored.into}")
 
 

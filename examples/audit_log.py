@@ -16,15 +16,15 @@ def main() -> None:
     """Change a policy, place a hold, run, and read what the audit log says about it."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "alarms")
-        policy = retention.create_policy(
+        policy = retention.policies.create(
             strategy="delete",
             table_schema=sample.SCHEMA,
             table_name="alarms",
             retention_period="1y",
             tags=[sample.TAG],
         )
-        retention.edit_policy(policy.id or "", {"retention_period": "6 months"})
-        retention.hold(
+        retention.policies.edit(policy.id or "", {"retention_period": "6 months"})
+        retention.holds.place(
             "alarms",
             sample.SCHEMA,
             where={"tenant": "acme"},
@@ -35,11 +35,11 @@ def main() -> None:
         report = retention.run(cutoff=sample.NEW_YEAR)
 
         print("the policy:")
-        for row in reversed(retention.journal(JournalFilter(policy_id=policy.id))):
+        for row in reversed(retention.audit.read(JournalFilter(policy_id=policy.id))):
             if row["event"].startswith("policy-"):
                 print(f"  {row['event']} by {row['actor']}: {row['before']} -> {row['after']}")
         print("the run:")
-        for row in reversed(retention.journal(JournalFilter(run_id=report.run_id))):
+        for row in reversed(retention.audit.read(JournalFilter(run_id=report.run_id))):
             print(f"  {row['event']} {row['outcome'] or ''}: {row['message']} {row['error'] or ''}".rstrip())
         print(f"left: {sample.count(retention, 'alarms'):,} rows")
 

@@ -13,7 +13,7 @@ def main() -> None:
     """Keep the measurements of the last 90 days."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "measurements")
-        policy = retention.create_policy(
+        policy = retention.policies.create(
             strategy="delete",
             table_schema=sample.SCHEMA,
             table_name="measurements",

@@ -16,7 +16,7 @@ def main() -> None:
     """Roll a year up."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "sensors")
-        retention.create_policy(
+        retention.policies.create(
             strategy="downsample",
             table_schema=sample.SCHEMA,
             table_name="sensors",
@@ -37,9 +37,9 @@ def main() -> None:
             step=parse_interval("1mo"),
             metrics=("value:avg", "row_count"),
         )
-        for row in retention.fetch(request).to_rows():
+        for row in retention.rollups.fetch(request).to_rows():
             print(row)
-        print("what differs between the levels:", retention.verify_rollups("sensors", sample.SCHEMA))
+        print("what differs between the levels:", retention.rollups.verify("sensors", sample.SCHEMA))
 
 
 if __name__ == "__main__":

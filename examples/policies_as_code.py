@@ -28,9 +28,9 @@ def main() -> None:
     with sample.open_retention() as retention:
         sample.create_table(retention, "events")
         wanted = read_file(retention)
-        for change in retention.apply(wanted, prune=True, tags=parse_tag_filter([sample.TAG]), dry_run=True):
+        for change in retention.policies.apply(wanted, prune=True, tags=parse_tag_filter([sample.TAG]), dry_run=True):
             print("would", change.action, change.policy.target)
-        for change in retention.apply(wanted, prune=True, tags=parse_tag_filter([sample.TAG])):
+        for change in retention.policies.apply(wanted, prune=True, tags=parse_tag_filter([sample.TAG])):
             print(change.action, change.policy.target)
         for finding in retention.check():
             print("look at this:", finding.table, finding.message)

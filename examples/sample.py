@@ -28,11 +28,11 @@ def open_retention() -> Iterator[Retention]:
         address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CRATEDB_URI")
         with Retention(address or f"duckdb:///{folder}/example.duckdb", OWN_SCHEMA, create=True) as retention:
             retention.setup(journal_policy=False)
-            retention.delete_policies(parse_tag_filter([TAG]))
+            retention.policies.delete_tagged(parse_tag_filter([TAG]))
             for hold in retention.holds():
-                retention.release(hold.id)
+                retention.holds.release(hold.id)
             with suppress(NotFound):
-                retention.drop_rollups("sensors", SCHEMA)
+                retention.rollups.drop("sensors", SCHEMA)
             yield retention
 
 
@@ -50,7 +50,7 @@ def create_table(retention: Retention, name: str) -> None:
     for tenant in ("acme", "globex"):
         execute(retention, f"INSERT INTO {table} (ts, tenant, value) SELECT ts, '{tenant}', 20.5 FROM {HOURS}")  # noqa: S608
     with suppress(NotFound):
-        retention.accept_tables(name, SCHEMA)  # An earlier run of the example made one as well.
+        retention.rollups.accept_tables(name, SCHEMA)  # An earlier run of the example made one as well.
     print(f"{table}: {count(retention, name):,} rows")
 
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.engine.duckdb.room import ROOM
+from cratedb_retention.engine.duckdb.connection import ROOM
 from cratedb_retention.errors import Locked
 from support.command import Command, Outcome, argv, complaint
 

@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 BEFORE = "    enabled: Annotated["
 FIELD = """    dry_run_only: Annotated[
         bool,
-        Attribute("Whether runs only show what they would do.", group=Group.TABLES, strategies=(Strategy.DELETE,)),
+        Attribute(text="Whether runs only show what they would do.", group=Group.TABLES, strategies=(Strategy.DELETE,)),
     ] = False
 """
 BEFORE_STEP = ")\n"

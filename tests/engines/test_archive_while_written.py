@@ -14,7 +14,7 @@ import pytest
 from cratedb_retention import Report
 from cratedb_retention.execution.events import RunEvent, StepStarted
 from cratedb_retention.execution.restoring import RestoreRequest
-from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step, pieces_of
+from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -47,8 +47,8 @@ def run_with(db: Database, write: Callable[[Step, int], None]) -> Report:
 
     def interfere(event: RunEvent) -> None:
         if isinstance(event, StepStarted) and isinstance(event.step, kind):
-            mine = [pieces_of(event.step)[0].partition.values]
-            times = sum(isinstance(e, StepStarted) and mine == [pieces_of(e.step)[0].partition.values] for e in begun)
+            mine = [event.step.about[0].partition.values]
+            times = sum(isinstance(e, StepStarted) and mine == [e.step.about[0].partition.values] for e in begun)
             begun.append(event)
             write(event.step, times)
 
@@ -61,7 +61,7 @@ def once(db: Database, day: str, **values: Any) -> Callable[[Step, int], None]:
     """Writes a row into the partition that a step is about, before it is begun for the first time."""
 
     def write(step: Step, times: int) -> None:
-        (value,) = pieces_of(step)[0].partition.values
+        (value,) = step.about[0].partition.values
         if not times:
             part = {"part": value} if isinstance(value, str) else {}
             at = (
@@ -113,7 +113,7 @@ def test_young_row(db: Database, strategy: str) -> None:
     by_text(db, strategy)
 
     def write(step: Step, times: int) -> None:
-        if not times and any(piece.partition.values == ("a",) for piece in pieces_of(step)):
+        if not times and any(piece.partition.values == ("a",) for piece in step.about):
             db.fill("metrics", [YOUNG], part="a")
 
     if db.product == "DuckDB" and strategy == "delete":

@@ -196,7 +196,9 @@ def test_thawing_goes_on_after_what_is_gone(crate: CrateDatabase) -> None:
     assert isinstance(freeze, FreezePartitions)
     engine.perform(freeze, lambda progress: None)
     crate.sql(f"DELETE FROM {crate.q('texts')} WHERE part = ?", freeze.pieces[0].partition.values)
-    engine.perform(ThawPartitions(freeze.table, freeze.columns, freeze.pieces), lambda progress: None)
+    engine.perform(
+        ThawPartitions(table=freeze.table, columns=freeze.columns, pieces=freeze.pieces), lambda progress: None
+    )
     assert crate.frozen("texts") == 0
 
 

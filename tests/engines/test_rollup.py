@@ -174,7 +174,7 @@ def test_creating_twice(rollups: RollupTables) -> None:
     rollup = rollups.level("1h", partition=parse_interval("1mo"))
     rollups.roll_up(rollup, *windows(START, DAY, 1))
     before = rollups.read(rollup.table)
-    rollups.do(CreateRollup(rollup))
+    rollups.do(CreateRollup(rollup=rollup))
     assert rollups.read(rollup.table) == before != []
 
 
@@ -188,7 +188,7 @@ def test_table_gone(rollups: RollupTables) -> None:
 def test_sealing_is_none_of_the_engines_business(rollups: RollupTables) -> None:
     """To seal windows an engine does nothing, and shows nothing."""
     rollups.create()
-    step = SealWindows(rollups.rollup("1h"), tuple(windows(START, DAY, 1)))
+    step = SealWindows(rollup=rollups.rollup("1h"), windows=tuple(windows(START, DAY, 1)))
     assert rollups.do(step).windows == ()
     assert rollups.engine.render(step) == []
 
@@ -197,7 +197,7 @@ def test_shown(rollups: RollupTables) -> None:
     """The statements that a plan shows compute, and remove what is stale."""
     rollups.create()
     rollup = rollups.rollup("1h")
-    (create,) = rollups.engine.render(CreateRollup(rollup))
+    (create,) = rollups.engine.render(CreateRollup(rollup=rollup))
     assert create.startswith("CREATE TABLE IF NOT EXISTS")
     shown = rollups.engine.render(RollUp(rollup=rollup, windows=tuple(windows(START, DAY, 3))))
     assert sorted(statement.split()[0] for statement in shown) == ["DELETE", "INSERT"]

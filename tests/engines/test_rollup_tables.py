@@ -63,7 +63,7 @@ def test_columns_are_added(rollups: RollupTables, kept: tuple[Aggregate, ...]) -
     new = rollups.rollup("1h", partition=parse_interval("1mo"))
     names = tuple(new.metrics[1].columns)
     for _ in range(2):
-        rollups.do(AlterRollup(new, names))
+        rollups.do(AlterRollup(rollup=new, columns=names))
         assert set(names) <= set(rollups.names(new.table))
         check_level(rollups, old, rows, START, START + DAY)
     rollups.roll_up(new, *windows(START, DAY, 1))
@@ -107,7 +107,7 @@ def test_hostile_names(rollups: RollupTables, name: str) -> None:
     finer = rollups.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
     coarser = rollups.level("1h", beneath=finer)
     for rollup in (finer, coarser):
-        rollups.do(CreateRollup(rollup))
+        rollups.do(CreateRollup(rollup=rollup))
         rollups.roll_up(rollup, *windows(START, DAY, 1))
         check_level(rollups, rollup, rows, START, START + DAY)
     step = view_of(rollups, coarser, START + HOUR)
@@ -217,7 +217,7 @@ def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
         for rollup in (finer, coarser, finer):
             rollups.roll_up(rollup, *stretch(parse_interval("1d"), START, 2, rollup.tzinfo))
             crate.sql(f"DELETE FROM {crate.q('raw')} WHERE x = 3")
-        rollups.do(AlterRollup(finer, ("x_min",)))
+        rollups.do(AlterRollup(rollup=finer, columns=("x_min",)))
         rollups.do(view_of(rollups, coarser, START + DAY))
     shown = rollups.engine.render(RollUp(rollup=finer, windows=tuple(windows(START, DAY, 2))))
     assert len(shown) == 4

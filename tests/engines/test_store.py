@@ -10,11 +10,13 @@ import threading
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
+from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Report, StepResult
-from cratedb_retention.errors import Conflict, InvalidInput, NotFound, Unsupported
+from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action, apply_changes
 from cratedb_retention.model.aggregates import GAUGE
 from cratedb_retention.model.audit import Event
@@ -26,7 +28,7 @@ from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table
 from cratedb_retention.store.journal import Entry, JournalFilter
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
-from support.databases import MONTH, TIME, CrateDatabase, Database, before_statements
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 EVERYTHING: dict[str, Any] = {
     "strategy": "snapshot",
@@ -71,6 +73,19 @@ def test_setup_is_needed(new_db: Database) -> None:
     """Without its tables the toolkit says what to do."""
     with pytest.raises(NotFound, match="setup"):
         new_db.retention().policies()
+
+
+def test_who_acts_for_somebody_else_closes_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is shared, and ends with the original: what is closed on behalf of somebody else goes on."""
+    closed: list[str] = []
+    monkeypatch.setattr(db.tool.engine, "close", lambda: closed.append("engine"))
+    with db.tool.acting_as(Actor("somebody", "elsewhere")) as other:
+        assert other.policies() == []
+    db.tool.sibling().close()
+    assert closed == []
+    db.tool.close()
+    assert closed == ["engine"]
+    monkeypatch.undo()
 
 
 def test_setup_twice(new_db: Database) -> None:
@@ -497,6 +512,33 @@ def test_steps_of_one_instant_keep_their_order(db: Database) -> None:
     """The audit log shows the last step first, also where all have the same time."""
     db.tool.store.journal.write(*(Entry(event=Event.STEP_FINISHED, run_id="r", step=step) for step in (2, 10, 1)))
     assert [row["step"] for row in db.tool.journal(JournalFilter(run_id="r"))] == [10, 2, 1]
+
+
+def test_journal_without_room(duck: DuckDatabase, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no node has room for it, entries wait; those that may not are logged; all are added when there is room."""
+    journal = duck.tool.store.journal
+    full = [journal.table]
+    real = journal._database.execute
+
+    def execute(statement: sa.Executable, parameters: Any = None) -> int:
+        if full:
+            raise ClusterUnwell("CrateDB", "primary shard is not active")
+        return real(statement, parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "_unplaced", lambda: full)
+        patch.setattr(journal._database, "execute", execute)
+        journal.note(Entry(event=Event.HELD, message="noted"))
+        journal.write(Entry(event=Event.RUN_STARTED), later=True)
+        journal.write(Entry(event=Event.STEP_STARTED), later=True)
+        assert "not in the audit log" not in caplog.text
+        with pytest.raises(DiskFull, match="no node has room for the shards of this month"):
+            journal.write(Entry(event=Event.RUN_FINISHED))
+        assert caplog.text.count("not in the audit log") == 4
+        full.clear()
+        journal.write(Entry(event=Event.VERIFIED))
+    found = [row["event"] for row in duck.journal() if row["event"] != "policy-created"]
+    assert sorted(found) == ["held", "run-finished", "run-started", "step-started", "verified"]
 
 
 def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Held, RunEvent, RunFinished, RunStarted, StepFinished, StepStarted
-from cratedb_retention.model.effect import describe, kind_of
 from support.databases import MONTH, TIME, Database
 
 DAYS = ["2024-03-10", "2024-04-10", "2024-05-15", "2024-06-20"]
@@ -91,8 +90,8 @@ def test_journal_tells_each_step_twice(busy: Database) -> None:
     assert sorted(starts) == sorted(ends) == list(range(1, len(planned) + 1))
     for number, (task, step) in enumerate(planned, 1):
         for row in (starts[number], ends[number]):
-            assert (row["operation"], row["policy_id"]) == (kind_of(step), task.policy_id)
-            assert row["message"].startswith(describe(step))
+            assert (row["operation"], row["policy_id"]) == (step.operation(), task.policy_id)
+            assert row["message"].startswith(step.describe())
             assert row["table_name"] == task.table.name
         assert (starts[number]["outcome"], ends[number]["outcome"]) == (None, "done")
     assert [row["outcome"] for row in busy.journal(event="run-finished")] == ["done"]

@@ -53,7 +53,9 @@ MOVE = Task(
     size=5,
     partitions=2,
 )
-THAW = Task(policy_id=None, table=ONE, steps=(ThawPartitions(ONE, (TIME,), PIECES),), why=Why.LEFT_FROZEN())
+THAW = Task(
+    policy_id=None, table=ONE, steps=(ThawPartitions(table=ONE, columns=(TIME,), pieces=PIECES),), why=Why.LEFT_FROZEN()
+)
 ARCHIVE = Task(
     policy_id="p",
     table=ONE,

@@ -140,7 +140,7 @@ def test_what_differs_stays_apart() -> None:
                 Task(
                     policy_id=None,
                     table=METRICS,
-                    steps=(ThawPartitions(METRICS, COLUMNS, (piece(d),)),),
+                    steps=(ThawPartitions(table=METRICS, columns=COLUMNS, pieces=(piece(d),)),),
                     why=Why.LEFT_FROZEN(),
                 )
                 for d in (0, 1)
@@ -154,7 +154,8 @@ def test_what_differs_stays_apart() -> None:
                     table=METRICS,
                     steps=(
                         SealWindows(
-                            LEVELS[0], (Window(start=d * DAY, end=d * DAY + 5, since=d * DAY, until=d * DAY + 5),)
+                            rollup=LEVELS[0],
+                            windows=(Window(start=d * DAY, end=d * DAY + 5, since=d * DAY, until=d * DAY + 5),),
                         ),
                         DeleteRows(table=METRICS, time_column=TS, before=d * DAY + DAY, since=d * DAY),
                     ),

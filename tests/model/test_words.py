@@ -6,7 +6,7 @@ import pytest
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.effect import describe, kind_of, summarize
+from cratedb_retention.model.effect import summarize
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -86,8 +86,16 @@ DAYS = tuple(
             "move partition month=2024-05-01 to nodes with storage=cold",
             "move_partitions",
         ),
-        (FreezePartitions(METRICS, BY_MONTH, ONE), "freeze partition month=2024-05-01", "freeze_partitions"),
-        (ThawPartitions(METRICS, BY_MONTH, ONE), "thaw partition month=2024-05-01", "thaw_partitions"),
+        (
+            FreezePartitions(table=METRICS, columns=BY_MONTH, pieces=ONE),
+            "freeze partition month=2024-05-01",
+            "freeze_partitions",
+        ),
+        (
+            ThawPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE),
+            "thaw partition month=2024-05-01",
+            "thaw_partitions",
+        ),
         (
             Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1"),
             "archive partition month=2024-05-01 as s1 in archive",
@@ -124,10 +132,14 @@ DAYS = tuple(
             "drop archived partition month=2024-05-01",
             "drop_archived",
         ),
-        (CreateRollup(LEVEL), "create metrics_1h (dimensions: none; metrics: none)", "create_rollup"),
-        (AlterRollup(LEVEL, ("x_min", "x_max")), "add x_min, x_max to metrics_1h", "alter_rollup"),
+        (CreateRollup(rollup=LEVEL), "create metrics_1h (dimensions: none; metrics: none)", "create_rollup"),
+        (AlterRollup(rollup=LEVEL, columns=("x_min", "x_max")), "add x_min, x_max to metrics_1h", "alter_rollup"),
         (RollUp(rollup=LEVEL, windows=DAYS), "roll up 31 windows of metrics_1h, 2024-05-01 to 2024-06-01", "roll_up"),
-        (SealWindows(LEVEL, DAYS[:1]), "seal 1 window of metrics_1h, 2024-05-01 to 2024-05-02", "seal_windows"),
+        (
+            SealWindows(rollup=LEVEL, windows=DAYS[:1]),
+            "seal 1 window of metrics_1h, 2024-05-01 to 2024-05-02",
+            "seal_windows",
+        ),
         (
             ReplaceView(
                 view=TableName("doc", "metrics_all"), source=METRICS, time=TS, dimensions=(), metrics=(), parts=()
@@ -139,19 +151,19 @@ DAYS = tuple(
 )
 def test_step(step: Step, words: str, kind: str) -> None:
     """Every step says what it does, beginning with a verb, and has a name for the journal."""
-    assert describe(step) == words
-    assert kind_of(step) == kind
+    assert step.describe() == words
+    assert step.operation() == kind
 
 
 def test_task_in_one_phrase() -> None:
     """A task of one step says that step; archiving says where to and that it verifies before it drops."""
     drop = DropPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, before=JUNE)
-    freeze = FreezePartitions(METRICS, BY_MONTH, ONE)
+    freeze = FreezePartitions(table=METRICS, columns=BY_MONTH, pieces=ONE)
     archive = Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1")
-    assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), why=Why.LEFT_FROZEN())) == describe(drop)
+    assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), why=Why.LEFT_FROZEN())) == drop.describe()
     assert (
         summarize(Task(policy_id="p", table=METRICS, steps=(freeze, drop), why=Why.LEFT_FROZEN()))
-        == f"{describe(freeze)}, then {describe(drop)}"
+        == f"{freeze.describe()}, then {drop.describe()}"
     )
     assert summarize(Task(policy_id="p", table=METRICS, steps=(freeze, archive), why=Why.LEFT_FROZEN())).startswith(
         "archive partition month=2024-05-01 in archive"

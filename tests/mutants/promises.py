@@ -22,7 +22,7 @@ LAWS: Mapping[str, str] = {
 GUARDS: Mapping[str, str] = {
     "guard: policy": "A policy that was changed, disabled or deleted since the plan is not carried out.",
     "guard: hold": "A legal hold keeps data whatever the policies say, also one that is placed during a run.",
-    "guard: change token": "Data that was written since the plan is left for the next run.",
+    "guard: change token": "Data that was written since the plan is planned for again, or left for the next run.",
     "guard: lease": "A run that lost its lease stops before its next step and touches nothing any more.",
     "guard: own tables": "Where one of the toolkit's own tables lacks shards, nothing is done at all.",
     "guard: expected_max": "A run that goes beyond the limits of a policy removes nothing and says so.",

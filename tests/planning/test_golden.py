@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from cratedb_retention.model.catalog import Capabilities, Kind, Table, TableName, Value
-from cratedb_retention.model.effect import describe
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
 from cratedb_retention.model.plan import Hold, Plan
@@ -131,7 +130,7 @@ def lines(plan: Plan, policies: list[Policy]) -> Iterator[str]:
     yield f"cutoff {show(plan.cutoff)}, {len(policies)} policies"
     for task in plan.tasks:
         yield f"\ntask of {task.policy_id}: {task.table}, {task.rows} rows, {task.size} bytes, {task.reason}"
-        yield from (f"    {describe(step)}" for step in task.steps)
+        yield from (f"    {step.describe()}" for step in task.steps)
     yield ""
     yield from (_hold(hold) for hold in plan.holds)
     yield ""

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.cli.output import write_data
+from cratedb_retention.execution import results
+from cratedb_retention.execution.previewing import ArchiveLine
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.reading import FetchRequest, Fill
 from support.two_tenants import TwoTenants
@@ -174,6 +177,26 @@ def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
     assert tenants.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
     future = tenants.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})
     assert (future.status_code, "future" in future.text) == (422, True)
+
+
+def test_commands_write_what_http_answers(tenants: TwoTenants, capsys: pytest.CaptureFixture[str]) -> None:
+    """Holds, snapshots, policies and tokens look the same as JSON of a command and as an answer."""
+    tool = tenants.db.tool
+    states = tool.archive.states(tool.archive.snapshots())
+    written: dict[str, Any] = {
+        "holds": [results.Hold.of(hold) for hold in tool.holds()],
+        "snapshots": [
+            results.Snapshot.of(ArchiveLine(record=each, state=states.get(each.key)))
+            for each in tool.archive.snapshots()
+        ],
+        "tokens": [results.token_result(token) for token in tool.access.tokens()],
+    }
+    for path, found in written.items():
+        write_data(found, "json")
+        assert found
+        assert json.loads(capsys.readouterr().out) == tenants.get("admin", f"{API}/{path}"), path
+    write_data([results.policy_result(stored) for stored in tool.policies()], "json")
+    assert json.loads(capsys.readouterr().out) == tenants.get("admin", f"{API}/policies")["policies"]
 
 
 def test_what_is_fetched_is_what_was_asked(tenants: TwoTenants) -> None:

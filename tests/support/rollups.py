@@ -90,7 +90,7 @@ class RollupTables:
     def level(self, interval: str, beneath: Rollup | None = None, **more: Any) -> Rollup:
         """A level whose tables are there."""
         rollup = self.rollup(interval, beneath, **more)
-        self.do(CreateRollup(rollup, replicas="0"))
+        self.do(CreateRollup(rollup=rollup, replicas="0"))
         return rollup
 
     def do(self, step: Step) -> StepResult:

@@ -211,10 +211,10 @@ class SimulatedDatabase:
 
     def _perform(self, task: Task, step: object) -> None:
         match step:
-            case CreateRollup(rollup):
+            case CreateRollup(rollup=rollup):
                 self._register(task, rollup)
                 self.levels.setdefault(rollup.table, {})
-            case RebaseRollup(rollup, before):
+            case RebaseRollup(rollup=rollup, before=before):
                 rows = self.windows.get(rollup.table, {})
                 kept = {s: replace(r, sealed=True) for s, r in rows.items() if s < before or r.sealed}
                 self.windows[rollup.table] = kept
@@ -223,7 +223,7 @@ class SimulatedDatabase:
                 self._register(task, rollup)
                 for window, parts in zip(windows, step.parts or (None,) * len(windows), strict=True):
                     self._roll_up(rollup, window, parts)
-            case SealWindows(rollup, windows, idents):
+            case SealWindows(rollup=rollup, windows=windows, idents=idents):
                 self._seal(rollup, windows, set(idents))
             case DropPartitions():
                 self._drop(step)

@@ -26,10 +26,11 @@ from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.events import Observer
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Session, carry_out
+from cratedb_retention.execution.running import carry_out
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy
@@ -89,7 +90,7 @@ class Retention(Connection):
         clock, actor = clock or system_clock(), actor or system_actor()
         engine = open_database(address, clock, create, read_only, wait)
         super().__init__(address, engine, Store(engine, clock, actor, schema), clock, actor)
-        self._close = engine.close
+        self._is_original = True
 
     def acting_as(self, actor: Actor) -> Retention:
         """The same connection for somebody else, as the journal shall say; it ends with the original."""
@@ -97,7 +98,7 @@ class Retention(Connection):
         store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
         store.is_there = self.store.is_there
         Connection.__init__(found, self.address, self.engine, store, self.clock, actor)
-        found._close = lambda: None
+        found._is_original = False
         return found
 
     def sibling(self) -> Retention:
@@ -113,8 +114,9 @@ class Retention(Connection):
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._close()
+        """Close the connection, if it was opened by this."""
+        if self._is_original:
+            self.engine.close()
 
     # Parts
 

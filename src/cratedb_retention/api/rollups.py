@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import NotFound
-from cratedb_retention.execution.cascades import planned_cascades
-from cratedb_retention.execution.forgetting import drop_rollups
-from cratedb_retention.execution.holdings import find_cascade, of_source
 from cratedb_retention.execution.identities import Earlier, accept_tables, find_earlier
 from cratedb_retention.execution.preparing import Selection, prepare
 from cratedb_retention.execution.query import fetch, suggest_values
+from cratedb_retention.execution.rollups import drop_rollups, find_cascade, of_source, planned_cascades
 from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.fetched import Fetched

@@ -47,7 +47,7 @@ def command(
         raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
     wanted = parse_policies(text, file.name)
     with options.open_retention(dburi, schema, read_only=dry_run) as retention:
-        changes = retention.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
+        changes = retention.policies.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
     if form != "table":
         write_data([Changed.of(change) for change in changes], form)
         return

@@ -22,5 +22,5 @@ def command(run_id: str, dburi: str | None, schema: str) -> None:
       cratedb-retention cancel 1c0ffee5
     """
     with options.open_retention(dburi, schema) as retention:
-        job = retention.cancel(run_id)
+        job = retention.runs.cancel(run_id)
     say(f"run {short(job.run_id)} of {job.actor}@{job.host} ends before its next step")

@@ -30,7 +30,7 @@ def command(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -
         wanted = chosen.read(retention)
         findings = retention.check(wanted)
         count = len(retention.policies(wanted))
-        cascades = retention.planned_cascades(wanted) if form == "table" else []
+        cascades = retention.rollups.planned(wanted) if form == "table" else []
     write_cascades(cascades)
     if form != "table":
         write_data(

@@ -44,9 +44,9 @@ def command(dburi: str | None, schema: str, dry_run: bool, **values: Any) -> Non
     refuse_missing(attributes)
     with options.open_retention(dburi, schema) as retention:
         if dry_run:
-            write_preview(retention, retention.new_policy(**attributes), "create policy")
+            write_preview(retention, retention.policies.make(**attributes), "create policy")
             return
-        policy = retention.create_policy(**attributes)
+        policy = retention.policies.create(**attributes)
         say(f"created policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")
         if policy.strategy.traits.rolls_up:
             _show_problems(retention, policy)

@@ -127,7 +127,7 @@ def _restore(retention: Retention) -> None:
             show_size(v.record.size),
             v.error or v.found,
         )
-        for v in retention.verify_snapshots(mine)
+        for v in retention.archive.verify(mine)
     ]
     write_table(("snapshot", "partition", "rows", "size", "verified"), rows, ("rows", "size"))
     _heading(

@@ -40,8 +40,8 @@ def command(
         raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
     with options.open_retention(dburi, schema) as retention:
         if dry_run:
-            policy = retention.changed_policy(identifier, changes)
+            policy = retention.policies.edited(identifier, changes)
             write_preview(retention, policy, f"change policy {policy.id}")
             return
-        policy = retention.edit_policy(identifier, changes, if_version)
+        policy = retention.policies.edit(identifier, changes, if_version)
         say(f"changed policy {policy.id}: {policy.strategy} {policy.target} after {policy.retention_period}")

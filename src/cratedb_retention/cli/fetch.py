@@ -101,7 +101,7 @@ def command(
     if step and points is not None:
         raise InvalidInput("--step and --points", "both are given", "give one of them")
     with options.open_retention(dburi, schema, read_only=True) as retention:
-        fetched = retention.fetch(
+        fetched = retention.rollups.fetch(
             FetchRequest.of_texts(
                 retention.clock.now(),
                 start,
@@ -171,7 +171,7 @@ def _show(fetched: Fetched) -> None:
     if not fetched.rows:
         say("nothing is there in this stretch of time")
         return
-    from cratedb_retention.cli.shown import shown_number, shown_times
+    from cratedb_retention.cli.output import shown_number, shown_times
 
     times = shown_times([row[0] for row in fetched.rows])
     values = slice(1 + fetched.keys, -1)

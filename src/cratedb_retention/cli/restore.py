@@ -11,7 +11,7 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say
-from cratedb_retention.cli.snapshot_options import snapshot_options
+from cratedb_retention.cli.snapshots import snapshot_options
 from cratedb_retention.errors import InvalidInput, RetentionError
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def command(
             target = TableName(before or retention.default_schema, after)
         request = dataclasses.replace(request, into=target, from_repository=from_repository)
         if dry_run:
-            _show(retention, retention.preview_restore(request))
+            _show(retention, retention.archive.preview(request))
             return
-        restored = retention.restore(request)
+        restored = retention.archive.restore(request)
     for item in restored:
         if item.error:
             say(f"failed: {item.record.archived.name}: {item.error}", "red")

@@ -52,11 +52,11 @@ def command(
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         if watch:
-            _watch(retention.running, retention.clock)
+            _watch(retention.runs.live, retention.clock)
             return
-        now, jobs = retention.clock.now(), retention.running()
+        now, jobs = retention.clock.now(), retention.runs.live()
         lines = overview(when.prepare(retention, chosen))
-        last = next(iter(retention.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
+        last = next(iter(retention.audit.read(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
         found = {"policies": [LineResult.of(line) for line in lines], "last_run": plain_row(last) if last else None}
         write_data({**found, "running": [_data(job, now) for job in jobs]}, form)

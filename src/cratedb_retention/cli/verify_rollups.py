@@ -35,7 +35,7 @@ def command(dburi: str | None, schema: str, table_name: str, table_schema: str |
     from cratedb_retention.model.words import plural
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
-        found = retention.verify_rollups(table_name, table_schema)
+        found = retention.rollups.verify(table_name, table_schema)
     if form != "table":
         write_data([difference.to_dict() for difference in found], form)
     elif found:

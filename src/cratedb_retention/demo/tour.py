@@ -37,7 +37,7 @@ def load(retention: Retention, table: str) -> int:
     engine, columns = retention.engine, TABLES[table]
     create_table(engine, SCHEMA, table, columns, "time_hour")
     with suppress(NotFound):  # An earlier demonstration archived the same rows.
-        retention.accept_tables(table, SCHEMA)
+        retention.rollups.accept_tables(table, SCHEMA)
     if engine.capabilities.freezes:
         return load_rows(engine, SCHEMA, table, columns, read_rows(table))
     with tempfile.TemporaryDirectory() as folder:
@@ -50,11 +50,11 @@ def load(retention: Retention, table: str) -> int:
 def begin(retention: Retention) -> None:
     """Set up, and forget what an earlier demonstration left: its policies, holds and rollups."""
     retention.setup(journal_policy=False)  # Three policies are enough to look at.
-    retention.delete_policies(CHOSEN.tags)
+    retention.policies.delete_tagged(CHOSEN.tags)
     for hold in retention.holds():
-        retention.release(hold.id)
+        retention.holds.release(hold.id)
     with suppress(NotFound):
-        retention.drop_rollups("weather", SCHEMA)
+        retention.rollups.drop("weather", SCHEMA)
 
 
 def prepare_repository(retention: Retention, name: str | None) -> str:
@@ -80,14 +80,14 @@ def prepare_repository(retention: Retention, name: str | None) -> str:
 def create_policies(retention: Retention, repository: str) -> None:
     """Delete flights; archive weather, and keep days and months of it."""
     common = {"table_schema": SCHEMA, "tags": [TAG]}
-    retention.create_policy(
+    retention.policies.create(
         **common,
         strategy="delete",
         table_name="flights",
         retention_period="90d",
         description="Delays are looked at for a quarter.",
     )
-    retention.create_policy(
+    retention.policies.create(
         **common,
         strategy="snapshot",
         table_name="weather",
@@ -95,7 +95,7 @@ def create_policies(retention: Retention, repository: str) -> None:
         target_repository_name=repository,
         description="Old weather goes to the archive.",
     )
-    retention.create_policy(
+    retention.policies.create(
         **common,
         strategy="downsample",
         table_name="weather",
@@ -121,7 +121,7 @@ def restore_one(retention: Retention) -> tuple[str, int]:
     :raises RetentionError: if it does not come back.
     """
     february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_month(2), end=_month(3))
-    restored = retention.restore(february)[0]
+    restored = retention.archive.restore(february)[0]
     if restored.error:
         raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
     return restored.record.archived.name, restored.rows or 0
@@ -137,7 +137,7 @@ def temperatures(retention: Retention, step: str) -> Fetched:
         step=parse_interval(step),
         metrics=("temp:min", "temp:avg", "temp:max", "row_count"),
     )
-    return retention.fetch(request)
+    return retention.rollups.fetch(request)
 
 
 def counted(fetched: Fetched) -> int:

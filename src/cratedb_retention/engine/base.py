@@ -89,6 +89,10 @@ class Engine(abc.ABC):
         """The tables of a schema that lack shards, so that they do not tell all that is in them."""
         return frozenset()
 
+    def unplaced(self, schema: str) -> frozenset[TableName]:
+        """Of those, the tables that lack only new shards for which no node has room: nothing can be in them."""
+        return frozenset()
+
     @abc.abstractmethod
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """

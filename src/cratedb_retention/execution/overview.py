@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.effect import amount

@@ -23,7 +23,6 @@ from cratedb_retention.execution.events import LeftOut
 from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.effect import describe, kind_of
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.runs import Report
@@ -56,7 +55,7 @@ class Recorder:
     def run_started(self) -> None:
         """
         The run begins; everything that it holds is written with its reason. That is not put off until the first step:
-        where the journal can't be written, nothing begins.
+        where the journal can't be written, nothing begins, unless a full disk alone is why.
         """
         plan, selection = self._prepared.plan, self._prepared.selection
         chosen = [f"strategy {selection.strategy}"] if selection.strategy else []
@@ -67,7 +66,7 @@ class Recorder:
         message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
         message += f" ({', '.join(chosen)})" if chosen else ""
         first = replace(self._run, message=message)
-        self._write(first, *self._leases(), *(self._held(hold) for hold in plan.holds))
+        self._write(first, *self._leases(), *(self._held(hold) for hold in plan.holds), later=True)
 
     def _leases(self) -> Iterator[Entry]:
         """What was taken over, and which slots begin."""
@@ -141,7 +140,7 @@ class Recorder:
 
     def step_started(self, task: Task, step: Step, number: int) -> None:
         """A step is about to be done."""
-        self._write(self._step(Event.STEP_STARTED, task, step, number))
+        self._write(self._step(Event.STEP_STARTED, task, step, number), later=True)
 
     def step_finished(self, task: Task, step: Step, number: int, result: StepResult, seconds: float) -> None:
         """A step is done."""
@@ -160,7 +159,7 @@ class Recorder:
         """A step failed, or has to wait for the next run."""
         outcome = Outcome.DEFERRED if isinstance(error, PartitionChanged) else Outcome.FAILED
         entry = self._step(Event.STEP_FINISHED, task, step, number)
-        self._write(replace(entry, outcome=outcome, why=failure(error)))
+        self._write(replace(entry, outcome=outcome, why=failure(error)), later=True)
 
     def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
         """A step ends in the middle, together with the run; noted only, since the end of the run follows."""
@@ -170,7 +169,7 @@ class Recorder:
     def task_skipped(self, task: Task, number: int, reason: str) -> None:
         """A task is not tried."""
         entry = self._step(Event.STEP_FINISHED, task, task.steps[0], number)
-        self._write(replace(entry, outcome=Outcome.FAILED, why=Why.SKIPPED(cause=reason)))
+        self._write(replace(entry, outcome=Outcome.FAILED, why=Why.SKIPPED(cause=reason)), later=True)
 
     def _step(self, event: Event, task: Task, step: Step, number: int) -> Entry:
         return replace(
@@ -178,8 +177,8 @@ class Recorder:
             event=event,
             table_schema=task.table.schema,
             table_name=task.table.name,
-            operation=kind_of(step),
-            message=f"{describe(step)}: {task.reason}",
+            operation=step.operation(),
+            message=f"{step.describe()}: {task.reason}",
             step=number,
         )
 

@@ -20,12 +20,11 @@ from cratedb_retention.model.plan import (
     SnapshotPartition,
     Step,
     Task,
-    pieces_of,
 )
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.limits import keep_within
-from cratedb_retention.planning.reasons import total_rows, total_size
+from cratedb_retention.planning.reasons import total
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.store.store import Store
 
@@ -99,7 +98,7 @@ def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
         if not _by_values(last).keys() <= known.keys():
             return None
         pieces = tuple(known[values] for values in _by_values(last))
-        rows, size = total_rows(pieces), total_size(pieces)
+        rows, size = total(p.partition.rows for p in pieces), total(p.partition.size for p in pieces)
         steps: tuple[Step, ...] = (replace(last, pieces=pieces),)
     else:
         same = next((each for each in fresh if _by_values(each.steps[-1]).keys() == _by_values(last).keys()), None)
@@ -114,4 +113,4 @@ def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
 
 
 def _by_values(step: Step) -> dict[tuple[Value, ...], Piece]:
-    return {piece.partition.values: piece for piece in pieces_of(step)}
+    return {piece.partition.values: piece for piece in step.about}

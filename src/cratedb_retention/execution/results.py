@@ -15,7 +15,6 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, V
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.model import plan
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.effect import describe, kind_of
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.time import from_ms
@@ -108,7 +107,7 @@ class Step(_Answer):
     @classmethod
     def _of_step(cls, step: plan.Step, info: ValidationInfo) -> dict[str, Any]:
         sql = {"sql": info.context(step)} if info.context else {}
-        return {"operation": kind_of(step), "description": describe(step), **sql}
+        return {"operation": step.operation(), "description": step.describe(), **sql}
 
 
 class Task(_Result):

@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import WindowRows
 from cratedb_retention.model.ownership import is_own_view
-from cratedb_retention.model.plan import DeleteRows, Step, Task, expired_before
+from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Rollup, Window, level_table
 from cratedb_retention.model.rollup_steps import (
@@ -67,7 +67,7 @@ class Roller:
             name is taken by what the toolkit did not make.
         """
         match step:
-            case CreateRollup(rollup) | AlterRollup(rollup):
+            case CreateRollup(rollup=rollup) | AlterRollup(rollup=rollup):
                 self._require_own_tables(rollup)
                 self._register(task, rollup)
             case RollUp(rollup=rollup):
@@ -75,10 +75,10 @@ class Roller:
             case ReplaceView():
                 self._require_own_view(step)
                 self._store.rollups.set_view(self._finest(task, step))
-            case RebaseRollup(rollup, before):
+            case RebaseRollup(rollup=rollup, before=before):
                 self._store.rollups.rebase(rollup, before)
                 self._register(task, rollup)
-            case SealWindows(rollup, windows, idents):
+            case SealWindows(rollup=rollup, windows=windows, idents=idents):
                 self._check(task, rollup, windows, idents)
                 self._store.rollups.seal(rollup.table, [window.start for window in windows])
             case _:
@@ -86,7 +86,7 @@ class Roller:
 
     def _note_expiry(self, step: Step) -> None:
         """From where on a level still has everything, so that readers need not give up more of it than is gone."""
-        expired = expired_before(step)
+        expired = step.expires
         if expired is not None and expired[0] in self._registered:
             known = self._prepared.ledger.rollups.get(expired[0])
             before = known.gone if known is not None else None

@@ -10,26 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cratedb_retention.execution.cascades import planned_cascades
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName, Value
 from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import (
-    DropArchived,
-    DropPartitions,
-    MovePartitions,
     Piece,
     Plan,
-    Step,
     Task,
-    pieces_of,
 )
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import level_table, sketch_table
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
+from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import from_ms, show
 from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
@@ -37,8 +33,8 @@ from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_tar
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.reallocate import is_there
 from cratedb_retention.planning.reasons import next_due
+from cratedb_retention.planning.strategies import is_there
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 
@@ -225,18 +221,13 @@ def _notes(
 
 def _tables(task: Task) -> set[TableName]:
     """The tables that a task is about: its own, and the rollups that it changes."""
-    steps = (CreateRollup, AlterRollup, RebaseRollup, RollUp)
-    return {task.table, *(step.rollup.table for step in task.steps if isinstance(step, steps))}
+    return {task.table, *(step.changes for step in task.steps if step.changes)}
 
 
 Verdict = tuple[State, tuple[str, ...]]
 _URGENCY = list(State)
 # What a step makes of its partitions; others leave them as they are.
-_STATES: Mapping[type[Step], State] = {
-    DropPartitions: State.DROP,
-    DropArchived: State.ARCHIVE,
-    MovePartitions: State.MOVE,
-}
+_STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
 
 
 @dataclass(frozen=True)
@@ -263,9 +254,9 @@ def _verdicts_of(plan: Plan, catalog: Catalog) -> _Verdicts:
         if isinstance(step, RollUp):
             found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
             windows.setdefault(step.rollup.table, {}).update(found)
-        elif type(step) in _STATES:
-            for piece in pieces_of(step):
-                _note(pieces, (task.table, piece.partition.values), _STATES[type(step)], why)
+        elif step.does in _STATES:
+            for piece in step.about:
+                _note(pieces, (task.table, piece.partition.values), _STATES[step.does], why)
     for hold in plan.holds:
         state, why = (State.PROBLEM if hold.problem else State.HELD), _said(hold.reason, hold.policy_id)
         if hold.level is not None:

@@ -8,18 +8,18 @@ read once more bucket by bucket.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.model.aggregates import Part
+from cratedb_retention.model.aggregates import Number, Part
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.reading import Cascade, Holding, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import ROW_COUNT, Metric, Rollup, Window
+from cratedb_retention.model.reading import Cascade, Holding, Partial, Reading, Stretch, Wanted
+from cratedb_retention.model.rollup import ROW_COUNT, Window
 from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.query import choose_step, whole_part
@@ -29,8 +29,10 @@ _CHUNKS = 500
 _LOOKED_AT = 5
 _TOLERANCE = 1e-9
 _YEAR = Interval(unit="year")
-_EVER = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
-Values = dict[str, float | None]
+_ALL = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
+_EMPTY = TimeRange(0, 0)
+_NOTHING = Partial(bucket=0, group=(), rows=0, states={})
+Values = tuple[str, float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +76,14 @@ def _plain(value: float | None) -> float | None:
 
 def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
     """Compare each level of a cascade with the one beneath, for the time that both hold."""
-    _refresh(engine, cascade)
+    for holding in cascade.holdings:  # Otherwise what was written a moment ago would seem to be missing.
+        engine.database.refresh(table_ref(holding.table))
     found: list[Difference] = []
-    for beneath, level in _pairs(cascade):
-        span = _common(engine, cascade, beneath, level)
-        if span and level.rollup:
-            found += _Comparison(engine, cascade, beneath, level, level.rollup).differences(*span)
+    for level in cascade.holdings:
+        for beneath in cascade.holdings:
+            if level.rollup and level.rollup.beneath == beneath.table:
+                comparison = _Comparison(engine, cascade, beneath, level)
+                found += comparison.differences(level.rollup.interval)
     return found
 
 
@@ -100,153 +104,114 @@ def _covers(window: Window, difference: Difference) -> bool:
     return window.since < difference.end and difference.start < window.until
 
 
-def _pairs(cascade: Cascade) -> Iterator[tuple[Holding, Holding]]:
-    """Each level with the one that it is computed from."""
-    for level in cascade.holdings:
-        for beneath in cascade.holdings:
-            if level.rollup and level.rollup.beneath == beneath.table:
-                yield beneath, level
-
-
-def _refresh(engine: Engine, cascade: Cascade) -> None:
-    """Otherwise what was written a moment ago would seem to be missing."""
-    for holding in cascade.holdings:
-        engine.database.refresh(table_ref(holding.table))
-
-
-def _common(engine: Engine, cascade: Cascade, beneath: Holding, level: Holding) -> TimeRange | None:
-    """The time that both hold, in whole buckets of the level."""
-    starts = [holding.start for holding in (beneath, level) if holding.start is not None]
-    ends = [holding.end for holding in (beneath, level) if holding.end is not None]
-    if not starts or not ends:
-        years = [year for holding in (beneath, level) for year in _years(engine, cascade, holding)]
-        if not years:
-            return None
-        starts = starts or [min(years)]
-        ends = ends or [_YEAR.end(max(years))]
-    span = whole_part(replace(level, start=max(starts), end=min(ends)), _EVER, cascade.tzinfo)
-    return None if span.empty else span
-
-
-def _years(engine: Engine, cascade: Cascade, holding: Holding) -> list[int]:
-    """The years in which a table has rows."""
-    start, end = _EVER
-    stretch = Stretch(holding=holding, start=start, end=end, interval=_YEAR)
-    reading = Reading(
-        cascade=replace(cascade, zone="UTC"),
-        start=start,
-        end=end,
-        step=_YEAR,
-        wanted=(Wanted(None, ROW_COUNT),),
-        by=(),
-        where=(),
-        stretches=(stretch,),
-    )
-    return [part.bucket for part in engine.read(reading, stretch)]
-
-
+@dataclass(frozen=True)
 class _Comparison:
-    """One level and the one beneath."""
+    """A level and the one beneath."""
 
-    def __init__(self, engine: Engine, cascade: Cascade, beneath: Holding, level: Holding, rollup: Rollup) -> None:
-        self.engine, self.cascade, self.beneath, self.level, self.rollup = engine, cascade, beneath, level, rollup
-        self.wanted = tuple(_comparable(rollup.metrics, beneath))
+    engine: Engine
+    cascade: Cascade
+    beneath: Holding
+    level: Holding
 
-    def differences(self, start: int, end: int) -> Iterator[Difference]:
-        """Chunk by chunk; where chunks differ, bucket by bucket."""
-        chunk = choose_step(self.cascade, start, end, _CHUNKS)
-        if not self.rollup.interval.fits_into(chunk, self.cascade.tzinfo):
-            chunk = self.rollup.interval
-        looked_at = 0
-        for bucket, both in self._read(start, end, chunk):
-            differing = list(self._differing(*both))
-            if not differing:
-                continue
-            low, high = max(bucket, start), min(chunk.end(bucket, self.cascade.tzinfo), end)
-            if chunk != self.rollup.interval and looked_at < _LOOKED_AT:
-                looked_at += 1
-                exact = list(self._exact(low, high))
-                if exact:
-                    yield from exact
-                    continue
-            yield from (self._difference(low, high, *values) for values in differing)
+    def differences(self, own: Interval) -> Iterator[Difference]:
+        """
+        Chunk by chunk; where chunks differ, bucket by bucket.
 
-    def _exact(self, start: int, end: int) -> Iterator[Difference]:
-        interval = self.rollup.interval
-        for bucket, both in self._read(start, end, interval):
-            for values in self._differing(*both):
-                yield self._difference(bucket, interval.end(bucket, self.cascade.tzinfo), *values)
+        :param own: The level's interval.
+        """
+        range_, zone = self._common(), self.cascade.tzinfo
+        if range_.empty:
+            return
+        chunk = choose_step(self.cascade, *range_, _CHUNKS)
+        chunk = chunk if own.fits_into(chunk, zone) else own
+        for number, (part, values) in enumerate(self._differing(range_, chunk)):
+            exact = list(self._differing(part, own)) if chunk != own and number < _LOOKED_AT else []
+            for bucket, found in exact or [(part, values)]:
+                yield from (self._difference(bucket, *each) for each in found)
 
-    def _difference(self, start: int, end: int, what: str, expected: float | None, found: float | None) -> Difference:
-        level = self.level
+    def _common(self) -> TimeRange:
+        """The time that both hold, in whole buckets of the level."""
+        both = TimeRange.of(self.beneath.start, self.beneath.end) & TimeRange.of(self.level.start, self.level.end)
+        if None in both.ends:
+            utc = replace(self.cascade, zone="UTC")
+            wanted = (Wanted(None, ROW_COUNT),)
+            found = [one.bucket for h in (self.beneath, self.level) for one in self._read(h, _ALL, _YEAR, wanted, utc)]
+            both &= TimeRange(min(found), _YEAR.end(max(found))) if found else TimeRange(0, 0)
+        held = replace(self.level, start=both.start, end=both.end)
+        return _EMPTY if both.empty else whole_part(held, _ALL, self.cascade.tzinfo)
+
+    def _differing(self, range_: TimeRange, interval: Interval) -> Iterator[tuple[TimeRange, list[Values]]]:
+        """Buckets, and what differs in them."""
+        zone, wanted = self.cascade.tzinfo, tuple(self._comparable())
+        right, found = (
+            {interval.floor(one.bucket, zone): one for one in self._read(holding, range_, interval, wanted)}
+            for holding in (self.beneath, self.level)
+        )
+        for bucket in sorted({*right, *found}):
+            values = list(_compare(right.get(bucket, _NOTHING), found.get(bucket, _NOTHING)))
+            if values:
+                yield TimeRange(bucket, interval.end(bucket, zone)) & range_, values
+
+    def _read(
+        self,
+        holding: Holding,
+        range_: TimeRange,
+        interval: Interval,
+        wanted: tuple[Wanted, ...],
+        cascade: Cascade | None = None,
+    ) -> list[Partial]:
+        stretch = Stretch(holding=holding, start=range_.start, end=range_.end, interval=interval)
+        reading = Reading(
+            cascade=cascade or self.cascade,
+            start=range_.start,
+            end=range_.end,
+            step=interval,
+            wanted=wanted,
+            by=(),
+            where=(),
+            stretches=(stretch,),
+        )
+        return self.engine.read(reading, stretch)
+
+    def _comparable(self) -> Iterator[Wanted]:
+        """What both keep of each metric; least and greatest value say how exact a sum can be."""
+        yield Wanted(None, ROW_COUNT)
+        rollups = [holding.rollup for holding in (self.level, self.beneath) if holding.rollup]
+        for metric in rollups[0].metrics:
+            wanted = (Wanted(metric, str(part)) for part in (Part.COUNT, Part.SUM, Part.MIN, Part.MAX))
+            yield from (want for want in wanted if all(want.kept_by(rollup) for rollup in rollups))
+
+    def _difference(self, bucket: TimeRange, what: str, expected: float | None, found: float | None) -> Difference:
         return Difference(
-            level=level.name,
-            table=str(level.table),
-            start=start,
-            end=end,
+            level=self.level.name,
+            table=str(self.level.table),
+            start=bucket.start,
+            end=bucket.end,
             what=what,
             beneath=self.beneath.name,
             expected=expected,
             found=found,
         )
 
-    def _read(self, start: int, end: int, interval: Interval) -> list[tuple[int, tuple[Values, Values]]]:
-        """What both say, by bucket."""
-        both = [self._values(holding, start, end, interval) for holding in (self.beneath, self.level)]
-        nothing: Values = {ROW_COUNT: 0}
-        return [
-            (bucket, (both[0].get(bucket, nothing), both[1].get(bucket, nothing)))
-            for bucket in sorted({*both[0], *both[1]})
-        ]
 
-    def _values(self, holding: Holding, start: int, end: int, interval: Interval) -> dict[int, Values]:
-        stretch = Stretch(holding=holding, start=start, end=end, interval=interval)
-        reading = Reading(
-            cascade=self.cascade,
-            start=start,
-            end=end,
-            step=interval,
-            wanted=self.wanted,
-            by=(),
-            where=(),
-            stretches=(stretch,),
+def _compare(right: Partial, found: Partial) -> Iterator[Values]:
+    """What differs: its name, what there should be, and what there is."""
+    if right.rows != found.rows:
+        yield ROW_COUNT, right.rows, found.rows
+    for metric in {**right.states, **found.states}:
+        expected, there = (
+            {part: _float(value) for part, value in one.states.get(metric, {}).items()} for one in (right, found)
         )
-        return {
-            interval.floor(found.bucket, self.cascade.tzinfo): {
-                ROW_COUNT: found.rows,
-                **{
-                    metric.named(part): float(value) if isinstance(value, Decimal) else value
-                    for metric, state in found.states.items()
-                    for part, value in state.items()
-                },
-            }
-            for found in self.engine.read(reading, stretch)
-        }
-
-    def _differing(self, expected: Values, found: Values) -> Iterator[tuple[str, float | None, float | None]]:
-        for name in (ROW_COUNT, *(want.name for want in self.wanted if want.aggregate in ("sum", "count"))):
-            right, value = expected.get(name), found.get(name)
-            if name.endswith("_sum"):
-                same = _close(right, value, _scale(expected, name.removesuffix("_sum")))
-            else:
-                same = (right or 0) == (value or 0)
-            if not same:
-                yield name, right, value
+        if (expected.get(Part.COUNT) or 0) != (there.get(Part.COUNT) or 0):
+            yield metric.named(Part.COUNT), expected.get(Part.COUNT), there.get(Part.COUNT)
+        # Values of both signs can add up to next to nothing, so the size of what was added up counts.
+        size = max(abs(expected.get(end) or 0.0) for end in (Part.MIN, Part.MAX)) * (expected.get(Part.COUNT) or 1)
+        if not _close(expected.get(Part.SUM), there.get(Part.SUM), size):
+            yield metric.named(Part.SUM), expected.get(Part.SUM), there.get(Part.SUM)
 
 
-def _comparable(metrics: Sequence[Metric], beneath: Holding) -> Iterator[Wanted]:
-    """What both keep of each metric; least and greatest value say how exact a sum can be."""
-    for metric in metrics:
-        for part in (Part.COUNT, Part.SUM, Part.MIN, Part.MAX):
-            want = Wanted(metric, str(part))
-            if part in metric.parts and (beneath.rollup is None or want.kept_by(beneath.rollup)):
-                yield want
-
-
-def _scale(values: Values, name: str) -> float:
-    """How large what was added up is, since values of both signs can add up to next to nothing."""
-    reach = max(abs(values.get(f"{name}_{end}") or 0.0) for end in ("min", "max"))
-    return reach * (values.get(f"{name}_count") or 1)
+def _float(value: Number) -> float | None:
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _close(one: float | None, other: float | None, scale: float) -> bool:

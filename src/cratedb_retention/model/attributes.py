@@ -62,7 +62,7 @@ class Suggestions:
 Offer = Callable[[Suggestions, Mapping[str, Any]], Iterable[str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Attribute:
     """
     An attribute: what the field says of it, and, from :func:`attributes_of`, what follows from its type.

@@ -4,52 +4,27 @@ What steps, tasks and plans do: in words, and added up; what of a plan makes dat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
-from typing import assert_never
 
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
-    FreezePartitions,
     Hold,
-    MovePartitions,
-    Piece,
     Plan,
     SnapshotPartition,
     Step,
     Task,
-    ThawPartitions,
     VerifySnapshot,
-    pieces_of,
+    describe_pieces,
 )
 from cratedb_retention.model.policy import Verify
-from cratedb_retention.model.rollup import Rollup, Window
-from cratedb_retention.model.rollup_steps import (
-    AlterRollup,
-    CreateRollup,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    RollupStep,
-    SealWindows,
-)
-from cratedb_retention.model.time import show
-from cratedb_retention.model.words import plural, show_partition, show_where
-
-
-class Kind(StrEnum):
-    """What a task comes down to."""
-
-    DELETE = "delete"
-    ARCHIVE = "archive"
-    MOVE = "move"
-    ROLL_UP = "roll up"
-    OTHER = "other"
+from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.step import Kind
+from cratedb_retention.model.words import plural, show_where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +51,8 @@ def amount(tasks: Iterable[Task]) -> Amount:
     """How much tasks are about, added up."""
     tasks = list(tasks)
     steps = [step for task in tasks for step in task.steps]
-    starts, ends = [], []
-    for step in steps:
-        found = list(_stretches(step))
-        starts += [start for start, _ in found]
-        ends += [end for _, end in found]
+    stretches = [stretch for step in steps for stretch in step.stretches]
+    starts, ends = [start for start, _ in stretches], [end for _, end in stretches]
     return Amount(
         tasks=len(tasks),
         partitions=sum(task.partitions for task in tasks),
@@ -98,17 +70,6 @@ def _total(counts: Iterable[int | None]) -> int | None:
     return None if None in found else sum(count or 0 for count in found)
 
 
-def _stretches(step: Step) -> Iterator[tuple[int | None, int | None]]:
-    """The stretches of time [start, end) whose data a step touches."""
-    match step:
-        case DeleteRows(since=since, before=before):
-            yield since, before
-        case RollUp(windows=windows):
-            yield from ((window.since, window.until) for window in windows)
-        case _:
-            yield from ((piece.start, piece.end) for piece in pieces_of(step))
-
-
 @dataclass(frozen=True, slots=True)
 class Effect:
     """
@@ -123,15 +84,8 @@ class Effect:
 
 
 def kind_of_task(task: Task) -> Kind:
-    """What a task comes down to."""
-    kinds = {type(step) for step in task.steps}
-    if kinds & {SnapshotPartition, DropArchived}:
-        return Kind.ARCHIVE
-    if kinds & {DropPartitions, DeleteRows}:
-        return Kind.DELETE
-    if MovePartitions in kinds:
-        return Kind.MOVE
-    return Kind.ROLL_UP if RollUp in kinds else Kind.OTHER
+    """What a task comes down to: what the last of its steps does that does something."""
+    return next((step.does for step in reversed(task.steps) if step.does), Kind.OTHER)
 
 
 def effects(plan: Plan) -> list[Effect]:
@@ -254,10 +208,10 @@ class TaskGroup:
             return summarize(self.tasks[0])
         last = self.tasks[0].steps[-1]
         if isinstance(last, DropArchived):
-            pieces = [piece for task in self.tasks for piece in pieces_of(task.steps[-1])]
+            pieces = [piece for task in self.tasks for piece in task.steps[-1].about]
             return summarize_archiving(self.tasks[0].steps, describe_pieces(last.columns, pieces), last.repository)
-        together = replace(self.tasks[0], steps=tuple(map(_merge, zip(*(t.steps for t in self.tasks), strict=True))))
-        return summarize(together)
+        steps = tuple(steps[0].merged(steps) for steps in zip(*(t.steps for t in self.tasks), strict=True))
+        return summarize(replace(self.tasks[0], steps=steps))
 
     @property
     def why(self) -> str:
@@ -275,115 +229,20 @@ def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
     """Put tasks together, in the order in which the first of each group stands."""
     groups: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks:
-        groups.setdefault((task.policy_id, task.table, *map(_alike, task.steps)), []).append(task)
+        groups.setdefault((task.policy_id, task.table, *((type(step), step.alike) for step in task.steps)), []).append(
+            task
+        )
     return [TaskGroup(tuple(group)) for group in groups.values()]
 
 
-def _alike(step: Step) -> tuple[object, ...]:
-    """What steps of one group have in common."""
-    of = step.repository if isinstance(step, SnapshotPartition) else getattr(step, "rollup", None)
-    return type(step), of
-
-
-def _merge(steps: Sequence[Step]) -> Step:
-    """One step in place of several of a kind, for its words."""
-    first, last = steps[0], steps[-1]
-    match first:
-        case RollUp() | SealWindows():
-            windows = [w for step in steps if isinstance(step, RollUp | SealWindows) for w in step.windows]
-            return replace(first, windows=tuple(windows))
-        case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions():
-            return replace(first, pieces=tuple(piece for step in steps for piece in pieces_of(step)))
-        case DeleteRows() if isinstance(last, DeleteRows):
-            return replace(first, before=last.before)
-        case _:
-            return first
-
-
-def describe_pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
-    """One partition by its values; several by their number, the first and the last."""
-    if len(pieces) == 1:
-        return f"partition {show_partition(columns, pieces[0].partition.values)}"
-    first, last = (show_partition(columns, pieces[i].partition.values) for i in (0, -1))
-    return f"{len(pieces):,} partitions, {first} to {last}"
-
-
-def _windows(windows: Sequence[Window]) -> str:
-    return plural(len(windows), "window")
-
-
-def _stretch(windows: Sequence[Window]) -> str:
-    return f"{show(windows[0].since)} to {show(windows[-1].until)}"
-
-
-def _columns(rollup: Rollup) -> str:
-    dimensions = ", ".join(column.name for column in rollup.dimensions) or "none"
-    metrics = ", ".join(metric.column.name for metric in rollup.metrics) or "none"
-    return f"dimensions: {dimensions}; metrics: {metrics}"
-
-
-def _describe_rollup(step: RollupStep) -> str:
-    match step:
-        case CreateRollup(rollup=rollup, left_out=names):
-            left_out = f"; left out: {', '.join(names)}" if names else ""
-            return f"create {rollup.table.name} ({_columns(rollup)}{left_out})"
-        case AlterRollup(rollup=rollup, columns=names):
-            return f"add {', '.join(names)} to {rollup.table.name}"
-        case RebaseRollup(rollup=rollup, before=before):
-            kept = f", and keep what is before {show(before)} as it is" if before else ""
-            return f"compute {rollup.table.name} from {rollup.beneath.name} from now on{kept}"
-        case RollUp(rollup=rollup, windows=windows):
-            return f"roll up {_windows(windows)} of {rollup.table.name}, {_stretch(windows)}"
-        case SealWindows(rollup=rollup, windows=windows):
-            return f"seal {_windows(windows)} of {rollup.table.name}, {_stretch(windows)}"
-        case ReplaceView(view=view):
-            return f"renew the view {view.name}"
-        case _:
-            assert_never(step)
-
-
-def _describe_rows(step: DeleteRows) -> str:
-    since = "" if step.since is None else f"from {show(step.since)} and "
-    text = f"delete rows with {step.time_column.name} {since}before {show(step.before)}"
-    text += f", {show_where(step.where)}" if step.where else ""
-    return text + (f", except those under {plural(len(step.spared), 'hold')}" if step.spared else "")
-
-
-def describe(step: Step) -> str:
-    """What a step does, in words, beginning with a verb."""
-    match step:
-        case DropPartitions(columns=columns, pieces=pieces):
-            return f"drop {describe_pieces(columns, pieces)}"
-        case DeleteRows():
-            return _describe_rows(step)
-        case MovePartitions(columns=columns, pieces=pieces, attribute=attribute, value=value):
-            return f"move {describe_pieces(columns, pieces)} to nodes with {attribute}={value}"
-        case FreezePartitions(columns=columns, pieces=pieces):
-            return f"freeze {describe_pieces(columns, pieces)}"
-        case ThawPartitions(columns=columns, pieces=pieces):
-            return f"thaw {describe_pieces(columns, pieces)}"
-        case SnapshotPartition(columns=columns, piece=piece, repository=repository, name=name):
-            return f"archive {describe_pieces(columns, [piece])} as {name} in {repository}"
-        case VerifySnapshot(name=name, repository=repository, verify=Verify.METADATA):
-            return f"verify the metadata of snapshot {name} in {repository}"
-        case VerifySnapshot(name=name, repository=repository):
-            return f"verify snapshot {name} in {repository} by reading it back"
-        case DropArchived(columns=columns, piece=piece):
-            return f"drop archived {describe_pieces(columns, [piece])}"
-        case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-            return _describe_rollup(step)
-        case _:
-            assert_never(step)
-
-
 def summarize(task: Task) -> str:
-    """What a task does, in one phrase; its steps in full are what :func:`describe` says."""
+    """What a task does, in one phrase; its steps in full are what :meth:`BaseStep.describe` says."""
     if len(task.steps) == 1:
-        return describe(task.steps[0])
+        return task.steps[0].describe()
     for step in task.steps:
         if isinstance(step, SnapshotPartition):
             return summarize_archiving(task.steps, describe_pieces(step.columns, [step.piece]), step.repository)
-    return ", then ".join(describe(step) for step in task.steps)
+    return ", then ".join(step.describe() for step in task.steps)
 
 
 def summarize_archiving(steps: Sequence[Step], what: str, repository: str) -> str:
@@ -394,14 +253,3 @@ def summarize_archiving(steps: Sequence[Step], what: str, repository: str) -> st
     """
     metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in steps)
     return f"archive {what} in {repository}, verify{' the metadata' if metadata else ''}, drop"
-
-
-def kind_of(step: Step) -> str:
-    """A step's name in the journal: ``drop_partitions``."""
-    return operation(type(step))
-
-
-def operation(kind: type[Step]) -> str:
-    """The name of a kind of step in the journal."""
-    name = kind.__name__
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -7,13 +7,18 @@ succeeded. What is due but must not happen is a hold, with its reason. Instants 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.policy import Verify
 from cratedb_retention.model.reasons import Reason
 from cratedb_retention.model.rollup_steps import RollupStep
+from cratedb_retention.model.step import BaseStep, Kind, Stretch
+from cratedb_retention.model.time import show
+from cratedb_retention.model.words import plural, show_partition, show_where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,34 @@ class Spared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropPartitions:
+class PartitionsStep(BaseStep):
+    """A step on some partitions of a table."""
+
+    table: TableName
+    columns: tuple[Column, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def about(self) -> tuple[Piece, ...]:
+        """All of them."""
+        return self.pieces
+
+    @property
+    def changes(self) -> TableName | None:
+        """Its table."""
+        return self.table
+
+    @property
+    def _named(self) -> str:
+        return describe_pieces(self.columns, self.pieces)
+
+    def merged(self, others: Sequence[PartitionsStep]) -> Self:
+        """One on all of their partitions."""
+        return replace(self, pieces=tuple(piece for step in others for piece in step.pieces))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropPartitions(PartitionsStep):
     """
     Drop whole expired partitions, all in one statement.
 
@@ -50,15 +82,22 @@ class DropPartitions:
     :param time_column: If given, the engine first makes sure that no row is younger, and drops nothing otherwise.
     """
 
-    table: TableName
-    columns: tuple[Column, ...]
-    pieces: tuple[Piece, ...]
+    does: ClassVar = Kind.DELETE
     before: int
     time_column: Column | None = None
 
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"drop {self._named}"
+
+    @property
+    def expires(self) -> tuple[TableName, int]:
+        """Before the end of the newest partition."""
+        return self.table, max(self.before if piece.end is None else piece.end for piece in self.pieces)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteRows:
+class DeleteRows(BaseStep):
     """
     Delete expired rows, in batches.
 
@@ -71,6 +110,7 @@ class DeleteRows:
     :param late: How many of `rows` came too late to be rolled up.
     """
 
+    does: ClassVar = Kind.DELETE
     table: TableName
     time_column: Column
     before: int
@@ -80,40 +120,72 @@ class DeleteRows:
     since: int | None = None
     late: int = 0
 
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        since = "" if self.since is None else f"from {show(self.since)} and "
+        where = f", {show_where(self.where)}" if self.where else ""
+        spared = f", except those under {plural(len(self.spared), 'hold')}" if self.spared else ""
+        return f"delete rows with {self.time_column.name} {since}before {show(self.before)}{where}{spared}"
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """From its beginning to its end."""
+        return [(self.since, self.before)]
+
+    @property
+    def changes(self) -> TableName:
+        """Its table."""
+        return self.table
+
+    @property
+    def expires(self) -> tuple[TableName, int]:
+        """Before its end."""
+        return self.table, self.before
+
+    def merged(self, others: Sequence[DeleteRows]) -> DeleteRows:
+        """One until the end of the last."""
+        return replace(self, before=others[-1].before)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MovePartitions:
+class MovePartitions(PartitionsStep):
     """Move partitions to the nodes with an attribute, and wait until their shards are there."""
 
-    table: TableName
-    columns: tuple[Column, ...]
-    pieces: tuple[Piece, ...]
+    does: ClassVar = Kind.MOVE
     attribute: str
     value: str
 
-
-@dataclass(frozen=True, slots=True)
-class FreezePartitions:
-    """Block writes to partitions, so that what is checked or archived is what is dropped."""
-
-    table: TableName
-    columns: tuple[Column, ...]
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ThawPartitions:
-    """Allow writes again to partitions that an earlier run left frozen."""
-
-    table: TableName
-    columns: tuple[Column, ...]
-    pieces: tuple[Piece, ...]
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"move {self._named} to nodes with {self.attribute}={self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotPartition:
+class FreezePartitions(PartitionsStep):
+    """Block writes to partitions, so that what is checked or archived is what is dropped."""
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"freeze {self._named}"
+
+    @property
+    def changes(self) -> None:
+        """Nothing: it prepares another step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThawPartitions(PartitionsStep):
+    """Allow writes again to partitions that an earlier run left frozen."""
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"thaw {self._named}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivingStep(BaseStep):
     """
-    Archive a partition in a repository.
+    A step on the way of a partition into a repository.
 
     :param name: The snapshot's name, from the partition's values and change token.
     """
@@ -124,9 +196,33 @@ class SnapshotPartition:
     repository: str
     name: str
 
+    @property
+    def about(self) -> tuple[Piece, ...]:
+        """The partition."""
+        return (self.piece,)
+
+    @property
+    def changes(self) -> TableName | None:
+        """Its table, once the partition goes."""
+        return self.table if self.does else None
+
+    @property
+    def alike(self) -> object:
+        """The repository."""
+        return self.repository
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifySnapshot:
+class SnapshotPartition(ArchivingStep):
+    """Archive a partition in a repository."""
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"archive {describe_pieces(self.columns, [self.piece])} as {self.name} in {self.repository}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySnapshot(ArchivingStep):
     """
     Make sure that the snapshot is complete, and holds this partition.
 
@@ -134,17 +230,18 @@ class VerifySnapshot:
     :param schema: Of the toolkit's own tables: where a copy may be for a while.
     """
 
-    table: TableName
-    columns: tuple[Column, ...]
-    piece: Piece
-    repository: str
-    name: str
     verify: Verify
     schema: str
 
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        if self.verify is Verify.METADATA:
+            return f"verify the metadata of snapshot {self.name} in {self.repository}"
+        return f"verify snapshot {self.name} in {self.repository} by reading it back"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropArchived:
+class DropArchived(ArchivingStep):
     """
     Drop a partition that was archived, if nothing was written to it since (law 2).
 
@@ -152,13 +249,26 @@ class DropArchived:
     :param time_column: As with :class:`DropPartitions`.
     """
 
-    table: TableName
-    columns: tuple[Column, ...]
-    piece: Piece
-    repository: str
-    name: str
+    does: ClassVar = Kind.ARCHIVE
     before: int
     time_column: Column | None = None
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"drop archived {describe_pieces(self.columns, [self.piece])}"
+
+    @property
+    def expires(self) -> tuple[TableName, int]:
+        """Before the end of the partition."""
+        return self.table, self.before if self.piece.end is None else self.piece.end
+
+
+def describe_pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
+    """One partition by its values; several by their number, the first and the last."""
+    if len(pieces) == 1:
+        return f"partition {show_partition(columns, pieces[0].partition.values)}"
+    first, last = (show_partition(columns, pieces[i].partition.values) for i in (0, -1))
+    return f"{len(pieces):,} partitions, {first} to {last}"
 
 
 Step = (
@@ -174,30 +284,6 @@ Step = (
 )
 # What rows and bytes of a run are counted of: the others only prepare this, or compute something.
 REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
-
-
-def pieces_of(step: Step) -> tuple[Piece, ...]:
-    """The partitions that a step is about."""
-    match step:
-        case SnapshotPartition() | VerifySnapshot() | DropArchived():
-            return (step.piece,)
-        case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions():
-            return step.pieces
-        case _:
-            return ()
-
-
-def expired_before(step: Step) -> tuple[TableName, int] | None:
-    """The table that a step removes rows from, and the instant (ms, UTC) before which they lie; None: it does not."""
-    match step:
-        case DropPartitions():
-            return step.table, max(step.before if piece.end is None else piece.end for piece in step.pieces)
-        case DropArchived():
-            return step.table, step.before if step.piece.end is None else step.piece.end
-        case DeleteRows():
-            return step.table, step.before
-        case _:
-            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,17 +264,17 @@ class ExpectedMax(BaseModel):
     partitions: Annotated[
         int | None,
         Field(ge=0),
-        Attribute("At most so many partitions of a table in one run.", label="At most so many partitions"),
+        Attribute(text="At most so many partitions of a table in one run.", label="At most so many partitions"),
     ] = None
     rows: Annotated[
         int | None,
         Field(ge=0),
-        Attribute("At most so many rows of a table in one run.", label="At most so many rows"),
+        Attribute(text="At most so many rows of a table in one run.", label="At most so many rows"),
     ] = None
     percent: Annotated[
         float | None,
         Field(ge=0, le=100),
-        Attribute("At most this share of a table's rows in one run.", label="At most so many percent of the rows"),
+        Attribute(text="At most this share of a table's rows in one run.", label="At most so many percent of the rows"),
     ] = None
 
 
@@ -298,7 +298,7 @@ class Policy(BaseModel):
     strategy: Annotated[
         StrategyField,
         Attribute(
-            f"What happens to expired data: {', '.join(Strategy)}.",
+            text=f"What happens to expired data: {', '.join(Strategy)}.",
             group=Group.WHAT,
             labels={strategy: strategy.traits.label for strategy in Strategy},
         ),
@@ -306,7 +306,7 @@ class Policy(BaseModel):
     table_schema: Annotated[
         Name | None,
         Attribute(
-            "The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
+            text="The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
             "`doc` on CrateDB and `main` on DuckDB.",
             group=Group.TABLES,
             label="Schema",
@@ -316,7 +316,7 @@ class Policy(BaseModel):
     table_name: Annotated[
         Name,
         Attribute(
-            "The table's name; `*` and `?` are wildcards, as in `metrics_*`.",
+            text="The table's name; `*` and `?` are wildcards, as in `metrics_*`.",
             group=Group.TABLES,
             label="Table",
             offer=_tables,
@@ -325,7 +325,7 @@ class Policy(BaseModel):
     retention_period: Annotated[
         DurationField,
         Attribute(
-            "How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
+            text="How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
             "a plain number means days, and `cutoff_by: day`.",
             group=Group.PERIOD,
             metavar="DURATION",
@@ -335,7 +335,7 @@ class Policy(BaseModel):
     cutoff_by: Annotated[
         CutoffBy,
         Attribute(
-            "Whether the retention period counts back from the cutoff itself (`instant`) or from the start of "
+            text="Whether the retention period counts back from the cutoff itself (`instant`) or from the start of "
             "its day (`day`), as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more.",
             group=Group.PERIOD,
             label="Counted back",
@@ -346,7 +346,7 @@ class Policy(BaseModel):
     time_zone: Annotated[
         ZoneField,
         Attribute(
-            "The time zone of days, months and years of the retention period, and of the schedule.",
+            text="The time zone of days, months and years of the retention period, and of the schedule.",
             group=Group.PERIOD,
             metavar="ZONE",
             offer=lambda found, said: time_zones(),
@@ -355,7 +355,7 @@ class Policy(BaseModel):
     schedule: Annotated[
         ScheduleField | None,
         Attribute(
-            "When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, "
+            text="When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, "
             "`@monthly`, `@yearly`. Empty: only by hand.",
             group=Group.SCHEDULE,
             metavar="CRON",
@@ -365,7 +365,7 @@ class Policy(BaseModel):
     misfire: Annotated[
         Misfire,
         Attribute(
-            "What was missed is made up for by one run (`catch-up`), or left out (`skip`).",
+            text="What was missed is made up for by one run (`catch-up`), or left out (`skip`).",
             group=Group.SCHEDULE,
             label="What was missed",
             beside={"schedule": ""},
@@ -375,7 +375,7 @@ class Policy(BaseModel):
     misfire_grace: Annotated[
         DurationField,
         Attribute(
-            "With `skip`, how late a run may begin nevertheless.",
+            text="With `skip`, how late a run may begin nevertheless.",
             group=Group.SCHEDULE,
             label="How late at most",
             beside={"schedule": "", "misfire": Misfire.SKIP},
@@ -386,7 +386,7 @@ class Policy(BaseModel):
     jitter: Annotated[
         JitterField | None,
         Attribute(
-            "Each run begins up to so much later, like `10m`, so that not all begin at once.",
+            text="Each run begins up to so much later, like `10m`, so that not all begin at once.",
             group=Group.SCHEDULE,
             label="Begin later by up to",
             beside={"schedule": ""},
@@ -396,12 +396,12 @@ class Policy(BaseModel):
     ] = None
     partition_column: Annotated[
         Name | None,
-        Attribute("The partition column that carries the time. Empty: found from the table.", offer=columns()),
+        Attribute(text="The partition column that carries the time. Empty: found from the table.", offer=columns()),
     ] = None
     time_column: Annotated[
         Name | None,
         Attribute(
-            "The column with a row's time. Empty: found from the partition column or the table.",
+            text="The column with a row's time. Empty: found from the partition column or the table.",
             # A time with a unit is a number.
             offer=lambda found, said: columns(_is_number if said["time_unit"] else _is_time)(found, said),
         ),
@@ -409,14 +409,14 @@ class Policy(BaseModel):
     time_unit: Annotated[
         TimeUnitField | None,
         Attribute(
-            "What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
+            text="What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
             "Empty: the time column is a timestamp, or the partition column tells."
         ),
     ] = None
     where: Annotated[
         dict[str, ValueField],
         Attribute(
-            "Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is "
+            text="Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is "
             "NULL, and 'NULL' the text. The column decides what type a value has.",
             group=Group.TABLES,
             label="Only rows with",
@@ -429,7 +429,7 @@ class Policy(BaseModel):
     tags: Annotated[
         TagsField,
         Attribute(
-            "For grouping, choosing and multi-tenancy.",
+            text="For grouping, choosing and multi-tenancy.",
             group=Group.SCHEDULE,
             metavar="A,B",
             may_be_empty=True,
@@ -440,7 +440,7 @@ class Policy(BaseModel):
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
         Attribute(
-            "The name of the nodes' custom attribute.",
+            text="The name of the nodes' custom attribute.",
             group=Group.WHAT,
             label="Node attribute",
             strategies=_REALLOCATE,
@@ -450,7 +450,7 @@ class Policy(BaseModel):
     reallocation_attribute_value: Annotated[
         Name | None,
         Attribute(
-            "The value of that attribute on the nodes that data moves to.",
+            text="The value of that attribute on the nodes that data moves to.",
             group=Group.WHAT,
             label="Value of the attribute",
             strategies=_REALLOCATE,
@@ -460,7 +460,7 @@ class Policy(BaseModel):
     target_repository_name: Annotated[
         Name | None,
         Attribute(
-            "The repository on CrateDB; a directory on DuckDB.",
+            text="The repository on CrateDB; a directory on DuckDB.",
             group=Group.WHAT,
             label="Repository",
             strategies=_SNAPSHOT,
@@ -471,7 +471,7 @@ class Policy(BaseModel):
     verify: Annotated[
         Verify,
         Attribute(
-            "What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is "
+            text="What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is "
             "restored into a copy, and compared with the partition; `metadata`: CrateDB says that it is complete. "
             "DuckDB reads every archive back.",
             group=Group.WHAT,
@@ -486,7 +486,7 @@ class Policy(BaseModel):
     levels: Annotated[
         LevelsField,
         Attribute(
-            "The rollups, finest first, each with how long it is kept: "
+            text="The rollups, finest first, each with how long it is kept: "
             "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
             group=Group.PERIOD,
             strategies=_DOWNSAMPLE,
@@ -497,7 +497,7 @@ class Policy(BaseModel):
     dimensions: Annotated[
         NamesField,
         Attribute(
-            "The columns that tell series apart; an object stands for all in it. Empty: text, "
+            text="The columns that tell series apart; an object stands for all in it. Empty: text, "
             "boolean and key columns, and what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables "
             "of Telegraf and Prometheus, what is in `tags` or `labels`, and the hash of it, but nothing in `fields`.",
             strategies=_DOWNSAMPLE,
@@ -507,13 +507,15 @@ class Policy(BaseModel):
     metrics: Annotated[
         NamesField,
         Attribute(
-            "The columns to aggregate. Empty: all other numbers.", strategies=_DOWNSAMPLE, offer=columns(_is_number)
+            text="The columns to aggregate. Empty: all other numbers.",
+            strategies=_DOWNSAMPLE,
+            offer=columns(_is_number),
         ),
     ] = ()
     exclude: Annotated[
         NamesField,
         Attribute(
-            "Columns that are neither dimensions nor metrics; an object with all in it.",
+            text="Columns that are neither dimensions nor metrics; an object with all in it.",
             strategies=_DOWNSAMPLE,
             offer=columns(),
         ),
@@ -521,7 +523,7 @@ class Policy(BaseModel):
     aggregates: Annotated[
         AggregatesField,
         Attribute(
-            f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
+            text=f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
             strategies=_DOWNSAMPLE,
             metavar="METRIC=A,B",
             examples=("temperature=min,max",),
@@ -531,7 +533,7 @@ class Policy(BaseModel):
     counters: Annotated[
         NamesField,
         Attribute(
-            "Monotonically increasing metrics (counters) that may reset; their `increase` is "
+            text="Monotonically increasing metrics (counters) that may reset; their `increase` is "
             "kept. Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the "
             "series in which that dimension fits the pattern.",
             strategies=_DOWNSAMPLE,
@@ -542,7 +544,7 @@ class Policy(BaseModel):
     late: Annotated[
         Late,
         Attribute(
-            "Whether rows that come after their time was rolled up and expired are kept or dropped.",
+            text="Whether rows that come after their time was rolled up and expired are kept or dropped.",
             label="Late rows",
             strategies=_DOWNSAMPLE,
             labels={Late.KEEP: "Keep them", Late.DROP: "Drop them"},
@@ -551,7 +553,7 @@ class Policy(BaseModel):
     deletions: Annotated[
         Deletions,
         Attribute(
-            "What happens where others deleted rows that were rolled up: the summaries stay, and "
+            text="What happens where others deleted rows that were rolled up: the summaries stay, and "
             "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
             label="Rows that others deleted",
             strategies=_DOWNSAMPLE,
@@ -564,7 +566,7 @@ class Policy(BaseModel):
     undated: Annotated[
         Undated,
         Attribute(
-            "Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
+            text="Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
             "run (`block`), or are listed only (`keep`). They stay in any case.",
             label="Partitions without a time",
             labels={Undated.BLOCK: "Need attention", Undated.KEEP: "Are listed only"},
@@ -573,7 +575,7 @@ class Policy(BaseModel):
     freeze: Annotated[
         Freeze,
         Attribute(
-            "Where only the rows of a partition tell how old it is, whether it refuses writes for a "
+            text="Where only the rows of a partition tell how old it is, whether it refuses writes for a "
             "moment before it is dropped (`allow`), or expired rows are deleted one by one (`never`), which takes "
             "longer and leaves empty partitions.",
             label="Partitions that refuse writes",
@@ -583,13 +585,13 @@ class Policy(BaseModel):
     ] = Freeze.ALLOW
     expected_max: Annotated[
         ExpectedMax | None,
-        Attribute("Limits of one run on one table.", metavar="LIMIT=N", examples=("rows=1000",)),
+        Attribute(text="Limits of one run on one table.", metavar="LIMIT=N", examples=("rows=1000",)),
     ] = None
     enabled: Annotated[
-        bool, Attribute("Whether runs obey the policy.", group=Group.WHAT, flag="--enabled/--disabled")
+        bool, Attribute(text="Whether runs obey the policy.", group=Group.WHAT, flag="--enabled/--disabled")
     ] = True
-    description: Annotated[str | None, Attribute("For people.", group=Group.WHAT, may_be_empty=True)] = None
-    id: Annotated[Name | None, Attribute("The identifier; made up when empty.", label="Identifier")] = None
+    description: Annotated[str | None, Attribute(text="For people.", group=Group.WHAT, may_be_empty=True)] = None
+    id: Annotated[Name | None, Attribute(text="The identifier; made up when empty.", label="Identifier")] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -4,14 +4,36 @@ The steps of a cascade, as data: create and alter a level's table, roll windows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.rollup import Computed, Metric, Rollup, Window
+from cratedb_retention.model.step import BaseStep, Kind, Stretch
+from cratedb_retention.model.time import show
+from cratedb_retention.model.words import plural
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRollup:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelStep(BaseStep):
+    """A step on a level of a cascade."""
+
+    rollup: Rollup
+
+    @property
+    def changes(self) -> TableName | None:
+        """The level's table."""
+        return self.rollup.table
+
+    @property
+    def alike(self) -> object:
+        """The level."""
+        return self.rollup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRollup(LevelStep):
     """
     Create a level's table, and the one with its distributions where percentiles are kept.
 
@@ -19,25 +41,51 @@ class CreateRollup:
     :param left_out: Names of the source's columns that are in no level, for showing.
     """
 
-    rollup: Rollup
     replicas: str | None = None
     left_out: tuple[str, ...] = ()
 
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        dimensions = ", ".join(column.name for column in self.rollup.dimensions) or "none"
+        metrics = ", ".join(metric.column.name for metric in self.rollup.metrics) or "none"
+        left_out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return f"create {self.rollup.table.name} (dimensions: {dimensions}; metrics: {metrics}{left_out})"
 
-@dataclass(frozen=True, slots=True)
-class AlterRollup:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterRollup(LevelStep):
     """
     Add the columns that a level's table lacks.
 
     :param columns: Their names, in the order of the definition.
     """
 
-    rollup: Rollup
     columns: tuple[str, ...]
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"add {', '.join(self.columns)} to {self.rollup.table.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RollUp:
+class WindowsStep(LevelStep):
+    """A step on windows of a level, in order of time; with the database's names of partitions beneath them."""
+
+    windows: tuple[Window, ...]
+    idents: tuple[str, ...] = ()
+
+    def merged(self, others: Sequence[WindowsStep]) -> Self:
+        """One of all of their windows."""
+        return replace(self, windows=tuple(window for step in others for window in step.windows))
+
+    @property
+    def _named(self) -> str:
+        time = f"{show(self.windows[0].since)} to {show(self.windows[-1].until)}"
+        return f"{plural(len(self.windows), 'window')} of {self.rollup.table.name}, {time}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollUp(WindowsStep):
     """
     Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6).
 
@@ -53,18 +101,25 @@ class RollUp:
     :param before: What was computed before of these windows, and must not lose rows (law 4).
     """
 
-    rollup: Rollup
-    windows: tuple[Window, ...]
+    does: ClassVar = Kind.ROLL_UP
     rows: tuple[int, ...] = ()
-    idents: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     older: tuple[tuple[Rollup, int], ...] = ()
     before: tuple[Computed, ...] = ()
 
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"roll up {self._named}"
 
-@dataclass(frozen=True, slots=True)
-class SealWindows:
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """Its windows."""
+        return [(window.since, window.until) for window in self.windows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealWindows(WindowsStep):
     """
     Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
 
@@ -72,21 +127,29 @@ class SealWindows:
     :param idents: The database's names of the partitions that are about to go; empty for rows of a table without.
     """
 
-    rollup: Rollup
-    windows: tuple[Window, ...]
-    idents: tuple[str, ...] = ()
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"seal {self._named}"
+
+    @property
+    def changes(self) -> None:
+        """It changes no table of data."""
 
 
-@dataclass(frozen=True, slots=True)
-class RebaseRollup:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebaseRollup(LevelStep):
     """
     From now on compute a level from another table than before, since a level was added or removed beneath it.
 
     :param before: What lies before this instant (ms) is not held there any more, and is sealed as it is.
     """
 
-    rollup: Rollup
     before: int
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        kept = f", and keep what is before {show(self.before)} as it is" if self.before else ""
+        return f"compute {self.rollup.table.name} from {self.rollup.beneath.name} from now on{kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +170,7 @@ class ViewPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaceView:
+class ReplaceView(BaseStep):
     """
     Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it.
 
@@ -122,6 +185,15 @@ class ReplaceView:
     metrics: tuple[Metric, ...]
     parts: tuple[ViewPart, ...]
     marks: tuple[str, ...] = ("",)
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"renew the view {self.view.name}"
+
+    @property
+    def changes(self) -> TableName:
+        """What the view is over."""
+        return self.source
 
 
 RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView

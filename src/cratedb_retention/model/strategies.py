@@ -55,7 +55,6 @@ class Traits:
     :param rolls_up: Whether rollups are computed, which happens before anything expires.
     :param moves: Whether data goes to other nodes.
     :param by_rows: Whether it works on rows where no partitions tell the time.
-    :param clash: What two policies of it do to the same data at the same time; empty: that is no contradiction.
     """
 
     label: str
@@ -71,7 +70,6 @@ class Traits:
     rolls_up: bool = False
     moves: bool = False
     by_rows: bool = False
-    clash: str = ""
 
 
 class Strategy(enum.StrEnum):
@@ -95,7 +93,6 @@ class Strategy(enum.StrEnum):
             ends="It no longer deletes data of {0}, which stays unless another policy is about it.",
             order=3,
             by_rows=True,
-            clash="delete the same data; one of them is enough",
         ),
     )
     REALLOCATE = (
@@ -109,7 +106,6 @@ class Strategy(enum.StrEnum):
             needs=("reallocation_attribute_name", "reallocation_attribute_value"),
             removes=False,
             moves=True,
-            clash="move the same data to different nodes at the same time",
         ),
     )
     SNAPSHOT = (

@@ -13,13 +13,10 @@ from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.planning.cascades import find_cascades, level_targets
 from cratedb_retention.planning.filters import meeting
 from cratedb_retention.planning.shrinking import why_large
 from cratedb_retention.planning.targets import Target, find_targets
-
-_REMOVES = (Strategy.DELETE, Strategy.SNAPSHOT)
 
 
 @dataclass(frozen=True)
@@ -70,40 +67,38 @@ def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
 
 
 def _contradiction(one: Target, other: Target) -> Reason | None:
-    if one.policy.retention_period.forever or other.policy.retention_period.forever:
-        return None
-    if one.policy.strategy is Strategy.DOWNSAMPLE:
-        return _beside_cascade(one.policy, other.policy)
-    if other.policy.strategy is Strategy.DOWNSAMPLE:
-        return _beside_cascade(other.policy, one.policy)
+    """What is wrong with two policies on the same data; what comes first, or archives, is the first of the two."""
     sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
+    before, after = first.strategy.traits, second.strategy.traits
+    if first.retention_period.forever or second.retention_period.forever:
+        return None
+    if before.rolls_up or after.rolls_up:
+        return _beside_cascade(*((first, second) if before.rolls_up else (second, first)))
     same = first.retention_period == second.retention_period
-    if first.strategy in _REMOVES and second.strategy in _REMOVES:
-        if first.strategy is second.strategy is Strategy.DELETE and same:
-            return Why.SAME_DELETED(one=first, other=second)
-        if first.strategy is second.strategy is Strategy.DELETE and set(later.where) < set(sooner.where):
+    twins = first.strategy is second.strategy and same
+    if twins and before.removes and not before.archives:
+        return Why.SAME_DELETED(one=first, other=second)
+    if before.removes and after.removes:
+        if after.archives and not before.archives:
+            return Why.DELETED_BEFORE(one=first, other=second)
+        if not before.archives and set(later.where) < set(sooner.where):
             return None  # An exception from a rule: of one tenant less is kept.
-        if Strategy.SNAPSHOT not in (first.strategy, second.strategy) or first.strategy is Strategy.SNAPSHOT:
-            return Why.TAKEN_BEFORE(one=first, other=second)
-        return Why.DELETED_BEFORE(one=first, other=second)
-    if first.strategy in _REMOVES or (same and second.strategy in _REMOVES):
-        remover, mover = (first, second) if first.strategy in _REMOVES else (second, first)
+        return Why.TAKEN_BEFORE(one=first, other=second)
+    if before.removes or (same and after.removes):
+        remover, mover = (first, second) if before.removes else (second, first)
         return Why.TOO_LATE(late=mover, early=remover)
-    if first.strategy is second.strategy is Strategy.REALLOCATE and same:
-        return Why.SAME_MOVED(one=first, other=second)
-    return None
+    return Why.SAME_MOVED(one=first, other=second) if twins and before.moves else None
 
 
 def _beside_cascade(cascade: Policy, other: Policy) -> Reason | None:
     """One that deletes waits until the rows are rolled up; one that archives or moves them has to come before."""
-    if other.strategy in (Strategy.DELETE, Strategy.DOWNSAMPLE) or _rank(other) < _rank(cascade):
+    traits = other.strategy.traits
+    if (traits.removes and not traits.archives) or _rank(other) < _rank(cascade):
         return None
-    if other.strategy is Strategy.SNAPSHOT:
-        return Why.DELETED_BEFORE(one=cascade, other=other)
-    return Why.TOO_LATE(late=other, early=cascade)
+    return Why.DELETED_BEFORE(one=cascade, other=other) if traits.archives else Why.TOO_LATE(late=other, early=cascade)
 
 
 def _rank(policy: Policy) -> tuple[float, bool]:
     """Which policy gets to the data first; at the same time it is the one that archives."""
-    return policy.retention_period.approximate_seconds(), policy.strategy is not Strategy.SNAPSHOT
+    return policy.retention_period.approximate_seconds(), not policy.strategy.traits.archives

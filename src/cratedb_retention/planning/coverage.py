@@ -147,7 +147,7 @@ class Coverage:
         windows = [Window(start=s, end=e, since=s, until=e) for s, e in tracked if idents or not _is_sealed(above, s)]
         self.sealing[state.level.rollup.table].update(window.start for window in windows)
         if windows:
-            yield SealWindows(state.level.rollup, tuple(windows), tuple(idents))
+            yield SealWindows(rollup=state.level.rollup, windows=tuple(windows), idents=tuple(idents))
 
     def rows(self, table: TableName, limit: int, holds: Sequence[TableHold]) -> ExpirableRows | None:
         """

@@ -15,7 +15,7 @@ from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.coverage import ExpirableRows
 from cratedb_retention.planning.holds import TableHold
-from cratedb_retention.planning.reasons import total_rows, total_size, why_due
+from cratedb_retention.planning.reasons import blocked, task_on
 from cratedb_retention.planning.targets import Target
 
 # One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
@@ -26,33 +26,18 @@ FROZEN_AT_ONCE = 20
 WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
 
 
-def plan_partitions(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
     """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
     name = target.table.name
     if target.policy.freeze is Freeze.NEVER and context.coverage.protects(name):
-        yield Hold(
-            policy_id=target.policy.id,
-            table=name,
-            why=Why.NEEDS_FREEZE(),
-            count=len(pieces),
-            problem=True,
-            pieces=tuple(pieces),
-        )
+        yield blocked(target, Why.NEEDS_FREEZE(), pieces)
         return
     context.claim(name, pieces)
     frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
     size = FROZEN_AT_ONCE if frozen and not context.coverage.protects(name) else BATCH
     for start in range(0, len(pieces), size):
         batch = tuple(pieces[start : start + size])
-        yield Task(
-            policy_id=target.policy.id,
-            table=name,
-            steps=tuple(_steps(context, target, batch)),
-            why=why_due(batch, target.policy),
-            rows=total_rows(batch),
-            size=total_size(batch),
-            partitions=len(batch),
-        )
+        yield task_on(target, batch, _steps(context, target, batch))
 
 
 def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterator[Step]:
@@ -61,7 +46,7 @@ def _steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterat
     guarded = batch if context.coverage.protects(name) else inexact
     freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))
     if freezing:
-        yield FreezePartitions(name, columns, freezing)
+        yield FreezePartitions(table=name, columns=columns, pieces=freezing)
     yield from context.coverage.seal(name, batch)
     limit = target.policy.limit(context.cutoff) or 0
     yield DropPartitions(
@@ -74,7 +59,7 @@ def plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | H
     verdicts = list(_plan_rows(context, target, limit))
     if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
         verdicts = [verdict for verdict in verdicts if isinstance(verdict, Hold)]
-        verdicts.append(Hold(policy_id=target.policy.id, table=target.table.name, why=Why.NO_ROWS_GO(), problem=True))
+        verdicts.append(blocked(target, Why.NO_ROWS_GO()))
     yield from verdicts
 
 
@@ -83,11 +68,11 @@ def _plan_rows(context: Context, target: Target, limit: int) -> Iterator[Task | 
     holds = context.holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)
     if whole:
-        yield Hold(policy_id=policy.id, table=table.name, why=whole.why)
+        yield blocked(target, whole.why, problem=False)
         return
     problem = _problem_with_rows(context, target)
     if problem:
-        yield Hold(policy_id=policy.id, table=table.name, why=problem, problem=True)
+        yield blocked(target, problem)
         return
     covered = context.coverage.rows(table.name, limit, holds)
     if covered is not None:
@@ -113,21 +98,12 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
     """Delete rows that a rollup covers, whole windows of them."""
     policy, table = target.policy, target.table.name
     if covered.late:
-        yield Hold(
-            policy_id=policy.id,
-            table=table,
-            why=Why.LATE_KEPT(
-                rows=sum(rows for _, rows in covered.late), cascade=context.coverage.above[table].policy_id
-            ),
-        )
+        cascade, rows = context.coverage.above[table].policy_id, sum(rows for _, rows in covered.late)
+        yield blocked(target, Why.LATE_KEPT(rows=rows, cascade=cascade), problem=False)
     for hold, group in _by_hold(covered).items():
-        yield Hold(
-            policy_id=policy.id,
-            table=table,
-            why=Why.HELD_WINDOWS(rows=sum(group), hold=hold),
-        )
+        yield blocked(target, Why.HELD_WINDOWS(rows=sum(group), hold=hold), problem=False)
     if covered.waiting:
-        yield Hold(policy_id=policy.id, table=table, why=covered.waiting)
+        yield blocked(target, covered.waiting, problem=False)
     time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
     if time is None:
         return
@@ -138,7 +114,11 @@ def _plan_covered(context: Context, target: Target, covered: ExpirableRows) -> I
         step = DeleteRows(table=table, time_column=time, before=before, rows=rows, since=windows[0].start, late=late)
         why = _why_covered(rows, late, before, policy) if rows else Why.ROWS_GONE()
         yield Task(
-            policy_id=policy.id, table=table, steps=(SealWindows(rollup, tuple(windows)), step), why=why, rows=rows
+            policy_id=policy.id,
+            table=table,
+            steps=(SealWindows(rollup=rollup, windows=tuple(windows)), step),
+            why=why,
+            rows=rows,
         )
 
 

@@ -363,14 +363,18 @@ def _prepare(
     level, rollup = state.level, state.level.rollup
     if level.table is None or (rollup.sketched and rollup.sketch not in catalog.tables):
         left_out = tuple(column.name for column in cascade.left_out) if rollup.from_raw else ()
-        yield _task(cascade, CreateRollup(rollup, cascade.raw.table.replicas, left_out), Why.LEVEL_NEW())
+        yield _task(
+            cascade,
+            CreateRollup(rollup=rollup, replicas=cascade.raw.table.replicas, left_out=left_out),
+            Why.LEVEL_NEW(),
+        )
     if level.table is not None:
         missing = tuple(name for name in rollup.columns if name not in level.table.columns)
         if missing:
-            yield _task(cascade, AlterRollup(rollup, missing), Why.LEVEL_WIDER())
+            yield _task(cascade, AlterRollup(rollup=rollup, columns=missing), Why.LEVEL_WIDER())
     before = _before(level, below, ledger)
     if before is not None:
-        yield _task(cascade, RebaseRollup(rollup, before), Why.LEVEL_REBASED())
+        yield _task(cascade, RebaseRollup(rollup=rollup, before=before), Why.LEVEL_REBASED())
 
 
 def _older(states: Sequence[LevelState], ledger: Ledger) -> Iterator[tuple[Rollup, int]]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cratedb_retention.model.effect import amount
-from cratedb_retention.model.plan import Hold, Task, pieces_of
+from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.planning.reasons import blocked
 from cratedb_retention.planning.targets import Target
 
 
@@ -20,15 +21,7 @@ def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Tas
         return
     yield from (verdict for verdict in verdicts if isinstance(verdict, Hold))
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
-    pieces = tuple(piece for task in tasks for piece in pieces_of(task.steps[-1]))
-    yield Hold(
-        policy_id=target.policy.id,
-        table=target.table.name,
-        why=excess,
-        count=amount(tasks).partitions,
-        problem=True,
-        pieces=pieces,
-    )
+    yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])
 
 
 def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:

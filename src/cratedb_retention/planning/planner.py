@@ -1,47 +1,41 @@
 """
 The planner: from policies, the catalog and a cutoff to a plan. Pure, and the same input gives the same plan.
 
-Every expired partition gets exactly one verdict: a task, or a hold with its reason. The strategies' own rules live
-in a module each: :mod:`.delete`, :mod:`.snapshot`, :mod:`.reallocate`; what they share is here.
+Every expired partition gets exactly one verdict: a task, or a hold with its reason. What each strategy does with those
+that nothing blocks is in :mod:`.strategies`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
-from cratedb_retention.model.plan import DropArchived, DropPartitions, Hold, Kept, Piece, Plan, Task, ThawPartitions
+from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy, Undated
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
-from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning import delete, downsample, limits, reallocate, snapshot, warnings
+from cratedb_retention.planning import delete, downsample, limits, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
 from cratedb_retention.planning.downsample import LevelState
-from cratedb_retention.planning.holds import TableHold, holds_by_table
+from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
-from cratedb_retention.planning.reasons import next_due
+from cratedb_retention.planning.reasons import blocked, next_due
 from cratedb_retention.planning.shrinking import require_smaller, variety_probe
+from cratedb_retention.planning.strategies import PLANS
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.view import plan_view
-
-_STRATEGIES: dict[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {
-    Strategy.SNAPSHOT: snapshot.plan_partitions,
-    Strategy.DOWNSAMPLE: delete.plan_partitions,
-    Strategy.DELETE: delete.plan_partitions,
-    Strategy.REALLOCATE: reallocate.plan_partitions,
-}
 
 
 def find_probes(
@@ -56,38 +50,7 @@ def find_probes(
 
     :param cutoff: An aware instant.
     """
-    ledger = ledger or Ledger()
-    targets, _ = find_targets(_enabled(policies), catalog)
-    cascades, _ = find_cascades(targets, catalog, ledger)
-    downsampled = by_source(cascades)
-    by_table = holds_by_table(holds, catalog)
-    probes: dict[Probe, None] = {}
-    for target in targets:
-        for probe in _target_probes(target, cutoff, by_table.get(target.table.name, [])):
-            if not isinstance(probe, ExpiredRows) or target.table.name not in downsampled:
-                probes[probe] = None
-    for cascade in cascades:
-        find = partial(_cascade_probes, cascade, ledger, cutoff)
-        # What fails here fails again in the plan, which says so.
-        probes.update(dict.fromkeys(isolated(cascade.policy.id, cascade.source, find, []) or ()))
-    return list(probes)
-
-
-def _target_probes(target: Target, cutoff: dt.datetime, holds: Sequence[TableHold]) -> Iterator[Probe]:
-    """What must be asked of the rows of a target; how many are expired only where nothing is downsampled."""
-    limit = target.policy.limit(cutoff)
-    yield from filter(None, (target.bounds_probe, range_probe(target, cutoff, holds)))
-    if target.by_rows and limit is not None:
-        yield from filter(None, [delete.rows_probe(target, limit, holds)])
-
-
-def _cascade_probes(cascade: Cascade, ledger: Ledger, cutoff: dt.datetime) -> list[Probe]:
-    """What must be asked of the rows of a cascade; a plan can do without how varied they are."""
-    return [*filter(None, [variety_probe(cascade, cutoff)]), *_window_probes(cascade, ledger, cutoff)]
-
-
-def _window_probes(cascade: Cascade, ledger: Ledger, cutoff: dt.datetime) -> list[WindowRows]:
-    return list(downsample.find_window_probes(cascade, ledger, to_ms(cutoff)))
+    return list(dict.fromkeys(_Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()))
 
 
 def make_plan(
@@ -118,104 +81,182 @@ def make_plan(
     :param restored: Repository and name of the one snapshot that a partition was restored from.
     :param own_schema: Of the toolkit's own tables.
     """
-    ledger = ledger or Ledger()
-    ordered = sorted(_enabled(policies), key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
-    targets, problems = find_targets(ordered, catalog)
-    measurements = measurements or Measurements()
-    ids = {policy.id for policy in ordered if chosen(policy)}
-    pieces = PieceIndex(measurements)
-    on_tables = holds_by_table(holds, catalog)
-    readable, looked_at = [], targets
-    for target in targets:
-        probes = partial(_target_probes, target, cutoff, on_tables.get(target.table.name, []))
-        check = partial(_require_answers, probes, measurements, catalog)
-        if isolated(target.policy.id, target.table.name, check, problems):
-            readable.append(target)
-    targets, implausible = split_plausible(readable, pieces, measurements, cutoff)
-    problems += [problem for _, problem in implausible]
-    found, impossible = find_cascades(targets, catalog, ledger)
-    problems += impossible
-    cascades, states, verdicts = [], {}, {}
-    for cascade in found:
-        plan = partial(_plan_levels, cascade, catalog, ledger, pieces, measurements, cutoff)
-        planned = isolated(cascade.policy.id, cascade.source, plan, problems)
-        if planned is not None:
-            cascades.append(cascade)
-            states[cascade.source], verdicts[cascade.source] = planned
-    targets = _with_levels(targets, cascades)
-    looked_at = [*looked_at, *(level for cascade in cascades for level in level_targets(cascade))]
-    context = Context(
-        catalog=catalog,
-        cutoff=cutoff,
-        holds=on_tables,
-        pieces=pieces,
-        counted=measurements.rows,
-        archivers=_archivers(targets, cutoff),
-        stalled=_stalled(ordered, problems, cutoff),
-        frozen=frozenset(frozen),
-        archived=archived,
-        restored=restored or {},
-        own_schema=own_schema,
-        coverage=make_coverage(
-            (states[c.source], c.policy, c.policy.id in ids, c.policy.limit(cutoff)) for c in cascades
-        ),
+    planning = _Planning(policies, catalog, cutoff, holds, ledger or Ledger(), measurements)
+    known = partial(
+        Context, frozen=frozenset(frozen), archived=archived, restored=restored or {}, own_schema=own_schema
     )
-    outcome = _Outcome(context)
-    for cascade in cascades:
-        if cascade.policy.id in ids:
-            outcome.take(verdicts[cascade.source])
-    for target in targets:
-        isolated(target.policy.id, target.table.name, partial(outcome.add, target, target.policy.id in ids), problems)
-    for cascade in cascades:
-        if cascade.policy.id in ids:
-            view = partial(_plan_view, cascade, catalog, ledger, outcome.tasks)
-            outcome.take(isolated(cascade.policy.id, cascade.source, view, problems) or ())
-    return Plan(
-        cutoff=to_ms(cutoff),
-        tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
-        holds=(*(hold for hold in problems if hold.policy_id in ids), *outcome.holds),
-        kept=tuple(outcome.kept),
-        legal_holds=_in_force(context, {target.table.name for target in looked_at if target.policy.id in ids}),
-        warnings=tuple(warnings.find_warnings(context, [t for t in looked_at if t.policy.id in ids])),
-    )
+    return planning.plan({policy.id for policy in planning.policies if chosen(policy)}, known)
 
 
-def _enabled(policies: Iterable[Policy]) -> list[Policy]:
-    return [policy for policy in policies if policy.enabled]
-
-
-def _require_answers(probes: Callable[[], Iterable[Probe]], measurements: Measurements, catalog: Catalog) -> bool:
-    """
-    Make sure that the rows answered: what they could not say is not guessed.
-
-    :raises Undecided: with the reason of the database.
-    """
-    for probe in probes():
-        if probe in measurements.failed:
-            table = catalog.tables.get(probe.table)
-            if table is not None and table.missing_shards:
-                raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
-            raise Undecided(Why.UNREADABLE(table=probe.table, error=measurements.failed[probe]))
-    return True
-
-
-def _plan_levels(
-    cascade: Cascade,
-    catalog: Catalog,
-    ledger: Ledger,
-    pieces: PieceIndex,
-    measurements: Measurements,
-    cutoff: dt.datetime,
-) -> tuple[list[LevelState], list[Task | Hold]]:
+@dataclass(frozen=True)
+class _Levels:
     """The levels of a cascade, and what brings them up to date."""
-    _require_answers(partial(_window_probes, cascade, ledger, cutoff), measurements, catalog)
-    require_smaller(cascade, measurements, cutoff)
-    states = downsample.level_states(cascade, ledger, pieces, measurements, to_ms(cutoff))
-    return states, list(downsample.plan_levels(cascade, states, catalog, ledger))
+
+    cascade: Cascade
+    states: list[LevelState]
+    verdicts: list[Task | Hold]
+
+    @property
+    def policy(self) -> Policy:
+        """Whose they are."""
+        return self.cascade.policy
 
 
-def _plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterable[Task]) -> list[Task | Hold]:
-    return list(plan_view(cascade, catalog, ledger, tasks))
+class _Planning:
+    """A plan in the making: what fails for one target becomes a problem of that target, see :func:`isolated`."""
+
+    def __init__(
+        self,
+        policies: Iterable[Policy],
+        catalog: Catalog,
+        cutoff: dt.datetime,
+        holds: Iterable[LegalHold],
+        ledger: Ledger,
+        measurements: Measurements | None = None,
+    ) -> None:
+        enabled = (policy for policy in policies if policy.enabled)
+        self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
+        self.catalog, self.cutoff, self.ledger = catalog, cutoff, ledger
+        self.holds = holds_by_table(holds, catalog)
+        self.measurements = measurements or Measurements()
+        self.pieces = PieceIndex(self.measurements)
+        self.targets, self.problems = find_targets(self.policies, catalog)
+
+    def probes(self) -> Iterator[Probe]:
+        """What must be asked of the rows."""
+        cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
+        downsampled = by_source(cascades)
+        for target in self.targets:
+            for probe in self._asked_of(target):
+                if not isinstance(probe, ExpiredRows) or target.table.name not in downsampled:
+                    yield probe
+        for cascade in cascades:
+            # What fails here fails again in the plan, which says so.
+            find = partial(self._asked_of_levels, cascade)
+            yield from isolated(cascade.policy.id, cascade.source, find, []) or ()
+
+    def _asked_of(self, target: Target) -> Iterator[Probe]:
+        """What must be asked of a target's rows; how many are expired only where nothing is downsampled."""
+        limit, holds = target.policy.limit(self.cutoff), self.holds.get(target.table.name, [])
+        yield from filter(None, (target.bounds_probe, range_probe(target, self.cutoff, holds)))
+        if target.by_rows and limit is not None:
+            yield from filter(None, [delete.rows_probe(target, limit, holds)])
+
+    def _asked_of_levels(self, cascade: Cascade) -> list[Probe]:
+        """What must be asked of the rows of a cascade; a plan can do without how varied they are."""
+        return [*filter(None, [variety_probe(cascade, self.cutoff)]), *self._windows_of(cascade)]
+
+    def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
+        return list(downsample.find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
+
+    def plan(self, ids: Collection[str | None], known: Callable[..., Context]) -> Plan:
+        """
+        The plan.
+
+        :param ids: The policies that it is about.
+        :param known: Makes the context of the rest.
+        """
+        looked_at, targets = self.targets, self._usable()
+        planned = self._levels(targets)
+        cascades = [each.cascade for each in planned]
+        targets = _with_levels(targets, cascades)
+        looked_at = [*looked_at, *(level for cascade in cascades for level in level_targets(cascade))]
+        context = known(
+            catalog=self.catalog,
+            cutoff=self.cutoff,
+            holds=self.holds,
+            pieces=self.pieces,
+            counted=self.measurements.rows,
+            archivers=self._archivers(targets),
+            stalled=self._stalled(),
+            coverage=make_coverage(
+                (each.states, each.policy, each.policy.id in ids, each.policy.limit(self.cutoff)) for each in planned
+            ),
+        )
+        outcome = _Outcome(context)
+        chosen = [each for each in planned if each.policy.id in ids]
+        for each in chosen:
+            outcome.take(each.verdicts)
+        for target in targets:
+            add = partial(outcome.add, target, target.policy.id in ids)
+            isolated(target.policy.id, target.table.name, add, self.problems)
+        for each in chosen:
+            view = partial(self._view, each.cascade, outcome.tasks)
+            outcome.take(isolated(each.policy.id, each.cascade.source, view, self.problems) or ())
+        looked_at = [target for target in looked_at if target.policy.id in ids]
+        return Plan(
+            cutoff=to_ms(self.cutoff),
+            tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
+            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *outcome.holds),
+            kept=tuple(outcome.kept),
+            legal_holds=_in_force(context, {target.table.name for target in looked_at}),
+            warnings=tuple(warnings.find_warnings(context, looked_at)),
+        )
+
+    def _usable(self) -> list[Target]:
+        """The targets whose rows answered what was asked, and whose times can be right."""
+        readable = []
+        for target in self.targets:
+            check = partial(self._is_readable, target)
+            if isolated(target.policy.id, target.table.name, check, self.problems):
+                readable.append(target)
+        targets, implausible = split_plausible(readable, self.pieces, self.measurements, self.cutoff)
+        self.problems += [problem for _, problem in implausible]
+        return targets
+
+    def _is_readable(self, target: Target) -> bool:
+        self._require_answers(self._asked_of(target))
+        return True
+
+    def _require_answers(self, probes: Iterable[Probe]) -> None:
+        """
+        Make sure that the rows answered: what they could not say is not guessed.
+
+        :raises Undecided: with the reason of the database.
+        """
+        for probe in probes:
+            if probe in self.measurements.failed:
+                table = self.catalog.tables.get(probe.table)
+                if table is not None and table.missing_shards:
+                    raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
+                raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
+
+    def _levels(self, targets: Sequence[Target]) -> list[_Levels]:
+        """The cascades that are possible."""
+        found, impossible = find_cascades(targets, self.catalog, self.ledger)
+        self.problems += impossible
+        planned = (isolated(c.policy.id, c.source, partial(self._plan_levels, c), self.problems) for c in found)
+        return [each for each in planned if each is not None]
+
+    def _plan_levels(self, cascade: Cascade) -> _Levels:
+        self._require_answers(self._windows_of(cascade))
+        require_smaller(cascade, self.measurements, self.cutoff)
+        states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, to_ms(self.cutoff))
+        return _Levels(cascade, states, list(downsample.plan_levels(cascade, states, self.catalog, self.ledger)))
+
+    def _view(self, cascade: Cascade, tasks: Iterable[Task]) -> list[Task | Hold]:
+        return list(plan_view(cascade, self.catalog, self.ledger, tasks))
+
+    def _archivers(self, targets: Iterable[Target]) -> dict[TableName, list[Target]]:
+        """The targets that archive; what they want must not be deleted before."""
+        found: dict[TableName, list[Target]] = {}
+        for target in targets:
+            if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
+                found.setdefault(target.table.name, []).append(target)
+        return found
+
+    def _stalled(self) -> dict[TableName, list[Policy]]:
+        """Policies that should archive or downsample a table and can't, by the table."""
+        archiving = {
+            p.id: p
+            for p in self.policies
+            if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
+        }
+        found: dict[TableName, list[Policy]] = {}
+        for problem in self.problems:
+            if problem.policy_id in archiving:
+                found.setdefault(problem.table, []).append(archiving[problem.policy_id])
+        return found
 
 
 def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list[Target]:
@@ -228,29 +269,6 @@ def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list
         elif target.table.name in found and found[target.table.name].raw is target:
             ordered += [target, *level_targets(found[target.table.name])]
     return ordered
-
-
-def _archivers(targets: Iterable[Target], cutoff: dt.datetime) -> dict[TableName, list[Target]]:
-    """The targets that archive; what they want must not be deleted before."""
-    found: dict[TableName, list[Target]] = {}
-    for target in targets:
-        if target.policy.strategy.traits.archives and target.policy.acts(cutoff):
-            found.setdefault(target.table.name, []).append(target)
-    return found
-
-
-def _stalled(
-    policies: Iterable[Policy], problems: Iterable[Hold], cutoff: dt.datetime
-) -> dict[TableName, list[Policy]]:
-    """Policies that should archive or downsample a table and can't, by the table."""
-    archiving = {
-        p.id: p for p in policies if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(cutoff)
-    }
-    found: dict[TableName, list[Policy]] = {}
-    for problem in problems:
-        if problem.policy_id in archiving:
-            found.setdefault(problem.table, []).append(archiving[problem.policy_id])
-    return found
 
 
 class _Outcome:
@@ -308,7 +326,7 @@ class _Outcome:
         held += [(*_why_unknown(piece, policy), piece) for piece in unknown]
         yield from _group_holds(target, held)
         if free:
-            verdicts = list(_STRATEGIES[policy.strategy](context, target, free))
+            verdicts = list(PLANS[policy.strategy](context, target, free))
             yield from limits.keep_within(target, verdicts)
 
 
@@ -354,15 +372,7 @@ def _group_holds(target: Target, held: Iterable[tuple[Reason, bool, Piece]]) -> 
         groups.setdefault((why, problem), []).append(piece)
     for (why, problem), pieces in sorted(groups.items(), key=lambda group: (str(group[0][0]), group[0][1])):
         names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
-        yield Hold(
-            policy_id=target.policy.id,
-            table=target.table.name,
-            why=why,
-            partitions=names,
-            count=len(pieces),
-            problem=problem,
-            pieces=tuple(pieces),
-        )
+        yield replace(blocked(target, why, pieces, problem), partitions=names)
 
 
 def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
@@ -389,19 +399,9 @@ def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[Partitio
             continue
         partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
         columns = tuple(table.columns[column] for column in table.partitioned_by)
-        step = ThawPartitions(name, columns, (Piece(partition=partition, start=None, end=None),))
-        yield Task(
-            policy_id=None,
-            table=name,
-            steps=(step,),
-            why=Why.LEFT_FROZEN(),
-            partitions=1,
-        )
+        step = ThawPartitions(table=name, columns=columns, pieces=(Piece(partition=partition, start=None, end=None),))
+        yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
 
 
 def _dropped(task: Task) -> Iterator[Piece]:
-    for step in task.steps:
-        if isinstance(step, DropPartitions):
-            yield from step.pieces
-        elif isinstance(step, DropArchived):
-            yield step.piece
+    return (piece for step in task.steps if step.expires for piece in step.about)

@@ -1,15 +1,16 @@
 """
-When something is due, and why; how much it is.
+When something is due, and why; what is done about it, or blocked, and how much that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from cratedb_retention.model.plan import Piece
+from cratedb_retention.model.plan import Hold, Piece, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.planning.targets import Target
 
 
 def next_due(piece: Piece, policy: Policy) -> int | None:
@@ -33,13 +34,32 @@ def why_due(pieces: Sequence[Piece], policy: Policy) -> Reason:
     return Why.END(first=first.end, last=last.end, due=next_due(last, policy))
 
 
-def total_rows(pieces: Sequence[Piece]) -> int | None:
-    """Rows in all pieces; None if any of them hides its own."""
-    counts = [piece.partition.rows for piece in pieces]
-    return None if None in counts else sum(count or 0 for count in counts)
+def task_on(target: Target, pieces: Sequence[Piece], steps: Iterable[Step]) -> Task:
+    """A task of a target on some of its pieces, sorted by end."""
+    return Task(
+        policy_id=target.policy.id,
+        table=target.table.name,
+        steps=tuple(steps),
+        why=why_due(pieces, target.policy),
+        rows=total(piece.partition.rows for piece in pieces),
+        size=total(piece.partition.size for piece in pieces),
+        partitions=len(pieces),
+    )
 
 
-def total_size(pieces: Sequence[Piece]) -> int | None:
-    """Bytes of all pieces; None if any of them is unknown."""
-    sizes = [piece.partition.size for piece in pieces]
-    return None if None in sizes else sum(size or 0 for size in sizes)
+def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), problem: bool = True) -> Hold:
+    """What a target may not do now with some of its pieces, or with all rows."""
+    return Hold(
+        policy_id=target.policy.id,
+        table=target.table.name,
+        why=why,
+        count=len(pieces),
+        problem=problem,
+        pieces=tuple(pieces),
+    )
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """A sum; None if a part of it is unknown."""
+    found = list(counts)
+    return None if None in found else sum(count or 0 for count in found)

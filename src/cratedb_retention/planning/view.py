@@ -10,7 +10,7 @@ from dataclasses import replace
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_view
-from cratedb_retention.model.plan import Hold, Task, expired_before
+from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Rollup, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
@@ -31,7 +31,7 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
     if levels - there_then:  # What is to be created waits.
         return
     seals = [step for step in steps if isinstance(step, SealWindows) and step.rollup.table in levels]
-    parts = view_parts(cascade, ledger, seals, [found for step in steps if (found := expired_before(step))])
+    parts = view_parts(cascade, ledger, seals, [found for step in steps if (found := step.expires)])
     finest = cascade.levels[0].rollup
     known = ledger.rollups.get(finest.table)
     altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)

@@ -5,8 +5,10 @@ The journal (audit log): each change of a policy, each run, each step and hold, 
 from __future__ import annotations
 
 import datetime as dt
+import json
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +16,14 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
+from cratedb_retention.errors import DiskFull, RetentionError
 from cratedb_retention.model.audit import ABOUT_TOKENS, Event, Outcome
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.reasons import Reason, write_subjects
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.texts import cut, fits
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +91,23 @@ class JournalFilter:
 
 
 class Journal:
-    """Writes and reads the journal."""
+    """
+    Writes and reads the journal.
 
-    def __init__(self, database: Database, table: sa.Table, clock: Clock, actor: Actor) -> None:
+    :param unplaced: Tells the tables with new shards for which no node has room.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: sa.Table,
+        clock: Clock,
+        actor: Actor,
+        unplaced: Callable[[], Collection[TableName]] = tuple,
+    ) -> None:
         self._database, self._table, self._clock, self._actor = database, table, clock, actor
+        self.table = TableName(str(table.schema), table.name)
+        self._unplaced, self._waits = unplaced, False
         self._noted: list[dict[str, Any]] = []
         self._noting = threading.Lock()
 
@@ -98,17 +117,43 @@ class Journal:
         with self._noting:
             self._noted += rows
 
-    def write(self, *entries: Entry) -> None:
-        """Add rows, and those that were noted before."""
+    def write(self, *entries: Entry, later: bool = False) -> None:
+        """
+        Add rows, and those that were noted before.
+
+        :param later: Whether they may wait for a later call, if no node has room for the shards of a new month.
+        :raises DiskFull: if that is so, and they may not; then they are logged, and added once there is room.
+        """
         with self._noting:
             noted, self._noted = self._noted, []
+        rows = [*noted, *map(self._row, entries)]
+        kept = noted
         try:
-            if rows := [*noted, *map(self._row, entries)]:
+            if later and self._waits and self._has_no_place():
+                kept = rows
+            elif rows:
                 self._database.execute(sa.insert(self._table), rows)
-        except BaseException:
+                kept, self._waits = [], False
+        except RetentionError as error:
+            if not self._has_no_place():
+                raise
+            kept, self._waits = rows, True
+            if not later:
+                raise self._not_written(rows) from error
+            logger.warning("no node has room for the shards of %s for this month; it is written later", self.table)
+        finally:
             with self._noting:
-                self._noted[:0] = noted
-            raise
+                self._noted[:0] = kept
+
+    def _has_no_place(self) -> bool:
+        return self.table in self._unplaced()
+
+    def _not_written(self, rows: Iterable[Mapping[str, Any]]) -> DiskFull:
+        for row in rows:
+            told = {name: value for name, value in row.items() if value is not None}
+            logger.warning("not in the audit log: %s", json.dumps(told, default=str))
+        reason = "no node has room for the shards of this month, so that what was done is only in the program's log"
+        return DiskFull(f"table {self.table}", reason, "make room on the nodes' disks")
 
     def _row(self, entry: Entry) -> dict[str, Any]:
         row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in vars(entry).items()}

@@ -13,12 +13,11 @@ import sqlalchemy as sa
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.effect import operation
 from cratedb_retention.model.plan import REMOVES_OR_MOVES
 from cratedb_retention.store.tables import Tables
 
 # The operations whose rows and bytes count: others archive, freeze or compute.
-_REMOVING = [operation(kind) for kind in REMOVES_OR_MOVES]
+_REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
 _ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
 
 

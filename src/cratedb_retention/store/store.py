@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cratedb_retention.clock import Actor, Clock
@@ -43,7 +44,7 @@ class Store:
         names = [TableName(schema, table.name) for table in self.tables.metadata.sorted_tables]
         self._database, self._clock, self._actor = engine.own(names), clock, actor
         tables, database = self.tables, self._database
-        self.journal = Journal(database, tables.journal, clock, actor)
+        self.journal = Journal(database, tables.journal, clock, actor, partial(engine.unplaced, schema))
         self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
         self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
         self.snapshots = SnapshotStore(database, tables.snapshot, clock)

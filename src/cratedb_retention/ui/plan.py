@@ -11,8 +11,9 @@ from nicegui import ui
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.effect import Kind, group_tasks, names, removing, summary
+from cratedb_retention.model.effect import group_tasks, names, removing, summary
 from cratedb_retention.model.plan import Plan
+from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from nicegui import ui
 
 from cratedb_retention.model import words
-from cratedb_retention.model.effect import TaskGroup, concerned, describe, group_tasks, next_due, summary
+from cratedb_retention.model.effect import TaskGroup, concerned, group_tasks, next_due, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
 from cratedb_retention.model.policy import Policy
@@ -141,7 +141,7 @@ def show_groups(groups: Sequence[TaskGroup], policies: Mapping[str, Policy], cap
 
 
 def _group(group: TaskGroup, policies: Mapping[str, Policy]) -> dict[str, Cell]:
-    steps, of = [describe(step) for step in group.tasks[0].steps], group.amount
+    steps, of = [step.describe() for step in group.tasks[0].steps], group.amount
     return {
         "table": str(group.table),
         "policy": policy_bit(group.policy_id, policies),

@@ -36,18 +36,23 @@ def unblock(database: Database, tables: Sequence[TableName]) -> None:
     free = min((row[0] for row in nodes if row[0] is not None), default=ROOM)
     if free < ROOM:
         raise DiskFull("CrateDB", "the disk of a node is full, and not even the audit log has room on it", "make room")
-    for table in blocked(database, tables):
+    found = blocked(database, tables)
+    for table in found:
         database.execute_text(f'ALTER TABLE {table_name(database, table)} RESET ("{BLOCK}")')
-        logger.warning("table %s was made writable again, which a full disk had made read-only", table)
+    logger.warning("made writable again, since a disk is full: %s", ", ".join(map(str, found)))
 
 
 def blocked(database: Database, tables: Sequence[TableName]) -> list[TableName]:
-    """Those of some tables that are read-only, or have a partition that is."""
+    """
+    Those of some tables that may be read-only. CrateDB 6 does not show a block that its monitor has set on a table
+    without partitions, so that all of these are among them.
+    """
     found: set[TableName] = set()
-    for name in ("tables", "table_partitions"):
+    is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED)
+    for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
         t = system(f"information_schema.{name}")
         within = [sa.and_(t.table_schema == table.schema, t.table_name == table.name) for table in tables]
-        is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED)
-        mine = sa.select(t.table_schema, t.table_name).where(sa.or_(sa.false(), *within), is_blocked)
-        found.update(TableName(*row) for row in database.rows(mine))
+        wanted = (sa.or_(sa.false(), *within), sa.or_(is_blocked, hidden))
+        rows = database.rows(sa.select(t.table_schema, t.table_name).where(*wanted))
+        found.update(TableName(*row) for row in rows)
     return sorted(found)

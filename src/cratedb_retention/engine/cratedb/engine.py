@@ -18,7 +18,7 @@ from cratedb_retention.engine.cratedb.archive import CrateArchive
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
 from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args
 from cratedb_retention.engine.cratedb.disk import unblock
-from cratedb_retention.engine.cratedb.health import find_unwell
+from cratedb_retention.engine.cratedb.health import find_unplaced, find_unwell
 from cratedb_retention.engine.cratedb.recovery import explain
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.database import Database
@@ -81,6 +81,10 @@ class CrateDBEngine(Engine):
     def unwell(self, schema: str) -> frozenset[TableName]:
         """The tables of a schema that lack shards."""
         return find_unwell(self.database, self.clock, schema)
+
+    def unplaced(self, schema: str) -> frozenset[TableName]:
+        """The tables of a schema that lack only shards which no node took yet."""
+        return find_unplaced(self.database, schema)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """Read what planning needs, in at most eight statements."""

@@ -20,6 +20,8 @@ from cratedb_retention.model.words import show_partition
 
 # How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
 HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
+# What sys.allocations says of a primary shard that was never on a node.
+_UNPLACED = "cannot allocate because allocation is not permitted to any of the nodes"
 
 
 def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[TableName]:
@@ -34,6 +36,18 @@ def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[Tabl
     if rows and _are_starting(database, schema):
         raise _unwell(database, TableName(schema, rows[0][0]))
     return frozenset(TableName(schema, name) for (name,) in rows)
+
+
+def find_unplaced(database: Database, schema: str) -> frozenset[TableName]:
+    """
+    The tables of a schema that lack nothing but shards which no node took yet, as above the disks' high watermark. Of
+    what was on a node, CrateDB says that no node with an in-sync copy is allowed, or that no copy is found.
+    """
+    a = system("sys.allocations")
+    unplaced = sa.func.sum(sa.case((a.explanation == _UNPLACED, 1), else_=0))
+    found = sa.select(a.table_name, sa.func.count(), unplaced).group_by(a.table_name)
+    rows = database.brief().rows(found.where(a.table_schema == schema, a.primary, a.current_state == "UNASSIGNED"))
+    return frozenset(TableName(schema, name) for name, missing, new in rows if missing == new)
 
 
 def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:

@@ -107,7 +107,7 @@ def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executa
     """The columns that are missing, and the table with the distributions, in case that it is."""
     fields = [field for field in level_fields(SQL, step.rollup) if field.name in names]
     added: list[sa.Executable] = [AddColumns(step.rollup.table, fields)] if fields else []
-    return [*added, *create_statements(CreateRollup(step.rollup))[1:]]
+    return [*added, *create_statements(CreateRollup(rollup=step.rollup))[1:]]
 
 
 def statements(step: RollupStep) -> list[sa.Executable]:

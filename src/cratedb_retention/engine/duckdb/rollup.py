@@ -46,7 +46,7 @@ def alter_statements(step: AlterRollup) -> list[sa.Executable]:
     """The columns that are missing, and the table with the distributions, in case that it is."""
     missing = [field for field in level_fields(SQL, step.rollup) if field.name in step.columns]
     added = [AddColumn(step.rollup.table, field.name, field.type) for field in missing]
-    return [*added, *create_statements(CreateRollup(step.rollup))[1:]]
+    return [*added, *create_statements(CreateRollup(rollup=step.rollup))[1:]]
 
 
 def statements(step: RollupStep) -> list[sa.Executable]:

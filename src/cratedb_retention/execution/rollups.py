@@ -1,6 +1,7 @@
 """
-What each table of a cascade holds, from the ledger: for reading it and for verifying it. A table without rollups can be
-read as well: all that it holds are its rows.
+The rollups of tables: what each table of a cascade holds, from the ledger, for reading and for verifying it; the
+cascades that policies would make; and how the rollups of a table are dropped. A table without rollups can be read as
+well: all that it holds are its rows.
 """
 
 from __future__ import annotations
@@ -8,14 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.ledger import KnownRollup, Ledger
+from cratedb_retention.model.ledger import KnownRollup, Ledger, view_marks
+from cratedb_retention.model.ownership import is_own_table, is_own_view
 from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding
+from cratedb_retention.model.rollup import view_name
+from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target
+from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
 
@@ -120,3 +128,51 @@ def _holding(ledger: Ledger, known: KnownRollup) -> Holding | None:
     start = ledger.held_from(known.rollup.source, known.rollup.table)
     begin = max(start if start is not None else min(row.start for row in rows), min(row.start for row in rows))
     return Holding(rollup=known.rollup, table=known.rollup.table, start=begin, end=end) if begin < end else None
+
+
+def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
+    """
+    Drop the view, the levels and their distributions; their policy, if it is still there, makes them anew. What has
+    the name of one of these and is something else stays.
+
+    :param source: The table with the raw rows, which need not exist any more.
+    :return: The levels.
+    :raises NotFound: if it has none.
+    """
+    known = store.rollups.all()
+    mine = sorted((k.rollup for k in of_source(store, known.values(), source)), key=lambda rollup: rollup.table)
+    if not mine:
+        raise NotFound(f"table {source}", "has no rollups")
+    source = mine[0].source
+    view, tables = view_name(source), [name for rollup in mine for name in (rollup.table, rollup.sketch)]
+    catalog = engine.read_named([view, *tables])
+    found = (catalog.views or {}).get(view)
+    time, levels = mine[0].time.name, [source, *(rollup.table for rollup in mine)]
+    if found is not None and is_own_view(found, time, levels, view_marks(known.values(), source)):
+        drop_view(engine.database, view)
+    for rollup in mine:
+        for name in (rollup.sketch, rollup.table):
+            if name in catalog.tables and is_own_table(rollup, name, catalog.tables[name].columns):
+                drop_table(engine.database, name)
+        store.rollups.forget(rollup.table)
+    store.journal.write(
+        Entry(
+            event=Event.ROLLUPS_DROPPED,
+            outcome=Outcome.DONE,
+            table_schema=source.schema,
+            table_name=source.name,
+            message=f"dropped {', '.join(rollup.table.name for rollup in mine)}",
+        )
+    )
+    return [rollup.table for rollup in mine]
+
+
+def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
+    """The cascades of the policies that were chosen."""
+    chosen = [
+        policy
+        for policy in prepared.policies.values()
+        if policy.strategy.traits.rolls_up and policy.enabled and prepared.selection.fits(policy)
+    ]
+    targets, _ = find_targets(chosen, prepared.catalog)
+    return find_cascades(targets, prepared.catalog, prepared.ledger)[0]
