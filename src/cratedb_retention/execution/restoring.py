@@ -27,7 +27,7 @@ from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.reasons import Reason, failure
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
-from cratedb_retention.model.words import plural, show_partition
+from cratedb_retention.model.words import plural
 from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.store import Store
@@ -156,14 +156,9 @@ def _verify_one(engine: Engine, store: Store, record: SnapshotRecord) -> Verifie
         verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
     except RetentionError as error:
         verified, why = Verified(record, error=str(error)), failure(error)
+    store.snapshots.verified(record, verified.error)
     _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
     return verified
-
-
-def snapshot_words(record: SnapshotRecord) -> str:
-    """How the journal names a snapshot: ``month=2024-01-01 from repository.name``."""
-    archived = record.archived
-    return f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}"
 
 
 def restore(
@@ -473,7 +468,7 @@ def _note(
             table_name=table.name,
             policy_id=record.policy_id,
             tags=record.tags,
-            message=snapshot_words(record),
+            message=record.words,
             why=why,
             rows=rows,
             partitions=1,
