@@ -26,8 +26,8 @@ from cratedb_retention.execution.events import (
     Tracker,
 )
 from cratedb_retention.execution.heartbeat import Heartbeat
+from cratedb_retention.execution.leasing import new_session
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import new_session
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.planning.planner import make_plan
 from cratedb_retention.store.jobs import JobStore
@@ -67,7 +67,7 @@ def heart(db: Database, jobs: JobStore) -> Heartbeat:
     """The heartbeat of a run that goes on for more than a second."""
     tool = db.tool
     session = new_session(tool.store, tool.clock, tool.actor, RunOptions())
-    found = Heartbeat(session.leases, jobs, Tracker(session.leases.run_id, tool.clock, tool.actor), tool.clock)
+    found = Heartbeat(session, jobs, tool.clock)
     db.time.moment += dt.timedelta(seconds=1.5)
     return found
 
@@ -160,7 +160,7 @@ def test_a_run_within_a_second_writes_nothing(db: Database) -> None:
     """Most runs are over before anybody could look."""
     tool = db.tool
     session = new_session(tool.store, tool.clock, tool.actor, RunOptions())
-    found = Heartbeat(session.leases, tool.store.jobs, Tracker("r", tool.clock, tool.actor), tool.clock)
+    found = Heartbeat(session, tool.store.jobs, tool.clock)
     found.beat()
     found.finish("done")
     assert rows(db) == []

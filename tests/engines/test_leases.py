@@ -20,8 +20,7 @@ from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, name_holder
 from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, RunEnded, Stopped
 from cratedb_retention.execution.events import LeftOut, RunEvent, RunStarted, StepFinished, StepStarted, TakenOver
-from cratedb_retention.execution.leasing import LeaseHolder
-from cratedb_retention.execution.running import new_session
+from cratedb_retention.execution.leasing import LeaseHolder, new_session
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import Column, Kind, Partition
 from cratedb_retention.model.plan import FreezePartitions, Piece, Task, ThawPartitions

@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service.http.server import HttpServer
 from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import Settings
@@ -45,6 +47,18 @@ def test_by_http(duck: Database, lengths: set[float]) -> None:
         server._ended[0].wait()  # type: ignore[attr-defined]
     assert duck.left("t") == []
     assert lengths == {7}
+
+
+@pytest.mark.parametrize("seconds", [4.9, 86_401])
+def test_one_limit_for_all(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too short or too long is refused as a setting, as an option, and by the library."""
+    command = Command("duckdb:///nowhere.duckdb")
+    for name in ("run", "serve"):
+        assert "5<=x<=86400" in command.refused(2, name, f"--lease={seconds}")
+    with pytest.raises(InvalidInput, match="Choose from 5 to 86400 seconds"):
+        RunOptions(lease=seconds)
+    monkeypatch.setattr(Command, "environment", {"CRATEDB_RETENTION_SERVICE_LEASE": str(seconds)})
+    assert "service.lease: must be " in command.refused(2, "config")
 
 
 @pytest.mark.parametrize("due", [[], ["--due"]])

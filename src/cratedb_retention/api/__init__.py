@@ -26,10 +26,11 @@ from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.events import Observer
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import Session, carry_out
+from cratedb_retention.execution.running import carry_out
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from cratedb_retention.api.connection import Part
+from cratedb_retention.execution.leasing import Session, new_session
 from cratedb_retention.execution.overview import next_runs
-from cratedb_retention.execution.running import Session, new_session
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.due import Timetable, due_slots, wrong_slots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,16 +53,11 @@ def _require_known(retention: Retention, wanted: JournalFilter) -> None:
 def command(
     dburi: str | None,
     schema: str,
-    table_name: str | None,
-    policy_id: str | None,
-    run_id: str | None,
     tags: tuple[str, ...],
-    outcome: str | None,
-    event: str | None,
     since: str | None,
     until: str | None,
-    limit: int,
     form: str,
+    **wanted: Any,
 ) -> None:
     """
     Show the audit log, newest first: changes of policies, runs, steps, holds, with outcome, who and where.
@@ -80,20 +75,15 @@ def command(
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         now = retention.clock.now()
-        wanted = JournalFilter(
-            table_name=table_name,
-            policy_id=policy_id,
-            run_id=run_id,
-            outcome=outcome,
+        chosen = JournalFilter(
             since=read_moment(since, now) if since else None,
-            event=event,
-            limit=limit,
             until=read_moment(until, now) if until else None,
             tags=parse_tag_filter(tags),
+            **wanted,
         )
-        rows = retention.audit.read(wanted)
+        rows = retention.audit.read(chosen)
         if not rows:
-            _require_known(retention, wanted)
+            _require_known(retention, chosen)
     if form != "table":
         write_data([plain_row(row) for row in rows], form)
         return

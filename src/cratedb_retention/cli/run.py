@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
 @options.lease
-def command(
+def command(  # Eight arguments: one for each option.
     dburi: str | None,
     schema: str,
     chosen: options.Chosen,
@@ -106,7 +106,7 @@ def _run_due(retention: Retention, chosen: options.Chosen, form: str, dry_run: b
 
 def _finish(report: Report, form: str) -> None:
     """Show what was done, and say by an error what was not."""
-    from cratedb_retention.cli.progress import summary
+    from cratedb_retention.execution.events import summary
 
     if form != "table":
         write_data({**dataclasses.asdict(report), "ok": report.ok}, form)

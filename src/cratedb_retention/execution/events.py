@@ -6,14 +6,17 @@ the runner knows none of these.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
+from cratedb_retention.model.time import show
+from cratedb_retention.model.words import plural, short, show_size
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,60 @@ def _failed(report: Report, event: StepFailed) -> Report:
         return replace(report, deferred=report.deferred + 1)
     policies = (*report.failed_policies, *([event.task.policy_id] if event.task.policy_id else []))
     return replace(report, failed=report.failed + 1, failed_policies=tuple(dict.fromkeys(policies)))
+
+
+class Tone(Enum):
+    """What a line is about, for colours and logs."""
+
+    PLAIN, GOOD, NOTICE, BAD, END = range(5)
+
+
+def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
+    """What people are told of an event, on the terminal and in the log."""
+    match event:
+        case RunStarted(plan=plan):
+            for warning in plan.warnings:
+                yield f"Warning: {warning}", Tone.NOTICE
+            what = plural(len(plan.tasks), "task") if plan.tasks else "nothing is due"
+            yield f"Cutoff {show(plan.cutoff)}: {what}", Tone.PLAIN
+        case Held(hold=hold):
+            count = f"{plural(hold.count, 'partition')}: " if hold.count else ""
+            word, tone = ("problem", Tone.BAD) if hold.problem else ("held", Tone.NOTICE)
+            yield f"{word}: {hold.table}: {count}{hold.reason}", tone
+        case LeftOut(policy_id=policy, tasks=tasks, holder=holder):
+            who = f"policy {short(policy)}" if policy else "tidying up"
+            yield f"left for the next run: {who}, {plural(len(tasks), 'task')}: {holder} is at it", Tone.NOTICE
+        case TakenOver(policy_id=policy, holder=holder):
+            yield f"taken over: policy {short(policy)} from {holder}", Tone.NOTICE
+        case StepFinished(task=task, step=step, result=result, seconds=seconds):
+            size = f", {show_size(result.size)}" if result.size else ""
+            rows = f", {plural(result.rows, 'row')}" if result.rows is not None else ""
+            yield f"done: {task.table}: {step.describe()}{rows}{size}, {seconds:.1f} s", Tone.GOOD
+        case StepFailed(task=task, step=step, error=error, deferred=deferred):
+            word, tone = ("deferred", Tone.NOTICE) if deferred else ("failed", Tone.BAD)
+            yield f"{word}: {task.table}: {step.describe()}: {error}", tone
+        case TaskSkipped(task=task, reason=reason):
+            yield f"skipped: {task.table}: {task.steps[0].describe()}: {reason}", Tone.BAD
+        case RunFinished(report=report):
+            yield summary(report), Tone.END
+        case StepStarted() | StepProgressed() | RunEndedEarly():
+            pass
+
+
+def summary(report: Report) -> str:
+    """What a run did, in a line."""
+    parts = [f"{plural(report.done, 'step')} done"]
+    if report.partitions or report.rows:
+        parts[0] += f" on {plural(report.partitions, 'partition')} and {plural(report.rows, 'row')}"
+    for count, word in (
+        (report.failed, "failed"),
+        (report.skipped, "skipped"),
+        (report.deferred, "left for the next run"),
+        (report.held - report.problems, "held"),
+    ):
+        parts += [f"{count:,} {word}"] if count else []
+    parts += [plural(report.problems, "problem")] if report.problems else []
+    return ", ".join(parts)
 
 
 class Tracker:

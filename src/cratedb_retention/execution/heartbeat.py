@@ -15,8 +15,7 @@ from contextlib import contextmanager
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import Cancelled, Conflict, LeaseLost, RetentionError, Stopped
-from cratedb_retention.execution.events import Tracker
-from cratedb_retention.execution.leasing import LeaseHolder
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.store.jobs import JobStore
 
@@ -28,14 +27,12 @@ class Heartbeat:
     """
     The heartbeat of one run. Its methods may be called by several threads.
 
-    :param tracker: Knows how far the run is.
-    :param stop: Set when the process is to end.
+    :param session: The run, which knows how far it is.
     """
 
-    def __init__(
-        self, leases: LeaseHolder, jobs: JobStore, tracker: Tracker, clock: Clock, stop: threading.Event | None = None
-    ) -> None:
-        self._leases, self._jobs, self._tracker, self._clock, self._stop = leases, jobs, tracker, clock, stop
+    def __init__(self, session: Session, jobs: JobStore, clock: Clock) -> None:
+        self._leases, self._tracker, self._stop = session.leases, session.tracker, session.options.stop
+        self._jobs, self._clock = jobs, clock
         self._written: float = clock.uptime()
         # Whether it was tried to write the row, which may be there even if no answer came; and whether it is there.
         self._is_begun = self._is_known = False

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cratedb_retention.clock import Clock
+from cratedb_retention.clock import Actor, Clock, name_holder
 from cratedb_retention.errors import LeaseLost
+from cratedb_retention.execution.events import Tracker
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.runs import LEASE_SECONDS
+from cratedb_retention.model.runs import LEASE_SECONDS, RunOptions
 from cratedb_retention.store.leases import Lease, Leases, LeaseStore
+from cratedb_retention.store.store import Store
 
 # What the database confirmed less than so many seconds ago is not asked for again before a step.
 FRESH_SECONDS = 1.0
@@ -239,3 +242,28 @@ class LeaseHolder:
         """Whether we did it before: the answer to the same statement may have been lost."""
         now = self._store.read([policy]).of(policy)
         return now.holder is None and now.fence == self._held[policy].fence and now.run_id == self.run_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """
+    A run that has a name, and may have no plan yet.
+
+    :param taken: What came of taking leases before planning; empty: those that the plan needs are taken.
+    """
+
+    leases: LeaseHolder
+    tracker: Tracker
+    options: RunOptions
+    taken: Taken = field(default_factory=Taken)
+
+
+def new_session(store: Store, clock: Clock, actor: Actor, options: RunOptions, run_id: str | None = None) -> Session:
+    """
+    Name a run.
+
+    :param run_id: Its identifier; None: made up.
+    """
+    run_id = run_id or str(uuid.uuid4())
+    leases = LeaseHolder(store.leases, clock, name_holder(actor), run_id, options.lease)
+    return Session(leases=leases, tracker=Tracker(run_id, clock, actor), options=options)

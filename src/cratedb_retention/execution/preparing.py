@@ -9,6 +9,7 @@ import datetime as dt
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
@@ -56,20 +57,18 @@ class Selection:
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether a policy is chosen."""
-        return (
-            (self.strategy is None or policy.strategy is self.strategy)
-            and (self.tags & self.limit).fits(policy.tags)
-            and (self.policy_id is None or policy.id == self.policy_id)
-            and (self.policy_ids is None or policy.id in self.policy_ids)
-        )
+        return self._fits(policy.strategy, policy.tags, policy.id)
 
     def fits_row(self, row: Damaged) -> bool:
         """Tell whether a row that is no valid policy is chosen, by what it says."""
+        return self._fits(row.row["strategy"], row.row["tags"] or (), row.id)
+
+    def _fits(self, strategy: str, tags: Collection[str], identifier: str | None) -> bool:
         return (
-            (self.strategy is None or row.row["strategy"] == self.strategy)
-            and (self.tags & self.limit).fits(row.row["tags"] or ())
-            and (self.policy_id is None or row.id == self.policy_id)
-            and (self.policy_ids is None or row.id in self.policy_ids)
+            (self.strategy is None or strategy == self.strategy)
+            and (self.tags & self.limit).fits(tags)
+            and (self.policy_id is None or identifier == self.policy_id)
+            and (self.policy_ids is None or identifier in self.policy_ids)
         )
 
     def require(self, policies: Iterable[Policy], damaged: Iterable[Damaged] = ()) -> None:
@@ -194,9 +193,6 @@ class _Look:
             lambda: store.leases.read(refresh=False),
         )
         self._seen: dict[tuple[Selector, ...], _Seen] = {}
-        self._ledger: Ledger | None = None
-        self._archived: frozenset[tuple[str, str]] | None = None
-        self._restored: Mapping[RestoredPartition, tuple[str, str]] | None = None
 
     def prepare(
         self,
@@ -214,9 +210,9 @@ class _Look:
         if about is not None:
             policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
-        ledger = self._read_ledger(policies)
+        ledger = self._ledger if any(policy.strategy.traits.rolls_up for policy in policies) else Ledger()
         self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
-        archived, restored = self._read_archived(policies), self._read_restored(policies)
+        archives = any(policy.strategy.traits.archives for policy in policies)
         former = frozenset(
             key for key, identity in self._frozen.items() if _is_of_another(key[0], identity, seen.catalog)
         )
@@ -232,8 +228,8 @@ class _Look:
                 frozen=frozen,
                 chosen=selection.fits,
                 ledger=ledger,
-                archived=archived,
-                restored=restored,
+                archived=self._archived if archives else frozenset(),
+                restored=self._restored if archives else {},
                 own_schema=self._store.schema,
             )
 
@@ -278,27 +274,19 @@ class _Look:
             self._seen[key] = _Seen(catalog=catalog)
         return self._seen[key]
 
-    def _read_ledger(self, policies: Iterable[Policy]) -> Ledger:
-        if not any(policy.strategy.traits.rolls_up for policy in policies):
-            return Ledger()
-        if self._ledger is None:
-            self._ledger = self._store.rollups.ledger(self._rollups, refresh=False)
-        return self._ledger
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return self._store.rollups.ledger(self._rollups, refresh=False)
 
-    def _read_archived(self, policies: Iterable[Policy]) -> frozenset[tuple[str, str]]:
+    @cached_property
+    def _archived(self) -> frozenset[tuple[str, str]]:
         """What was archived and dropped, where the same rows may come again in the same words."""
-        recur = self._engine.capabilities.tokens_recur
-        if not recur or not any(policy.strategy.traits.archives for policy in policies):
-            return frozenset()
-        if self._archived is None:
-            self._archived = self._store.snapshots.archived_names()
-        return self._archived
+        return self._store.snapshots.archived_names() if self._engine.capabilities.tokens_recur else frozenset()
 
-    def _read_restored(self, policies: Iterable[Policy]) -> Mapping[RestoredPartition, tuple[str, str]]:
+    @cached_property
+    def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
         """What was restored, and need not be archived again as long as nothing is written to it."""
-        if self._restored is None and any(policy.strategy.traits.archives for policy in policies):
-            self._restored = self._store.snapshots.restored(refresh=False)
-        return self._restored or {}
+        return self._store.snapshots.restored(refresh=False)
 
     def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> None:
         """Ask the rows what they were not asked yet."""

@@ -29,10 +29,9 @@ from cratedb_retention.execution.events import (
     StepProgressed,
     StepStarted,
     TaskSkipped,
-    Tracker,
 )
 from cratedb_retention.execution.heartbeat import Heartbeat
-from cratedb_retention.execution.leasing import LeaseHolder, Taken
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.preparing import Prepared, check_preconditions, is_frozen
 from cratedb_retention.execution.recorder import Recorder, outcomes_after
 from cratedb_retention.execution.renewing import Renewer
@@ -89,11 +88,9 @@ class Runner:
     """
     Runs plans.
 
-    :param tracker: Counts what happens.
+    :param session: The run; its leases are given back at the end.
     :param observers: Are told what happens. What goes wrong there is logged, and is no matter of the run.
     :param heartbeat: Is asked before each step, and while one goes on, whether the run may go on.
-    :param leases: Those of the run; given back at its end.
-    :param taken: What came of taking them.
     """
 
     def __init__(
@@ -101,16 +98,13 @@ class Runner:
         engine: Engine,
         store: Store,
         clock: Clock,
-        *,
-        tracker: Tracker,
+        session: Session,
         observers: Iterable[Observer],
         heartbeat: Heartbeat,
-        leases: LeaseHolder,
-        taken: Taken,
     ) -> None:
         self._engine, self._store, self._clock = engine, store, clock
-        self._tracker, self._observers = tracker, tuple(observers)
-        self._heartbeat, self._leases, self._taken = heartbeat, leases, taken
+        self._observers, self._heartbeat = tuple(observers), heartbeat
+        self._tracker, self._leases, self._taken = session.tracker, session.leases, session.taken
 
     def run(self, prepared: Prepared, left_out: Iterable[LeftOut] = ()) -> Report:
         """

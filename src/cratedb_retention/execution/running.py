@@ -8,17 +8,16 @@ nothing is to do.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from cratedb_retention.clock import Actor, Clock, name_holder
+from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.events import LeftOut, Observer, TakenOver, Tracker
+from cratedb_retention.execution.events import LeftOut, Observer, TakenOver
 from cratedb_retention.execution.heartbeat import Heartbeat
-from cratedb_retention.execution.leasing import LeaseHolder, Taken
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.recorder import outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
@@ -28,36 +27,11 @@ from cratedb_retention.model.plan import Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import failure
 from cratedb_retention.model.rollup_steps import SealWindows
-from cratedb_retention.model.runs import Report, RunOptions
+from cratedb_retention.model.runs import Report
 from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """
-    A run that has a name, and may have no plan yet.
-
-    :param taken: What came of taking leases before planning; empty: those that the plan needs are taken.
-    """
-
-    leases: LeaseHolder
-    tracker: Tracker
-    options: RunOptions
-    taken: Taken = field(default_factory=Taken)
-
-
-def new_session(store: Store, clock: Clock, actor: Actor, options: RunOptions, run_id: str | None = None) -> Session:
-    """
-    Name a run.
-
-    :param run_id: Its identifier; None: made up.
-    """
-    run_id = run_id or str(uuid.uuid4())
-    leases = LeaseHolder(store.leases, clock, name_holder(actor), run_id, options.lease)
-    return Session(leases=leases, tracker=Tracker(run_id, clock, actor), options=options)
 
 
 def carry_out(
@@ -78,10 +52,9 @@ def carry_out(
     :raises ConnectionLost: if the database is gone for good.
     """
     prepared = None if session.taken.won else make_plan()
-    tracker, options = session.tracker, session.options
-    heartbeat = Heartbeat(session.leases, store.jobs, tracker, clock, options.stop)
+    heartbeat = Heartbeat(session, store.jobs, clock)
     with ExitStack() as stack:
-        if options.threads:
+        if session.options.threads:
             stack.enter_context(heartbeat.beating())
         try:
             if prepared is None:
@@ -91,17 +64,8 @@ def carry_out(
                 session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
             left = list(_left_out(store, prepared, session))
             prepared = _without(prepared, left)
-            tracker.about(_concerned(prepared, session))
-            runner = Runner(
-                engine,
-                store,
-                clock,
-                tracker=tracker,
-                observers=observers,
-                heartbeat=heartbeat,
-                leases=session.leases,
-                taken=session.taken,
-            )
+            session.tracker.about(_concerned(prepared, session))
+            runner = Runner(engine, store, clock, session, observers, heartbeat)
             for policy, lease in session.taken.over.items():
                 runner.tell(TakenOver(policy, lease.holder or ""))
             report = runner.run(prepared, left)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
-from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.schedule import Done, Misfire, Scheduled, delay, following, newest
 
 # A slot that was done lies so far ahead only if a clock was wrong, and was set back since.
@@ -69,12 +68,9 @@ def _is_due(item: Scheduled, slot: dt.datetime, known: Done, now: dt.datetime) -
     if (item.since is not None and slot < item.since) or (known.done is not None and slot <= known.done):
         return False
     late = now - slot - delay(item.policy_id, slot, item.jitter)
+    grace = item.grace.approximate_seconds()
     # One that was begun is completed, however late.
-    return item.misfire is not Misfire.SKIP or slot == known.begun or late.total_seconds() <= _seconds(item.grace)
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.approximate_seconds()
+    return item.misfire is not Misfire.SKIP or slot == known.begun or late.total_seconds() <= grace
 
 
 def wrong_slots(

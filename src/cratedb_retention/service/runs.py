@@ -11,8 +11,8 @@ from dataclasses import replace
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RunEnded
 from cratedb_retention.execution.events import Tracker
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import Session
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.service.background import Background, outcome_of
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded
 from cratedb_retention.execution.events import Observer
-from cratedb_retention.execution.running import Session
+from cratedb_retention.execution.leasing import Session
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
 

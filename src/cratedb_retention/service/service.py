@@ -22,8 +22,11 @@ from cratedb_retention.execution.events import (
     RunStarted,
     StepFailed,
     TakenOver,
+    TaskSkipped,
+    Tone,
+    lines_of,
+    summary,
 )
-from cratedb_retention.model.words import plural
 from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
 from cratedb_retention.service.scheduler import Scheduler
 from cratedb_retention.service.settings import Listening, ServiceSettings, Settings, listening
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _MAINTENANCE_HOURS = 6
+_LEVELS = {Tone.NOTICE: logging.WARNING, Tone.BAD: logging.ERROR}
 # Adds pages to the application of the HTTP API.
 Mount = Callable[["FastAPI", "Context"], None]
 
@@ -106,19 +110,20 @@ class Service:
 def log_event(event: RunEvent) -> None:
     """Log what a run does, in a line for each run and each failure."""
     match event:
-        case RunStarted(run_id=run_id, plan=plan):
-            logger.info("run %s: %s", run_id, plural(len(plan.tasks), "task"))
-        case TakenOver(policy_id=policy, holder=holder):
-            logger.warning("policy %s was taken over from %s", policy, holder)
-        case StepFailed(task=task, step=step, error=error, deferred=deferred):
-            level = logging.INFO if deferred else logging.ERROR
-            logger.log(level, "table %s: %s: %s", task.table, step.describe(), error)
+        case RunStarted(run_id=run_id):
+            prefix = f"run {run_id}: "
         case RunFinished(report=report):
-            logger.info("run %s: %d done, %d failed", report.run_id, report.done, report.failed)
+            prefix = f"run {report.run_id}: "
         case RunEndedEarly(report=report):
-            logger.info("run %s: %d done before it ended early", report.run_id, report.done)
+            logger.info("run %s: %s, before it ended early", report.run_id, summary(report))
+            return
+        case TakenOver() | StepFailed() | TaskSkipped():
+            prefix = ""
         case _:
-            pass
+            return
+    for text, tone in lines_of(event):
+        deferred = isinstance(event, StepFailed) and event.deferred  # Nothing is wrong then.
+        logger.log(logging.INFO if deferred else _LEVELS.get(tone, logging.INFO), "%s%s", prefix, text)
 
 
 def make_service(

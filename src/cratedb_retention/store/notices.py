@@ -76,7 +76,7 @@ class NoticeStore:
         where = (self._table.c.id == before.id, *unchanged(self._database, before.stamp or ()))
         if after is None:
             return before if self._database.execute(sa.delete(self._table).where(*where)) == 1 else None
-        values = {**_row(after), "version": before.version + 1}
+        values = {**self._row(after), "version": before.version + 1}
         values.pop("id")  # A key can't be updated on CrateDB.
         if self._database.execute(sa.update(self._table).where(*where).values(**values)) != 1:
             return None
@@ -84,7 +84,7 @@ class NoticeStore:
 
     def _add(self, notice: Notice) -> Notice | None:
         try:
-            self._database.execute(sa.insert(self._table).values(**_row(notice)))
+            self._database.execute(sa.insert(self._table).values(**self._row(notice)))
         except Conflict:
             return None
         return self._again(notice)
@@ -97,26 +97,8 @@ class NoticeStore:
         return self._notice(rows[0]) if rows else None
 
     def _notice(self, row: Mapping[str, Any]) -> Notice:
-        return Notice(
-            policy_id=row["policy_id"],
-            kind=row["kind"],
-            state=NoticeState(row["state"]),
-            since=row["since"],
-            reason=row["reason"],
-            claimed_until=row["claimed_until"],
-            version=row["version"],
-            stamp=stamp_of(self._database, row),
-        )
+        values = {column.name: row[column.name] for column in self._table.c if column.name != "id"}
+        return Notice(**{**values, "state": NoticeState(row["state"])}, stamp=stamp_of(self._database, row))
 
-
-def _row(notice: Notice) -> dict[str, Any]:
-    return {
-        "id": notice.id,
-        "policy_id": notice.policy_id,
-        "kind": notice.kind,
-        "state": str(notice.state),
-        "since": notice.since,
-        "reason": notice.reason,
-        "claimed_until": notice.claimed_until,
-        "version": notice.version,
-    }
+    def _row(self, notice: Notice) -> dict[str, Any]:
+        return {**{column.name: getattr(notice, column.name) for column in self._table.c}, "state": str(notice.state)}
