@@ -296,9 +296,10 @@ def _take_over(upgrade: _Upgrade) -> list[str]:
         try:
             done = _copy_and_swap(upgrade)
         except RetentionError:
-            upgrade.layout = read_layout(upgrade.database, upgrade.schema)
-            if _is_legacy(upgrade.layout.get(POLICY, {})):
+            if _is_legacy(read_layout(upgrade.database, upgrade.schema).get(POLICY, {})):
                 raise  # Otherwise another setup did it.
+        if upgrade.database.kept is None:
+            upgrade.layout = read_layout(upgrade.database, upgrade.schema)
     for name, columns in upgrade.layout.items():
         if name.startswith(UPGRADE) and _is_legacy(columns):
             with suppress(NotFound, Conflict):

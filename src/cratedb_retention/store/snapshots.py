@@ -173,12 +173,6 @@ class SnapshotStore:
         damage = None if damage is None else cut(damage)
         self._database.execute(mine.values(verified_at=self._clock.now(), damage=damage))
 
-    def identify(self, table: TableName, identity: str) -> None:
-        """Note which table is meant by the name that snapshots are of."""
-        self._database.refresh(self._table)
-        statement = sa.update(self._table).where(*self._mine(table))
-        self._database.execute(statement.values(table_identity=identity or None))
-
     def all(self) -> list[SnapshotRecord]:
         """All snapshots by table and time."""
         return self._read()
