@@ -87,7 +87,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     page = pages.log_in("acme", href(db.schema, "shared"))
     expect(page.get_by_text("shared with others")).to_be_visible()
     expect(page.get_by_text("Data in the table: 2 partitions.")).to_be_visible()
-    expect(page.get_by_label("What the next run does")).to_contain_text("Drop 1 partition")
+    expect(page.get_by_label("What the next run does")).to_contain_text("drop partition month=2024-01-01")
     assert "globex" not in page.content()
     pages.go(page, href(db.schema, "weather_1h"))
     expect(page.get_by_text("Rollup 1d: Computed")).to_be_visible()
@@ -120,7 +120,7 @@ def test_names_and_strange_tables(pages: PagesInBrowser) -> None:
     db.policy("delete", "flat", "30d", id="flat")
     pages.go(page, href(db.schema, "flat"))
     expect(page.get_by_text("deleted row by row. It has 2 rows.")).to_be_visible()
-    assert "Delete rows with ts before" in rows(page, "What the next run does")[0][0]
+    assert "delete rows with ts before" in rows(page, "What the next run does")[0][2]
     pages.go(page, href(db.schema, "nowhere"))
     expect(page.get_by_text("There is no such table now.")).to_be_visible()
     pages.go(page, href(db.schema, "never"))

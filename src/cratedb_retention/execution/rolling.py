@@ -263,7 +263,7 @@ class Roller:
         try:
             target = beneath_as_target(policy, rollup, catalog.tables[name])
         except Undecided as error:
-            raise PartitionChanged(f"table {name}", str(error), "the next run looks again") from None
+            raise PartitionChanged(f"table {name}", error.why, "the next run looks again") from None
         if target.grids:
             pieces = make_pieces(target.table, target.grids, {})
             return lambda windows: sources_of_windows(windows, pieces)

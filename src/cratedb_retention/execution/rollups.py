@@ -93,7 +93,7 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
         targets.append(make_target(unruled, catalog.tables[table]))
     except Undecided as error:
         if not targets:
-            raise InvalidInput(f"table {table}", str(error)) from None
+            raise InvalidInput(f"table {table}", error.why) from None
     found = next(((target, target.time_column) for target in targets if target.time_column is not None), None)
     if found is None:
         reason = "nothing says which column is the time of its rows"
