@@ -37,7 +37,8 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from cratedb_retention import Retention, make_policy
-from cratedb_retention.cli import create_policy, edit_policy, export
+from cratedb_retention.cli.policy_editing import create_policy, edit_policy
+from cratedb_retention.cli.policy_files import export
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.policyform import FIELDS, hint_of, is_shown, to_attributes, to_values
@@ -56,13 +57,13 @@ def run(command, *arguments):
 
 # A flag of the commands, in the database, and in a file.
 options = ["--strategy=delete", "--table-name=metrics", "--retention-period=30d", "--id=p1"]
-run(create_policy.command, *options, "--dry-run-only")
-assert "--dry-run-only / --no-dry-run-only" in run(create_policy.command, "--help")
-(policy,) = parse_policies(run(export.command, "--policy=p1"), "file")
+run(create_policy, *options, "--dry-run-only")
+assert "--dry-run-only / --no-dry-run-only" in run(create_policy, "--help")
+(policy,) = parse_policies(run(export, "--policy=p1"), "file")
 assert policy.dry_run_only is True
 assert "dry_run_only: true" in dump_policies([policy])
-run(edit_policy.command, "--id=p1", "--no-dry-run-only")
-assert "dry_run_only" not in run(export.command, "--policy=p1")
+run(edit_policy, "--id=p1", "--no-dry-run-only")
+assert "dry_run_only" not in run(export, "--policy=p1")
 
 # A field of the form, in its group, for its strategy.
 field = FIELDS["dry_run_only"]
@@ -73,7 +74,7 @@ assert is_shown(field, values) and not is_shown(field, values | {"strategy": "sn
 assert make_policy(**to_attributes(values | {"dry_run_only": True})).dry_run_only is True
 
 # The JSON schema.
-schema = json.loads(run(export.command, "--json-schema"))["$defs"]["Policy"]["properties"]["dry_run_only"]
+schema = json.loads(run(export, "--json-schema"))["$defs"]["Policy"]["properties"]["dry_run_only"]
 assert (schema["type"], schema["default"]) == ("boolean", False)
 assert schema["description"] == "`delete`: whether runs only show what they would do."
 

@@ -297,3 +297,18 @@ def once_at(number: int, act: Callable[[], object]) -> Callable[[str], None]:
             act()
 
     return before
+
+
+def test_verified_snapshots(released: Database) -> None:
+    """When a snapshot was last read back, and what was wrong, was only in the audit log, and is with the snapshot."""
+    for time, error in (("2024-05-03T00:00:00+00:00", "rows are missing"), ("2024-05-02T00:00:00+00:00", None)):
+        entry = {"time": time, "event": "verified", "message": "day=1 from cold.snap", "error": error}
+        columns = ", ".join(f'"{name}"' for name in entry)
+        released.sql(
+            f"INSERT INTO {released.q('jobs_log', released.own_schema)} ({columns}) VALUES (?, ?, ?, ?)",
+            list(entry.values()),
+        )
+    tool = released.retention()
+    tool.setup()
+    (record,) = tool.store.snapshots.all()
+    assert (str(record.verified_at), record.damage) == ("2024-05-03 00:00:00+00:00", "rows are missing")

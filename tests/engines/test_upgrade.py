@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.errors import NotFound
-from support.databases import CrateDatabase
+from support.databases import CrateDatabase, before_statements
 
 # As cratedb-toolkit 0.1.1 creates it.
 LEGACY = """
@@ -153,6 +153,23 @@ def test_interrupted_anywhere(legacy: CrateDatabase) -> None:
         legacy.sql(f"INSERT INTO {table} (SELECT * FROM {backup})")
         number += 1
     assert number > len(ROWS) + 5
+    assert_complete(legacy)
+
+
+@pytest.mark.parametrize("number", [6, 12, 16, 20, 23])
+def test_two_at_once(legacy: CrateDatabase, number: int) -> None:
+    """While one takes the policies over, another one does so from beginning to end: each is there once."""
+    one, other = legacy.retention(), legacy.retention()
+    seen: list[str] = []
+
+    def meanwhile(statement: str) -> None:
+        seen.append(statement)
+        if len(seen) == number:
+            other.setup(journal_policy=False)
+
+    with before_statements(one.engine.database.engine, meanwhile):
+        one.setup(journal_policy=False)
+    assert len(seen) > number
     assert_complete(legacy)
 
 

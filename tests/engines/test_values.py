@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.cli.policy_options import read_attributes
+from cratedb_retention.cli.policy_editing import read_attributes
 from cratedb_retention.model.policy import Policy, make_policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.policyform import to_attributes, to_values

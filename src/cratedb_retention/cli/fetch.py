@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -65,21 +65,7 @@ _BINARY = ("arrow", "parquet")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option("--plot", "plotted", is_flag=True, help="Draw a chart in the terminal.")
 def command(
-    dburi: str | None,
-    schema: str,
-    table_name: str,
-    table_schema: str | None,
-    start: str | None,
-    end: str | None,
-    step: str | None,
-    points: int | None,
-    metrics: tuple[str, ...],
-    where: tuple[str, ...],
-    by: tuple[str, ...],
-    fill: str,
-    form: str | None,
-    output: Path | None,
-    plotted: bool,
+    dburi: str | None, schema: str, form: str | None, output: Path | None, plotted: bool, fill: str, **asked: Any
 ) -> None:
     """
     Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one that
@@ -98,29 +84,18 @@ def command(
     form = _form(form, output)
     if plotted and output:
         raise InvalidInput("--plot and --output", "both are given", "give one of them")
-    if step and points is not None:
+    if asked["step"] and asked["points"] is not None:
         raise InvalidInput("--step and --points", "both are given", "give one of them")
+    # Where nothing is known, a line is broken rather than drawn straight on.
+    filled = Fill.NULL if plotted and fill == "none" else Fill(fill)
+    where = read_pairs("--where", asked.pop("where"), "station=KJFK")
     with options.open_retention(dburi, schema, read_only=True) as retention:
-        fetched = retention.rollups.fetch(
-            FetchRequest.of_texts(
-                retention.clock.now(),
-                start,
-                end,
-                step,
-                points,
-                table_name=table_name,
-                table_schema=table_schema,
-                metrics=metrics,
-                where=read_pairs("--where", where, "station=KJFK"),
-                by=by,
-                # Where nothing is known, a line is broken rather than drawn straight on.
-                fill=Fill.NULL if plotted and fill == "none" else Fill(fill),
-            )
-        )
+        request = FetchRequest.of_texts(retention.clock.now(), where=where, fill=filled, **asked)
+        fetched = retention.rollups.fetch(request)
     if plotted:
         from cratedb_retention.cli.plot import draw
 
-        draw(fetched, table_name)
+        draw(fetched, asked["table_name"])
     else:
         _write(fetched, form, output)
     for note in fetched.notes:

@@ -46,14 +46,18 @@ _SERVICE = "Service"
 COMMANDS: Mapping[str, Entry] = {
     "setup": Entry("setup", _OTHER, "Create or upgrade the toolkit's tables."),
     "demo": Entry("demo", _OTHER, "See it work on real data: flights and weather of 2013."),
-    "create-policy": Entry("create_policy", _POLICIES, "Create a policy.", ("create", "add", "add-policy")),
-    "edit-policy": Entry("edit_policy", _POLICIES, "Change a policy.", ("edit",)),
+    "create-policy": Entry(
+        "policy_editing", _POLICIES, "Create a policy.", ("create", "add", "add-policy"), "create_policy"
+    ),
+    "edit-policy": Entry("policy_editing", _POLICIES, "Change a policy.", ("edit",), "edit_policy"),
     "list-policies": Entry("policies", _POLICIES, "List the policies.", ("list",), "list_policies"),
     "delete-policy": Entry("policies", _POLICIES, "Delete policies.", ("del", "rm"), "delete_policy"),
     "list-tags": Entry("policies", _POLICIES, "List all tags.", name="list_tags"),
-    "check-policies": Entry("check_policies", _POLICIES, "Look for mistakes and contradictions.", ("check",)),
-    "apply": Entry("apply", _POLICIES, "Make the stored policies what a file says."),
-    "export": Entry("export", _POLICIES, "Write the policies as a file."),
+    "check-policies": Entry(
+        "policies", _POLICIES, "Look for mistakes and contradictions.", ("check",), "check_policies"
+    ),
+    "apply": Entry("policy_files", _POLICIES, "Make the stored policies what a file says.", name="apply"),
+    "export": Entry("policy_files", _POLICIES, "Write the policies as a file.", name="export"),
     "translate": Entry("translate", _POLICIES, "Take over rules of Graphite, RRDtool."),
     "plan": Entry("plan", _RUNNING, "Show what a run would do, and why."),
     "run": Entry("run", _RUNNING, "Do what is due."),

@@ -1,14 +1,15 @@
-"""``list-policies``, ``list-tags``, ``delete-policy``: the stored policies."""
+"""``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``: the stored policies."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import EXIT_FINDINGS, InvalidInput
 from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
@@ -47,6 +48,44 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
             say(f"policy {short(row.id)} is damaged: {row.reason}")
     else:
         say("no policies; `cratedb-retention create-policy` makes one")
+
+
+@click.command("check-policies")
+@options.database
+@options.selection
+@options.output_format
+def check_policies(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
+    """
+    Look for policies that can't do what they say (no such table, column, repository or node; missing shards), and
+    for policies that contradict each other. Ends with 3 if there is anything.
+
+    \b
+    Examples:
+      cratedb-retention check-policies crate://localhost:4200/
+    """
+    from cratedb_retention.cli.cascadeview import write_cascades
+
+    with options.open_retention(dburi, schema, read_only=True) as retention:
+        wanted = chosen.read(retention)
+        findings = retention.check(wanted)
+        count = len(retention.policies(wanted))
+        cascades = retention.rollups.planned(wanted) if form == "table" else []
+    write_cascades(cascades)
+    if form != "table":
+        write_data(
+            [
+                {"table": str(f.table), "policies": f.policies, "message": str(f.why), "code": f.why.code}
+                for f in findings
+            ],
+            form,
+        )
+    elif findings:
+        rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
+        write_table(("table", "policies", "finding"), rows)
+    else:
+        say(f"{count:,} {'policy' if count == 1 else 'policies'}, nothing to complain about")
+    if findings:
+        sys.exit(EXIT_FINDINGS)
 
 
 @click.command("list-tags")
@@ -99,7 +138,7 @@ def _describe(gone: Policy | Damaged) -> str:
     from cratedb_retention.model.policy import Policy
 
     if isinstance(gone, Policy):
-        return f"{gone.strategy} {gone.target} after {gone.retention_period}"
+        return gone.rule
     return f"a row for {gone.target} that was no valid policy"
 
 

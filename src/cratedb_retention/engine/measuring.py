@@ -7,6 +7,7 @@ Tables differ in the number and types of their partition columns; in one result,
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -19,7 +20,6 @@ from cratedb_retention.errors import ConnectionLost, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, Value
 from cratedb_retention.model.measurements import (
     Bound,
-    Bounds,
     ExpiredRows,
     Measurements,
     PartitionBounds,
@@ -44,17 +44,32 @@ P = TypeVar("P", bound=Probe)
 def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Measurements:
     """Answer questions about rows."""
     failed: dict[Probe, str] = {}
-    counts = [probe for probe in probes if isinstance(probe, ExpiredRows)]
-    bounds = [probe for probe in probes if isinstance(probe, PartitionBounds)]
-    windows = [probe for probe in probes if isinstance(probe, WindowRows)]
-    ranges = [probe for probe in probes if isinstance(probe, TableBounds)]
-    varieties = [probe for probe in probes if isinstance(probe, Variety)]
+
+    def answers(kind: type[P], branch: Callable[..., sa.Select[Any]]) -> Iterator[tuple[P, Sequence[Any]]]:
+        """
+        The rows that answer questions of a kind, each with its question.
+
+        :param branch: Asks one; the first value of its rows is the number that it gets.
+        """
+        for chunk in chunks([probe for probe in probes if isinstance(probe, kind)]):
+            rows, errors = ask(database, [branch(sql, number, probe) for number, probe in enumerate(chunk)])
+            failed.update({chunk[number]: str(error) for number, error in errors.items()})
+            yield from ((chunk[number], answer) for number, *answer in rows)
+
+    bounds: dict[PartitionBounds, dict[tuple[Value, ...], Bound]] = defaultdict(dict)
+    width = max((len(probe.columns) for probe in probes if isinstance(probe, PartitionBounds)), default=0)
+    for by_partition, (*texts, oldest, newest) in answers(PartitionBounds, partial(_bounds, width)):
+        values = tuple(from_text(c, text) for c, text in zip(by_partition.columns, texts, strict=False))
+        bounds[by_partition][values] = _instants(by_partition.time_column, oldest, newest)
+    windows: dict[WindowRows, list[tuple[int, int, str]]] = defaultdict(list)
+    for by_window, (start, rows, token) in answers(WindowRows, _windows):
+        windows[by_window].append((start, rows, token))
     return Measurements(
-        bounds=_measure_bounds(database, sql, bounds, failed),
-        rows=_measure_rows(database, sql, counts, failed),
-        windows=_measure_windows(database, sql, windows, failed),
-        ranges=_measure_ranges(database, sql, ranges, failed),
-        varieties=_measure_varieties(database, sql, varieties, failed),
+        rows={probe: count for probe, (count,) in answers(ExpiredRows, _count)},
+        ranges={probe: _instants(probe.time_column, *found) for probe, found in answers(TableBounds, _range)},
+        varieties=_measure_varieties(database, sql, [p for p in probes if isinstance(p, Variety)], failed),
+        bounds={p: bounds[p] for p in probes if isinstance(p, PartitionBounds) and p not in failed},
+        windows={p: windows[p] for p in probes if isinstance(p, WindowRows) and p not in failed},
         failed=failed,
     )
 
@@ -68,28 +83,6 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def union(branches: Sequence[sa.Select[Any]]) -> sa.Executable:
     """``UNION ALL`` of one or more queries."""
     return branches[0] if len(branches) == 1 else sa.union_all(*branches)
-
-
-def _measure_rows(
-    database: Database, sql: Expressions, probes: Sequence[ExpiredRows], failed: dict[Probe, str]
-) -> dict[ExpiredRows, int]:
-    answers = _answers(database, probes, partial(_count, sql), failed)
-    return {probe: count for probe, (count,) in answers}
-
-
-def _answers(
-    database: Database, probes: Sequence[P], branch: Callable[[int, P], sa.Select[Any]], failed: dict[Probe, str]
-) -> Iterator[tuple[P, Sequence[Any]]]:
-    """
-    The rows that answer questions, each with its question.
-
-    :param branch: Asks one; the first value of its rows is the number that it gets.
-    :param failed: Gets the questions that have no answer.
-    """
-    for chunk in chunks(probes):
-        rows, errors = ask(database, [branch(i, probe) for i, probe in enumerate(chunk)])
-        failed.update({chunk[i]: str(error) for i, error in errors.items()})
-        yield from ((chunk[number], answer) for number, *answer in rows)
 
 
 def ask(
@@ -125,16 +118,6 @@ def _count(sql: Expressions, number: int, probe: ExpiredRows) -> sa.Select[Any]:
     return sa.select(*columns).select_from(table_ref(probe.table)).where(condition)
 
 
-def _measure_windows(
-    database: Database, sql: Expressions, probes: Sequence[WindowRows], failed: dict[Probe, str]
-) -> dict[WindowRows, list[tuple[int, int, str]]]:
-    """Of each window that has rows its start, how many, and their fingerprint."""
-    found: dict[WindowRows, list[tuple[int, int, str]]] = {probe: [] for probe in probes}
-    for probe, (start, rows, token) in _answers(database, probes, partial(_windows, sql), failed):
-        found[probe].append((start, rows, token))
-    return {probe: answer for probe, answer in found.items() if probe not in failed}
-
-
 def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]:
     """The window is computed in a subquery: written twice, its parameters would be different ones."""
     column = probe.time_column
@@ -151,28 +134,10 @@ def _windows(sql: Expressions, number: int, probe: WindowRows) -> sa.Select[Any]
     return sa.select(sa.literal_column(str(number)), rows.c.w, sa.func.count(), token).group_by(rows.c.w)
 
 
-def _measure_bounds(
-    database: Database, sql: Expressions, probes: Sequence[PartitionBounds], failed: dict[Probe, str]
-) -> dict[PartitionBounds, Bounds]:
-    found: dict[PartitionBounds, dict[tuple[Value, ...], tuple[int | None, int | None]]] = {}
-    width = max((len(probe.columns) for probe in probes), default=0)
-    for probe, (*texts, oldest, newest) in _answers(database, probes, partial(_bounds, sql, width), failed):
-        values = tuple(from_text(c, text) for c, text in zip(probe.columns, texts, strict=False))
-        found.setdefault(probe, {})[values] = _instants(probe.time_column, oldest, newest)
-    return {probe: found.get(probe, {}) for probe in probes if probe not in failed}
-
-
 def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | None]:
     """Two times, as :func:`time_number` gives them, in milliseconds."""
     oldest, newest = (None if number is None else number * time.tick for number in numbers)
     return oldest, newest
-
-
-def _measure_ranges(
-    database: Database, sql: Expressions, probes: Sequence[TableBounds], failed: dict[Probe, str]
-) -> dict[TableBounds, Bound]:
-    answers = _answers(database, probes, partial(_range, sql), failed)
-    return {probe: _instants(probe.time_column, oldest, newest) for probe, (oldest, newest) in answers}
 
 
 def _range(sql: Expressions, number: int, probe: TableBounds) -> sa.Select[Any]:
@@ -243,7 +208,7 @@ def _groups(rows: sa.Subquery, names: Sequence[str]) -> sa.Subquery:
     return sa.select(*columns, sa.func.count().label("n")).select_from(rows).group_by(*columns).subquery()
 
 
-def _bounds(sql: Expressions, width: int, number: int, probe: PartitionBounds) -> sa.Select[Any]:
+def _bounds(width: int, sql: Expressions, number: int, probe: PartitionBounds) -> sa.Select[Any]:
     """Partition values with the least and greatest time of each partition, padded to a number of values."""
     columns = [sql.column(column) for column in probe.columns]
     time = sql.column(probe.time_column)

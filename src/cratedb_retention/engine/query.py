@@ -48,9 +48,9 @@ def _read_bins(database: Database, sql: Expressions, reading: Reading, stretch: 
     if not sketched:
         return
     rollup, width = stretch.holding.rollup, len(reading.by)
-    bins = Sketches(
-        **_what(sql, reading, stretch), table=rollup.sketch if rollup else None, metrics=list(sketched.values())
-    ).select()
+    table = rollup.sketch if rollup else None
+    metrics = dict.fromkeys(sketched.values(), (Part.BINS,))
+    bins = Sketches(**_what(sql, reading, stretch), table=table, metrics=metrics).select()
     columns = [bins.c[name] for name in places(reading.cascade, reading.by)]
     query = sa.select(
         sql.epoch_ms(bins.c.t), *_in_order(reading, columns), bins.c.metric, bins.c.sign, bins.c.bin, bins.c.n

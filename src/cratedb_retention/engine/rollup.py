@@ -13,13 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ClauseElement, quoted_name
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.expressions import Element, Expressions, between, table_ref
 from cratedb_retention.engine.samples import Before, Samples
 from cratedb_retention.engine.sketches import Sketches
-from cratedb_retention.engine.states import Field, Formulas, LevelRows, grouped, level_fields, sketch_fields, stored
+from cratedb_retention.engine.states import Field, Formulas, LevelRows, grouped, level_fields, sketch_fields
 from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollup import Rollup, Window
@@ -109,11 +109,15 @@ def run_statements(
     yield from (sa.delete(table_ref(table)).where(within) for table in rollup.tables)
     whole = rollup.has_counters or not rollup.from_raw
     for piece in [run] if whole else _joined(run.windows, step, portions.insert):
-        rows = level_select(sql, rollup, piece, version, step.older)
-        yield InsertRows(rollup.table, stored(level_fields(sql, rollup)), rows)
+        yield _insert(rollup.table, level_fields(sql, rollup), level_select(sql, rollup, piece, version, step.older))
         if rollup.sketched:
-            bins = sketch_select(sql, rollup, piece, version)
-            yield InsertRows(rollup.sketch, stored(sketch_fields(sql, rollup)), bins)
+            yield _insert(rollup.sketch, sketch_fields(sql, rollup), sketch_select(sql, rollup, piece, version))
+
+
+def _insert(table: TableName, fields: Sequence[Field], rows: sa.Select[Any]) -> sa.Insert:
+    names = [quoted_name(field.name, True) for field in fields if field.generated is None]
+    into = sa.table(quoted_name(table.name, True), *map(sa.column, names), schema=quoted_name(table.schema, True))
+    return sa.insert(into).from_select(names, rows)
 
 
 def step_statements(sql: Expressions, step: RollUp, portions: Portions = ANY) -> list[sa.Executable]:
@@ -177,7 +181,7 @@ def sketch_select(sql: Expressions, rollup: Rollup, run: Run, version: int) -> s
         of=rollup,
         table=None if rollup.from_raw else rollup.beneath_sketch,
         interval=rollup.interval,
-        metrics=rollup.sketched,
+        metrics=dict.fromkeys(rollup.sketched, (Part.BINS,)),
         groups=rollup.dimensions,
         since=run.since,
         until=run.until,
@@ -219,19 +223,3 @@ class CreateTable(Executable, ClauseElement):
 def _compile_create(element: CreateTable, compiler: SQLCompiler, **kw: Any) -> str:
     columns = ", ".join(field_sql(compiler, field) for field in element.fields)
     return f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns})"
-
-
-class InsertRows(Executable, ClauseElement):
-    """``INSERT INTO ... (SELECT ...)``."""
-
-    inherit_cache = False
-
-    def __init__(self, table: TableName, names: Sequence[str], select: sa.Select[Any]) -> None:
-        self.table, self.names, self.select = table, tuple(names), select
-
-
-@compiles(InsertRows)
-def _compile_insert(element: InsertRows, compiler: SQLCompiler, **kw: Any) -> str:
-    query = compiler.process(element.select, **kw)
-    into = f"{table_sql(compiler, element.table)} ({names_sql(compiler, element.names)})"
-    return f"INSERT INTO {into} ({query})"

@@ -5,6 +5,7 @@ Deleting rows in batches, oldest first, on any database.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan import DeleteRows
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
@@ -66,6 +68,29 @@ def _border(database: Database, sql: Expressions, step: DeleteRows, expired: Con
     found = database.rows(ordered.limit(1).offset(size - 1))
     # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
     return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
+
+
+def require_old(
+    read: Callable[[sa.Select[Any]], Any],
+    sql: Expressions,
+    table: TableName,
+    time_column: Column,
+    before: int,
+    within: Condition,
+) -> None:
+    """
+    Make sure that no row of frozen partitions is young (law 1).
+
+    :param read: Executes a query for one value.
+    :param before: The instant (ms, UTC) before which rows are old.
+    :param within: Fits the rows of the partitions.
+    :raises PartitionChanged: if one is.
+    """
+    newest_time = time_number(sql, time_column, sa.func.max(sql.column(time_column)))
+    newest = read(sa.select(newest_time).select_from(table_ref(table)).where(within))
+    if newest is not None and newest * time_column.tick >= before:
+        written = f"a row of {show(newest * time_column.tick)} was written to an expired partition"
+        raise PartitionChanged(f"table {table}", written, "plan again")
 
 
 def rows_statement(sql: Expressions, step: DeleteRows) -> sa.Delete:

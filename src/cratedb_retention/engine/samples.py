@@ -23,7 +23,6 @@ from cratedb_retention.engine.expressions import (
     DOUBLE,
     Condition,
     Element,
-    Expressions,
     as_type,
     between,
     finite,
@@ -31,20 +30,9 @@ from cratedb_retention.engine.expressions import (
     ref,
     table_ref,
 )
-from cratedb_retention.engine.states import (
-    Filter,
-    Metrics,
-    Rows,
-    beside,
-    metric_value,
-    of_level,
-    of_source,
-    source_value,
-)
+from cratedb_retention.engine.states import Rows, Selection, beside, metric_value, of_level, of_source, source_value
 from cratedb_retention.model.aggregates import Aggregate, Part
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.reading import Cascade
 from cratedb_retention.model.rollup import LEVEL_TIME, Metric, Rollup, label
 
 # As times are within a query.
@@ -69,26 +57,14 @@ class Before:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class Samples(Selection):
     """
-    The raw rows of [since, until) (ms, UTC).
+    Raw rows.
 
-    :param of: Whose rows.
-    :param metrics: The parts that are wanted of each metric.
-    :param groups: The dimensions by which rows will be merged.
-    :param where: Conditions on dimensions.
     :param near: Where values before are looked for.
     :param far: Where else, if a series has none there.
     """
 
-    sql: Expressions
-    of: Rollup | Cascade
-    interval: Interval
-    metrics: Metrics
-    groups: Sequence[Column]
-    since: int
-    until: int
-    where: Filter = ()
     near: Before | None = None
     far: Sequence[Before] = ()
 

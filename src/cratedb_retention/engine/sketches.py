@@ -6,7 +6,7 @@ so they merge by adding, and any percentile is found from them with a relative e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,42 +24,28 @@ from cratedb_retention.engine.expressions import (
     ref,
     table_ref,
 )
-from cratedb_retention.engine.states import Filter, of_level, of_source, own_time, places, source_value
+from cratedb_retention.engine.states import Selection, of_level, of_source, own_time, places, source_value
 from cratedb_retention.model.aggregates import GAMMA
-from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, TableName
-from cratedb_retention.model.reading import Cascade
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollup import (
     SKETCH_BIN,
     SKETCH_COUNT,
     SKETCH_METRIC,
     SKETCH_SIGN,
     Metric,
-    Rollup,
     label,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sketches:
+class Sketches(Selection):
     """
-    The distributions of metrics in [since, until) (ms, UTC), by bucket and dimensions.
+    The distributions of metrics, by bucket and dimensions.
 
-    :param of: Whose they are.
     :param table: A level's table with distributions; None: they are computed from raw rows.
-    :param groups: The dimensions by which they are told apart.
-    :param where: Conditions on dimensions.
     """
 
-    sql: Expressions
-    of: Rollup | Cascade
     table: TableName | None
-    interval: Interval
-    metrics: Sequence[Metric]
-    groups: Sequence[Column]
-    since: int
-    until: int
-    where: Filter = ()
 
     def select(self) -> sa.Subquery:
         """``t``, ``d0``, ``metric``, ``sign``, ``bin`` and ``n``, the number of values."""

@@ -71,11 +71,6 @@ class Field:
     searched: bool = False
 
 
-def stored(fields: Sequence[Field]) -> list[str]:
-    """Names of the columns that are written."""
-    return [field.name for field in fields if field.generated is None]
-
-
 def level_fields(sql: Expressions, rollup: Rollup) -> list[Field]:
     """The columns of a level's table. Those of derived aggregates are written, not generated: neither database can add
     a generated column to a table that holds rows."""
@@ -236,26 +231,33 @@ def places(of: Rollup | Cascade, groups: Sequence[Column]) -> dict[str, Column]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelRows:
+class Selection:
     """
-    The rows of a level in [since, until) (ms, UTC).
+    What is read of a table with raw rows, or of a level.
 
-    :param of: Whose level.
-    :param table: The level.
+    :param of: Whose rows.
+    :param interval: The length of buckets.
     :param metrics: The parts that are wanted of each metric.
     :param groups: The dimensions by which rows will be merged.
+    :param since: Rows of [since, until) (ms, UTC).
     :param where: Conditions on dimensions.
     """
 
     sql: Expressions
     of: Rollup | Cascade
-    table: TableName
     interval: Interval
     metrics: Metrics
     groups: Sequence[Column]
     since: int
     until: int
     where: Filter = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelRows(Selection):
+    """The rows of a level."""
+
+    table: TableName
 
     def rows(self) -> Rows:
         """The rows with their buckets (``t``)."""

@@ -73,6 +73,4 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
 
 def note_identity(engine: Engine, store: Store, name: TableName, table: Table) -> None:
     """Note which table is meant by a name."""
-    identity = table.identity or engine.identify(table.name)
-    for each in (store.rollups, store.snapshots, store.holds, store.freezes):
-        each.identify(name, identity)
+    store.identify(name, table.identity or engine.identify(table.name))

@@ -4,15 +4,14 @@ What there is in the archive and how well it is, and what a restore would do, be
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.restoring import by_partition, is_own, refusal, snapshot_words
+from cratedb_retention.execution.restoring import by_partition, is_own, refusal
 from cratedb_retention.model.catalog import Selector, Table, TableName
 from cratedb_retention.store.snapshots import SnapshotRecord
 
@@ -27,14 +26,10 @@ class ArchiveLine:
     A snapshot, and how well it is.
 
     :param state: What its repository says; None: it is gone.
-    :param verified_at: When it was last read back by itself (aware); None: never, as far as the journal tells.
-    :param error: What was wrong then; None: all was right.
     """
 
     record: SnapshotRecord
     state: SnapshotState | None
-    verified_at: dt.datetime | None = None
-    error: str | None = None
 
     @property
     def condition(self) -> str:
@@ -43,28 +38,12 @@ class ArchiveLine:
             return "missing"
         if not self.state.complete:
             return "incomplete"
-        return "damaged" if self.error else "complete"
+        return "damaged" if self.record.damage else "complete"
 
 
-def archive_lines(
-    found: Iterable[tuple[SnapshotRecord, SnapshotState | None]], verified: Iterable[Mapping[str, Any]]
-) -> list[ArchiveLine]:
-    """
-    Snapshots with what became of them, those with problems first.
-
-    :param verified: Rows of the journal about snapshots that were verified, newest first.
-    """
-    latest: dict[str, Mapping[str, Any]] = {}
-    for row in verified:
-        latest.setdefault(row["message"], row)
-    lines = []
-    for record, state in found:
-        read = latest.get(snapshot_words(record))
-        lines.append(
-            ArchiveLine(record=record, state=state, verified_at=read["time"], error=read["error"])
-            if read
-            else ArchiveLine(record=record, state=state)
-        )
+def archive_lines(found: Iterable[tuple[SnapshotRecord, SnapshotState | None]]) -> list[ArchiveLine]:
+    """Snapshots with how well they are, those with problems first."""
+    lines = [ArchiveLine(record=record, state=state) for record, state in found]
     return sorted(lines, key=lambda line: _WORST_FIRST.index(line.condition))
 
 

@@ -27,7 +27,7 @@ from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.reasons import Reason, failure
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
-from cratedb_retention.model.words import plural, show_partition
+from cratedb_retention.model.words import plural
 from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.store import Store
@@ -156,14 +156,9 @@ def _verify_one(engine: Engine, store: Store, record: SnapshotRecord) -> Verifie
         verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
     except RetentionError as error:
         verified, why = Verified(record, error=str(error)), failure(error)
+    store.snapshots.verified(record, verified.error)
     _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
     return verified
-
-
-def snapshot_words(record: SnapshotRecord) -> str:
-    """How the journal names a snapshot: ``month=2024-01-01 from repository.name``."""
-    archived = record.archived
-    return f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}"
 
 
 def restore(
@@ -180,36 +175,22 @@ def restore(
     :param told: Is told of each as soon as it is back, or is not.
     :raises NotFound: if none fits.
     """
-    into = request.into
     groups = by_partition(find_restorable(engine, store, clock, request))
-    there = {name: find_table(engine, name) for name in {group[0].archived.table for group in groups}}
+    present = {name: find_table(engine, name) for name in {group[0].archived.table for group in groups}}
     if request.from_repository is not None:
         adopted = {record.key for group in groups for record in group}
         adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
-    own = [group for group in groups if is_own(engine, group[0], into)]
-    coming = [group for group in own if not refusal(group, True, there[group[0].archived.table])]
-    names = {group[0].archived.table for group in coming}
-    holds = _place_holds(store, clock, actor, coming, {name: _identity(engine, there[name]) for name in names})
-    every = [record.archived for group in groups for record in group]
+    work = _Restore(engine, store, request.into, [r.archived for group in groups for r in group], present)
+    work.place_holds(groups, clock, actor)
     found: list[Restored] = []
     # The first to come makes a table that does not exist, and younger partitions know all of its columns.
-    for group in groups if into is None else sorted(groups, key=_youngest_first):
-        placed = holds.get(group[0].archived.table) if is_own(engine, group[0], into) else None
-        present = there[group[0].archived.table]
-        for restored in _restore_one(engine, store, group, into, every, placed.hold.id if placed else None, present):
+    for group in groups if request.into is None else sorted(groups, key=_youngest_first):
+        for restored in work.restore(group):
             found.append(restored)
             if told is not None:
                 told(restored)
-    _narrow_holds(store, holds, found)
-    # What was created for its own partitions is that table again.
-    for name in {item.into for item in found if not item.error and there.get(item.into, item) is None}:
-        created = find_table(engine, name)
-        if created is not None:
-            note_identity(engine, store, name, created)
-            if name in holds:
-                hold = next(each for each in store.holds.active() if each.id == holds[name].hold.id)
-                store.holds.narrow(replace(hold, identity=_identity(engine, created)))
-    order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
+    work.finish(found)
+    order = {(archived.repository, archived.name): place for place, archived in enumerate(work.every)}
     return sorted(found, key=lambda item: order[item.record.key])
 
 
@@ -295,131 +276,118 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
     return None
 
 
-def _restore_one(
-    engine: Engine,
-    store: Store,
-    group: Sequence[SnapshotRecord],
-    into: TableName | None,
-    others: Sequence[Archived],
-    hold_id: str | None,
-    present: Table | None,
-) -> list[Restored]:
-    """Bring a partition back from all of its snapshots: a result for each of them."""
-    own = is_own(engine, group[0], into)
-    target = group[0].archived.table if own or into is None else into
-    try:
-        why_not = refusal(group, own, present)
-        if why_not:
-            raise Conflict(f"snapshot {group[0].archived.name}", why_not)
-        arrived = _bring_back(engine, store, group, target, others, own)
-    except RetentionError as error:
-        for record in group:
-            _note(store, Event.RESTORED, record, target, None, failure(error))
-        return [Restored(record=record, into=target, error=str(error)) for record in group]
-    found = []
-    for record, rows in zip(group, arrived.rows, strict=True):
-        _note(store, Event.RESTORED, record, target, rows, None)
-        found.append(Restored(record=record, into=target, rows=rows, hold_id=hold_id))
-    return found
-
-
-def _bring_back(
-    engine: Engine,
-    store: Store,
-    group: Sequence[SnapshotRecord],
-    target: TableName,
-    others: Sequence[Archived],
-    own: bool,
-) -> Arrived:
+class _Restore:
     """
-    Restore, and note before what this is about, so that whatever ends it early, the next run or restore knows.
-    """
-    before = {record.key: record.stage for record in group} if own else {}
-    for key in before:
-        store.snapshots.mark(*key, SnapshotStage.RESTORING)
-    try:
-        arrived = _unfrozen(engine, store, [record.archived for record in group], target, others)
-    except RetentionError as error:
-        # Whether it is there is not known where no answer came.
-        for key, stage in before.items() if not isinstance(error, ConnectionLost) else ():
-            store.snapshots.mark(*key, stage)
-        raise
-    for key in before:
-        store.snapshots.mark(*key, SnapshotStage.RESTORED, arrived.token)
-    return arrived
+    Partitions on their way back.
 
-
-def _unfrozen(
-    engine: Engine, store: Store, snapshots: Sequence[Archived], target: TableName, others: Sequence[Archived]
-) -> Arrived:
-    """It comes back as frozen as it was archived; if this is killed before the thaw, the next run does it."""
-    columns, values = snapshots[0].columns, snapshots[0].values
-    noted = engine.capabilities.freezes and store.freezes.note(target, columns, values)
-    try:
-        arrived = engine.archive.restore(snapshots, target, store.schema, others)
-    except Conflict:  # It is there already, and who froze it is another matter.
-        if noted:
-            store.freezes.remove(target, [values])
-        raise
-    if engine.capabilities.freezes:
-        store.freezes.remove(target, [values])
-    return arrived
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """
-    A hold on what comes back into a table.
-
-    :param new: Whether it was not in force before.
+    :param every: All snapshots that are restored: a table that does not exist gets the columns of all.
+    :param present: What has the names of the tables that they are of.
     """
 
-    hold: LegalHold
-    new: bool
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        into: TableName | None,
+        every: Sequence[Archived],
+        present: Mapping[TableName, Table | None],
+    ) -> None:
+        self._engine, self._store, self._into, self.every, self._present = engine, store, into, every, present
+        self._holds: dict[TableName, LegalHold] = {}
+        self._in_force: set[str] = set()
 
+    def place_holds(self, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> None:
+        """
+        One hold for all that comes back into a table.
 
-def _identity(engine: Engine, table: Table | None) -> str:
-    """What tells a table from others that get its name; empty: it is not there."""
-    return "" if table is None else table.identity or engine.identify(table.name)
+        It is there first: from the moment that the rows are there, a run may be looking at them.
+        """
+        coming: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
+        for group in groups:
+            if self._is_own(group) and not refusal(group, True, self._present[group[0].archived.table]):
+                coming.setdefault(group[0].archived.table, []).append(group)
+        self._in_force = {hold.id for hold in self._store.holds.active()}
+        for table, restored in coming.items():
+            identity = self._identity(self._present[table])
+            self._holds[table] = replace(_hold_for(table, restored, clock, actor), identity=identity)
+            self._store.holds.place(self._holds[table])
 
+    def _is_own(self, group: Sequence[SnapshotRecord]) -> bool:
+        return is_own(self._engine, group[0], self._into)
 
-def _place_holds(
-    store: Store,
-    clock: Clock,
-    actor: Actor,
-    groups: Sequence[Sequence[SnapshotRecord]],
-    identities: Mapping[TableName, str],
-) -> dict[TableName, _Placed]:
-    """
-    One hold for all that comes back into a table.
+    def _identity(self, table: Table | None) -> str:
+        """What tells a table from others that get its name; empty: it is not there."""
+        return "" if table is None else table.identity or self._engine.identify(table.name)
 
-    :param identities: What tells the tables that are there from others that get their names.
+    def restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
+        """Bring a partition back from all of its snapshots: a result for each of them."""
+        table, own = group[0].archived.table, self._is_own(group)
+        target = table if own or self._into is None else self._into
+        hold = self._holds.get(table) if own else None
+        try:
+            why_not = refusal(group, own, self._present[table])
+            if why_not:
+                raise Conflict(f"snapshot {group[0].archived.name}", why_not)
+            arrived = self._bring_back(group, target, own)
+        except RetentionError as error:
+            for record in group:
+                _note(self._store, Event.RESTORED, record, target, None, failure(error))
+            return [Restored(record=record, into=target, error=str(error)) for record in group]
+        found = []
+        for record, rows in zip(group, arrived.rows, strict=True):
+            _note(self._store, Event.RESTORED, record, target, rows, None)
+            found.append(Restored(record=record, into=target, rows=rows, hold_id=hold.id if hold else None))
+        return found
 
-    It is there first: from the moment that the rows are there, a run may be looking at them.
-    """
-    by_table: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
-    for group in groups:
-        by_table.setdefault(group[0].archived.table, []).append(group)
-    active = {hold.id for hold in store.holds.active()}
-    placed = {}
-    for table, restored in by_table.items():
-        hold = replace(_hold_for(table, restored, clock, actor), identity=identities[table])
-        placed[table] = _Placed(hold, hold.id not in active)
-        store.holds.place(hold)
-    return placed
+    def _bring_back(self, group: Sequence[SnapshotRecord], target: TableName, own: bool) -> Arrived:
+        """
+        Restore, and note before what this is about, so that whatever ends it early, the next run or restore knows.
+        """
+        snapshots = self._store.snapshots
+        before = {record.key: record.stage for record in group} if own else {}
+        for key in before:
+            snapshots.mark(*key, SnapshotStage.RESTORING)
+        try:
+            arrived = self._unfrozen([record.archived for record in group], target)
+        except RetentionError as error:
+            # Whether it is there is not known where no answer came.
+            for key, stage in before.items() if not isinstance(error, ConnectionLost) else ():
+                snapshots.mark(*key, stage)
+            raise
+        for key in before:
+            snapshots.mark(*key, SnapshotStage.RESTORED, arrived.token)
+        return arrived
 
+    def _unfrozen(self, snapshots: Sequence[Archived], target: TableName) -> Arrived:
+        """It comes back as frozen as it was archived; if this is killed before the thaw, the next run does it."""
+        freezes, values = self._store.freezes, snapshots[0].values
+        noted = self._engine.capabilities.freezes and freezes.note(target, snapshots[0].columns, values)
+        try:
+            arrived = self._engine.archive.restore(snapshots, target, self._store.schema, self.every)
+        except Conflict:  # It is there already, and who froze it is another matter.
+            if noted:
+                freezes.remove(target, [values])
+            raise
+        if self._engine.capabilities.freezes:
+            freezes.remove(target, [values])
+        return arrived
 
-def _narrow_holds(store: Store, holds: Mapping[TableName, _Placed], found: Sequence[Restored]) -> None:
-    """What did not come back needs no hold, unless an earlier restore of the same has placed it."""
-    for table, placed in holds.items():
-        came = [item.record.archived for item in found if item.record.archived.table == table and not item.error]
-        covering = _covering(placed.hold, _covered(came))
-        if not placed.new or covering == placed.hold:
-            continue
-        if came:
-            store.holds.narrow(covering)
-        else:
-            store.holds.release(placed.hold.id)
+    def finish(self, found: Sequence[Restored]) -> None:
+        """What did not come back needs no hold; what was created for its own partitions is that table again."""
+        holds, back = self._store.holds, [item for item in found if not item.error]
+        for table, hold in self._holds.items():
+            came = [item.record.archived for item in back if item.record.archived.table == table]
+            covering = _covering(hold, came)
+            # An earlier restore of the same may have placed it.
+            if hold.id not in self._in_force and covering != hold:
+                holds.narrow(covering) if came else holds.release(hold.id)
+        for name in {item.into for item in back if item.into in self._present and self._present[item.into] is None}:
+            created = find_table(self._engine, name)
+            if created is not None:
+                note_identity(self._engine, self._store, name, created)
+                if name in self._holds:
+                    hold = next(each for each in holds.active() if each.id == self._holds[name].id)
+                    holds.narrow(replace(hold, identity=self._identity(created)))
 
 
 def _hold_for(table: TableName, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> LegalHold:
@@ -436,23 +404,18 @@ def _hold_for(table: TableName, groups: Sequence[Sequence[SnapshotRecord]], cloc
         placed_by=actor.name,
         placed_at=now,
     )
-    return _covering(hold, _covered(group[0].archived for group in groups))
+    return _covering(hold, [group[0].archived for group in groups])
 
 
-def _covered(partitions: Iterable[Archived]) -> list[dict[str, Value]]:
-    """The values of partitions, each once."""
-    found = []
+def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
+    """A hold on partitions, each once."""
+    found: list[dict[str, Value]] = []
     for each in partitions:
         values = {c.name: _readable(c, value) for c, value in zip(each.columns, each.values, strict=True)}
-        if values not in found:
-            found.append(values)
-    return found
-
-
-def _covering(hold: LegalHold, partitions: Sequence[Mapping[str, Value]]) -> LegalHold:
-    if len(partitions) == 1:
-        return replace(hold, where=partitions[0], partitions=())
-    return replace(hold, where={}, partitions=tuple(partitions))
+        found += [] if values in found else [values]
+    if len(found) == 1:
+        return replace(hold, where=found[0], partitions=())
+    return replace(hold, where={}, partitions=tuple(found))
 
 
 def _readable(column: Column, value: Value) -> Value:
@@ -473,7 +436,7 @@ def _note(
             table_name=table.name,
             policy_id=record.policy_id,
             tags=record.tags,
-            message=snapshot_words(record),
+            message=record.words,
             why=why,
             rows=rows,
             partitions=1,

@@ -17,11 +17,7 @@ from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.patterns import is_pattern, matcher
-from cratedb_retention.model.plan import (
-    Piece,
-    Plan,
-    Task,
-)
+from cratedb_retention.model.plan import Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import level_table, sketch_table
 from cratedb_retention.model.rollup_steps import RollUp

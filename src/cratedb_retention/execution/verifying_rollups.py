@@ -82,7 +82,7 @@ def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
     for level in cascade.holdings:
         for beneath in cascade.holdings:
             if level.rollup and level.rollup.beneath == beneath.table:
-                comparison = _Comparison(engine, cascade, beneath, level)
+                comparison = _Comparison(engine=engine, cascade=cascade, beneath=beneath, level=level)
                 found += comparison.differences(level.rollup.interval)
     return found
 
@@ -104,7 +104,7 @@ def _covers(window: Window, difference: Difference) -> bool:
     return window.since < difference.end and difference.start < window.until
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Comparison:
     """A level and the one beneath."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
+from functools import lru_cache
 from typing import Any, Protocol
 
 # A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).
@@ -216,6 +217,7 @@ PERCENTILES = ("p50", "p95", "p99")
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
+@lru_cache(maxsize=256)
 def find_formula(name: str) -> Formula | None:
     """How ``avg``, ``rate`` or ``p99.9`` is read; None if there is no such answer."""
     percentile = _PERCENTILE.fullmatch(name)

@@ -652,6 +652,11 @@ class Policy(BaseModel):
         return mentions((*said, self.target_repository_name, self.description, self.id, *self.tags), text)
 
     @property
+    def rule(self) -> str:
+        """In a few words: ``delete doc.metrics_* after 90d``."""
+        return f"{self.strategy} {self.target} after {self.retention_period}"
+
+    @property
     def ends(self) -> str:
         """What no longer happens without it, and what stays, in sentences."""
         return self.strategy.traits.ends.format(self.target)

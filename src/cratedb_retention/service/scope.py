@@ -59,8 +59,6 @@ from cratedb_retention.store.statistics import RunOfPolicy
 from cratedb_retention.store.tokens import AccessToken
 
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
-# So many of the latest verifications are looked through; an older one counts as never.
-_REMEMBERED = 10_000
 
 
 class Scope:
@@ -496,8 +494,7 @@ class Scope:
 
     def archive(self, request: RestoreRequest) -> list[ArchiveLine]:
         """What was archived of theirs, with how well it is; problems first."""
-        verified = JournalFilter(event=Event.VERIFIED, limit=_REMEMBERED)
-        return archive_lines(self.snapshots(request), self.journal(verified))
+        return archive_lines(self.snapshots(request))
 
     def verify_snapshots(
         self, request: RestoreRequest, told: Callable[[Verified], None] | None = None

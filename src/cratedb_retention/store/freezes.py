@@ -77,13 +77,6 @@ class FreezeStore:
             return False
         return True
 
-    def identify(self, table: TableName, identity: str) -> None:
-        """Note which table is meant by a name."""
-        c = self._table.c
-        mine = (c.table_schema == table.schema, c.table_name == table.name)
-        self._database.refresh(self._table)
-        self._database.execute(sa.update(self._table).where(*mine).values(table_identity=identity or None))
-
     def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
         """Note that partitions are not frozen any more, or gone."""
         keys = [_key(table, values) for values in partitions]

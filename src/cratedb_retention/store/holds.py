@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.identifiers import pick
 from cratedb_retention.store.codec import hold_to_row, row_to_hold
@@ -54,13 +53,6 @@ class HoldStore:
         values.pop("id")
         self._database.execute(sa.update(self._table).where(self._table.c.id == hold.id).values(**values))
         self._database.refresh(self._table)
-
-    def identify(self, table: TableName, identity: str) -> None:
-        """Note which table is meant by the name that holds are on."""
-        c = self._table.c
-        mine = (c.table_schema == table.schema, c.table_name == table.name, c.table_identity.is_not(None))
-        self._database.refresh(self._table)
-        self._database.execute(sa.update(self._table).where(*mine).values(table_identity=identity or None))
 
     def release(self, identifier: str) -> LegalHold:
         """

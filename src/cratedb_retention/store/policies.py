@@ -301,7 +301,7 @@ def _entry(event: Event, before: Policy | None, after: Policy) -> Entry:
         policy_id=after.id,
         strategy=str(after.strategy),
         tags=after.tags,
-        message=f"{after.strategy} {after.target} after {after.retention_period}",
+        message=after.rule,
         before=_as_json(before),
         after=None if event is Event.POLICY_DELETED else _as_json(after),
     )

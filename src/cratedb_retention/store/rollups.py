@@ -85,13 +85,6 @@ class RollupStore:
         }
         self._put(self._rollup, _key(rollup.table), values)
 
-    def identify(self, source: TableName, identity: str) -> None:
-        """Note which table is meant by the name of that with the raw rows."""
-        self._database.refresh(self._rollup)
-        c = self._rollup.c
-        mine = (c.source_schema == source.schema, c.source_name == source.name)
-        self._database.execute(sa.update(self._rollup).where(*mine).values(source_identity=identity or None))
-
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
         """
         Note what the view consists of, with the finest level; first that it is about to be made, without a mark.

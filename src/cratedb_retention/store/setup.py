@@ -28,6 +28,8 @@ from cratedb_retention.engine.ddl import add_column, drop_table, rename_table, s
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.words import show_partition
+from cratedb_retention.store.codec import text_to_partition
 from cratedb_retention.store.tables import Tables, policy_table
 from cratedb_retention.store.toolkit import PartitionColumns, take_over
 
@@ -270,6 +272,23 @@ def _keep_journal(upgrade: _Upgrade) -> list[str]:
     return [f"created policy {JOURNAL_POLICY}: {upgrade.schema}.{journal} is kept for {JOURNAL_KEPT}"]
 
 
+def _note_verified(upgrade: _Upgrade) -> list[str]:
+    """What only the audit log told of snapshots by then: when each was last read back, and what was wrong."""
+    database, s, j = upgrade.database, upgrade.tables.snapshot.c, upgrade.tables.journal.c
+    with suppress(NotFound):  # A rehearsal creates no table.
+        database.refresh(upgrade.tables.snapshot, upgrade.tables.journal)
+        snapshots = database.query(sa.select(s.name, s.repository, s.partition))
+        entries = sa.select(j.message, j.time, j.error).where(j.event == str(Event.VERIFIED)).order_by(j.time)
+        latest = {row["message"]: row for row in database.query(entries)} if snapshots else {}
+        for row in snapshots:
+            partition = show_partition(*text_to_partition(row["partition"]))
+            found = latest.get(f"{partition} from {row['repository']}.{row['name']}")
+            if found is not None:
+                read = sa.update(upgrade.tables.snapshot).values(verified_at=found["time"], damage=found["error"])
+                database.execute(read.where(s.name == row["name"], s.repository == row["repository"]))
+    return []
+
+
 def _take_over(upgrade: _Upgrade) -> list[str]:
     """The policies of cratedb-toolkit, from its table of the same name."""
     done: list[str] = []
@@ -277,9 +296,10 @@ def _take_over(upgrade: _Upgrade) -> list[str]:
         try:
             done = _copy_and_swap(upgrade)
         except RetentionError:
-            upgrade.layout = read_layout(upgrade.database, upgrade.schema)
-            if _is_legacy(upgrade.layout.get(POLICY, {})):
+            if _is_legacy(read_layout(upgrade.database, upgrade.schema).get(POLICY, {})):
                 raise  # Otherwise another setup did it.
+        if upgrade.database.kept is None:
+            upgrade.layout = read_layout(upgrade.database, upgrade.schema)
     for name, columns in upgrade.layout.items():
         if name.startswith(UPGRADE) and _is_legacy(columns):
             with suppress(NotFound, Conflict):
@@ -374,4 +394,10 @@ STEPS = (
         },
     ),
     Step(version=7, name="codes of reasons", columns={"jobs_log": ("reason", "subjects")}),
+    Step(
+        version=8,
+        name="verified snapshots",
+        columns={"retention_snapshot": ("verified_at", "damage")},
+        work=_note_verified,
+    ),
 )

@@ -20,7 +20,9 @@ from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import SnapshotPartition
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.codec import partition_to_text, text_to_partition
+from cratedb_retention.store.texts import cut
 
 
 class SnapshotStage(StrEnum):
@@ -42,6 +44,8 @@ class SnapshotRecord:
     :param start: The stretch of time that it covers (ms, UTC), as far as known.
     :param token: The change token of the partition that it was made of, or that it was restored as.
     :param identity: Tells its table from others that get its name; empty: unknown.
+    :param verified_at: When it was last read back by itself (aware); None: never.
+    :param damage: What was wrong then; None: all was right.
     """
 
     archived: Archived
@@ -54,6 +58,14 @@ class SnapshotRecord:
     changed_at: dt.datetime
     token: str | None = None
     identity: str = ""
+    verified_at: dt.datetime | None = None
+    damage: str | None = None
+
+    @property
+    def words(self) -> str:
+        """How the audit log names it: ``month=2024-01-01 from repository.name``."""
+        archived = self.archived
+        return f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -150,11 +162,16 @@ class SnapshotStore:
             .values(state=str(stage), changed_at=self._clock.now(), **({"token": token} if token else {}))
         )
 
-    def identify(self, table: TableName, identity: str) -> None:
-        """Note which table is meant by the name that snapshots are of."""
-        self._database.refresh(self._table)
-        statement = sa.update(self._table).where(*self._mine(table))
-        self._database.execute(statement.values(table_identity=identity or None))
+    def verified(self, record: SnapshotRecord, damage: str | None) -> None:
+        """
+        Note that a snapshot was read back by itself.
+
+        :param damage: What was wrong; None: all was right.
+        """
+        c, archived = self._table.c, record.archived
+        mine = sa.update(self._table).where(c.name == archived.name, c.repository == archived.repository)
+        damage = None if damage is None else cut(damage)
+        self._database.execute(mine.values(verified_at=self._clock.now(), damage=damage))
 
     def all(self) -> list[SnapshotRecord]:
         """All snapshots by table and time."""
@@ -219,4 +236,6 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
         changed_at=row["changed_at"],
         token=row["token"],
         identity=row["table_identity"] or "",
+        verified_at=row["verified_at"],
+        damage=row["damage"],
     )

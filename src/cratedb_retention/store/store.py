@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
+
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.catalog import TableName
@@ -69,6 +71,16 @@ class Store:
         database = self._database.rehearsing()
         done = setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None)
         return done, (database.kept or []) if done else []
+
+    def identify(self, name: TableName, identity: str) -> None:
+        """Note which table is meant by a name, with the rollups, snapshots, holds and freezes that are of it."""
+        t = self.tables
+        for own, of in ((t.rollup, "source"), (t.snapshot, "table"), (t.hold, "table"), (t.freeze, "table")):
+            mine = [own.c[f"{of}_schema"] == name.schema, own.c[f"{of}_name"] == name.name]
+            # A hold that notes no table is on whatever has the name.
+            mine += [own.c.table_identity.is_not(None)] if own is t.hold else []
+            self._database.refresh(own)
+            self._database.execute(sa.update(own).where(*mine).values({f"{of}_identity": identity or None}))
 
     def refresh(self) -> None:
         """Make all that a plan rests on visible: policies, holds, what is frozen, restored, and what was rolled up."""

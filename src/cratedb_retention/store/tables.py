@@ -206,6 +206,8 @@ def _snapshot(metadata: sa.MetaData) -> sa.Table:
         sa.Column("changed_at", Instant, doc="When `state` last changed."),
         sa.Column("token", sa.Text, doc="The change token of the partition, when archived or as it was brought back."),
         sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
+        sa.Column("verified_at", Instant, doc="When it was last read back by itself; NULL: never."),
+        sa.Column("damage", sa.Text, doc="What was wrong then; NULL: all was right."),
         info={"about": "What was archived, where, and how far."},
         crate_number_of_shards=1,
     )

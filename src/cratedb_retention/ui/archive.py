@@ -181,15 +181,16 @@ def _condition(line: ArchiveLine) -> Cell:
     if line.condition == "incomplete":
         return [state("incomplete"), Bit(text=line.state.detail)]
     if line.condition == "damaged":
-        return [state("damaged"), Bit(text=line.error or "")]
+        return [state("damaged"), Bit(text=line.record.damage or "")]
     return state("complete", line.state.detail)
 
 
 def _verified(line: ArchiveLine) -> Cell:
-    if line.verified_at is not None:
-        result = "failed " if line.error else ""
+    if line.record.verified_at is not None:
+        result = "failed " if line.record.damage else ""
         return Bit(
-            text=f"{result}{words.moment(line.verified_at)}", hint=line.error or "It was read back, and was right"
+            text=f"{result}{words.moment(line.record.verified_at)}",
+            hint=line.record.damage or "It was read back, and was right",
         )
     if line.record.stage is SnapshotStage.CREATED:
         return Bit(text="not yet", tone="muted")

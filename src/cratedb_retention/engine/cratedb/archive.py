@@ -16,7 +16,7 @@ from cratedb_retention.engine.cratedb.copies import copy_of, renamed, tidy
 from cratedb_retention.engine.cratedb.freeze import SETTING
 from cratedb_retention.engine.cratedb.merge import merge, shared_rows
 from cratedb_retention.engine.cratedb.snapshot import count_rows, is_complete, listed_values, state_statement
-from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, system_table
+from cratedb_retention.engine.cratedb.sql import SQL, AlterPartition, RestoreSnapshot, system
 from cratedb_retention.engine.cratedb.tokens import find_token, incarnations
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -58,7 +58,7 @@ class CrateArchive:
 
         :raises NotFound: if there is no such repository.
         """
-        r = system_table("sys", "repositories", "name").c
+        r = system("sys.repositories")
         if not self._database.rows(sa.select(r.name).where(r.name == repository)):
             raise NotFound(f"repository {repository}", "does not exist", "create it with CREATE REPOSITORY")
         layouts: dict[TableName, _Layout] = {}

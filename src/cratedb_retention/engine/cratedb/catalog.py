@@ -23,7 +23,7 @@ from cratedb_retention.engine.cratedb.keys import (
     read_types,
     read_views,
 )
-from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.cratedb.sql import system
 from cratedb_retention.engine.cratedb.tokens import format_token
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Recovering
@@ -184,10 +184,9 @@ def _read_tables(
     :param own_schema: The schema of the toolkit's tables. Where not even these are known, the others are not gone.
     :raises Recovering: if the cluster was just started and knows no tables yet.
     """
-    names = ("table_schema", "table_name", "partitioned_by", "closed", "table_type")
-    t = system_table("information_schema", "tables", *names).c
+    t = system("information_schema.tables")
     read_only: sa.ColumnElement[Any] = sa.literal_column(IS_BLOCKED)
-    statement = sa.select(*(t[name] for name in names[:4]), read_only).where(
+    statement = sa.select(t.table_schema, t.table_name, t.partitioned_by, t.closed, read_only).where(
         sa.or_(within(t.table_schema, t.table_name), t.table_schema == own_schema), t.table_type == "BASE TABLE"
     )
     found = database.rows(statement)
@@ -204,7 +203,7 @@ def _read_columns(
     database: Database, within: Within, wanted: Callable[[TableName], bool]
 ) -> dict[TableName, dict[str, Column]]:
     names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression")
-    c = system_table("information_schema", "columns", *names, "character_maximum_length", "ordinal_position").c
+    c = system("information_schema.columns")
     statement = (
         sa.select(*(c[name] for name in names), c.character_maximum_length)
         .where(within(c.table_schema, c.table_name))
@@ -295,8 +294,7 @@ def _read_shards(database: Database, within: Within, moves: bool) -> dict[_Parti
 
     :param moves: Whether it matters where they are, so that replicas count too.
     """
-    names = ("schema_name", "table_name", "partition_ident", "partition_uuid", "primary", "num_docs", "size")
-    s = system_table("sys", "shards", *names, "routing_state").c
+    s = system("sys.shards")
     writes: sa.ColumnElement[Any] = sa.literal_column("seq_no_stats['max_seq_no']") + 1
     key = (s.schema_name, s.table_name, s.partition_ident, s.partition_uuid)
     sums = [sa.func.sum(sa.case((s.primary, value), else_=0)) for value in (s.num_docs, s.size, writes)]
@@ -326,7 +324,7 @@ def _add_health(
     database: Database, clock: Clock, within: Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
 ) -> frozenset[TableName]:
     """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
-    h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
+    h = system("sys.health")
     statement = sa.select(h.table_schema, h.table_name, h.partition_ident, h.missing_shards).where(
         sa.or_(within(h.table_schema, h.table_name), h.table_schema == own_schema), h.missing_shards > 0
     )
@@ -337,8 +335,7 @@ def _add_health(
 
 
 def _partitions_statement(within: Within) -> sa.Select[Any]:
-    names = ("table_schema", "table_name", "partition_ident", "values", "closed", "settings")
-    p = system_table("information_schema", "table_partitions", *names).c
+    p = system("information_schema.table_partitions")
     # Settings are large: of 100,000 partitions only what is needed may travel.
     frozen: sa.ColumnElement[Any] = sa.literal_column("settings['blocks']['write']")
     requires: sa.ColumnElement[Any] = sa.literal_column("settings['routing']['allocation']['require']")
@@ -426,11 +423,11 @@ def _make_table(
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:
-    n = system_table("sys", "nodes", "name", "attributes").c
+    n = system("sys.nodes")
     rows = database.rows(sa.select(n.name, n.attributes))
     return {name: {key: str(value) for key, value in _flatten(attributes or {})} for name, attributes in rows}
 
 
 def _read_repositories(database: Database) -> frozenset[str]:
-    r = system_table("sys", "repositories", "name").c
+    r = system("sys.repositories")
     return frozenset(row[0] for row in database.rows(sa.select(r.name)))

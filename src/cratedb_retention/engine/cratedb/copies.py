@@ -13,7 +13,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.disk import unblock
-from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.cratedb.sql import system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.ddl import drop_table
 from cratedb_retention.model.catalog import TableName
@@ -47,7 +47,7 @@ def tidy(database: Database, schema: str, in_use: Callable[[], Collection[str]] 
 
     :param in_use: The names of snapshots that runs may be verifying; None: it is about commands.
     """
-    t = system_table("information_schema", "tables", "table_schema", "table_name").c
+    t = system("information_schema.tables")
     beginnings = (COPY, MERGED) if in_use is None else (OF_RUN,)
     begun = sa.or_(*(t.table_name.startswith(prefix, autoescape=True) for prefix in beginnings))
     left = database.brief().rows(sa.select(t.table_name).where(t.table_schema == schema, begun))

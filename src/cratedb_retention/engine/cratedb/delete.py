@@ -13,12 +13,11 @@ from cratedb_retention.engine.cratedb.health import check_health
 from cratedb_retention.engine.cratedb.sql import SQL, refresh, refresh_partitions
 from cratedb_retention.engine.cratedb.tokens import read_tokens
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import in_partitions, table_ref, time_number
-from cratedb_retention.engine.rows import delete_in_batches
+from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.rows import delete_in_batches, require_old
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece
-from cratedb_retention.model.time import show
 from cratedb_retention.model.words import show_partition
 
 # Rows in one DELETE: CrateDB holds the found rows' identifiers in memory.
@@ -56,20 +55,11 @@ def check_age(
 
     :raises PartitionChanged: if they do, or if anything was written to them since the plan.
     """
-    time = SQL.column(time_column)
-    reference = table_ref(table)
     inexact = [piece for piece in pieces if not piece.exact]
     values = [piece.partition.values for piece in inexact]
     refresh_partitions(database, table, columns, values)
     within = in_partitions(SQL, columns, values)
-    newest_time = time_number(SQL, time_column, sa.func.max(time))
-    newest = database.rows(sa.select(newest_time).select_from(reference).where(within))[0][0]
-    if newest is not None and newest * time_column.tick >= before:
-        raise PartitionChanged(
-            f"table {table}",
-            f"a row of {show(newest * time_column.tick)} was written to an expired partition",
-            "plan again",
-        )
+    require_old(lambda query: database.rows(query)[0][0], SQL, table, time_column, before, within)
     # A write that was under way when the partition was frozen may have ended after the question above.
     tokens = read_tokens(database, table, [piece.partition.ident for piece in inexact])
     for piece in inexact:

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.cratedb.sql import system_table, table_name
+from cratedb_retention.engine.cratedb.sql import system, table_name
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import DiskFull
 from cratedb_retention.model.catalog import TableName
@@ -24,11 +24,6 @@ IS_BLOCKED = "settings['blocks']['read_only_allow_delete']"
 ROOM = 16 * 2**20
 
 
-def disk_is_full(thing: str) -> DiskFull:
-    """What to say where CrateDB lets nothing be written."""
-    return DiskFull(thing, "a disk is full, so nothing may be written", "make room; the next run goes on from here")
-
-
 def unblock(database: Database, tables: Sequence[TableName]) -> None:
     """
     Make those of some tables writable that a full disk made read-only.
@@ -37,7 +32,7 @@ def unblock(database: Database, tables: Sequence[TableName]) -> None:
     :raises AccessDenied: if the user may not.
     """
     available: sa.ColumnElement[Any] = sa.literal_column("fs['total']['available']")
-    nodes = database.rows(sa.select(available).select_from(system_table("sys", "nodes")))
+    nodes = database.rows(sa.select(available).select_from(system("sys.nodes").table))
     free = min((row[0] for row in nodes if row[0] is not None), default=ROOM)
     if free < ROOM:
         raise DiskFull("CrateDB", "the disk of a node is full, and not even the audit log has room on it", "make room")
@@ -55,8 +50,9 @@ def blocked(database: Database, tables: Sequence[TableName]) -> list[TableName]:
     found: set[TableName] = set()
     is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED)
     for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
-        t = system_table("information_schema", name, "table_schema", "table_name").c
+        t = system(f"information_schema.{name}")
         within = [sa.and_(t.table_schema == table.schema, t.table_name == table.name) for table in tables]
-        rows = database.rows(sa.select(*t).where(sa.or_(sa.false(), *within), sa.or_(is_blocked, hidden)))
+        wanted = (sa.or_(sa.false(), *within), sa.or_(is_blocked, hidden))
+        rows = database.rows(sa.select(t.table_schema, t.table_name).where(*wanted))
         found.update(TableName(*row) for row in rows)
     return sorted(found)

@@ -85,13 +85,19 @@ def translate(address: DatabaseAddress, error: Exception, statement: str) -> Ret
         # CrateDB hides what a user may not see.
         return AccessDenied(_thing(address, AccessDenied), "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
     if _FULL in text:
-        return DiskFull("CrateDB", f"a disk is full, so nothing may be written: {text}", "make room on it")
+        return disk_is_full("CrateDB", f": {text}")
     if name == "MissingPrivilegeException":
         text += _on(statement or str(getattr(error, "statement", None) or ""))
     for known_name, error_class, remedy in _KNOWN:
         if name == known_name:
             return error_class(_thing(address, error_class), text, remedy)
     return DatabaseError("CrateDB", f"{message}{_shorten(statement)}")
+
+
+def disk_is_full(thing: str, said: str = "") -> DiskFull:
+    """What to say where CrateDB lets nothing be written."""
+    reason = f"a disk is full, so nothing may be written{said}"
+    return DiskFull(thing, reason, "make room; the next run goes on from here")
 
 
 def _on(statement: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.sql import refresh_partitions, system_table
+from cratedb_retention.engine.cratedb.sql import refresh_partitions, system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
@@ -30,7 +30,7 @@ def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[Tabl
 
     :raises Recovering: if shards are on their way, as after a full restart.
     """
-    h = system_table("sys", "health", "table_schema", "table_name", "missing_shards").c
+    h = system("sys.health")
     statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
     rows = settled(lambda: database.brief().rows(statement), clock)
     if rows and _are_starting(database, schema):
@@ -43,8 +43,7 @@ def find_unplaced(database: Database, schema: str) -> frozenset[TableName]:
     The tables of a schema that lack nothing but shards which no node took yet, as above the disks' high watermark. Of
     what was on a node, CrateDB says that no node with an in-sync copy is allowed, or that no copy is found.
     """
-    names = ("table_schema", "table_name", "primary", "current_state", "explanation")
-    a = system_table("sys", "allocations", *names).c
+    a = system("sys.allocations")
     unplaced = sa.func.sum(sa.case((a.explanation == _UNPLACED, 1), else_=0))
     found = sa.select(a.table_name, sa.func.count(), unplaced).group_by(a.table_name)
     rows = database.brief().rows(found.where(a.table_schema == schema, a.primary, a.current_state == "UNASSIGNED"))
@@ -91,7 +90,7 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
     sick = _sick(database, table)
     if sick.intersection(idents) if idents else sick:
         raise _unwell(database, table)
-    p = system_table("information_schema", "table_partitions", "table_schema", "table_name", "partition_ident").c
+    p = system("information_schema.table_partitions")
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
     closed: sa.ColumnElement[bool] = sa.column("closed")
     if idents and database.rows(sa.select(p.partition_ident).where(*mine, closed).limit(1)):
@@ -101,9 +100,7 @@ def check_idents(database: Database, table: TableName, idents: Sequence[str]) ->
 
 def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
     """Make what was written to these partitions visible: where others lack shards, that of the table takes a minute."""
-    p = system_table(
-        "information_schema", "table_partitions", "table_schema", "table_name", "partition_ident", "values"
-    ).c
+    p = system("information_schema.table_partitions")
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident.in_(idents))
     found = [dict(values) for (values,) in database.brief().rows(sa.select(p["values"]).where(*mine))]
     if found:
@@ -112,7 +109,7 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
 
 
 def _sick(database: Database, table: TableName) -> set[str]:
-    h = system_table("sys", "health", "table_schema", "table_name", "partition_ident", "missing_shards").c
+    h = system("sys.health")
     statement = sa.select(h.partition_ident).where(
         h.table_schema == table.schema, h.table_name == table.name, h.missing_shards > 0
     )
@@ -128,7 +125,7 @@ def _unwell(database: Database, table: TableName, where: str = "") -> DatabaseEr
 
 def _are_starting(database: Database, schema: str, table: str | None = None) -> bool:
     """Whether primary shards of a table, or of any in a schema, are about to come back."""
-    s = system_table("sys", "shards", "schema_name", "table_name", "primary", "routing_state").c
+    s = system("sys.shards")
     mine = (s.schema_name == schema, *([] if table is None else [s.table_name == table]))
     statement = sa.select(sa.func.count()).where(s.primary, s.routing_state == "INITIALIZING", *mine)
     return bool(database.brief().rows(statement)[0][0])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.cratedb.sql import system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import TableName
 
@@ -50,7 +50,7 @@ def read_types(database: Database, table: TableName) -> dict[str, str]:
 
 def read_keys(database: Database, within: Within) -> dict[TableName, tuple[str, ...]]:
     """The columns of primary keys."""
-    k = system_table("information_schema", "key_column_usage", "table_schema", "table_name", "column_name").c
+    k = system("information_schema.key_column_usage")
     wanted = sa.select(k.table_schema, k.table_name, k.column_name).where(within(k.table_schema, k.table_name))
     keys: dict[TableName, tuple[str, ...]] = defaultdict(tuple)
     for schema, name, column in database.rows(wanted):
@@ -67,7 +67,7 @@ class Settings(NamedTuple):
 
 def read_settings(database: Database, within: Within) -> dict[TableName, Settings]:
     """The settings of tables."""
-    t = system_table("information_schema", "tables", "table_schema", "table_name", "number_of_replicas").c
+    t = system("information_schema.tables")
     limit: sa.ColumnElement[int] = sa.literal_column("settings['mapping']['total_fields']['limit']")
     wanted = sa.select(t.table_schema, t.table_name, t.number_of_replicas, limit)
     rows = database.rows(wanted.where(within(t.table_schema, t.table_name)))
@@ -80,19 +80,19 @@ def read_identities(database: Database, within: Within) -> dict[TableName, str]:
 
     An earlier release has a hash of the name in their place, which is the same for another table of that name.
     """
-    r = system_table("pg_catalog", "pg_class", "oid", "relname", "relnamespace")
-    n = system_table("pg_catalog", "pg_namespace", "oid", "nspname")
-    wanted = sa.select(n.c.nspname, r.c.relname, r.c.oid).select_from(r.join(n, r.c.relnamespace == n.c.oid))
-    rows = database.rows(wanted.where(within(n.c.nspname, r.c.relname)))
+    r = system("pg_catalog.pg_class")
+    n = system("pg_catalog.pg_namespace")
+    wanted = sa.select(n.nspname, r.relname, r.oid).select_from(r.table.join(n.table, r.relnamespace == n.oid))
+    rows = database.rows(wanted.where(within(n.nspname, r.relname)))
     return {TableName(schema, name): str(oid) for schema, name, oid in rows if 0 < oid < _MOST_TABLES}
 
 
 def read_views(database: Database, within: Within) -> dict[TableName, str]:
     """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
-    t = system_table("information_schema", "tables", "table_schema", "table_name", "table_type")
-    v = system_table("information_schema", "views", "table_schema", "table_name", "view_definition")
-    same = sa.and_(t.c.table_schema == v.c.table_schema, t.c.table_name == v.c.table_name)
-    found = sa.select(t.c.table_schema, t.c.table_name, v.c.view_definition).select_from(t.outerjoin(v, same))
-    wanted = found.where(within(t.c.table_schema, t.c.table_name), t.c.table_type != "BASE TABLE")
+    t = system("information_schema.tables")
+    v = system("information_schema.views")
+    same = sa.and_(t.table_schema == v.table_schema, t.table_name == v.table_name)
+    found = sa.select(t.table_schema, t.table_name, v.view_definition).select_from(t.table.outerjoin(v.table, same))
+    wanted = found.where(within(t.table_schema, t.table_name), t.table_type != "BASE TABLE")
     rows = database.rows(wanted)
     return {TableName(schema, name): (text or "").removeprefix(_CORRUPTED) for schema, name, text in rows}

@@ -24,7 +24,7 @@ from cratedb_retention.engine.cratedb.sql import (
     AlterPartition,
     RestoreSnapshot,
     refresh_partitions,
-    system_table,
+    system,
 )
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -84,7 +84,7 @@ def _restore(database: Database, step: VerifySnapshot, copy: TableName) -> None:
 def _require_allocation(database: Database, step: VerifySnapshot) -> None:
     """Where no shards are allocated, a restore would wait without end."""
     setting: sa.ColumnElement[str] = sa.literal_column("settings['cluster']['routing']['allocation']['enable']")
-    if database.brief().rows(sa.select(setting).select_from(system_table("sys", "cluster")))[0][0] == "none":
+    if database.brief().rows(sa.select(setting).select_from(system("sys.cluster").table))[0][0] == "none":
         reason = "can't be restored, so its partition stays: the cluster allocates no shards"
         remedy = f"RESET GLOBAL cluster.routing.allocation.enable, or {_LESS}"
         raise DatabaseError(_thing(step), reason, remedy)
@@ -100,7 +100,7 @@ def _explain(database: Database, step: VerifySnapshot, error: RetentionError) ->
         return said, f"raise cluster.max_shards_per_node, or {_LESS}"
     if "failed to restore" not in said:
         return said, f"{again}run again"
-    c = system_table("sys", "node_checks", "id", "passed", "description").c
+    c = system("sys.node_checks")
     full = database.brief().rows(sa.select(c.description).where(c.id.in_(_WATERMARKS), sa.not_(c.passed)).limit(1))
     if full:
         return f"no room for a copy: {full[0][0]}", f"make room on the nodes' disks, or {_LESS}"

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb.health import check_health
-from cratedb_retention.engine.cratedb.sql import AlterPartition, system_table
+from cratedb_retention.engine.cratedb.sql import AlterPartition, system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import MoveStuck
 from cratedb_retention.model.plan import MovePartitions
@@ -65,7 +65,7 @@ def _wait(database: Database, step: MovePartitions, report: Report, clock: Clock
 
 def _arrived(database: Database, step: MovePartitions, idents: list[str]) -> tuple[int, int, int]:
     """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
-    s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "routing_state", "primary").c
+    s = system("sys.shards")
     node: sa.ColumnElement[Any] = sa.literal_column("node['id']")
     recovered: sa.ColumnElement[Any] = sa.literal_column("recovery['size']['recovered']")
     right = _right_nodes(database, step)
@@ -81,26 +81,25 @@ def _arrived(database: Database, step: MovePartitions, idents: list[str]) -> tup
 
 def _primaries(database: Database, step: MovePartitions, idents: list[str]) -> int:
     """How many primary shards the partitions have, as far as they still exist."""
-    columns = ("table_schema", "table_name", "partition_ident", "number_of_shards")
-    p = system_table("information_schema", "table_partitions", *columns).c
+    p = system("information_schema.table_partitions")
     where = (p.table_schema == step.table.schema, p.table_name == step.table.name, p.partition_ident.in_(idents))
     return int(database.rows(sa.select(sa.func.sum(p.number_of_shards)).where(*where))[0][0] or 0)
 
 
 def _right_nodes(database: Database, step: MovePartitions) -> list[str]:
     """The identifiers of the nodes with the attribute."""
-    n = system_table("sys", "nodes", "id", "attributes").c
+    n = system("sys.nodes")
     rows = database.rows(sa.select(n.id, n.attributes))
     return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
 
 
 def _stuck(database: Database, step: MovePartitions, idents: list[str], count: int) -> MoveStuck:
-    a = system_table("sys", "allocations", "table_schema", "table_name", "partition_ident", "explanation", "node_id")
+    a = system("sys.allocations")
     # CrateDB has something to say of shards that have arrived, too: why they don't move on.
-    away = sa.or_(a.c.node_id.is_(None), a.c.node_id.not_in(_right_nodes(database, step)))
-    of_table = (a.c.table_schema == step.table.schema, a.c.table_name == step.table.name)
+    away = sa.or_(a.node_id.is_(None), a.node_id.not_in(_right_nodes(database, step)))
+    of_table = (a.table_schema == step.table.schema, a.table_name == step.table.name)
     decisions: sa.ColumnElement[Any] = sa.literal_column("decisions")
-    statement = sa.select(a.c.explanation, decisions).where(*of_table, a.c.partition_ident.in_(idents), away)
+    statement = sa.select(a.explanation, decisions).where(*of_table, a.partition_ident.in_(idents), away)
     reasons: list[str] = []
     for explanation, by_node in database.rows(statement.limit(20)):
         reasons += [text for node in by_node or [] for text in node.get("explanations") or []]

@@ -10,7 +10,8 @@ from typing import assert_never
 
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb import rollup as tables
-from cratedb_retention.engine.cratedb.disk import blocked, disk_is_full
+from cratedb_retention.engine.cratedb.disk import blocked
+from cratedb_retention.engine.cratedb.errors import disk_is_full
 from cratedb_retention.engine.cratedb.health import check_health, check_idents, refresh_idents
 from cratedb_retention.engine.cratedb.sql import SQL, refresh
 from cratedb_retention.engine.database import Database

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.base import StepResult
-from cratedb_retention.engine.cratedb.sql import SQL, system_table
+from cratedb_retention.engine.cratedb.sql import SQL, system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.rollup import (
     CreateTable,
@@ -134,7 +134,7 @@ def create(database: Database, step: CreateRollup) -> StepResult:
 
 def alter(database: Database, step: AlterRollup) -> StepResult:
     """Add the columns that are still missing."""
-    c = system_table("information_schema", "columns", "table_schema", "table_name", "column_name").c
+    c = system("information_schema.columns")
     table = step.rollup.table
     mine = (c.table_schema == table.schema, c.table_name == table.name)
     there = {name for (name,) in database.rows(sa.select(c.column_name).where(*mine))}

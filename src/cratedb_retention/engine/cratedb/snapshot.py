@@ -13,7 +13,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb.delete import check_age, drop_statement
 from cratedb_retention.engine.cratedb.health import check_health
-from cratedb_retention.engine.cratedb.sql import SQL, CreateSnapshot, DropSnapshot, refresh_partitions, system_table
+from cratedb_retention.engine.cratedb.sql import SQL, CreateSnapshot, DropSnapshot, refresh_partitions, system
 from cratedb_retention.engine.cratedb.tokens import is_protected, read_tokens
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -85,7 +85,7 @@ def find_state(database: Database, repository: str, name: str) -> Mapping[str, A
 def state_statement(repository: str, names: Iterable[str] | None = None) -> sa.Select[Any]:
     """States of snapshots of a repository, of all or of some."""
     columns = ("name", "repository", "state", "failures", "total_shards", "table_partitions")
-    s = system_table("sys", "snapshots", *columns).c
+    s = system("sys.snapshots")
     found = sa.select(*(s[column] for column in columns)).where(s.repository == repository)
     return found if names is None else found.where(s.name.in_(list(names)))
 

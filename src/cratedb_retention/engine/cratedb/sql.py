@@ -42,9 +42,20 @@ _INSTANT = sa.TIMESTAMP(timezone=True)
 _SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")
 
 
-def system_table(schema: str, name: str, *columns: str) -> sa.TableClause:
-    """A table of the system, such as ``sys.shards``."""
-    return sa.table(name, *map(sa.column, columns), schema=schema)
+class system:  # noqa: N801 - it reads like a table
+    """A table of the system, such as ``sys.shards``; its columns are its attributes, or its items."""
+
+    def __init__(self, name: str) -> None:
+        schema, _, own = name.partition(".")
+        self.table = sa.table(own, schema=schema)
+
+    def __getitem__(self, name: str) -> sa.ColumnClause[Any]:
+        if name not in self.table.c:
+            self.table.append_column(sa.column(name))
+        return self.table.c[name]
+
+    def __getattr__(self, name: str) -> sa.ColumnClause[Any]:
+        return self[name]
 
 
 def table_name(database: Database, table: TableName) -> str:

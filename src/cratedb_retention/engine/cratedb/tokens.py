@@ -12,16 +12,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.cratedb.sql import system_table
+from cratedb_retention.engine.cratedb.sql import system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import TableName, Value
-
-_KEY = ("table_schema", "table_name", "partition_ident")
 
 
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
     """The tokens of partitions, by ident; those that are gone are missing."""
-    s = system_table("sys", "shards", "schema_name", "table_name", "partition_ident", "partition_uuid", "primary").c
+    s = system("sys.shards")
     writes: sa.ColumnElement[int] = sa.func.sum(sa.literal_column("seq_no_stats['max_seq_no']") + 1)
     statement = (
         sa.select(s.partition_ident, s.partition_uuid, writes)
@@ -36,7 +34,7 @@ def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> 
 
 def find_token(database: Database, table: TableName, columns: Sequence[str], values: Sequence[Value]) -> str | None:
     """The token of the partition with some values; None if there is none."""
-    p = system_table("information_schema", "table_partitions", *_KEY, "values").c
+    p = system("information_schema.table_partitions")
     mine = (p.table_schema == table.schema, p.table_name == table.name)
     for ident, by_column in database.brief().rows(sa.select(p.partition_ident, p["values"]).where(*mine)):
         if [by_column[column] for column in columns] == list(values):
@@ -56,7 +54,7 @@ def format_token(counts: dict[str, int]) -> str:
 
 def is_protected(database: Database, table: TableName, ident: str) -> bool | None:
     """Whether a partition refuses writes, being frozen or closed; None if it is gone."""
-    p = system_table("information_schema", "table_partitions", *_KEY, "closed").c
+    p = system("information_schema.table_partitions")
     frozen: sa.ColumnElement[bool] = sa.literal_column("settings['blocks']['write']")
     mine = (p.table_schema == table.schema, p.table_name == table.name, p.partition_ident == ident)
     rows = database.brief().rows(sa.select(p.closed, frozen).where(*mine))

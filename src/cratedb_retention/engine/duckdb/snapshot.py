@@ -26,12 +26,12 @@ from cratedb_retention.engine.duckdb.manifest import (
 )
 from cratedb_retention.engine.duckdb.parquet import archived_rows, inexact, to_file
 from cratedb_retention.engine.duckdb.sql import SQL, CopyTo, fingerprint, row_hash
-from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref, time_number
+from cratedb_retention.engine.expressions import Condition, in_partitions, table_ref
+from cratedb_retention.engine.rows import require_old
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.repositories import why_no_directory
-from cratedb_retention.model.time import show
 from cratedb_retention.model.words import show_partition
 
 FindRepository = Callable[[str], Path]
@@ -186,20 +186,8 @@ def drop_archived(database: Database, step: DropArchived, find: FindRepository) 
         if not connection.execute(_of_partition(step, sa.func.count())).scalar_one():
             return 0
         _check_token(connection, step, columns)
-        _check_age(connection, step)
+        if step.time_column is not None:
+            require_old(connection.scalar, SQL, step.table, step.time_column, step.before, _is_mine(step))
         return connection.execute(sa.delete(table_ref(step.table)).where(_is_mine(step))).rowcount
 
     return StepResult(rows=max(database.transact(work), 0), partitions=1)
-
-
-def _check_age(connection: sa.Connection, step: DropArchived) -> None:
-    if step.time_column is None:
-        return
-    newest_time = time_number(SQL, step.time_column, sa.func.max(SQL.column(step.time_column)))
-    newest = connection.execute(_of_partition(step, newest_time)).scalar_one()
-    if newest is not None and newest * step.time_column.tick >= step.before:
-        raise PartitionChanged(
-            f"table {step.table}",
-            f"a row of {show(newest * step.time_column.tick)} was written since the plan",
-            "plan again",
-        )

@@ -1,4 +1,4 @@
-"""``apply``: policies as code."""
+"""``apply``, ``export``: policies as code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": 
 @options.tags
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @options.output_format
-def command(
+def apply(
     dburi: str | None, schema: str, file: TextIO, prune: bool, tags: tuple[str, ...], dry_run: bool, form: str
 ) -> None:
     """
@@ -62,7 +62,35 @@ def _say(change: Change, dry_run: bool) -> None:
     done = _DONE[change.action]
     verb = f"would {change.action}" if dry_run and change.action != "keep" else done
     name = f"{verb} {short(policy.id)}".strip()
-    say(f"{name}: {policy.strategy} {policy.target} after {policy.retention_period}")
+    say(f"{name}: {policy.rule}")
     if change.before and change.after:
         for each in change.differences:
             say(f"  {each.attribute}: {' -> '.join(each.words)}")
+
+
+@click.command("export")
+@options.database
+@options.selection
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--json-schema", is_flag=True, help="Write the JSON schema of policy files instead; needs no database.")
+def export(dburi: str | None, schema: str, chosen: options.Chosen, form: str, json_schema: bool) -> None:
+    """
+    Write the policies as a file that `apply` reads.
+
+    \b
+    Examples:
+      cratedb-retention export crate://localhost:4200/ > policies.yaml
+      cratedb-retention export --json-schema > policies.schema.json
+    """
+    from cratedb_retention.model.policyfile import dump_policies, policy_file_schema
+
+    if json_schema:
+        write_data(policy_file_schema(), "json")
+        return
+    with options.open_retention(dburi, schema, read_only=True) as retention:
+        found = retention.policies(chosen.read(retention))
+    policies = [item.policy for item in found]
+    if form == "yaml":
+        click.echo(dump_policies(policies), nl=False)
+    else:
+        write_data({"policies": [policy.to_dict() for policy in policies]}, form)

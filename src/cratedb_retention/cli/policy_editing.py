@@ -1,0 +1,199 @@
+"""
+``create-policy``, ``edit-policy``: their options are made from the attributes of a policy, so that both have the same
+names and the same words.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.options import TEXT, one_of
+from cratedb_retention.cli.output import say, visible
+from cratedb_retention.cli.planview import write_plan
+from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.attributes import Attribute, Form
+from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.model.policy import ATTRIBUTES
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.model.policy import Policy
+
+F = TypeVar("F", bound=Callable[..., Any])
+_SEVERAL = (Form.LIST, Form.PAIRS, Form.PARTS)
+
+
+def _policy_options(function: F) -> F:
+    """Add an option for each attribute; the identifier has one of its own in each command."""
+    for attribute in reversed(ATTRIBUTES.values()):
+        if attribute.name != "id":
+            function = _option(attribute)(function)
+    return function
+
+
+def _option(attribute: Attribute) -> Callable[[F], F]:
+    text = attribute.description.replace("`", "")
+    if attribute.form is Form.FLAG:
+        return click.option(attribute.option, attribute.name, default=None, help=text)
+    lists = "COLUMN,..." if attribute.form is Form.LIST else "TEXT"
+    return click.option(
+        attribute.option,
+        attribute.name,
+        type=None if attribute.may_be_empty or attribute.form in (Form.PAIRS, Form.PARTS) else TEXT,
+        multiple=attribute.form in _SEVERAL,
+        metavar=attribute.metavar or "|".join(attribute.values) or lists,
+        shell_complete=one_of(*attribute.values) if attribute.values else None,
+        help=text,
+    )
+
+
+def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The attributes that were given as options, as plain values.
+
+    :raises InvalidInput: if a pair is not of the form KEY=VALUE.
+    """
+    return {name: _read(ATTRIBUTES[name], value) for name, value in values.items() if value is not None and value != ()}
+
+
+def _read(attribute: Attribute, value: Any) -> Any:
+    if attribute.form is Form.LIST:
+        return [word.strip() for text in value for word in text.split(",")]
+    if attribute.form in (Form.PAIRS, Form.PARTS):
+        return read_pairs(attribute.option, value, str(attribute.examples[0]))
+    return value
+
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be stored, and what it would do.")
+
+
+@click.command("create-policy")
+@options.database
+@_policy_options
+@click.option("--identifier", "--id", "id", type=TEXT, help="The identifier; made up when it is not given.")
+@_dry_run
+def create_policy(dburi: str | None, schema: str, dry_run: bool, **values: Any) -> None:
+    """
+    Create a policy. With --dry-run nothing is stored: it shows the policy, what the next run would do with it, and what
+    changes for other policies. A disabled one is shown as if it were enabled.
+
+    \b
+    Examples:
+      cratedb-retention create-policy --strategy=delete --table-name=raw_metrics --retention-period=90d
+      cratedb-retention create-policy --strategy=snapshot --table-name='metrics_*' --retention-period='6 months' \\
+        --target-repository-name=export_cold --tags=acme,metrics
+      cratedb-retention create-policy --strategy=reallocate --table-name=raw_metrics --retention-period=30d \\
+        --reallocation-attribute-name=storage --reallocation-attribute-value=cold
+      cratedb-retention create-policy --strategy=delete --table-name=events --where tenant=acme --retention-period=1y
+      cratedb-retention create-policy --strategy=downsample --table-name='sensor_*' --retention-period=7d \\
+        --levels=1m:30d,1h:1y,1d:forever
+      cratedb-retention create-policy --strategy=delete --table-name=raw_metrics --retention-period=90d --dry-run
+    """
+    attributes = read_attributes(values)
+    _refuse_missing(attributes)
+    with options.open_retention(dburi, schema) as retention:
+        if dry_run:
+            _preview(retention, retention.policies.make(**attributes), "create policy")
+            return
+        policy = retention.policies.create(**attributes)
+        say(f"created policy {policy.id}: {policy.rule}")
+        if policy.strategy.traits.rolls_up:
+            _show_problems(retention, policy)
+
+
+def _show_problems(retention: Retention, policy: Policy) -> None:
+    """What is in the way of a cascade depends on the columns of tables, which nobody has at hand."""
+    from cratedb_retention.execution.preparing import Selection
+
+    with suppress(RetentionError):  # The policy is stored, whatever is the matter with the database.
+        for finding in retention.check(Selection(policy_id=policy.id)):
+            click.echo(visible(f"Warning: {finding.table} needs attention: {finding.why}"), err=True)
+
+
+@click.command("edit-policy")
+@options.database
+@options.policy_id(required=True)
+@click.option("--if-version", type=int, help="Only if the policy still is of this version, see `list-policies`.")
+@click.option("--clear", multiple=True, metavar="ATTRIBUTE", help="Take an attribute's value away.")
+@_policy_options
+@_dry_run
+def edit_policy(
+    dburi: str | None, schema: str, if_version: int | None, clear: tuple[str, ...], dry_run: bool, **values: Any
+) -> None:
+    """
+    Change attributes of a policy; the others stay, but with another strategy those that only the former one has a use
+    for. The journal keeps both states. With --dry-run nothing is changed: it shows what the policy would be and do.
+
+    \b
+    Examples:
+      cratedb-retention edit-policy --id=2af93f28 --retention-period='3 months'
+      cratedb-retention edit-policy --id=2af93f28 --disabled
+      cratedb-retention edit-policy --id=2af93f28 --clear=where --clear=description
+      cratedb-retention edit-policy --id=2af93f28 --enabled --dry-run
+    """
+    identifier = values.pop("id")
+    changes = {**read_attributes(values), **_read_cleared(clear)}
+    if not changes:
+        raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
+    with options.open_retention(dburi, schema) as retention:
+        if dry_run:
+            policy = retention.policies.edited(identifier, changes)
+            _preview(retention, policy, f"change policy {policy.id}")
+            return
+        policy = retention.policies.edit(identifier, changes, if_version)
+        say(f"changed policy {policy.id}: {policy.rule}")
+
+
+def _preview(retention: Retention, policy: Policy, done: str) -> None:
+    """
+    Write the policy, and what the next run would do with it.
+
+    :param done: What would be done: ``create policy``.
+    """
+    from cratedb_retention.model.policyfile import dump_policies
+
+    found = retention.preview(policy)
+    say(f"would {done}: {policy.rule}", "bold")
+    click.echo(visible(dump_policies([policy]), keep="\n"))
+    if found.if_enabled is not None:
+        say("It is disabled: nothing happens until it is enabled. This is what it would do then:", "yellow")
+    effect = found.if_enabled or found
+    write_plan(effect.own, retention, "table", sql=False)
+    for text in effect.contradictions:
+        say(f"Contradiction: {text}", "yellow")
+    for text in (text for other in effect.others for text in other.lines):
+        say(text, "yellow")
+
+
+def _refuse_missing(given: Mapping[str, Any]) -> None:
+    """
+    Name the options that a new policy lacks, all at once.
+
+    :raises InvalidInput: if there are any.
+    """
+    missing = [each.option for each in ATTRIBUTES.values() if each.required and each.name not in given]
+    if missing:
+        raise InvalidInput("create-policy", f"{', '.join(missing)} missing", "--help shows examples")
+
+
+def _read_cleared(names: Iterable[str]) -> dict[str, None]:
+    """
+    The attributes that are to be cleared.
+
+    :raises InvalidInput: if there is no such attribute, or a policy needs it.
+    """
+    cleared = [name.strip().replace("-", "_") for name in names]
+    optional = [each.name for each in ATTRIBUTES.values() if not each.required and each.name != "id"]
+    for name in cleared:
+        if name not in optional:
+            close = difflib.get_close_matches(name, optional, n=1)
+            reason = "a policy needs it" if name in ATTRIBUTES else "unknown"
+            remedy = f"did you mean {close[0]}?" if close else f"these can be cleared: {', '.join(optional)}"
+            raise InvalidInput(f"--clear {name}", reason, remedy)
+    return dict.fromkeys(cleared)
