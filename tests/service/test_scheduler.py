@@ -181,11 +181,11 @@ def test_what_becomes_of_a_slot(
     db.time.set("2024-07-02T01:00:00+00:00")
     write = db.tool.store.journal.write
 
-    def fail(*entries: Entry, later: bool = False) -> None:
+    def fail(*entries: Entry, **how: bool) -> None:
         # What fails a step ends the run only if it can't be written down.
         if any(entry.event in (Event.STEP_STARTED, Event.STEP_FINISHED) for entry in entries):
             raise error
-        write(*entries, later=later)
+        write(*entries, **how)
 
     with monkeypatch.context() as patched, pytest.raises(type(error)):
         patched.setattr(db.tool.store.journal, "write", fail)
@@ -239,7 +239,7 @@ def test_a_plan_that_can_not_be_made(db: Database, monkeypatch: pytest.MonkeyPat
     policy = scheduled(db, "one")
     db.time.set("2024-07-02T01:00:00+00:00")
 
-    def fail(*args: object) -> None:
+    def fail(*args: object, **more: object) -> None:
         raise ZeroDivisionError("a mistake")
 
     with monkeypatch.context() as patch:

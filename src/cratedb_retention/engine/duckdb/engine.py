@@ -26,11 +26,9 @@ from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
-    FreezePartitions,
-    MovePartitions,
+    PartitionsStep,
     SnapshotPartition,
     Step,
-    ThawPartitions,
     VerifySnapshot,
 )
 from cratedb_retention.model.rollup_steps import (
@@ -137,7 +135,7 @@ class DuckDBEngine(Engine):
                 return snapshot.verify(self.database, step, self.find_repository)
             case DropArchived():
                 return snapshot.drop_archived(self.database, step, self.find_repository)
-            case MovePartitions() | FreezePartitions() | ThawPartitions():
+            case PartitionsStep():
                 raise Unsupported(
                     "DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze"
                 )
@@ -161,7 +159,7 @@ class DuckDBEngine(Engine):
                 return [delete.drop_statement(drop)]
             case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
                 return rollup.statements(step)
-            case VerifySnapshot() | MovePartitions() | FreezePartitions() | ThawPartitions():
+            case VerifySnapshot() | PartitionsStep():
                 return []
             case _:
                 assert_never(step)
