@@ -135,6 +135,23 @@ def test_held_by_its_time(db: Database) -> None:
     assert not db.snapshot_names()
 
 
+def test_held_and_not_visible_yet(crate: CrateDatabase) -> None:
+    """The same where no query has seen the late row, since the table was not refreshed."""
+    by_text(crate, "snapshot")
+    crate.sql(f"ALTER TABLE {crate.q('metrics')} SET (refresh_interval = 0)")
+    start, end = (dt.datetime(2023, month, 1, tzinfo=dt.UTC) for month in (1, 2))
+    crate.tool.hold("metrics", crate.schema, start=start, end=end)
+
+    def write(step: Step, times: int) -> None:
+        (value,) = step.about[0].partition.values
+        row = "('2023-01-15', 'late', ?)"
+        crate.sql(f"INSERT INTO {crate.q('metrics')} (ts, n, part) VALUES {row}", [value])
+
+    report = run_with(crate, write)
+    assert (report.ok, report.deferred, report.partitions) == (True, 2, 0)
+    assert crate.left("metrics") == [APRIL, MAY, JUNE, "late", "late"]
+
+
 def test_held_meanwhile(db: Database) -> None:
     """A hold that is placed together with the row counts."""
     by_month(db)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,12 +19,15 @@ from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.applying import Action, apply_changes
+from cratedb_retention.model.access import Access, Realm, Role, shown_row
 from cratedb_retention.model.aggregates import GAUGE
-from cratedb_retention.model.audit import Event
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Why, read_subjects
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.journal import Entry, JournalFilter
 from cratedb_retention.store.policies import identity
@@ -722,3 +726,31 @@ def test_notes_of_several_threads(duck: Database) -> None:
     journal.write()
     rows = duck.rows(f"SELECT message FROM {journal_table} WHERE event = 'held' ORDER BY message")
     assert [row[0] for row in rows] == ["first", "meanwhile", "second"]
+
+
+def test_reasons_in_the_audit_log(db: Database) -> None:
+    """An error is written with its code and with what it tells of, and who may not hear of that does not read it."""
+    journal = db.tool.store.journal
+    hold = LegalHold(id="h-globex", table_schema=db.schema, table_name="metrics", reason="case globex")
+    given = [Why.MISSING_SHARDS(count=2), Why.LEGAL_HOLD(hold=hold), Why.ARCHIVED_WHOLE(archiver='globex\'s "own"')]
+    journal.write(*(Entry(event=Event.HELD, run_id="r", tags=["acme"], step=i, why=why) for i, why in enumerate(given)))
+    rows = sorted(journal.read(JournalFilter(run_id="r")), key=lambda row: row["step"])
+    assert [(row["error"], row["reason"]) for row in rows] == [(str(why), why.code) for why in given]
+    assert [read_subjects(row["subjects"]) for row in rows] == [why.subjects for why in given]
+    acme = Access(role=Role.VIEWER, actor="me", limit=parse_tag_filter(["acme"]))
+    realm = Realm(access=acme, policies=(), default_schema="doc", own_schema=db.own_schema)
+    shown = [shown_row(realm, row) for row in rows]
+    assert [row["reason"] for row in shown] == ["missing-shards", "not-said", "not-said"]
+    assert "globex" not in str(shown)
+
+
+def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
+    """Of several errors of a run one is told, with its own code and subjects."""
+    hold = LegalHold(id="h1", table_schema=db.schema, table_name="metrics")
+    about = Entry(event=Event.HELD, outcome=Outcome.HELD, run_id="r", policy_id="p")
+    db.tool.store.journal.write(
+        *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.CLOSED()))
+    )
+    [run] = db.tool.store.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    assert (run.error, run.reason) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold")
+    assert read_subjects(run.subjects) == Why.LEGAL_HOLD(hold=hold).subjects

@@ -47,6 +47,7 @@ Partition = Annotated[dict[str, Any], BeforeValidator(_partition)]
 Attributes = Annotated[dict[str, Any], BeforeValidator(_attributes)]
 Condition = Annotated[str, BeforeValidator(lambda state: state.detail if state else "missing")]
 Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hold))]
+Code = Annotated[str, BeforeValidator(lambda hold: hold.why.code if isinstance(hold, plan.Hold) else hold)]
 
 
 class _Result(BaseModel):
@@ -188,6 +189,9 @@ class Line(_Result):
     due_rows: int | None
     next_due: Instant | None
     held: list[Reason]
+    codes: list[Code] = Field(
+        validation_alias=AliasPath("held"), description="What tells each reason of `held` from others."
+    )
 
 
 class Status(_Result):

@@ -18,6 +18,8 @@ from cratedb_retention.store.tables import Tables
 
 # The operations whose rows and bytes count: others archive, freeze or compute.
 _REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
+# Stands in neither a code nor JSON.
+_BETWEEN = "\x1f"
 _ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
 
 
@@ -71,14 +73,11 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
     def total(column: sa.ColumnElement[Any]) -> sa.Function[Any]:
         return sa.func.sum(sa.case((c.operation.in_(_REMOVING), sa.func.coalesce(column, 0)), else_=0))
 
-    def told(label: str, *conditions: sa.ColumnElement[bool]) -> list[sa.Label[Any]]:
-        """One error of some rows, with what else its row has of it, none of which is NULL."""
-        error = sa.case((sa.and_(*conditions), c.error), else_=None)
-        more = [
-            sa.func.max_by(sa.func.coalesce(column, ""), error).label(f"{label}_{column.name}")
-            for column in (c.reason, c.subjects)
-        ]
-        return [sa.func.max(error).label(f"{label}_error"), *more]
+    def told(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
+        """One error of some rows with its code and subjects, in one text: max_by of texts is wrong on CrateDB."""
+        parts = (sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.subjects, ""))
+        whole = c.error.concat(_BETWEEN).concat(parts[0]).concat(_BETWEEN).concat(parts[1])
+        return sa.func.max(sa.case((sa.and_(c.error.is_not(None), *conditions), whole), else_=None))
 
     is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
     statement = (
@@ -91,8 +90,8 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
             count(c.event == str(Event.STEP_FINISHED), has_failed).label("failed"),
             total(c.rows).label("rows"),
             total(c.bytes).label("bytes"),
-            *told("failed", has_failed),
-            *told("held", is_held),
+            told(has_failed).label("failure"),
+            told(is_held).label("blocked"),
         )
         .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None))
         .where(c.event.in_([str(event) for event in _ABOUT_RUNS]))
@@ -100,8 +99,8 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
     )
     found = []
     for row in database.query(statement):
-        label = "failed" if row["failed_error"] else "held"
-        error, reason, subjects = (row[f"{label}_{name}"] or None for name in ("error", "reason", "subjects"))
+        text = row["failure"] or row["blocked"]
+        error, reason, subjects = text.rsplit(_BETWEEN, 2) if text else ("", "", "")
         found.append(
             RunOfPolicy(
                 policy_id=row["policy_id"],
@@ -112,9 +111,9 @@ def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> 
                 failed=int(row["failed"] or 0),
                 rows=int(row["rows"] or 0),
                 bytes=int(row["bytes"] or 0),
-                error=error,
-                reason=reason,
-                subjects=subjects,
+                error=error or None,
+                reason=reason or None,
+                subjects=subjects or None,
             )
         )
     return sorted(found, key=lambda run: (run.last, run.run_id))
