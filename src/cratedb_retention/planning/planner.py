@@ -17,10 +17,11 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
-from cratedb_retention.model.policy import Policy, Undated
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import to_ms
+from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
@@ -53,6 +54,7 @@ def find_probes(
     return list(dict.fromkeys(_Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()))
 
 
+# More than seven parameters: all that a plan rests on, each by its name.
 def make_plan(
     policies: Iterable[Policy],
     catalog: Catalog,
@@ -68,7 +70,7 @@ def make_plan(
     own_schema: str = "",
 ) -> Plan:
     """
-    Decide what a run does.
+    Decide what a run does. All that a plan rests on is given by its name, and nothing else counts.
 
     :param policies: All policies of the database, since one may protect data from another.
     :param cutoff: The instant taken for now, time-zone aware; fractions of a millisecond are dropped.

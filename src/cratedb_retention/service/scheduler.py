@@ -42,6 +42,7 @@ class Scheduler:
         self._timetable = Timetable()
         self._threads: list[threading.Thread] = []
         self._is_cut_off = False
+        self._lock = threading.Lock()
 
     def tick(self) -> bool:
         """
@@ -51,6 +52,9 @@ class Scheduler:
         """
         try:
             session = self._look()
+            if session is not None and not self._start(session):
+                session.leases.release({})
+                session = None
         except ConnectionLost as error:
             logger.log(logging.DEBUG if self._is_cut_off else logging.WARNING, "nothing can be run: %s", error)
             self._is_cut_off = True
@@ -61,12 +65,17 @@ class Scheduler:
         if self._is_cut_off:
             logger.warning("the database answers again")
             self._is_cut_off = False
-        if session is None:
-            return False
+        return session is not None
+
+    def _start(self, session: Session) -> bool:
+        """Begin a run, unless the service was stopped since it was looked what is due."""
         thread = threading.Thread(target=self._run, args=(session,), name=f"run {session.leases.run_id}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        return True
+        with self._lock:
+            if not self._stop.is_set():
+                self._threads.append(thread)
+                thread.start()
+                return True
+        return False
 
     def _look(self) -> Session | None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -107,5 +116,6 @@ class Scheduler:
         :param patience: Wait for them at most so many seconds.
         :return: Whether all have ended; others lose their leases when these expire.
         """
-        self._stop.set()
+        with self._lock:
+            self._stop.set()
         return self.wait(patience)
