@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 from parts.markdown import HEAD, table
 
 _TYPES = {"TEXT": "text", "BIGINT": "whole number", "INTEGER": "whole number", "BOOLEAN": "true or false"}
@@ -14,7 +14,7 @@ _TYPES = {"TEXT": "text", "BIGINT": "whole number", "INTEGER": "whole number", "
 
 def tables() -> str:
     """The page about the toolkit's tables."""
-    found = make_tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables
+    found = Tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables
     parts = [
         f"{HEAD}\n# The toolkit's tables\n",
         "`cratedb-retention setup` creates these tables in the schema `ext`, or the one that `--schema` or\n"

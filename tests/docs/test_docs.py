@@ -28,7 +28,7 @@ from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.strategies import Strategy
-from cratedb_retention.store.tables import DEFAULT_SCHEMA, make_tables
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 from support.markdown import PAGES, ROOT, anchors, blocks, broken_links, commands
 
 PACKAGE = ROOT / "src" / "cratedb_retention"
@@ -137,7 +137,7 @@ def test_each_strategy_is_documented(strategy: Strategy) -> None:
 def test_each_column_is_documented() -> None:
     """Each column of the toolkit's tables has a meaning."""
     text = read("docs/reference/tables.md")
-    for table in make_tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables:
+    for table in Tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables:
         section = text.partition(f"\n## {table.name}\n")[2].partition("\n## ")[0]
         for column in table.columns:
             assert re.search(rf"^\| `{column.name}` \| [^|]+ \| \S+", section, re.MULTILINE), (table.name, column.name)

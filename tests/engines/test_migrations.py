@@ -14,7 +14,7 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.errors import NotFound
 from cratedb_retention.store.setup import STEPS
-from cratedb_retention.store.tables import make_tables
+from cratedb_retention.store.tables import Tables
 from support.databases import CrateDatabase, Database, DuckDatabase, before_statements
 from support.tiers import examples
 
@@ -147,7 +147,7 @@ def test_every_step_is_described() -> None:
     """Steps are in order, and make each table and column of the present description."""
     assert [step.version for step in STEPS] == list(range(1, len(STEPS) + 1))
     made = {("schema_version", column) for column in ("version", "name", "applied_at")}
-    tables = make_tables("ext", partitions=True).metadata.tables
+    tables = Tables("ext", partitions=True).metadata.tables
     old = {(table, sql.split()[0].strip('"')) for table, text in RELEASE_0_1_0.items() for sql in text.split(", ")}
     for step in STEPS:
         for table in step.tables:

@@ -17,10 +17,10 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.policy import Verify
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.values import Verify
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 
 COLUMNS = (MONTH,)

@@ -10,7 +10,7 @@ import pytest
 from cratedb_retention.model.catalog import Capabilities, Column, Kind
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.policy import Verify
+from cratedb_retention.model.values import Verify
 from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     CRATEDB,

@@ -14,10 +14,11 @@ from functools import partial
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.policy import Late, Policy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Window
 from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.values import Late
 from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.windows import digest

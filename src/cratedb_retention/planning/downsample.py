@@ -14,11 +14,11 @@ from cratedb_retention.model.catalog import Catalog
 from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
-from cratedb_retention.model.policy import Deletions
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Computed, Rollup, Window
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
 from cratedb_retention.model.time import TimeRange, TimeRanges, show
+from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.open_windows import OpenWindow, open_window

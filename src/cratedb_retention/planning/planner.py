@@ -17,10 +17,11 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
-from cratedb_retention.model.policy import Policy, Undated
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import to_ms
+from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, warnings
 from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets

@@ -18,10 +18,10 @@ from cratedb_retention.model.plan import (
     Task,
     VerifySnapshot,
 )
-from cratedb_retention.model.policy import Verify
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import snapshot_name
 from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.values import Verify
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.delete import drop
 from cratedb_retention.planning.reasons import blocked, task_on

@@ -29,11 +29,12 @@ from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.policy import Freeze, Policy
+from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.rollup import label
 from cratedb_retention.model.time import parse_instant, to_ms
+from cratedb_retention.model.values import Freeze
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "f", "0", "no", "off"), False

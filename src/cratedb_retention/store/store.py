@@ -25,7 +25,7 @@ from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
-from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables, make_tables
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 from cratedb_retention.store.tokens import TokenStore
 
 
@@ -42,7 +42,7 @@ class Store:
     ) -> None:
         self.schema = schema
         self.folds_case = engine.capabilities.folds_case
-        self.tables = tables or make_tables(schema, engine.capabilities.partitions)
+        self.tables = tables or Tables(schema, engine.capabilities.partitions)
         names = [TableName(schema, table.name) for table in self.tables.metadata.sorted_tables]
         self._database, self._clock, self._actor = engine.own(names), clock, actor
         tables, database = self.tables, self._database

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,47 +42,27 @@ class Instant(sa.types.TypeDecorator[dt.datetime]):
         return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Tables:
-    """All tables of one schema."""
-
-    metadata: sa.MetaData
-    policy: sa.Table
-    journal: sa.Table
-    hold: sa.Table
-    snapshot: sa.Table
-    freeze: sa.Table
-    rollup: sa.Table
-    ledger: sa.Table
-    lease: sa.Table
-    job: sa.Table
-    token: sa.Table
-    notice: sa.Table
-    version: sa.Table
-
-
-def make_tables(schema: str, partitions: bool) -> Tables:
     """
-    Describe the tables.
+    All tables of one schema.
 
     :param partitions: Whether the database has partitions of its own: the audit log has one for each month.
     """
-    metadata = sa.MetaData(schema=schema)
-    return Tables(
-        metadata=metadata,
-        policy=policy_table(metadata),
-        journal=_journal(metadata, partitions),
-        hold=_hold(metadata),
-        snapshot=_snapshot(metadata),
-        freeze=_freeze(metadata),
-        rollup=_rollup(metadata),
-        ledger=_ledger(metadata),
-        lease=_lease(metadata),
-        job=_job(metadata),
-        token=_token(metadata),
-        notice=_notice(metadata),
-        version=_version(metadata),
-    )
+
+    def __init__(self, schema: str, partitions: bool) -> None:
+        self.metadata = metadata = sa.MetaData(schema=schema)
+        self.policy = policy_table(metadata)
+        self.journal = _journal(metadata, partitions)
+        self.hold = _hold(metadata)
+        self.snapshot = _snapshot(metadata)
+        self.freeze = _freeze(metadata)
+        self.rollup = _rollup(metadata)
+        self.ledger = _ledger(metadata)
+        self.lease = _lease(metadata)
+        self.job = _job(metadata)
+        self.token = _token(metadata)
+        self.notice = _notice(metadata)
+        self.version = _version(metadata)
 
 
 def policy_table(metadata: sa.MetaData, name: str = "retention_policy") -> sa.Table:

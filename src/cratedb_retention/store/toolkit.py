@@ -15,8 +15,9 @@ from typing import Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.patterns import is_pattern
-from cratedb_retention.model.policy import CutoffBy, Policy, read_policy
+from cratedb_retention.model.policy import Policy, read_policy
 from cratedb_retention.model.tags import NOT
+from cratedb_retention.model.values import CutoffBy
 from cratedb_retention.store.codec import policy_to_row
 
 ACTOR = "cratedb-toolkit"

@@ -31,7 +31,7 @@ from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import AccessDenied, ConnectionLost, DatabaseError, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import VerifySnapshot
-from cratedb_retention.model.policy import Verify
+from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import show_partition
 
 _LESS = "prove less, with verify: metadata"

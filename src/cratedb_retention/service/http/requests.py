@@ -21,10 +21,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import ValueField
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.time import parse_instant
+from cratedb_retention.model.values import ValueField
 
 _TAGS = "Only policies with these tags: `a,b` both, repeated either, `not:c` those without c."
 _SNAPSHOT_TAGS = "Only snapshots of policies that had these tags then: `a,b` both, repeated either, `not:c` without."
