@@ -54,12 +54,12 @@ def test_interrupted_within_a_statement(command: Command, path: Path) -> None:
         )
     program = (
         "import os, signal, sys, threading, sqlalchemy as sa\n"
-        "from cratedb_retention.api import Retention\n"
+        "from cratedb_retention.api.policies import Policies\n"
         "from cratedb_retention.cli.main import main\n"
         "def slow(self):\n"
         "    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-        "    return self.engine.database.query(sa.select(sa.column('n')).select_from(sa.table('slow')))\n"
-        "Retention.tags = slow\n"
+        "    return self._engine.database.query(sa.select(sa.column('n')).select_from(sa.table('slow')))\n"
+        "Policies.tags = slow\n"
         "sys.argv = ['cratedb-retention', 'list-tags']\n"
         "main()\n"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from cratedb_retention.cli import options
@@ -27,16 +29,7 @@ from cratedb_retention.errors import InvalidInput
 @click.option("--table-name", type=options.TEXT, help="The table of the only section or database.")
 @click.option("--table-schema", type=options.TEXT, help="The schema of all tables.")
 @click.option("--round", "rounding", is_flag=True, help="Round intervals that have no counterpart to finer ones.")
-def command(
-    file: str,
-    tool: str,
-    aggregation: str | None,
-    sections: tuple[str, ...],
-    step: str | None,
-    table_name: str | None,
-    table_schema: str | None,
-    rounding: bool,
-) -> None:
+def command(file: str, tool: str, aggregation: str | None, step: str | None, **wanted: Any) -> None:
     """
     Write another tool's configuration as a policy file for `apply`; FILE may be - for input. Needs no database. What
     can't be taken over exactly is a warning, and a comment in the file; look at the file before you apply it.
@@ -51,13 +44,12 @@ def command(
     from cratedb_retention.model.translation.graphite import translate_graphite
     from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 
-    wanted = Wanted(sections=sections, table_name=table_name, table_schema=table_schema, rounding=rounding)
-    _fit(tool, {"--aggregation": aggregation, "--section": sections}, {"--step": step})
+    _fit(tool, {"--aggregation": aggregation, "--section": wanted["sections"]}, {"--step": step})
     if tool == "graphite":
         rules = _read(aggregation) if aggregation else None
-        found = translate_graphite(_read(file), rules, wanted, (_name(file), _name(aggregation or "")))
+        found = translate_graphite(_read(file), rules, Wanted(**wanted), (_name(file), _name(aggregation or "")))
     else:
-        found = translate_rrdtool(_read(file), wanted, _name(file), step)
+        found = translate_rrdtool(_read(file), Wanted(**wanted), _name(file), step)
     for warning in found.all_warnings:
         click.echo(visible(f"Warning: {warning}"), err=True)
     click.echo(write_policies(found, f"Translated by cratedb-retention from {_name(file)} of {tool}."), nl=False)

@@ -54,6 +54,7 @@ def find_probes(
     return list(dict.fromkeys(_Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()))
 
 
+# More than seven parameters: all that a plan rests on, each by its name.
 def make_plan(
     policies: Iterable[Policy],
     catalog: Catalog,
@@ -69,7 +70,7 @@ def make_plan(
     own_schema: str = "",
 ) -> Plan:
     """
-    Decide what a run does.
+    Decide what a run does. All that a plan rests on is given by its name, and nothing else counts.
 
     :param policies: All policies of the database, since one may protect data from another.
     :param cutoff: The instant taken for now, time-zone aware; fractions of a millisecond are dropped.

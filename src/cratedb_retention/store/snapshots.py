@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -95,30 +96,27 @@ class SnapshotStore:
         identity: str = "",
     ) -> None:
         """Note that a snapshot was made; once more changes nothing."""
-        piece = step.piece
-        archived = Archived(
-            repository=step.repository,
-            name=step.name,
-            table=step.table,
-            columns=step.columns,
-            values=piece.partition.values,
-            rows=rows,
-        )
-        stage, token = SnapshotStage.CREATED, piece.partition.token
-        now = self._clock.now()
-        known = SnapshotRecord(
-            archived=archived,
-            start=piece.start,
-            end=piece.end,
-            stage=stage,
+        partition = step.piece.partition
+        record = SnapshotRecord(
+            archived=Archived(
+                repository=step.repository,
+                name=step.name,
+                table=step.table,
+                columns=step.columns,
+                values=partition.values,
+                rows=rows,
+            ),
+            start=step.piece.start,
+            end=step.piece.end,
+            stage=SnapshotStage.CREATED,
             size=size,
             policy_id=policy_id,
             tags=tags,
-            changed_at=now,
-            token=token,
+            changed_at=self._clock.now(),
+            token=partition.token,
             identity=identity,
         )
-        self.add(known, run_id=run_id)
+        self.add(record, run_id=run_id)
 
     def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
         """Note a snapshot; one that is known stays as it is."""
@@ -144,10 +142,8 @@ class SnapshotStore:
         c = self._table.c
         known = (c.name == archived.name, c.repository == archived.repository)
         if not self._database.rows(sa.select(c.state).where(*known)):
-            try:
+            with suppress(Conflict):
                 self._database.execute(sa.insert(self._table).values(**values))
-            except Conflict:
-                return
 
     def mark(self, repository: str, name: str, stage: SnapshotStage, token: str | None = None) -> None:
         """
