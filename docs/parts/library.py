@@ -8,13 +8,13 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import BaseModel
 
 import cratedb_retention
 from cratedb_retention import Retention
-from cratedb_retention.api import Former
+from cratedb_retention.api import Former, Has
 from parts.markdown import HEAD, from_docstring, one_line, table
 
 _FIELD = re.compile(r"^:(param|return|raises)\s*(\w*):\s*((?:.|\n(?=\s))*)", re.MULTILINE)
@@ -70,8 +70,8 @@ def _public(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
 def _parts() -> Iterator[tuple[str, type]]:
     """The parts of the class, by their names."""
     for name, value in vars(Retention).items():
-        if isinstance(value, property):
-            yield name, get_type_hints(value.fget)["return"]
+        if isinstance(value, Has):
+            yield name, value.kind
 
 
 def _former() -> str:

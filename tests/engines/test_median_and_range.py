@@ -9,6 +9,8 @@ import math
 import random
 from typing import Any
 
+import pytest
+
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.time import parse_instant
@@ -99,3 +101,17 @@ def test_everywhere(db: Database) -> None:
     host_of: dict[Any, Any] = {(str(row[0]), row[1]): row[2:5] for row in days}
     texts = sorted({str(row[0]) for row in days})
     check({(DAYS[texts.index(time)], host): cells for (time, host), cells in host_of.items()}, rows)
+
+
+def test_one_in_the_middle(db: Database) -> None:
+    """The view tells the value in the middle of three, and the first of two in the middle."""
+    db.create("few", {"ts": TIME, "x": "DOUBLE PRECISION"})
+    hours = {1: [1.0, 2.0, 300.0], 2: [4.0, 5.0, 6.0, 700.0]}
+    db.insert("few", [{"ts": f"2024-05-01T0{hour}:00:00Z", "x": x} for hour, values in hours.items() for x in values])
+    db.policy("downsample", "few", "1d", levels="1h:forever", aggregates={"x": ["median"]})
+    for day in ("05-03", "09-10"):  # Rolled up, and then expired.
+        db.time.set(f"2024-{day}T00:00:00+00:00")
+        assert db.run().ok
+    db.refresh("few_1h")
+    found = sorted(row[0] for row in db.rows(f"SELECT x_median FROM {db.q('few_all')} WHERE level = '1h'"))
+    assert found == pytest.approx([2.0, 5.0], rel=0.0101)

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from cratedb_retention.api.access import Access
 from cratedb_retention.api.archive import Archive
-from cratedb_retention.api.connection import Connection, open_database
+from cratedb_retention.api.connection import Connection, Part, open_database
 from cratedb_retention.api.holds import Holds
 from cratedb_retention.api.policies import Policies
 from cratedb_retention.api.rollups import Rollups
@@ -46,6 +46,17 @@ _TOLERANCE = dt.timedelta(days=1)
 # A policy whose last run is longer ago neither fails nor works.
 _RECENT = dt.timedelta(days=90)
 Method = TypeVar("Method")
+SomePart = TypeVar("SomePart", bound=Part)
+
+
+class Has(Generic[SomePart]):
+    """A part of the toolkit, on the connection of whoever has it."""
+
+    def __init__(self, kind: type[SomePart]) -> None:
+        self.kind = kind
+
+    def __get__(self, connection: Connection, owner: type[Connection]) -> SomePart:
+        return self.kind(connection)
 
 
 class Former(Generic[Method]):
@@ -118,47 +129,14 @@ class Retention(Connection):
         if self._is_original:
             self.engine.close()
 
-    # Parts
-
-    @property
-    def policies(self) -> Policies:
-        """The stored policies."""
-        return Policies(self)
-
-    @property
-    def holds(self) -> Holds:
-        """Legal holds."""
-        return Holds(self)
-
-    @property
-    def archive(self) -> Archive:
-        """What was archived."""
-        return Archive(self)
-
-    @property
-    def rollups(self) -> Rollups:
-        """Tables with their rollups."""
-        return Rollups(self)
-
-    @property
-    def runs(self) -> Runs:
-        """The runs that go on now."""
-        return Runs(self)
-
-    @property
-    def schedule(self) -> Schedule:
-        """What is due by the schedules of policies."""
-        return Schedule(self)
-
-    @property
-    def audit(self) -> Audit:
-        """The audit log."""
-        return Audit(self)
-
-    @property
-    def access(self) -> Access:
-        """Access tokens."""
-        return Access(self)
+    policies = Has(Policies)
+    holds = Has(Holds)
+    archive = Has(Archive)
+    rollups = Has(Rollups)
+    runs = Has(Runs)
+    schedule = Has(Schedule)
+    audit = Has(Audit)
+    access = Has(Access)
 
     # The toolkit's tables
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,7 +21,6 @@ from cratedb_retention.model.rollup_steps import RollUp
 from cratedb_retention.model.time import show
 
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
