@@ -385,9 +385,10 @@ class _Restore:
             created = find_table(self._engine, name)
             if created is not None:
                 note_identity(self._engine, self._store, name, created)
-                if name in self._holds:
-                    hold = next(each for each in holds.active() if each.id == self._holds[name].id)
-                    holds.narrow(replace(hold, identity=self._identity(created)))
+                placed = self._holds.get(name)
+                for hold in holds.active() if placed else ():
+                    if placed and hold.id == placed.id:
+                        holds.narrow(replace(hold, identity=self._identity(created)))
 
 
 def _hold_for(table: TableName, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> LegalHold:
