@@ -96,6 +96,19 @@ def require(database: Database, tables: Tables) -> None:
         raise NotFound(f"schema {schema}", older, f"{_REMEDY} to upgrade it")
 
 
+def probe(database: Database, tables: Tables) -> None:
+    """
+    Make sure that all tables are there now, whatever their version says: somebody may have dropped one.
+
+    :raises NotFound: naming the first that is missing, with the remedy; else see :func:`require`.
+    """
+    require(database, tables)
+    layout = _read_own(database, tables)
+    missing = [table for table in tables.metadata.sorted_tables if table.name not in layout]
+    if missing:
+        raise NotFound(f"table {missing[0].fullname}", "does not exist", f"{_REMEDY} first")
+
+
 def _read_version(database: Database, tables: Tables) -> int:
     """
     The version that is noted; 0 if none is.

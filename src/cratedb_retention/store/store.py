@@ -22,7 +22,7 @@ from cratedb_retention.store.leases import LeaseStore
 from cratedb_retention.store.notices import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups import RollupStore
-from cratedb_retention.store.setup import require, setup
+from cratedb_retention.store.setup import probe, require, setup
 from cratedb_retention.store.snapshots import SnapshotStore
 from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
@@ -111,7 +111,7 @@ class Store:
 
         :raises RetentionError: if not.
         """
-        require(self._database, self.tables)
+        probe(self._database, self.tables)
 
     def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
         """What each run since an aware instant did for each policy, oldest first."""
