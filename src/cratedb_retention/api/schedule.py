@@ -82,4 +82,4 @@ class Schedule(Part):
     def session(self, options: RunOptions, run_id: str | None = None) -> Session:
         """Name a run, which has no leases yet."""
         at = self._connection
-        return new_session(self._store, at.clock, at.actor, options, run_id)
+        return new_session(at.store, at.clock, at.actor, options, run_id)

@@ -84,12 +84,14 @@ def require(database: Database, tables: Tables) -> None:
     :raises Conflict: if they are newer.
     """
     schema = str(tables.metadata.schema)
-    try:
+    version = 0
+    with suppress(NotFound):
         version = _read_version(database, tables)
-    except NotFound:
+    if not version:
+        # No release noted one before, and CrateDB answers with no rows where shards are missing.
         layout = _read_own(database, tables)
         if POLICY not in layout:
-            raise NotFound(f"table {tables.policy.fullname}", "does not exist", f"{_REMEDY} first") from None
+            raise NotFound(f"table {tables.policy.fullname}", "does not exist", f"{_REMEDY} first")
         version = len(list(itertools.takewhile(lambda step: step.is_seen_in(layout), STEPS)))
     if version < STEPS[-1].version:
         older = f"has an older layout, version {version} of {STEPS[-1].version}"
