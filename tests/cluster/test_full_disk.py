@@ -79,6 +79,7 @@ def test_flood_stage(bench: CrateDatabase, cratedb_cluster: CrateDBCluster) -> N
 
 
 @pytest.mark.slow("CrateDB waits a minute for a shard that no node takes")
+@pytest.mark.long("make test proves in test_flood_stage that expired partitions go and are journalled")
 def test_new_month_of_the_audit_log(bench: CrateDatabase, cratedb_cluster: CrateDBCluster) -> None:
     """
     Above the high watermark no node takes the audit log's shards of a new month: what is expired goes nevertheless,
@@ -105,6 +106,7 @@ def test_new_month_of_the_audit_log(bench: CrateDatabase, cratedb_cluster: Crate
     assert sorted(said) == ["held", "run-finished", "run-started", "step-finished", "step-started"]
 
 
+@pytest.mark.long("make test proves in test_missing_shards that nothing goes where own tables lack shards")
 def test_other_tables_without_room(bench: CrateDatabase, cratedb_cluster: CrateDBCluster) -> None:
     """This is so of the audit log alone: of a table of holds or leases nothing may be missing (law 6)."""
     create(bench, "readings")
