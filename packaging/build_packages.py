@@ -206,7 +206,7 @@ def prepare(prefix: Path, work: Path) -> Environment:
     "--work", type=click.Path(path_type=Path), default=ROOT / "build" / "packages", help="For what is between."
 )
 @click.option("--unfit-apk", is_flag=True, help="Build apk for glibc: to look at, Alpine refuses to install it.")
-def main(
+def main(  # noqa: PLR0913 - one for each option
     python_prefix: Path | None,
     musl_python_prefix: Path | None,
     formats: tuple[str, ...],

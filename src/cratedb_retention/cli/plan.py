@@ -18,7 +18,7 @@ from cratedb_retention.model.words import plural
 @click.option("--sql", is_flag=True, help="Show the statements.")
 @click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
 @click.option("--check", is_flag=True, help="End with 1 if there are problems, as `run` would.")
-def command(
+def command(  # noqa: PLR0913 - one for each option
     dburi: str | None,
     schema: str,
     chosen: options.Chosen,

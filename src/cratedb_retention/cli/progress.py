@@ -12,12 +12,19 @@ from rich.text import Text
 
 from cratedb_retention.cli.output import console, visible
 from cratedb_retention.execution.events import (
+    Held,
+    LeftOut,
     Observer,
     RunEndedEarly,
     RunEvent,
     RunFinished,
+    RunStarted,
+    StepFailed,
+    StepFinished,
     StepProgressed,
     StepStarted,
+    TakenOver,
+    TaskSkipped,
     Tone,
     lines_of,
 )
@@ -43,8 +50,8 @@ def observer(quiet: bool) -> Iterator[Observer]:
                     bars.update(bar, completed=progress.done, total=progress.total)
                 case RunEndedEarly() | RunFinished():
                     bars.update(bar, visible=False)
-                case _:
-                    pass
+                case RunStarted() | Held() | LeftOut() | TakenOver() | StepFinished() | StepFailed() | TaskSkipped():
+                    pass  # Lines say all of it.
             for text, tone in lines_of(event):
                 bars.console.print(Text(visible(text), style=_STYLES.get(tone, "")), soft_wrap=True)
 

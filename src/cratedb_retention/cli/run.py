@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
 @options.lease
-def command(  # Eight arguments: one for each option.
+def command(  # noqa: PLR0913 - one for each option
     dburi: str | None,
     schema: str,
     chosen: options.Chosen,

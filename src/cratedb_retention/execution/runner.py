@@ -41,16 +41,26 @@ from cratedb_retention.execution.superseding import settle, supersede, tidy_copi
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import (
+    DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
+    MovePartitions,
     Piece,
     SnapshotPartition,
     Step,
     Task,
     ThawPartitions,
+    VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup_steps import (
+    AlterRollup,
+    CreateRollup,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    SealWindows,
+)
 from cratedb_retention.model.runs import Report
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
@@ -285,8 +295,10 @@ class Runner:
                     freezes.remove(step.table, gone)
             case ThawPartitions():
                 freezes.remove(step.table, _values(step.pieces))
-            case _:
+            case FreezePartitions() | VerifySnapshot() | DeleteRows() | MovePartitions():
                 pass
+            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
+                pass  # The roller did.
 
     def _fail(self, run: _Run, task: Task, step: Step, number: int, error: RetentionError) -> None:
         # Whether it was dropped is not known where no answer came.

@@ -54,8 +54,7 @@ def find_probes(
     return list(dict.fromkeys(_Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()))
 
 
-# More than seven parameters: all that a plan rests on, each by its name.
-def make_plan(
+def make_plan(  # noqa: PLR0913 - all that a plan rests on, each by its name
     policies: Iterable[Policy],
     catalog: Catalog,
     cutoff: dt.datetime,

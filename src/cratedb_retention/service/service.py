@@ -15,12 +15,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import not_installed
 from cratedb_retention.execution.events import (
+    Held,
+    LeftOut,
     Observer,
     RunEndedEarly,
     RunEvent,
     RunFinished,
     RunStarted,
     StepFailed,
+    StepFinished,
+    StepProgressed,
+    StepStarted,
     TakenOver,
     TaskSkipped,
     Tone,
@@ -109,6 +114,7 @@ class Service:
 
 def log_event(event: RunEvent) -> None:
     """Log what a run does, in a line for each run and each failure."""
+    prefix = ""
     match event:
         case RunStarted(run_id=run_id):
             prefix = f"run {run_id}: "
@@ -118,8 +124,8 @@ def log_event(event: RunEvent) -> None:
             logger.info("run %s: %s, before it ended early", report.run_id, summary(report))
             return
         case TakenOver() | StepFailed() | TaskSkipped():
-            prefix = ""
-        case _:
+            pass
+        case Held() | LeftOut() | StepStarted() | StepProgressed() | StepFinished():
             return
     for text, tone in lines_of(event):
         deferred = isinstance(event, StepFailed) and event.deferred  # Nothing is wrong then.

@@ -51,7 +51,7 @@ Texts = Annotated[list[ShortText] | None, Query(max_length=100)]
 
 
 @router.get("/fetch", response_class=Response, responses={200: _ANSWER, **problems(404)})
-def fetch(  # An argument for each parameter of the query.
+def fetch(  # noqa: PLR0913 - one for each parameter of the query
     who: Viewer,
     table_name: ShortText,
     table_schema: ShortText | None = None,

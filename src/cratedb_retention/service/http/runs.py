@@ -81,7 +81,7 @@ def cancel_run(request: Request, who: Operator, run_id: str) -> Run:
 
 
 @journal.get("/journal", responses=problems())
-def read_journal(  # An argument for each parameter of the query.
+def read_journal(  # noqa: PLR0913 - one for each parameter of the query
     who: Viewer,
     tags: ChosenTags,
     table_name: Annotated[ShortText | None, Query(description="Only this table.")] = None,
