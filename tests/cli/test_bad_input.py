@@ -61,11 +61,11 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     ((*CREATE, "--where==acme"), "not of the form KEY=VALUE"),
     ((*CREATE, "--where=a=1", "--where=a=2"), "--where a: given twice"),
     ((*CREATE, "--expected-max=rows"), "--expected-max 'rows': not of the form KEY=VALUE. Write it like rows=1000"),
-    ((*CREATE, "--expected-max=rows=many"), "--expected-max rows: 'many' is no number"),
+    ((*CREATE, "--expected-max=rows=many"), "attribute expected_max.rows: must be a whole number"),
     ((*CREATE, "--expected-max=rows=1.5"), "expected_max.rows: must be a whole number"),
     ((*CREATE, "--expected-max=rows=-1"), "expected_max.rows: must be greater than or equal to 0"),
     ((*CREATE, "--expected-max=percent=101"), "expected_max.percent: must be less than or equal to 100"),
-    ((*CREATE, "--expected-max=rows=nan"), "must be a finite number"),
+    ((*CREATE, "--expected-max=rows=nan"), "attribute expected_max.rows: must be a whole number"),
     ((*CREATE, "--expected-max=row=1"), "expected_max.row: unknown. Did you mean rows?"),
     ((*CREATE, "--expected-max=zzz=1"), "unknown. Known are: partitions, rows, percent"),
     # Changing and deleting policies.
@@ -118,7 +118,7 @@ ABSENT: list[tuple[tuple[str, ...], str]] = [
     (("restore", "--all"), "snapshots: none fits. `cratedb-retention list-snapshots` shows what there is"),
     (("restore", "--name=nope", "--dry-run"), "snapshots: none fits"),
     (("release", "nope"), "hold nope: is not in force. `cratedb-retention list-holds` shows them"),
-    (("list", "--schema=nope"), "nope.access_token: does not exist. Run `cratedb-retention setup` first"),
+    (("list", "--schema=nope"), "nope.retention_policy: does not exist. Run `cratedb-retention setup` first"),
 ]
 
 
