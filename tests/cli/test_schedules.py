@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -146,9 +147,12 @@ def test_serve(due: Command, path: Path, number: signal.Signals) -> None:
     ) as process:
         assert process.stderr is not None
         lines: list[str] = []
-        while "2 done, 0 failed" not in (line := process.stderr.readline()):
-            assert line, lines
-            lines.append(line)
+        with ExitStack() as stack:
+            stack.callback(process.kill)
+            while "2 steps done" not in (line := process.stderr.readline()):
+                assert line, lines
+                lines.append(line)
+            stack.pop_all()
         process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait(WAIT) == 0, rest
