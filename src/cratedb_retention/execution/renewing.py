@@ -26,7 +26,7 @@ RENEWALS = 3
 
 class Renewer:
     """
-    Makes tasks anew about what is there now.
+    Decides tasks once more, from what is there now.
 
     :param prepared: The plan and its foundation.
     """

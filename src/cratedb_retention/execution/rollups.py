@@ -19,7 +19,7 @@ from cratedb_retention.model.ownership import is_own_table, is_own_view
 from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding
-from cratedb_retention.model.rollup import view_name
+from cratedb_retention.model.rollup import Rollup, view_name
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target
@@ -44,10 +44,13 @@ def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     ledger = store.rollups.ledger(rollups)
     raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
     held = [_holding(ledger, known) for known in levels]
-    finest = levels[0].rollup
     # The zone of the coarsest level, since a finer one may have to do without.
     zone = levels[-1].rollup.zone
     holdings = (raw, *(holding for holding in held if holding is not None))
+    return _cascade(table, levels[0].rollup, zone, holdings)
+
+
+def _cascade(table: TableName, finest: Rollup, zone: str, holdings: tuple[Holding, ...]) -> Cascade:
     return Cascade(
         source=table,
         time=finest.time,
@@ -78,16 +81,7 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
     targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
     raw = (Holding(rollup=None, table=table, start=None, end=None),)
     for cascade in find_cascades(targets, catalog, Ledger())[0]:
-        finest = cascade.levels[0].rollup
-        zone = cascade.policy.time_zone
-        return Cascade(
-            source=table,
-            time=finest.time,
-            dimensions=finest.dimensions,
-            metrics=finest.metrics,
-            zone=zone,
-            holdings=raw,
-        )
+        return _cascade(table, cascade.levels[0].rollup, cascade.policy.time_zone, raw)
     unruled = make_policy(strategy="delete", table_schema=table.schema, table_name=table.name, retention_period="1d")
     try:
         targets.append(make_target(unruled, catalog.tables[table]))

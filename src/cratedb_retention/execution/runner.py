@@ -53,14 +53,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import (
-    AlterRollup,
-    CreateRollup,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    SealWindows,
-)
+from cratedb_retention.model.rollup_steps import RollUp, RollupStep
 from cratedb_retention.model.runs import Report
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store
@@ -277,6 +270,8 @@ class Runner:
     def _remember(self, run: _Run, task: Task, step: Step, result: StepResult) -> None:
         """Keep the store's own tables in step with what was done."""
         run.roller.after(task, step)
+        if isinstance(step, RollupStep):
+            return
         snapshots, freezes = self._store.snapshots, self._store.freezes
         match step:
             case SnapshotPartition():
@@ -297,8 +292,6 @@ class Runner:
                 freezes.remove(step.table, _values(step.pieces))
             case FreezePartitions() | VerifySnapshot() | DeleteRows() | MovePartitions():
                 pass
-            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                pass  # The roller did.
 
     def _fail(self, run: _Run, task: Task, step: Step, number: int, error: RetentionError) -> None:
         # Whether it was dropped is not known where no answer came.
