@@ -53,7 +53,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import RollUp, RollupStep
+from cratedb_retention.model.rollup import RollUp, RollupStep
 from cratedb_retention.model.runs import Report
 from cratedb_retention.store.snapshots import SnapshotStage
 from cratedb_retention.store.store import Store

@@ -26,7 +26,7 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.plan import Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import failure
-from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.rollup import SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.store.journal import Entry
 from cratedb_retention.store.store import Store

@@ -15,12 +15,10 @@ from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName, Value
 from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import level_table, sketch_table
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import Ledger, LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import from_ms, show
 from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane

@@ -31,11 +31,10 @@ from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy, change_policy, mentions
-from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.tags import TagFilter

@@ -12,9 +12,7 @@ from typing import Any
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
-from cratedb_retention.model.ledger import LedgerRow
-from cratedb_retention.model.rollup import Metric, Rollup, SeriesPattern
-from cratedb_retention.model.rollup_steps import ViewPart
+from cratedb_retention.model.rollup import LedgerRow, Metric, Rollup, SeriesPattern, ViewPart
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.store.texts import read_text
 

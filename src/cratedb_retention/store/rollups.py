@@ -14,9 +14,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
-from cratedb_retention.model.rollup import RolledUp, Rollup
-from cratedb_retention.model.rollup_steps import ViewPart
+from cratedb_retention.model.rollup import KnownRollup, Ledger, LedgerRow, RolledUp, Rollup, ViewPart
 from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.store.rollup_codec import (
     rollup_to_text,
