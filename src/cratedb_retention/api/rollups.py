@@ -16,7 +16,7 @@ from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.reading import Cascade, FetchRequest
 from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
-from cratedb_retention.store.statistics import LevelState
+from cratedb_retention.store.rollups import LevelState
 
 
 class Rollups(Part):
