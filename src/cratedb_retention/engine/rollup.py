@@ -60,17 +60,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portions:
-    """
-    How many raw rows a database takes at once, as far as a plan knows them; 0: any number.
+    """How many raw rows a database takes at once, as far as a plan knows them; 0: any number."""
 
-    :param run: Before they are counted.
-    :param counters: The same where a window function holds all of them in memory.
-    :param insert: In one INSERT of the finest level.
-    """
-
-    run: int = 0
-    counters: int = 0
-    insert: int = 0
+    run: int = 0  # Before they are counted
+    counters: int = 0  # The same where a window function holds all of them in memory
+    insert: int = 0  # In one INSERT of the finest level
 
 
 ANY = Portions()

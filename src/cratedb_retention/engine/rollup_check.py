@@ -25,30 +25,19 @@ Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Beneath:
-    """
-    What a window is computed from.
+    """What a window is computed from."""
 
-    :param rows: Raw rows.
-    :param values: Values that have a place in a distribution.
-    """
-
-    rows: int
-    values: int = 0
+    rows: int  # Raw rows
+    values: int = 0  # Values that have a place in a distribution
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """
-    What a level has of a window.
+    """What a level has of a window."""
 
-    :param counted: What its rows were computed from.
-    :param groups: Rows that the present computation wrote.
-    :param alien: Rows that another one wrote; there should be none.
-    """
-
-    counted: Beneath
-    groups: int
-    alien: int
+    counted: Beneath  # What its rows were computed from
+    groups: int  # Rows that the present computation wrote
+    alien: int  # Rows that another one wrote; there should be none
 
 
 def count_beneath(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:

@@ -36,16 +36,11 @@ _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify
 
 @dataclass(kw_only=True)
 class Merged:
-    """
-    What is known of one bucket and group.
+    """What is known of one bucket and group."""
 
-    :param seconds: The length of the bucket, as far as it has passed.
-    :param levels: The names of the tables that it is from.
-    """
-
-    seconds: float
+    seconds: float  # The length of the bucket, as far as it has passed
     rows: int = 0
-    levels: dict[str, None] = field(default_factory=dict)
+    levels: dict[str, None] = field(default_factory=dict)  # The names of the tables that it is from
     states: dict[Metric, State] = field(default_factory=dict)
 
     def add(self, found: Partial, level: str) -> None:

@@ -37,19 +37,12 @@ from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """
-    What somebody may see.
+    """What somebody may see."""
 
-    :param policies: Their policies, whichever table they are about.
-    :param records: Their snapshots of this table.
-    :param holds: Their holds.
-    :param whole: Whether all of the table is theirs, rather than what their policies choose of it.
-    """
-
-    policies: Sequence[Policy]
-    records: Sequence[SnapshotRecord] = ()
-    holds: Sequence[LegalHold] = ()
-    whole: bool = True
+    policies: Sequence[Policy]  # Their policies, whichever table they are about
+    records: Sequence[SnapshotRecord] = ()  # Their snapshots of this table
+    holds: Sequence[LegalHold] = ()  # Their holds
+    whole: bool = True  # Whether all of the table is theirs, rather than what their policies choose of it
 
 
 def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
@@ -228,15 +221,11 @@ _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: Stat
 
 @dataclass(frozen=True)
 class _Verdicts:
-    """
-    What a plan says about each partition and each window that it is about.
+    """What a plan says about each partition and each window that it is about."""
 
-    :param cutoff: The instant that it takes for now (ms, UTC).
-    :param windows: By the level's table and the window's start; with its end.
-    """
-
-    cutoff: int
+    cutoff: int  # The instant that it takes for now (ms, UTC)
     pieces: Mapping[PartitionKey, Verdict]
+    # By the level's table and the window's start; with its end.
     windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]
 
 

@@ -37,27 +37,17 @@ Values = tuple[str, float | None, float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """
-    Where a level is not what the one beneath says.
+    """Where a level is not what the one beneath says."""
 
-    :param level: The level's interval.
-    :param table: The level's table.
-    :param start: The bucket or buckets [start, end) (ms UTC).
-    :param what: ``row_count``, or ``temperature_sum`` and the like.
-    :param beneath: The name of the level beneath.
-    :param expected: What that says.
-    :param stale: Whether rows came or changed since it was computed, so that the next run computes it again.
-    """
-
-    level: str
-    table: str
-    start: int
+    level: str  # The level's interval
+    table: str  # The level's table
+    start: int  # The bucket or buckets [start, end) (ms UTC)
     end: int
-    what: str
-    beneath: str
-    expected: float | None
+    what: str  # ``row_count``, or ``temperature_sum`` and the like
+    beneath: str  # The name of the level beneath
+    expected: float | None  # What that says
     found: float | None
-    stale: bool = False
+    stale: bool = False  # Whether rows came or changed since it was computed, so that the next run computes it again
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""

@@ -30,26 +30,19 @@ _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """
-    What was read: one row for each bucket and group, in order of time.
+    """What was read: one row for each bucket and group, in order of time."""
 
-    :param columns: The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that
-        tell groups apart, the values (exact decimals where columns are such), and ``level``: which table the row is
-        from, as ``1h``, ``raw``, or both, joined by ``+``; None in a bucket that was filled.
-    :param keys: How many of the columns are dimensions.
-    :param step: The length of buckets, except in stretches that are coarser.
-    :param start: The range that was asked, extended to whole buckets (ms UTC).
-    :param gaps: Parts [start, end) of the range that no table holds.
-    """
-
+    # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
+    # apart, the values (exact decimals where columns are such), and ``level``: which table the row is from, as ``1h``,
+    # ``raw``, or both, joined by ``+``; None in a bucket that was filled.
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    keys: int
-    step: Interval
-    start: int
+    keys: int  # How many of the columns are dimensions
+    step: Interval  # The length of buckets, except in stretches that are coarser
+    start: int  # The range that was asked, extended to whole buckets (ms UTC)
     end: int
     stretches: tuple[Stretch, ...]
-    gaps: tuple[tuple[int, int], ...] = ()
+    gaps: tuple[tuple[int, int], ...] = ()  # Parts [start, end) of the range that no table holds
 
     @property
     def notes(self) -> list[str]:
@@ -141,18 +134,13 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """
-    A part [start, end) of an answer that is all of one kind (ms, UTC).
-
-    :param source: Where it comes from, for sentences: ``lab.weather_1h``, ``the raw rows``.
-    :param name: For where there is little room: ``1h``, ``raw``.
-    """
+    """A part [start, end) of an answer that is all of one kind (ms, UTC)."""
 
     start: int
     end: int
     interval: Interval
-    source: str
-    name: str
+    source: str  # Where it comes from, for sentences: ``lab.weather_1h``, ``the raw rows``
+    name: str  # For where there is little room: ``1h``, ``raw``
 
 
 def interval_words(interval: Interval) -> str:

@@ -14,54 +14,38 @@ from cratedb_retention.model.rollup_steps import ViewPart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """
-    One window, as it was last computed. All instants are ms, UTC.
-
-    :param until: Buckets that end here or before are computed.
-    :param whole: Whether it was computed as a whole, so that the token stands for all of it.
-    :param beneath: The table that it was computed from.
-    :param token: The change token of what it was computed from.
-    :param rows: Raw rows beneath it.
-    :param groups: Rows of the level.
-    :param parts: Of an open window, what each of its parts was computed from, so that later changes are found; see
-        :mod:`cratedb_retention.planning.open_windows`.
-    :param sealed: Whether its source was about to go, so that it is never computed again (law 4).
-    :param expired: Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
-    """
+    """One window, as it was last computed. All instants are ms, UTC."""
 
     start: int
     end: int
-    until: int
-    whole: bool
-    beneath: TableName
-    token: str
-    rows: int
-    groups: int
-    sealed: bool
+    until: int  # Buckets that end here or before are computed
+    whole: bool  # Whether it was computed as a whole, so that the token stands for all of it
+    beneath: TableName  # The table that it was computed from
+    token: str  # The change token of what it was computed from
+    rows: int  # Raw rows beneath it
+    groups: int  # Rows of the level
+    sealed: bool  # Whether its source was about to go, so that it is never computed again (law 4)
+    # Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
     expired: bool = False
+    # Of an open window, what each of its parts was computed from, so that later changes are found; see
+    # :mod:`cratedb_retention.planning.open_windows`.
     parts: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRollup:
-    """
-    A rollup that exists, or is about to be created.
-
-    :param policy_id: The policy that asked for it.
-    :param view: The parts of the view over the cascade; only with the finest level.
-    :param view_mark: The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not
-        known, since a run was killed or an older release made it; None: it was never made.
-    :param gone: Before this instant (ms, UTC) rows of its table have expired; None: none has, or it is not recorded.
-    :param identity: Tells the table with the raw rows from others that get its name; empty: unknown.
-    """
+    """A rollup that exists, or is about to be created."""
 
     rollup: Rollup
     retention_period: str
-    policy_id: str | None = None
-    view: tuple[ViewPart, ...] = ()
+    policy_id: str | None = None  # The policy that asked for it
+    view: tuple[ViewPart, ...] = ()  # The parts of the view over the cascade; only with the finest level
+    # The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not known, since a
+    # run was killed or an older release made it; None: it was never made.
     view_mark: str | None = None
+    # Before this instant (ms, UTC) rows of its table have expired; None: none has, or it is not recorded.
     gone: int | None = None
-    identity: str = ""
+    identity: str = ""  # Tells the table with the raw rows from others that get its name; empty: unknown
 
 
 def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, ...]:
@@ -72,14 +56,10 @@ def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, 
 
 @dataclass(frozen=True)
 class Ledger:
-    """
-    All of it.
+    """All of it."""
 
-    :param rollups: By the level's table.
-    :param windows: By the level's table and the window's start.
-    """
-
-    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)
+    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # By the level's table
+    # By the level's table and the window's start.
     windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)
 
     def of(self, table: TableName) -> Mapping[int, LedgerRow]:

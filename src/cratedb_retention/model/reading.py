@@ -37,18 +37,12 @@ class Fill(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """
-    What one table of a cascade holds: in [start, end) its data is complete.
+    """What one table of a cascade holds: in [start, end) its data is complete."""
 
-    :param rollup: The level; None for the raw rows.
-    :param start: None: it holds everything from the beginning.
-    :param end: None: it holds everything until now.
-    """
-
-    rollup: Rollup | None
+    rollup: Rollup | None  # The level; None for the raw rows
     table: TableName
-    start: int | None
-    end: int | None
+    start: int | None  # None: it holds everything from the beginning
+    end: int | None  # None: it holds everything until now
 
     @property
     def name(self) -> str:
@@ -58,21 +52,14 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """
-    A table with its rollups, as far as reading needs to know.
-
-    :param time: The source's time column.
-    :param metrics: All metrics of the cascade, with what is kept of each.
-    :param zone: The time zone of calendar units.
-    :param holdings: What each table holds, finest first; raw rows, where there are any, are the first.
-    """
+    """A table with its rollups, as far as reading needs to know."""
 
     source: TableName
-    time: Column
+    time: Column  # The source's time column
     dimensions: tuple[Column, ...]
-    metrics: tuple[Metric, ...]
-    zone: str
-    holdings: tuple[Holding, ...]
+    metrics: tuple[Metric, ...]  # All metrics of the cascade, with what is kept of each
+    zone: str  # The time zone of calendar units
+    holdings: tuple[Holding, ...]  # What each table holds, finest first; raw rows, where there are any, are the first
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -137,15 +124,10 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """
-    One value of an answer's rows.
+    """One value of an answer's rows."""
 
-    :param metric: None: the number of raw rows.
-    :param aggregate: As it is asked for: ``avg``, ``rate``, ``p95``.
-    """
-
-    metric: Metric | None
-    aggregate: str
+    metric: Metric | None  # None: the number of raw rows
+    aggregate: str  # As it is asked for: ``avg``, ``rate``, ``p95``
 
     @property
     def name(self) -> str:
@@ -180,24 +162,18 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """
-    A part [start, end) of the range that is answered from one table.
-
-    :param interval: The length of its buckets in the answer: the step, or the level's own where that is longer.
-    :param coarser: Whether its buckets are longer than the step.
-    :param finer_from: Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
-    :param undivided: Why it is.
-    :param less: What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less
-        what these have.
-    """
+    """A part [start, end) of the range that is answered from one table."""
 
     holding: Holding
     start: int
     end: int
-    interval: Interval
-    coarser: bool = False
+    interval: Interval  # The length of its buckets in the answer: the step, or the level's own where that is longer
+    coarser: bool = False  # Whether its buckets are longer than the step
+    # Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
     finer_from: int | None = None
-    undivided: str = ""
+    undivided: str = ""  # Why it is
+    # What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less what these
+    # have.
     less: tuple[Stretch, ...] = ()
 
     @property
@@ -208,22 +184,16 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """
-    A request with everything found out: what an engine reads, stretch by stretch.
-
-    :param start: The range, extended to whole buckets.
-    :param by: The source's columns.
-    :param stretches: In order of time; they don't overlap.
-    """
+    """A request with everything found out: what an engine reads, stretch by stretch."""
 
     cascade: Cascade
-    start: int
+    start: int  # The range, extended to whole buckets
     end: int
     step: Interval
     wanted: tuple[Wanted, ...]
-    by: tuple[Column, ...]
+    by: tuple[Column, ...]  # The source's columns
     where: tuple[tuple[Column, Value], ...]
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[Stretch, ...]  # In order of time; they don't overlap
     fill: Fill = Fill.NONE
 
     @property
@@ -245,15 +215,9 @@ Group = tuple[Value, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
-    """
-    What one stretch knows of one bucket and group.
+    """What one stretch knows of one bucket and group."""
 
-    :param bucket: The bucket's start.
-    :param group: The values of ``by``.
-    :param rows: How many raw rows there are; 0 where these were counted apart from the states.
-    """
-
-    bucket: int
-    group: Group
-    rows: int
+    bucket: int  # The bucket's start
+    group: Group  # The values of ``by``
+    rows: int  # How many raw rows there are; 0 where these were counted apart from the states
     states: Mapping[Metric, State]

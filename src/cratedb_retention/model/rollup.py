@@ -62,16 +62,11 @@ class SeriesPattern:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """
-    A number that is aggregated.
+    """A number that is aggregated."""
 
-    :param column: The source's column.
-    :param aggregates: What is kept of it, in the order of :class:`Aggregate`, with what these need.
-    :param within: The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
-    """
-
-    column: Column
-    aggregates: tuple[Aggregate, ...]
+    column: Column  # The source's column
+    aggregates: tuple[Aggregate, ...]  # What is kept of it, in the order of :class:`Aggregate`, with what these need
+    # The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
     within: tuple[SeriesPattern, ...] = ()
 
     @property
@@ -129,32 +124,19 @@ def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
-    """
-    One level of a cascade on one table.
+    """One level of a cascade on one table."""
 
-    :param source: The table with the raw rows.
-    :param beneath: The table that this level is computed from: the source, or the next finer level.
-    :param table: The level's own table.
-    :param interval: The length of its buckets.
-    :param time: The source's time column; in a level's table it has the name ``time_name``.
-    :param dimensions: The source's columns that tell series apart.
-    :param zone: The time zone of calendar units.
-    :param partition: How the level's table is partitioned, by the start of buckets; None: not at all.
-    :param window: The length of its windows, once that is decided.
-    :param window_zone: The time zone of these.
-    """
-
-    source: TableName
-    beneath: TableName
-    table: TableName
-    interval: Interval
-    time: Column
-    dimensions: tuple[Column, ...]
+    source: TableName  # The table with the raw rows
+    beneath: TableName  # The table that this level is computed from: the source, or the next finer level
+    table: TableName  # The level's own table
+    interval: Interval  # The length of its buckets
+    time: Column  # The source's time column; in a level's table it has the name ``time_name``
+    dimensions: tuple[Column, ...]  # The source's columns that tell series apart
     metrics: tuple[Metric, ...]
-    zone: str = "UTC"
-    partition: Interval | None = None
-    window: Interval | None = None
-    window_zone: str = "UTC"
+    zone: str = "UTC"  # The time zone of calendar units
+    partition: Interval | None = None  # How the level's table is partitioned, by the start of buckets; None: not at all
+    window: Interval | None = None  # The length of its windows, once that is decided
+    window_zone: str = "UTC"  # The time zone of these
 
     @property
     def from_raw(self) -> bool:
@@ -230,17 +212,12 @@ def view_name(source: TableName) -> TableName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """
-    A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC.
-
-    :param since: Buckets from here on are computed; ``start`` where the window is computed as a whole.
-    :param until: Only buckets that end here or before are complete; ``end`` where all are.
-    """
+    """A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC."""
 
     start: int
     end: int
-    since: int
-    until: int
+    since: int  # Buckets from here on are computed; ``start`` where the window is computed as a whole
+    until: int  # Only buckets that end here or before are complete; ``end`` where all are
 
     @property
     def whole(self) -> bool:
@@ -250,43 +227,31 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class RolledUp:
-    """
-    What computing a window gave.
-
-    :param source_rows: Raw rows beneath the buckets that were computed: rows of the source, or the sum of
-        ``row_count`` of the level beneath.
-    :param groups: Rows of the rollup for them.
-    """
+    """What computing a window gave."""
 
     window: Window
+    # Raw rows beneath the buckets that were computed: rows of the source, or the sum of ``row_count`` of the level
+    # beneath.
     source_rows: int
-    groups: int
+    groups: int  # Rows of the rollup for them
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """
-    Buckets that were computed before, and are about to be again.
-
-    :param rows: Raw rows that they were computed from, as the ledger has it; None: it has not noted that of just these.
-    """
+    """Buckets that were computed before, and are about to be again."""
 
     window: Window
+    # Raw rows that they were computed from, as the ledger has it; None: it has not noted that of just these.
     rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """
-    Raw rows that buckets stand for, and those that are beneath them now.
+    """Raw rows that buckets stand for, and those that are beneath them now."""
 
-    :param stored: What the level's rows stand for.
-    :param beneath: What there is to compute them from.
-    :param short: The same two numbers of only those buckets beneath which there is less than they stand for.
-    """
-
-    stored: int
-    beneath: int
+    stored: int  # What the level's rows stand for
+    beneath: int  # What there is to compute them from
+    # The same two numbers of only those buckets beneath which there is less than they stand for.
     short: tuple[int, int] = (0, 0)
 
     def lost(self, rows: int | None) -> tuple[int, int] | None:

@@ -34,15 +34,10 @@ class LevelStep(BaseStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRollup(LevelStep):
-    """
-    Create a level's table, and the one with its distributions where percentiles are kept.
+    """Create a level's table, and the one with its distributions where percentiles are kept."""
 
-    :param replicas: The source's ``number_of_replicas``; None: the database's own default.
-    :param left_out: Names of the source's columns that are in no level, for showing.
-    """
-
-    replicas: str | None = None
-    left_out: tuple[str, ...] = ()
+    replicas: str | None = None  # The source's ``number_of_replicas``; None: the database's own default
+    left_out: tuple[str, ...] = ()  # Names of the source's columns that are in no level, for showing
 
     def describe(self) -> str:
         """See :class:`BaseStep`."""
@@ -54,13 +49,9 @@ class CreateRollup(LevelStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlterRollup(LevelStep):
-    """
-    Add the columns that a level's table lacks.
+    """Add the columns that a level's table lacks."""
 
-    :param columns: Their names, in the order of the definition.
-    """
-
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # Their names, in the order of the definition
 
     def describe(self) -> str:
         """See :class:`BaseStep`."""
@@ -138,13 +129,9 @@ class SealWindows(WindowsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebaseRollup(LevelStep):
-    """
-    From now on compute a level from another table than before, since a level was added or removed beneath it.
+    """From now on compute a level from another table than before, since a level was added or removed beneath it."""
 
-    :param before: What lies before this instant (ms) is not held there any more, and is sealed as it is.
-    """
-
-    before: int
+    before: int  # What lies before this instant (ms) is not held there any more, and is sealed as it is
 
     def describe(self) -> str:
         """See :class:`BaseStep`."""
@@ -154,36 +141,25 @@ class RebaseRollup(LevelStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPart:
-    """
-    A stretch of time of the view, and where it comes from.
+    """A stretch of time of the view, and where it comes from."""
 
-    :param table: The source or a level.
-    :param interval: The level's interval as text; empty for raw rows.
-    :param start: From this instant (ms) on; None: from the beginning.
-    :param end: Before this instant (ms); None: without end.
-    """
-
-    table: TableName
-    interval: str
-    start: int | None
-    end: int | None
+    table: TableName  # The source or a level
+    interval: str  # The level's interval as text; empty for raw rows
+    start: int | None  # From this instant (ms) on; None: from the beginning
+    end: int | None  # Before this instant (ms); None: without end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceView(BaseStep):
-    """
-    Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it.
-
-    :param parts: Coarsest, which is the oldest, first.
-    :param marks: Of the views that the toolkit made before, one of which may be replaced; none: nothing may be there.
-    """
+    """Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it."""
 
     view: TableName
     source: TableName
     time: Column
     dimensions: tuple[Column, ...]
     metrics: tuple[Metric, ...]
-    parts: tuple[ViewPart, ...]
+    parts: tuple[ViewPart, ...]  # Coarsest, which is the oldest, first
+    # Of the views that the toolkit made before, one of which may be replaced; none: nothing may be there.
     marks: tuple[str, ...] = ("",)
 
     def describe(self) -> str:

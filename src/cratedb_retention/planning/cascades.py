@@ -12,16 +12,7 @@ from functools import partial
 
 from cratedb_retention.model.aggregates import COUNTER, GAUGE, Aggregate, Part
 from cratedb_retention.model.cascade import Interval, Level
-from cratedb_retention.model.catalog import (
-    Capabilities,
-    Catalog,
-    Column,
-    Grouping,
-    Kind,
-    Table,
-    TableName,
-    outer_names,
-)
+from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Grouping, Kind, Table, TableName, outer_names
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.ownership import is_own_table
@@ -57,36 +48,23 @@ _PARTITIONS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeLevel:
-    """
-    One level on one table.
+    """One level on one table."""
 
-    :param rollup: What it is; with the partitions that its table has, if that exists.
-    :param table: Its table as the catalog has it; None if it is yet to be created.
-    :param known: Whether it is registered.
-    :param targets: That table and the one with its distributions, as far as they exist, as targets.
-    """
-
-    rollup: Rollup
+    rollup: Rollup  # What it is; with the partitions that its table has, if that exists
     retention_period: Duration
-    table: Table | None
-    known: bool
-    targets: tuple[Target, ...] = ()
+    table: Table | None  # Its table as the catalog has it; None if it is yet to be created
+    known: bool  # Whether it is registered
+    targets: tuple[Target, ...] = ()  # That table and the one with its distributions, as far as they exist, as targets
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cascade:
-    """
-    A policy that downsamples, on one table.
-
-    :param raw: The target on the table with the raw rows.
-    :param levels: Finest first.
-    :param left_out: The source's columns that are in no level.
-    """
+    """A policy that downsamples, on one table."""
 
     policy: Policy
-    raw: Target
-    levels: tuple[CascadeLevel, ...]
-    left_out: tuple[Column, ...] = ()
+    raw: Target  # The target on the table with the raw rows
+    levels: tuple[CascadeLevel, ...]  # Finest first
+    left_out: tuple[Column, ...] = ()  # The source's columns that are in no level
 
     @property
     def source(self) -> TableName:
@@ -435,11 +413,7 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
         return
     raise Undecided(
         (Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(
-            level=rollup.table,
-            columns=len(names),
-            metrics=len(rollup.metrics),
-            product=capabilities.product,
-            most=most,
+            level=rollup.table, columns=len(names), metrics=len(rollup.metrics), product=capabilities.product, most=most
         )
     )
 

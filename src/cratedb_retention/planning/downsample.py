@@ -42,19 +42,12 @@ _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """
-    A window that has to be computed.
+    """A window that has to be computed."""
 
-    :param windows: What of it, in order of time: all of it, or some of its buckets.
-    :param reason: Why, in a word.
-    :param parts: What lies beneath its parts, if it is open.
-    :param before: What of it was computed before, and must not lose rows.
-    """
-
-    windows: tuple[Window, ...]
-    reason: str
-    parts: str = ""
-    before: tuple[Computed, ...] = ()
+    windows: tuple[Window, ...]  # What of it, in order of time: all of it, or some of its buckets
+    reason: str  # Why, in a word
+    parts: str = ""  # What lies beneath its parts, if it is open
+    before: tuple[Computed, ...] = ()  # What of it was computed before, and must not lose rows
 
     @property
     def whole(self) -> bool:
@@ -64,32 +57,23 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelState:
-    """
-    A level with what lies beneath its windows and what is planned for them.
-
-    :param by_rows: Whether the table beneath has no partitions of time.
-    :param open: The window that lasts beyond the cutoff.
-    :param measurements: What the rows said of it.
-    :param former: What the ledger has of all its windows, also of those that were computed from another table.
-    :param guarded: Whether no window may lose rows by being computed again (law 4).
-    :param full: Whether a full disk keeps the level from being written.
-    :param planned: The windows that are due, by start.
-    :param held: Windows that must wait, with the reason and whether that is a problem.
-    :param lost: Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
-    """
+    """A level with what lies beneath its windows and what is planned for them."""
 
     level: CascadeLevel
     grid: WindowGrid
     sources: Mapping[int, Source]
-    by_rows: bool
+    by_rows: bool  # Whether the table beneath has no partitions of time
     rows: Mapping[int, LedgerRow]
-    open: OpenWindow | None = None
-    measurements: Measurements = field(default_factory=Measurements)
+    open: OpenWindow | None = None  # The window that lasts beyond the cutoff
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows said of it
+    # What the ledger has of all its windows, also of those that were computed from another table.
     former: Mapping[int, LedgerRow] = field(default_factory=dict)
-    guarded: bool = True
-    full: bool = False
-    planned: dict[int, Due] = field(default_factory=dict)
+    guarded: bool = True  # Whether no window may lose rows by being computed again (law 4)
+    full: bool = False  # Whether a full disk keeps the level from being written
+    planned: dict[int, Due] = field(default_factory=dict)  # The windows that are due, by start
+    # Windows that must wait, with the reason and whether that is a problem.
     held: dict[int, tuple[Reason, bool]] = field(default_factory=dict)
+    # Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def changing(self) -> Iterator[Window]:

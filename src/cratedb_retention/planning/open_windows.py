@@ -25,12 +25,9 @@ _COARSER = (Interval(3600), Interval(unit="day"), Interval(unit="month"), Interv
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """
-    What lies beneath each part of a window.
+    """What lies beneath each part of a window."""
 
-    :param found: Number and fingerprint of rows, by the start of the part (ms, UTC).
-    """
-
+    # Number and fingerprint of rows, by the start of the part (ms, UTC).
     found: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -57,20 +54,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenWindow:
-    """
-    The window of a level that lasts beyond the cutoff.
-
-    :param until: Buckets before this instant were computed; ``start`` if none were.
-    :param complete: Buckets before this instant are complete.
-    :param known: What the computed ones were computed from; None: unknown.
-    """
+    """The window of a level that lasts beyond the cutoff."""
 
     rollup: Rollup
     start: int
     end: int
-    until: int
-    complete: int
-    known: Parts | None
+    until: int  # Buckets before this instant were computed; ``start`` if none were
+    complete: int  # Buckets before this instant are complete
+    known: Parts | None  # What the computed ones were computed from; None: unknown
 
     @property
     def part(self) -> Interval:

@@ -21,15 +21,10 @@ _RAW = ("valueraw", "value")
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """
-    What the columns of one table mean by their names.
+    """What the columns of one table mean by their names."""
 
-    :param labels: The objects with what tells series apart; where there is none, nothing follows from names.
-    :param names: All names of the table's columns, in lower case.
-    """
-
-    labels: frozenset[str]
-    names: frozenset[str]
+    labels: frozenset[str]  # The objects with what tells series apart; where there is none, nothing follows from names
+    names: frozenset[str]  # All names of the table's columns, in lower case
 
     def tells_apart(self, column: Column) -> bool:
         """Whether it is a dimension though it is a number."""

@@ -47,12 +47,7 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
             parts=parts,
             marks=marks,
         )
-        yield Task(
-            policy_id=cascade.policy.id,
-            table=cascade.source,
-            steps=(view,),
-            why=Why.VIEW_CHANGED(),
-        )
+        yield Task(policy_id=cascade.policy.id, table=cascade.source, steps=(view,), why=Why.VIEW_CHANGED())
 
 
 def _is_own(cascade: Cascade, catalog: Catalog, ledger: Ledger, there: TableName) -> bool:

@@ -29,19 +29,12 @@ _LENGTHS = (Interval(_HOUR), *UNITS)
 
 @dataclass(kw_only=True)
 class Source:
-    """
-    What lies beneath one window.
+    """What lies beneath one window."""
 
-    :param end: The window's end (ms, UTC).
-    :param digests: The change token, in parts.
-    :param rows: How many rows, if known; of partitions that reach beyond the window all.
-    :param pieces: The partitions; empty where there are none of time.
-    """
-
-    end: int
-    digests: set[str] = field(default_factory=set)
-    rows: int = 0
-    pieces: list[Piece] = field(default_factory=list)
+    end: int  # The window's end (ms, UTC)
+    digests: set[str] = field(default_factory=set)  # The change token, in parts
+    rows: int = 0  # How many rows, if known; of partitions that reach beyond the window all
+    pieces: list[Piece] = field(default_factory=list)  # The partitions; empty where there are none of time
 
     @property
     def token(self) -> str:
