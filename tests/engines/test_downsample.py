@@ -301,7 +301,7 @@ def test_archive_waits_for_the_rollup(readings: Database) -> None:
 
 def test_what_is_restored_is_not_counted_twice(readings: Database) -> None:
     """A restored day is on hold; once released it counts as late, and never goes into the rollups again."""
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
 
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
     readings.policy("snapshot", "readings", "7d", target_repository_name=readings.repository)

@@ -22,7 +22,7 @@ from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
-from cratedb_retention.store.statistics import LevelState
+from cratedb_retention.store.rollups import LevelState
 
 
 class Rollups(Part):

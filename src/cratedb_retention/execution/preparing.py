@@ -26,8 +26,8 @@ from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import find_probes, make_plan
-from cratedb_retention.store.leases import Leases
 from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics
 from cratedb_retention.planning.query import choose_step, whole_part
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target
-from cratedb_retention.store.journal import Entry
+from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
 

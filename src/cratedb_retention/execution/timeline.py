@@ -30,7 +30,7 @@ from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.reasons import next_due
 from cratedb_retention.planning.strategies import is_there
 from cratedb_retention.planning.targets import Target, find_targets
-from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 
 @dataclass(frozen=True, kw_only=True)
