@@ -12,11 +12,11 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.preparing import Prepared, Selection, check_preconditions, prepare
 from cratedb_retention.model.catalog import Value
+from cratedb_retention.model.effect import total
 from cratedb_retention.model.plan import DropPartitions, FreezePartitions, Hold, Piece, SnapshotPartition, Step, Task
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.limits import keep_within
-from cratedb_retention.planning.reasons import total
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.store.store import Store
 

@@ -13,10 +13,9 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import WindowRows
-from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import Rollup, Window, level_table
+from cratedb_retention.model.rollup import Rollup, Window, is_own_view, level_table
 from cratedb_retention.model.rollup_steps import (
     AlterRollup,
     CreateRollup,

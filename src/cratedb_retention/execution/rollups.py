@@ -15,11 +15,10 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.ledger import KnownRollup, Ledger, view_marks
-from cratedb_retention.model.ownership import is_own_table, is_own_view
 from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding
-from cratedb_retention.model.rollup import Rollup, view_name
+from cratedb_retention.model.rollup import Rollup, is_own_table, is_own_view, view_name
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target

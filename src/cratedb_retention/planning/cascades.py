@@ -24,7 +24,6 @@ from cratedb_retention.model.catalog import (
 )
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.ownership import is_own_table
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
@@ -41,6 +40,7 @@ from cratedb_retention.model.rollup import (
     Rollup,
     SeriesPattern,
     find_columns,
+    is_own_table,
     label,
     level_column,
     level_table,

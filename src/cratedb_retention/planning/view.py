@@ -9,10 +9,9 @@ from dataclasses import replace
 
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import Rollup, view_name
+from cratedb_retention.model.rollup import Rollup, is_own_view, view_name
 from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, SealWindows, ViewPart
 from cratedb_retention.planning.cascades import Cascade
 
