@@ -18,8 +18,7 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import Rollup, Window
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.rollup import RollUp, Rollup, SealWindows, Window
 from cratedb_retention.model.values import Verify
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 

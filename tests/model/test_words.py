@@ -22,8 +22,7 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.plan import SnapshotPartition as Archive
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import Rollup, Window
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, SealWindows
+from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, SealWindows, Window
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_partition, show_value, show_where
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part

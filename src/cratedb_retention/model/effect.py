@@ -20,7 +20,7 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
     describe_pieces,
 )
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_where

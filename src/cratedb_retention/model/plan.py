@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 from cratedb_retention.model.catalog import Column, Partition, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.reasons import Reason
-from cratedb_retention.model.rollup_steps import RollupStep
+from cratedb_retention.model.rollup import RollupStep
 from cratedb_retention.model.step import BaseStep, Kind, Stretch
 from cratedb_retention.model.time import show
 from cratedb_retention.model.values import Verify
