@@ -16,8 +16,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
+from cratedb_retention.execution.archive import Restored, Verified
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.restoring import Restored, Verified
 from cratedb_retention.model.runs import RunOptions, RunState
 
 logger = logging.getLogger(__name__)

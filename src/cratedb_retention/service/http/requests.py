@@ -19,8 +19,8 @@ from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
@@ -28,7 +28,7 @@ from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.values import ValueField
-from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.audit import JournalFilter
 
 PREFIX = "/api/v1"
 _TAGS = "Only policies with these tags: `a,b` both, repeated either, `not:c` those without c."
