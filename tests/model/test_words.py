@@ -96,7 +96,7 @@ DAYS = tuple(
             "thaw_partitions",
         ),
         (
-            Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1"),
+            Archive(table=METRICS, columns=BY_MONTH, pieces=(ONE[0],), repository="archive", name="s1"),
             "archive partition month=2024-05-01 as s1 in archive",
             "snapshot_partition",
         ),
@@ -104,7 +104,7 @@ DAYS = tuple(
             VerifySnapshot(
                 table=METRICS,
                 columns=BY_MONTH,
-                piece=ONE[0],
+                pieces=(ONE[0],),
                 repository="archive",
                 name="s1",
                 verify=Verify.RESTORE,
@@ -117,7 +117,7 @@ DAYS = tuple(
             VerifySnapshot(
                 table=METRICS,
                 columns=BY_MONTH,
-                piece=ONE[0],
+                pieces=(ONE[0],),
                 repository="archive",
                 name="s1",
                 verify=Verify.METADATA,
@@ -127,7 +127,9 @@ DAYS = tuple(
             "verify_snapshot",
         ),
         (
-            DropArchived(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1", before=JUNE),
+            DropArchived(
+                table=METRICS, columns=BY_MONTH, pieces=(ONE[0],), repository="archive", name="s1", before=JUNE
+            ),
             "drop archived partition month=2024-05-01",
             "drop_archived",
         ),
@@ -158,7 +160,7 @@ def test_task_in_one_phrase() -> None:
     """A task of one step says that step; archiving says where to and that it verifies before it drops."""
     drop = DropPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, before=JUNE)
     freeze = FreezePartitions(table=METRICS, columns=BY_MONTH, pieces=ONE)
-    archive = Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1")
+    archive = Archive(table=METRICS, columns=BY_MONTH, pieces=(ONE[0],), repository="archive", name="s1")
     assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), why=Why.LEFT_FROZEN())) == drop.describe()
     assert (
         summarize(Task(policy_id="p", table=METRICS, steps=(freeze, drop), why=Why.LEFT_FROZEN()))

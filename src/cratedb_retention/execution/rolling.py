@@ -12,7 +12,6 @@ from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.measurements import WindowRows
-from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import (
@@ -25,6 +24,7 @@ from cratedb_retention.model.rollup import (
     Rollup,
     SealWindows,
     Window,
+    is_own_view,
     level_table,
 )
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms

@@ -25,12 +25,20 @@ from cratedb_retention.model.aggregates import Number, Part
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.ownership import is_own_table, is_own_view
 from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding, Partial, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, view_name
+from cratedb_retention.model.rollup import (
+    ROW_COUNT,
+    KnownRollup,
+    Ledger,
+    RollUp,
+    Rollup,
+    is_own_table,
+    is_own_view,
+    view_name,
+)
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from cratedb_retention.model import catalog
 from cratedb_retention.model.aggregates import PERCENTILES, Aggregate, Part, with_needed
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, Grouping, TableName, outer_names
+from cratedb_retention.model.catalog import Column, Grouping, TableName, View, outer_names
 from cratedb_retention.model.step import BaseStep, Kind, Stretch
 from cratedb_retention.model.time import find_zone, show
 from cratedb_retention.model.words import plural
@@ -270,6 +270,32 @@ class Balance:
         if self.short[0] and rows in (None, self.stored):
             return self.short
         return (rows, self.beneath) if rows is not None and self.beneath < rows else None
+
+
+def is_own_table(rollup: Rollup, table: TableName, columns: Collection[str]) -> bool:
+    """
+    Whether a table with these columns is the one that the toolkit made for a level: itself, or that with its
+    distributions. What is not surely the toolkit's own is neither written to, nor replaced, nor dropped.
+    """
+    own = {SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT} if table == rollup.sketch else {ROW_COUNT}
+    return {rollup.time_name, VERSION, *own} <= set(columns)
+
+
+def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Sequence[str]) -> bool:
+    """
+    Whether a view is the one that the toolkit made over a cascade.
+
+    :param time: The source's time column.
+    :param tables: The source and the levels.
+    :param marks: Of the views that it made; where one says nothing of this release of the database, the form decides.
+    """
+    if view.mark in marks:
+        return True
+    if all(mark and mark.partition(":")[0] == view.release for mark in marks) or len(view.columns) < 3:
+        return False
+    first, *others, rows, level = view.columns
+    fits = (first, rows, level) == (label(time), ROW_COUNT, level_column([first, *others]))
+    return fits and any(table.name in view.definition for table in tables)
 
 
 # The steps of a cascade: create and alter a level's table, roll windows up, seal them, renew the view.

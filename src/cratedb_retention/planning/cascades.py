@@ -16,7 +16,6 @@ from cratedb_retention.model.cascade import Interval, Level
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Grouping, Kind, Table, TableName, outer_names
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.measurements import Measurements, Variety
-from cratedb_retention.model.ownership import is_own_table
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
@@ -34,6 +33,7 @@ from cratedb_retention.model.rollup import (
     Rollup,
     SeriesPattern,
     find_columns,
+    is_own_table,
     label,
     level_column,
     level_table,

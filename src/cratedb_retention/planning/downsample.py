@@ -12,7 +12,6 @@ from itertools import pairwise
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
-from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import (
@@ -28,6 +27,7 @@ from cratedb_retention.model.rollup import (
     SealWindows,
     ViewPart,
     Window,
+    is_own_view,
     view_name,
 )
 from cratedb_retention.model.time import TimeRange, TimeRanges, show
