@@ -17,8 +17,8 @@ from cratedb_retention.model.words import plural, show_partition, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.store.snapshots import SnapshotRecord
+    from cratedb_retention.execution.archive import RestoreRequest
+    from cratedb_retention.store.archive import SnapshotRecord
 
 _COLUMNS = ("table", "partition", "rows", "size", "state")
 
@@ -32,7 +32,7 @@ def _cells(record: SnapshotRecord) -> Sequence[object]:
 def _request(
     name: str | None, table_schema: str | None, table_name: str | None, start: str | None, end: str | None
 ) -> RestoreRequest:
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.model.time import parse_instant
 
     first, last = (parse_instant(text) if text else None for text in (start, end))
@@ -63,8 +63,8 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
       cratedb-retention list-snapshots crate://localhost:4200/
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
+    from cratedb_retention.execution.archive import RestoreRequest, none_fits
     from cratedb_retention.execution.previewing import ArchiveLine
-    from cratedb_retention.execution.restoring import RestoreRequest, none_fits
     from cratedb_retention.execution.results import Snapshot
 
     records = retention.archive.snapshots(request)
@@ -174,7 +174,7 @@ def restore(
       cratedb-retention restore --name=doc-metrics-2024-01-01-5d41402abc4b crate://localhost:4200/
       cratedb-retention restore --table-name=metrics --from=2024-01-01 --to=2024-04-01 --into=doc.metrics_restored
     """
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.model.patterns import parse_table
 
     if not everything and not from_repository and request == RestoreRequest():

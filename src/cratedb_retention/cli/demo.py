@@ -11,7 +11,7 @@ from cratedb_retention.cli.plot import draw
 from cratedb_retention.cli.runs import observer, write_plan
 from cratedb_retention.demo import tour
 from cratedb_retention.demo.data import TABLES, data_file
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.words import show_partition, show_size
 
 FOLDER = "cratedb-retention-demo"

@@ -22,8 +22,8 @@ from cratedb_retention.model.words import plural
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.verifying_rollups import Difference
-    from cratedb_retention.model.fetched import Fetched
+    from cratedb_retention.execution.rollups import Difference
+    from cratedb_retention.model.reading import Fetched
 
 _FORMATS = ("table", "csv", "json", "yaml", "arrow", "parquet")
 _BINARY = ("arrow", "parquet")

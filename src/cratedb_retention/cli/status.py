@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.overview import Line
     from cratedb_retention.model.runs import RunState
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
 _RUNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
 _WATCH_SECONDS = 1.0
@@ -48,7 +48,7 @@ def status(database: options.Database, chosen: options.Chosen, when: options.Cut
     """
     from cratedb_retention.execution import results
     from cratedb_retention.execution.overview import overview
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
     with database.open(read_only=True) as retention:
         if watch:
@@ -153,7 +153,7 @@ def jobs(
     from cratedb_retention.execution.results import plain_row
     from cratedb_retention.model.duration import read_moment
     from cratedb_retention.model.tags import parse_tag_filter
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
     with database.open(read_only=True) as retention:
         now = retention.clock.now()
@@ -182,7 +182,7 @@ def _require_known(retention: Retention, wanted: JournalFilter) -> None:
 
     :raises NotFound: if not: nobody should take a misspelt name for good news.
     """
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
     for name, thing in {"table_name": "table", "policy_id": "policy", "run_id": "run", "tags": "tags"}.items():
         value = getattr(wanted, name)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.previewing import Restorable
-from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.words import plural, short, show_partition, show_size
-from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX
 from cratedb_retention.ui.parts import Bit, Cell, Column, button, heading, note, state, table
