@@ -22,8 +22,18 @@ from cratedb_retention.model.areas import Area, area_of, make_area
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.fetched import Fetched, Row
-from cratedb_retention.model.reading import Cascade, FetchRequest, Fill, Group, Partial, Reading, Stretch, Wanted
+from cratedb_retention.model.reading import (
+    Cascade,
+    Fetched,
+    FetchRequest,
+    Fill,
+    Group,
+    Partial,
+    Reading,
+    Row,
+    Stretch,
+    Wanted,
+)
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, label, level_column
 from cratedb_retention.model.time import TimeRanges, from_ms, to_ms
 from cratedb_retention.planning.query import make_reading

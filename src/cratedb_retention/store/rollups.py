@@ -17,9 +17,16 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
-from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
-from cratedb_retention.model.rollup import Metric, RolledUp, Rollup, SeriesPattern
-from cratedb_retention.model.rollup_steps import ViewPart
+from cratedb_retention.model.rollup import (
+    KnownRollup,
+    Ledger,
+    LedgerRow,
+    Metric,
+    RolledUp,
+    Rollup,
+    SeriesPattern,
+    ViewPart,
+)
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
 

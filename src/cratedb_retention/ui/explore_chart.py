@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cratedb_retention.model.exploring import Span, percents
-from cratedb_retention.model.fetched import Cell, Fetched, Row, as_float, parts_of
+from cratedb_retention.model.reading import Cell, Fetched, Row, as_float, parts_of
 from cratedb_retention.model.time import to_ms
 
 MOST_LINES = 10
