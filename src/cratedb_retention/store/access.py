@@ -22,8 +22,8 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role, check_limit
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry, Journal
 
 PREFIX = "crt"

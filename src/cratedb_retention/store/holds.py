@@ -14,8 +14,8 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry, Journal
 from cratedb_retention.store.rows import read_text, text_values
 

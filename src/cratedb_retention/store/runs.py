@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock, is_of_this_process
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
+from cratedb_retention.model.words import pick
 from cratedb_retention.store.rows import cut, stamp_columns, stamp_names, stamp_of, unchanged
 from cratedb_retention.store.tables import Instant
 
