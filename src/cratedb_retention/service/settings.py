@@ -21,8 +21,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.redact import redact
+from cratedb_retention.model.address import DatabaseAddress, redact
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, RunOptions
 from cratedb_retention.model.values import DurationField
 
