@@ -33,8 +33,8 @@ from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.context import Context, Limits
 from cratedb_retention.service.http.server import HttpServer
 from cratedb_retention.service.runs import Runs
+from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.login import LOGIN
-from cratedb_retention.ui.mounting import mount
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)
