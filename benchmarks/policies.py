@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention
 from cratedb_retention.model.policy import make_policy
-from cratedb_retention.store.codec import policy_to_row
+from cratedb_retention.store.policies import policy_to_row
 
 
 def store_policies(retention: Retention, policies: Sequence[dict[str, Any]]) -> None:

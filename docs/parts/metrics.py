@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from cratedb_retention.service.metrics import Facts, families
-from cratedb_retention.store.leases import Leases
+from cratedb_retention.store.runs import Leases
 from parts.markdown import table
 
 # A database with nothing in it: each metric is named, and has no values.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.errors import NotFound, RetentionError
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.execution.preparing import Selection
-    from cratedb_retention.execution.restoring import RestoreRequest
     from cratedb_retention.model.address import DatabaseAddress
     from cratedb_retention.model.cascade import Interval, parse_interval
     from cratedb_retention.model.catalog import TableName
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cratedb_retention.model.runs import Report, RunOptions
     from cratedb_retention.model.strategies import Strategy
     from cratedb_retention.model.tags import TagFilter, parse_tag_filter
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ _WHERE = {
     "Report": "model.runs",
     "RunOptions": "model.runs",
     "Selection": "execution.preparing",
-    "RestoreRequest": "execution.restoring",
+    "RestoreRequest": "execution.archive",
     "DatabaseAddress": "model.address",
     "TableName": "model.catalog",
     "Duration": "model.duration",
@@ -53,7 +53,7 @@ _WHERE = {
     "parse_policies": "model.policyfile",
     "TagFilter": "model.tags",
     "parse_tag_filter": "model.tags",
-    "JournalFilter": "store.journal",
+    "JournalFilter": "store.audit",
 }
 
 __all__ = [

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Report
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.events import RunEvent, StepStarted
-from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step
 from support.databases import MONTH, TIME, CrateDatabase, Database
 

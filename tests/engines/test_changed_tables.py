@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from support.databases import MONTH, TIME, Database
 
 

@@ -16,7 +16,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.planning import delete
@@ -301,7 +301,7 @@ def test_archive_waits_for_the_rollup(readings: Database) -> None:
 
 def test_what_is_restored_is_not_counted_twice(readings: Database) -> None:
     """A restored day is on hold; once released it counts as late, and never goes into the rollups again."""
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
 
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
     readings.policy("snapshot", "readings", "7d", target_repository_name=readings.repository)

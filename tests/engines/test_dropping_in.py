@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from support.databases import MONTH, TIME, CrateDatabase, Database
 from support.markdown import ROOT
 

@@ -25,12 +25,11 @@ from cratedb_retention.execution.events import (
     TaskSkipped,
     Tracker,
 )
-from cratedb_retention.execution.heartbeat import Heartbeat
-from cratedb_retention.execution.leasing import new_session
+from cratedb_retention.execution.leasing import Heartbeat, new_session
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.planning.planner import make_plan
-from cratedb_retention.store.jobs import JobStore
+from cratedb_retention.store.runs import JobStore
 from support.catalogs import at, catalog, monthly, policy
 from support.databases import TIME, Database, FixedClock
 

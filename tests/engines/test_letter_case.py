@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.patterns import find_tables

@@ -9,7 +9,7 @@ import pytest
 
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import DatabaseError, NotFound
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.plan import FreezePartitions, Step
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 

@@ -14,7 +14,7 @@ from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.store.snapshots import SnapshotStage
+from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}

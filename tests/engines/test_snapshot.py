@@ -8,7 +8,7 @@ import pytest
 
 from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.model.plan import SnapshotPartition
-from cratedb_retention.store.snapshots import SnapshotStage
+from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}

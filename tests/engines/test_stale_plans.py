@@ -10,7 +10,7 @@ from cratedb_retention.clock import Actor, name_holder
 from cratedb_retention.execution.events import LeftOut, RunEvent
 from cratedb_retention.execution.leasing import LeaseHolder, new_session
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.running import carry_out
+from cratedb_retention.execution.runs import carry_out
 from cratedb_retention.model.runs import RunOptions
 from support.databases import TIME, Database
 

@@ -29,9 +29,9 @@ from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Why, read_subjects
 from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table, make_metric
-from cratedb_retention.store.journal import Entry, JournalFilter
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.audit import Entry, JournalFilter
 from cratedb_retention.store.policies import identity
-from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 EVERYTHING: dict[str, Any] = {

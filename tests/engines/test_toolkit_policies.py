@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.store.toolkit import take_over
+from cratedb_retention.store.setup import take_over
 
 NOW = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
 TABLES = {

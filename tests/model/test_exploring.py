@@ -21,8 +21,7 @@ from cratedb_retention.model.exploring import (
     wanted_texts,
     zoom,
 )
-from cratedb_retention.model.fetched import Fetched, describe, interval_words, parts_of
-from cratedb_retention.model.reading import Cascade, Holding, Stretch
+from cratedb_retention.model.reading import Cascade, Fetched, Holding, Stretch, describe, interval_words, parts_of
 from cratedb_retention.model.rollup import Metric, Rollup, make_metric
 from cratedb_retention.model.time import parse_instant, to_ms
 

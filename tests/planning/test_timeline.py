@@ -18,7 +18,7 @@ from cratedb_retention.model.measurements import Measurements
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.timeline import Item, Lane, Span, State, Timeline, join, make_lane
 from cratedb_retention.planning.planner import make_plan
-from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from support.catalogs import (
     DAILY,
     DAY,

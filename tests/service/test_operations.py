@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import Conflict, NotFound, RetentionError
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.service.operations import Operations, Result
 from support.two_tenants import TwoTenants
 

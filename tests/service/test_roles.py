@@ -12,7 +12,7 @@ import pytest
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.errors import Forbidden
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import parse_instant

@@ -14,7 +14,7 @@ from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.time import show
 from cratedb_retention.service.metrics import make_metrics
 from cratedb_retention.service.scope import Scope
-from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.audit import RunOfPolicy
 from support.databases import MONTH, TIME, Database
 
 NOW = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)

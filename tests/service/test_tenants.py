@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import Forbidden
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName, Value

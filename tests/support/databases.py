@@ -129,7 +129,7 @@ class Database(abc.ABC):
 
     def journal(self, **equal: Any) -> list[Mapping[str, Any]]:
         """Rows of the journal with these values."""
-        from cratedb_retention.store.journal import JournalFilter
+        from cratedb_retention.store.audit import JournalFilter
 
         rows = self.tool.journal(JournalFilter(limit=1000))
         return [row for row in rows if all(row[key] == value for key, value in equal.items())]

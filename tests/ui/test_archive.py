@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.errors import Forbidden, RetentionError
-from cratedb_retention.execution.restoring import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.tags import parse_tag_filter

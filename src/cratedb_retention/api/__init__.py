@@ -30,14 +30,14 @@ from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
 from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.running import carry_out
+from cratedb_retention.execution.runs import carry_out
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.planning.due import Timetable
-from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
 

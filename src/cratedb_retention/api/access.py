@@ -10,7 +10,7 @@ import secrets
 from cratedb_retention.api.connection import Part
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.tags import TagFilter
-from cratedb_retention.store.tokens import AccessToken, Random
+from cratedb_retention.store.access import AccessToken, Random
 
 
 class Access(Part):

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.execution.adopting import Adoptable, adopt
-from cratedb_retention.execution.previewing import Restorable, preview_restore
-from cratedb_retention.execution.restoring import (
+from cratedb_retention.execution.archive import (
     Restored,
     RestoreRequest,
     Verified,
@@ -19,7 +18,8 @@ from cratedb_retention.execution.restoring import (
     restore,
     verify_snapshots,
 )
-from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.execution.previewing import Restorable, preview_restore
+from cratedb_retention.store.archive import SnapshotRecord
 
 
 class Archive(Part):

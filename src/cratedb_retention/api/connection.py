@@ -9,7 +9,7 @@ from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.errors import Locked
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Capabilities
-from cratedb_retention.store.notices import NoticeStore
+from cratedb_retention.store.notifications import NoticeStore
 from cratedb_retention.store.store import Store
 
 # How often it is tried whether a file is open no more.

@@ -11,8 +11,7 @@ from typing import Any
 from cratedb_retention.api.connection import Part
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.store.journal import Entry, JournalFilter
-from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.audit import Entry, JournalFilter, RunOfPolicy
 
 
 class Runs(Part):

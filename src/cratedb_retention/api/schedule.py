@@ -15,7 +15,7 @@ from cratedb_retention.execution.overview import next_runs
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.due import Timetable, due_slots, wrong_slots
-from cratedb_retention.store.leases import Leases
+from cratedb_retention.store.runs import Leases
 
 logger = logging.getLogger(__name__)
 

@@ -114,7 +114,7 @@ def _verdict(right: bool) -> str:
 
 def _restore(retention: Retention) -> None:
     from cratedb_retention.demo import tour
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.model.words import show_partition
 
     mine = RestoreRequest(table_schema=tour.SCHEMA)

@@ -13,7 +13,7 @@ from cratedb_retention.cli.output import say, visible, write_table, yaml_text
 from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES
 
 if TYPE_CHECKING:
-    from cratedb_retention.model.fetched import Fetched
+    from cratedb_retention.model.reading import Fetched
 
 _FORMATS = ("table", "csv", "json", "yaml", "arrow", "parquet")
 _BINARY = ("arrow", "parquet")

@@ -15,7 +15,7 @@ from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
 
 def _require_known(retention: Retention, wanted: JournalFilter) -> None:
@@ -24,7 +24,7 @@ def _require_known(retention: Retention, wanted: JournalFilter) -> None:
 
     :raises NotFound: if not: nobody should take a misspelt name for good news.
     """
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
     for thing, alone in {
         f"table {wanted.table_name}": JournalFilter(table_name=wanted.table_name),
@@ -71,7 +71,7 @@ def command(
     from cratedb_retention.execution.results import plain_row
     from cratedb_retention.model.duration import read_moment
     from cratedb_retention.model.tags import parse_tag_filter
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         now = retention.clock.now()

@@ -16,8 +16,8 @@ from cratedb_retention.errors import InvalidInput, RetentionError
 
 if TYPE_CHECKING:
     from cratedb_retention import Retention
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.execution.previewing import Restorable
-    from cratedb_retention.execution.restoring import RestoreRequest
 
 
 @click.command("restore")
@@ -55,7 +55,7 @@ def command(
       cratedb-retention restore --name=doc-metrics-2024-01-01-5d41402abc4b crate://localhost:4200/
       cratedb-retention restore --table-name=metrics --from=2024-01-01 --to=2024-04-01 --into=doc.metrics_restored
     """
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.model.catalog import TableName
     from cratedb_retention.model.words import plural
 

@@ -19,8 +19,8 @@ from cratedb_retention.model.words import show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.restoring import RestoreRequest
-    from cratedb_retention.store.snapshots import SnapshotRecord
+    from cratedb_retention.execution.archive import RestoreRequest
+    from cratedb_retention.store.archive import SnapshotRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 _options = combine(
@@ -58,7 +58,7 @@ def _read(
 
     :raises InvalidInput: if an instant can't be read.
     """
-    from cratedb_retention.execution.restoring import RestoreRequest
+    from cratedb_retention.execution.archive import RestoreRequest
     from cratedb_retention.model.time import parse_instant
 
     first, last = (parse_instant(text) if text else None for text in (start, end))
@@ -89,8 +89,8 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
       cratedb-retention list-snapshots crate://localhost:4200/
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
+    from cratedb_retention.execution.archive import RestoreRequest, none_fits
     from cratedb_retention.execution.previewing import ArchiveLine
-    from cratedb_retention.execution.restoring import RestoreRequest, none_fits
     from cratedb_retention.execution.results import Snapshot
 
     records = retention.archive.snapshots(request)

@@ -48,7 +48,7 @@ def command(
     from cratedb_retention.execution.results import Line as LineResult
     from cratedb_retention.execution.results import plain_row
     from cratedb_retention.model.audit import Event
-    from cratedb_retention.store.journal import JournalFilter
+    from cratedb_retention.store.audit import JournalFilter
 
     with options.open_retention(dburi, schema, read_only=True) as retention:
         if watch:

@@ -12,7 +12,7 @@ from cratedb_retention.cli.output import say, write_data, write_list
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.store.tokens import AccessToken
+    from cratedb_retention.store.access import AccessToken
 
 
 @click.command("create-token")

@@ -13,7 +13,7 @@ from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import RetentionError
 
 if TYPE_CHECKING:
-    from cratedb_retention.execution.verifying_rollups import Difference
+    from cratedb_retention.execution.rollups import Difference
 
 
 @click.command("verify-rollups")

@@ -16,7 +16,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
+from cratedb_retention.engine.rollup import compare_windows, count_source, count_windows
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.plan import Step

@@ -38,11 +38,12 @@ from cratedb_retention.model.rollup import (
     SKETCH_METRIC,
     SKETCH_SIGN,
     Metric,
+    ReplaceView,
+    ViewPart,
     label,
     level_column,
     sketch_table,
 )
-from cratedb_retention.model.rollup_steps import ReplaceView, ViewPart
 
 
 class CreateView(Executable, ClauseElement):

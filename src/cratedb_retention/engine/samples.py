@@ -41,32 +41,20 @@ INSTANT = Column(name="ts", type=LEVEL_TIME, kind=Kind.TIME)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """
-    Where the last values of counters before a stretch are looked for.
+    """Where the last values of counters before a stretch are looked for."""
 
-    :param level: In this level, whose rows are at the start of their buckets; None: in the raw rows.
-    :param start: From this instant (ms, UTC) on; None: from the beginning.
-    :param end: Before this one.
-    :param unless: Only if this level has nothing before the end.
-    """
-
-    level: Rollup | None
-    start: int | None
-    end: int
-    unless: Rollup | None = None
+    level: Rollup | None  # In this level, whose rows are at the start of their buckets; None: in the raw rows
+    start: int | None  # From this instant (ms, UTC) on; None: from the beginning
+    end: int  # Before this one
+    unless: Rollup | None = None  # Only if this level has nothing before the end
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples(Selection):
-    """
-    Raw rows.
+    """Raw rows."""
 
-    :param near: Where values before are looked for.
-    :param far: Where else, if a series has none there.
-    """
-
-    near: Before | None = None
-    far: Sequence[Before] = ()
+    near: Before | None = None  # Where values before are looked for
+    far: Sequence[Before] = ()  # Where else, if a series has none there
 
     @cached_property
     def counters(self) -> dict[int, Metric]:

@@ -27,25 +27,14 @@ from cratedb_retention.engine.expressions import (
 from cratedb_retention.engine.states import Selection, of_level, of_source, own_time, places, source_value
 from cratedb_retention.model.aggregates import GAMMA
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import (
-    SKETCH_BIN,
-    SKETCH_COUNT,
-    SKETCH_METRIC,
-    SKETCH_SIGN,
-    Metric,
-    label,
-)
+from cratedb_retention.model.rollup import SKETCH_BIN, SKETCH_COUNT, SKETCH_METRIC, SKETCH_SIGN, Metric, label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sketches(Selection):
-    """
-    The distributions of metrics, by bucket and dimensions.
+    """The distributions of metrics, by bucket and dimensions."""
 
-    :param table: A level's table with distributions; None: they are computed from raw rows.
-    """
-
-    table: TableName | None
+    table: TableName | None  # A level's table with distributions; None: they are computed from raw rows
 
     def select(self) -> sa.Subquery:
         """``t``, ``d0``, ``metric``, ``sign``, ``bin`` and ``n``, the number of values."""

@@ -56,18 +56,13 @@ Filter = Sequence[tuple[Column, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """
-    A column of a rollup.
-
-    :param type: As SQL.
-    :param generated: What the database generates it from, if it does.
-    :param searched: Whether rows are looked up by it. All others are read of rows that were found, and an index of
-        them would be work for nothing; a condition on one works without.
-    """
+    """A column of a rollup."""
 
     name: str
-    type: str
-    generated: Element | None = None
+    type: str  # As SQL
+    generated: Element | None = None  # What the database generates it from, if it does
+    # Whether rows are looked up by it. All others are read of rows that were found, and an index of them would be work
+    # for nothing; a condition on one works without.
     searched: bool = False
 
 
@@ -131,14 +126,10 @@ def metric_value(sql: Expressions, column: Column) -> Element:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """
-    Rows in a query, to be merged.
-
-    :param raw: Whether they are raw rows; otherwise those of a level, with states.
-    """
+    """Rows in a query, to be merged."""
 
     c: sa.sql.base.ReadOnlyColumnCollection[str, Any]
-    raw: bool
+    raw: bool  # Whether they are raw rows; otherwise those of a level, with states
 
     def part(self, place: int, part: Part) -> Element:
         """What they have of a part of a metric's state; of raw rows, that of their one value."""
@@ -232,25 +223,16 @@ def places(of: Rollup | Cascade, groups: Sequence[Column]) -> dict[str, Column]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """
-    What is read of a table with raw rows, or of a level.
-
-    :param of: Whose rows.
-    :param interval: The length of buckets.
-    :param metrics: The parts that are wanted of each metric.
-    :param groups: The dimensions by which rows will be merged.
-    :param since: Rows of [since, until) (ms, UTC).
-    :param where: Conditions on dimensions.
-    """
+    """What is read of a table with raw rows, or of a level."""
 
     sql: Expressions
-    of: Rollup | Cascade
-    interval: Interval
-    metrics: Metrics
-    groups: Sequence[Column]
-    since: int
+    of: Rollup | Cascade  # Whose rows
+    interval: Interval  # The length of buckets
+    metrics: Metrics  # The parts that are wanted of each metric
+    groups: Sequence[Column]  # The dimensions by which rows will be merged
+    since: int  # Rows of [since, until) (ms, UTC)
     until: int
-    where: Filter = ()
+    where: Filter = ()  # Conditions on dimensions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.store.journal import Entry
-from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
 

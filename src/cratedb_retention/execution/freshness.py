@@ -16,7 +16,7 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.reading import Holding, Reading, Stretch
 from cratedb_retention.model.rollup import Rollup, Window
 from cratedb_retention.model.time import TimeRanges
-from cratedb_retention.planning.open_windows import part_length
+from cratedb_retention.planning.windows import part_length
 
 _MOST_PARTS = 300
 

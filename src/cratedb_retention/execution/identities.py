@@ -12,7 +12,7 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.patterns import find_tables
-from cratedb_retention.store.journal import Entry
+from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
 

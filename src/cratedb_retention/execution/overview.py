@@ -14,15 +14,15 @@ from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.effect import amount
-from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.rollup import Ledger
 from cratedb_retention.planning.due import next_times
 from cratedb_retention.planning.targets import Target, find_targets
-from cratedb_retention.store.leases import Leases
+from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
-from cratedb_retention.store.statistics import RunOfPolicy
+from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
 
 # What comes first.

@@ -11,9 +11,9 @@ from typing import Any
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.restoring import by_partition, is_own, refusal
+from cratedb_retention.execution.archive import by_partition, is_own, refusal
 from cratedb_retention.model.catalog import Selector, Table, TableName
-from cratedb_retention.store.snapshots import SnapshotRecord
+from cratedb_retention.store.archive import SnapshotRecord
 
 THERE = "the partition is there already; restore it beside the table, or delete it first"
 _WORST_FIRST = ("missing", "incomplete", "damaged", "complete")

@@ -22,8 +22,18 @@ from cratedb_retention.model.areas import Area, area_of, make_area
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.fetched import Fetched, Row
-from cratedb_retention.model.reading import Cascade, FetchRequest, Fill, Group, Partial, Reading, Stretch, Wanted
+from cratedb_retention.model.reading import (
+    Cascade,
+    Fetched,
+    FetchRequest,
+    Fill,
+    Group,
+    Partial,
+    Reading,
+    Row,
+    Stretch,
+    Wanted,
+)
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, label, level_column
 from cratedb_retention.model.time import TimeRanges, from_ms, to_ms
 from cratedb_retention.planning.query import make_reading
@@ -36,16 +46,11 @@ _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify
 
 @dataclass(kw_only=True)
 class Merged:
-    """
-    What is known of one bucket and group.
+    """What is known of one bucket and group."""
 
-    :param seconds: The length of the bucket, as far as it has passed.
-    :param levels: The names of the tables that it is from.
-    """
-
-    seconds: float
+    seconds: float  # The length of the bucket, as far as it has passed
     rows: int = 0
-    levels: dict[str, None] = field(default_factory=dict)
+    levels: dict[str, None] = field(default_factory=dict)  # The names of the tables that it is from
     states: dict[Metric, State] = field(default_factory=dict)
 
     def add(self, found: Partial, level: str) -> None:

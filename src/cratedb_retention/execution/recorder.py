@@ -28,7 +28,7 @@ from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural
-from cratedb_retention.store.journal import Entry
+from cratedb_retention.store.audit import Entry
 
 
 class Recorder:

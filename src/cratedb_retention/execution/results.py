@@ -19,7 +19,7 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store import policies
-from cratedb_retention.store.tokens import AccessToken
+from cratedb_retention.store.access import AccessToken
 
 
 def _instant(value: object) -> object:

@@ -15,12 +15,10 @@ from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName, Value
 from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import level_table, sketch_table
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import Ledger, LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import from_ms, show
 from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane
@@ -32,24 +30,17 @@ from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.reasons import next_due
 from cratedb_retention.planning.strategies import is_there
 from cratedb_retention.planning.targets import Target, find_targets
-from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """
-    What somebody may see.
+    """What somebody may see."""
 
-    :param policies: Their policies, whichever table they are about.
-    :param records: Their snapshots of this table.
-    :param holds: Their holds.
-    :param whole: Whether all of the table is theirs, rather than what their policies choose of it.
-    """
-
-    policies: Sequence[Policy]
-    records: Sequence[SnapshotRecord] = ()
-    holds: Sequence[LegalHold] = ()
-    whole: bool = True
+    policies: Sequence[Policy]  # Their policies, whichever table they are about
+    records: Sequence[SnapshotRecord] = ()  # Their snapshots of this table
+    holds: Sequence[LegalHold] = ()  # Their holds
+    whole: bool = True  # Whether all of the table is theirs, rather than what their policies choose of it
 
 
 def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
@@ -228,15 +219,11 @@ _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: Stat
 
 @dataclass(frozen=True)
 class _Verdicts:
-    """
-    What a plan says about each partition and each window that it is about.
+    """What a plan says about each partition and each window that it is about."""
 
-    :param cutoff: The instant that it takes for now (ms, UTC).
-    :param windows: By the level's table and the window's start; with its end.
-    """
-
-    cutoff: int
+    cutoff: int  # The instant that it takes for now (ms, UTC)
     pieces: Mapping[PartitionKey, Verdict]
+    # By the level's table and the window's start; with its end.
     windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]
 
 

@@ -110,15 +110,11 @@ class Operations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """
-    How an answer is read from the parts of a state.
-
-    :param kind: The type of the answer.
-    """
+    """How an answer is read from the parts of a state."""
 
     parts: tuple[Part, ...]
     read: Callable[..., Any]
-    kind: Kind = Kind.DOUBLE
+    kind: Kind = Kind.DOUBLE  # The type of the answer
 
 
 def _itself(part: Part) -> Formula:
@@ -200,15 +196,7 @@ class Aggregate(StrEnum):
 
 KEEPERS: Mapping[Part, Aggregate] = {part: aggregate for aggregate in Aggregate for part in aggregate.keeps}
 # What gauges and counters get when nobody says otherwise.
-GAUGE = (
-    Aggregate.MIN,
-    Aggregate.MAX,
-    Aggregate.SUM,
-    Aggregate.COUNT,
-    Aggregate.FIRST,
-    Aggregate.LAST,
-    Aggregate.AVG,
-)
+GAUGE = (Aggregate.MIN, Aggregate.MAX, Aggregate.SUM, Aggregate.COUNT, Aggregate.FIRST, Aggregate.LAST, Aggregate.AVG)
 COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
 # Answers that no level keeps by these names, beside p0 to p100.
 _RATE = {"rate": Formula((Part.INCREASE,), lambda of, increase: of.per_second(increase))}
@@ -299,13 +287,9 @@ def rest_of(whole: State, part: State, rows: int) -> State | None:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """
-    Formulas in Python.
+    """Formulas in Python."""
 
-    :param seconds: The length of the bucket, as far as it has passed.
-    """
-
-    seconds: float
+    seconds: float  # The length of the bucket, as far as it has passed
 
     def read(self, formula: Formula, state: State) -> Number:
         """An answer; None where nothing is known."""

@@ -31,33 +31,23 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Explorable:
-    """
-    A table that can be looked at.
-
-    :param where: The values that have to be asked for, since the rest is not theirs to see.
-    """
+    """A table that can be looked at."""
 
     table: TableName
+    # The values that have to be asked for, since the rest is not theirs to see.
     where: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """
-    What somebody chose. Everything is text as they gave it; nothing of it need make sense.
+    """What somebody chose. Everything is text as they gave it; nothing of it need make sense."""
 
-    :param table: ``schema.name``; empty: none is chosen yet.
-    :param metric: Empty: the first.
-    :param aggregate: Empty: what suits the metric.
-    :param span: A word of ``RANGES``, or ``everything``; empty if instants are given.
-    """
-
-    table: str = ""
-    metric: str = ""
-    aggregate: str = ""
+    table: str = ""  # ``schema.name``; empty: none is chosen yet
+    metric: str = ""  # Empty: the first
+    aggregate: str = ""  # Empty: what suits the metric
     by: tuple[str, ...] = ()
     where: Mapping[str, str] = field(default_factory=dict)
-    span: str = EVERYTHING
+    span: str = EVERYTHING  # A word of ``RANGES``, or ``everything``; empty if instants are given
     start: str = ""
     end: str = ""
 

@@ -40,18 +40,12 @@ Token = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """
-    How a generated column cuts time into intervals, each named by its start.
+    """How a generated column cuts time into intervals, each named by its start."""
 
-    :param time_column: The column that the interval is of.
-    :param period: How long they are; in whole days of the calendar where a time zone is named.
-    :param zone: Time zone of the calendar units.
-    :param unit: What the expression says that the column counts, where it makes a time of a whole number.
-    """
-
-    time_column: str
-    period: Period
-    zone: dt.tzinfo = UTC
+    time_column: str  # The column that the interval is of
+    period: Period  # How long they are; in whole days of the calendar where a time zone is named
+    zone: dt.tzinfo = UTC  # Time zone of the calendar units
+    # What the expression says that the column counts, where it makes a time of a whole number.
     unit: TimeUnit | None = None
 
     def end(self, start: int) -> int | None:

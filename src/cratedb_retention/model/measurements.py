@@ -36,19 +36,13 @@ class ExpiredRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowRows:
-    """
-    How many rows does a table have in each window, and what is their fingerprint?
-
-    :param interval: The length of the windows.
-    :param zone: The time zone of calendar units.
-    :param within: Only of rows in this stretch of time [start, end) (ms, UTC); None: of all.
-    """
+    """How many rows does a table have in each window, and what is their fingerprint?"""
 
     table: TableName
     time_column: Column
-    interval: Interval
-    zone: str
-    within: TimeRange | None = None
+    interval: Interval  # The length of the windows
+    zone: str  # The time zone of calendar units
+    within: TimeRange | None = None  # Only of rows in this stretch of time [start, end) (ms, UTC); None: of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +56,25 @@ class TableBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variety:
-    """
-    How many groups do the newest rows have, and how many values has each dimension in them?
-
-    :param interval: The length of buckets, each a group of its own.
-    :param zone: The time zone of calendar units.
-    :param before: Only of rows before this instant (ms, UTC).
-    :param said: Columns that may differ in rows of the same time and series.
-    """
+    """How many groups do the newest rows have, and how many values has each dimension in them?"""
 
     table: TableName
     time_column: Column
-    interval: Interval
-    zone: str
-    before: int
+    interval: Interval  # The length of buckets, each a group of its own
+    zone: str  # The time zone of calendar units
+    before: int  # Only of rows before this instant (ms, UTC)
     dimensions: tuple[Column, ...]
-    said: tuple[Column, ...] = ()
+    said: tuple[Column, ...] = ()  # Columns that may differ in rows of the same time and series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Varied:
-    """
-    The answer.
+    """The answer."""
 
-    :param rows: How many rows were looked at.
-    :param values: How many values each dimension has.
-    :param mixed: How many rows differ from others of the same time and series in what was said to be left out.
-    """
-
-    rows: int
+    rows: int  # How many rows were looked at
     groups: int
-    values: tuple[int, ...]
-    mixed: int = 0
+    values: tuple[int, ...]  # How many values each dimension has
+    mixed: int = 0  # How many rows differ from others of the same time and series in what was said to be left out
 
 
 Probe = PartitionBounds | ExpiredRows | WindowRows | TableBounds | Variety
@@ -103,24 +84,17 @@ Bounds = Mapping[tuple[Value, ...], Bound]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """
-    The answers.
+    """The answers."""
 
-    :param bounds: Least and greatest time (ms, UTC) of each partition, by its values.
-    :param rows: Counted rows.
-    :param windows: Of each window that has rows its start (ms, UTC), rows and fingerprint.
-    :param ranges: Least and greatest time (ms, UTC).
-    :param varieties: How much the newest rows differ.
-    :param failed: Why a question has no answer, in words.
-    :param balances: Whether what was computed before would lose rows.
-    """
-
+    # Least and greatest time (ms, UTC) of each partition, by its values.
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
-    rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
+    rows: Mapping[ExpiredRows, int] = field(default_factory=dict)  # Counted rows
+    # Of each window that has rows its start (ms, UTC), rows and fingerprint.
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
-    ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)
-    varieties: Mapping[Variety, Varied] = field(default_factory=dict)
-    failed: Mapping[Probe, str] = field(default_factory=dict)
+    ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)  # Least and greatest time (ms, UTC)
+    varieties: Mapping[Variety, Varied] = field(default_factory=dict)  # How much the newest rows differ
+    failed: Mapping[Probe, str] = field(default_factory=dict)  # Why a question has no answer, in words
+    # Whether what was computed before would lose rows.
     balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:

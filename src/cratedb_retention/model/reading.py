@@ -6,18 +6,25 @@ All instants are milliseconds since the epoch, UTC, as everywhere below the face
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
-from collections.abc import Mapping
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
+from cratedb_retention.errors import not_installed
 from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, State, find_formula
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.rollup import Metric, Rollup, label
-from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.time import parse_time_zone, show
 
 # More points than this are no answer but a copy of the table.
 MOST_POINTS = 100_000
@@ -37,18 +44,12 @@ class Fill(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """
-    What one table of a cascade holds: in [start, end) its data is complete.
+    """What one table of a cascade holds: in [start, end) its data is complete."""
 
-    :param rollup: The level; None for the raw rows.
-    :param start: None: it holds everything from the beginning.
-    :param end: None: it holds everything until now.
-    """
-
-    rollup: Rollup | None
+    rollup: Rollup | None  # The level; None for the raw rows
     table: TableName
-    start: int | None
-    end: int | None
+    start: int | None  # None: it holds everything from the beginning
+    end: int | None  # None: it holds everything until now
 
     @property
     def name(self) -> str:
@@ -58,21 +59,14 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """
-    A table with its rollups, as far as reading needs to know.
-
-    :param time: The source's time column.
-    :param metrics: All metrics of the cascade, with what is kept of each.
-    :param zone: The time zone of calendar units.
-    :param holdings: What each table holds, finest first; raw rows, where there are any, are the first.
-    """
+    """A table with its rollups, as far as reading needs to know."""
 
     source: TableName
-    time: Column
+    time: Column  # The source's time column
     dimensions: tuple[Column, ...]
-    metrics: tuple[Metric, ...]
-    zone: str
-    holdings: tuple[Holding, ...]
+    metrics: tuple[Metric, ...]  # All metrics of the cascade, with what is kept of each
+    zone: str  # The time zone of calendar units
+    holdings: tuple[Holding, ...]  # What each table holds, finest first; raw rows, where there are any, are the first
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -137,15 +131,10 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """
-    One value of an answer's rows.
+    """One value of an answer's rows."""
 
-    :param metric: None: the number of raw rows.
-    :param aggregate: As it is asked for: ``avg``, ``rate``, ``p95``.
-    """
-
-    metric: Metric | None
-    aggregate: str
+    metric: Metric | None  # None: the number of raw rows
+    aggregate: str  # As it is asked for: ``avg``, ``rate``, ``p95``
 
     @property
     def name(self) -> str:
@@ -180,24 +169,18 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """
-    A part [start, end) of the range that is answered from one table.
-
-    :param interval: The length of its buckets in the answer: the step, or the level's own where that is longer.
-    :param coarser: Whether its buckets are longer than the step.
-    :param finer_from: Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
-    :param undivided: Why it is.
-    :param less: What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less
-        what these have.
-    """
+    """A part [start, end) of the range that is answered from one table."""
 
     holding: Holding
     start: int
     end: int
-    interval: Interval
-    coarser: bool = False
+    interval: Interval  # The length of its buckets in the answer: the step, or the level's own where that is longer
+    coarser: bool = False  # Whether its buckets are longer than the step
+    # Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
     finer_from: int | None = None
-    undivided: str = ""
+    undivided: str = ""  # Why it is
+    # What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less what these
+    # have.
     less: tuple[Stretch, ...] = ()
 
     @property
@@ -208,22 +191,16 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """
-    A request with everything found out: what an engine reads, stretch by stretch.
-
-    :param start: The range, extended to whole buckets.
-    :param by: The source's columns.
-    :param stretches: In order of time; they don't overlap.
-    """
+    """A request with everything found out: what an engine reads, stretch by stretch."""
 
     cascade: Cascade
-    start: int
+    start: int  # The range, extended to whole buckets
     end: int
     step: Interval
     wanted: tuple[Wanted, ...]
-    by: tuple[Column, ...]
+    by: tuple[Column, ...]  # The source's columns
     where: tuple[tuple[Column, Value], ...]
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[Stretch, ...]  # In order of time; they don't overlap
     fill: Fill = Fill.NONE
 
     @property
@@ -245,15 +222,223 @@ Group = tuple[Value, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
-    """
-    What one stretch knows of one bucket and group.
+    """What one stretch knows of one bucket and group."""
 
-    :param bucket: The bucket's start.
-    :param group: The values of ``by``.
-    :param rows: How many raw rows there are; 0 where these were counted apart from the states.
-    """
-
-    bucket: int
-    group: Group
-    rows: int
+    bucket: int  # The bucket's start
+    group: Group  # The values of ``by``
+    rows: int  # How many raw rows there are; 0 where these were counted apart from the states
     states: Mapping[Metric, State]
+
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Cell = dt.datetime | str | int | float | bool | Decimal | None
+Row = tuple[Cell, ...]
+_UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What was read: one row for each bucket and group, in order of time."""
+
+    # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
+    # apart, the values (exact decimals where columns are such), and ``level``: which table the row is from, as ``1h``,
+    # ``raw``, or both, joined by ``+``; None in a bucket that was filled.
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    keys: int  # How many of the columns are dimensions
+    step: Interval  # The length of buckets, except in stretches that are coarser
+    start: int  # The range that was asked, extended to whole buckets (ms UTC)
+    end: int
+    stretches: tuple[Stretch, ...]
+    gaps: tuple[tuple[int, int], ...] = ()  # Parts [start, end) of the range that no table holds
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the rows must know, in words: stretches with longer buckets, and those that are gone."""
+        coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
+        return coarser + [f"{show(start)} to {show(end)}: no table holds it any more" for start, end in self.gaps]
+
+    @property
+    def levels(self) -> list[str]:
+        """The names of the tables that answered, oldest stretch first, each once."""
+        return list(dict.fromkeys(stretch.holding.name for stretch in self.stretches))
+
+    def series(self) -> dict[tuple[Cell, ...], list[Row]]:
+        """The rows by group."""
+        found: dict[tuple[Cell, ...], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row[1 : 1 + self.keys], []).append(row)
+        return found
+
+    def to_rows(self) -> list[dict[str, Cell]]:
+        """Each row as a mapping."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def to_csv(self) -> str:
+        """As CSV with a header; times as ISO 8601, nothing for NULL."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([_plain(cell) for cell in row] for row in self.rows)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """As a JSON array of objects: times as ISO 8601, numbers with all their digits, and null for what is none."""
+        names = [json.dumps(name, ensure_ascii=False) for name in self.columns]
+        rows = (
+            ",\n".join(f"    {name}: {_literal(cell)}" for name, cell in zip(names, row, strict=True))
+            for row in self.rows
+        )
+        text = ",\n".join(f"  {{\n{row}\n  }}" for row in rows)
+        return f"[\n{text}\n]" if text else "[]"
+
+    def plain_rows(self) -> Iterator[dict[str, Cell]]:
+        """Each row as a mapping of values that JSON and YAML know; decimals as text."""
+        for row in self.rows:
+            yield {name: _plain(cell) for name, cell in zip(self.columns, row, strict=True)}
+
+    def to_arrow(self) -> pyarrow.Table:
+        """
+        As an Arrow table: times with their zone, dimensions by their values, numbers as doubles or decimals.
+
+        :raises InvalidInput: if pyarrow is not installed.
+        """
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise not_installed("Arrow and Parquet", "pyarrow is not installed", "arrow", error) from None
+        columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        last = len(self.columns) - 1
+        zone = str(columns[0][0].tzinfo) if self.rows else "UTC"
+        types = [
+            pa.timestamp("ms", tz=zone),
+            *(None for _ in range(self.keys)),
+            *(_arrow_type(pa, column) for column in columns[1 + self.keys : last]),
+            pa.string(),
+        ]
+        arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
+        return pa.Table.from_arrays(arrays, names=list(self.columns))
+
+    def to_bytes(self, form: str) -> bytes:
+        """
+        As a file.
+
+        :param form: ``arrow``, as a stream, or ``parquet``.
+        :raises InvalidInput: if pyarrow is not installed.
+        """
+        table = self.to_arrow()
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        sink = pa.BufferOutputStream()
+        if form == "parquet":
+            pyarrow.parquet.write_table(table, sink, compression="zstd")
+        else:
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        found: bytes = sink.getvalue().to_pybytes()
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPart:
+    """A part [start, end) of an answer that is all of one kind (ms, UTC)."""
+
+    start: int
+    end: int
+    interval: Interval
+    source: str  # Where it comes from, for sentences: ``lab.weather_1h``, ``the raw rows``
+    name: str  # For where there is little room: ``1h``, ``raw``
+
+
+def interval_words(interval: Interval) -> str:
+    """``hour``, ``10 minutes``, ``day``: what there is one point for."""
+    if interval.unit:
+        return interval.unit
+    length, unit = next((size, name) for size, name in _UNITS if interval.seconds % size == 0)
+    count = interval.seconds // length
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+def parts_of(stretches: Iterable[Stretch]) -> list[AnswerPart]:
+    """The parts in order of time; neighbours of one kind are one."""
+    found: list[AnswerPart] = []
+    for stretch in stretches:
+        holding = stretch.holding
+        source = str(holding.table) if holding.rollup else "the raw rows"
+        part = AnswerPart(
+            start=stretch.start, end=stretch.end, interval=stretch.interval, source=source, name=holding.name
+        )
+        last = found[-1] if found else None
+        if last and (last.end, last.source, last.interval) == (part.start, part.source, part.interval):
+            found[-1] = AnswerPart(
+                start=last.start, end=part.end, interval=part.interval, source=part.source, name=part.name
+            )
+        else:
+            found.append(part)
+    return found
+
+
+def describe(fetched: Fetched) -> str:
+    """
+    In a sentence: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``.
+
+    Instants are in UTC.
+    """
+    parts = parts_of(fetched.stretches)
+    if not parts:
+        return "No table holds anything of this stretch of time."
+    return "; ".join([*_said(parts), *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
+
+
+def _said(parts: Sequence[AnswerPart]) -> list[str]:
+    words = [f"1 point per {interval_words(parts[0].interval)}, from {parts[0].source}"]
+    for before, part in pairwise(parts):
+        finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
+        words.append(f"since {show(part.start)}{finer} from {part.source}")
+    return words
+
+
+def as_float(cell: object) -> float | None:
+    """A cell as a chart takes it; None if it is no finite number."""
+    return float(cell) if isinstance(cell, int | float | Decimal) and math.isfinite(cell) else None
+
+
+def _longer(stretch: Stretch, step: Interval) -> str:
+    span = f"{show(stretch.start)} to {show(stretch.end)}"
+    if stretch.less:
+        return (
+            f"{span}: only {stretch.interval} is left, so this is one bucket: "
+            f"what that of {show(stretch.start)} has less the shorter ones from {show(stretch.end)} on"
+        )
+    if stretch.finer_from is None:
+        return f"{span}: only {stretch.interval} is left, so buckets are longer than {step}"
+    return (
+        f"{span}: only {stretch.interval} has all of it, so buckets are longer than {step}; "
+        f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
+    )
+
+
+def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:
+    decimals = [cell for cell in column if isinstance(cell, Decimal)]
+    if not decimals:
+        return pa.float64()
+    scale = max(0, *(-int(cell.as_tuple().exponent) for cell in decimals))
+    digits = max(cell.adjusted() for cell in decimals) + 1 + scale
+    return pa.decimal128(38, scale) if digits <= 38 else pa.decimal256(76, scale)
+
+
+def _literal(cell: Cell) -> str:
+    """As JSON, which its writer in Python does not have for decimals."""
+    plain = _plain(cell)
+    return str(plain) if isinstance(cell, Decimal) and plain is not None else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(cell: Cell) -> Cell:
+    if isinstance(cell, dt.datetime):
+        return cell.isoformat()
+    if isinstance(cell, Decimal):
+        return f"{cell:f}" if cell.is_finite() else None
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

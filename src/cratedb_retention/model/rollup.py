@@ -10,12 +10,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
+from cratedb_retention.model import catalog
 from cratedb_retention.model.aggregates import PERCENTILES, Aggregate, Part, with_needed
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, outer_names
+from cratedb_retention.model.catalog import Column, Grouping, TableName, View, outer_names
+from cratedb_retention.model.step import BaseStep, Kind, Stretch
+from cratedb_retention.model.time import show
+from cratedb_retention.model.words import plural
 
 LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 # Columns of a rollup that the source does not have.
@@ -62,16 +67,11 @@ class SeriesPattern:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """
-    A number that is aggregated.
+    """A number that is aggregated."""
 
-    :param column: The source's column.
-    :param aggregates: What is kept of it, in the order of :class:`Aggregate`, with what these need.
-    :param within: The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
-    """
-
-    column: Column
-    aggregates: tuple[Aggregate, ...]
+    column: Column  # The source's column
+    aggregates: tuple[Aggregate, ...]  # What is kept of it, in the order of :class:`Aggregate`, with what these need
+    # The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
     within: tuple[SeriesPattern, ...] = ()
 
     @property
@@ -129,32 +129,19 @@ def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
-    """
-    One level of a cascade on one table.
+    """One level of a cascade on one table."""
 
-    :param source: The table with the raw rows.
-    :param beneath: The table that this level is computed from: the source, or the next finer level.
-    :param table: The level's own table.
-    :param interval: The length of its buckets.
-    :param time: The source's time column; in a level's table it has the name ``time_name``.
-    :param dimensions: The source's columns that tell series apart.
-    :param zone: The time zone of calendar units.
-    :param partition: How the level's table is partitioned, by the start of buckets; None: not at all.
-    :param window: The length of its windows, once that is decided.
-    :param window_zone: The time zone of these.
-    """
-
-    source: TableName
-    beneath: TableName
-    table: TableName
-    interval: Interval
-    time: Column
-    dimensions: tuple[Column, ...]
+    source: TableName  # The table with the raw rows
+    beneath: TableName  # The table that this level is computed from: the source, or the next finer level
+    table: TableName  # The level's own table
+    interval: Interval  # The length of its buckets
+    time: Column  # The source's time column; in a level's table it has the name ``time_name``
+    dimensions: tuple[Column, ...]  # The source's columns that tell series apart
     metrics: tuple[Metric, ...]
-    zone: str = "UTC"
-    partition: Interval | None = None
-    window: Interval | None = None
-    window_zone: str = "UTC"
+    zone: str = "UTC"  # The time zone of calendar units
+    partition: Interval | None = None  # How the level's table is partitioned, by the start of buckets; None: not at all
+    window: Interval | None = None  # The length of its windows, once that is decided
+    window_zone: str = "UTC"  # The time zone of these
 
     @property
     def from_raw(self) -> bool:
@@ -169,7 +156,7 @@ class Rollup:
     @property
     def own_time(self) -> Column:
         """The time column of the level's own table: an instant, whatever the source's is."""
-        return Column(name=self.time_name, type=LEVEL_TIME, kind=Kind.TIME)
+        return Column(name=self.time_name, type=LEVEL_TIME, kind=catalog.Kind.TIME)
 
     @property
     def beneath_time(self) -> Column:
@@ -230,17 +217,12 @@ def view_name(source: TableName) -> TableName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """
-    A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC.
-
-    :param since: Buckets from here on are computed; ``start`` where the window is computed as a whole.
-    :param until: Only buckets that end here or before are complete; ``end`` where all are.
-    """
+    """A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC."""
 
     start: int
     end: int
-    since: int
-    until: int
+    since: int  # Buckets from here on are computed; ``start`` where the window is computed as a whole
+    until: int  # Only buckets that end here or before are complete; ``end`` where all are
 
     @property
     def whole(self) -> bool:
@@ -250,43 +232,31 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class RolledUp:
-    """
-    What computing a window gave.
-
-    :param source_rows: Raw rows beneath the buckets that were computed: rows of the source, or the sum of
-        ``row_count`` of the level beneath.
-    :param groups: Rows of the rollup for them.
-    """
+    """What computing a window gave."""
 
     window: Window
+    # Raw rows beneath the buckets that were computed: rows of the source, or the sum of ``row_count`` of the level
+    # beneath.
     source_rows: int
-    groups: int
+    groups: int  # Rows of the rollup for them
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """
-    Buckets that were computed before, and are about to be again.
-
-    :param rows: Raw rows that they were computed from, as the ledger has it; None: it has not noted that of just these.
-    """
+    """Buckets that were computed before, and are about to be again."""
 
     window: Window
+    # Raw rows that they were computed from, as the ledger has it; None: it has not noted that of just these.
     rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """
-    Raw rows that buckets stand for, and those that are beneath them now.
+    """Raw rows that buckets stand for, and those that are beneath them now."""
 
-    :param stored: What the level's rows stand for.
-    :param beneath: What there is to compute them from.
-    :param short: The same two numbers of only those buckets beneath which there is less than they stand for.
-    """
-
-    stored: int
-    beneath: int
+    stored: int  # What the level's rows stand for
+    beneath: int  # What there is to compute them from
+    # The same two numbers of only those buckets beneath which there is less than they stand for.
     short: tuple[int, int] = (0, 0)
 
     def lost(self, rows: int | None) -> tuple[int, int] | None:
@@ -300,3 +270,301 @@ class Balance:
         if self.short[0] and rows in (None, self.stored):
             return self.short
         return (rows, self.beneath) if rows is not None and self.beneath < rows else None
+
+
+def is_own_table(rollup: Rollup, table: TableName, columns: Collection[str]) -> bool:
+    """
+    Whether a table with these columns is the one that the toolkit made for a level: itself, or that with its
+    distributions. What is not surely the toolkit's own is neither written to, nor replaced, nor dropped.
+    """
+    own = {SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT} if table == rollup.sketch else {ROW_COUNT}
+    return {rollup.time_name, VERSION, *own} <= set(columns)
+
+
+def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Sequence[str]) -> bool:
+    """
+    Whether a view is the one that the toolkit made over a cascade.
+
+    :param time: The source's time column.
+    :param tables: The source and the levels.
+    :param marks: Of the views that it made; where one says nothing of this release of the database, the form decides.
+    """
+    if view.mark in marks:
+        return True
+    if all(mark and mark.partition(":")[0] == view.release for mark in marks) or len(view.columns) < 3:
+        return False
+    first, *others, rows, level = view.columns
+    fits = (first, rows, level) == (label(time), ROW_COUNT, level_column([first, *others]))
+    return fits and any(table.name in view.definition for table in tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelStep(BaseStep):
+    """A step on a level of a cascade."""
+
+    rollup: Rollup
+
+    @property
+    def changes(self) -> TableName | None:
+        """The level's table."""
+        return self.rollup.table
+
+    @property
+    def alike(self) -> object:
+        """The level."""
+        return self.rollup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRollup(LevelStep):
+    """Create a level's table, and the one with its distributions where percentiles are kept."""
+
+    replicas: str | None = None  # The source's ``number_of_replicas``; None: the database's own default
+    left_out: tuple[str, ...] = ()  # Names of the source's columns that are in no level, for showing
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        dimensions = ", ".join(column.name for column in self.rollup.dimensions) or "none"
+        metrics = ", ".join(metric.column.name for metric in self.rollup.metrics) or "none"
+        left_out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return f"create {self.rollup.table.name} (dimensions: {dimensions}; metrics: {metrics}{left_out})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterRollup(LevelStep):
+    """Add the columns that a level's table lacks."""
+
+    columns: tuple[str, ...]  # Their names, in the order of the definition
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"add {', '.join(self.columns)} to {self.rollup.table.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsStep(LevelStep):
+    """A step on windows of a level, in order of time; with the database's names of partitions beneath them."""
+
+    windows: tuple[Window, ...]
+    idents: tuple[str, ...] = ()
+
+    def merged(self, others: Sequence[WindowsStep]) -> Self:
+        """One of all of their windows."""
+        return replace(self, windows=tuple(window for step in others for window in step.windows))
+
+    @property
+    def _named(self) -> str:
+        time = f"{show(self.windows[0].since)} to {show(self.windows[-1].until)}"
+        return f"{plural(len(self.windows), 'window')} of {self.rollup.table.name}, {time}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollUp(WindowsStep):
+    """
+    Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6).
+
+    :param windows: In order of time, without overlaps: each is computed for itself. Of an open window there may be
+        several parts.
+    :param rows: How many rows lie beneath each window, as far as the plan knows; so many are computed at once.
+    :param idents: The database's names of the partitions beneath, for a last look at their health.
+    :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
+        the plan itself changes that, so that it has to be read when that is done.
+    :param parts: The same of the parts of each window; empty where it is computed as a whole.
+    :param older: Coarser levels that have the last values of counters where the finer one has none any more: before an
+        instant (ms, UTC).
+    :param before: What was computed before of these windows, and must not lose rows (law 4).
+    """
+
+    does: ClassVar = Kind.ROLL_UP
+    rows: tuple[int, ...] = ()
+    tokens: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    older: tuple[tuple[Rollup, int], ...] = ()
+    before: tuple[Computed, ...] = ()
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"roll up {self._named}"
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """Its windows."""
+        return [(window.since, window.until) for window in self.windows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealWindows(WindowsStep):
+    """
+    Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
+
+    :param rollup: The level above the data that is about to go.
+    :param idents: The database's names of the partitions that are about to go; empty for rows of a table without.
+    """
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"seal {self._named}"
+
+    @property
+    def changes(self) -> None:
+        """It changes no table of data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebaseRollup(LevelStep):
+    """From now on compute a level from another table than before, since a level was added or removed beneath it."""
+
+    before: int  # What lies before this instant (ms) is not held there any more, and is sealed as it is
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        kept = f", and keep what is before {show(self.before)} as it is" if self.before else ""
+        return f"compute {self.rollup.table.name} from {self.rollup.beneath.name} from now on{kept}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPart:
+    """A stretch of time of the view, and where it comes from."""
+
+    table: TableName  # The source or a level
+    interval: str  # The level's interval as text; empty for raw rows
+    start: int | None  # From this instant (ms) on; None: from the beginning
+    end: int | None  # Before this instant (ms); None: without end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceView(BaseStep):
+    """Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it."""
+
+    view: TableName
+    source: TableName
+    time: Column
+    dimensions: tuple[Column, ...]
+    metrics: tuple[Metric, ...]
+    parts: tuple[ViewPart, ...]  # Coarsest, which is the oldest, first
+    # Of the views that the toolkit made before, one of which may be replaced; none: nothing may be there.
+    marks: tuple[str, ...] = ("",)
+
+    def describe(self) -> str:
+        """See :class:`BaseStep`."""
+        return f"renew the view {self.view.name}"
+
+    @property
+    def changes(self) -> TableName:
+        """What the view is over."""
+        return self.source
+
+
+RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One window, as it was last computed. All instants are ms, UTC."""
+
+    start: int
+    end: int
+    until: int  # Buckets that end here or before are computed
+    whole: bool  # Whether it was computed as a whole, so that the token stands for all of it
+    beneath: TableName  # The table that it was computed from
+    token: str  # The change token of what it was computed from
+    rows: int  # Raw rows beneath it
+    groups: int  # Rows of the level
+    sealed: bool  # Whether its source was about to go, so that it is never computed again (law 4)
+    # Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
+    expired: bool = False
+    # Of an open window, what each of its parts was computed from, so that later changes are found; see
+    # :mod:`cratedb_retention.planning.windows`.
+    parts: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRollup:
+    """A rollup that exists, or is about to be created."""
+
+    rollup: Rollup
+    retention_period: str
+    policy_id: str | None = None  # The policy that asked for it
+    view: tuple[ViewPart, ...] = ()  # The parts of the view over the cascade; only with the finest level
+    # The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not known, since a
+    # run was killed or an older release made it; None: it was never made.
+    view_mark: str | None = None
+    # Before this instant (ms, UTC) rows of its table have expired; None: none has, or it is not recorded.
+    gone: int | None = None
+    identity: str = ""  # Tells the table with the raw rows from others that get its name; empty: unknown
+
+
+def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, ...]:
+    """See :meth:`Ledger.view_marks`."""
+    mine = (known.view_mark for known in rollups if known.rollup.source == source)
+    return tuple(mark for mark in mine if mark is not None)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All of it."""
+
+    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # By the level's table
+    # By the level's table and the window's start.
+    windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)
+
+    def of(self, table: TableName) -> Mapping[int, LedgerRow]:
+        """The windows of a level, by start."""
+        return self.windows.get(table, {})
+
+    def identity(self, source: TableName) -> str:
+        """Tells the table with the raw rows, when its rollups were made, from others of its name; empty: unknown."""
+        found = (known.identity for known in self.rollups.values() if known.rollup.source == source)
+        return next(filter(None, found), "")
+
+    def view_marks(self, source: TableName) -> tuple[str, ...]:
+        """The marks of views that the toolkit made over a table's cascade; more than one if a run was killed."""
+        return view_marks(self.rollups.values(), source)
+
+    def held_from(self, source: TableName, table: TableName) -> int | None:
+        """
+        The instant from which a table of a cascade holds all that it ever had; None: from the beginning.
+
+        What lies beneath a sealed window is gone, unless it is known that only a part of it is. And a level that was
+        added later never had what coarser levels had sealed by then.
+
+        :param source: The cascade's table with the raw rows.
+        """
+        own = self.rollups.get(table)
+        length = own.rollup.interval.approximate_seconds if own else 0
+        begins = self.begins_at(table) if table != source else None
+        gone = own.gone if own else None
+        ends = [] if gone is None else [gone]
+        for name, known in self.rollups.items():
+            coarser = known.rollup.source == source and known.rollup.interval.approximate_seconds > length
+            for row in self.of(name).values() if coarser else ():
+                never_had = table != source and (begins is None or row.end <= begins)
+                partly = gone is not None and row.start < gone
+                if row.sealed and (never_had or (row.beneath == table and not partly)):
+                    ends.append(row.end)
+        return max(ends, default=None)
+
+    def sealed_by_others(self, table: TableName) -> int | None:
+        """
+        Until when another level, computed from the same table, sealed what this one did not; None: nowhere.
+
+        That happens while a level is no part of its cascade.
+        """
+        beneath, open_rows = (
+            self.rollups[table].rollup.beneath,
+            [row for row in self.of(table).values() if not row.sealed],
+        )
+        if not open_rows:
+            return None
+        ends = [
+            row.end
+            for name, known in self.rollups.items()
+            if name != table and known.rollup.beneath == beneath
+            for row in self.of(name).values()
+            if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
+        ]
+        return max(ends, default=None)
+
+    def begins_at(self, table: TableName) -> int | None:
+        """The first instant that a level was computed for; None if it was not yet, or is no level."""
+        return min(self.of(table), default=None)

@@ -99,13 +99,9 @@ def parse_time_zone(name: str) -> zoneinfo.ZoneInfo:
 
 
 class TimeRange(NamedTuple):
-    """
-    The instants (ms, UTC) from ``start`` on and before ``end``; none where it does not begin before it ends.
+    """The instants (ms, UTC) from ``start`` on and before ``end``; none where it does not begin before it ends."""
 
-    :param start: :data:`EVER`'s where it has no beginning, likewise ``end``.
-    """
-
-    start: int
+    start: int  # :data:`EVER`'s where it has no beginning, likewise ``end``
     end: int
 
     @classmethod
@@ -222,13 +218,9 @@ class TimeRanges:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """
-    A unit that time is cut into: one of a fixed length, or days or months of the calendar in a time zone.
+    """A unit that time is cut into: one of a fixed length, or days or months of the calendar in a time zone."""
 
-    :param months: How many months, else 0; likewise ``days``, and ``ms`` for a fixed length in milliseconds.
-    """
-
-    months: int = 0
+    months: int = 0  # How many months, else 0; likewise ``days``, and ``ms`` for a fixed length in milliseconds
     days: int = 0
     ms: int = 0
 

@@ -59,114 +59,72 @@ CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.ROLL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """
-    A partition, window or snapshot.
+    """A partition, window or snapshot."""
 
-    :param start: None if nothing tells.
-    :param name: In words.
-    :param rows: None if unknown.
-    :param size: Bytes; None if unknown.
-    :param due: When a policy wants it, if one ever does and it does not yet.
-    """
-
-    start: int | None
+    start: int | None  # None if nothing tells
     end: int | None
     state: State
-    name: str
-    rows: int | None = None
-    size: int | None = None
+    name: str  # In words
+    rows: int | None = None  # None if unknown
+    size: int | None = None  # Bytes; None if unknown
     reasons: tuple[str, ...] = ()
-    due: int | None = None
+    due: int | None = None  # When a policy wants it, if one ever does and it does not yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """
-    Neighbouring items of the same state.
-
-    :param count: How many.
-    :param first: The name of the first one.
-    :param rows: Of those that are known.
-    :param unknown: How many do not tell their rows.
-    :param size: Bytes of those that are known; None if none is.
-    :param reasons: A few of them.
-    :param more: How many more reasons there are.
-    :param due: When the first of them is due.
-    :param gaps: Whether there is nothing, or something of another state, in parts of it.
-    """
+    """Neighbouring items of the same state."""
 
     start: int
     end: int
     state: State
-    count: int
-    first: str
+    count: int  # How many
+    first: str  # The name of the first one
     last: str
-    rows: int
-    unknown: int
-    size: int | None
-    reasons: tuple[str, ...] = ()
-    more: int = 0
-    due: int | None = None
-    gaps: bool = False
+    rows: int  # Of those that are known
+    unknown: int  # How many do not tell their rows
+    size: int | None  # Bytes of those that are known; None if none is
+    reasons: tuple[str, ...] = ()  # A few of them
+    more: int = 0  # How many more reasons there are
+    due: int | None = None  # When the first of them is due
+    gaps: bool = False  # Whether there is nothing, or something of another state, in parts of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """
-    What is on one line of the picture.
+    """What is on one line of the picture."""
 
-    :param title: Its name.
-    :param spans: For the picture, at most a few hundred.
-    :param stretches: The same for a table: as few as possible.
-    :param unplaced: Items of which nothing tells the time.
-    :param note: How far it is, or why it is empty, in words.
-    """
-
-    title: str
-    spans: tuple[Span, ...] = ()
-    stretches: tuple[Span, ...] = ()
-    unplaced: tuple[Item, ...] = ()
-    note: str = ""
+    title: str  # Its name
+    spans: tuple[Span, ...] = ()  # For the picture, at most a few hundred
+    stretches: tuple[Span, ...] = ()  # The same for a table: as few as possible
+    unplaced: tuple[Item, ...] = ()  # Items of which nothing tells the time
+    note: str = ""  # How far it is, or why it is empty, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutoff:
-    """
-    A policy on the table, or on one of its rollups, and its limit.
-
-    :param words: What it does, with its retention period: ``delete after 90d``.
-    :param limit: Data before this instant is expired; None: never.
-    """
+    """A policy on the table, or on one of its rollups, and its limit."""
 
     policy_id: str
     table: TableName
-    words: str
-    limit: int | None
+    words: str  # What it does, with its retention period: ``delete after 90d``
+    limit: int | None  # Data before this instant is expired; None: never
     enabled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """
-    All of it.
-
-    :param now: The cutoff of the plan.
-    :param changes: What the next run does.
-    :param held: What is due and does not happen.
-    :param holds: Legal holds on the table.
-    :param notes: What there is to know besides, in sentences.
-    :param source: The table with the raw rows, if this one is a rollup.
-    """
+    """All of it."""
 
     table: TableName
-    now: int
+    now: int  # The cutoff of the plan
     lanes: tuple[Lane, ...]
     cutoffs: tuple[Cutoff, ...]
-    changes: tuple[TaskGroup, ...]
-    held: tuple[Hold, ...]
-    holds: tuple[LegalHold, ...]
-    notes: tuple[str, ...] = ()
-    source: TableName | None = None
+    changes: tuple[TaskGroup, ...]  # What the next run does
+    held: tuple[Hold, ...]  # What is due and does not happen
+    holds: tuple[LegalHold, ...]  # Legal holds on the table
+    notes: tuple[str, ...] = ()  # What there is to know besides, in sentences
+    source: TableName | None = None  # The table with the raw rows, if this one is a rollup
 
     @property
     def extent(self) -> tuple[int, int] | None:

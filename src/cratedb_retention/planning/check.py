@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Catalog, TableName
-from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.planning.cascades import find_cascades, level_targets
+from cratedb_retention.model.rollup import Ledger
+from cratedb_retention.planning.cascades import find_cascades, level_targets, why_large
 from cratedb_retention.planning.filters import meeting
-from cratedb_retention.planning.shrinking import why_large
 from cratedb_retention.planning.targets import Target, find_targets
 
 

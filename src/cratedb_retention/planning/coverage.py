@@ -16,8 +16,7 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Window
-from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.rollup import SealWindows, Window
 from cratedb_retention.model.values import Late
 from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import TableHold
@@ -26,24 +25,16 @@ from cratedb_retention.planning.windows import digest
 
 @dataclass(frozen=True, kw_only=True)
 class Above:
-    """
-    What lies above a table.
+    """What lies above a table."""
 
-    :param state: The level.
-    :param policy_id: The policy that rolls up.
-    :param late: What becomes of rows that came too late.
-    :param active: Whether this run rolls up what is due.
-    :param table: The table that it lies above: the one that the level is computed from, or its distributions, whose
-        change tokens nobody keeps, since they are written together.
-    :param limit: The instant (ms, UTC) before which raw rows are expired; None if they are kept forever.
-    """
-
-    state: LevelState
-    policy_id: str
-    late: Late
-    active: bool
+    state: LevelState  # The level
+    policy_id: str  # The policy that rolls up
+    late: Late  # What becomes of rows that came too late
+    active: bool  # Whether this run rolls up what is due
+    # The table that it lies above: the one that the level is computed from, or its distributions, whose change tokens
+    # nobody keeps, since they are written together.
     table: TableName
-    limit: int | None
+    limit: int | None  # The instant (ms, UTC) before which raw rows are expired; None if they are kept forever
 
     @property
     def tracked(self) -> bool:
@@ -53,35 +44,25 @@ class Above:
 
 @dataclass(kw_only=True)
 class ExpirableRows:
-    """
-    Rows that may be deleted, and those that may not though they are expired, by windows.
+    """Rows that may be deleted, and those that may not though they are expired, by windows."""
 
-    :param going: Windows that may go, each with its rows; those that no other one with rows lies between, together.
-    :param dropped: Of these, how many rows came too late, by the window's start; these are in no rollup.
-    :param late: Windows with rows that came too late and are kept, each with how many of these.
-    :param held: The same with those under a legal hold.
-    :param waiting: Why nothing later is deleted; None if all that is expired was looked at.
-    """
-
+    # Windows that may go, each with its rows; those that no other one with rows lies between, together.
     going: list[list[tuple[Window, int]]] = field(default_factory=list)
+    # Of these, how many rows came too late, by the window's start; these are in no rollup.
     dropped: dict[int, int] = field(default_factory=dict)
+    # Windows with rows that came too late and are kept, each with how many of these.
     late: list[tuple[Window, int]] = field(default_factory=list)
-    held: list[tuple[Window, int, TableHold]] = field(default_factory=list)
-    waiting: Reason | None = None
+    held: list[tuple[Window, int, TableHold]] = field(default_factory=list)  # The same with those under a legal hold
+    waiting: Reason | None = None  # Why nothing later is deleted; None if all that is expired was looked at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """
-    What lies above which table.
+    """What lies above which table."""
 
-    :param above: By the table beneath.
-    :param own: The levels, by their own tables.
-    :param sealing: Windows that this plan seals, by the level's table.
-    """
-
-    above: Mapping[TableName, Above] = field(default_factory=dict)
-    own: Mapping[TableName, Above] = field(default_factory=dict)
+    above: Mapping[TableName, Above] = field(default_factory=dict)  # By the table beneath
+    own: Mapping[TableName, Above] = field(default_factory=dict)  # The levels, by their own tables
+    # Windows that this plan seals, by the level's table.
     sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
     _waiting: dict[tuple[TableName, int, int], Reason | None] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, FreezePartitions, Hold, Piece, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.rollup import SealWindows
 from cratedb_retention.model.values import Freeze
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.context import Context

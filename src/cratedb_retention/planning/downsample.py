@@ -10,23 +10,37 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.catalog import Catalog
-from cratedb_retention.model.ledger import Ledger, LedgerRow
+from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Computed, Rollup, Window
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, RebaseRollup, RollUp
+from cratedb_retention.model.rollup import (
+    AlterRollup,
+    Computed,
+    CreateRollup,
+    Ledger,
+    LedgerRow,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    Rollup,
+    SealWindows,
+    ViewPart,
+    Window,
+    is_own_view,
+    view_name,
+)
 from cratedb_retention.model.time import TimeRange, TimeRanges, show
 from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
-from cratedb_retention.planning.open_windows import OpenWindow, open_window
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import (
+    OpenWindow,
     Source,
     WindowGrid,
+    open_window,
     partition_length,
     sources_of_pieces,
     sources_of_rows,
@@ -42,19 +56,12 @@ _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """
-    A window that has to be computed.
+    """A window that has to be computed."""
 
-    :param windows: What of it, in order of time: all of it, or some of its buckets.
-    :param reason: Why, in a word.
-    :param parts: What lies beneath its parts, if it is open.
-    :param before: What of it was computed before, and must not lose rows.
-    """
-
-    windows: tuple[Window, ...]
-    reason: str
-    parts: str = ""
-    before: tuple[Computed, ...] = ()
+    windows: tuple[Window, ...]  # What of it, in order of time: all of it, or some of its buckets
+    reason: str  # Why, in a word
+    parts: str = ""  # What lies beneath its parts, if it is open
+    before: tuple[Computed, ...] = ()  # What of it was computed before, and must not lose rows
 
     @property
     def whole(self) -> bool:
@@ -64,32 +71,23 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelState:
-    """
-    A level with what lies beneath its windows and what is planned for them.
-
-    :param by_rows: Whether the table beneath has no partitions of time.
-    :param open: The window that lasts beyond the cutoff.
-    :param measurements: What the rows said of it.
-    :param former: What the ledger has of all its windows, also of those that were computed from another table.
-    :param guarded: Whether no window may lose rows by being computed again (law 4).
-    :param full: Whether a full disk keeps the level from being written.
-    :param planned: The windows that are due, by start.
-    :param held: Windows that must wait, with the reason and whether that is a problem.
-    :param lost: Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
-    """
+    """A level with what lies beneath its windows and what is planned for them."""
 
     level: CascadeLevel
     grid: WindowGrid
     sources: Mapping[int, Source]
-    by_rows: bool
+    by_rows: bool  # Whether the table beneath has no partitions of time
     rows: Mapping[int, LedgerRow]
-    open: OpenWindow | None = None
-    measurements: Measurements = field(default_factory=Measurements)
+    open: OpenWindow | None = None  # The window that lasts beyond the cutoff
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows said of it
+    # What the ledger has of all its windows, also of those that were computed from another table.
     former: Mapping[int, LedgerRow] = field(default_factory=dict)
-    guarded: bool = True
-    full: bool = False
-    planned: dict[int, Due] = field(default_factory=dict)
+    guarded: bool = True  # Whether no window may lose rows by being computed again (law 4)
+    full: bool = False  # Whether a full disk keeps the level from being written
+    planned: dict[int, Due] = field(default_factory=dict)  # The windows that are due, by start
+    # Windows that must wait, with the reason and whether that is a problem.
     held: dict[int, tuple[Reason, bool]] = field(default_factory=dict)
+    # Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def changing(self) -> Iterator[Window]:
@@ -482,3 +480,85 @@ def _is_written(target: Target, present: OpenWindow, rows: Mapping[int, LedgerRo
     source = sources_of_windows([window], pieces).get(present.start)
     row = rows.get(present.start)
     return present.known is None or source is None or row is None or source.token != row.token
+
+
+def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterable[Task]) -> Iterator[Task | Hold]:
+    """Create the view, or renew it where this run changes what it consists of; never one that somebody else made."""
+    name = view_name(cascade.source)
+    there = catalog.taken(name)
+    if there is not None and not _is_own(cascade, catalog, ledger, there):
+        yield Hold(policy_id=cascade.policy.id, table=cascade.source, why=Why.VIEW_TAKEN(view=there), problem=True)
+        return
+    levels = {level.rollup.table for level in cascade.levels}
+    steps = [step for task in tasks for step in task.steps]
+    there_then = {level.rollup.table for level in cascade.levels if level.table is not None}
+    there_then.update(step.rollup.table for step in steps if isinstance(step, CreateRollup))
+    if levels - there_then:  # What is to be created waits.
+        return
+    seals = [step for step in steps if isinstance(step, SealWindows) and step.rollup.table in levels]
+    parts = view_parts(cascade, ledger, seals, [found for step in steps if (found := step.expires)])
+    finest = cascade.levels[0].rollup
+    known = ledger.rollups.get(finest.table)
+    altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
+    lost = there is None and catalog.views is not None
+    if altered or lost or known is None or known.view != parts:
+        marks = () if there is None else ledger.view_marks(cascade.source)
+        view = ReplaceView(
+            view=name,
+            source=cascade.source,
+            time=finest.time,
+            dimensions=finest.dimensions,
+            metrics=finest.metrics,
+            parts=parts,
+            marks=marks,
+        )
+        yield Task(policy_id=cascade.policy.id, table=cascade.source, steps=(view,), why=Why.VIEW_CHANGED())
+
+
+def _is_own(cascade: Cascade, catalog: Catalog, ledger: Ledger, there: TableName) -> bool:
+    view = (catalog.views or {}).get(there)
+    tables = [cascade.source, *(level.rollup.table for level in cascade.levels)]
+    marks = ledger.view_marks(cascade.source)
+    return view is not None and is_own_view(view, cascade.levels[0].rollup.time.name, tables, marks)
+
+
+def view_parts(
+    cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows], expiring: Sequence[tuple[TableName, int]]
+) -> tuple[ViewPart, ...]:
+    """
+    Which table the view shows for which stretch of time, oldest first.
+
+    :param seals: Windows that are about to be sealed.
+    :param expiring: Tables of which everything before an instant (ms, UTC) is about to expire.
+    """
+    parts: list[ViewPart] = []
+    end: int | None = None
+    tables: list[tuple[TableName, Rollup | None]] = [(cascade.source, None)]
+    tables += [(level.rollup.table, level.rollup) for level in cascade.levels]
+    for table, rollup in tables:
+        about_to = [until for name, until in expiring if name == table and rollup is not None]
+        if rollup is None:
+            about_to = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
+        gone = ledger.held_from(cascade.source, table)
+        start = max([*about_to, *([] if gone is None else [gone])], default=None)
+        if end is not None and start is not None and start >= end:
+            continue
+        if end is not None and rollup is not None:
+            end = rollup.interval.ceiling(end, rollup.tzinfo)
+            parts = _from(end, parts)
+        parts.append(ViewPart(table=table, interval=str(rollup.interval) if rollup else "", start=start, end=end))
+        if start is None:
+            break
+        end = start
+    return tuple(reversed(parts))
+
+
+def _from(start: int, parts: Sequence[ViewPart]) -> list[ViewPart]:
+    """
+    What finer tables show, if it begins with a whole bucket of the coarser one before it. The bucket in the middle of
+    which they begin is shown as a whole, so their rows in it would be there twice.
+
+    :param parts: Finest first.
+    """
+    left = [part for part in parts if part.end is None or part.end > start]
+    return [*left[:-1], replace(left[-1], start=start)]

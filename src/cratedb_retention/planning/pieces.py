@@ -20,17 +20,11 @@ from cratedb_retention.planning.targets import Target
 
 @dataclass(frozen=True)
 class Pieces:
-    """
-    Some partitions of a table.
+    """Some partitions of a table."""
 
-    :param known: Those whose end is known, by end.
-    :param ends: Their ends (ms, UTC).
-    :param unknown: Those whose interval nothing tells.
-    """
-
-    known: tuple[Piece, ...]
-    ends: tuple[int, ...]
-    unknown: tuple[Piece, ...]
+    known: tuple[Piece, ...]  # Those whose end is known, by end
+    ends: tuple[int, ...]  # Their ends (ms, UTC)
+    unknown: tuple[Piece, ...]  # Those whose interval nothing tells
 
     def expired(self, limit: int) -> tuple[Piece, ...]:
         """Those that lie before an instant as a whole."""

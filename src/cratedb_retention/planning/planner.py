@@ -14,29 +14,34 @@ from functools import partial
 
 from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.rollup import Ledger
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import delete, downsample, limits, warnings
-from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
+from cratedb_retention.planning.cascades import (
+    Cascade,
+    by_source,
+    find_cascades,
+    level_targets,
+    require_smaller,
+    variety_probe,
+)
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
-from cratedb_retention.planning.downsample import LevelState
+from cratedb_retention.planning.downsample import LevelState, plan_view
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
 from cratedb_retention.planning.reasons import blocked, next_due
-from cratedb_retention.planning.shrinking import require_smaller, variety_probe
 from cratedb_retention.planning.strategies import PLANS
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
-from cratedb_retention.planning.view import plan_view
 
 
 def find_probes(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cratedb_retention.model.effect import total
 from cratedb_retention.model.plan import Hold, Piece, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
@@ -57,9 +58,3 @@ def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), problem: 
         problem=problem,
         pieces=tuple(pieces),
     )
-
-
-def total(counts: Iterable[int | None]) -> int | None:
-    """A sum; None if a part of it is unknown."""
-    found = list(counts)
-    return None if None in found else sum(count or 0 for count in found)

@@ -61,14 +61,14 @@ def _archiving_steps(context: Context, target: Target, piece: Piece, repository:
     snapshot = _snapshot_name(context, target, piece, repository)
     if context.needs_freeze(table, piece):
         yield FreezePartitions(table=table, columns=columns, pieces=(piece,))
-    yield SnapshotPartition(table=table, columns=columns, piece=piece, repository=repository, name=snapshot)
+    yield SnapshotPartition(table=table, columns=columns, pieces=(piece,), repository=repository, name=snapshot)
     # Files are always read back.
     files = context.catalog.capabilities.repositories_are_directories
     verify = Verify.RESTORE if files else target.policy.verify
     yield VerifySnapshot(
         table=table,
         columns=columns,
-        piece=piece,
+        pieces=(piece,),
         repository=repository,
         name=snapshot,
         verify=verify,
@@ -79,7 +79,7 @@ def _archiving_steps(context: Context, target: Target, piece: Piece, repository:
     yield DropArchived(
         table=table,
         columns=columns,
-        piece=piece,
+        pieces=(piece,),
         repository=repository,
         name=snapshot,
         before=limit,

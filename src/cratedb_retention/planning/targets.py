@@ -31,8 +31,8 @@ from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.rollup import label
+from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.values import Freeze
 

@@ -20,8 +20,9 @@ from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.due import next_times, overdue_since
-from cratedb_retention.store.leases import Leases
-from cratedb_retention.store.statistics import LevelState, RunOfPolicy
+from cratedb_retention.store.audit import RunOfPolicy
+from cratedb_retention.store.rollups import LevelState
+from cratedb_retention.store.runs import Leases
 
 PREFIX = "cratedb_retention"
 WINDOW = dt.timedelta(days=1)

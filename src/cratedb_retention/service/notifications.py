@@ -31,7 +31,7 @@ from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.redact import redact
 from cratedb_retention.service.settings import NotifySettings
-from cratedb_retention.store.notices import Notice, NoticeState
+from cratedb_retention.store.notifications import Notice, NoticeState
 
 logger = logging.getLogger(__name__)
 FAILED, HELD = "failed", "held"

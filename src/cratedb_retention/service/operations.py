@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from cratedb_retention.api import Retention
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import Conflict, NotFound
-from cratedb_retention.execution.restoring import Restored, Verified
+from cratedb_retention.execution.archive import Restored, Verified
 from cratedb_retention.service.background import Background, outcome_of
 
 UNKNOWN_OPERATION = "GET /api/v1/journal tells of older ones"

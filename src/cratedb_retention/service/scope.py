@@ -17,13 +17,13 @@ from cratedb_retention.api import Retention
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.applying import Change, find_changes
+from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.identities import Earlier
 from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.query import explorable
-from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.areas import Area, make_area
@@ -31,11 +31,10 @@ from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step
 from cratedb_retention.model.policy import Policy, change_policy, mentions
-from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.tags import TagFilter
@@ -52,11 +51,10 @@ from cratedb_retention.service.tenant_filter import (
     narrow_tables,
     run_end,
 )
-from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.access import AccessToken
+from cratedb_retention.store.archive import SnapshotRecord
+from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
-from cratedb_retention.store.snapshots import SnapshotRecord
-from cratedb_retention.store.statistics import RunOfPolicy
-from cratedb_retention.store.tokens import AccessToken
 
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
 

@@ -4,15 +4,20 @@ Legal holds in the database. A released hold stays in the table, with who releas
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import pick
-from cratedb_retention.store.codec import hold_to_row, row_to_hold
-from cratedb_retention.store.journal import Entry, Journal
+from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.store.audit import Entry, Journal
+from cratedb_retention.store.rows import read_text, text_values
 
 
 class HoldStore:
@@ -74,3 +79,45 @@ class HoldStore:
         message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".removesuffix(": ")
         entry = Entry(event=event, table_schema=hold.table_schema, table_name=hold.table_name, message=message)
         self._journal.write(entry)
+
+
+def hold_to_row(hold: LegalHold) -> dict[str, Any]:
+    """A hold as a row."""
+    where = json.dumps(_values_of(hold), ensure_ascii=False) if hold.where or hold.partitions else None
+    return {
+        "id": hold.id,
+        "table_schema": hold.table_schema,
+        "table_name": hold.table_name,
+        **text_values("where", where),
+        "start": None if hold.start is None else from_ms(hold.start),
+        "end": None if hold.end is None else from_ms(hold.end),
+        "kind": str(hold.kind),
+        "reason": hold.reason,
+        "placed_at": from_ms(hold.placed_at),
+        "placed_by": hold.placed_by,
+        "table_identity": hold.identity or None,
+    }
+
+
+def _values_of(hold: LegalHold) -> Any:
+    return [dict(values) for values in hold.filters] if hold.partitions else dict(hold.where)
+
+
+def row_to_hold(row: Mapping[str, Any]) -> LegalHold:
+    """A row as a hold."""
+    values = json.loads(read_text(row, "where") or "{}")
+    several = isinstance(values, list)
+    return LegalHold(
+        id=row["id"],
+        table_schema=row["table_schema"],
+        table_name=row["table_name"],
+        where={} if several else values,
+        partitions=tuple(values) if several else (),
+        start=None if row["start"] is None else to_ms(row["start"]),
+        end=None if row["end"] is None else to_ms(row["end"]),
+        reason=row["reason"] or "",
+        kind=HoldKind(row["kind"]),
+        placed_by=row["placed_by"] or "",
+        placed_at=to_ms(row["placed_at"]),
+        identity=row["table_identity"] or "",
+    )

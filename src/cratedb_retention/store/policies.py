@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,14 +19,16 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
+from cratedb_retention.model.attributes import Form
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.identifiers import pick
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.schedule import Scheduled
-from cratedb_retention.store.codec import policy_to_row, row_to_policy, row_to_schedule
-from cratedb_retention.store.journal import Entry, Journal
-from cratedb_retention.store.stamps import stamp_columns, stamp_of, unchanged
+from cratedb_retention.model.policy import ATTRIBUTES, Policy, read_policy
+from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
+from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.store.audit import Entry, Journal
+from cratedb_retention.store.rows import stamp_columns, stamp_of, unchanged
 
 # Policies in one INSERT.
 BATCH = 200
@@ -326,3 +329,64 @@ def _own(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_json(policy: Policy | None) -> str | None:
     return None if policy is None else json.dumps(policy.to_dict(), ensure_ascii=False)
+
+
+_HOUR = Duration(seconds=3600)
+_JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
+_OWN = ("version", "changed_at", "changed_by", "scheduled_at")
+
+
+def policy_to_row(
+    policy: Policy, version: int, now: dt.datetime, actor: str, scheduled_at: dt.datetime | None = None
+) -> dict[str, Any]:
+    """
+    A policy as a row; attributes that are objects become JSON.
+
+    :param scheduled_at: Since when it has its schedule; None: since now.
+    """
+    row = policy.model_dump(mode="json")
+    for key in _JSON:
+        row[key] = json.dumps(row[key], ensure_ascii=False) if row[key] else None
+    return {**row, "version": version, "changed_at": now, "changed_by": actor, "scheduled_at": scheduled_at or now}
+
+
+def row_to_policy(row: Mapping[str, Any]) -> Policy:
+    """
+    A row as a policy.
+
+    :raises InvalidInput: if somebody wrote something else into the table.
+    """
+    attributes = {key: value for key, value in row.items() if key not in _OWN and value is not None}
+    for key in _JSON:
+        if isinstance(attributes.get(key), str):
+            attributes[key] = json.loads(attributes[key])
+    return read_policy(attributes, stored=attributes)
+
+
+def row_to_schedule(row: Mapping[str, Any]) -> Scheduled:
+    """
+    When a policy runs by itself.
+
+    :raises InvalidInput: if somebody wrote something else into the table.
+    :raises ValueError: the same.
+    """
+    return Scheduled(
+        policy_id=row["id"],
+        schedule=_schedule(row["schedule"]),
+        time_zone=_zone(row["time_zone"] or "UTC"),
+        since=row["scheduled_at"] or row["changed_at"],
+        misfire=Misfire(row["misfire"] or Misfire.CATCH_UP),
+        grace=_HOUR if row["misfire_grace"] is None else parse_duration(row["misfire_grace"]),
+        jitter=None if row["jitter"] is None else parse_jitter(row["jitter"]),
+    )
+
+
+# A scheduler reads the same ones again and again.
+@functools.lru_cache(4096)
+def _schedule(text: str) -> str:
+    return parse_schedule(text)
+
+
+@functools.lru_cache(4096)
+def _zone(name: str) -> str:
+    return parse_time_zone(name).key

@@ -14,19 +14,16 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.store.freezes import FreezeStore
+from cratedb_retention.store.access import TokenStore
+from cratedb_retention.store.archive import FreezeStore, SnapshotStore
+from cratedb_retention.store.audit import Journal, RunOfPolicy, runs_of_policies
 from cratedb_retention.store.holds import HoldStore
-from cratedb_retention.store.jobs import JobStore
-from cratedb_retention.store.journal import Journal
-from cratedb_retention.store.leases import LeaseStore
-from cratedb_retention.store.notices import NoticeStore
+from cratedb_retention.store.notifications import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
-from cratedb_retention.store.rollups import RollupStore
+from cratedb_retention.store.rollups import LevelState, RollupStore, level_states
+from cratedb_retention.store.runs import JobStore, LeaseStore
 from cratedb_retention.store.setup import probe, require, setup
-from cratedb_retention.store.snapshots import SnapshotStore
-from cratedb_retention.store.statistics import LevelState, RunOfPolicy, level_states, runs_of_policies
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
-from cratedb_retention.store.tokens import TokenStore
 
 
 class Store:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from cratedb_retention.model.attributes import Attribute, Form
 from cratedb_retention.model.policy import ATTRIBUTES
 from cratedb_retention.model.time import EPOCH
-from cratedb_retention.store.texts import LONGEST
+from cratedb_retention.store.rows import LONGEST
 
 DEFAULT_SCHEMA = "ext"
 _OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"

@@ -12,14 +12,14 @@ from typing import TypeVar
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable
-from cratedb_retention.execution.restoring import Restored, RestoreRequest, Verified
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_partition, show_size
-from cratedb_retention.store.snapshots import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
 from cratedb_retention.ui.parts import (

@@ -15,7 +15,7 @@ from typing import Any
 from cratedb_retention.model import words
 from cratedb_retention.model.exploring import Span as Stretch
 from cratedb_retention.model.exploring import percents
-from cratedb_retention.model.fetched import Fetched, Row, as_float, parts_of
+from cratedb_retention.model.reading import Fetched, Row, as_float, parts_of
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.timeline import WORDS, Lane, Span, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size

@@ -35,9 +35,8 @@ from cratedb_retention.model.exploring import (
     whole_span,
     zoom,
 )
-from cratedb_retention.model.fetched import Cell, Fetched, Row, describe
 from cratedb_retention.model.pairs import write_value
-from cratedb_retention.model.reading import Cascade, FetchRequest, Fill
+from cratedb_retention.model.reading import Cascade, Cell, Fetched, FetchRequest, Fill, Row, describe
 from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of

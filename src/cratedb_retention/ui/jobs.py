@@ -20,7 +20,7 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags

@@ -37,7 +37,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import (
+from cratedb_retention.model.rollup import (
     AlterRollup,
     CreateRollup,
     RebaseRollup,

@@ -15,26 +15,31 @@ from cratedb_retention.engine.cratedb.errors import disk_is_full
 from cratedb_retention.engine.cratedb.health import check_health, check_idents, refresh_idents
 from cratedb_retention.engine.cratedb.sql import SQL, refresh
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.rollup import Run, new_version, run_statements, runs_of
-from cratedb_retention.engine.rollup_check import (
+from cratedb_retention.engine.rollup import (
     Beneath,
+    Run,
     Stored,
     count_beneath,
     count_stored,
+    new_version,
     require_rows,
+    run_statements,
+    runs_of,
     show_difference,
     show_window,
 )
 from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window
-from cratedb_retention.model.rollup_steps import (
+from cratedb_retention.model.rollup import (
     AlterRollup,
     CreateRollup,
     RebaseRollup,
     ReplaceView,
+    RolledUp,
     RollUp,
+    Rollup,
     RollupStep,
     SealWindows,
+    Window,
 )
 
 ATTEMPTS = 5

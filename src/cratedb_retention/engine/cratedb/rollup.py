@@ -27,8 +27,8 @@ from cratedb_retention.engine.rollup import (
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.engine.states import Field, level_fields, sketch_fields
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import PARTITION
-from cratedb_retention.model.rollup_steps import (
+from cratedb_retention.model.rollup import (
+    PARTITION,
     AlterRollup,
     CreateRollup,
     RebaseRollup,

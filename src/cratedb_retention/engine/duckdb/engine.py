@@ -31,7 +31,7 @@ from cratedb_retention.model.plan import (
     Step,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import (
+from cratedb_retention.model.rollup import (
     AlterRollup,
     CreateRollup,
     RebaseRollup,

@@ -12,23 +12,28 @@ import sqlalchemy as sa
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.sql import SQL, AddColumn
-from cratedb_retention.engine.rollup import CreateTable, Run, new_version, run_statements, runs_of, step_statements
-from cratedb_retention.engine.rollup_check import (
+from cratedb_retention.engine.rollup import (
+    CreateTable,
+    Run,
     count_beneath,
     count_stored,
+    new_version,
     require_rows,
+    run_statements,
+    runs_of,
     show_difference,
     show_window,
+    step_statements,
 )
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.engine.states import level_fields, sketch_fields
 from cratedb_retention.errors import DatabaseError
-from cratedb_retention.model.rollup import RolledUp
-from cratedb_retention.model.rollup_steps import (
+from cratedb_retention.model.rollup import (
     AlterRollup,
     CreateRollup,
     RebaseRollup,
     ReplaceView,
+    RolledUp,
     RollUp,
     RollupStep,
     SealWindows,

@@ -31,7 +31,7 @@ from cratedb_retention.engine.rows import require_old
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.words import show_partition
 
 FindRepository = Callable[[str], Path]

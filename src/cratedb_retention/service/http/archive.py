@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.previewing import ArchiveLine
-from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.execution.results import Hold, Operation, Restorable, Snapshot
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.tags import parse_tag_filter

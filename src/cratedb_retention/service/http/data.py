@@ -10,9 +10,8 @@ from fastapi import APIRouter, Query, Response
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.results import AcceptedTables
-from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.pairs import read_pairs
-from cratedb_retention.model.reading import FetchRequest, Fill
+from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
 from cratedb_retention.service.http.problems import problems
 from cratedb_retention.service.http.requests import JsonRoute, ShortText, TablesWanted
 from cratedb_retention.service.http.security import Editor, Viewer

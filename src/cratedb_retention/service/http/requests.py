@@ -18,8 +18,8 @@ from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.restoring import RestoreRequest
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.strategies import parse_strategy
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter

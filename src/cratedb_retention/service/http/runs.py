@@ -26,7 +26,7 @@ from cratedb_retention.service.http.requests import (
     ShortText,
 )
 from cratedb_retention.service.http.security import Operator, Viewer, context_of
-from cratedb_retention.store.journal import JournalFilter
+from cratedb_retention.store.audit import JournalFilter
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
 journal = APIRouter(tags=["journal"])

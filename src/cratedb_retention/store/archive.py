@@ -1,11 +1,14 @@
 """
-What was archived, where, and how far: the index of all snapshots that the toolkit made.
+What was archived, where, and how far: the index of all snapshots that the toolkit made. And which partitions it froze:
+written before that and removed after, so that a run that was killed in between leaves a trace.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,13 +20,12 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.plan import SnapshotPartition
+from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.plan import FreezePartitions, SnapshotPartition
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.store.codec import partition_to_text, text_to_partition
-from cratedb_retention.store.texts import cut
+from cratedb_retention.store.rows import cut
 
 
 class SnapshotStage(StrEnum):
@@ -235,3 +237,87 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
         verified_at=row["verified_at"],
         damage=row["damage"],
     )
+
+
+class FreezeStore:
+    """Remembers frozen partitions."""
+
+    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
+        self._database, self._table, self._clock = database, table, clock
+
+    def all(self, refresh: bool = True) -> dict[tuple[TableName, tuple[Value, ...]], str]:
+        """
+        The partitions that were frozen and not thawed, each with the identity of its table; empty: unknown.
+
+        :param refresh: Whether what others wrote may not be visible yet.
+        """
+        if refresh:
+            self._database.refresh(self._table)
+        rows = self._database.query(sa.select(self._table))
+        return {
+            (TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])[1]): (
+                row["table_identity"] or ""
+            )
+            for row in rows
+        }
+
+    def add(self, step: FreezePartitions, run_id: str, identity: str = "") -> None:
+        """
+        Note that partitions are about to be frozen.
+
+        :param identity: Tells their table from others that get its name.
+        """
+        for piece in step.pieces:
+            self.note(step.table, step.columns, piece.partition.values, run_id, identity)
+
+    def note(
+        self,
+        table: TableName,
+        columns: Sequence[Column],
+        values: tuple[Value, ...],
+        run_id: str | None = None,
+        identity: str = "",
+    ) -> bool:
+        """
+        Note that one partition is about to be frozen, or to come back frozen.
+
+        :return: Whether it is new; if not, an interrupted run noted it already.
+        """
+        row = {
+            "id": _key(table, values),
+            "table_schema": table.schema,
+            "table_name": table.name,
+            "partition": partition_to_text(columns, values),
+            "run_id": run_id,
+            "frozen_at": self._clock.now(),
+            "table_identity": identity or None,
+        }
+        try:
+            self._database.execute(sa.insert(self._table).values(**row))
+        except Conflict:
+            return False
+        return True
+
+    def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
+        """Note that partitions are not frozen any more, or gone."""
+        keys = [_key(table, values) for values in partitions]
+        # Unlike `id = ?`, CrateDB answers `id IN (...)` from what was refreshed, and the rows may be a moment old.
+        self._database.refresh(self._table)
+        self._database.execute(sa.delete(self._table).where(self._table.c.id.in_(keys)))
+
+
+def _key(table: TableName, values: tuple[Value, ...]) -> str:
+    return hashlib.sha256(repr((tuple(table), values)).encode()).hexdigest()[:32]
+
+
+def partition_to_text(columns: Sequence[Column], values: Sequence[Value]) -> str:
+    """A partition's columns and values as JSON that :func:`text_to_partition` understands."""
+    parts = [[c.name, c.type, str(c.kind), v] for c, v in zip(columns, values, strict=True)]
+    return json.dumps(parts, ensure_ascii=False)
+
+
+def text_to_partition(text: str) -> tuple[tuple[Column, ...], tuple[Value, ...]]:
+    """The columns and values of a partition."""
+    parts = json.loads(text)
+    columns = tuple(Column(name=name, type=data_type, kind=Kind(kind)) for name, data_type, kind, _ in parts)
+    return columns, tuple(part[3] for part in parts)

@@ -24,7 +24,7 @@ from cratedb_retention.model.access import Role, check_limit
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
-from cratedb_retention.store.journal import Entry, Journal
+from cratedb_retention.store.audit import Entry, Journal
 
 PREFIX = "crt"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")

@@ -8,14 +8,16 @@ leaves behind for the next one (a frozen partition, a snapshot) is noted before 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine, Progress, StepResult
-from cratedb_retention.errors import ConnectionLost, LeaseLost, PartitionChanged, RetentionError, RunEnded
+from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
+from cratedb_retention.execution.archive import settle, supersede, tidy_copies
 from cratedb_retention.execution.events import (
     Held,
     LeftOut,
@@ -28,23 +30,23 @@ from cratedb_retention.execution.events import (
     StepFinished,
     StepProgressed,
     StepStarted,
+    TakenOver,
     TaskSkipped,
 )
-from cratedb_retention.execution.heartbeat import Heartbeat
-from cratedb_retention.execution.leasing import Session
-from cratedb_retention.execution.preparing import Prepared, check_preconditions, is_frozen
-from cratedb_retention.execution.recorder import Recorder, outcomes_after
-from cratedb_retention.execution.renewing import Renewer
+from cratedb_retention.execution.leasing import Heartbeat, Session
+from cratedb_retention.execution.preparing import Prepared, Selection, check_preconditions, is_frozen, prepare
+from cratedb_retention.execution.recorder import Recorder, outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
-from cratedb_retention.execution.superseding import settle, supersede, tidy_copies
-from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.effect import total
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
+    Hold,
     MovePartitions,
     Piece,
     SnapshotPartition,
@@ -53,10 +55,158 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import RollUp, RollupStep
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Why, failure
+from cratedb_retention.model.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
-from cratedb_retention.store.snapshots import SnapshotStage
+from cratedb_retention.model.time import from_ms
+from cratedb_retention.planning.limits import keep_within
+from cratedb_retention.planning.targets import Target
+from cratedb_retention.store.archive import SnapshotStage
+from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def carry_out(
+    engine: Engine,
+    store: Store,
+    clock: Clock,
+    session: Session,
+    make_plan: Callable[[], Prepared],
+    observers: Iterable[Observer] = (),
+) -> Report:
+    """
+    Do what a plan says, as far as nobody else is at it.
+
+    :param make_plan: Makes the plan, or hands over one that was made.
+    :raises Cancelled: if somebody asked for the end of the run.
+    :raises Stopped: if the process is to end.
+    :raises LeaseLost: if another one may run the policies by now.
+    :raises ConnectionLost: if the database is gone for good.
+    """
+    prepared = None if session.taken.won else make_plan()
+    heartbeat = Heartbeat(session, store.jobs, clock)
+    with ExitStack() as stack:
+        if session.options.threads:
+            stack.enter_context(heartbeat.beating())
+        try:
+            if prepared is None:
+                prepared = _plan_under_leases(store, session, make_plan)
+                session = _with_leases(session, prepared, clock)
+            else:
+                session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
+            left = list(_left_out(store, prepared, session))
+            prepared = _without(prepared, left)
+            session.tracker.about(_concerned(prepared, session))
+            runner = Runner(engine, store, clock, session, observers, heartbeat)
+            for policy, lease in session.taken.over.items():
+                runner.tell(TakenOver(policy, lease.holder or ""))
+            report = runner.run(prepared, left)
+        except BaseException as error:
+            heartbeat.finish(outcome_of(error))
+            raise
+        heartbeat.finish(Outcome.DONE if report.ok else Outcome.FAILED)
+    return report
+
+
+def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
+    """Where not even a plan can be made, the leases are given back, and the journal says why."""
+    try:
+        return make_plan()
+    except BaseException as error:
+        won, outcomes = session.taken.won, outcomes_after(error, session.taken.won)
+        run_id = session.leases.run_id
+        end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, why=failure(error), run_id=run_id)
+        slots = [
+            replace(end, event=Event.SLOT_FINISHED, outcome=outcome, policy_id=policy, slot=won[policy].slot)
+            for policy, outcome in outcomes.items()
+        ]
+        try:
+            session.leases.release(outcomes)
+            store.journal.write(*slots, replace(end, message="no plan could be made"))
+        except RetentionError as another:
+            logger.warning("leases were not given back, or the audit log does not say so: %s", another)
+        raise
+
+
+def _concerned(prepared: Prepared, session: Session) -> list[Policy]:
+    ids = {task.policy_id for task in prepared.plan.tasks} | set(session.taken.won)
+    return [policy for identifier, policy in prepared.policies.items() if identifier in ids]
+
+
+def _with_a_fresh_plan(
+    session: Session, prepared: Prepared, make_plan: Callable[[], Prepared], clock: Clock
+) -> tuple[Session, Prepared]:
+    """
+    Take the leases that a plan needs. Where somebody else was done with a policy meanwhile, the plan is out of date,
+    and made anew if it is not one that was handed over.
+    """
+    while True:
+        found = _with_leases(session, prepared, clock)
+        if all(lease.holder is not None for lease in found.taken.refused.values()):
+            return found, prepared
+        another = make_plan()
+        if another is prepared:
+            return found, prepared
+        retry(lambda: session.leases.release({}), clock.sleep)
+        prepared = another
+
+
+def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
+    """
+    Take the leases that a plan needs and that are not held yet.
+
+    Who makes rows go that are rolled up needs that of the policy that rolls up, too: else it could compute them anew,
+    by a plan of its own, when they are gone.
+    """
+    own = {task.policy_id for task in prepared.plan.tasks}
+    needed = {policy for task in prepared.plan.tasks for policy in _needed(task, prepared)}
+    slots = dict.fromkeys(sorted(needed - set(session.taken.won)))
+    taken = retry(lambda: session.leases.take(slots, prepared.leases), clock.sleep)
+    aside = frozenset(policy for policy in taken.won if policy not in own)
+    return replace(session, taken=session.taken.plus(taken, aside))
+
+
+def _needed(task: Task, prepared: Prepared) -> set[str]:
+    """The policies that nobody else may run while a task is done."""
+    known = prepared.ledger.rollups
+    seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
+    policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
+    return {policy for policy in policies if policy is not None and policy in prepared.policies}
+
+
+def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[LeftOut]:
+    """What others are at. Tidying up waits until nobody else is at work, since what is frozen may be theirs."""
+    by_policy: dict[tuple[str | None, str | None], list[Task]] = {}
+    won, refused = session.taken.won, session.taken.refused
+    for task in prepared.plan.tasks:
+        missing = sorted(_needed(task, prepared) - set(won))
+        if missing or task.policy_id not in won:
+            by_policy.setdefault((task.policy_id, missing[0] if missing else task.policy_id), []).append(task)
+    for (policy, of), tasks in by_policy.items():
+        if policy is not None:
+            lease = refused.get(of or "")
+            yield LeftOut(
+                policy_id=policy, tasks=tuple(tasks), holder=(lease.holder if lease else None) or "somebody else", at=of
+            )
+        elif others := _others_at_work(store, session):
+            yield LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
+
+
+def _others_at_work(store: Store, session: Session) -> list[str]:
+    known = store.leases.read()
+    holders = {lease.holder or "" for lease in known.by_policy.values() if not lease.is_free(known.now)}
+    return sorted(holders - {session.leases.holder})
+
+
+def _without(prepared: Prepared, left: Iterable[LeftOut]) -> Prepared:
+    """A plan without what is left out."""
+    gone = {id(task) for each in left for task in each.tasks}
+    tasks = tuple(task for task in prepared.plan.tasks if id(task) not in gone)
+    return replace(prepared, plan=replace(prepared.plan, tasks=tasks))
+
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -75,12 +225,12 @@ class _Run:
     broken: set[tuple[str | None, TableName]] = field(default_factory=set)
 
 
-def _attempt(failure: str, work: Callable[[], object]) -> None:
+def _attempt(what: str, work: Callable[[], object]) -> None:
     """Do what is tried once more by the next run if it fails now, while another error is on its way."""
     try:
         work()
     except RetentionError as error:
-        logger.warning("%s: %s", failure, error)
+        logger.warning("%s: %s", what, error)
 
 
 def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
@@ -195,8 +345,8 @@ class Runner:
         # What another run is to do again is in the journal before it can begin.
         note: Callable[[], None] = partial(recorder.run_finished, report, error)
         steps = [("the end of the run was not written", note), ("leases were not given back", release)]
-        for failure, work in reversed(steps) if outcomes else steps:
-            _attempt(failure, work)
+        for what, work in reversed(steps) if outcomes else steps:
+            _attempt(what, work)
         if isinstance(error, RunEnded):
             self.tell(RunEndedEarly(report, str(error)))
 
@@ -333,3 +483,91 @@ class Runner:
 
     def _retry(self, work: Callable[[], T]) -> T:
         return retry(work, self._clock.sleep)
+
+
+# Writes that were under way when a partition was frozen may still end; where nothing freezes, more may come.
+RENEWALS = 3
+
+
+class Renewer:
+    """
+    Decides tasks once more, from what is there now.
+
+    :param prepared: The plan and its foundation.
+    """
+
+    def __init__(self, engine: Engine, store: Store, prepared: Prepared) -> None:
+        self._engine, self._store, self._prepared = engine, store, prepared
+        self._tasks = list(prepared.plan.tasks)
+        self._renewed: dict[int, int] = {}
+
+    def renew(self, task: Task, step: Step, done: int) -> Task | None:
+        """
+        The same task about what is there now; None if it has to wait for the next run.
+
+        :param task: The task as it is in the plan, or was renewed.
+        :param step: Its step that found that the partition had changed.
+        :param done: How many of its steps are done before that.
+        :raises PartitionChanged: if its policy was changed, or a hold was placed.
+        """
+        position = next(i for i, each in enumerate(self._tasks) if each is task)
+        if self._renewed.get(position, 0) == RENEWALS or not _may_change(task, step, done):
+            return None
+        check_preconditions(self._store, self._prepared, task)
+        cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
+        try:
+            again = prepare(self._engine, self._store, cutoff, chosen, task.table)
+        except NotFound:  # The policy, since a moment ago.
+            return None
+        found = _find(task, again.plan.tasks, done)
+        if found is None or not self._is_within_limits(position, found):
+            return None
+        self._tasks[position] = found
+        self._renewed[position] = self._renewed.get(position, 0) + 1
+        return found
+
+    def _is_within_limits(self, position: int, found: Task) -> bool:
+        """Whether all that the plan does with this policy and table, with what came since, is as much as expected."""
+        tasks = [found if i == position else task for i, task in enumerate(self._tasks)]
+        own = [task for task in tasks if (task.policy_id, task.table) == (found.policy_id, found.table)]
+        policy = self._prepared.policies[found.policy_id or ""]
+        target = Target(policy=policy, table=self._prepared.catalog.tables[found.table])
+        return not any(isinstance(verdict, Hold) for verdict in keep_within(target, own))
+
+
+def _may_change(task: Task, step: Step, done: int) -> bool:
+    """
+    Whether a step may be about more rows than were planned: one that nothing was done before, and where nothing but the
+    rows themselves was looked at. What is rolled up is rolled up again first (law 3).
+    """
+    before, after = task.steps[:done], task.steps[done + 1 :]
+    if not all(isinstance(each, FreezePartitions) for each in before):
+        return False
+    return isinstance(step, SnapshotPartition) or (isinstance(step, DropPartitions) and bool(before) and not after)
+
+
+def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
+    """What a new plan does with the partitions of a task, in the same steps; None if not all of that."""
+    fresh = [each for each in planned if (each.policy_id, each.table) == (task.policy_id, task.table)]
+    last = task.steps[-1]
+    if isinstance(last, DropPartitions):
+        known = {values: piece for each in fresh for values, piece in _by_values(each.steps[-1]).items()}
+        if not _by_values(last).keys() <= known.keys():
+            return None
+        pieces = tuple(known[values] for values in _by_values(last))
+        rows, size = total(p.partition.rows for p in pieces), total(p.partition.size for p in pieces)
+        steps: tuple[Step, ...] = (replace(last, pieces=pieces),)
+    else:
+        same = next((each for each in fresh if _by_values(each.steps[-1]).keys() == _by_values(last).keys()), None)
+        if same is None:
+            return None
+        rows, size = same.rows, same.size
+        steps = tuple(step for step in same.steps if not isinstance(step, FreezePartitions))
+    if list(map(type, steps)) != list(map(type, task.steps[done:])):
+        return None
+    why = task.why if task.why.why is Why.RENEWED else Why.RENEWED(first=task.why)
+    return replace(task, steps=(*task.steps[:done], *steps), rows=rows, size=size, why=why)
+
+
+def _by_values(step: Step) -> dict[tuple[Value, ...], Piece]:
+    return {piece.partition.values: piece for piece in step.about}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
-from cratedb_retention.store.stamps import stamp_columns, stamp_of, unchanged
+from cratedb_retention.store.rows import stamp_columns, stamp_of, unchanged
 
 
 class NoticeState(StrEnum):
