@@ -29,10 +29,9 @@ from playwright.sync_api import (
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.http.app import make_app
-from cratedb_retention.service.http.context import Context, Limits
-from cratedb_retention.service.http.server import HttpServer
-from cratedb_retention.service.runs import Runs
+from cratedb_retention.service.background import Runs
+from cratedb_retention.service.http.access import Context, Limits
+from cratedb_retention.service.http.app import HttpServer, make_app
 from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.login import LOGIN
 from support.databases import Database

@@ -27,9 +27,9 @@ from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_tar
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.reasons import next_due
 from cratedb_retention.planning.strategies import is_there
 from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.verdicts import next_due
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 

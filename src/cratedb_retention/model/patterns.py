@@ -13,7 +13,22 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Selector, TableName
+
+
+def parse_table(text: str, thing: str = "table", default_schema: str | None = None) -> TableName:
+    """
+    Read ``schema.table`` as people write it.
+
+    :param thing: What it was given as, for errors.
+    :param default_schema: What a name without a schema is in; None: it must have one.
+    :raises InvalidInput: if it is not of that form.
+    """
+    schema, _, name = text.strip().rpartition(".")
+    if not name.strip() or "." in schema or (not schema and default_schema is None):
+        raise InvalidInput(f"{thing} {text.strip()!r}", "not of the form SCHEMA.TABLE", "write it like doc.restored")
+    return TableName(schema or default_schema or "", name)
 
 
 def folded(table: TableName) -> TableName:

@@ -9,7 +9,6 @@ import datetime as dt
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from cratedb_retention.model.aggregates import COUNTER, GAUGE, Aggregate, Part
 from cratedb_retention.model.cascade import Interval, Level
@@ -40,8 +39,8 @@ from cratedb_retention.model.rollup import (
     make_metric,
 )
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.targets import Target, Undecided, make_target
+from cratedb_retention.planning.verdicts import isolated
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 # A level has about so many partitions, so that what expires is a small part of it.
@@ -85,9 +84,8 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
     for target in targets:
         if target.policy.strategy.traits.rolls_up:
             name = target.table.name
-            find = partial(_cascade, target, catalog, ledger, cascades.get(name))
-            found = isolated(target.policy.id, name, find, problems)
-            cascades.update({name: found} if found else {})
+            with isolated(target.policy.id, name, problems):
+                cascades[name] = _cascade(target, catalog, ledger, cascades.get(name))
     return list(cascades.values()), problems
 
 
@@ -257,7 +255,7 @@ def _check_series(
     unsure = [c for c in others if c.kind is not Kind.NUMBER]
     if unsure and not policy.dimensions:
         names = tuple(f"{c.name} ({c.type})" for c in unsure)
-        raise Undecided((Why.LEFT_OUT_ONE if len(unsure) == 1 else Why.LEFT_OUT_SEVERAL)(columns=names))
+        raise Undecided(Why.LEFT_OUT(columns=names))
 
 
 def find_said(policy: Policy, table: Table, rollup: Rollup) -> tuple[Column, ...]:

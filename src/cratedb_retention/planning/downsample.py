@@ -32,10 +32,10 @@ from cratedb_retention.model.rollup import (
 )
 from cratedb_retention.model.time import TimeRange, TimeRanges, show
 from cratedb_retention.model.values import Deletions
-from cratedb_retention.planning.batches import batches
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
+from cratedb_retention.planning.verdicts import batches
 from cratedb_retention.planning.windows import (
     OpenWindow,
     Source,

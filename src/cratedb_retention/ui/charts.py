@@ -15,7 +15,7 @@ from typing import Any
 from cratedb_retention.model import words
 from cratedb_retention.model.exploring import Span as Stretch
 from cratedb_retention.model.exploring import percents
-from cratedb_retention.model.reading import Fetched, Row, as_float, parts_of
+from cratedb_retention.model.reading import Fetched, Row, as_float, join_stretches
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.timeline import WORDS, Lane, Span, State, Timeline
 from cratedb_retention.model.words import plural, short, show_size
@@ -178,9 +178,13 @@ def _band(line: Line) -> list[dict[str, Any]]:
 
 def _borders(fetched: Fetched, shown: Stretch) -> dict[str, Any]:
     """Where the levels change, with their names; and what is kept nowhere, as an area."""
-    parts = [part for part in parts_of(fetched.stretches) if part.end > shown[0] and part.start < shown[1]]
+    parts = [p for p in join_stretches(fetched.stretches, with_rests=True) if p.end > shown[0] and p.start < shown[1]]
     marks = [
-        {"xAxis": max(part.start, shown[0]), "name": part.name, "lineStyle": {"width": 0 if part is parts[0] else 1}}
+        {
+            "xAxis": max(part.start, shown[0]),
+            "name": part.holding.name,
+            "lineStyle": {"width": 0 if part is parts[0] else 1},
+        }
         for part in parts
     ]
     gaps = [[{"xAxis": start, "name": "kept nowhere"}, {"xAxis": end}] for start, end in fetched.gaps]

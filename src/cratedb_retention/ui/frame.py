@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import background_tasks, ui
 
 from cratedb_retention import __version__
-from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui import archive, editor, explore, holds, jobs, overview, plan, policies, timeline
 from cratedb_retention.ui.guest import GUEST, Guest

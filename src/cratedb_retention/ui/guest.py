@@ -15,8 +15,7 @@ from typing import TypeVar
 from cratedb_retention.clock import Clock
 from cratedb_retention.execution.overview import TableLine
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.service.http.context import Context
-from cratedb_retention.service.http.security import admit
+from cratedb_retention.service.http.access import Context, admit
 from cratedb_retention.service.scope import Scope
 
 T = TypeVar("T")

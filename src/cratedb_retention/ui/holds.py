@@ -18,8 +18,7 @@ from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
 from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.words import plural
-from cratedb_retention.service.scope import Scope
-from cratedb_retention.service.tenant_filter import Release
+from cratedb_retention.service.scope import Release, Scope
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, note

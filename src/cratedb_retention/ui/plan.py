@@ -24,7 +24,7 @@ from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.time import show as show_time
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.service.tenant_filter import RunEnd
+from cratedb_retention.service.scope import RunEnd
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
@@ -265,7 +265,7 @@ class Progress:
     async def look(self) -> None:
         """Look once how far runs are: one statement about them."""
         try:
-            await self._tell(await self._guest.ask(lambda scoped: scoped.runs(self._guest.context.runs)))
+            await self._tell(await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs)))
         except TROUBLE as error:
             self._timer.deactivate()
             with self._box:
@@ -345,7 +345,7 @@ class RunCard:
         effect = "The step that it is at is finished; no other one begins. The next run goes on with the rest."
         if await agreed(f"Cancel {self._name.lower()}?", effect, "Cancel the run", back="Back"):
             runs = self._guest.context.runs
-            await self._guest.ask(lambda scoped: scoped.cancel_run(runs, self._run_id))
+            await self._guest.ask(lambda scoped: scoped.cancel(runs, self._run_id))
             self._cancelled = True
             ui.notify(f"{self._name} ends before its next step.")
 
