@@ -18,9 +18,8 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
-from cratedb_retention.model.difference import Difference, differences
 from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
-from cratedb_retention.model.policy import ATTRIBUTES, Policy, changes_of, make_policy
+from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
 from cratedb_retention.model.policyform import (
     FIELDS,
     find_mistakes_in,

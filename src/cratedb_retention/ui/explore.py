@@ -35,10 +35,10 @@ from cratedb_retention.model.exploring import (
     whole_span,
     zoom,
 )
-from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.reading import Cascade, Cell, Fetched, FetchRequest, Fill, Row, describe
 from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.model.time import from_ms
+from cratedb_retention.model.words import write_value
 from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, Query, address, go

@@ -17,8 +17,8 @@ from nicegui.events import GenericEventArguments
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model import words
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import read_moment
+from cratedb_retention.model.policy import differences
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui import links

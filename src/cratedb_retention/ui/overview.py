@@ -15,9 +15,8 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, write_value
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, link, new_policy, policy, timeline
 from cratedb_retention.ui.parts import Bit, Cell, Column, Number, counted, note, sized, state, table

@@ -15,11 +15,10 @@ from cratedb_retention.execution.applying import Action, Change
 from cratedb_retention.execution.overview import Listing
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
-from cratedb_retention.model.words import plural, short
+from cratedb_retention.model.words import plural, short, write_pairs
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.editor import sentences, show_effect
