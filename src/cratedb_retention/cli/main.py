@@ -26,7 +26,7 @@ from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
-from cratedb_retention.model.redact import JsonFormatter, RedactingFormatter, redact
+from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
 
 if TYPE_CHECKING:
     from cratedb_retention.service.settings import Loaded

@@ -18,8 +18,8 @@ from cratedb_retention.cli.output import say, visible
 from cratedb_retention.cli.runs import write_plan
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.attributes import Attribute, Form
-from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.words import read_pairs
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention

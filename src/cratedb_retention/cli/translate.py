@@ -40,7 +40,7 @@ def translate(file: str, tool: str, aggregation: str | None, step: str | None, *
       cratedb-retention translate --from=graphite storage-schemas.conf --aggregation=storage-aggregation.conf
       rrdtool info power.rrd | cratedb-retention translate --from=rrdtool - --table-name=power
     """
-    from cratedb_retention.model.translation.cascade import Wanted, write_policies
+    from cratedb_retention.model.translation import Wanted, write_policies
     from cratedb_retention.model.translation.graphite import translate_graphite
     from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 

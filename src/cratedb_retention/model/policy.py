@@ -9,9 +9,12 @@ accepted when it was stored, see :func:`read_policy`.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import json
 import re
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -21,9 +24,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
 from cratedb_retention.model.catalog import Column, Grouping, Kind
-from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.schedule import Misfire
 from cratedb_retention.model.strategies import Strategy
@@ -48,6 +49,7 @@ from cratedb_retention.model.values import (
     Verify,
     ZoneField,
 )
+from cratedb_retention.model.words import write_pairs
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -450,12 +452,6 @@ def explain_validation(error: Any) -> tuple[str, str, str]:
     return _explain(first_error(error))
 
 
-def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
-    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
-    found = differences(before.to_dict(), after.to_dict())
-    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}
-
-
 def mentions(said: Iterable[str | None], text: str) -> bool:
     """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
     wanted = text.lower().split()
@@ -487,8 +483,6 @@ def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 def _explain(first: Any) -> tuple[str, str, str]:
     """One of pydantic's errors as thing, reason and remedy."""
-    import difflib
-
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -506,3 +500,54 @@ def first_error(error: Any) -> Any:
     """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
     errors = error.errors()
     return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+
+
+# What differs between policies
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """
+    An attribute that is not the same in all states.
+
+    :param values: Its plain value in each of them; None: it says nothing there, which means the default.
+    """
+
+    attribute: str
+    values: tuple[Any, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values for people: a list without brackets, pairs as ``key=value``."""
+        return tuple("not set" if value is None else _words(value) for value in self.values)
+
+
+def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
+    """
+    What differs between states of a policy, as ``Policy.to_dict`` and the audit log have them.
+
+    An attribute that is None says as little as one that is missing.
+
+    :param states: In order of time; None: there was no policy, or there is none any more.
+    """
+    names = dict.fromkeys(name for state in states for name in state or ())
+    found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]
+    return [each for each in found if any(value != each.values[0] for value in each.values)]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_inner(each)}" for key, each in value.items())
+    return ", ".join(map(_inner, value)) if isinstance(value, list | tuple) else _inner(value)
+
+
+def _inner(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "NULL" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
+    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
+    found = differences(before.to_dict(), after.to_dict())
+    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}
