@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.audit import Event, Outcome
@@ -143,11 +142,11 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     found = (catalog.views or {}).get(view)
     time, levels = mine[0].time.name, [source, *(rollup.table for rollup in mine)]
     if found is not None and is_own_view(found, time, levels, view_marks(known.values(), source)):
-        drop_view(engine.database, view)
+        engine.database.drop_view(view)
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
             if name in catalog.tables and is_own_table(rollup, name, catalog.tables[name].columns):
-                drop_table(engine.database, name)
+                engine.database.drop_table(name)
         store.rollups.forget(rollup.table)
     store.journal.write(
         Entry(

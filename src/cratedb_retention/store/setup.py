@@ -26,7 +26,6 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.ddl import add_column, drop_table, rename_table, swap_tables
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
@@ -243,7 +242,7 @@ class _Upgrade:
         if column in self.layout.get(table.name, {column: ""}):  # A table that is not there gets all of them.
             return []
         try:
-            add_column(self.database, table, table.c[column])
+            self.database.add_column(table, table.c[column])
         except RetentionError:
             if column not in read_layout(self.database, self.schema).get(table.name, {}):
                 raise
@@ -324,9 +323,9 @@ def _take_over(upgrade: _Upgrade) -> list[str]:
     for name, columns in upgrade.layout.items():
         if name.startswith(UPGRADE) and _is_legacy(columns):
             with suppress(NotFound, Conflict):
-                rename_table(upgrade.database, policy_table(sa.MetaData(schema=upgrade.schema), name), LEGACY)
+                upgrade.database.rename_table(policy_table(sa.MetaData(schema=upgrade.schema), name), LEGACY)
         elif name.startswith(UPGRADE):
-            drop_table(upgrade.database, TableName(upgrade.schema, name))
+            upgrade.database.drop_table(TableName(upgrade.schema, name))
     return done
 
 
@@ -348,7 +347,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
             raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
         if not _is_legacy(read_layout(database, schema).get(POLICY, {})):
             raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")
-    swap_tables(database, new, tables.policy)
+    database.swap_tables(new, tables.policy)
     upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], _columns(new)
     disabled = sum(not policy.enabled for policy in taken)
     number = f"{len(rows)} policies of cratedb-toolkit, {disabled} of them disabled"
