@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from cratedb_retention.model.audit import EVENTS, OUTCOMES
+from cratedb_retention.model.audit import Event, Outcome
 from parts.markdown import table
 
 
 def events() -> str:
     """A table of all events."""
-    return table(("Event", "Meaning"), [(f"`{event}`", text) for event, text in EVENTS.items()])
+    return table(("Event", "Meaning"), [(f"`{event}`", event.doc) for event in Event])
 
 
 def outcomes() -> str:
     """A table of all outcomes."""
-    return table(("Outcome", "Meaning"), [(f"`{outcome}`", text) for outcome, text in OUTCOMES.items()])
+    return table(("Outcome", "Meaning"), [(f"`{outcome}`", outcome.doc) for outcome in Outcome])

@@ -16,7 +16,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.planning import delete

@@ -15,7 +15,7 @@ from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.overview import overview, table_lines
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import RollUp
 from cratedb_retention.model.words import moment
 from support.databases import TIME, Database
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.reading import FetchRequest, Fill
+from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, Database, DuckDatabase
 

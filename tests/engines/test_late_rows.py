@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.reading import Fetched, FetchRequest
+from cratedb_retention.model.rollup import RollUp
 from cratedb_retention.model.time import show
 from support.databases import MONTH, TIME, Database
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.execution.query import Merged, fetch
-from cratedb_retention.execution.verifying_rollups import verify_rollups
+from cratedb_retention.execution.rollups import verify_rollups
 from cratedb_retention.model.aggregates import Aggregate, Part
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind

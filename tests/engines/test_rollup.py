@@ -9,8 +9,7 @@ import pytest
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.rollup import Window
-from cratedb_retention.model.rollup_steps import CreateRollup, RollUp, SealWindows
+from cratedb_retention.model.rollup import CreateRollup, RollUp, SealWindows, Window
 from support.databases import Database
 from support.oracle import Row
 from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, RollupTables, check_level, windows

@@ -14,8 +14,7 @@ from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Selector
-from cratedb_retention.model.rollup import Rollup, view_name
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, ViewPart
+from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, ViewPart, view_name
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.lost_shards import before_statement
 from support.oracle import Row

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from cratedb_retention.execution.verifying_rollups import Difference, verify_rollups
+from cratedb_retention.execution.rollups import Difference, verify_rollups
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.reading import Cascade
 from cratedb_retention.model.rollup import level_table

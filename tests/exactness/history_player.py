@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import RollUp
 from exactness.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
 from exactness.history_checks import ExpectedRows, HistoryChecker
 from support.databases import TIME, CrateDatabase, Database, as_sent, before_statements

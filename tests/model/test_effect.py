@@ -60,8 +60,8 @@ ARCHIVE = Task(
     policy_id="p",
     table=ONE,
     steps=(
-        SnapshotPartition(table=ONE, columns=(TIME,), piece=PIECES[0], repository="r", name="n"),
-        DropArchived(table=ONE, columns=(TIME,), piece=PIECES[0], repository="r", name="n", before=20),
+        SnapshotPartition(table=ONE, columns=(TIME,), pieces=(PIECES[0],), repository="r", name="n"),
+        DropArchived(table=ONE, columns=(TIME,), pieces=(PIECES[0],), repository="r", name="n", before=20),
     ),
     why=Why.LEFT_FROZEN(),
     rows=3,

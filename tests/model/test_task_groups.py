@@ -18,8 +18,7 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import Rollup, Window
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.rollup import RollUp, Rollup, SealWindows, Window
 from cratedb_retention.model.values import Verify
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 
@@ -49,11 +48,11 @@ def archive(
     """A partition that is archived."""
     of, name = piece(day), f"s{day}"
     steps = (
-        SnapshotPartition(table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name),
+        SnapshotPartition(table=METRICS, columns=COLUMNS, pieces=(of,), repository=repository, name=name),
         VerifySnapshot(
-            table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name, verify=verify, schema="ext"
+            table=METRICS, columns=COLUMNS, pieces=(of,), repository=repository, name=name, verify=verify, schema="ext"
         ),
-        DropArchived(table=METRICS, columns=COLUMNS, piece=of, repository=repository, name=name, before=0),
+        DropArchived(table=METRICS, columns=COLUMNS, pieces=(of,), repository=repository, name=name, before=0),
     )
     return Task(
         policy_id=policy,

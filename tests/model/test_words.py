@@ -22,8 +22,7 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.plan import SnapshotPartition as Archive
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import Rollup, Window
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, ReplaceView, RollUp, SealWindows
+from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, SealWindows, Window
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_partition, show_value, show_where
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
@@ -97,7 +96,7 @@ DAYS = tuple(
             "thaw_partitions",
         ),
         (
-            Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1"),
+            Archive(table=METRICS, columns=BY_MONTH, pieces=(ONE[0],), repository="archive", name="s1"),
             "archive partition month=2024-05-01 as s1 in archive",
             "snapshot_partition",
         ),
@@ -105,7 +104,7 @@ DAYS = tuple(
             VerifySnapshot(
                 table=METRICS,
                 columns=BY_MONTH,
-                piece=ONE[0],
+                pieces=(ONE[0],),
                 repository="archive",
                 name="s1",
                 verify=Verify.RESTORE,
@@ -118,7 +117,7 @@ DAYS = tuple(
             VerifySnapshot(
                 table=METRICS,
                 columns=BY_MONTH,
-                piece=ONE[0],
+                pieces=(ONE[0],),
                 repository="archive",
                 name="s1",
                 verify=Verify.METADATA,
@@ -128,7 +127,9 @@ DAYS = tuple(
             "verify_snapshot",
         ),
         (
-            DropArchived(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1", before=JUNE),
+            DropArchived(
+                table=METRICS, columns=BY_MONTH, pieces=(ONE[0],), repository="archive", name="s1", before=JUNE
+            ),
             "drop archived partition month=2024-05-01",
             "drop_archived",
         ),
@@ -159,7 +160,7 @@ def test_task_in_one_phrase() -> None:
     """A task of one step says that step; archiving says where to and that it verifies before it drops."""
     drop = DropPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE, before=JUNE)
     freeze = FreezePartitions(table=METRICS, columns=BY_MONTH, pieces=ONE)
-    archive = Archive(table=METRICS, columns=BY_MONTH, piece=ONE[0], repository="archive", name="s1")
+    archive = Archive(table=METRICS, columns=BY_MONTH, pieces=(ONE[0],), repository="archive", name="s1")
     assert summarize(Task(policy_id="p", table=METRICS, steps=(drop,), why=Why.LEFT_FROZEN())) == drop.describe()
     assert (
         summarize(Task(policy_id="p", table=METRICS, steps=(freeze, drop), why=Why.LEFT_FROZEN()))

@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from cratedb_retention.service.http.access import Context, Limits
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.service.http.context import Context, Limits
 from support.databases import Database
 from support.tiers import examples
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.runs import RunOptions
-from cratedb_retention.service.http.server import HttpServer
+from cratedb_retention.service.http.app import HttpServer
 from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import Settings
 from support.command import Command
@@ -44,7 +44,7 @@ def test_by_http(duck: Database, lengths: set[float]) -> None:
     assert isinstance(server, HttpServer)
     with TestClient(server._server.config.app, base_url="http://127.0.0.1") as client:  # type: ignore[arg-type]
         assert client.post("/api/v1/runs", json={}).status_code == 202
-        server._ended[0].wait()  # type: ignore[attr-defined]
+        server._ended[0].wait()
     assert duck.left("t") == []
     assert lengths == {7}
 

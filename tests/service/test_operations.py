@@ -9,7 +9,7 @@ import pytest
 
 from cratedb_retention.errors import Conflict, NotFound, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.service.operations import Operations, Result
+from cratedb_retention.service.background import Operations, Result
 from support.two_tenants import TwoTenants
 
 API = "/api/v1"
@@ -139,10 +139,10 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
     assert begun.wait(60)
     with pytest.raises(Conflict, match="going on already"):
         operations.start(retention, "verify", 1, work)
-    operations.cancel(state.operation_id)
+    operations.cancel(retention, state.operation_id)
     go_on.set()
     operations.wait()
-    ended = operations.find(state.operation_id)
+    ended = operations.find(retention, state.operation_id)
     assert (ended.state, len(ended.results)) == ("cancelled", 1)
     started = threading.Event()
 
@@ -150,16 +150,16 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
         assert started.wait(60)
         for result in results[:-1]:
             told(result)
-        operations.cancel(late.operation_id)
+        operations.cancel(retention, late.operation_id)
         told(results[-1])
 
     late = operations.start(retention, "verify", len(results), cancel_late)
     started.set()
     operations.wait()
-    assert operations.find(late.operation_id).state == "done"  # Nothing of it was left out.
+    assert operations.find(retention, late.operation_id).state == "done"  # Nothing of it was left out.
     failed = operations.start(retention, "verify", 1, fail)
     operations.wait()
-    assert operations.find(failed.operation_id).error == "the repository: is gone"
+    assert operations.find(retention, failed.operation_id).error == "the repository: is gone"
     with pytest.raises(NotFound):
-        operations.find("nothing")
+        operations.find(retention, "nothing")
     operations.close()

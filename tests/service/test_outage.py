@@ -13,7 +13,7 @@ from cratedb_retention import Retention
 from cratedb_retention.clock import Actor
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
-from cratedb_retention.service.scheduler import Scheduler
+from cratedb_retention.service.service import Scheduler
 from support.databases import TIME, CrateDatabase
 from support.proxy import Fate, Proxy, proxy_to, statement_of
 

@@ -18,7 +18,7 @@ from cratedb_retention.execution.leasing import Session
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.planning.due import Timetable
-from cratedb_retention.service.scheduler import Scheduler
+from cratedb_retention.service.service import Scheduler
 from cratedb_retention.store.audit import Entry
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples

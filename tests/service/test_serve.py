@@ -20,8 +20,8 @@ from fastapi.testclient import TestClient
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
-from cratedb_retention.service.http.context import Context, Limits
-from cratedb_retention.service.http.server import HttpServer
+from cratedb_retention.service.http.access import Context, Limits
+from cratedb_retention.service.http.app import HttpServer
 from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import ServiceSettings, Settings
 from support.command import argv

@@ -24,10 +24,9 @@ from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.timeline import State
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.service.http.context import Context
-from cratedb_retention.service.scope import Scope
-from cratedb_retention.service.tenant_filter import narrow_plan
+from cratedb_retention.service.scope import Scope, narrow_plan
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 

@@ -15,8 +15,7 @@ from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Selector, TableName
 from cratedb_retention.model.plan import Step
-from cratedb_retention.model.rollup import Metric, Rollup, Window, level_table, make_metric
-from cratedb_retention.model.rollup_steps import CreateRollup, RollUp
+from cratedb_retention.model.rollup import CreateRollup, Metric, RollUp, Rollup, Window, level_table, make_metric
 from support.databases import NUMBER, TIME, Database
 from support.oracle import Buckets, Key, Row, aggregates, grouped, ms_of, text, with_increases
 from support.sql import quoted

@@ -14,17 +14,28 @@ from functools import partial
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
-from cratedb_retention.model.ledger import KnownRollup, Ledger, LedgerRow
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import PARTITION, Rollup, Window, level_table
-from cratedb_retention.model.rollup_steps import CreateRollup, RebaseRollup, ReplaceView, RollUp, SealWindows, ViewPart
+from cratedb_retention.model.rollup import (
+    PARTITION,
+    CreateRollup,
+    KnownRollup,
+    Ledger,
+    LedgerRow,
+    RebaseRollup,
+    ReplaceView,
+    RollUp,
+    Rollup,
+    SealWindows,
+    ViewPart,
+    Window,
+    level_table,
+)
 from cratedb_retention.planning.cascades import beneath_as_target
-from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.planner import find_probes, make_plan
-from cratedb_retention.planning.windows import digest, sources_of_windows, window_grid
+from cratedb_retention.planning.windows import OpenWindow, Parts, digest, sources_of_windows, window_grid
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 
 HOUR, DAY = 3_600_000, 86_400_000

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.model.access import Role
-from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui.guest import guest_of
 from cratedb_retention.ui.login import COOKIE, LOGIN, LOGOUT, Entrance, Sessions, make_router

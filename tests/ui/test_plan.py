@@ -161,7 +161,7 @@ def test_who_may_not_run(pages: PagesInBrowser) -> None:
     viewer = Scope(tool, Access(role=Role.VIEWER, actor="viewer"))
     for refused in (
         lambda: viewer.start_run(pages.context.runs, tool.prepare()),
-        lambda: viewer.cancel_run(pages.context.runs, "of-scheduler"),
+        lambda: viewer.cancel(pages.context.runs, "of-scheduler"),
         lambda: viewer.statements(tool.plan()),
     ):
         with pytest.raises(Forbidden):

@@ -16,7 +16,7 @@ from cratedb_retention.execution.suggesting import suggest
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector
 from cratedb_retention.model.policy import Policy, change_policy, make_policy
-from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits

@@ -9,11 +9,17 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.identities import Earlier, accept_tables, find_earlier
 from cratedb_retention.execution.preparing import Selection, prepare
 from cratedb_retention.execution.query import fetch, suggest_values
-from cratedb_retention.execution.rollups import drop_rollups, find_cascade, of_source, planned_cascades
-from cratedb_retention.execution.verifying_rollups import Difference, mark_stale, verify_rollups
+from cratedb_retention.execution.rollups import (
+    Difference,
+    drop_rollups,
+    find_cascade,
+    mark_stale,
+    of_source,
+    planned_cascades,
+    verify_rollups,
+)
 from cratedb_retention.model.catalog import Selector, TableName, Value
-from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollup import sketch_table
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.rollups import LevelState
@@ -53,7 +59,7 @@ class Rollups(Part):
 
     def levels(self) -> list[LevelState]:
         """How far each level of all cascades is."""
-        return self._store.level_states()
+        return self._store.rollups.level_states()
 
     def has_any(self, table: TableName) -> bool:
         """Whether a table has rollups."""

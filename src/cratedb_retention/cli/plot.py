@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli.output import console, visible
-from cratedb_retention.model.fetched import Fetched, as_float
+from cratedb_retention.model.reading import Fetched, as_float
 
 if TYPE_CHECKING:
     from plotille import Canvas

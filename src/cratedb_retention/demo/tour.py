@@ -21,8 +21,7 @@ from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.fetched import Fetched
-from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.reading import Fetched, FetchRequest
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.model.time import UTC
 

@@ -16,8 +16,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import ANY, Portions, step_statements
-from cratedb_retention.engine.rollup_check import compare_windows, count_source, count_windows
+from cratedb_retention.engine.rollup import ANY, Portions, compare_windows, count_source, count_windows, step_statements
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.engine.states import level_fields, sketch_fields
 from cratedb_retention.errors import PartitionChanged
@@ -35,8 +34,18 @@ from cratedb_retention.model.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.reading import Partial, Reading, Stretch
-from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
-from cratedb_retention.model.rollup_steps import AlterRollup, CreateRollup, LevelStep, ReplaceView, RollUp, RollupStep
+from cratedb_retention.model.rollup import (
+    AlterRollup,
+    Balance,
+    CreateRollup,
+    LevelStep,
+    ReplaceView,
+    RolledUp,
+    RollUp,
+    Rollup,
+    RollupStep,
+    Window,
+)
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 

@@ -35,11 +35,12 @@ from cratedb_retention.model.rollup import (
     SKETCH_METRIC,
     SKETCH_SIGN,
     Metric,
+    ReplaceView,
+    ViewPart,
     label,
     level_column,
     sketch_table,
 )
-from cratedb_retention.model.rollup_steps import ReplaceView, ViewPart
 
 
 def view_statement(sql: Expressions, step: ReplaceView) -> Statement:

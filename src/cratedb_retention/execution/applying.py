@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.difference import Difference, differences
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policy import Difference, Policy, differences
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.policies import PolicyStore, StoredPolicy, identity
 

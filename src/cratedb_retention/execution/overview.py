@@ -14,10 +14,10 @@ from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.effect import amount
-from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import Hold, Task
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.rollup import Ledger
 from cratedb_retention.planning.due import next_times
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.audit import RunOfPolicy

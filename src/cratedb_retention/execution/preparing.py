@@ -14,14 +14,12 @@ from functools import cached_property
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
-from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Balance, Rollup, Window, sketch_table, view_name
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import Balance, Ledger, RollUp, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter

@@ -11,26 +11,29 @@ from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.ledger import LedgerRow
 from cratedb_retention.model.measurements import WindowRows
-from cratedb_retention.model.ownership import is_own_view
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import Rollup, Window, level_table
-from cratedb_retention.model.rollup_steps import (
+from cratedb_retention.model.rollup import (
     AlterRollup,
     CreateRollup,
+    LedgerRow,
     RebaseRollup,
     ReplaceView,
     RollUp,
+    Rollup,
     SealWindows,
+    Window,
+    is_own_view,
+    level_table,
 )
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
-from cratedb_retention.planning.open_windows import OpenWindow, Parts
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.targets import Undecided
 from cratedb_retention.planning.windows import (
+    OpenWindow,
+    Parts,
     Source,
     digest,
     sources_of_rows,

@@ -40,6 +40,7 @@ from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.effect import total
 from cratedb_retention.model.plan import (
     DeleteRows,
     DropArchived,
@@ -56,12 +57,11 @@ from cratedb_retention.model.plan import (
 )
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Why, failure
-from cratedb_retention.model.rollup_steps import RollUp, RollupStep, SealWindows
+from cratedb_retention.model.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.planning.limits import keep_within
-from cratedb_retention.planning.reasons import total
 from cratedb_retention.planning.targets import Target
+from cratedb_retention.planning.verdicts import keep_within
 from cratedb_retention.store.archive import SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store

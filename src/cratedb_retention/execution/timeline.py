@@ -15,12 +15,10 @@ from cratedb_retention.execution.rollups import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName, Value
 from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.ledger import Ledger, LedgerRow
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import level_table, sketch_table
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import Ledger, LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import from_ms, show
 from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane
@@ -29,9 +27,9 @@ from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_tar
 from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.reasons import next_due
 from cratedb_retention.planning.strategies import is_there
 from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.verdicts import next_due
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 

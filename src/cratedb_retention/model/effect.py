@@ -4,7 +4,7 @@ What steps, tasks and plans do: in words, and added up; what of a plan makes dat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,12 +16,11 @@ from cratedb_retention.model.plan import (
     Hold,
     Plan,
     SnapshotPartition,
-    Step,
     Task,
     VerifySnapshot,
     describe_pieces,
 )
-from cratedb_retention.model.rollup_steps import RollUp, SealWindows
+from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_where
@@ -29,21 +28,15 @@ from cratedb_retention.model.words import plural, show_where
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """
-    How much some tasks are about.
-
-    :param rows: None if those of any task are unknown; ``known_rows`` are all that are known.
-    :param size: Bytes, likewise.
-    :param start: From when on (ms, UTC) they touch data; None if open or not known. Likewise ``end``: until when.
-    """
+    """How much some tasks are about."""
 
     tasks: int
     partitions: int
     windows: int
-    rows: int | None
+    rows: int | None  # None if those of any task are unknown; likewise bytes.
     known_rows: int
     size: int | None
-    start: int | None
+    start: int | None  # From when on, and until when (ms, UTC), they touch data; None if open or not known.
     end: int | None
 
 
@@ -57,29 +50,26 @@ def amount(tasks: Iterable[Task]) -> Amount:
         tasks=len(tasks),
         partitions=sum(task.partitions for task in tasks),
         windows=sum(len(step.windows) for step in steps if isinstance(step, RollUp)),
-        rows=_total(task.rows for task in tasks),
+        rows=total(task.rows for task in tasks),
         known_rows=sum(task.rows or 0 for task in tasks),
-        size=_total(task.size for task in tasks),
+        size=total(task.size for task in tasks),
         start=None if None in starts else min((start for start in starts if start is not None), default=None),
         end=None if None in ends else max((end for end in ends if end is not None), default=None),
     )
 
 
-def _total(counts: Iterable[int | None]) -> int | None:
+def total(counts: Iterable[int | None]) -> int | None:
+    """A sum; None if a part of it is unknown."""
     found = list(counts)
     return None if None in found else sum(count or 0 for count in found)
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """
-    All tasks of one kind, added up.
-
-    :param tables: The tables that they are about, sorted.
-    """
+    """All tasks of one kind, added up."""
 
     kind: Kind
-    tables: tuple[TableName, ...]
+    tables: tuple[TableName, ...]  # Those that they are about, sorted.
     amount: Amount
 
 
@@ -130,16 +120,10 @@ def removing(plan: Plan) -> list[Effect]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """
-    What leaves a table.
+    """What leaves a table."""
 
-    :param table: The table, with the values that rows must have, in words.
-    :param archived: The repository that it is in by then; empty: none.
-    :param rolled_up: Whether it is rolled up before.
-    """
-
-    table: str
-    archived: str
+    table: str  # With the values that rows must have, in words.
+    archived: str  # The repository that it is in by then; empty: none.
     rolled_up: bool
     amount: Amount
 
@@ -204,13 +188,7 @@ class TaskGroup:
     @property
     def what(self) -> str:
         """What they do, in one phrase."""
-        if len(self.tasks) == 1:
-            return summarize(self.tasks[0])
-        last = self.tasks[0].steps[-1]
-        if isinstance(last, DropArchived):
-            pieces = [piece for task in self.tasks for piece in task.steps[-1].about]
-            return summarize_archiving(self.tasks[0].steps, describe_pieces(last.columns, pieces), last.repository)
-        steps = tuple(steps[0].merged(steps) for steps in zip(*(t.steps for t in self.tasks), strict=True))
+        steps = tuple(steps[0].merged(steps) for steps in zip(*(task.steps for task in self.tasks), strict=True))
         return summarize(replace(self.tasks[0], steps=steps))
 
     @property
@@ -229,27 +207,16 @@ def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
     """Put tasks together, in the order in which the first of each group stands."""
     groups: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks:
-        groups.setdefault((task.policy_id, task.table, *((type(step), step.alike) for step in task.steps)), []).append(
-            task
-        )
+        key = (task.policy_id, task.table, *((type(step), step.alike) for step in task.steps))
+        groups.setdefault(key, []).append(task)
     return [TaskGroup(tuple(group)) for group in groups.values()]
 
 
 def summarize(task: Task) -> str:
     """What a task does, in one phrase; its steps in full are what :meth:`BaseStep.describe` says."""
-    if len(task.steps) == 1:
-        return task.steps[0].describe()
-    for step in task.steps:
-        if isinstance(step, SnapshotPartition):
-            return summarize_archiving(task.steps, describe_pieces(step.columns, [step.piece]), step.repository)
-    return ", then ".join(step.describe() for step in task.steps)
-
-
-def summarize_archiving(steps: Sequence[Step], what: str, repository: str) -> str:
-    """
-    The steps that archive in one phrase.
-
-    :param what: The partitions, in words.
-    """
-    metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in steps)
-    return f"archive {what} in {repository}, verify{' the metadata' if metadata else ''}, drop"
+    archiving = next((step for step in task.steps if isinstance(step, SnapshotPartition)), None)
+    if archiving is None or len(task.steps) == 1:
+        return ", then ".join(step.describe() for step in task.steps)
+    metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in task.steps)
+    what = describe_pieces(archiving.columns, archiving.pieces)
+    return f"archive {what} in {archiving.repository}, verify{' the metadata' if metadata else ''}, drop"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.time import TimeRange, show
+from cratedb_retention.model.words import write_pairs
 
 _NAMED = 3  # Partitions that are named; of others their number is said.
 
@@ -27,31 +27,20 @@ class HoldKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LegalHold:
-    """
-    A hold.
-
-    :param table_schema: Name or pattern.
-    :param table_name: Name or pattern.
-    :param where: Only data with these values; empty: all.
-    :param partitions: Only data with the values of one of these; empty: all.
-    :param start: Only data from this instant on (ms, UTC); None: from the beginning.
-    :param end: Only data before this instant (ms, UTC); None: without end.
-    :param reason: For people.
-    :param identity: Tells the table that was meant from others that get its name; empty: a pattern, or unknown.
-    """
+    """A hold: on data of the table or tables with these values and partitions, in the time range [start, end)."""
 
     id: str
-    table_schema: str
+    table_schema: str  # Name or pattern, likewise the next.
     table_name: str
-    where: Mapping[str, Value] = field(default_factory=dict)
-    start: int | None = None
+    where: Mapping[str, Value] = field(default_factory=dict)  # Empty: all.
+    start: int | None = None  # In ms, UTC; None: from the beginning. Likewise `end`: without end.
     end: int | None = None
-    reason: str = ""
+    reason: str = ""  # For people.
     kind: HoldKind = HoldKind.LEGAL
     placed_by: str = ""
     placed_at: int = 0
-    partitions: tuple[Mapping[str, Value], ...] = ()
-    identity: str = ""
+    partitions: tuple[Mapping[str, Value], ...] = ()  # Only data with the values of one of these; empty: all.
+    identity: str = ""  # Tells the table that was meant from others that get its name; empty: a pattern, or unknown.
 
     @property
     def filters(self) -> tuple[Mapping[str, Value], ...]:
@@ -74,7 +63,8 @@ def hold_scope(hold: LegalHold) -> str:
     """What a hold covers, for people: ``all of doc.metrics``, ``doc.metrics where tenant=acme, from 2024-01-01``."""
     name = f"{hold.table_schema}.{hold.table_name}" if hold.table_schema else hold.table_name
     values = hold_values(hold)
-    said = [f"{name} where {values}" if values else name]
-    said += [f"from {show(hold.start)} on"] if hold.start is not None else []
-    said += [f"before {show(hold.end)}"] if hold.end is not None else []
-    return ", ".join(said) if len(said) > 1 or values else f"all of {name}"
+    if not values and hold.start is None and hold.end is None:
+        return f"all of {name}"
+    start = "" if hold.start is None else f", from {show(hold.start)} on"
+    end = "" if hold.end is None else f", before {show(hold.end)}"
+    return f"{name}{f' where {values}' if values else ''}{start}{end}"

@@ -1,23 +1,32 @@
 """
-Reading a cascade as data: what each table of it holds, what is asked, and which table answers which stretch of time.
-
-All instants are milliseconds since the epoch, UTC, as everywhere below the faces.
+Reading a cascade as data: what each table of it holds, what is asked, which table answers which time range, and the
+answer. All instants are milliseconds, UTC, but for those that people give and get.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
-from collections.abc import Mapping
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
+from cratedb_retention.errors import not_installed
 from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, State, find_formula
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.rollup import Metric, Rollup, label
-from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.time import TimeRange, find_zone, show
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # More points than this are no answer but a copy of the table.
 MOST_POINTS = 100_000
@@ -39,15 +48,20 @@ class Fill(StrEnum):
 class Holding:
     """What one table of a cascade holds: in [start, end) its data is complete."""
 
-    rollup: Rollup | None  # The level; None for the raw rows
+    rollup: Rollup | None  # the level; None for the raw rows
     table: TableName
-    start: int | None  # None: it holds everything from the beginning
-    end: int | None  # None: it holds everything until now
+    start: int | None  # none: it holds everything from the beginning
+    end: int | None  # none: it holds everything until now
 
     @property
     def name(self) -> str:
         """How an answer names it: the interval of the level, or ``raw``."""
         return RAW if self.rollup is None else str(self.rollup.interval)
+
+    @property
+    def words(self) -> str:
+        """For sentences: ``lab.weather_1h``, ``the raw rows``."""
+        return str(self.table) if self.rollup else "the raw rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +69,16 @@ class Cascade:
     """A table with its rollups, as far as reading needs to know."""
 
     source: TableName
-    time: Column  # The source's time column
+    time: Column  # the source's time column
     dimensions: tuple[Column, ...]
-    metrics: tuple[Metric, ...]  # All metrics of the cascade, with what is kept of each
-    zone: str  # The time zone of calendar units
-    holdings: tuple[Holding, ...]  # What each table holds, finest first; raw rows, where there are any, are the first
+    metrics: tuple[Metric, ...]  # all metrics of the cascade, with what is kept of each
+    zone: str  # the time zone of calendar units
+    holdings: tuple[Holding, ...]  # what each table holds, finest first; raw rows, where there are any, are the first
 
     @property
     def tzinfo(self) -> dt.tzinfo:
         """The time zone as an object."""
-        return dt.UTC if self.zone == "UTC" else parse_time_zone(self.zone)
+        return find_zone(self.zone)
 
     @property
     def time_name(self) -> str:
@@ -105,13 +119,7 @@ class FetchRequest:
     def of_texts(
         cls, now: dt.datetime, start: str | None, end: str | None, step: str | None, points: int | None, **more: Any
     ) -> FetchRequest:
-        """
-        As people write it.
-
-        :param now: What instants that are said by how long ago they were are reckoned from.
-        :param more: The other attributes.
-        :raises InvalidInput: if an instant or an interval is none.
-        """
+        """As people write it; ``now`` is what instants such as ``-7d`` are reckoned from."""
         to = read_moment(end, now)
         return cls(
             start=read_moment(start, to) if start else None,
@@ -126,8 +134,8 @@ class FetchRequest:
 class Wanted:
     """One value of an answer's rows."""
 
-    metric: Metric | None  # None: the number of raw rows
-    aggregate: str  # As it is asked for: ``avg``, ``rate``, ``p95``
+    metric: Metric | None  # none: the number of raw rows
+    aggregate: str  # as it is asked for: ``avg``, ``rate``, ``p95``
 
     @property
     def name(self) -> str:
@@ -162,24 +170,47 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """A part [start, end) of the range that is answered from one table."""
+    """A part of the range that is answered from one table."""
 
     holding: Holding
-    start: int
-    end: int
-    interval: Interval  # The length of its buckets in the answer: the step, or the level's own where that is longer
-    coarser: bool = False  # Whether its buckets are longer than the step
-    # Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
-    finer_from: int | None = None
-    undivided: str = ""  # Why it is
-    # What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less what these
-    # have.
-    less: tuple[Stretch, ...] = ()
+    time: TimeRange
+    interval: Interval  # the length of its buckets in the answer: the step, or the level's own where that is longer
+    coarser: bool = False  # whether its buckets are longer than the step
+    finer_from: int | None = None  # where finer levels begin in the last of these, which is whole nevertheless
+    undivided: str = ""  # why it is
+    less: tuple[Stretch, ...] = ()  # of the rest of a bucket: what finer levels have of the end of that
+
+    @property
+    def start(self) -> int:
+        """Its first instant."""
+        return self.time.start
+
+    @property
+    def end(self) -> int:
+        """The first instant after it."""
+        return self.time.end
 
     @property
     def whole(self) -> Stretch:
         """The bucket that it is the rest of."""
-        return replace(self, end=self.less[-1].end, less=()) if self.less else self
+        return replace(self, time=TimeRange(self.start, self.less[-1].end), less=()) if self.less else self
+
+
+def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> list[Stretch]:
+    """
+    In order of time, with those that follow one another in the same table as one.
+
+    :param with_rests: Whether the rest of a bucket is joined to whole ones, for words.
+    """
+    found: list[Stretch] = []
+    for one in sorted(stretches, key=lambda stretch: stretch.start):
+        last = found[-1] if found else None
+        alike = last and (last.holding, last.interval, last.end) == (one.holding, one.interval, one.start)
+        if last and alike and (with_rests or last.less == one.less):
+            found[-1] = replace(last, time=TimeRange(last.start, one.end))
+        else:
+            found.append(one)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,13 +218,13 @@ class Reading:
     """A request with everything found out: what an engine reads, stretch by stretch."""
 
     cascade: Cascade
-    start: int  # The range, extended to whole buckets
+    start: int  # the range, extended to whole buckets
     end: int
     step: Interval
     wanted: tuple[Wanted, ...]
-    by: tuple[Column, ...]  # The source's columns
+    by: tuple[Column, ...]  # the source's columns
     where: tuple[tuple[Column, Value], ...]
-    stretches: tuple[Stretch, ...]  # In order of time; they don't overlap
+    stretches: tuple[Stretch, ...]  # in order of time; they don't overlap
     fill: Fill = Fill.NONE
 
     @property
@@ -217,7 +248,171 @@ Group = tuple[Value, ...]
 class Partial:
     """What one stretch knows of one bucket and group."""
 
-    bucket: int  # The bucket's start
-    group: Group  # The values of ``by``
-    rows: int  # How many raw rows there are; 0 where these were counted apart from the states
+    bucket: int  # the bucket's start
+    group: Group  # the values of ``by``
+    rows: int  # how many raw rows there are; 0 where these were counted apart from the states
     states: Mapping[Metric, State]
+
+
+Cell = dt.datetime | str | int | float | bool | Decimal | None
+Row = tuple[Cell, ...]
+_UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What was read: one row for each bucket and group, in order of time."""
+
+    # the time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
+    # apart, the values (exact decimals where columns are such), and ``level``: which table the row is from, as ``1h``,
+    # ``raw``, or both, joined by ``+``; None in a bucket that was filled.
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    keys: int  # how many of the columns are dimensions
+    step: Interval  # the length of buckets, except in stretches that are coarser
+    start: int  # the range that was asked, extended to whole buckets (ms UTC)
+    end: int
+    stretches: tuple[Stretch, ...]
+    gaps: tuple[tuple[int, int], ...] = ()  # parts [start, end) of the range that no table holds
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the rows must know, in words: stretches with longer buckets, and those that are gone."""
+        coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
+        return coarser + [f"{show(start)} to {show(end)}: no table holds it any more" for start, end in self.gaps]
+
+    @property
+    def levels(self) -> list[str]:
+        """The names of the tables that answered, oldest stretch first, each once."""
+        return list(dict.fromkeys(stretch.holding.name for stretch in self.stretches))
+
+    def series(self) -> dict[tuple[Cell, ...], list[Row]]:
+        """The rows by group."""
+        found: dict[tuple[Cell, ...], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row[1 : 1 + self.keys], []).append(row)
+        return found
+
+    def to_rows(self) -> list[dict[str, Cell]]:
+        """Each row as a mapping."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def to_csv(self) -> str:
+        """As CSV with a header; times as ISO 8601, nothing for NULL."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([_plain(cell) for cell in row] for row in self.rows)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """As a JSON array of objects: times as ISO 8601, numbers with all their digits, and null for what is none."""
+        names = [json.dumps(name, ensure_ascii=False) for name in self.columns]
+        rows = (
+            ",\n".join(f"    {name}: {_literal(cell)}" for name, cell in zip(names, row, strict=True))
+            for row in self.rows
+        )
+        text = ",\n".join(f"  {{\n{row}\n  }}" for row in rows)
+        return f"[\n{text}\n]" if text else "[]"
+
+    def plain_rows(self) -> Iterator[dict[str, Cell]]:
+        """Each row as a mapping of values that JSON and YAML know; decimals as text."""
+        for row in self.rows:
+            yield {name: _plain(cell) for name, cell in zip(self.columns, row, strict=True)}
+
+    def to_arrow(self) -> pyarrow.Table:
+        """As an Arrow table: times with their zone, dimensions by their values, numbers as doubles or decimals."""
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise not_installed("Arrow and Parquet", "pyarrow is not installed", "arrow", error) from None
+        columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        last = len(self.columns) - 1
+        zone = str(columns[0][0].tzinfo) if self.rows else "UTC"
+        types = [
+            pa.timestamp("ms", tz=zone),
+            *(None for _ in range(self.keys)),
+            *(_arrow_type(pa, column) for column in columns[1 + self.keys : last]),
+            pa.string(),
+        ]
+        arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
+        return pa.Table.from_arrays(arrays, names=list(self.columns))
+
+    def to_bytes(self, form: str) -> bytes:
+        """As a file: ``arrow``, as a stream, or ``parquet``."""
+        table = self.to_arrow()
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        sink = pa.BufferOutputStream()
+        if form == "parquet":
+            pyarrow.parquet.write_table(table, sink, compression="zstd")
+        else:
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        found: bytes = sink.getvalue().to_pybytes()
+        return found
+
+
+def interval_words(interval: Interval) -> str:
+    """``hour``, ``10 minutes``, ``day``: what there is one point for."""
+    if interval.unit:
+        return interval.unit
+    length, unit = next((size, name) for size, name in _UNITS if interval.seconds % size == 0)
+    count = interval.seconds // length
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+def describe(fetched: Fetched) -> str:
+    """In a sentence: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``, in UTC."""
+    parts = join_stretches(fetched.stretches, with_rests=True)
+    if not parts:
+        return "No table holds anything of this stretch of time."
+    words = [f"1 point per {interval_words(parts[0].interval)}, from {parts[0].holding.words}"]
+    for before, part in pairwise(parts):
+        finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
+        words.append(f"since {show(part.start)}{finer} from {part.holding.words}")
+    return "; ".join([*words, *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
+
+
+def as_float(cell: object) -> float | None:
+    """A cell as a chart takes it; None if it is no finite number."""
+    return float(cell) if isinstance(cell, int | float | Decimal) and math.isfinite(cell) else None
+
+
+def _longer(stretch: Stretch, step: Interval) -> str:
+    span = f"{show(stretch.start)} to {show(stretch.end)}"
+    if stretch.less:
+        return (
+            f"{span}: only {stretch.interval} is left, so this is one bucket: "
+            f"what that of {show(stretch.start)} has less the shorter ones from {show(stretch.end)} on"
+        )
+    if stretch.finer_from is None:
+        return f"{span}: only {stretch.interval} is left, so buckets are longer than {step}"
+    return (
+        f"{span}: only {stretch.interval} has all of it, so buckets are longer than {step}; "
+        f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
+    )
+
+
+def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:
+    decimals = [cell for cell in column if isinstance(cell, Decimal)]
+    if not decimals:
+        return pa.float64()
+    scale = max(0, *(-int(cell.as_tuple().exponent) for cell in decimals))
+    digits = max(cell.adjusted() for cell in decimals) + 1 + scale
+    return pa.decimal128(38, scale) if digits <= 38 else pa.decimal256(76, scale)
+
+
+def _literal(cell: Cell) -> str:
+    """As JSON, which its writer in Python does not have for decimals."""
+    plain = _plain(cell)
+    return str(plain) if isinstance(cell, Decimal) and plain is not None else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(cell: Cell) -> Cell:
+    if isinstance(cell, dt.datetime):
+        return cell.isoformat()
+    if isinstance(cell, Decimal):
+        return f"{cell:f}" if cell.is_finite() else None
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

@@ -2,9 +2,10 @@
 Why something is done, is blocked, is deferred or failed: a code and typed values. The text is made last, from the one
 template that the code has.
 
-A template names its values with their kinds, as in ``{level:table}``. Some kinds are subjects, as policies, legal holds
-and lease holders: who may not see one of them is not told the reason. Subjects that a template does not name stand
-beside it. Nothing decides by the text.
+A template names its values with their kinds, as in ``{level:table}`` or ``{rows:n row}``; ``{columns:it|them}`` is one
+word or the other by how many there are. Some kinds are subjects, as policies, legal holds and lease holders: who may
+not see one of them is not told the reason. Subjects that a template does not name stand beside it. Nothing decides by
+the text.
 """
 
 from __future__ import annotations
@@ -35,25 +36,15 @@ class Sort(Enum):
 
 
 class Subject(NamedTuple):
-    """
-    What a reason tells of, and not everybody may hear of.
-
-    :param name: The identifier of a policy or hold; the name of a lease holder.
-    """
+    """What a reason tells of, and not everybody may hear of."""
 
     sort: Sort
-    name: str
+    name: str  # The identifier of a policy or hold; the name of a lease holder.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """
-    A kind of value.
-
-    :param takes: Its type.
-    :param show: Makes its text.
-    :param subject: What it is, if that is a subject; with its identifier.
-    """
+    """A kind of value: its type, what makes its text, and what it is if that is a subject."""
 
     takes: type | tuple[type, ...]
     show: Callable[[Any], str] = str
@@ -269,13 +260,9 @@ class Why(Enum):
     AT_LEVEL = "{level:table}: {why:reason}"
     NOT_GROUPABLE = "dimensions: rows can't be grouped by {column:column} ({column:type}); exclude it"
     NOT_A_NUMBER = "metrics: {column:column} is {column:type}, not a number"
-    LEFT_OUT_ONE = (
-        "neither a dimension nor a metric: {columns:names}; leaving it out would merge series that differ in nothing "
-        "else; name it in exclude, or all dimensions in dimensions"
-    )
-    LEFT_OUT_SEVERAL = (
-        "neither a dimension nor a metric: {columns:names}; leaving them out would merge series that differ in nothing"
-        " else; name them in exclude, or all dimensions in dimensions"
+    LEFT_OUT = (
+        "neither a dimension nor a metric: {columns:names}; leaving {columns:it|them} out would merge series that "
+        "differ in nothing else; name {columns:it|them} in exclude, or all dimensions in dimensions"
     )
     NO_SERIES = "counters: {name:quoted} is no dimension with texts; there are: {known:names}"
     NO_METRIC = "{name:quoted} is no metric of it; they are: {known:names}"
@@ -316,15 +303,10 @@ class Why(Enum):
         "{table:table}: everything that {expiring:policy} covers is expired, the newest of it ends {end:time}; has "
         "data stopped arriving, or is the cutoff wrong?"
     )
-    EMPTY_PARTITION = (
-        "{table:table}: 1 partition is empty, and keeps its shards ({partition}); if nothing writes to it any more, "
-        "drop it by SQL"
-    )
     EMPTY_PARTITIONS = (
-        "{table:table}: {count:n} partitions are empty, and keep their shards ({partitions}); if nothing writes to "
-        "them any more, drop them by SQL"
+        "{table:table}: {count:n partition} {count:is|are} empty, and {count:keeps its|keep their} shards "
+        "({partitions}); if nothing writes to {count:it|them} any more, drop {count:it|them} by SQL"
     )
-
     FROZEN_BEFORE = (
         "{table:table}: {partition} refuses writes; an interrupted run had frozen it in an earlier table of this name; "
         'if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
@@ -352,11 +334,10 @@ class Why(Enum):
         self._parts: list[tuple[str, str, Kind, str]] = []
         self.kinds: dict[str, Kind] = {}
         for literal, name, spec, _ in Formatter().parse(template):
-            kind, _, noun = (spec or "").partition(" ")
-            self._parts.append((literal, name or "", KINDS[kind] if name else KINDS[""], noun))
-            self.kinds.update({name: KINDS[kind]} if name else {})
-        for name, kind in (text.split(":") for text in unsaid):
-            self.kinds[name] = KINDS[kind]
+            kind, _, noun = ("", "", spec) if spec and "|" in spec else (spec or "").partition(" ")
+            self._parts.append((literal, name or "", KINDS[kind], noun))
+            self.kinds.update({name: KINDS[kind]} if name and "|" not in noun else {})
+        self.kinds.update((name, KINDS[kind]) for name, kind in (text.split(":") for text in unsaid))
 
     @property
     def code(self) -> str:
@@ -393,6 +374,9 @@ class Why(Enum):
 
 
 def _shown(value: Any, kind: Kind, noun: str, this: str | None) -> str:
+    if "|" in noun:
+        one, several = noun.split("|")
+        return one if value == 1 or (isinstance(value, tuple) and len(value) == 1) else several
     if noun:
         return plural(value, noun)
     if isinstance(value, Reason):

@@ -74,50 +74,37 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """
-    How far a run is. Most attributes are the columns of the table ``job_state``, see :meth:`row`.
-
-    :param heartbeat_at: The last sign of life.
-    :param state: ``running`` or ``finished``.
-    :param step: The number of the present step, from 1; ``steps`` is how many there are.
-    :param table_name: The table of the present step, with its schema.
-    :param doing: What it does at present, in words.
-    :param done: Of the present step: so many of ``total`` units, if it tells.
-    :param rows_done: Rows of the tasks that are done, as planned; ``rows`` is how many all tasks have.
-    :param steps_done: How many steps are over, failed and skipped ones too.
-    :param report: What it did so far; None: it is a run of another process.
-    :param error: Why it ended early, if this process knows.
-    """
+    """How far a run is. Most attributes are the columns of the table ``job_state``, see :meth:`row`."""
 
     run_id: str
     started_at: dt.datetime
-    heartbeat_at: dt.datetime
+    heartbeat_at: dt.datetime  # The last sign of life.
     actor: str = ""
     host: str = ""
     policies: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    state: str = "running"
+    state: str = "running"  # Or `finished`.
     outcome: str | None = None
     finished_at: dt.datetime | None = None
     expected_end: dt.datetime | None = None
-    step: int = 0
+    step: int = 0  # The number of the present step, from 1, of so many steps.
     steps: int = 0
-    table_name: str | None = None
-    doing: str | None = None
-    done: int | None = None
+    table_name: str | None = None  # The table of the present step, with its schema.
+    doing: str | None = None  # What it does at present, in words.
+    done: int | None = None  # Of the present step: so many of `total` units, if it tells.
     total: int | None = None
     unit: str | None = None
     partitions_done: int = 0
     partitions: int = 0
-    rows_done: int = 0
+    rows_done: int = 0  # Rows of the tasks that are done, as planned, of those that all tasks have.
     rows: int | None = None
     bytes_done: int = 0
     bytes: int | None = None
     cancel_by: str | None = None
     cancel_at: dt.datetime | None = None
-    steps_done: int = 0
-    report: Report | None = None
-    error: str | None = None
+    steps_done: int = 0  # How many steps are over, failed and skipped ones too.
+    report: Report | None = None  # What it did so far; None: it is a run of another process.
+    error: str | None = None  # Why it ended early, if this process knows.
 
     def row(self) -> dict[str, Any]:
         """What is written to the database."""

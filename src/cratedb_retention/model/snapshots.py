@@ -1,5 +1,5 @@
 """
-Snapshots: how they are named, and what is known of one.
+Snapshots: how they are named; and repositories that are directories, by which names.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Sequence
 
 from cratedb_retention.model.catalog import Column, TableName, Value
@@ -28,13 +29,13 @@ def snapshot_name(
     :param copy: Grows where the same content came again, and is not what was archived before.
     """
     identity = json.dumps([table, list(values), token, *([copy] if copy else [])], ensure_ascii=True, default=str)
-    return _joined(_slug(table, columns, values), hashlib.sha256(identity.encode()).hexdigest()[:12])
+    return f"{_slug(table, columns, values)}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}".lstrip("-")
 
 
 def is_name_of(name: str, table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> bool:
     """Whether a snapshot of a partition can have this name."""
-    digest = name[-12:]
-    return re.fullmatch("[0-9a-f]{12}", digest) is not None and name == _joined(_slug(table, columns, values), digest)
+    slug = f"{_slug(table, columns, values)}-".lstrip("-")
+    return name.startswith(slug) and re.fullmatch("[0-9a-f]{12}", name.removeprefix(slug)) is not None
 
 
 def is_toolkit_name_of(name: str, table: TableName, values: Sequence[Value]) -> bool:
@@ -42,10 +43,27 @@ def is_toolkit_name_of(name: str, table: TableName, values: Sequence[Value]) -> 
     return len(values) == 1 and name == f"{table.schema}.{table.name}-{values[0]}"
 
 
-def _joined(slug: str, digest: str) -> str:
-    return f"{slug}-{digest}".lstrip("-")
-
-
 def _slug(table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> str:
     words = [table.schema, table.name, *(show_value(c, v) for c, v in zip(columns, values, strict=True))]
     return re.sub(r"[^a-z0-9_]+", "-", "-".join(words).lower()).strip("-_")[:120].rstrip("-_")
+
+
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*:")
+_EXPANDED = ("~", "$", "%")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_WINDOWS = sys.platform == "win32"
+
+
+def why_no_directory(name: str) -> str | None:
+    """
+    Why a repository's name is no plain directory; None if it is one.
+
+    What a shell or an object store would understand is refused, rather than taken for a folder of that name.
+    """
+    if _ADDRESS.match(name) and not (_WINDOWS and _DRIVE.match(name)):
+        return f"repository {name!r} is an address, and only directories are supported; name a directory"
+    if name.startswith(_EXPANDED if _WINDOWS else (*_EXPANDED, "\\")):
+        return f"repository {name!r} begins with {name[0]!r}, which is not expanded; write the directory's full path"
+    if not name.strip() or not name.isprintable():
+        return f"repository {name!r} is no name of a directory; name a directory"
+    return None

@@ -5,21 +5,20 @@ partitions.
 
 from __future__ import annotations
 
+import datetime as dt
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from cratedb_retention.model.aggregates import COUNTER, GAUGE, Aggregate, Part
 from cratedb_retention.model.cascade import Interval, Level
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Grouping, Kind, Table, TableName, outer_names
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.ledger import Ledger
-from cratedb_retention.model.ownership import is_own_table
+from cratedb_retention.model.measurements import Measurements, Variety
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import (
     OWN_COLUMNS,
     PARTITION,
@@ -28,18 +27,20 @@ from cratedb_retention.model.rollup import (
     SKETCH_METRIC,
     SKETCH_SIGN,
     VERSION,
+    Ledger,
     Metric,
     Rollup,
     SeriesPattern,
     find_columns,
+    is_own_table,
     label,
     level_column,
     level_table,
     make_metric,
 )
-from cratedb_retention.planning.isolation import isolated
-from cratedb_retention.planning.series import find_meaning
+from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.targets import Target, Undecided, make_target
+from cratedb_retention.planning.verdicts import isolated
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 # A level has about so many partitions, so that what expires is a small part of it.
@@ -83,9 +84,8 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
     for target in targets:
         if target.policy.strategy.traits.rolls_up:
             name = target.table.name
-            find = partial(_cascade, target, catalog, ledger, cascades.get(name))
-            found = isolated(target.policy.id, name, find, problems)
-            cascades.update({name: found} if found else {})
+            with isolated(target.policy.id, name, problems):
+                cascades[name] = _cascade(target, catalog, ledger, cascades.get(name))
     return list(cascades.values()), problems
 
 
@@ -255,7 +255,7 @@ def _check_series(
     unsure = [c for c in others if c.kind is not Kind.NUMBER]
     if unsure and not policy.dimensions:
         names = tuple(f"{c.name} ({c.type})" for c in unsure)
-        raise Undecided((Why.LEFT_OUT_ONE if len(unsure) == 1 else Why.LEFT_OUT_SEVERAL)(columns=names))
+        raise Undecided(Why.LEFT_OUT(columns=names))
 
 
 def find_said(policy: Policy, table: Table, rollup: Rollup) -> tuple[Column, ...]:
@@ -460,3 +460,110 @@ def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration
 def by_source(cascades: Iterable[Cascade]) -> dict[TableName, Cascade]:
     """The cascades by the table with the raw rows."""
     return {cascade.source: cascade for cascade in cascades}
+
+
+_LABELS, _FIELDS = ("tags", "labels"), "fields"
+# The keys of series, which are in no object.
+_HASHES = ("hash_id", "labels_hash")
+# The bits of `value` as a whole number, by which the adapter finds NaNs again.
+_RAW = ("valueraw", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the columns of one table mean by their names."""
+
+    labels: frozenset[str]  # The objects with what tells series apart; where there is none, nothing follows from names
+    names: frozenset[str]  # All names of the table's columns, in lower case
+
+    def tells_apart(self, column: Column) -> bool:
+        """Whether it is a dimension though it is a number."""
+        named = _outermost(column) in self.labels or column.name in _HASHES
+        return bool(self.labels) and named and column.kind is Kind.NUMBER
+
+    def is_said(self, column: Column) -> bool:
+        """Whether it is what rows say of their series: perhaps a metric, and never a dimension by itself."""
+        return bool(self.labels) and (_outermost(column) == _FIELDS or self.repeats(column))
+
+    def repeats(self, column: Column) -> bool:
+        """Whether it repeats a value, in another form."""
+        return bool(self.labels) and column.name.lower() == _RAW[0] and _RAW[1] in self.names
+
+
+def find_meaning(table: Table) -> Meaning:
+    """What the names of a table's columns say."""
+    objects = (table.columns[name] for name in _LABELS if name in table.columns)
+    labels = (column.name for column in objects if column.grouping is Grouping.PARTS or column.type == "object")
+    return Meaning(frozenset(labels), frozenset(name.lower() for name in table.columns))
+
+
+def _outermost(column: Column) -> str | None:
+    return next(reversed(list(outer_names(column.name))), None)
+
+
+# Fewer rows say nothing.
+_ENOUGH = 100
+# A rollup that has more of its rows than this share does not shrink them.
+_LARGE = 0.9
+# A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
+# what tells series apart, each with a row in each bucket, has at most half as many.
+_VARIED = 0.25
+
+
+def _is_large(rows: int, groups: int) -> bool:
+    return rows >= _ENOUGH and groups > rows * _LARGE
+
+
+def why_large(cascade: Cascade, ledger: Ledger) -> Reason | None:
+    """That a level that exists is about as large as its source, in words; None if it is not, or the user means it."""
+    rollup = cascade.levels[0].rollup
+    windows = ledger.of(rollup.table).values()
+    rows, groups = (sum(numbers) for numbers in ((w.rows for w in windows), (w.groups for w in windows)))
+    if cascade.policy.dimensions or not _is_large(rows, groups):
+        return None
+    names = tuple(column.name for column in rollup.dimensions) or ("none",)
+    return Why.LARGE_ROLLUP(level=rollup.table, groups=groups, rows=rows, source=rollup.source, dimensions=names)
+
+
+def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
+    """What must be asked of the newest rows; None if the policy names the dimensions, or levels exist already."""
+    rollup = cascade.levels[0].rollup
+    if cascade.policy.dimensions or not rollup.dimensions or any(level.known for level in cascade.levels):
+        return None
+    said = find_said(cascade.policy, cascade.raw.table, rollup)
+    return Variety(
+        table=rollup.source,
+        time_column=rollup.time,
+        interval=rollup.interval,
+        zone=rollup.zone,
+        before=to_ms(cutoff),
+        dimensions=rollup.dimensions,
+        said=said,
+    )
+
+
+def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.datetime) -> None:
+    """
+    Make sure that the finest level would be smaller than the rows that it is made of, and that what is left out for its
+    name does not tell series apart.
+
+    :raises Undecided: if it would not, and columns are the cause that the policy does not name; or if it does.
+    """
+    probe = variety_probe(cascade, cutoff)
+    found = measurements.varieties.get(probe) if probe else None
+    if probe is None or found is None:
+        return
+    if found.mixed:
+        names = tuple(column.name for column in probe.said)
+        raise Undecided(Why.SERIES_MIXED(rows=found.mixed, source=cascade.source, columns=names))
+    if not _is_large(found.rows, found.groups):
+        return
+    causes = tuple(
+        f"{column.name} ({values:,} values)"
+        for column, values in zip(probe.dimensions, found.values, strict=True)
+        if values > found.rows * _VARIED
+    )
+    if causes:
+        level = cascade.levels[0].rollup.table
+        why = Why.NOT_SMALLER(level=level, groups=found.groups, rows=found.rows, source=cascade.source, causes=causes)
+        raise Undecided(why)

@@ -6,30 +6,27 @@ large as their source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from cratedb_retention.model.catalog import Catalog, TableName
-from cratedb_retention.model.ledger import Ledger
+from cratedb_retention.model.catalog import Catalog, Column, TableName, Value
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.planning.cascades import find_cascades, level_targets
-from cratedb_retention.planning.filters import meeting
-from cratedb_retention.planning.shrinking import why_large
+from cratedb_retention.model.rollup import Ledger
+from cratedb_retention.planning.cascades import find_cascades, level_targets, why_large
+from cratedb_retention.planning.holds import Where
 from cratedb_retention.planning.targets import Target, find_targets
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """
-    Something that somebody should look at.
+    """Something that somebody should look at."""
 
-    :param table: The table or pattern concerned.
-    :param policies: Identifiers of the policies concerned.
-    """
-
-    table: TableName
-    policies: tuple[str, ...]
+    table: TableName  # Or the pattern.
+    policies: tuple[str, ...]  # Their identifiers.
     why: Reason
 
     @property
@@ -64,6 +61,26 @@ def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
         contradiction = _contradiction(one, other)
         if contradiction:
             yield Finding(table, (one.policy.id or "", other.policy.id or ""), contradiction)
+
+
+def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T, T]]:
+    """Each two whose filters some data can fit, in the order of :func:`itertools.combinations`."""
+    filters = [dict(where(item)) for item in items]
+    groups: dict[frozenset[Column], list[int]] = {}
+    for number, wanted in enumerate(filters):
+        groups.setdefault(frozenset(wanted), []).append(number)
+    # Of each group, by the columns that it has in common with another: what has which values of these.
+    known: dict[tuple[frozenset[Column], tuple[Column, ...]], dict[tuple[Value, ...], list[int]]] = {}
+    for number, wanted in enumerate(filters):
+        found: list[int] = []
+        for columns, members in groups.items():
+            common = tuple(column for column in wanted if column in columns)
+            if (columns, common) not in known:
+                by_values = known[columns, common] = {}
+                for member in members:
+                    by_values.setdefault(tuple(filters[member][column] for column in common), []).append(member)
+            found += known[columns, common].get(tuple(wanted[column] for column in common), ())
+        yield from ((items[number], items[other]) for other in sorted(found) if other > number)
 
 
 def _contradiction(one: Target, other: Target) -> Reason | None:

@@ -15,8 +15,7 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.planning.coverage import Coverage
-from cratedb_retention.planning.filters import FilterIndex, overlap
-from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.holds import FilterIndex, TableHold, overlap
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.targets import Target, try_bind_where
 
@@ -25,32 +24,22 @@ PartitionKey = tuple[TableName, tuple[Value, ...]]
 
 @dataclass(kw_only=True)
 class Context:
-    """
-    The plan in the making.
-
-    :param cutoff: The instant taken for now.
-    :param counted: Rows counted by the engine.
-    :param archivers: Targets of the strategy ``snapshot``, by table.
-    :param frozen: Partitions that an earlier run froze and did not thaw.
-    :param stalled: Policies that should archive or downsample a table and can't, by the table.
-    :param archived: Repository and name of snapshots whose partition was dropped: the same rows again are others.
-    :param restored: Repository and name of the one snapshot that a partition was restored from.
-    :param own_schema: Of the toolkit's own tables.
-    :param coverage: What lies above which table of a cascade.
-    """
+    """The plan in the making."""
 
     catalog: Catalog
     cutoff: dt.datetime
     holds: Mapping[TableName, list[TableHold]]
     pieces: PieceIndex
-    counted: Mapping[ExpiredRows, int]
-    archivers: Mapping[TableName, list[Target]]
-    frozen: frozenset[PartitionKey]
-    stalled: Mapping[TableName, list[Policy]]
-    archived: frozenset[tuple[str, str]] = frozenset()
-    restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
-    own_schema: str = ""
-    coverage: Coverage = field(default_factory=Coverage)
+    counted: Mapping[ExpiredRows, int]  # Rows counted by the engine.
+    archivers: Mapping[TableName, list[Target]]  # Targets of the strategy `snapshot`.
+    frozen: frozenset[PartitionKey]  # Partitions that an earlier run froze and did not thaw.
+    stalled: Mapping[TableName, list[Policy]]  # Policies that should archive or downsample a table and can't.
+    coverage: Coverage  # What lies above which table of a cascade.
+    # Repository and name of snapshots whose partition was dropped (the same rows again are others), and of the one
+    # snapshot that a partition was restored from.
+    archived: frozenset[tuple[str, str]]
+    restored: Mapping[RestoredPartition, tuple[str, str]]
+    own_schema: str
     _claimed: set[PartitionKey] = field(default_factory=set)
     _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)
     _archivers: dict[TableName, FilterIndex[Target]] = field(default_factory=dict)

@@ -16,8 +16,7 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Window
-from cratedb_retention.model.rollup_steps import SealWindows
+from cratedb_retention.model.rollup import SealWindows, Window
 from cratedb_retention.model.values import Late
 from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import TableHold

@@ -1,11 +1,14 @@
 """
-Legal holds applied to a target: which of its pieces, or which of its rows, must stay.
+Legal holds applied to a target: which of its pieces, or which of its rows, must stay. And filters by value, looked up
+rather than tried one after the other: each of a thousand tenants may have a policy, each restored partition has a hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Generic, TypeVar
 
 from cratedb_retention.model.catalog import Catalog, Column, TableName, Value
 from cratedb_retention.model.holds import LegalHold
@@ -14,19 +17,17 @@ from cratedb_retention.model.plan import Spared
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.planning.targets import try_bind_where
 
+T = TypeVar("T")
+Where = Sequence[tuple[Column, Value]]
+
 
 @dataclass(frozen=True)
 class TableHold:
-    """
-    A hold on one table.
-
-    :param where: Its filter with the table's columns; None if that can't be worked out, then it covers everything.
-    :param other: Whether it was placed on another table, which had the name before.
-    """
+    """A hold on one table."""
 
     hold: LegalHold
-    where: tuple[tuple[Column, Value], ...] | None
-    other: bool = False
+    where: tuple[tuple[Column, Value], ...] | None  # None if that can't be worked out, then it covers everything.
+    other: bool = False  # Whether it was placed on another table, which had the name before.
 
     @property
     def why(self) -> Reason:
@@ -52,3 +53,33 @@ def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableNa
                 where = try_bind_where(catalog.tables[name], values)
                 found.setdefault(name, []).append(TableHold(hold, where, other))
     return found
+
+
+def overlap(one: Where, other: Where) -> bool:
+    """Whether some data can fit both filters: no column is asked for two different values."""
+    values = dict(one)
+    return all(values.get(column, value) == value for column, value in other)
+
+
+class FilterIndex(Generic[T]):
+    """
+    What applies to partitions with some values.
+
+    :param columns: The table's partition columns.
+    :param items: Each with its filter. What that says of other columns can't tell partitions apart: it fits them all.
+    """
+
+    def __init__(self, columns: Sequence[Column], items: Iterable[tuple[T, Where]]) -> None:
+        positions = {column.name: position for position, column in enumerate(columns)}
+        self._found: dict[tuple[int, ...], dict[tuple[Value, ...], list[tuple[int, T]]]] = {}
+        for number, (item, where) in enumerate(items):
+            wanted = {positions[column.name]: value for column, value in where if column.name in positions}
+            by_values = self._found.setdefault(tuple(wanted), {})
+            by_values.setdefault(tuple(wanted.values()), []).append((number, item))
+
+    def fitting(self, values: Sequence[Value]) -> list[T]:
+        """What applies to a partition, in the order in which it was given."""
+        fits: list[tuple[int, T]] = []
+        for positions, by_values in self._found.items():
+            fits += by_values.get(tuple([values[position] for position in positions]), ())
+        return [item for _, item in sorted(fits, key=itemgetter(0))]

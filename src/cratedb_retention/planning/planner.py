@@ -9,34 +9,38 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 from cratedb_retention.model.catalog import Catalog, Partition, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.ledger import Ledger
 from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
 from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.rollup import Ledger
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning import delete, downsample, limits, warnings
-from cratedb_retention.planning.cascades import Cascade, by_source, find_cascades, level_targets
+from cratedb_retention.planning import downsample
+from cratedb_retention.planning.cascades import (
+    Cascade,
+    by_source,
+    find_cascades,
+    level_targets,
+    require_smaller,
+    variety_probe,
+)
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
-from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import holds_by_table
-from cratedb_retention.planning.isolation import isolated
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.plausible import range_probe, split_plausible, why_old
-from cratedb_retention.planning.reasons import blocked, next_due
-from cratedb_retention.planning.shrinking import require_smaller, variety_probe
-from cratedb_retention.planning.strategies import PLANS
+from cratedb_retention.planning.plausible import find_warnings, range_probe, why_implausible, why_old
+from cratedb_retention.planning.strategies import PLANS, delete_rows, rows_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
-from cratedb_retention.planning.view import plan_view
+from cratedb_retention.planning.verdicts import blocked, isolated, keep_within, next_due
+
+_Levels = tuple[Cascade, list[downsample.LevelState], list[Task | Hold]]
 
 
 def find_probes(
@@ -51,7 +55,7 @@ def find_probes(
 
     :param cutoff: An aware instant.
     """
-    return list(dict.fromkeys(_Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()))
+    return _Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()
 
 
 def make_plan(  # noqa: PLR0913 - all that a plan rests on, each by its name
@@ -83,24 +87,26 @@ def make_plan(  # noqa: PLR0913 - all that a plan rests on, each by its name
     :param own_schema: Of the toolkit's own tables.
     """
     planning = _Planning(policies, catalog, cutoff, holds, ledger or Ledger(), measurements)
-    known = partial(
-        Context, frozen=frozenset(frozen), archived=archived, restored=restored or {}, own_schema=own_schema
+    planned = planning.plan_levels()
+    ids = {policy.id for policy in planning.policies if chosen(policy)}
+    context = Context(
+        catalog=catalog,
+        cutoff=cutoff,
+        holds=planning.holds,
+        pieces=planning.pieces,
+        counted=planning.measurements.rows,
+        archivers=planning.archivers(),
+        stalled=planning.stalled(),
+        coverage=make_coverage(
+            (states, cascade.policy, cascade.policy.id in ids, cascade.policy.limit(cutoff))
+            for cascade, states, _ in planned
+        ),
+        frozen=frozenset(frozen),
+        archived=archived,
+        restored=restored or {},
+        own_schema=own_schema,
     )
-    return planning.plan({policy.id for policy in planning.policies if chosen(policy)}, known)
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """The levels of a cascade, and what brings them up to date."""
-
-    cascade: Cascade
-    states: list[LevelState]
-    verdicts: list[Task | Hold]
-
-    @property
-    def policy(self) -> Policy:
-        """Whose they are."""
-        return self.cascade.policy
+    return planning.plan(context, planned, ids)
 
 
 class _Planning:
@@ -122,92 +128,69 @@ class _Planning:
         self.measurements = measurements or Measurements()
         self.pieces = PieceIndex(self.measurements)
         self.targets, self.problems = find_targets(self.policies, catalog)
+        self.looked_at = list(self.targets)
+        self._tasks: list[Task] = []
+        self._held: list[Hold] = []
+        self._kept: list[Kept] = []
+        self._reserved: set[PartitionKey] = set()
 
-    def probes(self) -> Iterator[Probe]:
+    def probes(self) -> list[Probe]:
         """What must be asked of the rows."""
+        found: list[Probe] = []
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
         downsampled = by_source(cascades)
         for target in self.targets:
-            for probe in self._asked_of(target):
-                if not isinstance(probe, ExpiredRows) or target.table.name not in downsampled:
-                    yield probe
+            asked = self._asked_of(target)
+            found += (p for p in asked if not isinstance(p, ExpiredRows) or target.table.name not in downsampled)
         for cascade in cascades:
-            # What fails here fails again in the plan, which says so.
-            find = partial(self._asked_of_levels, cascade)
-            yield from isolated(cascade.policy.id, cascade.source, find, []) or ()
+            # What fails here fails again in the plan, which says so. A plan can do without how varied the rows are.
+            with isolated(cascade.policy.id, cascade.source, []):
+                found += [*filter(None, [variety_probe(cascade, self.cutoff)]), *self._windows_of(cascade)]
+        return list(dict.fromkeys(found))
 
     def _asked_of(self, target: Target) -> Iterator[Probe]:
         """What must be asked of a target's rows; how many are expired only where nothing is downsampled."""
         limit, holds = target.policy.limit(self.cutoff), self.holds.get(target.table.name, [])
         yield from filter(None, (target.bounds_probe, range_probe(target, self.cutoff, holds)))
         if target.by_rows and limit is not None:
-            yield from filter(None, [delete.rows_probe(target, limit, holds)])
-
-    def _asked_of_levels(self, cascade: Cascade) -> list[Probe]:
-        """What must be asked of the rows of a cascade; a plan can do without how varied they are."""
-        return [*filter(None, [variety_probe(cascade, self.cutoff)]), *self._windows_of(cascade)]
+            yield from filter(None, [rows_probe(target, limit, holds)])
 
     def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
         return list(downsample.find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
 
-    def plan(self, ids: Collection[str | None], known: Callable[..., Context]) -> Plan:
-        """
-        The plan.
+    def plan_levels(self) -> list[_Levels]:
+        """The cascades that are possible, with what brings their levels up to date; from then on levels are targets."""
+        self._leave_out_unusable()
+        possible, impossible = find_cascades(self.targets, self.catalog, self.ledger)
+        self.problems += impossible
+        planned: list[_Levels] = []
+        for cascade in possible:
+            with isolated(cascade.policy.id, cascade.source, self.problems):
+                self._require_answers(self._windows_of(cascade))
+                require_smaller(cascade, self.measurements, self.cutoff)
+                now = to_ms(self.cutoff)
+                states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, now)
+                verdicts = list(downsample.plan_levels(cascade, states, self.catalog, self.ledger))
+                planned.append((cascade, states, verdicts))
+        cascades = [cascade for cascade, _, _ in planned]
+        self.targets = _with_levels(self.targets, cascades)
+        self.looked_at += (level for cascade in cascades for level in level_targets(cascade))
+        return planned
 
-        :param ids: The policies that it is about.
-        :param known: Makes the context of the rest.
-        """
-        looked_at, targets = self.targets, self._usable()
-        planned = self._levels(targets)
-        cascades = [each.cascade for each in planned]
-        targets = _with_levels(targets, cascades)
-        looked_at = [*looked_at, *(level for cascade in cascades for level in level_targets(cascade))]
-        context = known(
-            catalog=self.catalog,
-            cutoff=self.cutoff,
-            holds=self.holds,
-            pieces=self.pieces,
-            counted=self.measurements.rows,
-            archivers=self._archivers(targets),
-            stalled=self._stalled(),
-            coverage=make_coverage(
-                (each.states, each.policy, each.policy.id in ids, each.policy.limit(self.cutoff)) for each in planned
-            ),
-        )
-        outcome = _Outcome(context)
-        chosen = [each for each in planned if each.policy.id in ids]
-        for each in chosen:
-            outcome.take(each.verdicts)
-        for target in targets:
-            add = partial(outcome.add, target, target.policy.id in ids)
-            isolated(target.policy.id, target.table.name, add, self.problems)
-        for each in chosen:
-            view = partial(self._view, each.cascade, outcome.tasks)
-            outcome.take(isolated(each.policy.id, each.cascade.source, view, self.problems) or ())
-        looked_at = [target for target in looked_at if target.policy.id in ids]
-        return Plan(
-            cutoff=to_ms(self.cutoff),
-            tasks=(*outcome.tasks, *_thaw(context, outcome.tasks, outcome.reserved)),
-            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *outcome.holds),
-            kept=tuple(outcome.kept),
-            legal_holds=_in_force(context, {target.table.name for target in looked_at}),
-            warnings=tuple(warnings.find_warnings(context, looked_at)),
-        )
-
-    def _usable(self) -> list[Target]:
-        """The targets whose rows answered what was asked, and whose times can be right."""
-        readable = []
+    def _leave_out_unusable(self) -> None:
+        """Keep the targets whose rows answered what was asked, and whose times can be right."""
+        readable, plausible = [], []
         for target in self.targets:
-            check = partial(self._is_readable, target)
-            if isolated(target.policy.id, target.table.name, check, self.problems):
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._require_answers(self._asked_of(target))
                 readable.append(target)
-        targets, implausible = split_plausible(readable, self.pieces, self.measurements, self.cutoff)
-        self.problems += [problem for _, problem in implausible]
-        return targets
-
-    def _is_readable(self, target: Target) -> bool:
-        self._require_answers(self._asked_of(target))
-        return True
+        for target in readable:
+            why = why_implausible(target, self.pieces, self.measurements, self.cutoff)
+            if why is None:
+                plausible.append(target)
+            else:
+                self.problems.append(blocked(target, why))
+        self.targets = plausible
 
     def _require_answers(self, probes: Iterable[Probe]) -> None:
         """
@@ -222,31 +205,15 @@ class _Planning:
                     raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
                 raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
 
-    def _levels(self, targets: Sequence[Target]) -> list[_Levels]:
-        """The cascades that are possible."""
-        found, impossible = find_cascades(targets, self.catalog, self.ledger)
-        self.problems += impossible
-        planned = (isolated(c.policy.id, c.source, partial(self._plan_levels, c), self.problems) for c in found)
-        return [each for each in planned if each is not None]
-
-    def _plan_levels(self, cascade: Cascade) -> _Levels:
-        self._require_answers(self._windows_of(cascade))
-        require_smaller(cascade, self.measurements, self.cutoff)
-        states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, to_ms(self.cutoff))
-        return _Levels(cascade, states, list(downsample.plan_levels(cascade, states, self.catalog, self.ledger)))
-
-    def _view(self, cascade: Cascade, tasks: Iterable[Task]) -> list[Task | Hold]:
-        return list(plan_view(cascade, self.catalog, self.ledger, tasks))
-
-    def _archivers(self, targets: Iterable[Target]) -> dict[TableName, list[Target]]:
+    def archivers(self) -> dict[TableName, list[Target]]:
         """The targets that archive; what they want must not be deleted before."""
         found: dict[TableName, list[Target]] = {}
-        for target in targets:
+        for target in self.targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
                 found.setdefault(target.table.name, []).append(target)
         return found
 
-    def _stalled(self) -> dict[TableName, list[Policy]]:
+    def stalled(self) -> dict[TableName, list[Policy]]:
         """Policies that should archive or downsample a table and can't, by the table."""
         archiving = {
             p.id: p
@@ -258,6 +225,55 @@ class _Planning:
             if problem.policy_id in archiving:
                 found.setdefault(problem.table, []).append(archiving[problem.policy_id])
         return found
+
+    def plan(self, context: Context, planned: Sequence[_Levels], ids: Collection[str | None]) -> Plan:
+        """The plan for the policies with these identifiers."""
+        chosen = [(cascade, verdicts) for cascade, _, verdicts in planned if cascade.policy.id in ids]
+        for _, verdicts in chosen:
+            self._take(verdicts)
+        for target in self.targets:
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._decide(context, target, target.policy.id in ids)
+        for cascade, _ in chosen:
+            with isolated(cascade.policy.id, cascade.source, self.problems):
+                self._take(downsample.plan_view(cascade, self.catalog, self.ledger, self._tasks))
+        looked_at = [target for target in self.looked_at if target.policy.id in ids]
+        return Plan(
+            cutoff=to_ms(self.cutoff),
+            tasks=(*self._tasks, *_thaw(context, self._tasks, self._reserved)),
+            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *self._held),
+            kept=tuple(self._kept),
+            legal_holds=_in_force(context, {target.table.name for target in looked_at}),
+            warnings=tuple(find_warnings(context, looked_at)),
+        )
+
+    def _take(self, verdicts: Iterable[Task | Hold]) -> None:
+        """Sort verdicts: all of them, or none if finding them fails."""
+        found = list(verdicts)
+        self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
+        self._held += (verdict for verdict in found if isinstance(verdict, Hold))
+
+    def _decide(self, context: Context, target: Target, chosen: bool) -> None:
+        """Decide about one target; one that is not chosen only claims what it archives."""
+        policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
+        if target.by_rows:
+            if chosen and limit is not None:
+                self._take(keep_within(target, list(delete_rows(context, target, limit))))
+            return
+        pieces = self.pieces.of(target)
+        due = () if limit is None else pieces.expired(limit)
+        if not chosen:
+            if policy.strategy.traits.archives:
+                context.claim(table, due)
+                self._reserved.update((table, piece.partition.values) for piece in due)
+            return
+        if limit is not None:
+            self._take(_judge(context, target, limit, due, pieces.unknown))
+        # What nothing tells the time of is held by then, unless it is kept forever.
+        later = len(pieces) if limit is None else len(pieces.known) - len(due)
+        following = pieces.known[len(due)] if len(due) < len(pieces.known) else None
+        then = None if following is None else next_due(following, policy)
+        self._kept.append(Kept(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
 
 
 def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list[Target]:
@@ -272,63 +288,23 @@ def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list
     return ordered
 
 
-class _Outcome:
-    """Collects the verdicts of all targets."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.tasks: list[Task] = []
-        self.holds: list[Hold] = []
-        self.kept: list[Kept] = []
-        self.reserved: set[PartitionKey] = set()
-
-    def add(self, target: Target, chosen: bool) -> None:
-        """Decide about one target; one that is not chosen only claims what it archives."""
-        limit = target.policy.limit(self.context.cutoff)
-        if target.by_rows:
-            if chosen and limit is not None:
-                self.take(limits.keep_within(target, list(delete.plan_rows(self.context, target, limit))))
-            return
-        pieces = self.context.pieces.of(target)
-        due = () if limit is None else pieces.expired(limit)
-        if not chosen:
-            if target.policy.strategy.traits.archives:
-                self.context.claim(target.table.name, due)
-                self.reserved.update((target.table.name, piece.partition.values) for piece in due)
-            return
-        if limit is not None:
-            self.take(self._judge(target, limit, due, pieces.unknown))
-        # What nothing tells the time of is held by then, unless it is kept forever.
-        later = len(pieces) if limit is None else len(pieces.known) - len(due)
-        self.kept.append(_kept(target, later, pieces.known[len(due) : len(due) + 1]))
-
-    def take(self, verdicts: Iterable[Task | Hold]) -> None:
-        """Sort verdicts: all of them, or none if finding them fails."""
-        for verdict in list(verdicts):
-            if isinstance(verdict, Task):
-                self.tasks.append(verdict)
-            else:
-                self.holds.append(verdict)
-
-    def _judge(
-        self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
-    ) -> Iterator[Task | Hold]:
-        policy, context = target.policy, self.context
-        free: list[Piece] = []
-        held: list[tuple[Reason, bool, Piece]] = []
-        for piece in due:
-            if context.is_claimed(target.table.name, piece):
-                continue
-            reason = _reason_to_hold(context, target, piece, limit)
-            if reason:
-                held.append((*reason, piece))
-            else:
-                free.append(piece)
-        held += [(*_why_unknown(piece, policy), piece) for piece in unknown]
-        yield from _group_holds(target, held)
-        if free:
-            verdicts = list(PLANS[policy.strategy](context, target, free))
-            yield from limits.keep_within(target, verdicts)
+def _judge(
+    context: Context, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
+) -> Iterator[Task | Hold]:
+    free: list[Piece] = []
+    held: dict[tuple[Reason, bool], list[Piece]] = {}
+    for piece in due:
+        if context.is_claimed(target.table.name, piece):
+            continue
+        reason = _reason_to_hold(context, target, piece, limit)
+        (held.setdefault(reason, []) if reason else free).append(piece)
+    for piece in unknown:
+        held.setdefault(_why_unknown(piece, target.policy), []).append(piece)
+    for (why, problem), pieces in sorted(held.items(), key=lambda group: (str(group[0][0]), group[0][1])):
+        names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
+        yield replace(blocked(target, why, pieces, problem), partitions=names)
+    if free:
+        yield from keep_within(target, list(PLANS[target.policy.strategy](context, target, free)))
 
 
 def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
@@ -364,21 +340,6 @@ def _why_unknown(piece: Piece, policy: Policy) -> tuple[Reason, bool]:
     if piece.partition.rows == 0:
         return Why.EMPTY(), False
     return Why.UNDATED(), policy.undated is Undated.BLOCK
-
-
-def _group_holds(target: Target, held: Iterable[tuple[Reason, bool, Piece]]) -> Iterator[Hold]:
-    """One hold for each reason, with a few of its partitions by name."""
-    groups: dict[tuple[Reason, bool], list[Piece]] = {}
-    for why, problem, piece in held:
-        groups.setdefault((why, problem), []).append(piece)
-    for (why, problem), pieces in sorted(groups.items(), key=lambda group: (str(group[0][0]), group[0][1])):
-        names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
-        yield replace(blocked(target, why, pieces, problem), partitions=names)
-
-
-def _kept(target: Target, count: int, following: Sequence[Piece]) -> Kept:
-    due = next_due(following[0], target.policy) if following else None
-    return Kept(policy_id=target.policy.id or "", table=target.table.name, partitions=count, next_due=due)
 
 
 def _in_force(context: Context, tables: Iterable[TableName]) -> tuple[LegalHold, ...]:

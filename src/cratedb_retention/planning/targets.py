@@ -26,15 +26,15 @@ from cratedb_retention.model.catalog import (
 )
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
-from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.repositories import why_no_directory
 from cratedb_retention.model.rollup import label
+from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.values import Freeze
+from cratedb_retention.model.words import plain_text
 
 _BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "f", "0", "no", "off"), False

@@ -1,66 +1,153 @@
 """
-Work in the background of this process: begun, watched, told of for a while when it is over, and ended with the process.
+Work in the background of this process: runs, restores and verifications of snapshots; begun, watched, told of for a
+while when it is over, and ended with the process. The audit log tells for good of what they did.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, TypeVar
 
-from cratedb_retention.errors import Conflict, RetentionError
+from cratedb_retention.api import Retention
+from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
+from cratedb_retention.execution.archive import Restored, Verified
+from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model.runs import RunOptions, RunState
 
 logger = logging.getLogger(__name__)
 # What is over and still told of.
 REMEMBERED = 100
-Work = TypeVar("Work")
+Result = Restored | Verified
+# Does it, and tells of each snapshot as soon as it is through with it.
+Work = Callable[[Callable[[Result], None]], object]
 
 
-class Background(Generic[Work]):
+@dataclass(frozen=True, kw_only=True)
+class OperationState:
+    """How far an operation is."""
+
+    operation_id: str
+    kind: str  # ``restore`` or ``verify``
+    state: str  # ``running``, ``done``, ``failed`` or ``cancelled``
+    actor: str  # who started it, as the audit log says
+    started_at: dt.datetime
+    total: int  # how many snapshots it is about
+    finished_at: dt.datetime | None = None
+    results: tuple[Result, ...] = ()  # what became of each so far
+    error: str | None = None  # why it ended early
+
+
+State = TypeVar("State", RunState, OperationState)
+
+
+class Background(Generic[State]):
     """
-    Pieces of work that others may look at, for a while also when they are over.
+    Jobs that others may look at, for a while also when they are over.
 
-    :param kind: What such a piece is called.
-    :param workers: Maximum number of concurrent pieces.
+    :param workers: Maximum number of concurrent jobs.
     """
 
-    def __init__(self, kind: str, workers: int) -> None:
-        self._kind, self._workers = kind, workers
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=kind)
+    kind: ClassVar[str]
+    older: ClassVar[str]  # where to look for those that are not known here
+    over: ClassVar[tuple[str, str]]  # what is said to who cancels one that is over
+
+    def __init__(self, workers: int) -> None:
+        self._workers, self._pool = workers, ThreadPoolExecutor(workers, thread_name_prefix=self.kind)
         self._lock = threading.Lock()
-        self._works: dict[str, tuple[Work, threading.Event]] = {}
+        self._jobs: dict[str, tuple[Callable[[], State], threading.Event]] = {}
         self._futures: dict[str, Future[None]] = {}
 
-    def _begin(self, key: str, thing: str, work: Work, stop: threading.Event, do: Callable[[], None]) -> None:
+    def _begin(
+        self, key: str, thing: str, look: Callable[[], State], stop: threading.Event, do: Callable[[], None]
+    ) -> None:
         """
         Begin, and come back at once.
 
         :param thing: What is begun, for the error.
+        :param look: Tells how far it is.
         :param stop: Is set to ask for its end.
         :raises Conflict: if too many go on.
         """
         with self._lock:
             self._futures = {each: future for each, future in self._futures.items() if not future.done()}
             if len(self._futures) >= self._workers:
-                going_on = f"{self._workers} {self._kind}s are going on already"
+                going_on = f"{self._workers} {self.kind}s are going on already"
                 raise Conflict(thing, going_on, "wait for one, or cancel it")
-            self._works[key] = work, stop
-            while len(self._works) > REMEMBERED:
-                self._works.pop(next(iter(self._works)))
+            self._jobs[key] = look, stop
+            while len(self._jobs) > REMEMBERED:
+                self._jobs.pop(next(iter(self._jobs)))
             self._futures[key] = self._pool.submit(do)
 
-    def _known(self) -> dict[str, Work]:
-        """What is known, by key, oldest first."""
-        with self._lock:
-            return {key: work for key, (work, _) in self._works.items()}
+    def _outcome(self, key: str, work: Callable[[], bool], ended: type[Exception]) -> tuple[str, str | None]:
+        """
+        Do something in the background, where nobody hears an error.
 
-    def _stop(self, key: str) -> None:
+        :param work: Does it, and tells whether all went well.
+        :param ended: What it raises where it was asked for its end.
+        :return: ``done``, ``failed`` or ``cancelled``, and why.
+        """
+        try:
+            return ("done" if work() else "failed"), None
+        except ended as error:
+            return "cancelled", str(error) or None
+        except RetentionError as error:
+            return "failed", str(error)
+        except Exception:
+            logger.exception("%s %s ended by a mistake in the program", self.kind, key)
+            return "failed", "a mistake in the program; its log tells more"
+
+    def _elsewhere(self, retention: Retention) -> Mapping[str, State]:
+        """Those of other processes."""
+        return {}
+
+    def all(self, retention: Retention) -> list[State]:
+        """Those of late, newest first."""
+        with self._lock:
+            jobs = dict(self._jobs)
+        found = {**self._elsewhere(retention), **{key: look() for key, (look, _) in jobs.items()}}
+        return sorted(found.values(), key=lambda state: state.started_at)[::-1]
+
+    def find(self, retention: Retention, key: str) -> State:
+        """
+        One of them.
+
+        :raises NotFound: if there is none.
+        """
+        with self._lock:
+            job = self._jobs.get(key)
+        state = job[0]() if job else self._elsewhere(retention).get(key)
+        if state is None:
+            raise self.unknown(key)
+        return state
+
+    def unknown(self, key: str) -> NotFound:
+        """What is said of one that is not there, or not to be seen."""
+        return NotFound(f"{self.kind} {key}", "is not known here", self.older)
+
+    def cancel(self, retention: Retention, key: str) -> State:
+        """
+        Let one end before its next step or snapshot.
+
+        :raises NotFound: if there is none.
+        :raises Conflict: if it is over.
+        """
+        state = self.find(retention, key)
+        if state.finished_at is not None:
+            raise Conflict(f"{self.kind} {key}", *self.over)
+        self._ask(retention, key)
+        return state
+
+    def _ask(self, retention: Retention, key: str) -> None:
         """Ask one for its end."""
         with self._lock:
-            if key in self._works:
-                self._works[key][1].set()
+            if key in self._jobs:
+                self._jobs[key][1].set()
 
     def wait(self) -> None:
         """Until nothing goes on."""
@@ -70,26 +157,99 @@ class Background(Generic[Work]):
     def close(self) -> None:
         """Ask all for their end, and wait for it."""
         with self._lock:
-            for _, stop in self._works.values():
+            for _, stop in self._jobs.values():
                 stop.set()
         self._pool.shutdown(wait=True)
 
 
-def outcome_of(what: str, work: Callable[[], bool], ended: type[Exception]) -> tuple[str, str | None]:
+class Runs(Background[RunState]):
     """
-    Do something in the background, where nobody hears an error.
+    Runs that were asked for while the service is up, and those of others that the database tells of.
 
-    :param what: What it is, for the log.
-    :param work: Does it, and tells whether all went well.
-    :param ended: What it raises where it was asked for its end.
-    :return: ``done``, ``failed`` or ``cancelled``, and why.
+    :param workers: Maximum number of concurrent runs of this process; that no two do the same, their leases take care
+        of.
+    :param options: How long leases last.
     """
-    try:
-        return ("done" if work() else "failed"), None
-    except ended as error:
-        return "cancelled", str(error) or None
-    except RetentionError as error:
-        return "failed", str(error)
-    except Exception:
-        logger.exception("%s ended by a mistake in the program", what)
-        return "failed", "a mistake in the program; its log tells more"
+
+    kind, older = "run", "GET /api/v1/journal?run_id= tells of older ones"
+    over = ("is over", "there is nothing to cancel")
+
+    def __init__(self, workers: int = 4, options: RunOptions | None = None) -> None:
+        super().__init__(workers)
+        self._options = options or RunOptions()
+
+    def start(self, retention: Retention, prepared: Prepared) -> RunState:
+        """
+        Begin a run and come back at once.
+
+        :param retention: Acts as whoever asked.
+        :raises Conflict: if too many go on.
+        """
+        stop = threading.Event()
+        session = retention.schedule.session(replace(self._options, stop=stop))
+        run_id, tracker = session.leases.run_id, session.tracker
+        tracker.plan(prepared.plan)
+        state = tracker.state()
+
+        def do() -> None:
+            tracker.finish(*self._outcome(run_id, lambda: retention.run(prepared, session=session).ok, RunEnded))
+
+        self._begin(run_id, "run", tracker.state, stop, do)
+        return state
+
+    def _elsewhere(self, retention: Retention) -> Mapping[str, RunState]:
+        return {state.run_id: state for state in retention.runs.live()}
+
+    def _ask(self, retention: Retention, key: str) -> None:
+        try:
+            retention.runs.cancel(key)
+        except NotFound:  # It is too young to be in the database.
+            super()._ask(retention, key)
+
+
+class _Cancelled(Exception):
+    """Somebody asked for the end."""
+
+
+class Operations(Background[OperationState]):
+    """Restores and verifications of snapshots: known to the process that does them."""
+
+    kind, older = "operation", "GET /api/v1/journal tells of older ones"
+    over = ("is over already", "")
+
+    def __init__(self, workers: int = 2) -> None:
+        super().__init__(workers)
+
+    def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
+        """
+        Begin, and come back at once.
+
+        :raises Conflict: if too many go on.
+        """
+        key, clock, stop = str(uuid.uuid4()), retention.clock, threading.Event()
+        state = begun = OperationState(
+            operation_id=key,
+            kind=kind,
+            state="running",
+            actor=retention.actor.name,
+            started_at=clock.now(),
+            total=total,
+        )
+
+        def told(result: Result) -> None:
+            nonlocal state
+            state = replace(state, results=(*state.results, result))
+            if stop.is_set() and len(state.results) < total:
+                raise _Cancelled
+
+        def all_went_well() -> bool:
+            work(told)
+            return not any(result.error for result in state.results)
+
+        def do() -> None:
+            nonlocal state
+            outcome, error = self._outcome(key, all_went_well, _Cancelled)
+            state = replace(state, state=outcome, error=error, finished_at=clock.now())
+
+        self._begin(key, kind, lambda: state, stop, do)
+        return begun

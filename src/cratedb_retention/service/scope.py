@@ -2,16 +2,19 @@
 The toolkit for somebody with an access token: the class ``Retention`` as far as their role and limit let them.
 
 The HTTP API and the pages reach the toolkit through this class only, so that each rule of access stands in one place.
-What is not theirs to see does not exist: the answer is the same as for a name that was never given.
+What is not theirs to see does not exist: the answer is the same as for a name that was never given. Of plans, lists and
+runs they get the parts about their policies, without what reasons tell of others. A run of theirs does just the tasks
+of their plan, so that a plan still is what a run does (law 10).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from cratedb_retention.api import Retention
 from cratedb_retention.engine.archive import SnapshotState
@@ -25,39 +28,55 @@ from cratedb_retention.execution.preparing import Prepared, Selection, require_t
 from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
 from cratedb_retention.execution.query import explorable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
-from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
-from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.effect import amount
 from cratedb_retention.model.exploring import Explorable
-from cratedb_retention.model.fetched import Fetched
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan import Plan, Step
+from cratedb_retention.model.plan import Plan, Step, Task
 from cratedb_retention.model.policy import Policy, change_policy, mentions
-from cratedb_retention.model.reading import Cascade, FetchRequest
+from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
-from cratedb_retention.service.operations import UNKNOWN_OPERATION, Operations, OperationState
-from cratedb_retention.service.runs import UNKNOWN, Runs
-from cratedb_retention.service.tenant_filter import (
-    Release,
-    RunEnd,
-    find_release,
-    narrow_lines,
-    narrow_plan,
-    narrow_preview,
-    narrow_tables,
-    run_end,
-)
+from cratedb_retention.service.background import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken
 from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
+_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
+
+
+class Release(NamedTuple):
+    """What the next run would take if a hold ended, besides what it takes anyway."""
+
+    partitions: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """
+    How a run ended.
+
+    :param finished: The row of its end; None: there is none, as it never began, or ended in no order.
+    :param troubles: Rows of what failed, is a problem, or was left to the next run, in order.
+    :param more: Whether there is more of that.
+    """
+
+    finished: dict[str, Any] | None
+    troubles: list[dict[str, Any]]
+    more: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """How it ended in a word; empty if that is not known."""
+        return str(self.finished["outcome"] or "") if self.finished else ""
 
 
 class Scope:
@@ -128,11 +147,7 @@ class Scope:
         )
 
     def listing(self, selection: Selection, text: str = "") -> Listing:
-        """
-        The policies that they see and choose, and when each runs next.
-
-        :param text: Words that a policy must mention, see :meth:`Policy.mentions`.
-        """
+        """The same that mention all words of a text, and when each runs next."""
         stored, damaged = self.policies(selection)
         chosen = [item for item in stored if item.policy.mentions(text)]
         broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
@@ -140,10 +155,10 @@ class Scope:
 
     def policy(self, identifier: str) -> StoredPolicy:
         """A policy by its whole identifier."""
-        found = next((item for item in self._stored[0] if item.policy.id == identifier), None)
-        if found is None:
-            raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
-        return found
+        for item in self._stored[0]:
+            if item.policy.id == identifier:
+                return item
+        raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
 
     def tags(self) -> list[str]:
         """All tags of the policies that they see."""
@@ -158,19 +173,11 @@ class Scope:
         self.access.require(Role.EDITOR)
         self._check_new(policy)
         self.realm.check_policy(policy)
-        try:
+        with self._hiding(f"policy for {policy.target}", _TAKEN, "change that one"):
             return self._retention.policies.create(**policy.model_dump(exclude_defaults=True))
-        except Conflict:
-            if self.access.limited:
-                raise Conflict(f"policy for {policy.target}", _TAKEN, "change that one") from None
-            raise
 
     def change(self, identifier: str, changes: Mapping[str, Any], version: int | None) -> StoredPolicy:
-        """
-        Change attributes of a policy.
-
-        :param version: The version that the change is based on; None: the present one.
-        """
+        """Change attributes of a policy, based on a version of it; None: the present one."""
         self.access.require(Role.EDITOR)
         stored = self.policy(identifier)
         if "id" in changes:
@@ -187,11 +194,7 @@ class Scope:
         self._retention.policies.delete(identifier, version)
 
     def apply(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool) -> list[Change]:
-        """
-        Make the policies that they see what a file says.
-
-        :param tags: Only policies with these tags are pruned.
-        """
+        """Make the policies that they see what a file says; only those with the tags are pruned."""
         self.access.require(Role.EDITOR)
         stored = self._stored[0]
         require_tags(tags, (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
@@ -203,20 +206,12 @@ class Scope:
                 self.realm.check_policy(change.after)
                 self._retention.policies.check_supported(change.after)
         if not dry_run:
-            try:
+            with self._hiding("the file", f"of one of its policies {_TAKEN}", "look at them again"):
                 self._retention.policies.carry_out(changes)
-            except Conflict:
-                if self.access.limited:
-                    raise Conflict("the file", f"of one of its policies {_TAKEN}", "look at them again") from None
-                raise
         return changes
 
     def apply_shown(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, shown: Sequence[Change]) -> None:
-        """
-        Apply a file, if that changes what they were shown.
-
-        :param shown: What :meth:`apply` said that would change.
-        """
+        """Apply a file, if that changes what :meth:`apply` showed them."""
         if self.apply(wanted, prune, tags, dry_run=True) != list(shown):
             raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
         self.apply(wanted, prune, tags, dry_run=False)
@@ -225,6 +220,14 @@ class Scope:
         """An identifier that is taken would tell that somebody has it."""
         if self.access.limited and policy.id:
             raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
+
+    @contextmanager
+    def _hiding(self, thing: str, reason: str, remedy: str) -> Iterator[None]:
+        """What is in the way may be somebody else's: with a limit, it is not named."""
+        try:
+            yield
+        except Conflict as error:
+            raise Conflict(thing, reason, remedy) if self.access.limited else error from None
 
     def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
         """
@@ -266,7 +269,8 @@ class Scope:
     def find_release(self, identifier: str) -> Release:
         """What the next run would take of theirs if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
-        return find_release(*self.preview_release((identifier,)))
+        now, then = (amount(prepared.plan.tasks) for prepared in self.preview_release((identifier,)))
+        return Release(max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0))
 
     def release(self, identifier: str) -> LegalHold:
         """End a hold, by its whole identifier."""
@@ -277,10 +281,10 @@ class Scope:
         return self._retention.holds.release(found.id)
 
     def _hold(self, identifier: str) -> LegalHold:
-        found = next((hold for hold in self.holds() if hold.id == identifier), None)
-        if found is None:
-            raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
-        return found
+        for hold in self.holds():
+            if hold.id == identifier:
+                return hold
+        raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
 
     # Plans
 
@@ -314,7 +318,7 @@ class Scope:
             self.policy(policy.id)
         self.realm.check_policy(policy)
         found = self._retention.preview(policy, Selection(limit=self.access.limit))
-        return narrow_preview(found, self.realm, self._ids_of_holds()) if self.access.limited else found
+        return _narrow_preview(found, self.realm, self._ids_of_holds()) if self.access.limited else found
 
     def statements(self, plan: Plan) -> list[list[str]]:
         """
@@ -332,33 +336,29 @@ class Scope:
         """Makes the statements of a step; None with a limit: they name what holds of others keep."""
         return None if self.access.limited else self._retention.statements
 
-    # Runs and the audit log
+    # Runs, operations and the audit log
 
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
-        """
-        Do what a plan of theirs says, in the background.
-
-        :param prepared: What :meth:`prepare` returned, so that what is done is what was shown (law 10).
-        """
+        """Do what :meth:`prepare` said, in the background, so that what is done is what was shown (law 10)."""
         self.access.require(Role.OPERATOR)
         return runs.start(self._retention, prepared)
 
-    def runs(self, runs: Runs) -> list[RunState]:
-        """The runs of late that are theirs to see, newest first."""
-        return [state for state in runs.all(self._retention) if self._sees_actor(state.actor)]
+    def jobs(self, kind: Background[State]) -> list[State]:
+        """The runs or operations of late that are theirs to see, newest first."""
+        return [state for state in kind.all(self._retention) if self._sees_actor(state.actor)]
 
-    def find_run(self, runs: Runs, run_id: str) -> RunState:
+    def find_job(self, kind: Background[State], key: str) -> State:
         """One of them."""
-        state = runs.find(self._retention, run_id)
-        if not self._sees_actor(state.actor):
-            raise NotFound(f"run {run_id}", "is not known here", UNKNOWN)
-        return state
+        found = kind.find(self._retention, key)
+        if not self._sees_actor(found.actor):
+            raise kind.unknown(key)
+        return found
 
-    def cancel_run(self, runs: Runs, run_id: str) -> RunState:
-        """Let a run end before its next step."""
+    def cancel(self, kind: Background[State], key: str) -> State:
+        """Let one end before its next step or snapshot."""
         self.access.require(Role.OPERATOR)
-        self.find_run(runs, run_id)
-        return runs.cancel(self._retention, run_id)
+        self.find_job(kind, key)
+        return kind.cancel(self._retention, key)
 
     def run_end(self, run_id: str, most: int = 50) -> RunEnd:
         """
@@ -367,8 +367,9 @@ class Scope:
         :param most: At most so many rows about what did not go well.
         """
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
-        bad = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
-        return run_end(finished, self.journal(JournalFilter(run_id=run_id, outcomes=bad, limit=most + 2)), most)
+        rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
+        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
+        return RunEnd(finished[0] if finished else None, troubles[:most], len(troubles) > most)
 
     def journal(self, wanted: JournalFilter) -> list[dict[str, Any]]:
         """Rows of the audit log, newest first."""
@@ -392,7 +393,7 @@ class Scope:
         """Each policy on each table, and the last run."""
         lines = overview(self.prepare(selection))
         last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
-        return (narrow_lines(lines) if self.access.limited else lines), last
+        return (_narrow_lines(lines) if self.access.limited else lines), last
 
     def tables(self, selection: Selection) -> list[TableLine]:
         """What is kept where, table by table; what fails or is held first."""
@@ -405,14 +406,19 @@ class Scope:
             known = may_hear_row(self.realm, vars(run), holds)
             return run if known else replace(run, error=str(Why.NOT_SAID()))
 
-        return narrow_tables(self._retention.tables(prepared, heard))
+        return [  # What a table that is shared with others holds in all is theirs as well.
+            replace(line, lines=tuple(_narrow_lines(line.lines)), oldest=None, newest=None)
+            if any(each.policy.where for each in line.lines)
+            else line
+            for line in self._retention.tables(prepared, heard)
+        ]
 
     def timeline(self, table: TableName) -> Timeline:
         """What a table holds when, and what the next run does to it, as far as it is theirs."""
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
         whole = self._is_whole(table, prepared)
-        records = [r for r in self._records(RestoreRequest()) if r.archived.table == table]
+        records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
@@ -429,11 +435,7 @@ class Scope:
         return False
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
-        """
-        Take tables for the earlier ones of their names, see :meth:`Rollups.accept_tables`.
-
-        :raises NotFound: if there is no such table, or nothing is known of an earlier one.
-        """
+        """Take tables for the earlier ones of their names, see :meth:`Rollups.accept_tables`."""
         self.access.require(Role.EDITOR)
         self.realm.require(self._area(table_schema, table_name))
         return self._retention.rollups.accept_tables(table_name, table_schema)
@@ -498,11 +500,7 @@ class Scope:
     def verify_snapshots(
         self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
     ) -> list[Verified]:
-        """
-        Read snapshots of theirs back and compare them with what was archived.
-
-        :param told: Is told of each as soon as it was read.
-        """
+        """Read snapshots of theirs back, compare them with what was archived, and tell of each as soon as it was."""
         self.access.require(Role.OPERATOR)
         return self._retention.archive.verify(self._chosen(request), told)
 
@@ -560,28 +558,10 @@ class Scope:
         """Of a table that is shared with others, only the partitions with their values are theirs."""
         if into is not None and into.schema.casefold() == self._retention.own_schema.casefold():
             raise Forbidden(f"table {into}", "would be among the toolkit's own tables", "choose another schema")
-        for record in records:
-            archived = record.archived
+        for archived in (record.archived for record in records):
             table = into or archived.table
             where = {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
             self.realm.require(self._area(table.schema, table.name, where))
-
-    def operations(self, operations: Operations) -> list[OperationState]:
-        """The operations of late that are theirs to see, newest first."""
-        return [state for state in operations.all() if self._sees_actor(state.actor)]
-
-    def find_operation(self, operations: Operations, operation_id: str) -> OperationState:
-        """One of them."""
-        found = operations.find(operation_id)
-        if not self._sees_actor(found.actor):
-            raise NotFound(f"operation {operation_id}", "is not known here", UNKNOWN_OPERATION)
-        return found
-
-    def cancel_operation(self, operations: Operations, operation_id: str) -> OperationState:
-        """Let an operation end before its next snapshot."""
-        self.access.require(Role.OPERATOR)
-        self.find_operation(operations, operation_id)
-        return operations.cancel(operation_id)
 
     # Access tokens
 
@@ -604,11 +584,7 @@ class Scope:
 
 
 def _base(stored: StoredPolicy, version: int | None) -> int:
-    """
-    The version that a change is based on: always the one that the rules were applied to.
-
-    :raises Conflict: if another one was named.
-    """
+    """The version that a change is based on: always the one that the rules were applied to."""
     if version is not None and version != stored.version:
         raise Conflict(f"policy {stored.policy.id}", "somebody else changed it in the meantime", "look at it again")
     return stored.version
@@ -616,3 +592,46 @@ def _base(stored: StoredPolicy, version: int | None) -> int:
 
 def _exactly(request: RestoreRequest, records: Iterable[SnapshotRecord]) -> RestoreRequest:
     return replace(request, chosen=frozenset((each.archived.repository, each.archived.name) for each in records))
+
+
+def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
+    """
+    The part of a plan that is about somebody's policies, or tidies up their tables.
+
+    Warnings are about tables as a whole, which may be shared, so that they are left out.
+
+    :param holds: The identifiers of the holds that they see.
+    """
+    mine, plan = {policy.id for policy in realm.policies}, prepared.plan
+
+    def is_theirs(task: Task) -> bool:
+        if task.policy_id is None:
+            return realm.covers(make_area(task.table.schema, task.table.name, {}, realm.default_schema))
+        return task.policy_id in mine
+
+    narrowed = replace(
+        plan,
+        tasks=tuple(replace(task, why=realm.told(task.why, holds)) for task in plan.tasks if is_theirs(task)),
+        holds=tuple(replace(hold, why=realm.told(hold.why, holds)) for hold in plan.holds if hold.policy_id in mine),
+        kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
+        warnings=(),
+        legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
+    )
+    return replace(prepared, plan=narrowed)
+
+
+def _narrow_preview(found: Preview, realm: Realm, holds: Collection[str]) -> Preview:
+    """What of a preview is somebody's; afterwards, the policy that it is about is theirs, too."""
+    others = tuple(known for known in realm.policies if known.id != found.policy.id)
+    after = replace(realm, policies=(*others, found.policy))
+    return replace(
+        found,
+        before=narrow_plan(found.before, realm, holds),
+        after=narrow_plan(found.after, after, holds),
+        if_enabled=None if found.if_enabled is None else _narrow_preview(found.if_enabled, realm, holds),
+    )
+
+
+def _narrow_lines(lines: Sequence[Line]) -> list[Line]:
+    """The size of a table that is shared with others is theirs as well."""
+    return [replace(line, rows=None, size=None) if line.policy.where else line for line in lines]

@@ -1,19 +1,23 @@
 """
-The service as settings say: APScheduler lets the scheduler look again and again, until it is stopped; beside it are
-the HTTP API, with pages, and notifications.
+What runs for long, as settings say: a scheduler that looks again and again what is due, takes the leases, and runs all
+of it as one run; beside it the HTTP API, with pages, and notifications.
+
+Any number of schedulers may do so on one database. Each looks by itself; the leases decide who runs what (law 8).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import not_installed
+from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded, not_installed
 from cratedb_retention.execution.events import (
     Held,
     LeftOut,
@@ -32,20 +36,120 @@ from cratedb_retention.execution.events import (
     lines_of,
     summary,
 )
+from cratedb_retention.execution.leasing import Session
+from cratedb_retention.model.runs import Report, RunOptions
+from cratedb_retention.planning.due import Timetable
+from cratedb_retention.service.background import Runs
 from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
-from cratedb_retention.service.scheduler import Scheduler
 from cratedb_retention.service.settings import Listening, ServiceSettings, Settings, listening
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from cratedb_retention.service.http.context import Context
+    from cratedb_retention.service.http.access import Context
 
 logger = logging.getLogger(__name__)
 _MAINTENANCE_HOURS = 6
 _LEVELS = {Tone.NOTICE: logging.WARNING, Tone.BAD: logging.ERROR}
 # Adds pages to the application of the HTTP API.
 Mount = Callable[["FastAPI", "Context"], None]
+
+
+class Scheduler:
+    """
+    Looks again and again what is due, and runs it in threads of its own.
+
+    :param workers: Maximum number of concurrent runs; while all are busy, what is due is left to others.
+    :param observers: Are told what happens in runs.
+    """
+
+    def __init__(
+        self,
+        retention: Retention,
+        options: RunOptions | None = None,
+        workers: int = 2,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._retention, self._workers, self._observers = retention, workers, observers
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._options = replace(options or RunOptions(), stop=self._stop)
+        self._timetable = Timetable()
+        self._threads: list[threading.Thread] = []
+        self._is_cut_off = False
+
+    def tick(self) -> bool:
+        """
+        Look once; a database that can't be reached is looked for again by the next tick.
+
+        :return: Whether a run was started.
+        """
+        try:
+            session = self._look()
+            if session is not None and not self._start(session):
+                session.leases.release({})
+                session = None
+        except ConnectionLost as error:
+            logger.log(logging.DEBUG if self._is_cut_off else logging.WARNING, "nothing can be run: %s", error)
+            self._is_cut_off = True
+            return False
+        except RetentionError as error:
+            logger.error("nothing can be run: %s", error)
+            return False
+        if self._is_cut_off:
+            logger.warning("the database answers again")
+            self._is_cut_off = False
+        return session is not None
+
+    def _start(self, session: Session) -> bool:
+        """Begin a run, unless the service was stopped since it was looked what is due."""
+        thread = threading.Thread(target=self._run, args=(session,), name=f"run {session.leases.run_id}", daemon=True)
+        with self._lock:
+            if not self._stop.is_set():
+                self._threads.append(thread)
+                thread.start()
+                return True
+        return False
+
+    def _look(self) -> Session | None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if self._stop.is_set() or len(self._threads) >= self._workers:
+            return None
+        return self._retention.schedule.take(self._retention.schedule.find_due(self._timetable), self._options)
+
+    def _run(self, session: Session) -> None:
+        try:
+            self._retention.sibling().run(session=session, observers=self._observers)
+        except RetentionError as error:
+            level = logging.WARNING if isinstance(error, RunEnded) else logging.ERROR
+            logger.log(level, "run %s: %s", session.leases.run_id, error)
+        except Exception:
+            logger.exception("run %s: this is a mistake in the program; please report it", session.leases.run_id)
+
+    def maintain(self) -> None:
+        """Forget runs that ended long ago."""
+        try:
+            self._retention.runs.forget_old()
+        except RetentionError as error:
+            logger.warning("old runs were not forgotten: %s", error)
+
+    def wait(self, patience: float | None = None) -> bool:
+        """Wait for all runs at most so many seconds; whether all have ended."""
+        clock = self._retention.clock
+        deadline = None if patience is None else clock.uptime() + patience
+        for thread in self._threads:
+            thread.join(None if deadline is None else max(deadline - clock.uptime(), 0))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self, patience: float) -> bool:
+        """
+        Start no run any more, and let those that go on end before their next step.
+
+        :param patience: Wait for them at most so many seconds.
+        :return: Whether all have ended; others lose their leases when these expire.
+        """
+        with self._lock:
+            self._stop.set()
+        return self.wait(patience)
 
 
 class Beside(Protocol):
@@ -60,7 +164,7 @@ class Beside(Protocol):
 
 class Service:
     """
-    Runs what is due until it is stopped.
+    Runs what is due until it is stopped: APScheduler lets the scheduler look again and again.
 
     :param beside: Is started before the scheduler, and stopped after it.
     :param observers: Are told what happens in runs.
@@ -97,11 +201,7 @@ class Service:
         logger.info("looking for what is due every %g seconds", self.settings.interval)
 
     def stop(self) -> bool:
-        """
-        Start nothing any more, and wait for the runs that go on to end before their next step.
-
-        :return: Whether all have ended in time.
-        """
+        """Start nothing any more, and wait for the runs that go on to end before their next step; whether all did."""
         if self._clockwork is not None:
             self._clockwork.shutdown(wait=False)
             self._clockwork = None
@@ -114,22 +214,21 @@ class Service:
 
 def log_event(event: RunEvent) -> None:
     """Log what a run does, in a line for each run and each failure."""
-    prefix = ""
+    run_id, deferred = "", False
     match event:
-        case RunStarted(run_id=run_id):
-            prefix = f"run {run_id}: "
-        case RunFinished(report=report):
-            prefix = f"run {report.run_id}: "
         case RunEndedEarly(report=report):
             logger.info("run %s: %s, before it ended early", report.run_id, summary(report))
-            return
-        case TakenOver() | StepFailed() | TaskSkipped():
+        case RunStarted(run_id=run_id) | RunFinished(report=Report(run_id=run_id)):
+            pass
+        case StepFailed(deferred=deferred):  # Nothing is wrong then.
+            pass
+        case TakenOver() | TaskSkipped():
             pass
         case Held() | LeftOut() | StepStarted() | StepProgressed() | StepFinished():
             return
     for text, tone in lines_of(event):
-        deferred = isinstance(event, StepFailed) and event.deferred  # Nothing is wrong then.
-        logger.log(logging.INFO if deferred else _LEVELS.get(tone, logging.INFO), "%s%s", prefix, text)
+        level = logging.INFO if deferred else _LEVELS.get(tone, logging.INFO)
+        logger.log(level, "%s%s", f"run {run_id}: " if run_id else "", text)
 
 
 def make_service(
@@ -156,25 +255,22 @@ def make_service(
 
 def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> Beside:
     try:
-        from cratedb_retention.service.http.app import make_app
-        from cratedb_retention.service.http.context import Context, Limits
-        from cratedb_retention.service.http.server import HttpServer
+        from cratedb_retention.service.http.access import Context, Limits
+        from cratedb_retention.service.http.app import HttpServer, make_app
         from cratedb_retention.service.metrics import RetentionCollector, text_of
     except ImportError as error:
         raise not_installed("the HTTP API", "is not installed", "http", error) from None
-    from cratedb_retention.service.runs import Runs
 
-    http, runs = settings.http, Runs(options=settings.service.run_options())
-    collector = RetentionCollector(retention.sibling())
+    http, collector = settings.http, RetentionCollector(retention.sibling())
     context = Context(
         retention=retention.sibling(),
         authenticate=where.authenticate,
         hosts=where.hosts,
         limits=Limits(body=http.max_body, rate=http.rate, burst=http.burst),
-        runs=runs,
+        runs=Runs(options=settings.service.run_options()),
         metrics=(lambda: text_of(collector)) if http.metrics else None,
     )
     app = make_app(context)
     if mount is not None:
         mount(app, context)
-    return HttpServer(app, where.host, where.port, runs, context.operations)
+    return HttpServer(app, where.host, where.port, context.runs, context.operations)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from nicegui import ui
 
 from cratedb_retention.model import words
-from cratedb_retention.model.fetched import Cell, Fetched
+from cratedb_retention.model.reading import Cell, Fetched
 from cratedb_retention.ui.parts import Column, note, table
 
 MOST_ROWS = 1000

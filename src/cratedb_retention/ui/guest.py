@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from starlette.types import Scope as Request
 
-from cratedb_retention.service.http.context import Context
-from cratedb_retention.service.http.security import admit
+from cratedb_retention.service.http.access import Context, admit
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.glances import Glances
 

@@ -25,9 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cratedb_retention import __version__
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.http.access import Context, admit
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.http.security import admit
 from cratedb_retention.ui.glances import Glances
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
-from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.ui import archive, editor, explore, holds, jobs, login, overview, plan, policies, timeline
 from cratedb_retention.ui.frame import Page
 from cratedb_retention.ui.links import PREFIX

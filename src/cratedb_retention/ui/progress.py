@@ -14,7 +14,7 @@ from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.tenant_filter import RunEnd
+from cratedb_retention.service.scope import RunEnd
 from cratedb_retention.ui.agreeing import agreed
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import address
@@ -50,7 +50,7 @@ class Progress:
     async def look(self) -> None:
         """Look once how far runs are: one statement about them."""
         try:
-            states = await self._guest.ask(lambda scoped: scoped.runs(self._guest.context.runs))
+            states = await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs))
             await self._tell(states)
         except (Failed, RetentionError) as error:
             self._timer.deactivate()
@@ -153,7 +153,7 @@ class RunCard:
         if self._operator is None or not await agreed(f"Cancel {self._name.lower()}?", effect, "Cancel the run"):
             return
         context = self._operator.context
-        await self._operator.ask(lambda scoped: scoped.cancel_run(context.runs, self.run_id))
+        await self._operator.ask(lambda scoped: scoped.cancel(context.runs, self.run_id))
         self._cancelled = True
         ui.notify(f"{self._name} ends before its next step.")
 

@@ -45,7 +45,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup_steps import AlterRollup, LevelStep, ReplaceView, RollUp
+from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RollUp
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5

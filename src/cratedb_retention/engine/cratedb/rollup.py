@@ -13,19 +13,22 @@ from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is
 from cratedb_retention.engine.cratedb.shards import check_shards, refresh_idents
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.rollup import Portions, Run, new_version, run_statements, runs_of
-from cratedb_retention.engine.rollup_check import (
+from cratedb_retention.engine.rollup import (
     Beneath,
+    Portions,
+    Run,
     Stored,
     count_beneath,
     count_stored,
+    new_version,
     require_rows,
+    run_statements,
+    runs_of,
     show_difference,
     show_window,
 )
 from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window
-from cratedb_retention.model.rollup_steps import RollUp
+from cratedb_retention.model.rollup import RolledUp, RollUp, Rollup, Window
 
 ATTEMPTS = 5
 # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards at

@@ -37,7 +37,7 @@ from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.repositories import why_no_directory
+from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.words import show_partition
 
 

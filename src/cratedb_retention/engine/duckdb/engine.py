@@ -17,11 +17,14 @@ from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.engine.rollup import Run, new_version, run_statements, runs_of
-from cratedb_retention.engine.rollup_check import (
+from cratedb_retention.engine.rollup import (
+    Run,
     count_beneath,
     count_stored,
+    new_version,
     require_rows,
+    run_statements,
+    runs_of,
     show_difference,
     show_window,
 )
@@ -37,8 +40,7 @@ from cratedb_retention.model.plan import (
     Step,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup import RolledUp
-from cratedb_retention.model.rollup_steps import LevelStep, ReplaceView, RollUp
+from cratedb_retention.model.rollup import LevelStep, ReplaceView, RolledUp, RollUp
 
 # Where a DuckDB file says what it is.
 _MAGIC = slice(8, 12)

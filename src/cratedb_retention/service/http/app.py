@@ -1,35 +1,48 @@
 """
-The HTTP API as an application (ASGI): all routes, what is checked before them, how errors are answered.
-
-Routes are plain functions, so that FastAPI runs them in threads: what they wait for is the database.
+The HTTP API as an application (ASGI): what every request passes before a route sees it, all routes with their
+description, and uvicorn, which serves it in a thread of its own, beside the scheduler.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cratedb_retention import __version__
-from cratedb_retention.service.http import archive, data, policies, runs, service
-from cratedb_retention.service.http.context import Context
-from cratedb_retention.service.http.middleware import Gate
-from cratedb_retention.service.http.problems import Problem, handle
-from cratedb_retention.service.http.security import role_needed
+from cratedb_retention.errors import Forbidden, InvalidInput, RetentionError
+from cratedb_retention.service.background import Background
+from cratedb_retention.service.http.access import Context, Limits, role_needed
+from cratedb_retention.service.http.problems import Failed, Problem, handle, problem
+from cratedb_retention.service.http.requests import PREFIX
+from cratedb_retention.service.http.routes import ROUTERS
 
-PREFIX = "/api/v1"
-_ROUTERS = (
-    policies.router,
-    policies.files,
-    runs.router,
-    runs.journal,
-    archive.holds,
-    archive.snapshots,
-    data.router,
-    service.tokens,
-)
+logger = logging.getLogger(__name__)
+# No page of ours is shown in a browser; an answer is nobody's to keep, to frame or to guess the type of.
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+_POLICY_VIOLATION = 1008
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
+_MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
 
 
 def make_app(context: Context) -> FastAPI:
@@ -54,32 +67,190 @@ def make_routes() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in _ROUTERS:
-        app.include_router(router, prefix=PREFIX)
-    app.include_router(service.watching)
+    for router in ROUTERS:
+        app.include_router(router)
     handle(app)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:
-    """The description of all routes, with the problem that each may answer with."""
+    """The description of all routes, each with its role as ``x-role``; ``none``: no token is asked for."""
     if app.openapi_schema is None:
         found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = found["components"]["schemas"]
         schemas["Problem"] = Problem.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        _say_roles(found["paths"])
+        for route in (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)):
+            role = role_needed(each.call for each in route.dependant.dependencies)
+            for method in route.methods or ():
+                found["paths"][route.path_format][method.lower()]["x-role"] = str(role or "none")
         app.openapi_schema = found
     return app.openapi_schema
 
 
-def _say_roles(paths: dict[str, Any]) -> None:
-    """Name the role that each route needs, as ``x-role``; ``none``: no token is asked for."""
-    for router, prefix in (*((router, PREFIX) for router in _ROUTERS), (service.watching, "")):
-        for route in router.routes:
-            if isinstance(route, APIRoute):
-                role = role_needed(each.call for each in route.dependant.dependencies)
-                for method in route.methods or ():
-                    paths[f"{prefix}{route.path_format}"][method.lower()]["x-role"] = str(role or "none")
+class Gate:
+    """
+    Refuses requests from elsewhere, and those that are too large or too slow; tells browsers what to do with answers.
+
+    :param hosts: The names that this service is called by; empty: any. A page in a browser that got its own name to
+        point at this machine (DNS rebinding) calls it by that name.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], limits: Limits) -> None:
+        self._app, self._limits = app, limits
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        headers = Headers(scope=scope)
+        # Browsers let any page open a connection to any other host, with the cookies of that host.
+        error = self._foreign(headers, scope.get("method") not in _SAFE)
+        if scope["type"] == "websocket":
+            if error is None:
+                return await self._app(scope, receive, send)
+            await receive()
+            return await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        send = _with_security(send)
+        try:
+            if error is not None:
+                raise Failed(HTTPStatus.FORBIDDEN, error)
+            body = [await self._body(headers, receive)]
+        except Failed as failed:
+            return await problem(failed.status, failed.error)(scope, receive, send)
+
+        async def again() -> Message:
+            """The body at once, and then whatever comes."""
+            return {"type": "http.request", "body": body.pop(), "more_body": False} if body else await receive()
+
+        return await self._app(scope, again, send)
+
+    def _foreign(self, headers: Headers, changing: bool) -> RetentionError | None:
+        """
+        Why a request is not let through.
+
+        :param changing: Whether it may change something, so that it must not be of another page.
+        """
+        host = headers.get("host", "")
+        if self._hosts and _name(host) not in self._hosts:
+            return Forbidden("host of the request", "is not a name of this service", "see the setting http.hosts")
+        origin = headers.get("origin")
+        if changing and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return Forbidden("origin of the request", "is another page", "call this service from its own")
+        return None
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        """All of the body; it is small, so it may be held."""
+        most, body, more = self._limits.body, bytearray(), True
+        error = InvalidInput("body of the request", f"larger than {most} bytes", "see the setting http.max_body")
+        too_large = Failed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error)
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > most:
+            raise too_large
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while more and (message := await receive())["type"] == "http.request":
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > most:
+                        raise too_large
+        except TimeoutError:
+            error = InvalidInput("body of the request", f"did not arrive in {self._limits.body_seconds:g} s")
+            raise Failed(HTTPStatus.REQUEST_TIMEOUT, error) from None
+        return bytes(body)
+
+
+def _name(host: str) -> str:
+    """The name without the port: ``[::1]:8000`` gives ``::1``."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _with_security(send: Send) -> Send:
+    async def secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _SECURITY.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return secured
+
+
+class _Server(uvicorn.Server):
+    """Says when it has begun, or will not."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.settled.set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            with suppress(SystemExit):  # What does not start would end the process; here, who starts it is told.
+                super().run(sockets)
+        finally:
+            self.settled.set()
+
+
+class HttpServer:
+    """
+    The HTTP API on an address.
+
+    :param port: 0: any that is free, see ``port``.
+    :param ended: Are ended with the server, such as runs.
+    """
+
+    def __init__(self, app: FastAPI, host: str, port: int, *ended: Background[Any]) -> None:
+        self.port, self._host, self._ended = port, host, ended
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_SILENT,
+                timeout_graceful_shutdown=_PATIENCE,
+                limit_concurrency=_MOST_AT_ONCE,
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """
+        Begin to listen.
+
+        :raises InvalidInput: if the address can't be listened on.
+        :raises RetentionError: if the application does not start; the log has the reason.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            listening = socket.create_server((self._host, self.port), family=family, backlog=128)
+        except OSError as error:
+            thing, reason = f"http.listen {self._host}:{self.port}", error.strerror or str(error)
+            raise InvalidInput(thing, reason, "choose another address or port") from None
+        self.port = int(listening.getsockname()[1])
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http", daemon=True)
+        self._thread.start()
+        self._server.settled.wait()
+        if not self._server.started:
+            listening.close()
+            raise RetentionError("http", "the application did not start", "the log says why")
+        logger.info("HTTP on %s, port %d", self._host, self.port)
+
+    def stop(self) -> None:
+        """Answer what was asked, and end; runs of the HTTP API end before their next step."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_PATIENCE + _SILENT)
+        for each in self._ended:
+            each.close()

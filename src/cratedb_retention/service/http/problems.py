@@ -19,37 +19,22 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from cratedb_retention.errors import (
-    AccessDenied,
-    ClusterUnwell,
-    Conflict,
-    ConnectionLost,
-    DatabaseError,
-    DiskFull,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    PartitionChanged,
-    RetentionError,
-    Unsupported,
-)
-from cratedb_retention.model.redact import redact
+from cratedb_retention import errors
+from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.model.address import redact
 
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger(__name__)
-
-_STATUS: tuple[tuple[type[RetentionError], HTTPStatus], ...] = (
-    (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (Unsupported, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (NotFound, HTTPStatus.NOT_FOUND),
-    (Conflict, HTTPStatus.CONFLICT),
-    (PartitionChanged, HTTPStatus.CONFLICT),
-    (Forbidden, HTTPStatus.FORBIDDEN),
-    (ConnectionLost, HTTPStatus.SERVICE_UNAVAILABLE),
-    (ClusterUnwell, HTTPStatus.SERVICE_UNAVAILABLE),
-    (DiskFull, HTTPStatus.SERVICE_UNAVAILABLE),
-    (AccessDenied, HTTPStatus.SERVICE_UNAVAILABLE),
-    (DatabaseError, HTTPStatus.BAD_GATEWAY),
+_STATUS: tuple[tuple[HTTPStatus, tuple[type[RetentionError], ...]], ...] = (
+    (HTTPStatus.UNPROCESSABLE_ENTITY, (InvalidInput, errors.Unsupported)),
+    (HTTPStatus.NOT_FOUND, (NotFound,)),
+    (HTTPStatus.CONFLICT, (errors.Conflict, errors.PartitionChanged)),
+    (HTTPStatus.FORBIDDEN, (errors.Forbidden,)),
+    (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        (errors.ConnectionLost, errors.ClusterUnwell, errors.DiskFull, errors.AccessDenied),
+    ),
+    (HTTPStatus.BAD_GATEWAY, (DatabaseError,)),
 )
 
 
@@ -66,11 +51,7 @@ class Problem(BaseModel):
 
 
 class Failed(Exception):
-    """
-    An answer other than what our own errors give.
-
-    :param headers: What else the answer says.
-    """
+    """An answer other than what our own errors give, with headers of its own."""
 
     def __init__(self, status: HTTPStatus, error: RetentionError, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, error)
@@ -79,88 +60,76 @@ class Failed(Exception):
 
 def problem(status: int, error: RetentionError, headers: dict[str, str] | None = None) -> Response:
     """An answer that tells of an error."""
-    body = {
+    said = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
-        "detail": str(error),
-        "thing": error.thing,
-        "reason": error.reason,
-        "remedy": error.remedy or None,
+        "detail": redact(str(error)),
+        "thing": redact(error.thing),
+        "reason": redact(error.reason),
     }
-    said = {key: redact(value) if isinstance(value, str) else value for key, value in body.items() if value is not None}
     # Escaped, since an error may quote what is no text.
-    return Response(json.dumps(said), status, headers, MEDIA_TYPE)
+    return Response(
+        json.dumps(said | ({"remedy": redact(error.remedy)} if error.remedy else {})), status, headers, MEDIA_TYPE
+    )
 
 
 def status_of(error: RetentionError) -> HTTPStatus:
     """The status that an error means."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    return next((status for status, kinds in _STATUS if isinstance(error, kinds)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def handle(app: FastAPI) -> None:
     """Let an application answer errors so."""
-    app.add_exception_handler(RetentionError, _retention_error)
-    app.add_exception_handler(Failed, _failed)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(UnicodeError, _no_text)
-    app.add_exception_handler(Exception, _mistake)
+    for kind in (RetentionError, Failed, RequestValidationError, HTTPException, UnicodeError, Exception):
+        app.add_exception_handler(kind, _answer)
 
 
-def _failed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Failed)  # noqa: S101 - for the type checker
-    return problem(error.status, error.error, error.headers)
+def _answer(request: Request, error: Exception) -> Response:
+    match error:
+        case Failed():
+            return problem(error.status, error.error, error.headers)
+        case RetentionError():
+            return _retention_error(request, error)
+        case RequestValidationError():
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, _invalid(error))
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+            found = NotFound("this address", "does not exist", "/api/v1/openapi.json lists all")
+            return problem(error.status_code, found, dict(error.headers or {}))
+        case HTTPException():
+            return problem(error.status_code, InvalidInput("request", str(error.detail)), dict(error.headers or {}))
+        case UnicodeError():
+            return problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput("request", "it holds what is no text in UTF-8")
+            )
+        case _:
+            logger.error("%s %s: a mistake in the program", request.method, request.url.path, exc_info=error)
+            remedy = "the log of the service tells more; report it"
+            mistake = RetentionError("the service", "a mistake in the program", remedy)
+            return problem(HTTPStatus.INTERNAL_SERVER_ERROR, mistake)
 
 
-def _retention_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RetentionError)  # noqa: S101 - for the type checker
+def _retention_error(request: Request, error: RetentionError) -> Response:
     status = status_of(error)
     if isinstance(error.__cause__, SQLAlchemyError):  # In the words of the driver, which tell of statements and tables.
         status = max(status, HTTPStatus.BAD_GATEWAY)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(status, error)
     logger.warning("%s %s: %s", request.method, request.url.path, error)
-    headers = {"Retry-After": "10"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
     if not getattr(request.state, "tells_all", False):
         error = DatabaseError("the database", "can't answer at present", "the log of the service tells more")
-    return problem(status, error, headers)
+    return problem(status, error, {"Retry-After": "10"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {})
 
 
-def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
-    first = _first(error)
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    reason = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "missing":
-        if where == "body":
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput("body", "missing", "send JSON, at least {}"))
-        reason = "missing"
-    name = "attribute" if first["loc"][0] == "body" else "parameter"
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput(f"{name} {where}", reason))
-
-
-def _first(error: RequestValidationError) -> Any:
-    """An unknown name explains a missing one."""
-    errors = error.errors()
-    return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-
-
-def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
-    about = {404: NotFound("this address", "does not exist", "/api/v1/openapi.json lists all")}
-    found = about.get(error.status_code) or InvalidInput("request", str(error.detail))
-    return problem(error.status_code, found, dict(error.headers or {}))
-
-
-def _no_text(request: Request, error: Exception) -> Response:
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput("request", "it holds what is no text in UTF-8"))
-
-
-def _mistake(request: Request, error: Exception) -> Response:
-    logger.error("%s %s: a mistake in the program", request.method, request.url.path, exc_info=error)
-    found = RetentionError("the service", "a mistake in the program", "the log of the service tells more; report it")
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, found)
+def _invalid(error: RequestValidationError) -> InvalidInput:
+    found = error.errors()  # An unknown name explains a missing one.
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+    place, *path = map(str, first["loc"])
+    where = ".".join(path) or place
+    if first["type"] == "missing" and where == "body":
+        return InvalidInput("body", "missing", "send JSON, at least {}")
+    reason = "missing" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
+    return InvalidInput(f"{'attribute' if place == 'body' else 'parameter'} {where}", reason)
 
 
 _RESPONSES = {
@@ -181,7 +150,9 @@ _RESPONSES = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For the description of a route: the problems that it may answer with, beyond those of all routes."""
-    wanted = sorted({400, 401, 403, 422, 429, 502, 503, *statuses})
+    """For the description of a route: the problems that it may answer with; none named: those of all routes."""
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {s: {"description": _RESPONSES[s], "content": {MEDIA_TYPE: {"schema": schema}}} for s in wanted}
+    return {
+        status: {"description": _RESPONSES[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses or (400, 401, 403, 422, 429, 502, 503)
+    }

@@ -1,28 +1,92 @@
 """
-Who asks, and whether their role is enough: each route says which role it needs, and gets the toolkit for that caller.
+What the HTTP API works with, who asks it, how often, and whether their role is enough: each route says which role it
+needs, and gets the toolkit for that caller.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cratedb_retention.clock import Actor
+from cratedb_retention.api import Retention
+from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.service.http.context import Context
+from cratedb_retention.service.background import Operations, Runs
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scope import Scope
 
+# Callers that are remembered. Who is forgotten has a full bucket again, so there are more than come in a minute.
+REMEMBERED = 10_000
 _BEARER = HTTPBearer(
     auto_error=False, bearerFormat="crt_...", description="A token of `cratedb-retention create-token`."
 )
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 _ROLES: dict[Callable[..., object], Role] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a single caller may ask."""
+
+    body: int = 1024 * 1024  # bytes
+    body_seconds: float = 30.0  # until all of it has arrived
+    rate: float = 20.0  # requests a second, for each token, or address where there is none
+    burst: int = 100  # requests at once, after a pause
+
+
+class Buckets:
+    """A bucket for each caller: so many requests a second come back, up to the burst."""
+
+    def __init__(self, clock: Clock, rate: float, burst: int) -> None:
+        self._clock, self._rate, self._burst = clock, rate, burst
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, dt.datetime]] = OrderedDict()
+
+    def wait(self, caller: str) -> int:
+        """In how many seconds a caller may ask; 0: now."""
+        return self.take(caller, 0)
+
+    def take(self, caller: str, taken: int = 1) -> int:
+        """Take one from the caller's bucket: 0 if there was one, else in how many seconds there will be."""
+        now = self._clock.now()
+        with self._lock:
+            left, since = self._buckets.pop(caller, (float(self._burst), now))
+            # A clock that is set back gives nothing, and takes nothing.
+            left = min(float(self._burst), left + max(0.0, (now - since).total_seconds()) * self._rate)
+            enough = left >= 1
+            self._buckets[caller] = (left - taken if enough else left, now)
+            if len(self._buckets) > REMEMBERED:
+                self._buckets.popitem(last=False)
+        return 0 if enough else max(1, math.ceil((1 - left) / self._rate))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The parts of the HTTP API, handed over when it is made."""
+
+    retention: Retention
+    authenticate: bool = True  # whether a token is needed; otherwise everybody is an admin
+    hosts: frozenset[str] = frozenset()  # the names that a request may call this service by; empty: any
+    limits: Limits = field(default_factory=Limits)
+    runs: Runs = field(default_factory=Runs)
+    operations: Operations = field(default_factory=Operations)
+    metrics: Callable[[], bytes] | None = None  # makes the text of ``/metrics``; None: there are none
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """How often each caller may ask still."""
+        return Buckets(self.retention.clock, self.limits.rate, self.limits.burst)
 
 
 def context_of(request: Request) -> Context:

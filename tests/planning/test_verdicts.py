@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.model.effect import total
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.planning.planner import make_plan
-from cratedb_retention.planning.reasons import next_due, total, why_due
+from cratedb_retention.planning.verdicts import next_due, why_due
 from support.catalogs import at, catalog, monthly, ms, part, policy
 
 MAY = Piece(partition=part("2024-05-01"), start=ms("2024-05-01"), end=ms("2024-06-01"))

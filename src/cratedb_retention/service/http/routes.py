@@ -1,0 +1,463 @@
+"""
+The routes of the HTTP API: what each asks, which role it needs, what it answers.
+
+Plain functions, so that FastAPI runs them in threads: what they wait for is the database.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+
+from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
+from cratedb_retention.execution import results
+from cratedb_retention.execution.previewing import ArchiveLine
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policyfile import dump_policies, parse_policies
+from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.words import read_pairs
+from cratedb_retention.service.background import OperationState
+from cratedb_retention.service.http.access import Admin, Editor, Operator, Viewer, context_of
+from cratedb_retention.service.http.problems import Failed, problem, problems
+from cratedb_retention.service.http.requests import (
+    PREFIX,
+    Chosen,
+    ChosenTags,
+    HoldRequest,
+    JournalQuery,
+    JsonRoute,
+    Limit,
+    Moment,
+    Offset,
+    RestoreWanted,
+    RunRequest,
+    ShortText,
+    SnapshotsListed,
+    SnapshotsPreviewed,
+    SnapshotsWanted,
+    TablesWanted,
+    Texts,
+    TokenRequest,
+    read_selection,
+)
+from cratedb_retention.store.policies import StoredPolicy
+
+
+def _router(tag: str) -> APIRouter:
+    return APIRouter(prefix=PREFIX, tags=[tag], route_class=JsonRoute, responses=problems())
+
+
+policies, runs, journal, holds, snapshots, data, tokens = map(
+    _router, ("policies", "runs", "journal", "holds", "snapshots", "data", "tokens")
+)
+watching = APIRouter(tags=["service"])
+ROUTERS = (policies, runs, journal, holds, snapshots, data, tokens, watching)
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"headers": {name: {"description": description, "schema": {"type": "string"}}}}
+
+
+_RUN, _OPERATION = (_header("Location", f"Where the {what} is.") for what in ("run", "operation"))
+
+# Policies and policy files.
+
+IfMatch = Annotated[str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')]
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
+_WITH_ETAG = _header("ETag", "The policy's version.")
+YAML = "application/yaml"
+_LIST = {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}
+_FILE = {YAML: {"schema": {"type": "object", "properties": {"policies": _LIST}, "required": ["policies"]}}}
+
+
+@policies.get("/policies")
+def list_policies(who: Viewer, chosen: Chosen, limit: Limit = 100, offset: Offset = 0) -> results.Policies:
+    """The policies, by table; on the first page also rows that are no valid policies."""
+    found, damaged = who.policies(chosen)
+    shown = [results.policy_result(item) for item in found[offset : offset + limit]]
+    rows = [] if offset else [results.DamagedPolicy(**results.plain_row(row.to_dict())) for row in damaged[:limit]]
+    return results.Policies(policies=shown, damaged=rows, total=len(found))
+
+
+@policies.post("/policies", status_code=HTTPStatus.CREATED, responses={201: _WITH_ETAG, **problems(409)})
+def create_policy(who: Editor, policy: Policy, response: Response) -> results.StoredPolicy:
+    """Create a policy."""
+    return _answer(StoredPolicy(who.create(policy), 1), response)
+
+
+@policies.get("/policies/{policy_id:path}", responses={200: _WITH_ETAG, **problems(404)})
+def get_policy(who: Viewer, policy_id: str, response: Response) -> results.StoredPolicy:
+    """One policy; its ETag is what a change of it names."""
+    return _answer(who.policy(policy_id), response)
+
+
+@policies.patch("/policies/{policy_id:path}", responses={200: _WITH_ETAG, **problems(404, 409, 412, 428)})
+def change_policy(
+    who: Editor,
+    policy_id: str,
+    changes: Annotated[dict[str, Any], Body(description="New values of attributes; null clears one.")],
+    response: Response,
+    if_match: IfMatch = None,
+) -> results.StoredPolicy:
+    """Change attributes of a policy. If somebody else changed it since, nothing happens, and the answer is 412."""
+    version = _version(if_match)
+    try:
+        return _answer(who.change(policy_id, changes, version), response)
+    except Conflict as error:
+        raise _outdated(error, version) from None
+
+
+@policies.delete(
+    "/policies/{policy_id:path}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409, 412, 428)
+)
+def delete_policy(who: Editor, policy_id: str, if_match: IfMatch = None) -> None:
+    """Delete a policy; data is not touched."""
+    version = _version(if_match)
+    try:
+        who.delete(policy_id, version)
+    except Conflict as error:
+        raise _outdated(error, version) from None
+
+
+def _answer(stored: StoredPolicy, response: Response) -> results.StoredPolicy:
+    response.headers["ETag"] = f'"{stored.version}"'
+    return results.policy_result(stored)
+
+
+def _version(if_match: str | None) -> int | None:
+    """
+    The version that a change is based on; None: the present one, whichever it is.
+
+    :raises Failed: if it is not said, or not said rightly.
+    """
+    if if_match is None:
+        error = InvalidInput("If-Match", "missing", "send the ETag that the change is based on, or *")
+        raise Failed(HTTPStatus.PRECONDITION_REQUIRED, error)
+    if if_match.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None:
+        error = InvalidInput("If-Match", "not an ETag of a policy", 'write it like "3"')
+        raise Failed(HTTPStatus.PRECONDITION_FAILED, error)
+    return int(found[1])
+
+
+def _outdated(error: Conflict, version: int | None) -> Exception:
+    return error if version is None else Failed(HTTPStatus.PRECONDITION_FAILED, error)
+
+
+@policies.get("/tags")
+def list_tags(who: Viewer) -> list[str]:
+    """All tags in use."""
+    return who.tags()
+
+
+@policies.get(
+    "/policy-file", response_class=Response, responses={200: {"description": "A policy file.", "content": _FILE}}
+)
+def export_policies(who: Viewer, chosen: Chosen) -> Response:
+    """The policies as a file that `apply` reads."""
+    found, _ = who.policies(chosen)
+    return Response(dump_policies(item.policy for item in found), media_type=YAML)
+
+
+@policies.post(
+    "/policy-file",
+    responses=problems(409, 415),
+    openapi_extra={"requestBody": {"required": True, "content": _FILE}},
+)
+def apply_policies(
+    who: Editor,
+    tags: ChosenTags,
+    file: Annotated[bytes, Body(media_type=YAML, description="YAML (or JSON) as `export` writes it.")],
+    prune: Annotated[bool, Query(description="Delete policies that the file lacks; `tags` limits that.")] = False,
+    dry_run: Annotated[bool, Query(description="Only tell what would change.")] = False,
+) -> list[results.Changed]:
+    """Make the policies what a file says."""
+    try:
+        text = file.decode()
+    except UnicodeDecodeError:
+        error = InvalidInput("the file", "not UTF-8 text", "save it as UTF-8")
+        raise Failed(HTTPStatus.UNPROCESSABLE_ENTITY, error) from None
+    return list(map(results.Changed.of, who.apply(parse_policies(text, "the file"), prune, tags, dry_run)))
+
+
+# Plans, runs and the audit log.
+
+
+@runs.get("/plan", responses=problems(404))
+def show_plan(
+    who: Viewer,
+    chosen: Chosen,
+    cutoff: Annotated[Moment | None, Query(description="Take this instant for now; not one of the future.")] = None,
+    sql: Annotated[bool, Query(description="With statements; not for tokens with a limit.")] = False,
+) -> results.PlanAnswer:
+    """What a run would do now, and why; what is held, and why."""
+    plan = who.prepare(chosen, cutoff).plan
+    return results.PlanAnswer.of(plan, who.render if sql else None)
+
+
+@runs.get("/status", responses=problems(404))
+def show_status(who: Viewer, chosen: Chosen) -> results.Status:
+    """Each policy on each table: its state, what is due now and next, and the last run."""
+    lines, last = who.status(chosen)
+    return results.Status(
+        policies=list(map(results.Line.of, lines)), last_run=results.plain_row(last) if last else None
+    )
+
+
+@runs.post("/runs", status_code=HTTPStatus.ACCEPTED, responses={202: _RUN, **problems(404, 409)})
+def start_run(request: Request, who: Operator, wanted: RunRequest, response: Response) -> results.Run:
+    """Do what is due, in the background."""
+    prepared = who.prepare(read_selection(wanted.tags, wanted.strategy, wanted.policy))
+    state = who.start_run(context_of(request).runs, prepared)
+    response.headers["Location"] = f"{PREFIX}/runs/{state.run_id}"
+    return results.run_result(state)
+
+
+@runs.get("/runs")
+def list_runs(request: Request, who: Viewer) -> list[results.Run]:
+    """The runs of late, newest first."""
+    return list(map(results.run_result, who.jobs(context_of(request).runs)))
+
+
+@runs.get("/runs/{run_id}", responses=problems(404))
+def get_run(request: Request, who: Viewer, run_id: str) -> results.Run:
+    """How far a run is."""
+    return results.run_result(who.find_job(context_of(request).runs, run_id))
+
+
+@runs.post("/runs/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
+def cancel_run(request: Request, who: Operator, run_id: str) -> results.Run:
+    """Let a run end before its next step."""
+    return results.run_result(who.cancel(context_of(request).runs, run_id))
+
+
+@journal.get("/journal")
+def read_journal(who: Viewer, asked: Annotated[JournalQuery, Query()]) -> list[results.JournalRow]:
+    """The audit log, newest first: changes of policies, runs, steps, holds."""
+    return [results.JournalRow(**results.plain_row(row)) for row in who.journal(asked.read())]
+
+
+# Holds.
+
+
+@holds.get("/holds")
+def list_holds(who: Viewer) -> list[results.Hold]:
+    """The holds in force, oldest first."""
+    return list(map(results.Hold.of, who.holds()))
+
+
+@holds.post("/holds", status_code=HTTPStatus.CREATED)
+def place_hold(who: Operator, wanted: HoldRequest) -> results.Hold:
+    """Keep data until the hold is released."""
+    hold = who.place(wanted.table_name, wanted.table_schema, wanted.where, wanted.start, wanted.end, wanted.reason)
+    return results.Hold.of(hold)
+
+
+@holds.delete("/holds/{hold_id}", responses=problems(404))
+def release_hold(who: Operator, hold_id: str) -> results.Hold:
+    """End a hold; the next run treats the data as any other."""
+    return results.Hold.of(who.release(hold_id))
+
+
+# Snapshots and operations on them.
+
+
+@snapshots.get("/snapshots")
+def list_snapshots(who: Viewer, asked: Annotated[SnapshotsListed, Query()]) -> list[results.Snapshot]:
+    """What was archived, and what its repository says about it."""
+    found = who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]
+    return [results.Snapshot.of(ArchiveLine(record=record, state=state)) for record, state in found]
+
+
+@snapshots.get("/snapshots/restorable", responses=problems(404))
+def preview_restore(who: Viewer, asked: Annotated[SnapshotsPreviewed, Query()]) -> list[results.Restorable]:
+    """What a restore would do: what would come back, where to, and what would not, and why. Nothing is written."""
+    return list(map(results.Restorable.of, who.restorable(asked.read())))
+
+
+@snapshots.post(
+    "/snapshots/restore", status_code=HTTPStatus.ACCEPTED, responses={202: _OPERATION, **problems(404, 409)}
+)
+def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, response: Response) -> results.Operation:
+    """Bring back, in the background, what the preview says at this moment."""
+    return _started(who.start_restore(context_of(request).operations, wanted.read()), response)
+
+
+@snapshots.post("/snapshots/verify", status_code=HTTPStatus.ACCEPTED, responses={202: _OPERATION, **problems(404, 409)})
+def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> results.Operation:
+    """Read snapshots back, in the background, and compare them with what was archived."""
+    return _started(who.start_verify(context_of(request).operations, wanted.read()), response)
+
+
+def _started(state: OperationState, response: Response) -> results.Operation:
+    response.headers["Location"] = f"{PREFIX}/operations/{state.operation_id}"
+    return results.Operation.of(state)
+
+
+@snapshots.get("/operations")
+def list_operations(request: Request, who: Viewer) -> list[results.Operation]:
+    """The operations of late that this service was asked for, newest first."""
+    return list(map(results.Operation.of, who.jobs(context_of(request).operations)))
+
+
+@snapshots.get("/operations/{operation_id}", responses=problems(404))
+def get_operation(request: Request, who: Viewer, operation_id: str) -> results.Operation:
+    """How far an operation is, and what became of each snapshot so far."""
+    return results.Operation.of(who.find_job(context_of(request).operations, operation_id))
+
+
+@snapshots.post("/operations/{operation_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
+def cancel_operation(request: Request, who: Operator, operation_id: str) -> results.Operation:
+    """Let an operation end before its next snapshot."""
+    return results.Operation.of(who.cancel(context_of(request).operations, operation_id))
+
+
+# Data: a table together with its rollups.
+
+
+class Form(StrEnum):
+    """What an answer looks like."""
+
+    JSON = "json"
+    CSV = "csv"
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
+
+# Buckets of one answer; more are asked for in parts.
+MOST_POINTS = 10_000
+_MEDIA = {
+    Form.JSON: "application/json",
+    Form.CSV: "text/csv; charset=utf-8",
+    Form.ARROW: "application/vnd.apache.arrow.stream",
+    Form.PARQUET: "application/vnd.apache.parquet",
+}
+_ANSWER = {
+    "description": "The rows, in order of time. The header `Notes` says what a reader must know, percent-encoded. "
+    "Values and sums of decimal columns have all their digits.",
+    "content": {
+        "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        "text/csv": {"schema": {"type": "string"}},
+        _MEDIA[Form.ARROW]: {"schema": {"type": "string", "format": "binary"}},
+        _MEDIA[Form.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+
+@data.get("/fetch", response_class=Response, responses={200: _ANSWER, **problems(404)})
+def fetch(  # noqa: PLR0913 - one for each parameter of the query
+    who: Viewer,
+    table_name: ShortText,
+    table_schema: ShortText | None = None,
+    start: Annotated[ShortText | None, Query(description="From this instant on, or so long ago: -7d.")] = None,
+    end: Annotated[ShortText | None, Query(description="Until this instant, or so long ago.")] = None,
+    step: Annotated[ShortText | None, Query(description="Length of the buckets: 10s, 5m, 1h, 1d, 1w, 1mo, 1y.")] = None,
+    points: Annotated[int | None, Query(ge=1, le=MOST_POINTS, description="Without a step, at most so many.")] = None,
+    metric: Annotated[Texts, Query(description="`NAME[:AGGREGATE]`, as `temperature:p95`, or `row_count`.")] = None,
+    where: Annotated[Texts, Query(description="Only series with this value: `DIMENSION=VALUE`.")] = None,
+    by: Annotated[Texts, Query(description="Tell apart by this dimension.")] = None,
+    fill: Fill = Fill.NONE,
+    form: Annotated[Form, Query(alias="format")] = Form.JSON,
+) -> Response:
+    """
+    Read a table together with its rollups: each stretch of time from the level that fits the step. Of a table without
+    rollups the rows are read.
+    """
+    if step and points is not None:
+        raise InvalidInput("step and points", "both are given", "give one of them")
+    more: dict[str, Any] = {
+        "table_name": table_name,
+        "table_schema": table_schema,
+        "metrics": tuple(metric or ()),
+        "where": read_pairs("where", where or (), "station=KJFK"),
+        "by": tuple(by or ()),
+        "fill": fill,
+    }
+    fetched = who.fetch(FetchRequest.of_texts(who.now, start, end, step, points, **more))
+    notes = {"Notes": quote("; ".join(fetched.notes), safe=" ,:;+-/")} if fetched.notes else {}
+    return Response(_content(fetched, form), media_type=_MEDIA[form], headers=notes)
+
+
+def _content(fetched: Fetched, form: Form) -> str | bytes:
+    if form is Form.JSON:
+        return fetched.to_json()
+    return fetched.to_csv() if form is Form.CSV else fetched.to_bytes(form)
+
+
+@data.post("/tables/accept", responses=problems(404))
+def accept_tables(who: Editor, wanted: TablesWanted) -> results.AcceptedTables:
+    """
+    Take tables for the ones that rollups, snapshots and holds of their names are of, though they were dropped and
+    created again, or restored or copied. From then on, rows of a time that was rolled up and expired count as late.
+    """
+    return results.AcceptedTables(tables=list(map(str, who.accept_tables(wanted.table_name, wanted.table_schema))))
+
+
+# Tokens.
+
+
+@tokens.get("/tokens")
+def list_tokens(who: Admin) -> list[results.Token]:
+    """All access tokens, without their secrets."""
+    return list(map(results.token_result, who.tokens()))
+
+
+@tokens.post("/tokens", status_code=HTTPStatus.CREATED)
+def create_token(who: Admin, wanted: TokenRequest) -> results.NewToken:
+    """Create an access token. Its text is in this answer, and can't be had a second time."""
+    limit = parse_tag_filter(wanted.tags)
+    token, text = who.create_token(wanted.name, wanted.role, limit, wanted.expires_at)
+    return results.NewToken.model_validate(results.token_result(token, text))
+
+
+@tokens.delete("/tokens/{token_id}", responses=problems(404))
+def revoke_token(who: Admin, token_id: str) -> results.Token:
+    """End an access token, at once."""
+    return results.token_result(who.revoke_token(token_id))
+
+
+# For those who watch the service.
+
+
+@watching.get("/health")
+def health() -> results.Health:
+    """The service is up; it says nothing of the database. No token is needed."""
+    return results.Health(status="alive")
+
+
+@watching.get("/ready", response_model=results.Health, responses=problems(503))
+def ready(request: Request) -> Any:
+    """The database answers, and the toolkit's tables are there. No token is needed, and no more is said."""
+    try:
+        context_of(request).retention.probe()
+    except RetentionError:
+        error = RetentionError("the database", "does not answer, or lacks the toolkit's tables", "see the log")
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
+    return results.Health(status="ready")
+
+
+@watching.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "For Prometheus.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problems(),
+        **problems(404),
+    },
+)
+def metrics(request: Request, who: Viewer) -> Response:
+    """Metrics of all policies, as Prometheus reads them; not for tokens with a limit."""
+    make = context_of(request).metrics
+    if make is None:
+        raise Failed(HTTPStatus.NOT_FOUND, NotFound("metrics", "are switched off", "see the setting http.metrics"))
+    if who.access.limited:
+        raise Forbidden("metrics", "are about all policies", "take a token without a limit")
+    return Response(make(), media_type="text/plain; version=0.0.4; charset=utf-8")
