@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
-from cratedb_retention.execution.adopting import Adoptable, adopt
+from cratedb_retention.execution.accepting import Adoptable, adopt
 from cratedb_retention.execution.archive import (
     Restored,
     RestoreRequest,
@@ -18,7 +18,7 @@ from cratedb_retention.execution.archive import (
     restore,
     verify_snapshots,
 )
-from cratedb_retention.execution.previewing import Restorable, preview_restore
+from cratedb_retention.execution.preview import Restorable, preview_restore
 from cratedb_retention.store.archive import SnapshotRecord
 
 

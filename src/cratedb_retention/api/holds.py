@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.identities import find_table
+from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import find_tables, is_pattern

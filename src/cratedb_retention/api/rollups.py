@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import NotFound
-from cratedb_retention.execution.identities import Earlier, accept_tables, find_earlier
+from cratedb_retention.execution.accepting import Earlier, accept_tables, find_earlier
 from cratedb_retention.execution.preparing import Selection, prepare
 from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import (

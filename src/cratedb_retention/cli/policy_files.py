@@ -12,7 +12,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.words import short
 
 if TYPE_CHECKING:
-    from cratedb_retention.execution.applying import Change
+    from cratedb_retention.execution.policies import Change
 
 
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}

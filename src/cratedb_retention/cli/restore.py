@@ -17,7 +17,7 @@ from cratedb_retention.errors import InvalidInput, RetentionError
 if TYPE_CHECKING:
     from cratedb_retention import Retention
     from cratedb_retention.execution.archive import RestoreRequest
-    from cratedb_retention.execution.previewing import Restorable
+    from cratedb_retention.execution.preview import Restorable
 
 
 @click.command("restore")

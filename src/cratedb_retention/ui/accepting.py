@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from cratedb_retention.execution.identities import Earlier
+from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.words import plural
 from cratedb_retention.ui import links

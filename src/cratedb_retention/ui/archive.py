@@ -11,7 +11,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.previewing import ArchiveLine
+from cratedb_retention.execution.preview import ArchiveLine
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.time import parse_instant

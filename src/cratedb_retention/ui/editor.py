@@ -7,8 +7,8 @@ from __future__ import annotations
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, RetentionError
-from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.difference import differences
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, changes_of

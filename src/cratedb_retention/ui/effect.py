@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.candidates import Preview
+from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model import words
 from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
 from cratedb_retention.model.time import from_ms

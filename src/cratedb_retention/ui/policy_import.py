@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nicegui import events, ui
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.applying import Action, Change
+from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model.difference import Difference
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import parse_policies

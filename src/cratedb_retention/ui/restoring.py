@@ -12,7 +12,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.previewing import Restorable
+from cratedb_retention.execution.preview import Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.words import plural, short, show_partition, show_size
