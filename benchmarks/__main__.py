@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks import archiving, expiring, packages, pages, planning, preparing, rollups, rows, server_rows, start
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
-from cratedb_retention.cli.startup import collect_seldom
+from cratedb_retention.cli.main import collect_seldom
 
 MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "start": start.measure,

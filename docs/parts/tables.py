@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.store.rows import Instant
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 from parts.markdown import HEAD, table
 
@@ -32,5 +33,5 @@ def _type(column: sa.Column[Any]) -> str:
     kind = column.type
     if isinstance(kind, sa.ARRAY):
         return "array of text"
-    text = "instant" if isinstance(kind, sa.types.TypeDecorator) else _TYPES[str(kind)]
+    text = "instant" if isinstance(kind, Instant) else _TYPES[str(kind)]
     return f"{text}, key" if column.primary_key else text

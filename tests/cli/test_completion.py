@@ -76,7 +76,7 @@ def test_names_of_commands_need_no_command() -> None:
         "import sys\nfrom cratedb_retention.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print([n for n in sys.modules if n.split('.')[0] in ('sqlalchemy', 'pydantic', 'duckdb', 'rich')])\n"
-        "print([n for n in sys.modules if n == 'cratedb_retention.cli.run'])\n"
+        "print([n for n in sys.modules if n == 'cratedb_retention.cli.runs'])\n"
     )
     variables = {"_CRATEDB_RETENTION_COMPLETE": "bash_complete", "COMP_WORDS": "cratedb-retention r", "COMP_CWORD": "1"}
     done = in_shell(sys.executable, "-c", code, **variables)

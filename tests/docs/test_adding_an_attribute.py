@@ -38,7 +38,7 @@ from fastapi.testclient import TestClient
 
 from cratedb_retention import Retention, make_policy
 from cratedb_retention.cli.policy_editing import create_policy, edit_policy
-from cratedb_retention.cli.policy_files import export
+from cratedb_retention.cli.policies import export
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.policyform import FIELDS, hint_of, is_shown, to_attributes, to_values

@@ -43,7 +43,7 @@ class Slow(JobStore):
     """
 
     def __init__(self, store: JobStore, wait: Any = lambda: None, lost: int = 0) -> None:
-        super().__init__(store._database, store._table, store._clock)
+        vars(self).update(vars(store))
         self._wait, self._lost = wait, lost
 
     def begin(self, job: RunState) -> None:
@@ -216,7 +216,7 @@ def test_what_nobody_expected_ends_the_run(duck: Database, caplog: pytest.LogCap
             raise ZeroDivisionError("a mistake")
 
     tool = duck.tool
-    tool.store.jobs = Broken(tool.store.jobs._database, tool.store.jobs._table, tool.clock)
+    tool.store.jobs = Broken(**{name.lstrip("_"): value for name, value in vars(tool.store.jobs).items()})
 
     def observe(event: RunEvent) -> None:
         if isinstance(event, StepStarted):

@@ -285,7 +285,7 @@ def test_change_between_look_and_write(db: Database) -> None:
     before = store._lock(policy.id or "", stored.version)
     other.edit_policy(policy.id or "", {"retention_period": "60d"})
     with pytest.raises(Conflict):
-        store._conditionally(policy.id or "", before, lambda where: db.tool.store.tables.policy.delete().where(*where))
+        store._conditionally(before, store._remove)
     assert len(db.tool.policies()) == 1
 
 
@@ -751,6 +751,6 @@ def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     db.tool.store.journal.write(
         *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.CLOSED()))
     )
-    [run] = db.tool.store.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    [run] = db.tool.store.journal.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     assert (run.error, run.reason) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold")
     assert read_subjects(run.subjects) == Why.LEGAL_HOLD(hold=hold).subjects

@@ -105,7 +105,7 @@ def put_back(copy: Path, files: Path) -> None:
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @pytest.mark.timeout(900)
 def test_cratedb_converges(crate: CrateDatabase) -> None:
-    """Killed while CrateDB carries out changes, or right after them, a run on CrateDB is made good."""
+    """Killed while CrateDB carries out changes, a run on CrateDB is made good."""
     fill(crate)
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)

@@ -21,9 +21,9 @@ from cratedb_retention.model.exploring import (
     wanted_texts,
     zoom,
 )
-from cratedb_retention.model.reading import Cascade, Fetched, Holding, Stretch, describe, interval_words, parts_of
+from cratedb_retention.model.reading import Cascade, Fetched, Holding, Stretch, describe, interval_words, join_stretches
 from cratedb_retention.model.rollup import Metric, Rollup, make_metric
-from cratedb_retention.model.time import parse_instant, to_ms
+from cratedb_retention.model.time import TimeRange, parse_instant, to_ms
 
 NOW = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC)
 TIME, PLACE = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME), Column(name="place", type="TEXT", kind=Kind.TEXT)
@@ -60,8 +60,7 @@ def stretch(level: str | None, start: str, end: str, interval: str) -> Stretch:
     )
     return Stretch(
         holding=Holding(rollup=rollup, table=table, start=None, end=None),
-        start=ms(start),
-        end=ms(end),
+        time=TimeRange(ms(start), ms(end)),
         interval=parse_interval(interval),
     )
 
@@ -214,4 +213,4 @@ def test_resolution_in_words(answer: Fetched, words: str) -> None:
 def test_neighbours_are_one() -> None:
     """Stretches of one level that touch are one part."""
     one, other = stretch("1h", "2024-06-01", "2024-06-02", "1h"), stretch("1h", "2024-06-02", "2024-06-03", "1h")
-    assert [(part.start, part.end, part.name) for part in parts_of([one, other])] == [(one.start, other.end, "1h")]
+    assert [(part.time, part.holding.name) for part in join_stretches([one, other])] == [((one.start, other.end), "1h")]

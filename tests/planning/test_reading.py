@@ -15,7 +15,7 @@ from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Stretch
 from cratedb_retention.model.rollup import Rollup, level_table, make_metric
-from cratedb_retention.model.time import parse_instant, show, to_ms
+from cratedb_retention.model.time import TimeRange, parse_instant, show, to_ms
 from cratedb_retention.planning.query import choose_step, find_stretches, make_reading, whole_buckets
 
 SOURCE = TableName("doc", "weather")
@@ -61,7 +61,7 @@ def plan(found: Cascade, start: str, end: str, step: str) -> list[str]:
     """The stretches in words."""
     interval = parse_interval(step)
     span = whole_buckets(ms(start), ms(end), interval, found.tzinfo)
-    return [words(stretch) for stretch in find_stretches(found, found.holdings, *span, interval)]
+    return [words(stretch) for stretch in find_stretches(found, found.holdings, TimeRange(*span), interval)]
 
 
 def words(stretch: Stretch) -> str:
@@ -261,7 +261,7 @@ def test_each_instant_is_in_one_stretch(
     """Each instant that some table holds is in exactly one stretch, of a table that holds it; others are in none."""
     interval = parse_interval(step)
     low, high = whole_buckets(start, start + hours * HOUR, interval, found.tzinfo)
-    stretches = find_stretches(found, found.holdings, low, high, interval, undivided)
+    stretches = find_stretches(found, found.holdings, TimeRange(low, high), interval, undivided)
     edges = sorted({edge + by for s in stretches for edge in (s.start, s.end) for by in (-1, 0)} | {low, high - 1})
     more = data.draw(st.lists(st.integers(low, high - 1), max_size=20))
     for instant in [*(edge for edge in edges if low <= edge < high), *more]:
@@ -277,7 +277,7 @@ def test_stretches_consist_of_whole_buckets(found: Cascade, start: int, hours: i
     """No bucket of a level is cut; what lies outside of the range belongs to a bucket that reaches into it."""
     interval, zone = parse_interval(step), found.tzinfo
     low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
-    stretches = find_stretches(found, found.holdings, low, high, interval)
+    stretches = find_stretches(found, found.holdings, TimeRange(low, high), interval)
     for s in stretches:
         assert s.start < s.end
         own: Interval | None = s.holding.rollup.interval if s.holding.rollup else None
@@ -300,7 +300,7 @@ def test_rests(found: Cascade, start: int, hours: int, step: str) -> None:
     """What a rest is reckoned with is all of the bucket's end, each instant once, in whole buckets of a level."""
     interval, zone = parse_interval(step), found.tzinfo
     low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
-    divided = find_stretches(found, found.holdings, low, high, interval)
+    divided = find_stretches(found, found.holdings, TimeRange(low, high), interval)
     for s in (s for s in divided if s.less):
         assert s.coarser
         assert s.interval.end(s.start, zone) == s.less[-1].end
@@ -312,7 +312,7 @@ def test_rests(found: Cascade, start: int, hours: int, step: str) -> None:
             assert own.floor(part.end, zone) == part.end
             assert held(found, part.holding, part.start)
             assert held(found, part.holding, part.end - 1)
-    undivided = find_stretches(found, found.holdings, low, high, interval, "it is asked for")
+    undivided = find_stretches(found, found.holdings, TimeRange(low, high), interval, "it is asked for")
     assert not any(s.less for s in undivided)
     assert any(s.less for s in divided) == any(s.finer_from for s in undivided)
 
@@ -322,7 +322,7 @@ def test_the_coarsest_that_fits_answers(found: Cascade, start: int, hours: int, 
     """A stretch that fits has no coarser level that fits; one of longer buckets has no table that fits."""
     interval, zone = parse_interval(step), found.tzinfo
     low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
-    for s in find_stretches(found, found.holdings, low, high, interval):
+    for s in find_stretches(found, found.holdings, TimeRange(low, high), interval):
         fitting = [t for t in found.holdings if t.rollup is None or t.rollup.interval.fits_into(interval, zone)]
         if not s.coarser:
             better = fitting[fitting.index(s.holding) + 1 :]

@@ -42,18 +42,8 @@ PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
 
-# Of pages whose main path `make test` walks on CrateDB as well.
-long_on_cratedb = pytest.mark.parametrize(
-    "each_pages",
-    [
-        "pages",
-        pytest.param(
-            "crate_pages",
-            marks=[pytest.mark.cratedb, pytest.mark.long("make test walks the main path of this page on CrateDB")],
-        ),
-    ],
-    indirect=True,
-)
+# Beside what `make test` does on CrateDB: a plan is shown and run, an archive is restored.
+long_on_cratedb = pytest.mark.long("pages are the same; make test has those of plan and archive there", on="cratedb")
 
 
 def find_chromium() -> str | None:

@@ -59,7 +59,7 @@ class Rollups(Part):
 
     def levels(self) -> list[LevelState]:
         """How far each level of all cascades is."""
-        return self._store.level_states()
+        return self._store.rollups.level_states()
 
     def has_any(self, table: TableName) -> bool:
         """Whether a table has rollups."""

@@ -23,7 +23,7 @@ class Runs(Part):
 
     def of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
         """What each run since an aware instant did for each policy, oldest first."""
-        return self._store.runs_of_policies(since)
+        return self._store.journal.runs_of_policies(since)
 
     def forget_old(self) -> None:
         """Forget runs that ended long ago; the audit log still tells of them."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, write_data, write_list
+from cratedb_retention.cli.output import Cells, say, write_data, write_list
+from cratedb_retention.model.time import parse_instant, show
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -24,13 +25,7 @@ if TYPE_CHECKING:
 @click.option("--reason", default="", help="For people: a case number, a name.")
 @options.output_format
 def hold(
-    dburi: str | None,
-    schema: str,
-    table_schema: str | None,
-    table_name: str,
-    where: tuple[str, ...],
-    form: str,
-    **said: str | None,
+    database: options.Database, where: tuple[str, ...], start: str | None, end: str | None, form: str, **said: Any
 ) -> None:
     """
     Keep data whatever the policies say, until it is released: a table, a partition, a stretch of time, or any of these
@@ -41,22 +36,20 @@ def hold(
       cratedb-retention hold --table-name=events --reason='case 4711' --format=json
       cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
     """
-    from cratedb_retention.model.pairs import read_pairs
-    from cratedb_retention.model.time import parse_instant
+    from cratedb_retention.execution.results import Hold
+    from cratedb_retention.model.words import read_pairs
 
-    pairs = read_pairs("--where", where)
-    start, end = (parse_instant(text) if text else None for text in (said["start"], said["end"]))
-    with options.open_retention(dburi, schema) as retention:
-        placed = retention.holds.place(
-            table_name, table_schema, where=pairs, start=start, end=end, reason=said["reason"] or ""
-        )
+    said["where"] = read_pairs("--where", where)
+    said["start"], said["end"] = (parse_instant(text) if text else None for text in (start, end))
+    with database.open() as retention:
+        placed = retention.holds.place(**said)
         tables = retention.holds.tables(placed)
     if form != "table":
-        write_data({**_data(placed), "tables": list(map(str, tables))}, form)
+        write_data({**Hold.of(placed).model_dump(), "tables": list(map(str, tables))}, form)
         return
     say(f"hold {placed.id} is in force; end it with `cratedb-retention release {placed.id}`")
     if not tables:
-        say(f"Warning: no table fits {placed.table_schema}.{table_name} now; is the name right?", "yellow")
+        say(f"Warning: no table fits {placed.table_schema}.{placed.table_name} now; is the name right?", "yellow")
 
 
 @click.command("list-holds")
@@ -70,8 +63,20 @@ def list_holds(retention: Retention, form: str) -> None:
     Examples:
       cratedb-retention list-holds crate://localhost:4200/
     """
-    columns = ("id", "kind", "table", "where", "from", "to", "reason", "by")
-    write_list(form, retention.holds(), _data, columns, _row, "no holds are in force")
+    from cratedb_retention.execution.results import Hold
+    from cratedb_retention.model.holds import hold_values
+
+    cells: Cells[LegalHold] = {
+        "id": lambda hold: hold.id,
+        "kind": lambda hold: hold.kind,
+        "table": lambda hold: f"{hold.table_schema}.{hold.table_name}",
+        "where": lambda hold: hold_values(hold, ", "),
+        "from": lambda hold: None if hold.start is None else show(hold.start),
+        "to": lambda hold: None if hold.end is None else show(hold.end),
+        "reason": lambda hold: hold.reason,
+        "by": lambda hold: hold.placed_by,
+    }
+    write_list(form, retention.holds(), Hold.of, cells, "no holds are in force")
 
 
 @click.command("release")
@@ -87,25 +92,3 @@ def release(retention: Retention, hold_id: str) -> None:
     """
     ended = retention.holds.release(hold_id)
     say(f"released hold {ended.id} on {ended.table_schema}.{ended.table_name}")
-
-
-def _data(hold: LegalHold) -> dict[str, object]:
-    from cratedb_retention.execution.results import Hold
-
-    return Hold.of(hold).model_dump()
-
-
-def _row(hold: LegalHold) -> tuple[object, ...]:
-    from cratedb_retention.model.holds import hold_values
-    from cratedb_retention.model.time import show
-
-    return (
-        hold.id,
-        hold.kind,
-        f"{hold.table_schema}.{hold.table_name}",
-        hold_values(hold, ", "),
-        show(hold.start) if hold.start is not None else None,
-        show(hold.end) if hold.end is not None else None,
-        hold.reason,
-        hold.placed_by,
-    )

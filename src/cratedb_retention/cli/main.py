@@ -10,81 +10,95 @@ Exit codes: 0 done, 1 a step failed or the database refused, 2 wrong usage or in
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import io
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TextIO
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
-from cratedb_retention.cli.startup import collect_seldom, configure
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
-from cratedb_retention.model.redact import redact
+from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
+
+if TYPE_CHECKING:
+    from cratedb_retention.service.settings import Loaded
 
 
 class Entry(NamedTuple):
-    """
-    A command: its module in this package, its section in the help, what it does, other names for it, its name there.
-    """
+    """A command: its module in this package, its section in the help, what it does, other names for it."""
 
     module: str
     section: str
     summary: str
     aliases: tuple[str, ...] = ()
-    name: str = "command"
 
 
-_POLICIES, _RUNNING, _ARCHIVE, _OTHER = "Policies", "Running", "Archive and holds", "Getting started"
-_SERVICE = "Service"
+_SECTIONS = ("Getting started", "Policies", "Running", "Archive and holds", "Service")
+_OTHER, _POLICIES, _RUNNING, _ARCHIVE, _SERVICE = _SECTIONS
 
 COMMANDS: Mapping[str, Entry] = {
     "setup": Entry("setup", _OTHER, "Create or upgrade the toolkit's tables."),
-    "demo": Entry("demo", _OTHER, "See it work on real data: flights and weather of 2013."),
-    "create-policy": Entry(
-        "policy_editing", _POLICIES, "Create a policy.", ("create", "add", "add-policy"), "create_policy"
-    ),
-    "edit-policy": Entry("policy_editing", _POLICIES, "Change a policy.", ("edit",), "edit_policy"),
-    "list-policies": Entry("policies", _POLICIES, "List the policies.", ("list",), "list_policies"),
-    "delete-policy": Entry("policies", _POLICIES, "Delete policies.", ("del", "rm"), "delete_policy"),
-    "list-tags": Entry("policies", _POLICIES, "List all tags.", name="list_tags"),
-    "check-policies": Entry(
-        "policies", _POLICIES, "Look for mistakes and contradictions.", ("check",), "check_policies"
-    ),
-    "apply": Entry("policy_files", _POLICIES, "Make the stored policies what a file says.", name="apply"),
-    "export": Entry("policy_files", _POLICIES, "Write the policies as a file.", name="export"),
+    "demo": Entry("setup", _OTHER, "See it work on real data: flights and weather of 2013."),
+    "create-policy": Entry("policy_editing", _POLICIES, "Create a policy.", ("create", "add", "add-policy")),
+    "edit-policy": Entry("policy_editing", _POLICIES, "Change a policy.", ("edit",)),
+    "list-policies": Entry("policies", _POLICIES, "List the policies.", ("list",)),
+    "delete-policy": Entry("policies", _POLICIES, "Delete policies.", ("del", "rm")),
+    "list-tags": Entry("policies", _POLICIES, "List all tags."),
+    "check-policies": Entry("policies", _POLICIES, "Look for mistakes and contradictions.", ("check",)),
+    "apply": Entry("policies", _POLICIES, "Make the stored policies what a file says."),
+    "export": Entry("policies", _POLICIES, "Write the policies as a file."),
     "translate": Entry("translate", _POLICIES, "Take over rules of Graphite, RRDtool."),
-    "plan": Entry("plan", _RUNNING, "Show what a run would do, and why."),
-    "run": Entry("run", _RUNNING, "Do what is due."),
+    "plan": Entry("runs", _RUNNING, "Show what a run would do, and why."),
+    "run": Entry("runs", _RUNNING, "Do what is due."),
     "serve": Entry("serve", _RUNNING, "Run policies by their schedules, until stopped."),
-    "cancel": Entry("cancel", _RUNNING, "End a run before its next step."),
+    "cancel": Entry("runs", _RUNNING, "End a run before its next step."),
     "status": Entry("status", _RUNNING, "Show what is kept where, what is due, and what runs."),
-    "jobs": Entry("jobs", _RUNNING, "Show the audit log."),
-    "fetch": Entry("fetch", _RUNNING, "Read a table together with its rollups."),
-    "verify-rollups": Entry("verify_rollups", _RUNNING, "Compare each rollup with what is beneath it."),
-    "accept-table": Entry("accept_table", _RUNNING, "Take a table for the earlier one of its name."),
-    "list-snapshots": Entry("snapshots", _ARCHIVE, "List what was archived.", name="list_snapshots"),
-    "verify-snapshots": Entry("snapshots", _ARCHIVE, "Read snapshots back and compare.", name="verify_snapshots"),
-    "adopt-snapshots": Entry("snapshots", _ARCHIVE, "Note the snapshots of a repository.", name="adopt_snapshots"),
-    "restore": Entry("restore", _ARCHIVE, "Bring archived partitions back."),
-    "hold": Entry("holds", _ARCHIVE, "Keep data whatever the policies say.", name="hold"),
-    "list-holds": Entry("holds", _ARCHIVE, "List the holds in force.", name="list_holds"),
-    "release": Entry("holds", _ARCHIVE, "End a hold.", name="release"),
-    "create-token": Entry("tokens", _SERVICE, "Create an access token of the HTTP API.", name="create_token"),
-    "list-tokens": Entry("tokens", _SERVICE, "List the access tokens.", name="list_tokens"),
-    "revoke-token": Entry("tokens", _SERVICE, "End an access token.", name="revoke_token"),
-    "config": Entry("config", _SERVICE, "Show all settings, and where they come from."),
+    "jobs": Entry("status", _RUNNING, "Show the audit log."),
+    "fetch": Entry("rollups", _RUNNING, "Read a table together with its rollups."),
+    "verify-rollups": Entry("rollups", _RUNNING, "Compare each rollup with what is beneath it."),
+    "accept-table": Entry("rollups", _RUNNING, "Take a table for the earlier one of its name."),
+    "list-snapshots": Entry("archive", _ARCHIVE, "List what was archived."),
+    "verify-snapshots": Entry("archive", _ARCHIVE, "Read snapshots back and compare."),
+    "adopt-snapshots": Entry("archive", _ARCHIVE, "Note the snapshots of a repository."),
+    "restore": Entry("archive", _ARCHIVE, "Bring archived partitions back."),
+    "hold": Entry("holds", _ARCHIVE, "Keep data whatever the policies say."),
+    "list-holds": Entry("holds", _ARCHIVE, "List the holds in force."),
+    "release": Entry("holds", _ARCHIVE, "End a hold."),
+    "create-token": Entry("tokens", _SERVICE, "Create an access token of the HTTP API."),
+    "list-tokens": Entry("tokens", _SERVICE, "List the access tokens."),
+    "revoke-token": Entry("tokens", _SERVICE, "End an access token."),
+    "config": Entry("serve", _SERVICE, "Show all settings, and where they come from."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
+
+_PREFIX, _URI_FILE = "CRATEDB_RETENTION_", "CRATEDB_URI_FILE"
+_PLACES = ("/etc/cratedb-retention/config.toml", "cratedb-retention/config.toml")
+# How many more objects there are before Python looks for cycles among them.
+_MANY = 50_000
 
 
 class _Interrupted(Exception):
     """Ctrl-C or SIGTERM; of a KeyboardInterrupt click would write a line of its own."""
+
+
+@contextmanager
+def _ended_by_others() -> Iterator[None]:
+    """When the reader of the output (head, less) has seen enough, that is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        _stop_writing(sys.stdout)
+        raise click.exceptions.Exit(EXIT_DONE) from None
+    except KeyboardInterrupt:
+        raise _Interrupted from None
 
 
 class Commands(click.Group):
@@ -96,10 +110,11 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name or alias; None if there is none."""
-        entry = COMMANDS.get(_ALIASES.get(cmd_name, cmd_name))
-        if entry is None:
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"cratedb_retention.cli.{entry.module}"), entry.name)
+        module = importlib.import_module(f"cratedb_retention.cli.{COMMANDS[name].module}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -118,24 +133,14 @@ class Commands(click.Group):
         return _ALIASES.get(name or "", name), command, rest
 
     def invoke(self, ctx: click.Context) -> object:
-        """Call the command. When its reader (head, less) has seen enough, that is no error."""
-        try:
+        """Call the command."""
+        with _ended_by_others():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            _stop_writing(sys.stdout)
-            return 0
-        except KeyboardInterrupt:
-            raise _Interrupted from None
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """Read the command line, which may be answered at once by the help."""
-        try:
+        with _ended_by_others():
             return super().make_context(*args, **more)
-        except BrokenPipeError:
-            _stop_writing(sys.stdout)
-            raise click.exceptions.Exit(EXIT_DONE) from None
-        except KeyboardInterrupt:
-            raise _Interrupted from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
@@ -146,7 +151,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section; their texts are in the table above, so nothing is imported."""
-        for section in (_OTHER, _POLICIES, _RUNNING, _ARCHIVE, _SERVICE):
+        for section in _SECTIONS:
             entries = [(name, entry) for name, entry in COMMANDS.items() if entry.section == section]
             rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
             with formatter.section(section):
@@ -181,7 +186,69 @@ def cli(
       duckdb:///file.duckdb              an embedded file
     """
     log_level = "debug" if debug else "info" if verbose and log_level is None else log_level
-    configure(ctx, COMMANDS, config, log_level, log_format, sql=verbose or debug)
+    _configure(ctx, config, {"log.level": log_level, "log.format": log_format}, sql=verbose or debug)
+
+
+# Settings
+
+
+def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | None], sql: bool) -> None:
+    """
+    Read the settings, and let commands take from them what no option and no variable says. Where there is neither a
+    file nor a variable, nothing of the settings is imported, so that commands stay quick.
+    """
+    logging.getLogger("cratedb_retention.sql").setLevel(logging.INFO if sql else logging.WARNING)
+    if not (config or any(log.values()) or _may_be_configured(os.environ)):
+        _log(logging.WARNING, RedactingFormatter())
+        return
+    from cratedb_retention.service.settings import LogFormat, load
+
+    ctx.obj = loaded = load(os.environ, config, log)
+    level, form = loaded.settings.log.level, loaded.settings.log.format
+    _log(getattr(logging, level.upper()), JsonFormatter() if form is LogFormat.JSON else RedactingFormatter())
+    ctx.default_map = _defaults(loaded)
+
+
+def _may_be_configured(environment: Mapping[str, str]) -> bool:
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
+    places = (_PLACES[0], os.path.join(home, _PLACES[1]))  # noqa: PTH118 - pathlib takes longer to import
+    named = any(key.startswith(_PREFIX) or key == _URI_FILE for key in environment)
+    return named or any(map(os.path.exists, places))
+
+
+def _defaults(loaded: Loaded) -> dict[str, Any]:
+    """What commands take for their defaults: what is set, and not what is the default anyway."""
+    settings, given = loaded.settings, loaded.sources
+    common = {"dburi": settings.database.uri} if settings.database.uri is not None else {}
+    if "database.schema" in given:
+        common["schema"] = settings.database.schema_
+    own: dict[str, Any] = {name: dict(common) for name in COMMANDS}
+    for section in ("service", "http"):
+        values = getattr(settings, section).model_dump(mode="json")
+        own["serve"] |= {key: value for key, value in values.items() if f"{section}.{key}" in given}
+    own["run"] |= {key: value for key, value in own["serve"].items() if key == "lease"}
+    return own
+
+
+def _log(level: int, formatter: logging.Formatter) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+    # It warns of each attempt to connect; that the last one failed is our own error.
+    logging.getLogger("urllib3").setLevel(logging.NOTSET if level <= logging.INFO else logging.ERROR)
+    # They tell of each look, and of each start.
+    for name in ("apscheduler", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.NOTSET if level <= logging.DEBUG else logging.WARNING)
+
+
+def collect_seldom() -> None:
+    """
+    Look for cyclic garbage less often than Python does by itself.
+
+    A plan for 100,000 partitions makes some hundred thousand objects that stay; looking through all of them again and
+    again took 40 % of its time.
+    """
+    gc.set_threshold(_MANY, 20, 20)
 
 
 def main() -> None:

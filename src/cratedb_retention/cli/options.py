@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,16 +49,53 @@ def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list
 
 
 def combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """All of some decorators, the first outermost."""
+    return lambda function: functools.reduce(lambda decorated, each: each(decorated), reversed(decorators), function)
+
+
+def gathered(name: str, make: Callable[..., object], *added: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Add options; the command gets what ``make``, whose parameters have their names, makes of them, as ``name``."""
+    parameters = inspect.signature(make).parameters
+
     def decorate(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            return function(**{name: make(**{each: given.pop(each) for each in parameters})}, **given)
+
+        return cast(F, combine(*added)(command))
 
     return decorate
 
 
-_WAIT = "cratedb_retention.wait"  # Where the context of a command has how long to wait for its database.
-database = combine(
+@dataclass(frozen=True)
+class Database:
+    """The database of a command, as it was written."""
+
+    dburi: str | None
+    schema: str
+    wait: float | None  # Seconds.
+
+    @contextmanager
+    def open(self, create: bool = False, read_only: bool = False) -> Iterator[Retention]:
+        """
+        Open it.
+
+        :param read_only: Whether the command writes nothing: several of these can have a DuckDB file open.
+        :raises InvalidInput: if no address is given.
+        """
+        from cratedb_retention.api import Retention
+
+        if not self.dburi:
+            remedy = "write it as the last argument, or set CRATEDB_URI: crate://localhost:4200/"
+            raise InvalidInput("database address", "missing", remedy)
+        wait = self.wait or 0.0
+        with Retention(self.dburi, self.schema, create=create, read_only=read_only, wait=wait) as retention:
+            yield retention
+
+
+database = gathered(
+    "database",
+    Database,
     click.argument("dburi", envvar="CRATEDB_URI", required=False),
     click.option(
         "--schema",
@@ -71,11 +109,25 @@ database = combine(
         "--wait",
         type=click.FloatRange(0),
         metavar="SECONDS",
-        expose_value=False,
-        callback=lambda ctx, param, value: ctx.meta.update({_WAIT: value}),
         help="How long to wait while another process has a DuckDB file open. [default: 0]",
     ),
 )
+
+
+def connected(read_only: bool = False) -> Callable[[F], F]:
+    """Add the options of :data:`database`; the command gets the open database as ``retention``."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(*, database: Database, **others: Any) -> Any:
+            with database.open(read_only=read_only) as retention:
+                return function(retention=retention, **others)
+
+        return database(cast(F, command))
+
+    return decorate
+
+
 output_format = click.option(
     "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Output."
 )
@@ -116,33 +168,10 @@ def _setting(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     return click.option(option, type=shape, default=default, show_default=default is not None, help=field.description)
 
 
-_selection = combine(
-    click.option(
-        "--strategy",
-        type=TEXT,
-        shell_complete=one_of(*Strategy),
-        help=f"Only policies of this strategy: {', '.join(Strategy)}.",
-    ),
-    tags,
-    click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
-)
-
-
 def policy_id(required: bool = False) -> Callable[[F], F]:
     """The option that names one policy."""
     what = "Its identifier; of a generated one, six characters are enough."
     return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=what)
-
-
-_cutoff = combine(
-    click.option(
-        "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."
-    ),
-    click.option(
-        "--cutoff-day", type=TEXT, metavar="DAY", help="Take the start of this day in UTC for now, like 2024-06-01."
-    ),
-    click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff that lies in the future."),
-)
 
 
 @dataclass(frozen=True)
@@ -168,15 +197,25 @@ class Chosen:
         return Selection(strategy=strategy, tags=parse_tag_filter(self.tags), policy_id=found)
 
 
+selection = gathered(
+    "chosen",
+    Chosen,
+    click.option(
+        "--strategy",
+        type=TEXT,
+        shell_complete=one_of(*Strategy),
+        help=f"Only policies of this strategy: {', '.join(Strategy)}.",
+    ),
+    tags,
+    click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
+)
+
+
 @dataclass(frozen=True)
 class Cutoff:
-    """
-    The instant that a command takes for now.
+    """The instant that a command takes for now."""
 
-    :param moment: None means the present one.
-    """
-
-    moment: dt.datetime | None
+    moment: dt.datetime | None  # None: the present one.
     allow_future: bool
 
     def prepare(self, retention: Retention, chosen: Chosen) -> Prepared:
@@ -184,64 +223,9 @@ class Cutoff:
         return retention.prepare(self.moment, chosen.read(retention), allow_future=self.allow_future)
 
 
-def selection(function: F) -> F:
-    """Add the options that choose policies; the command gets them as ``chosen``, a :class:`Chosen`."""
-
-    @functools.wraps(function)
-    def command(*, strategy: str | None, tags: tuple[str, ...], policy_id: str | None, **others: Any) -> Any:
-        return function(chosen=Chosen(strategy, tags, policy_id), **others)
-
-    return cast(F, _selection(command))
-
-
-def cutoff(function: F) -> F:
-    """Add the options that set the cutoff; the command gets them as ``when``, a :class:`Cutoff`."""
-
-    @functools.wraps(function)
-    def command(*, cutoff: str | None, cutoff_day: str | None, allow_future_cutoff: bool, **others: Any) -> Any:
-        return function(when=Cutoff(read_cutoff(cutoff, cutoff_day), allow_future_cutoff), **others)
-
-    return cast(F, _cutoff(command))
-
-
-@contextmanager
-def open_retention(
-    dburi: str | None, schema: str, create: bool = False, read_only: bool = False
-) -> Iterator[Retention]:
+def read_cutoff(cutoff: str | None, cutoff_day: str | None, allow_future_cutoff: bool = False) -> Cutoff:
     """
-    Open the database of a command.
-
-    :param read_only: Whether the command writes nothing: several of these can have a DuckDB file open.
-    :raises InvalidInput: if no address is given.
-    """
-    from cratedb_retention.api import Retention
-
-    if not dburi:
-        raise InvalidInput(
-            "database address", "missing", "write it as the last argument, or set CRATEDB_URI: crate://localhost:4200/"
-        )
-    wait = click.get_current_context().meta.get(_WAIT) or 0.0
-    with Retention(dburi, schema, create=create, read_only=read_only, wait=wait) as retention:
-        yield retention
-
-
-def connected(create: bool = False, read_only: bool = False) -> Callable[[F], F]:
-    """Add the options of :data:`database`; the command gets the open database as ``retention``."""
-
-    def decorate(function: F) -> F:
-        @functools.wraps(function)
-        def command(*, dburi: str | None, schema: str, **others: Any) -> Any:
-            with open_retention(dburi, schema, create, read_only) as retention:
-                return function(retention=retention, **others)
-
-        return cast(F, database(command))
-
-    return decorate
-
-
-def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | None:
-    """
-    The cutoff of a command; None means now.
+    The cutoff of a command.
 
     :raises InvalidInput: if both are given, or one can't be read.
     """
@@ -249,6 +233,18 @@ def read_cutoff(cutoff: str | None, cutoff_day: str | None) -> dt.datetime | Non
 
     if cutoff and cutoff_day:
         raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")
-    if cutoff_day:
-        return parse_day(cutoff_day)
-    return parse_instant(cutoff) if cutoff else None
+    moment = parse_day(cutoff_day) if cutoff_day else parse_instant(cutoff) if cutoff else None
+    return Cutoff(moment, allow_future_cutoff)
+
+
+cutoff = gathered(
+    "when",
+    read_cutoff,
+    click.option(
+        "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."
+    ),
+    click.option(
+        "--cutoff-day", type=TEXT, metavar="DAY", help="Take the start of this day in UTC for now, like 2024-06-01."
+    ),
+    click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff that lies in the future."),
+)

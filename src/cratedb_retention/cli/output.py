@@ -1,18 +1,16 @@
 """
-How results are written: tables for people, with times and numbers as they like them; JSON and YAML for programs.
+How results are written: tables for people, JSON and YAML for programs.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,7 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
+# What stands in each column of a table about things.
+Cells = Mapping[str, Callable[[T], object]]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_NUMBERS = ("rows", "size", "version")
 
 
 @cache
@@ -36,16 +37,15 @@ def console() -> Console:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    width = None if sys.stdout.isatty() else 200
-    return Quiet(width=width, highlight=False, soft_wrap=False)
+    return Quiet(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
 
 
 def write_data(data: Any, form: str) -> None:
     """Write results and plain values as JSON or YAML."""
     if form == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_plain))
-        return
-    click.echo(yaml_text(data), nl=False)
+    else:
+        click.echo(yaml_text(data), nl=False)
 
 
 def _plain(value: Any) -> Any:
@@ -64,7 +64,7 @@ def yaml_text(data: Any) -> str:
 
 
 def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), title: str | None = None
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, right: Sequence[str] = _NUMBERS
 ) -> None:
     """
     Write a table; values are text as they are, never markup.
@@ -83,25 +83,22 @@ def write_table(
     console().print(table)
 
 
-def write_list(
-    form: str,
-    found: Sequence[T],
-    data: Callable[[T], object],
-    columns: Sequence[str],
-    row: Callable[[T], Sequence[object]],
-    nothing: str,
-    right: Sequence[str] = (),
-) -> None:
+def write_things(cells: Cells[T], found: Iterable[T], title: str | None = None) -> None:
+    """Write a table with a line for each thing."""
+    write_table([*cells], [[cell(each) for cell in cells.values()] for each in found], title)
+
+
+def write_list(form: str, found: Sequence[T], data: Callable[[T], object], cells: Cells[T], nothing: str) -> None:
     """
     Write things: for programs as data, for people as a table.
 
-    :param data: Makes plain values of one, likewise ``row`` what stands in the columns.
+    :param data: Makes plain values of one.
     :param nothing: Is said to people where there is none.
     """
     if form != "table":
         write_data([data(each) for each in found], form)
     elif found:
-        write_table(columns, [row(each) for each in found], right)
+        write_things(cells, found)
     else:
         say(nothing)
 
@@ -119,49 +116,8 @@ def visible(text: str, keep: str = "") -> str:
     return _CONTROL.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
 
 
-def say(text: str, style: str | None = None) -> None:
+def say(text: str, style: str = "") -> None:
     """Write a line for people."""
     from rich.text import Text
 
-    console().print(Text(visible(text), style=style or ""), soft_wrap=True)
-
-
-class Times(NamedTuple):
-    """
-    Times as text.
-
-    :param zone: The zone that all of them are in.
-    """
-
-    texts: list[str]
-    zone: str
-
-
-def shown_times(times: Sequence[object]) -> Times:
-    """Times as text: the day alone where all are midnights, otherwise as much as tells them apart."""
-    moments = [time for time in times if isinstance(time, dt.datetime)]
-    if all(moment.time() == dt.time() for moment in moments):
-        form = "%Y-%m-%d"
-    else:
-        form = "%Y-%m-%d %H:%M:%S" if any(moment.second for moment in moments) else "%Y-%m-%d %H:%M"
-    texts = [moment.strftime(form) for moment in moments]
-    if len(set(texts)) < len({(m.utcoffset(), text) for m, text in zip(moments, texts, strict=True)}):
-        texts = [moment.strftime(f"{form} %z") for moment in moments]  # The hour that is there twice in autumn.
-    return Times(texts, str(moments[0].tzinfo) if moments else "UTC")
-
-
-def shown_number(value: object) -> object:
-    """Six digits that mean something; whole numbers as they are, and decimals with all their digits."""
-    if isinstance(value, Decimal):
-        return f"{value:,f}"
-    if not isinstance(value, float):
-        return value
-    if value.is_integer() and abs(value) < 1e15:
-        return int(value)
-    return (
-        f"{value:,.6g}"
-        if 1e-4 <= abs(value) < 1e6
-        else f"{value:,.2f}"
-        if abs(value) < 1e15 and value
-        else f"{value:g}"
-    )
+    console().print(Text(visible(text), style=style), soft_wrap=True)

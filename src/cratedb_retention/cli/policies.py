@@ -1,21 +1,29 @@
-"""``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``: the stored policies."""
+"""
+``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``: the stored policies; ``apply``, ``export``:
+policies as code.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import EXIT_FINDINGS, InvalidInput
-from cratedb_retention.model.words import short
+from cratedb_retention.model.words import plural, short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.model.policy import Policy
+    from cratedb_retention.execution.policies import Change
+    from cratedb_retention.planning.cascades import Cascade, CascadeLevel
     from cratedb_retention.store.policies import Damaged, StoredPolicy
+
+_COLUMNS = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
+_DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
 
 
 @click.command("list-policies")
@@ -42,19 +50,34 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
         rows = [*map(_row, found), *map(_damaged_row, damaged)]
         # A narrow terminal has no room for a column that says nothing.
         shown = [i for i, name in enumerate(_COLUMNS) if name != "schedule" or any(row[i] for row in rows)]
-        columns = [_COLUMNS[i] for i in shown]
-        write_table(columns, [tuple(row[i] for i in shown) for row in rows], right=("version",))
+        write_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
         for row in damaged:
             say(f"policy {short(row.id)} is damaged: {row.reason}")
     else:
         say("no policies; `cratedb-retention create-policy` makes one")
 
 
+def _row(item: StoredPolicy) -> Sequence[object]:
+    policy = item.policy
+    schedule = f"{policy.schedule} {policy.time_zone}" if policy.schedule else None
+    nodes = f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
+    levels = ", ".join(map(str, policy.levels)) or None
+    destination = nodes if policy.reallocation_attribute_name else policy.target_repository_name or levels
+    what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, destination)
+    return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
+
+
+def _damaged_row(damaged: Damaged) -> Sequence[object]:
+    row = damaged.row
+    said = (row["strategy"], str(damaged.target), row["retention_period"], None, None, None)
+    return (short(damaged.id), *said, "damaged", row["version"])
+
+
 @click.command("check-policies")
 @options.database
 @options.selection
 @options.output_format
-def check_policies(dburi: str | None, schema: str, chosen: options.Chosen, form: str) -> None:
+def check_policies(database: options.Database, chosen: options.Chosen, form: str) -> None:
     """
     Look for policies that can't do what they say (no such table, column, repository or node; missing shards), and
     for policies that contradict each other. Ends with 3 if there is anything.
@@ -63,29 +86,46 @@ def check_policies(dburi: str | None, schema: str, chosen: options.Chosen, form:
     Examples:
       cratedb-retention check-policies crate://localhost:4200/
     """
-    from cratedb_retention.cli.cascadeview import write_cascades
-
-    with options.open_retention(dburi, schema, read_only=True) as retention:
+    with database.open(read_only=True) as retention:
         wanted = chosen.read(retention)
         findings = retention.check(wanted)
         count = len(retention.policies(wanted))
         cascades = retention.rollups.planned(wanted) if form == "table" else []
-    write_cascades(cascades)
     if form != "table":
-        write_data(
-            [
-                {"table": str(f.table), "policies": f.policies, "message": str(f.why), "code": f.why.code}
-                for f in findings
-            ],
-            form,
-        )
-    elif findings:
-        rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
-        write_table(("table", "policies", "finding"), rows)
+        found = [
+            {"table": str(f.table), "policies": f.policies, "message": str(f.why), "code": f.why.code} for f in findings
+        ]
+        write_data(found, form)
     else:
-        say(f"{count:,} {'policy' if count == 1 else 'policies'}, nothing to complain about")
+        _write_cascades(cascades)
+        if findings:
+            rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
+            write_table(("table", "policies", "finding"), rows)
+        else:
+            say(f"{plural(count, 'policy', 'policies')}, nothing to complain about")
     if findings:
         sys.exit(EXIT_FINDINGS)
+
+
+def _write_cascades(cascades: Sequence[Cascade]) -> None:
+    """What policies that downsample found out about their tables, before anything is created."""
+    rows = []
+    for cascade in cascades:
+        rollup = cascade.levels[0].rollup
+        dimensions = ", ".join(column.name for column in rollup.dimensions) or "none"
+        metrics = "\n".join(f"{m.column.name}: {', '.join(m.aggregates)}" for m in rollup.metrics) or "none"
+        left_out = ", ".join(column.name for column in cascade.left_out) or "none"
+        levels = "\n".join(map(_level, cascade.levels))
+        rows.append((str(cascade.source), rollup.time.name, dimensions, metrics, left_out, levels))
+    if rows:
+        write_table(("table", "time", "dimensions", "metrics", "left out", "levels"), rows, "Downsampling")
+
+
+def _level(level: CascadeLevel) -> str:
+    kept, parts = level.retention_period, level.rollup.partition
+    partitioned = f"partitioned by {parts.unit}" if parts else "not partitioned"
+    state = "" if level.table is not None else ", to be created"
+    return f"{level.rollup.table.name}: {'forever' if kept.forever else f'for {kept}'}, {partitioned}{state}"
 
 
 @click.command("list-tags")
@@ -111,7 +151,7 @@ def list_tags(retention: Retention, form: str) -> None:
 @options.database
 @options.policy_id()
 @options.tags
-def delete_policy(dburi: str | None, schema: str, id: str | None, tags: tuple[str, ...]) -> None:
+def delete_policy(database: options.Database, id: str | None, tags: tuple[str, ...]) -> None:
     """
     Delete one policy, or all with some tags. Data is not touched, and the journal keeps what they said. By its
     identifier, a row that is no valid policy can be deleted, too.
@@ -122,52 +162,89 @@ def delete_policy(dburi: str | None, schema: str, id: str | None, tags: tuple[st
       cratedb-retention delete-policy --tags=acme,metrics
     """
     from cratedb_retention.execution.preparing import Selection
+    from cratedb_retention.model.policy import Policy
     from cratedb_retention.model.tags import parse_tag_filter
 
     if bool(id) == bool(tags):
         raise InvalidInput("delete-policy", "needs either --id or --tags", "`list-policies` shows both")
-    with options.open_retention(dburi, schema) as retention:
+    with database.open() as retention:
         if tags:
             retention.policies(Selection(tags=parse_tag_filter(tags)))  # That none has them is an error here.
         policies = retention.policies
         for gone in [policies.delete(id)] if id else policies.delete_tagged(parse_tag_filter(tags)):
-            say(f"deleted policy {gone.id}: {_describe(gone)}")
+            what = gone.rule if isinstance(gone, Policy) else f"a row for {gone.target} that was no valid policy"
+            say(f"deleted policy {gone.id}: {what}")
 
 
-def _describe(gone: Policy | Damaged) -> str:
-    from cratedb_retention.model.policy import Policy
+@click.command("apply")
+@options.database
+@click.option("-f", "--file", "file", type=click.File(encoding="utf-8"), required=True, help="The file; - for input.")
+@click.option("--prune", is_flag=True, help="Delete stored policies that the file lacks.")
+@options.tags
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@options.output_format
+def apply(
+    database: options.Database, file: TextIO, prune: bool, tags: tuple[str, ...], dry_run: bool, form: str
+) -> None:
+    """
+    Make the stored policies what a file says: YAML as `export` writes it. A policy is found again by its id, or else
+    by its strategy, data and destination. With --prune, --tags limits what is deleted.
 
-    if isinstance(gone, Policy):
-        return gone.rule
-    return f"a row for {gone.target} that was no valid policy"
+    \b
+    Examples:
+      cratedb-retention apply -f policies.yaml --dry-run
+      cratedb-retention apply -f policies.yaml --prune --tags=acme
+    """
+    from cratedb_retention.execution.results import Changed
+    from cratedb_retention.model.policyfile import parse_policies
+    from cratedb_retention.model.tags import parse_tag_filter
+
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
+    wanted = parse_policies(text, file.name)
+    with database.open(read_only=dry_run) as retention:
+        changes = retention.policies.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
+    if form != "table":
+        write_data([Changed.of(change) for change in changes], form)
+        return
+    for change in changes:
+        _say(change, dry_run)
+    if not changes:
+        say("the file has no policies; nothing to do")
 
 
-_COLUMNS = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
+def _say(change: Change, dry_run: bool) -> None:
+    verb = f"would {change.action}" if dry_run and change.action != "keep" else _DONE[change.action]
+    say(f"{f'{verb} {short(change.policy.id)}'.strip()}: {change.policy.rule}")
+    if change.before and change.after:
+        for each in change.differences:
+            say(f"  {each.attribute}: {' -> '.join(each.words)}")
 
 
-def _row(item: StoredPolicy) -> tuple[object, ...]:
-    policy = item.policy
-    return (
-        short(policy.id),
-        policy.strategy,
-        policy.target,
-        policy.retention_period,
-        _destination(item),
-        f"{policy.schedule} {policy.time_zone}" if policy.schedule else None,
-        ", ".join(policy.tags),
-        policy.enabled,
-        item.version,
-    )
+@click.command("export")
+@options.database
+@options.selection
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--json-schema", is_flag=True, help="Write the JSON schema of policy files instead; needs no database.")
+def export(database: options.Database, chosen: options.Chosen, form: str, json_schema: bool) -> None:
+    """
+    Write the policies as a file that `apply` reads.
 
+    \b
+    Examples:
+      cratedb-retention export crate://localhost:4200/ > policies.yaml
+      cratedb-retention export --json-schema > policies.schema.json
+    """
+    from cratedb_retention.model.policyfile import dump_policies, policy_file_schema
 
-def _damaged_row(damaged: Damaged) -> tuple[object, ...]:
-    row = damaged.row
-    said = (row["strategy"], str(damaged.target), row["retention_period"], None, None, None)
-    return (short(damaged.id), *said, "damaged", row["version"])
-
-
-def _destination(item: StoredPolicy) -> str | None:
-    policy = item.policy
-    if policy.reallocation_attribute_name:
-        return f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
-    return policy.target_repository_name or ", ".join(map(str, policy.levels)) or None
+    if json_schema:
+        write_data(policy_file_schema(), "json")
+        return
+    with database.open(read_only=True) as retention:
+        policies = [item.policy for item in retention.policies(chosen.read(retention))]
+    if form == "yaml":
+        click.echo(dump_policies(policies), nl=False)
+    else:
+        write_data({"policies": [policy.to_dict() for policy in policies]}, form)

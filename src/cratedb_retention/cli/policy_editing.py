@@ -15,11 +15,11 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT, one_of
 from cratedb_retention.cli.output import say, visible
-from cratedb_retention.cli.planview import write_plan
+from cratedb_retention.cli.runs import write_plan
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.attributes import Attribute, Form
-from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.words import read_pairs
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -78,7 +78,7 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be
 @_policy_options
 @click.option("--identifier", "--id", "id", type=TEXT, help="The identifier; made up when it is not given.")
 @_dry_run
-def create_policy(dburi: str | None, schema: str, dry_run: bool, **values: Any) -> None:
+def create_policy(database: options.Database, dry_run: bool, **values: Any) -> None:
     """
     Create a policy. With --dry-run nothing is stored: it shows the policy, what the next run would do with it, and what
     changes for other policies. A disabled one is shown as if it were enabled.
@@ -97,7 +97,7 @@ def create_policy(dburi: str | None, schema: str, dry_run: bool, **values: Any) 
     """
     attributes = read_attributes(values)
     _refuse_missing(attributes)
-    with options.open_retention(dburi, schema) as retention:
+    with database.open() as retention:
         if dry_run:
             _preview(retention, retention.policies.make(**attributes), "create policy")
             return
@@ -124,7 +124,7 @@ def _show_problems(retention: Retention, policy: Policy) -> None:
 @_policy_options
 @_dry_run
 def edit_policy(
-    dburi: str | None, schema: str, if_version: int | None, clear: tuple[str, ...], dry_run: bool, **values: Any
+    database: options.Database, if_version: int | None, clear: tuple[str, ...], dry_run: bool, **values: Any
 ) -> None:
     """
     Change attributes of a policy; the others stay, but with another strategy those that only the former one has a use
@@ -141,7 +141,7 @@ def edit_policy(
     changes = {**read_attributes(values), **_read_cleared(clear)}
     if not changes:
         raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
-    with options.open_retention(dburi, schema) as retention:
+    with database.open() as retention:
         if dry_run:
             policy = retention.policies.edited(identifier, changes)
             _preview(retention, policy, f"change policy {policy.id}")

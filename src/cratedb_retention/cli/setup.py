@@ -1,4 +1,4 @@
-"""``setup``: create or upgrade the toolkit's tables."""
+"""``setup``: create or upgrade the toolkit's tables; ``demo``: see it work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cratedb_retention.cli.output import say
 @options.database
 @click.option("--no-journal-policy", is_flag=True, help="Leave out the policy for the audit log.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, with its statements.")
-def command(dburi: str | None, schema: str, no_journal_policy: bool, dry_run: bool) -> None:
+def setup(database: options.Database, no_journal_policy: bool, dry_run: bool) -> None:
     """
     Create or upgrade the toolkit's tables. Can be repeated.
 
@@ -27,15 +27,34 @@ def command(dburi: str | None, schema: str, no_journal_policy: bool, dry_run: bo
       cratedb-retention setup crate://localhost:4200/
       cratedb-retention setup --schema=retention duckdb:///metrics.duckdb
     """
-    with options.open_retention(dburi, schema, create=True, read_only=dry_run) as retention:
+    with database.open(create=True, read_only=dry_run) as retention:
         if dry_run:
             done, statements = retention.rehearse_setup(journal_policy=not no_journal_policy)
             what = "setup would create or upgrade the tables" if done else "setup would change nothing"
             there = "answers" if retention.exists else "does not exist, and would be created"
-            say(f"{retention.address.safe} {there}; {what} in schema {schema}")
+            say(f"{retention.address.safe} {there}; {what} in schema {database.schema}")
             for line in (*done, *(f"{statement};" for statement in statements)):
                 say(f"dry run: {line}")
             return
         done = retention.setup(journal_policy=not no_journal_policy)
-        for line in done or [f"schema {schema} is up to date"]:
+        for line in done or [f"schema {database.schema} is up to date"]:
             say(line)
+
+
+@click.command("demo")
+@click.argument("dburi", envvar="CRATEDB_URI", required=False)
+@click.option("--repository", help="CrateDB: an existing repository, where the server allows no new one.")
+def demo(dburi: str | None, repository: str | None) -> None:
+    """
+    See it work on real data: 336,776 flights and 26,115 hours of weather of New York in 2013. Policies, plan, run,
+    what is left, what was archived, verified and restored, and a year's weather in days and months. Uses an embedded
+    file in the folder cratedb-retention-demo, or the schema retention_demo of the CrateDB that is named.
+
+    \b
+    Examples:
+      cratedb-retention demo
+      cratedb-retention demo crate://localhost:4200/
+    """
+    from cratedb_retention.cli.demo import show_demo
+
+    show_demo(dburi, repository)

@@ -1,15 +1,18 @@
-"""``status``: what is kept where, and what is due."""
+"""``status``, ``jobs``: what is kept where, what is due, what runs; and the audit log."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import console, say, visible, write_data, write_table
+from cratedb_retention.cli.options import TEXT
+from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_list, write_table, write_things
+from cratedb_retention.errors import NotFound
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.model.words import short, show_size
 
@@ -17,11 +20,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from cratedb_retention.clock import Clock
+    from cratedb_retention.api import Retention
     from cratedb_retention.execution.overview import Line
     from cratedb_retention.model.runs import RunState
+    from cratedb_retention.store.audit import JournalFilter
 
-_COLUMNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
+_RUNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
 _WATCH_SECONDS = 1.0
 
 
@@ -31,9 +35,7 @@ _WATCH_SECONDS = 1.0
 @options.cutoff
 @click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
 @options.output_format
-def command(
-    dburi: str | None, schema: str, chosen: options.Chosen, when: options.Cutoff, watch: bool, form: str
-) -> None:
+def status(database: options.Database, chosen: options.Chosen, when: options.Cutoff, watch: bool, form: str) -> None:
     """
     Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
     whatever machine. Problems come first. Runs of less than a second are not shown.
@@ -44,46 +46,37 @@ def command(
       cratedb-retention status --cutoff-day=2024-06-01
       cratedb-retention status --watch
     """
+    from cratedb_retention.execution import results
     from cratedb_retention.execution.overview import overview
-    from cratedb_retention.execution.results import Line as LineResult
-    from cratedb_retention.execution.results import plain_row
-    from cratedb_retention.model.audit import Event
     from cratedb_retention.store.audit import JournalFilter
 
-    with options.open_retention(dburi, schema, read_only=True) as retention:
+    with database.open(read_only=True) as retention:
         if watch:
-            _watch(retention.runs.live, retention.clock)
-            return
+            _watch(retention)
         now, jobs = retention.clock.now(), retention.runs.live()
         lines = overview(when.prepare(retention, chosen))
         last = next(iter(retention.audit.read(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
-        found = {"policies": [LineResult.of(line) for line in lines], "last_run": plain_row(last) if last else None}
-        write_data({**found, "running": [_data(job, now) for job in jobs]}, form)
+        found = {"policies": [results.Line.of(line) for line in lines], "last_run": last and results.plain_row(last)}
+        running = [{**results.plain_row(job.row()), "silent": job.is_silent(now)} for job in jobs]
+        write_data({**found, "running": running}, form)
         return
-    columns = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
-    rows = [
-        (
-            line.state,
-            line.title,
-            f"{line.policy.strategy} {short(line.policy.id)}",
-            line.retention_period,
-            line.rows,
-            show_size(line.size),
-            _due(line),
-            show(line.next_due) if line.next_due is not None else None,
-            "; ".join(hold.reason for hold in line.held),
-        )
-        for line in lines
-    ]
-    write_table(columns, rows, ("rows", "size"))
-    say(
-        f"last run: {last['time']:%Y-%m-%d %H:%M:%S} UTC, {last['outcome']}, {last['message']}"
-        if last
-        else "no run yet"
-    )
+    cells: Cells[Line] = {
+        "state": lambda line: line.state,
+        "table": lambda line: line.title,
+        "policy": lambda line: f"{line.policy.strategy} {short(line.policy.id)}",
+        "retention": lambda line: line.retention_period,
+        "rows": lambda line: line.rows,
+        "size": lambda line: show_size(line.size),
+        "due": _due,
+        "next": lambda line: None if line.next_due is None else show(line.next_due),
+        "held": lambda line: "; ".join(hold.reason for hold in line.held),
+    }
+    write_things(cells, lines)
+    ended = f"{last['time']:%Y-%m-%d %H:%M:%S} UTC, {last['outcome']}, {last['message']}" if last else ""
+    say(f"last run: {ended}" if last else "no run yet")
     if jobs:
-        write_table(_COLUMNS, [_row(job, now) for job in jobs], ())
+        write_table(_RUNS, [_run(job, now) for job in jobs], right=())
 
 
 def _due(line: Line) -> str | None:
@@ -92,38 +85,27 @@ def _due(line: Line) -> str | None:
     return f"{line.due_rows:,} rows" if line.due_rows else None
 
 
-def _row(job: RunState, now: dt.datetime) -> tuple[str, ...]:
-    """A run as a row of a table."""
+def _run(job: RunState, now: dt.datetime) -> tuple[str, ...]:
+    """What stands in the columns about a run."""
     rows = f"{job.rows_done:,} of {job.rows:,}" if job.rows is not None else ""
     sizes = f", {show_size(job.bytes_done)} of {show_size(job.bytes)}" if job.bytes else ""
-    return (
-        short(job.run_id),
-        f"{job.actor}@{job.host}",
-        _show(job.started_at),
-        f"{job.step} of {job.steps}",
-        f"{job.table_name}: {job.doing}" if job.doing else "",
-        job.units,
-        rows + sizes,
-        _show(job.expected_end) if job.expected_end else "",
-        _state(job, now),
-    )
+    doing = f"{job.table_name}: {job.doing}" if job.doing else ""
+    who = (short(job.run_id), f"{job.actor}@{job.host}", _show(job.started_at))
+    state = f"cancelled by {job.cancel_by}" if job.cancel_by else job.state
+    if job.is_silent(now):
+        state = f"silent since {_show(job.heartbeat_at)}"
+    end = _show(job.expected_end) if job.expected_end else ""
+    return (*who, f"{job.step} of {job.steps}", doing, job.units, rows + sizes, end, state)
 
 
-def _data(job: RunState, now: dt.datetime) -> dict[str, Any]:
-    """A run as plain values."""
-    from cratedb_retention.execution.results import plain_row
-
-    return {**plain_row(job.row()), "silent": job.is_silent(now)}
-
-
-def _watch(read: Callable[[], Sequence[RunState]], clock: Clock) -> None:
+def _watch(retention: Retention) -> NoReturn:
     """Show runs, each second anew, until Ctrl-C."""
     from rich.live import Live
 
     with Live(console=console(), auto_refresh=False) as live:
         while True:
-            live.update(_table(read(), clock.now()), refresh=True)
-            clock.sleep(_WATCH_SECONDS)
+            live.update(_table(retention.runs.live(), retention.clock.now()), refresh=True)
+            retention.clock.sleep(_WATCH_SECONDS)
 
 
 def _table(jobs: Sequence[RunState], now: dt.datetime) -> Table | Text:
@@ -132,17 +114,77 @@ def _table(jobs: Sequence[RunState], now: dt.datetime) -> Table | Text:
 
     if not jobs:
         return Text(f"nothing runs at {_show(now)}")
-    table = Table(*_COLUMNS)
+    table = Table(*_RUNS)
     for job in jobs:
-        table.add_row(*(Text(visible(cell)) for cell in _row(job, now)))
+        table.add_row(*(Text(visible(cell)) for cell in _run(job, now)))
     return table
-
-
-def _state(job: RunState, now: dt.datetime) -> str:
-    if job.is_silent(now):
-        return f"silent since {_show(job.heartbeat_at)}"
-    return f"cancelled by {job.cancel_by}" if job.cancel_by else job.state
 
 
 def _show(moment: dt.datetime) -> str:
     return show(to_ms(moment) // 1000 * 1000)
+
+
+@click.command("jobs")
+@options.database
+@click.option("--table-name", type=TEXT, help="Only this table.")
+@click.option("--policy", "policy_id", type=TEXT, help="Only the policy whose identifier begins so.")
+@click.option("--run", "run_id", type=TEXT, help="Only the run whose identifier begins so.")
+@options.tags
+@click.option("--outcome", type=click.Choice(tuple(map(str, Outcome))), help="Only what ended so.")
+@click.option(
+    "--event", type=click.Choice(tuple(map(str, Event))), metavar="EVENT", help=f"Only these: {', '.join(Event)}."
+)
+@click.option("--since", type=TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
+@click.option("--until", type=TEXT, metavar="INSTANT", help="Only before this instant.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
+@options.output_format
+def jobs(
+    database: options.Database, tags: tuple[str, ...], since: str | None, until: str | None, form: str, **wanted: Any
+) -> None:
+    """
+    Show the audit log, newest first: changes of policies, runs, steps, holds, with outcome, who and where.
+
+    \b
+    Examples:
+      cratedb-retention jobs crate://localhost:4200/
+      cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
+      cratedb-retention jobs --tags=acme --event=slot-finished --since=-7d
+    """
+    from cratedb_retention.execution.results import plain_row
+    from cratedb_retention.model.duration import read_moment
+    from cratedb_retention.model.tags import parse_tag_filter
+    from cratedb_retention.store.audit import JournalFilter
+
+    with database.open(read_only=True) as retention:
+        now = retention.clock.now()
+        first, last = (read_moment(text, now) if text else None for text in (since, until))
+        chosen = JournalFilter(since=first, until=last, tags=parse_tag_filter(tags), **wanted)
+        rows = retention.audit.read(chosen)
+        if not rows:
+            _require_known(retention, chosen)
+    cells: Cells[Mapping[str, Any]] = {
+        "time (UTC)": lambda row: f"{row['time']:%Y-%m-%d %H:%M:%S}",
+        "event": lambda row: row["event"],
+        "outcome": lambda row: row["outcome"],
+        "table": lambda row: row["table_name"],
+        "what": lambda row: "\n".join(text for text in (row["message"], row["error"]) if text),
+        "rows": lambda row: row["rows"],
+        "size": lambda row: show_size(row["bytes"]) if row["bytes"] else None,
+        "who": lambda row: f"{row['actor']}@{row['host']}",
+        "run": lambda row: short(row["run_id"]),
+    }
+    write_list(form, rows, plain_row, cells, "nothing in the audit log fits")
+
+
+def _require_known(retention: Retention, wanted: JournalFilter) -> None:
+    """
+    Make sure that what a filter names is somewhere in the audit log.
+
+    :raises NotFound: if not: nobody should take a misspelt name for good news.
+    """
+    from cratedb_retention.store.audit import JournalFilter
+
+    for name, thing in {"table_name": "table", "policy_id": "policy", "run_id": "run", "tags": "tags"}.items():
+        value = getattr(wanted, name)
+        if value and not retention.audit.read(JournalFilter(**{name: value}, limit=1)):
+            raise NotFound(f"{thing} {value}", "nothing in the audit log is about it", "leave it out to see all")

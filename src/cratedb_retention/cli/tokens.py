@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, write_data, write_list
+from cratedb_retention.cli.output import Cells, say, write_data, write_list
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--expires", type=options.TEXT, metavar="INSTANT", help="When it ends. [default: never]")
 @options.output_format
 def create_token(
-    dburi: str | None, schema: str, name: str, role: str, tags: tuple[str, ...], expires: str | None, form: str
+    database: options.Database, name: str, role: str, tags: tuple[str, ...], expires: str | None, form: str
 ) -> None:
     """
     Create an access token. Its text is shown now and never again: only a digest of it is stored.
@@ -40,17 +39,18 @@ def create_token(
       cratedb-retention create-token --name=operations --role=admin
       cratedb-retention create-token --name=acme-dashboard --role=viewer --tags=acme --expires=2030-01-01
     """
+    from cratedb_retention.execution.results import token_result
     from cratedb_retention.model.access import parse_role
     from cratedb_retention.model.tags import parse_tag_filter
     from cratedb_retention.model.time import parse_instant
 
     until = parse_instant(expires) if expires else None
-    with options.open_retention(dburi, schema) as retention:
+    with database.open() as retention:
         token, text = retention.access.create(name, parse_role(role), parse_tag_filter(tags), until)
     if form == "table":
         click.echo(text)
     else:
-        write_data(_data(token, text), form)
+        write_data(token_result(token, text), form)
 
 
 @click.command("list-tokens")
@@ -65,16 +65,20 @@ def list_tokens(retention: Retention, everything: bool, form: str) -> None:
     Examples:
       cratedb-retention list-tokens crate://localhost:4200/
     """
+    from cratedb_retention.execution.results import token_result
+
     now = retention.clock.now()
+    cells: Cells[AccessToken] = {
+        "id": lambda token: token.id,
+        "name": lambda token: token.name,
+        "role": lambda token: token.role,
+        "limited to": lambda token: str(token.limit) or "everything",
+        "created": lambda token: f"{token.created_at:%Y-%m-%d %H:%M}",
+        "expires": lambda token: f"{token.expires_at:%Y-%m-%d %H:%M}" if token.expires_at else None,
+        "state": lambda token: "in force" if token.is_valid(now) else "revoked" if token.revoked_at else "expired",
+    }
     found = [token for token in retention.access.tokens() if everything or token.is_valid(now)]
-
-    def row(token: AccessToken) -> tuple[object, ...]:
-        state = "in force" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
-        limit = str(token.limit) or "everything"
-        return (token.id, token.name, token.role, limit, _day(token.created_at), _day(token.expires_at), state)
-
-    columns = ("id", "name", "role", "limited to", "created", "expires", "state")
-    write_list(form, found, _data, columns, row, "no tokens; `cratedb-retention create-token` makes one")
+    write_list(form, found, token_result, cells, "no tokens; `cratedb-retention create-token` makes one")
 
 
 @click.command("revoke-token")
@@ -91,13 +95,3 @@ def revoke_token(retention: Retention, identifier: str) -> None:
     """
     token = retention.access.revoke(identifier)
     say(f"token {token.id} ({token.name}) is revoked")
-
-
-def _data(token: AccessToken, text: str | None = None) -> object:
-    from cratedb_retention.execution.results import token_result
-
-    return token_result(token, text)
-
-
-def _day(moment: dt.datetime | None) -> str | None:
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else None

@@ -29,7 +29,7 @@ from cratedb_retention.errors import InvalidInput
 @click.option("--table-name", type=options.TEXT, help="The table of the only section or database.")
 @click.option("--table-schema", type=options.TEXT, help="The schema of all tables.")
 @click.option("--round", "rounding", is_flag=True, help="Round intervals that have no counterpart to finer ones.")
-def command(file: str, tool: str, aggregation: str | None, step: str | None, **wanted: Any) -> None:
+def translate(file: str, tool: str, aggregation: str | None, step: str | None, **wanted: Any) -> None:
     """
     Write another tool's configuration as a policy file for `apply`; FILE may be - for input. Needs no database. What
     can't be taken over exactly is a warning, and a comment in the file; look at the file before you apply it.
@@ -40,7 +40,7 @@ def command(file: str, tool: str, aggregation: str | None, step: str | None, **w
       cratedb-retention translate --from=graphite storage-schemas.conf --aggregation=storage-aggregation.conf
       rrdtool info power.rrd | cratedb-retention translate --from=rrdtool - --table-name=power
     """
-    from cratedb_retention.model.translation.cascade import Wanted, write_policies
+    from cratedb_retention.model.translation import Wanted, write_policies
     from cratedb_retention.model.translation.graphite import translate_graphite
     from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Element, Expressions, between, decimal_sum, ref, table_ref
-from cratedb_retention.engine.samples import Before, Samples
-from cratedb_retention.engine.sketches import Sketches
+from cratedb_retention.engine.samples import Before, Samples, Sketches
 from cratedb_retention.engine.states import LevelRows, grouped, of_level, of_source, places
 from cratedb_retention.model.aggregates import Kind, Number, Part
 from cratedb_retention.model.catalog import Value

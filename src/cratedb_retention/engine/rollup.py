@@ -18,8 +18,7 @@ from sqlalchemy.sql.expression import Executable
 
 from cratedb_retention.engine.expressions import BIGINT, Element, Expressions, as_type, between, number, ref, table_ref
 from cratedb_retention.engine.measuring import chunks, union
-from cratedb_retention.engine.samples import Before, Samples
-from cratedb_retention.engine.sketches import Sketches, countable, of_metrics
+from cratedb_retention.engine.samples import Before, Samples, Sketches, countable, of_metrics
 from cratedb_retention.engine.states import Field, Formulas, LevelRows, grouped, level_fields, sketch_fields
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.aggregates import Part

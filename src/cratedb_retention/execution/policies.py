@@ -13,9 +13,8 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Capabilities, Selector, TableName
-from cratedb_retention.model.difference import Difference, differences
 from cratedb_retention.model.patterns import find_tables
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policy import Difference, Policy, differences
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.store.policies import PolicyStore, StoredPolicy, identity
 

@@ -1,5 +1,5 @@
 """
-Reads a cascade: plans which table answers which stretch, lets the database aggregate, puts the parts together, and
+Reads a cascade: plans which table answers which time range, lets the database aggregate, puts the parts together, and
 fills buckets without data. And what is told of a cascade beside its data: which tables a user may see, and which values
 there are.
 """
@@ -15,10 +15,8 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.freshness import follow_late_rows
-from cratedb_retention.model.access import Realm
-from cratedb_retention.model.aggregates import Number, Reader, State, divided, merged, rest_of
-from cratedb_retention.model.areas import Area, area_of, make_area
+from cratedb_retention.model.access import Area, Realm, area_of, make_area
+from cratedb_retention.model.aggregates import Number, Part, Reader, State, divided, merged, rest_of
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.exploring import Explorable
@@ -28,19 +26,24 @@ from cratedb_retention.model.reading import (
     FetchRequest,
     Fill,
     Group,
+    Holding,
     Partial,
     Reading,
     Row,
     Stretch,
     Wanted,
+    join_stretches,
 )
-from cratedb_retention.model.rollup import ROW_COUNT, Metric, label, level_column
-from cratedb_retention.model.time import TimeRanges, from_ms, to_ms
+from cratedb_retention.model.rollup import ROW_COUNT, Metric, Rollup, Window, label, level_column
+from cratedb_retention.model.time import TimeRange, TimeRanges, from_ms, to_ms
 from cratedb_retention.planning.query import make_reading
+from cratedb_retention.planning.windows import part_length
 
 # More than any sum of the databases' decimals has, so that none is rounded.
 _DIGITS = 80
 _MOST_ROWS = 1_000_000
+# Of a time range in which late rows are looked for.
+_MOST_PARTS = 300
 _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify-rollups says where"
 
 
@@ -48,9 +51,9 @@ _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify
 class Merged:
     """What is known of one bucket and group."""
 
-    seconds: float  # The length of the bucket, as far as it has passed
+    seconds: float  # the length of the bucket, as far as it has passed
     rows: int = 0
-    levels: dict[str, None] = field(default_factory=dict)  # The names of the tables that it is from
+    levels: dict[str, None] = field(default_factory=dict)  # the names of the tables that it is from
     states: dict[Metric, State] = field(default_factory=dict)
 
     def add(self, found: Partial, level: str) -> None:
@@ -61,11 +64,7 @@ class Merged:
             self.states[metric] = merged(self.states.get(metric, {}), dict(state))
 
     def without(self, part: Merged, seconds: float) -> Merged | None:
-        """
-        What the rest of a bucket has; None if the bucket and the other part of it do not add up.
-
-        :param seconds: The length of the rest.
-        """
+        """What the rest of a bucket has, so many seconds; None if the bucket and the other part of it do not add up."""
         rest = Merged(seconds=seconds, rows=self.rows - part.rows, levels=self.levels)
         for metric in {**self.states, **part.states}:
             left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
@@ -81,7 +80,8 @@ class Merged:
         return Reader(self.seconds).read(want.formula, self.states.get(want.metric, {}))
 
 
-Buckets = dict[tuple[int, Group], Merged]
+Key = tuple[int, Group]
+Buckets = dict[Key, Merged]
 Values = tuple[Number, ...]
 
 
@@ -94,25 +94,19 @@ def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datet
     :raises InvalidInput: if the request makes no sense.
     """
     with localcontext(prec=_DIGITS):
-        return _fetch(engine, cascade, request, now)
-
-
-def _fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
-    reading = make_reading(cascade, request, now)
-    rests = _read_rests(engine, reading, to_ms(now))
-    if rests is None:
-        reading, rests = make_reading(cascade, request, now, _NOT_ADDING_UP), {}
-    reading = follow_late_rows(engine, reading)
-    plain = [stretch for stretch in reading.stretches if not stretch.less]
-    return _answer(reading, rests | _read(engine, reading, plain, to_ms(now)))
+        reading = make_reading(cascade, request, now)
+        rests = _read_rests(engine, reading, to_ms(now))
+        if rests is None:
+            reading, rests = make_reading(cascade, request, now, _NOT_ADDING_UP), {}
+        reading = _follow_late_rows(engine, reading)
+        plain = [stretch for stretch in reading.stretches if not stretch.less]
+        return _answer(reading, rests | _read(engine, reading, plain, to_ms(now)))
 
 
 def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
     """What is left of longer buckets without what finer levels have of them; None if they do not add up."""
     rests: Buckets = {}
-    for stretch in reading.stretches:
-        if not stretch.less:
-            continue
+    for stretch in (stretch for stretch in reading.stretches if stretch.less):
         whole = _read(engine, reading, [stretch.whole], now)
         part = _read(engine, reading, stretch.less, now)
         if not part.keys() <= whole.keys():
@@ -128,30 +122,65 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
 
 def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: int) -> Buckets:
     known: Buckets = {}
+    zone = reading.cascade.tzinfo
     for stretch in stretches:
         for found in engine.read(reading, stretch):
-            _bucket(known, reading, stretch, found.bucket, found.group, now).add(found, stretch.holding.name)
+            # What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
+            start = stretch.interval.floor(found.bucket, zone)
+            if (start, found.group) not in known:
+                end = min(stretch.interval.end(start, zone), max(now, start))
+                known[start, found.group] = Merged(seconds=(end - start) / 1000)
+            known[start, found.group].add(found, stretch.holding.name)
     return known
 
 
-def _bucket(known: Buckets, reading: Reading, stretch: Stretch, start: int, group: Group, now: int) -> Merged:
+def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     """
-    The bucket that a row of the database belongs to.
+    The same with raw rows in place of levels where rows came after their bucket was computed, until the next run.
 
-    What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
+    Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed,
+    replaced by as many others, or deleted are seen by the next run.
     """
-    zone = reading.cascade.tzinfo
-    start = stretch.interval.floor(start, zone)
-    if (start, group) not in known:
-        end = min(stretch.interval.end(start, zone), max(now, start))
-        known[start, group] = Merged(seconds=(end - start) / 1000)
-    return known[start, group]
+    raw = next((holding for holding in reading.cascade.holdings if holding.rollup is None), None)
+    if raw is None:
+        return reading
+    stretches = [part for stretch in reading.stretches for part in _parts(engine, raw, stretch)]
+    if any(Part.INCREASE in parts for parts in reading.parts.values()):
+        # How much a counter grew until its next value depends on the late one.
+        late = min((s.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
+        stretches = [replace(s, holding=raw) if late is not None and s.start >= late else s for s in stretches]
+    return replace(reading, stretches=tuple(join_stretches(stretches)))
+
+
+def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> list[Stretch]:
+    rollup = stretch.holding.rollup
+    if rollup is None or stretch.coarser:
+        return [stretch]
+    start = stretch.start if raw.start is None else max(stretch.start, raw.start)
+    stale = _stale(engine, rollup, TimeRange(rollup.interval.ceiling(start, rollup.tzinfo), stretch.end))
+    fresh = [replace(stretch, time=part) for part in TimeRanges([stretch.time]) - stale]
+    return [*fresh, *(replace(stretch, holding=raw, time=part) for part in stale)]
+
+
+def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
+    """Where a level has fewer rows than there are. Where it has more, they were expired or deleted."""
+
+    def counts(parts: Iterable[tuple[int, int]]) -> list[tuple[TimeRange, int, int]]:
+        """Parts with the rows that are there and those that the level stands for."""
+        windows = [Window.of(start, end) for start, end in parts]
+        raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)
+        return [(TimeRange(w.start, w.end), raw[w], level[w].source_rows) for w in windows]
+
+    if within.empty or all(raw in (0, level) for _, raw, level in counts([within])):
+        return TimeRanges()
+    length, zone = part_length(rollup, within.end - within.start, _MOST_PARTS), rollup.tzinfo
+    starts = _buckets(length.floor(within.start, zone), within.end, length, zone)
+    parts = pairwise([*(max(start, within.start) for start in starts), within.end])
+    return TimeRanges(part for part, raw, level in counts(parts) if raw > level).joined()
 
 
 def _answer(reading: Reading, buckets: Buckets) -> Fetched:
-    known: dict[tuple[int, Group], Values] = {
-        key: tuple(found.value(want) for want in reading.wanted) for key, found in buckets.items()
-    }
+    known = {key: tuple(found.value(want) for want in reading.wanted) for key, found in buckets.items()}
     groups = sorted({group for _, group in buckets}, key=_order)
     rank = {group: i for i, group in enumerate(groups)}
     filled = fill(known, reading, groups)
@@ -161,23 +190,18 @@ def _answer(reading: Reading, buckets: Buckets) -> Fetched:
         found = buckets.get((bucket, group))
         level = "+".join(found.levels) if found else None
         rows.append((from_ms(bucket).astimezone(zone), *group, *filled[bucket, group], level))
-    spans = [(stretch.start, stretch.end) for stretch in reading.stretches]
+    dimensions = (label(column.name) for column in reading.by)
+    columns = (reading.cascade.time_name, *dimensions, *(want.name for want in reading.wanted))
     return Fetched(
-        columns=_columns(reading),
+        columns=(*columns, level_column(columns)),
         rows=tuple(rows),
         keys=len(reading.by),
         step=reading.step,
         start=reading.start,
         end=reading.end,
         stretches=reading.stretches,
-        gaps=tuple(TimeRanges([(reading.start, reading.end)]) - spans),
+        gaps=tuple(TimeRanges([(reading.start, reading.end)]) - (stretch.time for stretch in reading.stretches)),
     )
-
-
-def _columns(reading: Reading) -> tuple[str, ...]:
-    dimensions = (label(column.name) for column in reading.by)
-    columns = (reading.cascade.time_name, *dimensions, *(want.name for want in reading.wanted))
-    return (*columns, level_column(columns))
 
 
 def _order(group: Group) -> tuple[tuple[bool, bool, float, str], ...]:
@@ -190,11 +214,11 @@ def _order(group: Group) -> tuple[tuple[bool, bool, float, str], ...]:
 
 def all_buckets(reading: Reading) -> list[int]:
     """The starts of all buckets of a range: those of the step, and longer ones where only such are left."""
-    zone = reading.cascade.tzinfo
+    zone, step = reading.cascade.tzinfo, reading.step
     coarser = [stretch for stretch in reading.stretches if stretch.coarser]
     found = {bucket for s in coarser for bucket in _buckets(s.start, s.end, s.interval, zone)}
-    for start, end in TimeRanges([(reading.start, reading.end)]) - [(s.start, s.end) for s in coarser]:
-        found.update(_buckets(reading.step.floor(start, zone), end, reading.step, zone))
+    for start, end in TimeRanges([(reading.start, reading.end)]) - (s.time for s in coarser):
+        found.update(_buckets(step.floor(start, zone), end, step, zone))
     return sorted(found)
 
 
@@ -204,13 +228,10 @@ def _buckets(start: int, end: int, interval: Interval, zone: dt.tzinfo) -> Itera
         start = interval.end(start, zone)
 
 
-def fill(
-    known: dict[tuple[int, Group], Values], reading: Reading, groups: Sequence[Group]
-) -> dict[tuple[int, Group], Values]:
+def fill(known: dict[Key, Values], reading: Reading, groups: Sequence[Group]) -> dict[Key, Values]:
     """
     Values of buckets that have none, for each group by itself.
 
-    :param known: Values by bucket and group.
     :raises InvalidInput: if that would be far too many rows.
     """
     if reading.fill is Fill.NONE:
@@ -219,30 +240,25 @@ def fill(
     if len(buckets) * len(groups) > _MOST_ROWS:
         raise InvalidInput("fill", f"it gives more than {_MOST_ROWS:,} rows", "choose a longer step, or fewer groups")
     width = len(reading.wanted)
-    found = {}
+    found: dict[Key, Values] = {}
     for group in groups:
         rows = [known.get((bucket, group), (None,) * width) for bucket in buckets]
         columns = [_filled(reading.fill, buckets, [row[i] for row in rows]) for i in range(width)]
-        found.update({(bucket, group): values for bucket, *values in zip(buckets, *columns, strict=True)})
-    return {key: tuple(values) for key, values in found.items()}
+        found.update({(bucket, group): tuple(values) for bucket, *values in zip(buckets, *columns, strict=True)})
+    return found
 
 
-def _filled(how: Fill, buckets: Sequence[int], values: list[Number]) -> list[Number]:
-    filled = list(values)
-    known = [i for i, value in enumerate(values) if value is not None]
+def _filled(how: Fill, buckets: Sequence[int], values: Sequence[Number]) -> list[Number]:
+    filled: list[Any] = list(values)
     if how is Fill.PREVIOUS:
         for i in range(1, len(filled)):
             filled[i] = filled[i - 1] if filled[i] is None else filled[i]
     if how is Fill.LINEAR:
-        for left, right in pairwise(known):
+        for left, right in pairwise([i for i, value in enumerate(values) if value is not None]):
+            length, rise = buckets[right] - buckets[left], filled[right] - filled[left]
             for i in range(left + 1, right):
-                passed, length = buckets[i] - buckets[left], buckets[right] - buckets[left]
-                filled[i] = _between(values[left], values[right], passed, length)
+                filled[i] = filled[left] + divided(rise * (buckets[i] - buckets[left]), length)
     return filled
-
-
-def _between(left: Any, right: Any, passed: int, length: int) -> Any:
-    return left + divided((right - left) * passed, length)
 
 
 def explorable(tables: Iterable[TableName], realm: Realm) -> list[Explorable]:
@@ -251,13 +267,11 @@ def explorable(tables: Iterable[TableName], realm: Realm) -> list[Explorable]:
 
 
 def _seen(table: TableName, realm: Realm) -> Explorable | None:
-    whole = make_area(table.schema, table.name, {}, realm.default_schema)
-    if realm.covers(whole):
+    if realm.covers(make_area(table.schema, table.name, {}, realm.default_schema)):
         return Explorable(table)
     areas = (area_of(policy, realm.default_schema) for policy in realm.policies)
-    narrowed = [Area(table.schema, table.name, area.where) for area in areas]
-    theirs = [area for area in narrowed if realm.covers(area)]
-    fewest = min(theirs, key=lambda area: len(area.where), default=None)
+    narrowed = (Area(table.schema, table.name, area.where) for area in areas)
+    fewest = min(filter(realm.covers, narrowed), key=lambda area: len(area.where), default=None)
     return Explorable(table, dict(sorted(fewest.where))) if fewest else None
 
 
@@ -265,13 +279,12 @@ def suggest_values(
     engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime, limit: int
 ) -> list[Value]:
     """
-    Some values of a dimension, from the coarsest level, in one statement.
+    Some values of the dimension that a request has as ``by``, in its range and with its filter: from the coarsest
+    level, in one statement.
 
-    :param request: Its range, its filter, and the dimension as ``by``.
     :param now: The present instant, aware.
     :raises InvalidInput: if the request makes no sense.
     """
-    asked = replace(request, metrics=(ROW_COUNT,), points=1, step=None)
-    reading = make_reading(cascade, asked, now)
+    reading = make_reading(cascade, replace(request, metrics=(ROW_COUNT,), points=1, step=None), now)
     longest = max(reading.stretches, key=lambda stretch: stretch.end - stretch.start, default=None)
     return sorted(engine.read_values(reading, longest, limit), key=str) if longest else []

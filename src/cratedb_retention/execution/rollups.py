@@ -2,12 +2,16 @@
 The rollups of tables: what each table of a cascade holds, from the ledger, for reading and for verifying it; the
 cascades that policies would make; and how the rollups of a table are dropped. A table without rollups can be read as
 well: all that it holds are its rows.
+
+Each level of a cascade is compared with the one beneath it (law 5: rows are conserved), for the time that both hold.
+The database sums both up in chunks of whole buckets, one statement each; only where chunks differ are they read once
+more bucket by bucket.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -31,10 +35,8 @@ from cratedb_retention.model.rollup import (
     Ledger,
     RollUp,
     Rollup,
-    Window,
     is_own_table,
     is_own_view,
-    view_marks,
     view_name,
 )
 from cratedb_retention.model.time import TimeRange, from_ms
@@ -44,6 +46,16 @@ from cratedb_retention.planning.query import choose_step, whole_part
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
+
+_CHUNKS = 500
+# So many chunks that differ are looked at bucket by bucket; then it is clear enough that something is wrong.
+_LOOKED_AT = 5
+_TOLERANCE = 1e-9
+_YEAR = Interval(unit="year")
+_ALL = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
+_EMPTY = TimeRange(0, 0)
+_NOTHING = Partial(bucket=0, group=(), rows=0, states={})
+Values = tuple[str, float | None, float | None]
 
 
 def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
@@ -56,22 +68,20 @@ def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     """
     rollups = store.rollups.all()
     mine = of_source(store, rollups.values(), table)
-    table = mine[0].rollup.source if mine else table
     if not mine:
         return _without_rollups(engine, store, table)
+    table = mine[0].rollup.source
     levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
     raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
-    held = [_holding(ledger, known) for known in levels]
+    held = filter(None, (_holding(ledger, known.rollup) for known in levels))
     # The zone of the coarsest level, since a finer one may have to do without.
-    zone = levels[-1].rollup.zone
-    holdings = (raw, *(holding for holding in held if holding is not None))
-    return _cascade(table, levels[0].rollup, zone, holdings)
+    return _cascade(levels[0].rollup, levels[-1].rollup.zone, raw, *held)
 
 
-def _cascade(table: TableName, finest: Rollup, zone: str, holdings: tuple[Holding, ...]) -> Cascade:
+def _cascade(finest: Rollup, zone: str, *holdings: Holding) -> Cascade:
     return Cascade(
-        source=table,
+        source=finest.source,
         time=finest.time,
         dimensions=finest.dimensions,
         metrics=finest.metrics,
@@ -98,49 +108,38 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
     table = table if table in same else same[0]
     policies = [stored.policy for stored in store.policies.all()[0] if stored.policy.enabled]
     targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
-    raw = (Holding(rollup=None, table=table, start=None, end=None),)
+    raw = Holding(rollup=None, table=table, start=None, end=None)
     for cascade in find_cascades(targets, catalog, Ledger())[0]:
-        return _cascade(table, cascade.levels[0].rollup, cascade.policy.time_zone, raw)
+        return _cascade(cascade.levels[0].rollup, cascade.policy.time_zone, raw)
     unruled = make_policy(strategy="delete", table_schema=table.schema, table_name=table.name, retention_period="1d")
     try:
         targets.append(make_target(unruled, catalog.tables[table]))
     except Undecided as error:
         if not targets:
             raise InvalidInput(f"table {table}", error.why) from None
-    found = next(((target, target.time_column) for target in targets if target.time_column is not None), None)
+    found = next(((target.table, target.time_column) for target in targets if target.time_column is not None), None)
     if found is None:
         reason = "nothing says which column is the time of its rows"
         raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
-    target, time = found
-    dimensions = find_dimensions(unruled, target.table, time)
-    return Cascade(
-        source=table,
-        time=time,
-        dimensions=dimensions,
-        metrics=find_metrics(unruled, target.table, time, dimensions),
-        zone="UTC",
-        holdings=raw,
-    )
+    dimensions = find_dimensions(unruled, *found)
+    metrics = find_metrics(unruled, *found, dimensions)
+    return Cascade(source=table, time=found[1], dimensions=dimensions, metrics=metrics, zone="UTC", holdings=(raw,))
 
 
 def _present(store: Store, mine: list[KnownRollup]) -> list[KnownRollup]:
     """Without levels that their policy has no more; those of a policy that is gone stay readable."""
-    wanted: Mapping[str, set[object]] = {
-        stored.policy.id or "": {level.interval for level in stored.policy.levels} for stored in store.policies.all()[0]
-    }
-    found = [known for known in mine if known.rollup.interval in wanted.get(known.policy_id or "", set())]
-    return found or mine
+    policies = (stored.policy for stored in store.policies.all()[0])
+    wanted = {(policy.id, level.interval) for policy in policies for level in policy.levels}
+    return [known for known in mine if (known.policy_id, known.rollup.interval) in wanted] or mine
 
 
-def _holding(ledger: Ledger, known: KnownRollup) -> Holding | None:
+def _holding(ledger: Ledger, rollup: Rollup) -> Holding | None:
     """What a level holds; None if that is nothing yet."""
-    rows = ledger.of(known.rollup.table).values()
-    if not rows:
-        return None
-    end = max(row.until for row in rows)
-    start = ledger.held_from(known.rollup.source, known.rollup.table)
-    begin = max(start if start is not None else min(row.start for row in rows), min(row.start for row in rows))
-    return Holding(rollup=known.rollup, table=known.rollup.table, start=begin, end=end) if begin < end else None
+    rows = ledger.of(rollup.table).values()
+    held = ledger.held_from(rollup.source, rollup.table)
+    start = max([min((row.start for row in rows), default=0), *([] if held is None else [held])])
+    end = max((row.until for row in rows), default=start)
+    return Holding(rollup=rollup, table=rollup.table, start=start, end=end) if start < end else None
 
 
 def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
@@ -156,12 +155,12 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     mine = sorted((k.rollup for k in of_source(store, known.values(), source)), key=lambda rollup: rollup.table)
     if not mine:
         raise NotFound(f"table {source}", "has no rollups")
-    source = mine[0].source
-    view, tables = view_name(source), [name for rollup in mine for name in (rollup.table, rollup.sketch)]
-    catalog = engine.read_named([view, *tables])
+    source, levels = mine[0].source, [rollup.table for rollup in mine]
+    view = view_name(source)
+    catalog = engine.read_named([view, *(name for rollup in mine for name in (rollup.table, rollup.sketch))])
     found = (catalog.views or {}).get(view)
-    time, levels = mine[0].time.name, [source, *(rollup.table for rollup in mine)]
-    if found is not None and is_own_view(found, time, levels, view_marks(known.values(), source)):
+    marks = Ledger(known).view_marks(source)
+    if found is not None and is_own_view(found, mine[0].time.name, [source, *levels], marks):
         drop_view(engine.database, view)
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
@@ -174,61 +173,42 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
             outcome=Outcome.DONE,
             table_schema=source.schema,
             table_name=source.name,
-            message=f"dropped {', '.join(rollup.table.name for rollup in mine)}",
+            message=f"dropped {', '.join(level.name for level in levels)}",
         )
     )
-    return [rollup.table for rollup in mine]
+    return levels
 
 
 def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
     """The cascades of the policies that were chosen."""
-    chosen = [
-        policy
-        for policy in prepared.policies.values()
-        if policy.strategy.traits.rolls_up and policy.enabled and prepared.selection.fits(policy)
-    ]
-    targets, _ = find_targets(chosen, prepared.catalog)
+    enabled = (policy for policy in prepared.policies.values() if policy.strategy.traits.rolls_up and policy.enabled)
+    targets, _ = find_targets(list(filter(prepared.selection.fits, enabled)), prepared.catalog)
     return find_cascades(targets, prepared.catalog, prepared.ledger)[0]
-
-
-_CHUNKS = 500
-# So many chunks that differ are looked at bucket by bucket; then it is clear enough that something is wrong.
-_LOOKED_AT = 5
-_TOLERANCE = 1e-9
-_YEAR = Interval(unit="year")
-_ALL = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
-_EMPTY = TimeRange(0, 0)
-_NOTHING = Partial(bucket=0, group=(), rows=0, states={})
-Values = tuple[str, float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """Where a level is not what the one beneath says."""
 
-    level: str  # The level's interval
-    table: str  # The level's table
-    start: int  # The bucket or buckets [start, end) (ms UTC)
+    level: str  # the level's interval
+    table: str
+    start: int  # the bucket or buckets [start, end) (ms UTC)
     end: int
     what: str  # ``row_count``, or ``temperature_sum`` and the like
-    beneath: str  # The name of the level beneath
-    expected: float | None  # What that says
+    beneath: str  # the name of the level beneath
+    expected: float | None  # what that says
     found: float | None
-    stale: bool = False  # Whether rows came or changed since it was computed, so that the next run computes it again
+    stale: bool = False  # whether rows came or changed since it was computed, so that the next run computes it again
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
+        numbers = {"expected": self.expected, "found": self.found}
         return {
             **asdict(self),
-            "expected": _plain(self.expected),
-            "found": _plain(self.found),
+            **{name: value if value is not None and math.isfinite(value) else None for name, value in numbers.items()},
             "start": from_ms(self.start).isoformat(),
             "end": from_ms(self.end).isoformat(),
         }
-
-
-def _plain(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
@@ -245,20 +225,14 @@ def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
 
 
 def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
-    """
-    Tell what is wrong from what is only stale.
-
-    :param plan: What the next run does.
-    """
+    """Tell what is wrong from what is only stale, since the next run, which has this plan, computes it again."""
     steps = [step for task in plan.tasks for step in task.steps if isinstance(step, RollUp)]
-    due = [(str(step.rollup.table), window) for step in steps for window in step.windows]
-    return [
-        replace(one, stale=any(table == one.table and _covers(window, one) for table, window in due)) for one in found
-    ]
+    due = [(str(step.rollup.table), TimeRange(w.since, w.until)) for step in steps for w in step.windows]
 
+    def is_due(one: Difference) -> bool:
+        return any(table == one.table and time.overlaps(TimeRange(one.start, one.end)) for table, time in due)
 
-def _covers(window: Window, difference: Difference) -> bool:
-    return window.since < difference.end and difference.start < window.until
+    return [replace(one, stale=is_due(one)) for one in found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,11 +245,7 @@ class _Comparison:
     level: Holding
 
     def differences(self, own: Interval) -> Iterator[Difference]:
-        """
-        Chunk by chunk; where chunks differ, bucket by bucket.
-
-        :param own: The level's interval.
-        """
+        """Chunk by chunk; where chunks differ, by buckets of the level's own interval."""
         range_, zone = self._common(), self.cascade.tzinfo
         if range_.empty:
             return
@@ -283,17 +253,26 @@ class _Comparison:
         chunk = chunk if own.fits_into(chunk, zone) else own
         for number, (part, values) in enumerate(self._differing(range_, chunk)):
             exact = list(self._differing(part, own)) if chunk != own and number < _LOOKED_AT else []
-            for bucket, found in exact or [(part, values)]:
-                yield from (self._difference(bucket, *each) for each in found)
+            for bucket, differing in exact or [(part, values)]:
+                for what, expected, found in differing:
+                    yield Difference(
+                        level=self.level.name,
+                        table=str(self.level.table),
+                        start=bucket.start,
+                        end=bucket.end,
+                        what=what,
+                        beneath=self.beneath.name,
+                        expected=expected,
+                        found=found,
+                    )
 
     def _common(self) -> TimeRange:
         """The time that both hold, in whole buckets of the level."""
         both = TimeRange.of(self.beneath.start, self.beneath.end) & TimeRange.of(self.level.start, self.level.end)
         if None in both.ends:
-            utc = replace(self.cascade, zone="UTC")
-            wanted = (Wanted(None, ROW_COUNT),)
-            found = [one.bucket for h in (self.beneath, self.level) for one in self._read(h, _ALL, _YEAR, wanted, utc)]
-            both &= TimeRange(min(found), _YEAR.end(max(found))) if found else TimeRange(0, 0)
+            utc, wanted = replace(self.cascade, zone="UTC"), (Wanted(None, ROW_COUNT),)
+            found = [one.bucket for h in (self.beneath, self.level) for one in self._read(utc, h, _ALL, _YEAR, wanted)]
+            both &= TimeRange(min(found), _YEAR.end(max(found))) if found else _EMPTY
         held = replace(self.level, start=both.start, end=both.end)
         return _EMPTY if both.empty else whole_part(held, _ALL, self.cascade.tzinfo)
 
@@ -301,8 +280,8 @@ class _Comparison:
         """Buckets, and what differs in them."""
         zone, wanted = self.cascade.tzinfo, tuple(self._comparable())
         right, found = (
-            {interval.floor(one.bucket, zone): one for one in self._read(holding, range_, interval, wanted)}
-            for holding in (self.beneath, self.level)
+            {interval.floor(one.bucket, zone): one for one in self._read(self.cascade, side, range_, interval, wanted)}
+            for side in (self.beneath, self.level)
         )
         for bucket in sorted({*right, *found}):
             values = list(_compare(right.get(bucket, _NOTHING), found.get(bucket, _NOTHING)))
@@ -310,16 +289,11 @@ class _Comparison:
                 yield TimeRange(bucket, interval.end(bucket, zone)) & range_, values
 
     def _read(
-        self,
-        holding: Holding,
-        range_: TimeRange,
-        interval: Interval,
-        wanted: tuple[Wanted, ...],
-        cascade: Cascade | None = None,
+        self, cascade: Cascade, holding: Holding, range_: TimeRange, interval: Interval, wanted: tuple[Wanted, ...]
     ) -> list[Partial]:
-        stretch = Stretch(holding=holding, start=range_.start, end=range_.end, interval=interval)
+        stretch = Stretch(holding=holding, time=range_, interval=interval)
         reading = Reading(
-            cascade=cascade or self.cascade,
+            cascade=cascade,
             start=range_.start,
             end=range_.end,
             step=interval,
@@ -337,18 +311,6 @@ class _Comparison:
         for metric in rollups[0].metrics:
             wanted = (Wanted(metric, str(part)) for part in (Part.COUNT, Part.SUM, Part.MIN, Part.MAX))
             yield from (want for want in wanted if all(want.kept_by(rollup) for rollup in rollups))
-
-    def _difference(self, bucket: TimeRange, what: str, expected: float | None, found: float | None) -> Difference:
-        return Difference(
-            level=self.level.name,
-            table=str(self.level.table),
-            start=bucket.start,
-            end=bucket.end,
-            what=what,
-            beneath=self.beneath.name,
-            expected=expected,
-            found=found,
-        )
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:

@@ -1,24 +1,28 @@
 """
-Who may see and change what: roles, and limits by tags. Pure rules; whoever asks brings the facts.
+Who may see and change what: roles, limits by tags, and areas: the data that a policy, a hold or a request is about.
+Pure rules; whoever asks brings the facts.
 
 A limit names, in each of its choices, at least one tag that a policy must have. So nothing untagged is within one.
+Whether one area lies within another is answered with no in doubt.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from cratedb_retention.errors import Forbidden, InvalidInput
-from cratedb_retention.model.areas import Area, area_of, areas_of_hold, covering
 from cratedb_retention.model.audit import ABOUT_TOKENS, Event
+from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.patterns import pattern_within
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Sort, Subject, Why, read_subjects
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.words import plain_text, write_pairs
 
 
 class Role(StrEnum):
@@ -93,6 +97,66 @@ class Access:
     def sees(self, tags: Iterable[str]) -> bool:
         """Whether a policy with these tags is theirs to see."""
         return self.limit.fits(tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """
+    Tables, or some of their values.
+
+    :param schema: Name or pattern.
+    :param name: Name or pattern.
+    :param where: Only data with these values, as text; empty: all of it.
+    """
+
+    schema: str
+    name: str
+    where: frozenset[tuple[str, str | None]] = frozenset()
+
+    def within(self, other: Area) -> bool:
+        """Whether all that this one is about belongs to the other one."""
+        return (
+            pattern_within(self.schema, other.schema)
+            and pattern_within(self.name, other.name)
+            and other.where <= self.where
+        )
+
+    @property
+    def folded(self) -> Area:
+        """The same where names that differ in case only are one name."""
+        return replace(self, schema=self.schema.lower(), name=self.name.lower())
+
+    def __str__(self) -> str:
+        where = write_pairs(sorted(self.where, key=str))
+        return f"{self.schema}.{self.name}" + (f" where {where}" if where else "")
+
+
+def make_area(schema: str | None, name: str, where: Mapping[str, Value], default_schema: str) -> Area:
+    """
+    An area from its parts.
+
+    :param default_schema: What an empty schema means.
+    """
+    return Area(
+        schema or default_schema,
+        name,
+        frozenset((key, None if value is None else plain_text(value)) for key, value in where.items()),
+    )
+
+
+def area_of(policy: Policy, default_schema: str) -> Area:
+    """The data that a policy is about."""
+    return make_area(policy.table_schema, policy.table_name, policy.where, default_schema)
+
+
+def areas_of_hold(hold: LegalHold, default_schema: str) -> list[Area]:
+    """The data that a hold is about: all of these together."""
+    return [make_area(hold.table_schema, hold.table_name, values, default_schema) for values in hold.filters]
+
+
+def covering(area: Area, others: Iterable[Area]) -> Area | None:
+    """The widest of some areas that an area lies within; None if it lies within none of them."""
+    return min((other for other in others if area.within(other)), key=lambda other: len(other.where), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

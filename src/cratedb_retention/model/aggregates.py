@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 # A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).
 RELATIVE_ERROR = 0.01
@@ -52,11 +52,7 @@ class Merge(Enum):
 
 
 class Part(StrEnum):
-    """
-    A part of a state: a column of a level, such as ``temperature_min``. Bins are rows of a table of their own.
-
-    :param needs: Parts without which it can't be merged or continued.
-    """
+    """A part of a state: a column of a level, such as ``temperature_min``. Bins are rows of a table of their own."""
 
     MIN = "min", Kind.VALUE, Merge.LEAST
     MAX = "max", Kind.VALUE, Merge.GREATEST
@@ -73,11 +69,10 @@ class Part(StrEnum):
 
     kind: Kind
     merge: Merge
-    needs: tuple[str, ...]
+    needs: tuple[str, ...]  # parts without which it can't be merged or continued
 
     # Defaults, since a call by the name alone finds a member.
     def __new__(cls, name: str, kind: Kind = Kind.VALUE, merge: Merge = Merge.ADD, needs: tuple[str, ...] = ()) -> Part:
-        """A member."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.kind, member.merge, member.needs = kind, merge, needs
@@ -89,28 +84,12 @@ class Part(StrEnum):
         return self.merge is Merge.ADD
 
 
-class Operations(Protocol):
-    """What formulas consist of. The same formula is evaluated in Python and becomes SQL; NULL gives NULL."""
-
-    def difference(self, one: Any, other: Any) -> Any:
-        """One less the other."""
-
-    def quotient(self, total: Any, count: Any) -> Any:
-        """A sum divided by a count; NULL if that is 0."""
-
-    def root(self, value: Any) -> Any:
-        """The square root."""
-
-    def per_second(self, value: Any) -> Any:
-        """Divided by the length of the bucket."""
-
-    def quantile(self, bins: Any, quantile: float) -> Any:
-        """The value at a rank, 0 to 1."""
-
-
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """How an answer is read from the parts of a state."""
+    """
+    How an answer is read from the parts of a state: by the operations of :class:`Reader`, or of those of an engine,
+    by which the same formula becomes SQL. NULL gives NULL.
+    """
 
     parts: tuple[Part, ...]
     read: Callable[..., Any]
@@ -126,13 +105,7 @@ def _quantile(quantile: float) -> Formula:
 
 
 class Aggregate(StrEnum):
-    """
-    What a policy can have kept of a metric.
-
-    :param keeps: The parts that it adds to a state, if those that its formula reads are not kept already.
-    :param formula: How it is read; None if it is read by other names (``p95``).
-    :param words: What it is called on pages.
-    """
+    """What a policy can have kept of a metric."""
 
     MIN = "min", (Part.MIN,), _itself(Part.MIN), "least (min)"
     MAX = "max", (Part.MAX,), _itself(Part.MAX), "greatest (max)"
@@ -158,14 +131,13 @@ class Aggregate(StrEnum):
         "range (max less min)",
     )
 
-    keeps: tuple[Part, ...]
-    formula: Formula | None
-    words: str
+    keeps: tuple[Part, ...]  # what it adds to a state, if what its formula reads is not kept already
+    formula: Formula | None  # None if it is read by other names (``p95``)
+    words: str  # what it is called on pages
 
     def __new__(
         cls, name: str, keeps: tuple[Part, ...] = (), formula: Formula | None = None, words: str = ""
     ) -> Aggregate:
-        """A member."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.keeps, member.formula, member.words = keeps, formula, words or name
@@ -256,12 +228,7 @@ def _between(one: State, other: State) -> float:
 
 
 def rest_of(whole: State, part: State, rows: int) -> State | None:
-    """
-    What the rest of a bucket has, as far as that is known without one part of it.
-
-    :param rows: The rows of the rest.
-    :return: None if the bucket and that part of it do not add up.
-    """
+    """What the rest of a bucket, with so many rows, has without one part of it; None if the two do not add up."""
     rest: State = {}
     count = (whole.get(Part.COUNT) or 0) - (part.get(Part.COUNT) or 0)
     sound = 0 <= count <= rows
@@ -298,23 +265,20 @@ class Reader:
         return found
 
     def difference(self, one: Any, other: Any) -> Any:
-        """See :class:`Operations`."""
         return None if one is None or other is None else one - other
 
     def quotient(self, total: Any, count: Any) -> Any:
-        """See :class:`Operations`."""
         return divided(total, count)
 
     def root(self, value: Any) -> Any:
-        """See :class:`Operations`; rounding may have left less than nothing."""
+        """Rounding may have left less than nothing."""
         return None if value is None else math.sqrt(max(float(value), 0.0))
 
     def per_second(self, value: Any) -> Any:
-        """See :class:`Operations`."""
         return float(value) / self.seconds if self.seconds > 0 else None
 
     def quantile(self, bins: Bins, quantile: float) -> Any:
-        """See :class:`Operations`; at most 1 % away from the true value."""
+        """At most 1 % away from the true value."""
         rank = quantile * (bins.total() - 1)
         passed = 0
         # Of negative values those with the largest bins are the least.

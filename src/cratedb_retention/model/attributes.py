@@ -67,27 +67,25 @@ class Attribute:
     """
     An attribute: what the field says of it, and, from :func:`attributes_of`, what follows from its type.
 
-    :param text: What it is for, as a sentence; names and values are in backticks.
+    :param text: What it is for, as a sentence, names and values in backticks; empty: the text below the field.
     :param group: Its place in a form.
     :param label: What it is called there; empty: its name in words.
     :param strategies: Those that have a use for it.
     :param beside: Other attributes without which it means nothing, each with the value that it must have; empty: any.
     :param metavar: What stands for its value in the help of a command; empty: its values, or ``TEXT``.
     :param examples: How it may be written.
-    :param labels: What the values of a choice are called.
     :param offer: What can be chosen for it, from what exists and what the other fields say; None: the examples.
     :param flag: The option of a flag, where it is not ``--name/--no-name``.
     :param may_be_empty: Whether an empty text is a value.
     """
 
-    text: str
+    text: str = ""
     group: Group = Group.MORE
     label: str = ""
     strategies: tuple[Strategy, ...] = tuple(Strategy)
     beside: Mapping[str, str] = field(default_factory=dict)
     metavar: str = ""
     examples: tuple[str | int, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
     offer: Offer | None = None
     flag: str = ""
     may_be_empty: bool = False
@@ -95,6 +93,7 @@ class Attribute:
     name: str = ""
     form: Form = Form.TEXT
     values: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     default: Any = None
     required: bool = False
     parts: Mapping[str, Attribute] = field(default_factory=dict)
@@ -123,7 +122,7 @@ class Attribute:
         """The values of a choice with what they are called; none if it can be left out as well."""
         if self.default is None and not self.required:
             return {}
-        return {value: self.labels.get(value, value.replace("-", " ").capitalize()) for value in self.values}
+        return dict(zip(self.values, self.labels, strict=True))
 
     def offered(self, found: Suggestions, said: Mapping[str, Any]) -> list[str]:
         """What can be chosen for it."""
@@ -144,7 +143,9 @@ def _attribute(name: str, info: FieldInfo) -> Attribute:
         said,
         name=name,
         form=_form(plain),
+        text=said.text or " ".join((info.description or "").split()),
         values=tuple(map(str, plain)) if _is(plain, enum.StrEnum) else (),
+        labels=tuple(getattr(value, "label", str(value)) for value in plain) if _is(plain, enum.StrEnum) else (),
         default=None if info.is_required() else info.get_default(call_default_factory=True),
         required=info.is_required(),
         parts=attributes_of(plain) if _is(plain, BaseModel) else {},

@@ -1,9 +1,7 @@
 """
 Cascades as people write them: ``1m:7d,1h:90d,1d:forever``, finest level first, each an interval and how long its
-rollup is kept.
-
-Fixed intervals divide a day and begin at midnight UTC; days, weeks, months and years are calendar units of the
-policy's time zone, right across changes of the clocks.
+rollup is kept. Fixed intervals divide a day and begin at midnight UTC; days, weeks, months and years are calendar units
+of the policy's time zone, right across changes of the clocks.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,11 +63,7 @@ class Interval:
         return self.period.floor(instant, zone)
 
     def end(self, start: int, zone: dt.tzinfo = dt.UTC) -> int:
-        """
-        The end (ms, UTC) of the interval that starts at an instant (ms, UTC).
-
-        :raises OverflowError: if that lies beyond the calendar.
-        """
+        """The end (ms, UTC) of the interval that starts at an instant; ``OverflowError`` beyond the calendar."""
         return self.period.end(start, zone)
 
     def ceiling(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
@@ -82,16 +76,10 @@ class Interval:
         if self.seconds and other.seconds:
             return other.seconds % self.seconds == 0
         if self.seconds:
-            return not any(offset % self.seconds for offset in _offsets(zone))
+            moments = (dt.datetime(year, month, 1, tzinfo=zone) for year in _EXAMPLE_YEARS for month in (1, 7))
+            offsets = (moment.utcoffset() or dt.timedelta() for moment in moments)
+            return not any(round(offset.total_seconds()) % self.seconds for offset in offsets)
         return other.unit in _WITHIN[self.unit]
-
-
-def _offsets(zone: dt.tzinfo) -> Iterator[int]:
-    """How far a zone was, is and will be from UTC, in seconds."""
-    for year in _EXAMPLE_YEARS:
-        for month in (1, 7):
-            offset = dt.datetime(year, month, 1, tzinfo=zone).utcoffset() or dt.timedelta()
-            yield round(offset.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +97,13 @@ Levels = tuple[Level, ...]
 
 
 def parse_interval(text: str) -> Interval:
-    """
-    Read a bucket's length: ``10s``, ``5m``, ``1h``, ``1d``, ``1w``, ``1mo``, ``1y``.
-
-    :raises InvalidInput: if it is none, or a fixed one does not divide a day.
-    """
+    """Read a bucket's length: ``10s``, ``5m``, ``1h``, ``1d``, ``1w``, ``1mo``, ``1y``. A fixed one divides a day."""
     match = _SPELLED.fullmatch(text.strip().lower())
-    unit = _unit_of(match["unit"]) if match else None
-    if match is None or unit is None or int(match["count"]) == 0:
+    name, count = (match["unit"], int(match["count"])) if match else ("", 0)
+    known = {unit: unit for unit in (*_FIXED, *_CALENDAR)} | _NAMES
+    unit = known.get(name) or _NAMES.get(name.removesuffix("s"))
+    if unit is None or count == 0:
         raise InvalidInput(f"interval {text!r}", "is none", "write it like 10s, 5m, 1h, 1d, 1w, 1mo or 1y")
-    count = int(match["count"])
     seconds = count * _FIXED[unit] if unit in _FIXED else 0
     if seconds == DAY_SECONDS:
         return Interval(unit="day")
@@ -131,19 +116,8 @@ def parse_interval(text: str) -> Interval:
     return Interval(unit=_CALENDAR[unit])
 
 
-def _unit_of(name: str) -> str | None:
-    if name in _FIXED or name in _CALENDAR:
-        return name
-    return _NAMES.get(name) or _NAMES.get(name.removesuffix("s"))
-
-
 def parse_levels(value: object) -> Levels:
-    """
-    Read a cascade.
-
-    :param value: Text as ``1m:7d,1h:90d``, or a list of such parts, or levels.
-    :raises InvalidInput: if a part is no level, or the levels are not in order.
-    """
+    """Read a cascade: text as ``1m:7d,1h:90d``, or a list of such parts, or levels, finest first."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
@@ -179,11 +153,7 @@ def _check_order(finer: Level, coarser: Level) -> None:
 
 
 def check_zone(levels: Iterable[Level], zone: zoneinfo.ZoneInfo) -> None:
-    """
-    Make sure that the days of a time zone consist of whole buckets.
-
-    :raises InvalidInput: if not, as with hours in Kathmandu, which is 5:45 ahead of UTC.
-    """
+    """Make sure that the days of a time zone consist of whole buckets; not so hours in Kathmandu, 5:45 ahead of UTC."""
     for finer, coarser in pairwise(levels):
         if not finer.interval.fits_into(coarser.interval, zone):
             raise InvalidInput(

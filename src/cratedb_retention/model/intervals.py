@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,11 +18,9 @@ from itertools import pairwise
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.model.time import DAY_MS, UTC, WEEK_MS, Period, from_ms
+from cratedb_retention.model.time import DAY_MS, UTC, WEEK_MS, Period, from_ms, parse_time_zone
 
-_FIXED_MS = {
-    "millisecond": 1, "second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": WEEK_MS
-}  # fmt: skip
+_FIXED_MS = {"millisecond": 1, "second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": WEEK_MS}
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # A name, a quoted identifier, a text literal, a number, or one sign. A subscript belongs to the name before it.
 _TOKEN = re.compile(
@@ -42,9 +39,9 @@ Token = tuple[str, str]
 class Grid:
     """How a generated column cuts time into intervals, each named by its start."""
 
-    time_column: str  # The column that the interval is of
-    period: Period  # How long they are; in whole days of the calendar where a time zone is named
-    zone: dt.tzinfo = UTC  # Time zone of the calendar units
+    time_column: str  # the column that the interval is of
+    period: Period  # in whole days of the calendar where a time zone is named
+    zone: dt.tzinfo = UTC
     # What the expression says that the column counts, where it makes a time of a whole number.
     unit: TimeUnit | None = None
 
@@ -66,11 +63,10 @@ class Grid:
 
 def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
     """
-    Understand a generation expression.
+    Understand a generation expression as the database shows it; None: then the partition's interval must come from its
+    rows.
 
-    :param expression: As the database shows it.
     :param columns: Names of the table's columns.
-    :return: None if it is not understood; then the partition's interval must come from its rows.
     """
     return _read_grid(expression, frozenset(columns))
 
@@ -87,13 +83,8 @@ def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
 
 
 def _in_zone(tokens: list[Token]) -> list[Token]:
-    """
-    DuckDB's ``timezone(zone, date_trunc(unit, timezone(zone, ts)))`` as CrateDB's ``date_trunc(unit, zone, ts)``.
-
-    DuckDB shows the functions with their schema, ``main.timezone``.
-    """
-    bare = [token for token in tokens if token not in (("name", "main"), ("sign", "."))]
-    outer = _call(bare, "timezone")
+    """DuckDB's ``timezone(zone, date_trunc(unit, timezone(zone, ts)))`` as CrateDB's ``date_trunc(unit, zone, ts)``."""
+    outer = _call(_without_schema(tokens), "timezone")
     truncated = _call(outer[1], "date_trunc") if len(outer) == 2 else []
     inner = _call(truncated[1], "timezone") if len(truncated) == 2 else []
     if len(inner) != 2 or inner[0] != outer[0]:
@@ -103,21 +94,21 @@ def _in_zone(tokens: list[Token]) -> list[Token]:
     return [("name", "date_trunc"), ("sign", "("), *arguments, ("sign", ")")]
 
 
+def _without_schema(tokens: list[Token]) -> list[Token]:
+    """DuckDB shows functions as ``main.timezone``."""
+    return [token for token in tokens if token not in (("name", "main"), ("sign", "."))]
+
+
 def _call(tokens: list[Token], function: str) -> list[list[Token]]:
     """The arguments of a call of a function; empty if it is none."""
-    if len(tokens) < 2 or tokens[0] != ("name", function):
-        return []
-    return _arguments(tokens[1:])
+    return _arguments(tokens[1:]) if tokens[:1] == [("name", function)] else []
 
 
 def _read_call(function: str, arguments: list[list[Token]], columns: Iterable[str]) -> Grid | None:
     if function == "date_trunc":
         return _date_trunc(arguments, columns)
-    if function == "date_bin" and len(arguments) == 3:
-        return _binned(arguments[0], arguments[1], columns)
-    if function == "time_bucket" and len(arguments) == 2:
-        return _binned(arguments[0], arguments[1], columns)
-    return None
+    binned = (function, len(arguments)) in (("date_bin", 3), ("time_bucket", 2))
+    return _binned(arguments[0], arguments[1], columns) if binned else None
 
 
 def find_time_column(expression: str, time_columns: Iterable[str]) -> str | None:
@@ -188,7 +179,7 @@ def _time(argument: list[Token], columns: Iterable[str]) -> tuple[str | None, Ti
     column = _column(argument, columns)
     if column is not None:
         return column, None
-    bare = _bare([token for token in argument if token not in (("name", "main"), ("sign", "."))])
+    bare = _bare(_without_schema(argument))
     zoned = _call(bare, "timezone")
     if len(zoned) == 2 and _text(zoned[0]) == "UTC":
         bare = _bare(zoned[1])
@@ -243,19 +234,19 @@ def _date_trunc(arguments: list[list[Token]], columns: Iterable[str]) -> Grid | 
     unit, (column, counted) = (_text(arguments[0]) or "").lower(), _time(arguments[-1], columns)
     if column is None:
         return None
-    zone: dt.tzinfo = UTC
-    if len(arguments) == 3:
-        try:
-            zone = zoneinfo.ZoneInfo(_text(arguments[1]) or "")
-        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-            return None
-    if unit in _MONTHS:
-        return Grid(time_column=column, period=Period(months=_MONTHS[unit]), zone=zone, unit=counted)
-    if unit in ("day", "week") and zone is not UTC:
-        return Grid(time_column=column, period=Period(days=7 if unit == "week" else 1), zone=zone, unit=counted)
-    if unit not in _FIXED_MS:
+    try:
+        zone: dt.tzinfo = parse_time_zone(_text(arguments[1]) or "") if len(arguments) == 3 else UTC
+    except InvalidInput:
         return None
-    return Grid(time_column=column, period=Period(ms=_FIXED_MS[unit]), zone=zone, unit=counted)
+    if unit in _MONTHS:
+        period = Period(months=_MONTHS[unit])
+    elif unit in ("day", "week") and zone is not UTC:
+        period = Period(days=7 if unit == "week" else 1)
+    elif unit in _FIXED_MS:
+        period = Period(ms=_FIXED_MS[unit])
+    else:
+        return None
+    return Grid(time_column=column, period=period, zone=zone, unit=counted)
 
 
 def _binned(interval: list[Token], of: list[Token], columns: Iterable[str]) -> Grid | None:

@@ -5,7 +5,7 @@ Questions that only the rows can answer, and the answers. Planning asks, an engi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
@@ -99,14 +99,5 @@ class Measurements:
 
     def __or__(self, other: Measurements) -> Measurements:
         """The answers of both."""
-        if self == Measurements():
-            return other
-        return Measurements(
-            bounds={**self.bounds, **other.bounds},
-            rows={**self.rows, **other.rows},
-            windows={**self.windows, **other.windows},
-            ranges={**self.ranges, **other.ranges},
-            varieties={**self.varieties, **other.varieties},
-            failed={**self.failed, **other.failed},
-            balances={**self.balances, **other.balances},
-        )
+        names = [each.name for each in fields(self)]
+        return Measurements(**{name: {**getattr(self, name), **getattr(other, name)} for name in names})

@@ -9,21 +9,22 @@ accepted when it was stored, see :func:`read_policy`.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import json
 import re
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
 from cratedb_retention.model.catalog import Column, Grouping, Kind
-from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.schedule import Misfire
 from cratedb_retention.model.strategies import Strategy
@@ -48,6 +49,7 @@ from cratedb_retention.model.values import (
     Verify,
     ZoneField,
 )
+from cratedb_retention.model.words import write_pairs
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -63,12 +65,25 @@ def _tables(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
     return [table.name for table in found.tables if inside(table.schema)]
 
 
+def _schemas(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
+    return sorted({table.schema for table in found.tables})
+
+
 def _is_time(column: Column) -> bool:
     return column.kind is Kind.TIME
 
 
 def _is_number(column: Column) -> bool:
     return column.kind is Kind.NUMBER
+
+
+def _is_dimension(column: Column) -> bool:
+    return column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER
+
+
+def _time_columns(found: Suggestions, said: Mapping[str, Any]) -> Iterable[str]:
+    """A time with a unit is a number."""
+    return columns(_is_number if said["time_unit"] else _is_time)(found, said)
 
 
 # Pydantic's types of error, as people say it.
@@ -89,26 +104,19 @@ _IN_OUR_WORDS = {
 }
 
 
-class ExpectedMax(BaseModel):
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_describe, use_attribute_docstrings=True)
+
+
+class ExpectedMax(_Model):
     """Limits of what one run may do under a policy on one table; beyond them the run holds and says so."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_describe)
-
-    partitions: Annotated[
-        int | None,
-        Field(ge=0),
-        Attribute(text="At most so many partitions of a table in one run.", label="At most so many partitions"),
-    ] = None
-    rows: Annotated[
-        int | None,
-        Field(ge=0),
-        Attribute(text="At most so many rows of a table in one run.", label="At most so many rows"),
-    ] = None
-    percent: Annotated[
-        float | None,
-        Field(ge=0, le=100),
-        Attribute(text="At most this share of a table's rows in one run.", label="At most so many percent of the rows"),
-    ] = None
+    partitions: Annotated[int | None, Field(ge=0), Attribute(label="At most so many partitions")] = None
+    """At most so many partitions of a table in one run."""
+    rows: Annotated[int | None, Field(ge=0), Attribute(label="At most so many rows")] = None
+    """At most so many rows of a table in one run."""
+    percent: Annotated[float | None, Field(ge=0, le=100), Attribute(label="At most so many percent of the rows")] = None
+    """At most this share of a table's rows in one run."""
 
 
 # A cascade is about whole tables, and its levels count from the same instant.
@@ -116,99 +124,54 @@ _NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rol
 _REALLOCATE, _SNAPSHOT, _DOWNSAMPLE = (Strategy.REALLOCATE,), (Strategy.SNAPSHOT,), (Strategy.DOWNSAMPLE,)
 
 
-# What a field says of itself, other modules derive from: options, form, table, documentation. See `Attribute`.
-class Policy(BaseModel):
+# What a field says of itself, and the text below it, other modules derive from: options, form, table, documentation.
+class Policy(_Model):
     """
     A retention policy.
 
     Errors are pydantic's ``ValidationError`` (with our messages); :func:`make_policy` turns them into one line.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True, json_schema_extra=_describe
-    )
-
     strategy: Annotated[
-        StrategyField,
-        Attribute(
-            text=f"What happens to expired data: {', '.join(Strategy)}.",
-            group=Group.WHAT,
-            labels={strategy: strategy.traits.label for strategy in Strategy},
-        ),
+        StrategyField, Attribute(text=f"What happens to expired data: {', '.join(Strategy)}.", group=Group.WHAT)
     ]
-    table_schema: Annotated[
-        Name | None,
-        Attribute(
-            text="The table's schema; `*` and `?` are wildcards. Empty: the database's own default, "
-            "`doc` on CrateDB and `main` on DuckDB.",
-            group=Group.TABLES,
-            label="Schema",
-            offer=lambda found, said: sorted({table.schema for table in found.tables}),
-        ),
-    ] = None
-    table_name: Annotated[
-        Name,
-        Attribute(
-            text="The table's name; `*` and `?` are wildcards, as in `metrics_*`.",
-            group=Group.TABLES,
-            label="Table",
-            offer=_tables,
-        ),
-    ]
+    table_schema: Annotated[Name | None, Attribute(group=Group.TABLES, label="Schema", offer=_schemas)] = None
+    """The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB and `main` on
+    DuckDB."""
+    table_name: Annotated[Name, Attribute(group=Group.TABLES, label="Table", offer=_tables)]
+    """The table's name; `*` and `?` are wildcards, as in `metrics_*`."""
     retention_period: Annotated[
         DurationField,
         Attribute(
-            text="How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; "
-            "a plain number means days, and `cutoff_by: day`.",
-            group=Group.PERIOD,
-            metavar="DURATION",
-            examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30),
+            group=Group.PERIOD, metavar="DURATION", examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30)
         ),
     ]
-    cutoff_by: Annotated[
-        CutoffBy,
-        Attribute(
-            text="Whether the retention period counts back from the cutoff itself (`instant`) or from the start of "
-            "its day (`day`), as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more.",
-            group=Group.PERIOD,
-            label="Counted back",
-            strategies=_NO_CASCADE,
-            labels={CutoffBy.INSTANT: "To the instant", CutoffBy.DAY: "By whole days, as in cratedb-toolkit"},
-        ),
-    ] = CutoffBy.INSTANT
+    """How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
+    `cutoff_by: day`."""
+    cutoff_by: Annotated[CutoffBy, Attribute(group=Group.PERIOD, label="Counted back", strategies=_NO_CASCADE)] = (
+        CutoffBy.INSTANT
+    )
+    """Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its day (`day`),
+    as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more."""
     time_zone: Annotated[
-        ZoneField,
-        Attribute(
-            text="The time zone of days, months and years of the retention period, and of the schedule.",
-            group=Group.PERIOD,
-            metavar="ZONE",
-            offer=lambda found, said: time_zones(),
-        ),
+        ZoneField, Attribute(group=Group.PERIOD, metavar="ZONE", offer=lambda found, said: time_zones())
     ] = "UTC"
+    """The time zone of days, months and years of the retention period, and of the schedule."""
     schedule: Annotated[
         ScheduleField | None,
         Attribute(
-            text="When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, "
-            "`@monthly`, `@yearly`. Empty: only by hand.",
-            group=Group.SCHEDULE,
-            metavar="CRON",
-            examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *"),
+            group=Group.SCHEDULE, metavar="CRON", examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *")
         ),
     ] = None
-    misfire: Annotated[
-        Misfire,
-        Attribute(
-            text="What was missed is made up for by one run (`catch-up`), or left out (`skip`).",
-            group=Group.SCHEDULE,
-            label="What was missed",
-            beside={"schedule": ""},
-            labels={Misfire.CATCH_UP: "Catch up by one run", Misfire.SKIP: "Skip it"},
-        ),
-    ] = Misfire.CATCH_UP
+    """When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, `@monthly`,
+    `@yearly`. Empty: only by hand."""
+    misfire: Annotated[Misfire, Attribute(group=Group.SCHEDULE, label="What was missed", beside={"schedule": ""})] = (
+        Misfire.CATCH_UP
+    )
+    """What was missed is made up for by one run (`catch-up`), or left out (`skip`)."""
     misfire_grace: Annotated[
         DurationField,
         Attribute(
-            text="With `skip`, how late a run may begin nevertheless.",
             group=Group.SCHEDULE,
             label="How late at most",
             beside={"schedule": "", "misfire": Misfire.SKIP},
@@ -216,10 +179,10 @@ class Policy(BaseModel):
             examples=("1h",),
         ),
     ] = Duration(seconds=3600)
+    """With `skip`, how late a run may begin nevertheless."""
     jitter: Annotated[
         JitterField | None,
         Attribute(
-            text="Each run begins up to so much later, like `10m`, so that not all begin at once.",
             group=Group.SCHEDULE,
             label="Begin later by up to",
             beside={"schedule": ""},
@@ -227,30 +190,17 @@ class Policy(BaseModel):
             examples=("10m",),
         ),
     ] = None
-    partition_column: Annotated[
-        Name | None,
-        Attribute(text="The partition column that carries the time. Empty: found from the table.", offer=columns()),
-    ] = None
-    time_column: Annotated[
-        Name | None,
-        Attribute(
-            text="The column with a row's time. Empty: found from the partition column or the table.",
-            # A time with a unit is a number.
-            offer=lambda found, said: columns(_is_number if said["time_unit"] else _is_time)(found, said),
-        ),
-    ] = None
-    time_unit: Annotated[
-        TimeUnitField | None,
-        Attribute(
-            text="What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). "
-            "Empty: the time column is a timestamp, or the partition column tells."
-        ),
-    ] = None
+    """Each run begins up to so much later, like `10m`, so that not all begin at once."""
+    partition_column: Annotated[Name | None, Attribute(offer=columns())] = None
+    """The partition column that carries the time. Empty: found from the table."""
+    time_column: Annotated[Name | None, Attribute(offer=_time_columns)] = None
+    """The column with a row's time. Empty: found from the partition column or the table."""
+    time_unit: Annotated[TimeUnitField | None, Attribute()] = None
+    """What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). Empty: the time
+    column is a timestamp, or the partition column tells."""
     where: Annotated[
         dict[str, ValueField],
         Attribute(
-            text="Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is "
-            "NULL, and 'NULL' the text. The column decides what type a value has.",
             group=Group.TABLES,
             label="Only rows with",
             strategies=_NO_CASCADE,
@@ -259,41 +209,37 @@ class Policy(BaseModel):
             offer=columns(lambda column: column.grouping is not Grouping.NEVER),
         ),
     ] = Field(default_factory=dict)
+    """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is NULL, and 'NULL'
+    the text. The column decides what type a value has."""
     tags: Annotated[
         TagsField,
-        Attribute(
-            text="For grouping, choosing and multi-tenancy.",
-            group=Group.SCHEDULE,
-            metavar="A,B",
-            may_be_empty=True,
-            offer=lambda found, said: found.tags,
-        ),
+        Attribute(group=Group.SCHEDULE, metavar="A,B", may_be_empty=True, offer=lambda found, said: found.tags),
     ] = ()
+    """For grouping, choosing and multi-tenancy."""
     reallocation_attribute_name: Annotated[
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
         Attribute(
-            text="The name of the nodes' custom attribute.",
             group=Group.WHAT,
             label="Node attribute",
             strategies=_REALLOCATE,
             offer=lambda found, said: found.attributes,
         ),
     ] = None
+    """The name of the nodes' custom attribute."""
     reallocation_attribute_value: Annotated[
         Name | None,
         Attribute(
-            text="The value of that attribute on the nodes that data moves to.",
             group=Group.WHAT,
             label="Value of the attribute",
             strategies=_REALLOCATE,
             offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
         ),
     ] = None
+    """The value of that attribute on the nodes that data moves to."""
     target_repository_name: Annotated[
         Name | None,
         Attribute(
-            text="The repository on CrateDB; a directory on DuckDB.",
             group=Group.WHAT,
             label="Repository",
             strategies=_SNAPSHOT,
@@ -301,58 +247,29 @@ class Policy(BaseModel):
             offer=lambda found, said: found.repositories,
         ),
     ] = None
-    verify: Annotated[
-        Verify,
-        Attribute(
-            text="What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is "
-            "restored into a copy, and compared with the partition; `metadata`: CrateDB says that it is complete. "
-            "DuckDB reads every archive back.",
-            group=Group.WHAT,
-            label="Verification",
-            strategies=_SNAPSHOT,
-            labels={
-                Verify.RESTORE: "Restore the snapshot, and compare it",
-                Verify.METADATA: "Metadata only: trust what CrateDB says",
-            },
-        ),
-    ] = Verify.RESTORE
+    """The repository on CrateDB; a directory on DuckDB."""
+    verify: Annotated[Verify, Attribute(group=Group.WHAT, label="Verification", strategies=_SNAPSHOT)] = Verify.RESTORE
+    """What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is restored into a copy, and
+    compared with the partition; `metadata`: CrateDB says that it is complete. DuckDB reads every archive back."""
     levels: Annotated[
         LevelsField,
         Attribute(
-            text="The rollups, finest first, each with how long it is kept: "
-            "`1m:7d,1h:90d,1d:forever`. `retention_period` is that of the raw rows.",
             group=Group.PERIOD,
             strategies=_DOWNSAMPLE,
             metavar="INTERVAL:DURATION,...",
             examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
         ),
     ] = ()
-    dimensions: Annotated[
-        NamesField,
-        Attribute(
-            text="The columns that tell series apart; an object stands for all in it. Empty: text, "
-            "boolean and key columns, and what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables "
-            "of Telegraf and Prometheus, what is in `tags` or `labels`, and the hash of it, but nothing in `fields`.",
-            strategies=_DOWNSAMPLE,
-            offer=columns(lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER),
-        ),
-    ] = ()
-    metrics: Annotated[
-        NamesField,
-        Attribute(
-            text="The columns to aggregate. Empty: all other numbers.",
-            strategies=_DOWNSAMPLE,
-            offer=columns(_is_number),
-        ),
-    ] = ()
-    exclude: Annotated[
-        NamesField,
-        Attribute(
-            text="Columns that are neither dimensions nor metrics; an object with all in it.",
-            strategies=_DOWNSAMPLE,
-            offer=columns(),
-        ),
-    ] = ()
+    """The rollups, finest first, each with how long it is kept: `1m:7d,1h:90d,1d:forever`. `retention_period` is that
+    of the raw rows."""
+    dimensions: Annotated[NamesField, Attribute(strategies=_DOWNSAMPLE, offer=columns(_is_dimension))] = ()
+    """The columns that tell series apart; an object stands for all in it. Empty: text, boolean and key columns, and
+    what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of Telegraf and Prometheus, what is in
+    `tags` or `labels`, and the hash of it, but nothing in `fields`."""
+    metrics: Annotated[NamesField, Attribute(strategies=_DOWNSAMPLE, offer=columns(_is_number))] = ()
+    """The columns to aggregate. Empty: all other numbers."""
+    exclude: Annotated[NamesField, Attribute(strategies=_DOWNSAMPLE, offer=columns())] = ()
+    """Columns that are neither dimensions nor metrics; an object with all in it."""
     aggregates: Annotated[
         AggregatesField,
         Attribute(
@@ -364,67 +281,35 @@ class Policy(BaseModel):
         ),
     ] = Field(default_factory=dict)
     counters: Annotated[
-        NamesField,
-        Attribute(
-            text="Monotonically increasing metrics (counters) that may reset; their `increase` is "
-            "kept. Patterns are possible, such as `*_total`; `labels___name__=*_total` is about all metrics of the "
-            "series in which that dimension fits the pattern.",
-            strategies=_DOWNSAMPLE,
-            metavar="METRIC,...",
-            offer=columns(_is_number),
-        ),
+        NamesField, Attribute(strategies=_DOWNSAMPLE, metavar="METRIC,...", offer=columns(_is_number))
     ] = ()
-    late: Annotated[
-        Late,
-        Attribute(
-            text="Whether rows that come after their time was rolled up and expired are kept or dropped.",
-            label="Late rows",
-            strategies=_DOWNSAMPLE,
-            labels={Late.KEEP: "Keep them", Late.DROP: "Drop them"},
-        ),
-    ] = Late.KEEP
-    deletions: Annotated[
-        Deletions,
-        Attribute(
-            text="What happens where others deleted rows that were rolled up: the summaries stay, and "
-            "computing them again is blocked (`block`), or they are computed from what is left (`follow`).",
-            label="Rows that others deleted",
-            strategies=_DOWNSAMPLE,
-            labels={
-                Deletions.BLOCK: "Keep their summaries",
-                Deletions.FOLLOW: "Compute summaries from what is left",
-            },
-        ),
-    ] = Deletions.BLOCK
-    undated: Annotated[
-        Undated,
-        Attribute(
-            text="Whether partitions that nothing tells the time of, such as that of NULL, need attention in each "
-            "run (`block`), or are listed only (`keep`). They stay in any case.",
-            label="Partitions without a time",
-            labels={Undated.BLOCK: "Need attention", Undated.KEEP: "Are listed only"},
-        ),
-    ] = Undated.BLOCK
-    freeze: Annotated[
-        Freeze,
-        Attribute(
-            text="Where only the rows of a partition tell how old it is, whether it refuses writes for a "
-            "moment before it is dropped (`allow`), or expired rows are deleted one by one (`never`), which takes "
-            "longer and leaves empty partitions.",
-            label="Partitions that refuse writes",
-            strategies=(Strategy.DELETE,),
-            labels={Freeze.ALLOW: "For a moment, before they go", Freeze.NEVER: "Never: delete row by row"},
-        ),
-    ] = Freeze.ALLOW
-    expected_max: Annotated[
-        ExpectedMax | None,
-        Attribute(text="Limits of one run on one table.", metavar="LIMIT=N", examples=("rows=1000",)),
-    ] = None
-    enabled: Annotated[
-        bool, Attribute(text="Whether runs obey the policy.", group=Group.WHAT, flag="--enabled/--disabled")
-    ] = True
-    description: Annotated[str | None, Attribute(text="For people.", group=Group.WHAT, may_be_empty=True)] = None
-    id: Annotated[Name | None, Attribute(text="The identifier; made up when empty.", label="Identifier")] = None
+    """Monotonically increasing metrics (counters) that may reset; their `increase` is kept. Patterns are possible, such
+    as `*_total`; `labels___name__=*_total` is about all metrics of the series in which that dimension fits the
+    pattern."""
+    late: Annotated[Late, Attribute(label="Late rows", strategies=_DOWNSAMPLE)] = Late.KEEP
+    """Whether rows that come after their time was rolled up and expired are kept or dropped."""
+    deletions: Annotated[Deletions, Attribute(label="Rows that others deleted", strategies=_DOWNSAMPLE)] = (
+        Deletions.BLOCK
+    )
+    """What happens where others deleted rows that were rolled up: the summaries stay, and computing them again is
+    blocked (`block`), or they are computed from what is left (`follow`)."""
+    undated: Annotated[Undated, Attribute(label="Partitions without a time")] = Undated.BLOCK
+    """Whether partitions that nothing tells the time of, such as that of NULL, need attention in each run (`block`), or
+    are listed only (`keep`). They stay in any case."""
+    freeze: Annotated[Freeze, Attribute(label="Partitions that refuse writes", strategies=(Strategy.DELETE,))] = (
+        Freeze.ALLOW
+    )
+    """Where only the rows of a partition tell how old it is, whether it refuses writes for a moment before it is
+    dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer and leaves empty
+    partitions."""
+    expected_max: Annotated[ExpectedMax | None, Attribute(metavar="LIMIT=N", examples=("rows=1000",))] = None
+    """Limits of one run on one table."""
+    enabled: Annotated[bool, Attribute(group=Group.WHAT, flag="--enabled/--disabled")] = True
+    """Whether runs obey the policy."""
+    description: Annotated[str | None, Attribute(group=Group.WHAT, may_be_empty=True)] = None
+    """For people."""
+    id: Annotated[Name | None, Attribute(label="Identifier")] = None
+    """The identifier; made up when empty."""
 
     @model_validator(mode="before")
     @classmethod
@@ -544,8 +429,6 @@ def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Polic
         strategy has no use for is passed over.
     :raises InvalidInput: naming the first attribute that is wrong, and why.
     """
-    from pydantic import ValidationError
-
     try:
         return Policy.model_validate(dict(attributes), context=stored)
     except ValidationError as error:
@@ -569,12 +452,6 @@ def explain_validation(error: Any) -> tuple[str, str, str]:
     return _explain(first_error(error))
 
 
-def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
-    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
-    found = differences(before.to_dict(), after.to_dict())
-    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}
-
-
 def mentions(said: Iterable[str | None], text: str) -> bool:
     """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
     wanted = text.lower().split()
@@ -589,8 +466,6 @@ def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
 
     Parts of attributes are named like ``expected_max.rows``.
     """
-    from pydantic import ValidationError
-
     try:
         Policy(**attributes)
     except ValidationError as error:
@@ -608,8 +483,6 @@ def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 def _explain(first: Any) -> tuple[str, str, str]:
     """One of pydantic's errors as thing, reason and remedy."""
-    import difflib
-
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -627,3 +500,54 @@ def first_error(error: Any) -> Any:
     """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
     errors = error.errors()
     return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+
+
+# What differs between policies
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """
+    An attribute that is not the same in all states.
+
+    :param values: Its plain value in each of them; None: it says nothing there, which means the default.
+    """
+
+    attribute: str
+    values: tuple[Any, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values for people: a list without brackets, pairs as ``key=value``."""
+        return tuple("not set" if value is None else _words(value) for value in self.values)
+
+
+def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
+    """
+    What differs between states of a policy, as ``Policy.to_dict`` and the audit log have them.
+
+    An attribute that is None says as little as one that is missing.
+
+    :param states: In order of time; None: there was no policy, or there is none any more.
+    """
+    names = dict.fromkeys(name for state in states for name in state or ())
+    found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]
+    return [each for each in found if any(value != each.values[0] for value in each.values)]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_inner(each)}" for key, each in value.items())
+    return ", ".join(map(_inner, value)) if isinstance(value, list | tuple) else _inner(value)
+
+
+def _inner(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "NULL" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
+    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
+    found = differences(before.to_dict(), after.to_dict())
+    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}

@@ -14,9 +14,9 @@ from typing import Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.attributes import Attribute, Form, Suggestions
-from cratedb_retention.model.pairs import read_pairs, write_pairs
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, find_mistakes
 from cratedb_retention.model.strategies import Strategy, parse_strategy
+from cratedb_retention.model.words import read_pairs, write_pairs
 
 Values = dict[str, str | bool]
 # A browser need not be sent more suggestions for one field.

@@ -1,7 +1,6 @@
 """
-Reading a cascade as data: what each table of it holds, what is asked, and which table answers which stretch of time.
-
-All instants are milliseconds since the epoch, UTC, as everywhere below the faces.
+Reading a cascade as data: what each table of it holds, what is asked, which table answers which time range, and the
+answer. All instants are milliseconds, UTC, but for those that people give and get.
 """
 
 from __future__ import annotations
@@ -24,7 +23,10 @@ from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.rollup import Metric, Rollup, label
-from cratedb_retention.model.time import parse_time_zone, show
+from cratedb_retention.model.time import TimeRange, find_zone, show
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # More points than this are no answer but a copy of the table.
 MOST_POINTS = 100_000
@@ -46,15 +48,20 @@ class Fill(StrEnum):
 class Holding:
     """What one table of a cascade holds: in [start, end) its data is complete."""
 
-    rollup: Rollup | None  # The level; None for the raw rows
+    rollup: Rollup | None  # the level; None for the raw rows
     table: TableName
-    start: int | None  # None: it holds everything from the beginning
-    end: int | None  # None: it holds everything until now
+    start: int | None  # none: it holds everything from the beginning
+    end: int | None  # none: it holds everything until now
 
     @property
     def name(self) -> str:
         """How an answer names it: the interval of the level, or ``raw``."""
         return RAW if self.rollup is None else str(self.rollup.interval)
+
+    @property
+    def words(self) -> str:
+        """For sentences: ``lab.weather_1h``, ``the raw rows``."""
+        return str(self.table) if self.rollup else "the raw rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +69,16 @@ class Cascade:
     """A table with its rollups, as far as reading needs to know."""
 
     source: TableName
-    time: Column  # The source's time column
+    time: Column  # the source's time column
     dimensions: tuple[Column, ...]
-    metrics: tuple[Metric, ...]  # All metrics of the cascade, with what is kept of each
-    zone: str  # The time zone of calendar units
-    holdings: tuple[Holding, ...]  # What each table holds, finest first; raw rows, where there are any, are the first
+    metrics: tuple[Metric, ...]  # all metrics of the cascade, with what is kept of each
+    zone: str  # the time zone of calendar units
+    holdings: tuple[Holding, ...]  # what each table holds, finest first; raw rows, where there are any, are the first
 
     @property
     def tzinfo(self) -> dt.tzinfo:
         """The time zone as an object."""
-        return dt.UTC if self.zone == "UTC" else parse_time_zone(self.zone)
+        return find_zone(self.zone)
 
     @property
     def time_name(self) -> str:
@@ -112,13 +119,7 @@ class FetchRequest:
     def of_texts(
         cls, now: dt.datetime, start: str | None, end: str | None, step: str | None, points: int | None, **more: Any
     ) -> FetchRequest:
-        """
-        As people write it.
-
-        :param now: What instants that are said by how long ago they were are reckoned from.
-        :param more: The other attributes.
-        :raises InvalidInput: if an instant or an interval is none.
-        """
+        """As people write it; ``now`` is what instants such as ``-7d`` are reckoned from."""
         to = read_moment(end, now)
         return cls(
             start=read_moment(start, to) if start else None,
@@ -133,8 +134,8 @@ class FetchRequest:
 class Wanted:
     """One value of an answer's rows."""
 
-    metric: Metric | None  # None: the number of raw rows
-    aggregate: str  # As it is asked for: ``avg``, ``rate``, ``p95``
+    metric: Metric | None  # none: the number of raw rows
+    aggregate: str  # as it is asked for: ``avg``, ``rate``, ``p95``
 
     @property
     def name(self) -> str:
@@ -169,24 +170,47 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """A part [start, end) of the range that is answered from one table."""
+    """A part of the range that is answered from one table."""
 
     holding: Holding
-    start: int
-    end: int
-    interval: Interval  # The length of its buckets in the answer: the step, or the level's own where that is longer
-    coarser: bool = False  # Whether its buckets are longer than the step
-    # Where in the last of these finer levels begin; such a bucket is taken as a whole all the same.
-    finer_from: int | None = None
-    undivided: str = ""  # Why it is
-    # What finer levels have of the end of its only bucket: it is the rest of that, what the bucket has less what these
-    # have.
-    less: tuple[Stretch, ...] = ()
+    time: TimeRange
+    interval: Interval  # the length of its buckets in the answer: the step, or the level's own where that is longer
+    coarser: bool = False  # whether its buckets are longer than the step
+    finer_from: int | None = None  # where finer levels begin in the last of these, which is whole nevertheless
+    undivided: str = ""  # why it is
+    less: tuple[Stretch, ...] = ()  # of the rest of a bucket: what finer levels have of the end of that
+
+    @property
+    def start(self) -> int:
+        """Its first instant."""
+        return self.time.start
+
+    @property
+    def end(self) -> int:
+        """The first instant after it."""
+        return self.time.end
 
     @property
     def whole(self) -> Stretch:
         """The bucket that it is the rest of."""
-        return replace(self, end=self.less[-1].end, less=()) if self.less else self
+        return replace(self, time=TimeRange(self.start, self.less[-1].end), less=()) if self.less else self
+
+
+def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> list[Stretch]:
+    """
+    In order of time, with those that follow one another in the same table as one.
+
+    :param with_rests: Whether the rest of a bucket is joined to whole ones, for words.
+    """
+    found: list[Stretch] = []
+    for one in sorted(stretches, key=lambda stretch: stretch.start):
+        last = found[-1] if found else None
+        alike = last and (last.holding, last.interval, last.end) == (one.holding, one.interval, one.start)
+        if last and alike and (with_rests or last.less == one.less):
+            found[-1] = replace(last, time=TimeRange(last.start, one.end))
+        else:
+            found.append(one)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,13 +218,13 @@ class Reading:
     """A request with everything found out: what an engine reads, stretch by stretch."""
 
     cascade: Cascade
-    start: int  # The range, extended to whole buckets
+    start: int  # the range, extended to whole buckets
     end: int
     step: Interval
     wanted: tuple[Wanted, ...]
-    by: tuple[Column, ...]  # The source's columns
+    by: tuple[Column, ...]  # the source's columns
     where: tuple[tuple[Column, Value], ...]
-    stretches: tuple[Stretch, ...]  # In order of time; they don't overlap
+    stretches: tuple[Stretch, ...]  # in order of time; they don't overlap
     fill: Fill = Fill.NONE
 
     @property
@@ -224,14 +248,11 @@ Group = tuple[Value, ...]
 class Partial:
     """What one stretch knows of one bucket and group."""
 
-    bucket: int  # The bucket's start
-    group: Group  # The values of ``by``
-    rows: int  # How many raw rows there are; 0 where these were counted apart from the states
+    bucket: int  # the bucket's start
+    group: Group  # the values of ``by``
+    rows: int  # how many raw rows there are; 0 where these were counted apart from the states
     states: Mapping[Metric, State]
 
-
-if TYPE_CHECKING:
-    import pyarrow
 
 Cell = dt.datetime | str | int | float | bool | Decimal | None
 Row = tuple[Cell, ...]
@@ -242,17 +263,17 @@ _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 class Fetched:
     """What was read: one row for each bucket and group, in order of time."""
 
-    # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
+    # the time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
     # apart, the values (exact decimals where columns are such), and ``level``: which table the row is from, as ``1h``,
     # ``raw``, or both, joined by ``+``; None in a bucket that was filled.
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    keys: int  # How many of the columns are dimensions
-    step: Interval  # The length of buckets, except in stretches that are coarser
-    start: int  # The range that was asked, extended to whole buckets (ms UTC)
+    keys: int  # how many of the columns are dimensions
+    step: Interval  # the length of buckets, except in stretches that are coarser
+    start: int  # the range that was asked, extended to whole buckets (ms UTC)
     end: int
     stretches: tuple[Stretch, ...]
-    gaps: tuple[tuple[int, int], ...] = ()  # Parts [start, end) of the range that no table holds
+    gaps: tuple[tuple[int, int], ...] = ()  # parts [start, end) of the range that no table holds
 
     @property
     def notes(self) -> list[str]:
@@ -300,11 +321,7 @@ class Fetched:
             yield {name: _plain(cell) for name, cell in zip(self.columns, row, strict=True)}
 
     def to_arrow(self) -> pyarrow.Table:
-        """
-        As an Arrow table: times with their zone, dimensions by their values, numbers as doubles or decimals.
-
-        :raises InvalidInput: if pyarrow is not installed.
-        """
+        """As an Arrow table: times with their zone, dimensions by their values, numbers as doubles or decimals."""
         try:
             import pyarrow as pa
         except ImportError as error:
@@ -322,12 +339,7 @@ class Fetched:
         return pa.Table.from_arrays(arrays, names=list(self.columns))
 
     def to_bytes(self, form: str) -> bytes:
-        """
-        As a file.
-
-        :param form: ``arrow``, as a stream, or ``parquet``.
-        :raises InvalidInput: if pyarrow is not installed.
-        """
+        """As a file: ``arrow``, as a stream, or ``parquet``."""
         table = self.to_arrow()
         import pyarrow as pa
         import pyarrow.parquet
@@ -342,17 +354,6 @@ class Fetched:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerPart:
-    """A part [start, end) of an answer that is all of one kind (ms, UTC)."""
-
-    start: int
-    end: int
-    interval: Interval
-    source: str  # Where it comes from, for sentences: ``lab.weather_1h``, ``the raw rows``
-    name: str  # For where there is little room: ``1h``, ``raw``
-
-
 def interval_words(interval: Interval) -> str:
     """``hour``, ``10 minutes``, ``day``: what there is one point for."""
     if interval.unit:
@@ -362,43 +363,16 @@ def interval_words(interval: Interval) -> str:
     return unit if count == 1 else f"{count} {unit}s"
 
 
-def parts_of(stretches: Iterable[Stretch]) -> list[AnswerPart]:
-    """The parts in order of time; neighbours of one kind are one."""
-    found: list[AnswerPart] = []
-    for stretch in stretches:
-        holding = stretch.holding
-        source = str(holding.table) if holding.rollup else "the raw rows"
-        part = AnswerPart(
-            start=stretch.start, end=stretch.end, interval=stretch.interval, source=source, name=holding.name
-        )
-        last = found[-1] if found else None
-        if last and (last.end, last.source, last.interval) == (part.start, part.source, part.interval):
-            found[-1] = AnswerPart(
-                start=last.start, end=part.end, interval=part.interval, source=part.source, name=part.name
-            )
-        else:
-            found.append(part)
-    return found
-
-
 def describe(fetched: Fetched) -> str:
-    """
-    In a sentence: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``.
-
-    Instants are in UTC.
-    """
-    parts = parts_of(fetched.stretches)
+    """In a sentence: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``, in UTC."""
+    parts = join_stretches(fetched.stretches, with_rests=True)
     if not parts:
         return "No table holds anything of this stretch of time."
-    return "; ".join([*_said(parts), *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
-
-
-def _said(parts: Sequence[AnswerPart]) -> list[str]:
-    words = [f"1 point per {interval_words(parts[0].interval)}, from {parts[0].source}"]
+    words = [f"1 point per {interval_words(parts[0].interval)}, from {parts[0].holding.words}"]
     for before, part in pairwise(parts):
         finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
-        words.append(f"since {show(part.start)}{finer} from {part.source}")
-    return words
+        words.append(f"since {show(part.start)}{finer} from {part.holding.words}")
+    return "; ".join([*words, *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
 
 
 def as_float(cell: object) -> float | None:

@@ -1,15 +1,15 @@
 """
-Rollups as data: what one level of a cascade is computed from, which columns it has, and the windows of work.
+Rollups as data: what one level of a cascade is computed from and which columns it has; the windows of work and the
+steps; and the ledger of what was computed.
 
-An engine turns these into statements, planning decides about them, and `fetch` reads by them. The names of a rollup's
-columns are the source's, with the aggregate behind them: ``temperature_min``, ``temperature_avg``.
+The names of a rollup's columns are the source's, with the aggregate behind them: ``temperature_min``. All instants are
+milliseconds, UTC.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-import zoneinfo
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -19,7 +19,7 @@ from cratedb_retention.model.aggregates import PERCENTILES, Aggregate, Part, wit
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Grouping, TableName, View, outer_names
 from cratedb_retention.model.step import BaseStep, Kind, Stretch
-from cratedb_retention.model.time import show
+from cratedb_retention.model.time import find_zone, show
 from cratedb_retention.model.words import plural
 
 LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
@@ -28,16 +28,13 @@ ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition
 OWN_COLUMNS = (ROW_COUNT, VERSION, PARTITION)
 # Columns of the table with the distributions, beside time, dimensions and those above.
 SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
-
-
 # The column of the view, and of answers, that says where a row is from.
 LEVEL = "level"
 
 
 def level_column(names: Iterable[str]) -> str:
     """What that column is called beside columns of these names."""
-    taken = {name.lower() for name in names}
-    return LEVEL if LEVEL not in taken else f"rollup_{LEVEL}"
+    return LEVEL if LEVEL not in {name.lower() for name in names} else f"rollup_{LEVEL}"
 
 
 def label(name: str) -> str:
@@ -46,15 +43,18 @@ def label(name: str) -> str:
 
 
 def find_columns(columns: Iterable[Column], name: str) -> list[Column]:
-    """
-    The columns that a name means: the one that has it, here or in a rollup; else all that are in such an object.
-    """
+    """The columns that a name means: the one that has it, here or in a rollup; else all that are in such an object."""
     known = [column for column in columns if column.grouping is not Grouping.PARTS]
     return (
         [column for column in known if column.name == name]
         or [column for column in known if label(column.name) == name]
         or [column for column in known if any(name in (outer, label(outer)) for outer in outer_names(column.name))]
     )
+
+
+def instant_column(name: str) -> Column:
+    """The time column of a level's table: an instant, whatever the source's is."""
+    return Column(name=label(name), type=LEVEL_TIME, kind=catalog.Kind.TIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,9 @@ class SeriesPattern:
 class Metric:
     """A number that is aggregated."""
 
-    column: Column  # The source's column
-    aggregates: tuple[Aggregate, ...]  # What is kept of it, in the order of :class:`Aggregate`, with what these need
-    # The series in which it is a counter, and has an ``increase``; empty: in all, if it is one.
-    within: tuple[SeriesPattern, ...] = ()
+    column: Column
+    aggregates: tuple[Aggregate, ...]  # in the order of the enum, with what these need
+    within: tuple[SeriesPattern, ...] = ()  # series in which it is a counter; empty: in all, if it is one
 
     @property
     def name(self) -> str:
@@ -131,17 +130,17 @@ def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple
 class Rollup:
     """One level of a cascade on one table."""
 
-    source: TableName  # The table with the raw rows
-    beneath: TableName  # The table that this level is computed from: the source, or the next finer level
-    table: TableName  # The level's own table
-    interval: Interval  # The length of its buckets
-    time: Column  # The source's time column; in a level's table it has the name ``time_name``
-    dimensions: tuple[Column, ...]  # The source's columns that tell series apart
+    source: TableName  # with the raw rows
+    beneath: TableName  # what this level is computed from: the source, or the next finer level
+    table: TableName
+    interval: Interval  # the length of its buckets
+    time: Column  # the source's; in a level's table it has the name ``time_name``
+    dimensions: tuple[Column, ...]  # the source's columns that tell series apart
     metrics: tuple[Metric, ...]
-    zone: str = "UTC"  # The time zone of calendar units
-    partition: Interval | None = None  # How the level's table is partitioned, by the start of buckets; None: not at all
-    window: Interval | None = None  # The length of its windows, once that is decided
-    window_zone: str = "UTC"  # The time zone of these
+    zone: str = "UTC"  # of calendar units
+    partition: Interval | None = None  # how its table is partitioned, by the start of buckets; None: not at all
+    window: Interval | None = None  # the length of its windows, once that is decided
+    window_zone: str = "UTC"
 
     @property
     def from_raw(self) -> bool:
@@ -155,8 +154,8 @@ class Rollup:
 
     @property
     def own_time(self) -> Column:
-        """The time column of the level's own table: an instant, whatever the source's is."""
-        return Column(name=self.time_name, type=LEVEL_TIME, kind=catalog.Kind.TIME)
+        """The time column of the level's own table."""
+        return instant_column(self.time.name)
 
     @property
     def beneath_time(self) -> Column:
@@ -197,7 +196,7 @@ class Rollup:
     @property
     def tzinfo(self) -> dt.tzinfo:
         """The time zone as an object."""
-        return dt.UTC if self.zone == "UTC" else zoneinfo.ZoneInfo(self.zone)
+        return find_zone(self.zone)
 
 
 def level_table(source: TableName, interval: Interval) -> TableName:
@@ -217,12 +216,17 @@ def view_name(source: TableName) -> TableName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of time [start, end) of one level: the unit of rollup work. All instants are ms, UTC."""
+    """A time range [start, end) of one level: the unit of rollup work."""
 
     start: int
     end: int
-    since: int  # Buckets from here on are computed; ``start`` where the window is computed as a whole
-    until: int  # Only buckets that end here or before are complete; ``end`` where all are
+    since: int  # buckets from here on are computed; ``start`` where the window is computed as a whole
+    until: int  # only buckets that end here or before are complete; ``end`` where all are
+
+    @classmethod
+    def of(cls, start: int, end: int) -> Window:
+        """A window as a whole."""
+        return cls(start=start, end=end, since=start, until=end)
 
     @property
     def whole(self) -> bool:
@@ -235,10 +239,8 @@ class RolledUp:
     """What computing a window gave."""
 
     window: Window
-    # Raw rows beneath the buckets that were computed: rows of the source, or the sum of ``row_count`` of the level
-    # beneath.
-    source_rows: int
-    groups: int  # Rows of the rollup for them
+    source_rows: int  # raw rows beneath: rows of the source, or the sum of ``row_count`` of the level beneath
+    groups: int  # rows of the rollup for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,18 +248,16 @@ class Computed:
     """Buckets that were computed before, and are about to be again."""
 
     window: Window
-    # Raw rows that they were computed from, as the ledger has it; None: it has not noted that of just these.
-    rows: int | None
+    rows: int | None  # raw rows that they were computed from; None: the ledger has not noted that of just these
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
     """Raw rows that buckets stand for, and those that are beneath them now."""
 
-    stored: int  # What the level's rows stand for
-    beneath: int  # What there is to compute them from
-    # The same two numbers of only those buckets beneath which there is less than they stand for.
-    short: tuple[int, int] = (0, 0)
+    stored: int
+    beneath: int
+    short: tuple[int, int] = (0, 0)  # both of only those buckets beneath which there is less than they stand for
 
     def lost(self, rows: int | None) -> tuple[int, int] | None:
         """
@@ -298,6 +298,9 @@ def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Seq
     return fits and any(table.name in view.definition for table in tables)
 
 
+# The steps of a cascade: create and alter a level's table, roll windows up, seal them, renew the view.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStep(BaseStep):
     """A step on a level of a cascade."""
@@ -306,12 +309,10 @@ class LevelStep(BaseStep):
 
     @property
     def changes(self) -> TableName | None:
-        """The level's table."""
         return self.rollup.table
 
     @property
     def alike(self) -> object:
-        """The level."""
         return self.rollup
 
 
@@ -319,11 +320,10 @@ class LevelStep(BaseStep):
 class CreateRollup(LevelStep):
     """Create a level's table, and the one with its distributions where percentiles are kept."""
 
-    replicas: str | None = None  # The source's ``number_of_replicas``; None: the database's own default
-    left_out: tuple[str, ...] = ()  # Names of the source's columns that are in no level, for showing
+    replicas: str | None = None  # the source's ``number_of_replicas``; None: the database's own default
+    left_out: tuple[str, ...] = ()  # the source's columns that are in no level, for showing
 
     def describe(self) -> str:
-        """See :class:`BaseStep`."""
         dimensions = ", ".join(column.name for column in self.rollup.dimensions) or "none"
         metrics = ", ".join(metric.column.name for metric in self.rollup.metrics) or "none"
         left_out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
@@ -332,24 +332,22 @@ class CreateRollup(LevelStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlterRollup(LevelStep):
-    """Add the columns that a level's table lacks."""
+    """Add the columns that a level's table lacks, in the order of the definition."""
 
-    columns: tuple[str, ...]  # Their names, in the order of the definition
+    columns: tuple[str, ...]
 
     def describe(self) -> str:
-        """See :class:`BaseStep`."""
         return f"add {', '.join(self.columns)} to {self.rollup.table.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsStep(LevelStep):
-    """A step on windows of a level, in order of time; with the database's names of partitions beneath them."""
+    """A step on windows of a level."""
 
-    windows: tuple[Window, ...]
-    idents: tuple[str, ...] = ()
+    windows: tuple[Window, ...]  # in order of time, without overlaps
+    idents: tuple[str, ...] = ()  # the database's names of partitions beneath them
 
     def merged(self, others: Sequence[WindowsStep]) -> Self:
-        """One of all of their windows."""
         return replace(self, windows=tuple(window for step in others for window in step.windows))
 
     @property
@@ -361,34 +359,25 @@ class WindowsStep(LevelStep):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollUp(WindowsStep):
     """
-    Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6).
-
-    :param windows: In order of time, without overlaps: each is computed for itself. Of an open window there may be
-        several parts.
-    :param rows: How many rows lie beneath each window, as far as the plan knows; so many are computed at once.
-    :param idents: The database's names of the partitions beneath, for a last look at their health.
-    :param tokens: The change token of what lies beneath each window, as it was when the plan was made; empty where
-        the plan itself changes that, so that it has to be read when that is done.
-    :param parts: The same of the parts of each window; empty where it is computed as a whole.
-    :param older: Coarser levels that have the last values of counters where the finer one has none any more: before an
-        instant (ms, UTC).
-    :param before: What was computed before of these windows, and must not lose rows (law 4).
+    Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6). Of an open window
+    there may be several parts.
     """
 
     does: ClassVar = Kind.ROLL_UP
-    rows: tuple[int, ...] = ()
+    rows: tuple[int, ...] = ()  # how many lie beneath each window, as far as the plan knows
+    # The change token of what lies beneath each window when the plan was made; empty where the plan itself changes
+    # that, so that it has to be read when that is done. The same of the parts of windows that are not whole.
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    # Coarser levels that have the last values of counters where the finer one has none any more: before an instant.
     older: tuple[tuple[Rollup, int], ...] = ()
-    before: tuple[Computed, ...] = ()
+    before: tuple[Computed, ...] = ()  # what was computed before of these windows, and must not lose rows (law 4)
 
     def describe(self) -> str:
-        """See :class:`BaseStep`."""
         return f"roll up {self._named}"
 
     @property
     def stretches(self) -> Sequence[Stretch]:
-        """Its windows."""
         return [(window.since, window.until) for window in self.windows]
 
 
@@ -397,12 +386,10 @@ class SealWindows(WindowsStep):
     """
     Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
 
-    :param rollup: The level above the data that is about to go.
-    :param idents: The database's names of the partitions that are about to go; empty for rows of a table without.
+    The level is the one above; ``idents`` are the partitions that go, none for rows of a table without.
     """
 
     def describe(self) -> str:
-        """See :class:`BaseStep`."""
         return f"seal {self._named}"
 
     @property
@@ -414,44 +401,40 @@ class SealWindows(WindowsStep):
 class RebaseRollup(LevelStep):
     """From now on compute a level from another table than before, since a level was added or removed beneath it."""
 
-    before: int  # What lies before this instant (ms) is not held there any more, and is sealed as it is
+    before: int  # what lies before is not held there any more, and is sealed as it is
 
     def describe(self) -> str:
-        """See :class:`BaseStep`."""
         kept = f", and keep what is before {show(self.before)} as it is" if self.before else ""
         return f"compute {self.rollup.table.name} from {self.rollup.beneath.name} from now on{kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPart:
-    """A stretch of time of the view, and where it comes from."""
+    """A time range of the view, and where it comes from."""
 
-    table: TableName  # The source or a level
-    interval: str  # The level's interval as text; empty for raw rows
-    start: int | None  # From this instant (ms) on; None: from the beginning
-    end: int | None  # Before this instant (ms); None: without end
+    table: TableName  # the source or a level
+    interval: str  # the level's; empty for raw rows
+    start: int | None
+    end: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceView(BaseStep):
-    """Create or renew the view over the raw rows and all levels, each stretch of time from the finest that holds it."""
+    """Create or renew the view over the raw rows and all levels, each time range from the finest that holds it."""
 
     view: TableName
     source: TableName
     time: Column
     dimensions: tuple[Column, ...]
     metrics: tuple[Metric, ...]
-    parts: tuple[ViewPart, ...]  # Coarsest, which is the oldest, first
-    # Of the views that the toolkit made before, one of which may be replaced; none: nothing may be there.
-    marks: tuple[str, ...] = ("",)
+    parts: tuple[ViewPart, ...]  # coarsest, which is the oldest, first
+    marks: tuple[str, ...] = ("",)  # of the toolkit's own views, one of which may be replaced; none: nothing is there
 
     def describe(self) -> str:
-        """See :class:`BaseStep`."""
         return f"renew the view {self.view.name}"
 
     @property
     def changes(self) -> TableName:
-        """What the view is over."""
         return self.source
 
 
@@ -460,22 +443,19 @@ RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One window, as it was last computed. All instants are ms, UTC."""
+    """One window, as it was last computed."""
 
     start: int
     end: int
-    until: int  # Buckets that end here or before are computed
-    whole: bool  # Whether it was computed as a whole, so that the token stands for all of it
-    beneath: TableName  # The table that it was computed from
-    token: str  # The change token of what it was computed from
-    rows: int  # Raw rows beneath it
-    groups: int  # Rows of the level
-    sealed: bool  # Whether its source was about to go, so that it is never computed again (law 4)
-    # Whether its source is gone; only noted where rows are deleted rather than partitions dropped.
-    expired: bool = False
-    # Of an open window, what each of its parts was computed from, so that later changes are found; see
-    # :mod:`cratedb_retention.planning.windows`.
-    parts: str = ""
+    until: int  # buckets that end here or before are computed
+    whole: bool  # whether it was computed as a whole, so that the token stands for all of it
+    beneath: TableName  # what it was computed from
+    token: str  # the change token of that
+    rows: int  # raw rows beneath it
+    groups: int  # rows of the level
+    sealed: bool  # whether its source was about to go, so that it is never computed again (law 4)
+    expired: bool = False  # whether its source is gone; only noted where rows are deleted one by one
+    parts: str = ""  # what each part of an open window was computed from, see :class:`planning.windows.Parts`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -484,42 +464,36 @@ class KnownRollup:
 
     rollup: Rollup
     retention_period: str
-    policy_id: str | None = None  # The policy that asked for it
-    view: tuple[ViewPart, ...] = ()  # The parts of the view over the cascade; only with the finest level
-    # The mark of that view, see :class:`~cratedb_retention.model.catalog.View`; empty where it is not known, since a
-    # run was killed or an older release made it; None: it was never made.
+    policy_id: str | None = None  # the policy that asked for it
+    view: tuple[ViewPart, ...] = ()  # of the view over the cascade; only with the finest level
+    # See :class:`model.catalog.View`; empty: unknown, since a run was killed or an older release made it; None: none.
     view_mark: str | None = None
-    # Before this instant (ms, UTC) rows of its table have expired; None: none has, or it is not recorded.
-    gone: int | None = None
-    identity: str = ""  # Tells the table with the raw rows from others that get its name; empty: unknown
-
-
-def view_marks(rollups: Iterable[KnownRollup], source: TableName) -> tuple[str, ...]:
-    """See :meth:`Ledger.view_marks`."""
-    mine = (known.view_mark for known in rollups if known.rollup.source == source)
-    return tuple(mark for mark in mine if mark is not None)
+    gone: int | None = None  # before this instant rows of its table have expired; None: none has, or it is not recorded
+    identity: str = ""  # tells the table with the raw rows from others that get its name; empty: unknown
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """All of it."""
+    """What each window of each level was computed from, and whether it is sealed; and the rollups that exist."""
 
-    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # By the level's table
-    # By the level's table and the window's start.
-    windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)
+    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # by the level's table
+    windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)  # and by the window's start
 
     def of(self, table: TableName) -> Mapping[int, LedgerRow]:
         """The windows of a level, by start."""
         return self.windows.get(table, {})
 
+    def of_source(self, source: TableName) -> list[KnownRollup]:
+        """The rollups of a table."""
+        return [known for known in self.rollups.values() if known.rollup.source == source]
+
     def identity(self, source: TableName) -> str:
         """Tells the table with the raw rows, when its rollups were made, from others of its name; empty: unknown."""
-        found = (known.identity for known in self.rollups.values() if known.rollup.source == source)
-        return next(filter(None, found), "")
+        return next(filter(None, (known.identity for known in self.of_source(source))), "")
 
     def view_marks(self, source: TableName) -> tuple[str, ...]:
         """The marks of views that the toolkit made over a table's cascade; more than one if a run was killed."""
-        return view_marks(self.rollups.values(), source)
+        return tuple(known.view_mark for known in self.of_source(source) if known.view_mark is not None)
 
     def held_from(self, source: TableName, table: TableName) -> int | None:
         """
@@ -531,13 +505,12 @@ class Ledger:
         :param source: The cascade's table with the raw rows.
         """
         own = self.rollups.get(table)
-        length = own.rollup.interval.approximate_seconds if own else 0
+        length, gone = (own.rollup.interval.approximate_seconds, own.gone) if own else (0, None)
         begins = self.begins_at(table) if table != source else None
-        gone = own.gone if own else None
         ends = [] if gone is None else [gone]
-        for name, known in self.rollups.items():
-            coarser = known.rollup.source == source and known.rollup.interval.approximate_seconds > length
-            for row in self.of(name).values() if coarser else ():
+        for known in self.of_source(source):
+            coarser = known.rollup.interval.approximate_seconds > length
+            for row in self.of(known.rollup.table).values() if coarser else ():
                 never_had = table != source and (begins is None or row.end <= begins)
                 partly = gone is not None and row.start < gone
                 if row.sealed and (never_had or (row.beneath == table and not partly)):
@@ -550,19 +523,14 @@ class Ledger:
 
         That happens while a level is no part of its cascade.
         """
-        beneath, open_rows = (
-            self.rollups[table].rollup.beneath,
-            [row for row in self.of(table).values() if not row.sealed],
-        )
-        if not open_rows:
-            return None
-        ends = [
+        open_rows = [row for row in self.of(table).values() if not row.sealed]
+        ends = (
             row.end
             for name, known in self.rollups.items()
-            if name != table and known.rollup.beneath == beneath
+            if name != table and known.rollup.beneath == self.rollups[table].rollup.beneath
             for row in self.of(name).values()
             if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
-        ]
+        )
         return max(ends, default=None)
 
     def begins_at(self, table: TableName) -> int | None:

@@ -13,12 +13,12 @@ import datetime as dt
 import hashlib
 import zoneinfo
 from dataclasses import dataclass
-from enum import StrEnum
 
 from cronsim import CronSim, CronSimError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.strategies import Choice
 
 NICKNAMES = {
     "@hourly": "0 * * * *",
@@ -36,11 +36,11 @@ _HOUR = Duration(seconds=3600)
 _ANY_DAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
-class Misfire(StrEnum):
+class Misfire(Choice):
     """What becomes of runs that were missed, since nothing ran then."""
 
-    CATCH_UP = "catch-up"
-    SKIP = "skip"
+    CATCH_UP = "catch-up", "Catch up by one run"
+    SKIP = "skip", "Skip it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,19 @@ from cratedb_retention.errors import InvalidInput
 if TYPE_CHECKING:
     from cratedb_retention.model.policy import Policy
 
+
+class Choice(enum.StrEnum):
+    """A value, and what it is called where one is chosen."""
+
+    label: str
+
+    def __new__(cls, value: str, label: str = "") -> Self:
+        """A member is its value, and has its label beside."""
+        member = str.__new__(cls, value)
+        member._value_, member.label = value, label
+        return member
+
+
 # A contradiction within a policy: the attributes that it is about, if it is about some, and the reason.
 Flaw = tuple[tuple[str, ...], str]
 
@@ -80,8 +93,7 @@ class Strategy(enum.StrEnum):
     def __new__(cls, value: str, traits: Traits) -> Self:
         """A member is its name, and has its traits beside."""
         member = str.__new__(cls, value)
-        member._value_ = value
-        member.traits = traits
+        member._value_, member.traits = value, traits
         return member
 
     DELETE = (
@@ -141,6 +153,11 @@ class Strategy(enum.StrEnum):
             by_rows=True,
         ),
     )
+
+    @property
+    def label(self) -> str:
+        """What it is called where one is chosen."""
+        return self.traits.label
 
     def flaws_of(self, policy: Policy) -> Iterator[Flaw]:
         """What is wrong with a policy of this strategy, the gravest first."""

@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypeVar
 
 from cratedb_retention.errors import InvalidInput
 
@@ -24,6 +24,7 @@ MILLISECOND = dt.timedelta(milliseconds=1)
 SECOND_MS, DAY_MS, WEEK_MS = 1_000, 86_400_000, 7 * 86_400_000
 # The mean month of the Gregorian calendar, for comparing lengths.
 MONTH_MS = 2_629_746_000
+_Day = TypeVar("_Day", bound=dt.date)
 
 
 def to_ms(value: dt.datetime) -> int:
@@ -60,11 +61,7 @@ def show(value: int | None) -> str:
 
 
 def parse_instant(text: str) -> dt.datetime:
-    """
-    Read an instant as people write it, for ``--cutoff``: ISO 8601 with an offset. Without offset it means UTC.
-
-    :raises InvalidInput: if it is no instant, or outside of the years 1 to 9999.
-    """
+    """Read an instant of the years 1 to 9999 in ISO 8601; without an offset it is UTC."""
     try:
         value = dt.datetime.fromisoformat(text.strip())
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -75,11 +72,7 @@ def parse_instant(text: str) -> dt.datetime:
 
 
 def parse_day(text: str) -> dt.datetime:
-    """
-    Read a calendar day, for ``--cutoff-day``: the start of that day in UTC.
-
-    :raises InvalidInput: if it is no day.
-    """
+    """Read a calendar day: the start of that day in UTC."""
     try:
         return dt.datetime.combine(dt.date.fromisoformat(text.strip()), dt.time(), tzinfo=UTC)
     except ValueError:
@@ -87,15 +80,16 @@ def parse_day(text: str) -> dt.datetime:
 
 
 def parse_time_zone(name: str) -> zoneinfo.ZoneInfo:
-    """
-    Find a time zone by its IANA name.
-
-    :raises InvalidInput: if there is none of that name.
-    """
+    """Find a time zone by its IANA name as people write it."""
     try:
         return zoneinfo.ZoneInfo(name)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         raise InvalidInput(f"time zone {name!r}", "unknown", "write an IANA name like UTC or Europe/Vienna") from None
+
+
+def find_zone(name: str) -> dt.tzinfo:
+    """The time zone of a name that was checked before."""
+    return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
 
 
 class TimeRange(NamedTuple):
@@ -142,9 +136,8 @@ EVER = TimeRange(-(2**63), 2**63 - 1)
 
 class TimeRanges:
     """
-    Ranges in order of time. Those that overlap are united; those that only touch, as windows do, stay apart.
-
-    :param ranges: In any order; empty ones are left out.
+    Ranges in order of time, without empty ones. Those that overlap are united; those that only touch, as windows do,
+    stay apart.
     """
 
     __slots__ = ("_ends", "_ranges", "_starts")
@@ -184,15 +177,9 @@ class TimeRanges:
 
     def joined(self) -> TimeRanges:
         """The same instants in as few ranges as possible."""
-        found = TimeRanges()
-        for start, end in self._ranges:
-            if found._ends and found._ends[-1] == start:
-                found._ranges[-1], found._ends[-1] = TimeRange(found._starts[-1], end), end
-            else:
-                found._ranges.append(TimeRange(start, end))
-                found._starts.append(start)
-                found._ends.append(end)
-        return found
+        touching = set(self._starts) & set(self._ends)
+        starts = (start for start in self._starts if start not in touching)
+        return TimeRanges(zip(starts, (end for end in self._ends if end not in touching), strict=True))
 
     def __or__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
         """The instants in any of both."""
@@ -200,27 +187,24 @@ class TimeRanges:
 
     def __and__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
         """The instants in both."""
-        others = other if isinstance(other, TimeRanges) else TimeRanges(other)
+        others = TimeRanges(other)
         return TimeRanges(mine & its for mine in self for its in others.overlapping(mine))
 
     def __sub__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
         """The instants in these and not in others."""
-        others = other if isinstance(other, TimeRanges) else TimeRanges(other)
-        left: list[TimeRange] = []
-        for start, end in self:
-            at = start
-            for gone in others.overlapping(TimeRange(start, end)):
-                left.append(TimeRange(at, gone.start))
-                at = gone.end
-            left.append(TimeRange(at, end))
+        others = TimeRanges(other)
+        left: list[tuple[int, int]] = []
+        for mine in self:
+            gone = others.overlapping(mine)
+            left += zip([mine.start, *(its.end for its in gone)], [*(its.start for its in gone), mine.end], strict=True)
         return TimeRanges(left)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A unit that time is cut into: one of a fixed length, or days or months of the calendar in a time zone."""
+    """A unit that time is cut into: a fixed length, or days or months of the calendar in a time zone."""
 
-    months: int = 0  # How many months, else 0; likewise ``days``, and ``ms`` for a fixed length in milliseconds
+    months: int = 0
     days: int = 0
     ms: int = 0
 
@@ -244,14 +228,13 @@ class Period:
 
         What starts at another time than a day does, as a database with other time zones may have it, ends at that time.
 
-        :raises OverflowError: if it lies beyond the calendar.
-        :raises ValueError: the same.
+        :raises OverflowError | ValueError: if it lies beyond the calendar.
         """
         if self.ms:
             return start + self.ms
         local = from_ms(start).astimezone(zone).replace(tzinfo=None)
         day = local.date() + dt.timedelta(days=self.days)
-        day = day.replace(**_later(day, self.months)) if self.months else day
+        day = _later(day, self.months) if self.months else day
         begins = _midnight(local.date(), zone) == start
         return _midnight(day, zone) if begins else to_ms(dt.datetime.combine(day, local.time(), zone))
 
@@ -261,19 +244,14 @@ def _midnight(day: dt.date, zone: dt.tzinfo) -> int:
     return to_ms(dt.datetime.combine(day, dt.time(), zone))
 
 
-class _Month(TypedDict):
-    year: int
-    month: int
-
-
-def _later(day: dt.date, months: int) -> _Month:
+def _later(day: _Day, months: int) -> _Day:
     index = day.year * 12 + day.month - 1 + months
-    return {"year": index // 12, "month": index % 12 + 1}
+    return day.replace(year=index // 12, month=index % 12 + 1)
 
 
 def shift_months(moment: dt.datetime, months: int) -> dt.datetime:
     """Go to another month; what does not exist there lies between its last moment and the first of the next."""
-    there = moment.replace(day=1).replace(**_later(moment, months))
+    there = _later(moment.replace(day=1), months)
     last_day = calendar.monthrange(there.year, there.month)[1]
     if moment.day <= last_day:
         return there.replace(day=moment.day)

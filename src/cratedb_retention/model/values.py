@@ -4,8 +4,8 @@ The values of attributes of policies: their types, how they are read, and how th
 
 from __future__ import annotations
 
-import enum
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -14,53 +14,53 @@ from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Levels, parse_levels
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.schedule import parse_jitter, parse_schedule
-from cratedb_retention.model.strategies import Strategy, parse_strategy
+from cratedb_retention.model.strategies import Choice, Strategy, parse_strategy
 from cratedb_retention.model.tags import NOT
 from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.words import plain_text
 
 
-class Late(enum.StrEnum):
+class Late(Choice):
     """What becomes of rows that arrive after their window was sealed (law 4)."""
 
-    KEEP = "keep"
-    DROP = "drop"
+    KEEP = "keep", "Keep them"
+    DROP = "drop", "Drop them"
 
 
-class Deletions(enum.StrEnum):
+class Deletions(Choice):
     """What becomes of summaries when others than the toolkit deleted rows beneath them (law 4)."""
 
-    BLOCK = "block"
-    FOLLOW = "follow"
+    BLOCK = "block", "Keep their summaries"
+    FOLLOW = "follow", "Compute summaries from what is left"
 
 
-class Verify(enum.StrEnum):
+class Verify(Choice):
     """How a snapshot is verified before its partition is dropped (law 2)."""
 
-    RESTORE = "restore"  # It is read back, and compared with the partition.
-    METADATA = "metadata"  # What the database says about it.
+    RESTORE = "restore", "Restore the snapshot, and compare it"
+    METADATA = "metadata", "Metadata only: trust what CrateDB says"
 
 
-class Undated(enum.StrEnum):
+class Undated(Choice):
     """What is said of partitions that nothing tells the time of, such as that of NULL: they stay in any case."""
 
-    BLOCK = "block"
-    KEEP = "keep"
+    BLOCK = "block", "Need attention"
+    KEEP = "keep", "Are listed only"
 
 
-class Freeze(enum.StrEnum):
+class Freeze(Choice):
     """Whether a partition may refuse writes for a moment before it is dropped."""
 
-    ALLOW = "allow"
-    NEVER = "never"
+    ALLOW = "allow", "For a moment, before they go"
+    NEVER = "never", "Never: delete row by row"
 
 
-class CutoffBy(enum.StrEnum):
+class CutoffBy(Choice):
     """What a policy takes for now: the cutoff itself, or the start of its day."""
 
-    INSTANT = "instant"
-    DAY = "day"
+    INSTANT = "instant", "To the instant"
+    DAY = "day", "By whole days, as in cratedb-toolkit"
 
 
 def parse_time_unit(value: object) -> TimeUnit:
@@ -76,16 +76,16 @@ def parse_time_unit(value: object) -> TimeUnit:
         raise InvalidInput(f"time unit {value!r}", "not supported", remedy) from None
 
 
-def _as_value_error(parse: Any) -> Any:
+def _read_by(parse: Callable[[object], object]) -> BeforeValidator:
     """Let pydantic collect our errors with the field's name beside them."""
 
-    def validate(value: object) -> Any:
+    def validate(value: object) -> object:
         try:
             return parse(value)
         except InvalidInput as error:
             raise ValueError(str(error)) from error
 
-    return validate
+    return BeforeValidator(validate)
 
 
 def _tags(value: object) -> object:
@@ -93,16 +93,15 @@ def _tags(value: object) -> object:
         return ()
     if isinstance(value, str):
         value = value.split(",")
-    if isinstance(value, list | tuple | set | frozenset):
-        if any(isinstance(tag, bool) or not isinstance(tag, str | int) for tag in value):
-            raise ValueError("a tag is text without commas, and not empty")
-        tags = sorted({str(tag).strip() for tag in value})
-        if any(not tag or "," in tag for tag in tags):
-            raise ValueError("a tag is text without commas, and not empty")
-        if any(tag.startswith(NOT) for tag in tags):
-            raise ValueError(f"a tag does not begin with {NOT}, which chooses policies without a tag")
-        return tuple(tags)
-    return value
+    if not isinstance(value, list | tuple | set | frozenset):
+        return value
+    tags = sorted({str(tag).strip() for tag in value})
+    texts = all(isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value)
+    if not texts or any(not tag or "," in tag for tag in tags):
+        raise ValueError("a tag is text without commas, and not empty")
+    if any(tag.startswith(NOT) for tag in tags):
+        raise ValueError(f"a tag does not begin with {NOT}, which chooses policies without a tag")
+    return tuple(tags)
 
 
 def _as_written(value: object) -> str | None:
@@ -110,10 +109,6 @@ def _as_written(value: object) -> str | None:
     if not isinstance(value, str | int | float | None):
         raise ValueError("must be text, a number, true, false or null")
     return None if value is None else plain_text(value)
-
-
-def _zone(value: object) -> str:
-    return parse_time_zone(str(value)).key
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -142,42 +137,21 @@ def _aggregate(name: str) -> Aggregate:
         raise ValueError(f"no aggregate {name!r}; use some of: {', '.join(Aggregate)}") from None
 
 
-def _as_text(levels: Levels) -> str:
-    return ",".join(map(str, levels))
-
-
+_AS_TEXT = PlainSerializer(str, return_type=str)
 StrategyField = Annotated[
-    Strategy,
-    BeforeValidator(_as_value_error(parse_strategy)),
-    WithJsonSchema({"type": "string", "enum": [str(s) for s in Strategy]}),
+    Strategy, _read_by(parse_strategy), WithJsonSchema({"type": "string", "enum": [str(s) for s in Strategy]})
 ]
-DurationField = Annotated[
-    Duration,
-    BeforeValidator(_as_value_error(parse_duration)),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": ["string", "integer"]}),
-]
-ScheduleField = Annotated[
-    str,
-    BeforeValidator(_as_value_error(parse_schedule)),
-    WithJsonSchema({"type": "string"}),
-]
-JitterField = Annotated[
-    Duration,
-    BeforeValidator(_as_value_error(parse_jitter)),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string"}),
-]
+DurationField = Annotated[Duration, _read_by(parse_duration), _AS_TEXT, WithJsonSchema({"type": ["string", "integer"]})]
+ScheduleField = Annotated[str, _read_by(parse_schedule), WithJsonSchema({"type": "string"})]
+JitterField = Annotated[Duration, _read_by(parse_jitter), _AS_TEXT, WithJsonSchema({"type": "string"})]
 LevelsField = Annotated[
     Levels,
-    BeforeValidator(_as_value_error(parse_levels)),
-    PlainSerializer(_as_text, return_type=str),
+    _read_by(parse_levels),
+    PlainSerializer(lambda levels: ",".join(map(str, levels)), return_type=str),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
 TimeUnitField = Annotated[
-    TimeUnit,
-    BeforeValidator(_as_value_error(parse_time_unit)),
-    WithJsonSchema({"type": "string", "enum": [str(unit) for unit in TimeUnit]}),
+    TimeUnit, _read_by(parse_time_unit), WithJsonSchema({"type": "string", "enum": [str(unit) for unit in TimeUnit]})
 ]
 NamesField = Annotated[tuple[str, ...], BeforeValidator(_names)]
 AggregatesField = Annotated[
@@ -186,10 +160,8 @@ AggregatesField = Annotated[
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [*Aggregate]}}}),
 ]
 ValueField = Annotated[
-    str | None,
-    BeforeValidator(_as_written),
-    WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
+    str | None, BeforeValidator(_as_written), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})
 ]
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
-ZoneField = Annotated[str, BeforeValidator(_as_value_error(_zone))]
+ZoneField = Annotated[str, _read_by(lambda value: parse_time_zone(str(value)).key)]
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]

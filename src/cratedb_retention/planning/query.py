@@ -55,21 +55,21 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
     start = to_ms(request.start) if request.start else end - round(DEFAULT_RANGE.total_seconds() * 1000)
     require_order(start, end)
     step = request.step or choose_step(cascade, start, end, request.points)
-    start, end = whole_buckets(start, end, step, cascade.tzinfo)
-    able = [holding for holding in cascade.holdings if _answers(holding, wanted)]
+    whole = whole_buckets(start, end, step, cascade.tzinfo)
+    able = [one for one in cascade.holdings if not one.rollup or all(want.kept_by(one.rollup) for want in wanted)]
     untold = () if request.partly else [want.name for want in wanted if not want.told_by_rest]
     undivided = undivided or (f"ask from then on to see them, or without {', '.join(untold)}" if untold else "")
-    stretches = find_stretches(cascade, able, start, end, step, undivided)
+    stretches = find_stretches(cascade, able, whole, step, undivided)
     if len(able) < len(cascade.holdings):
-        _check_kept(stretches, find_stretches(cascade, cascade.holdings, start, end, step, undivided), wanted)
+        _check_kept(stretches, find_stretches(cascade, cascade.holdings, whole, step, undivided), wanted)
     return Reading(
         cascade=cascade,
-        start=start,
-        end=end,
+        start=whole.start,
+        end=whole.end,
         step=step,
         wanted=wanted,
         by=tuple(dict.fromkeys(column for name in request.by for column in _dimensions(cascade, name, "by"))),
-        where=_bind(cascade, request.where),
+        where=tuple(_bind(cascade, request.where)),
         stretches=stretches,
         fill=request.fill,
     )
@@ -78,57 +78,39 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
 def find_wanted(metrics: Sequence[Metric], texts: Iterable[str]) -> tuple[Wanted, ...]:
     """
     Read what is asked of metrics: ``temperature:avg``, ``temperature``, ``temperature:p95``, ``row_count``. The name of
-    an object stands for all that is in it.
-
-    :raises InvalidInput: if there is no such metric or aggregate.
+    an object stands for all that is in it. A metric alone means its increase if it is a counter in all series, else its
+    average, or what else is kept.
     """
-    given = tuple(dict.fromkeys(texts))
-    if given:
-        return tuple(dict.fromkeys(want for text in given for want in _read(metrics, text)))
-    return tuple(_default(metric) for metric in metrics) or (Wanted(None, ROW_COUNT),)
+    found = dict.fromkeys(want for text in texts for want in _read(metrics, text))
+    return tuple(found or (Wanted(metric, metric.answers[0]) for metric in metrics)) or (Wanted(None, ROW_COUNT),)
 
 
 def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
-    by_name = {metric.column.name: metric for metric in metrics}
-    columns = [metric.column for metric in metrics]
-    whole = find_columns(columns, text)
-    if whole:  # A column's name may hold a colon.
-        return [_default(by_name[column.name]) for column in whole]
+    def named(name: str) -> list[Metric]:
+        columns = find_columns([metric.column for metric in metrics], name)
+        return [metric for metric in metrics if metric.column in columns]
+
+    if whole := named(text):  # A column's name may hold a colon.
+        return [Wanted(metric, metric.answers[0]) for metric in whole]
     if text == ROW_COUNT:
         return [Wanted(None, ROW_COUNT)]
     name, colon, aggregate = text.rpartition(":")
-    named = [by_name[column.name] for column in find_columns(columns, name)] if colon else []
-    if not named:
+    found = named(name) if colon else []
+    if not found:
         known = ", ".join(metric.name for metric in metrics) or "none"
         raise InvalidInput(f"metric {name or text!r}", "there is none of this name", f"there are: {known}, {ROW_COUNT}")
     if find_formula(aggregate.lower()) is None:
-        raise InvalidInput(
-            f"metric {text!r}",
-            f"{aggregate!r} is no aggregate",
-            f"write one of {', '.join(ANSWERS)} or {', '.join(PERCENTILES)}",
-        )
-    return [Wanted(metric, aggregate.lower()) for metric in named]
-
-
-def _default(metric: Metric) -> Wanted:
-    """The increase of what is a counter in all series, the average of everything else, or what else is kept."""
-    return Wanted(metric, metric.answers[0])
-
-
-def _answers(holding: Holding, wanted: Iterable[Wanted]) -> bool:
-    return holding.rollup is None or all(want.kept_by(holding.rollup) for want in wanted)
+        known = f"{', '.join(ANSWERS)} or {', '.join(PERCENTILES)}"
+        raise InvalidInput(f"metric {text!r}", f"{aggregate!r} is no aggregate", f"write one of {known}")
+    return [Wanted(metric, aggregate.lower()) for metric in found]
 
 
 def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wanted: Iterable[Wanted]) -> None:
-    """
-    Make sure that nothing is left out only because of what is asked.
-
-    :raises InvalidInput: if a level that alone holds a stretch does not keep what is asked.
-    """
+    """Make sure that nothing is left out only because the level that alone holds it does not keep what is asked."""
+    found = _ranges(stretches)
     for stretch in possible:
-        covered = sum(max(0, min(s.end, stretch.end) - max(s.start, stretch.start)) for s in stretches)
         rollup = stretch.holding.rollup
-        if covered >= stretch.end - stretch.start or rollup is None:
+        if rollup is None or not TimeRanges([stretch.time]) - found:
             continue
         lacking = [
             f"{want.metric.name}:{want.aggregate}" for want in wanted if want.metric and not want.kept_by(rollup)
@@ -150,47 +132,35 @@ def _dimensions(cascade: Cascade, name: str, role: str) -> list[Column]:
     return found
 
 
-def _bind(cascade: Cascade, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...]:
-    bound = []
+def _bind(cascade: Cascade, where: Mapping[str, Value]) -> Iterator[tuple[Column, Value]]:
     for name, value in where.items():
         column, *others = _dimensions(cascade, name, "where")
         if others:
             there = ", ".join(each.name for each in (column, *others))
             raise InvalidInput(f"where {name!r}", "it stands for several dimensions", f"name one of them: {there}")
         try:
-            bound.append((column, coerce(column, value)))
+            yield column, coerce(column, value)
         except Undecided as error:
             raise InvalidInput("filter", str(error).removeprefix("where: ")) from None
-    return tuple(bound)
 
 
 def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval:
-    """
-    The shortest nice interval that gives at most so many points.
-
-    :raises InvalidInput: if the number of points makes no sense.
-    """
+    """The shortest nice interval that gives at most so many points."""
     if not 1 <= points <= MOST_POINTS:
         raise InvalidInput("points", f"{points:,}", f"ask for 1 to {MOST_POINTS:,}")
-    least = (end - start) / 1000 / points
-    zone = cascade.tzinfo
+    least, zone = (end - start) / 1000 / points, cascade.tzinfo
     levels = [holding.rollup.interval for holding in cascade.holdings if holding.rollup]
     nice = sorted({*_NICE, *levels}, key=lambda interval: interval.approximate_seconds)
     long_enough = [interval for interval in nice if interval.approximate_seconds >= least] or nice[-1:]
-    fitting = (step for step in long_enough if all(_shorter_fit(level, step, zone) for level in levels))
-    return next(fitting, long_enough[0])
-
-
-def _shorter_fit(level: Interval, step: Interval, zone: dt.tzinfo) -> bool:
-    return level.approximate_seconds > step.approximate_seconds or level.fits_into(step, zone)
+    for step in long_enough:
+        shorter = (level for level in levels if level.approximate_seconds <= step.approximate_seconds)
+        if all(level.fits_into(step, zone) for level in shorter):
+            return step
+    return long_enough[0]
 
 
 def require_order(start: int, end: int) -> None:
-    """
-    Make sure that a range is one.
-
-    :raises InvalidInput: if it is empty.
-    """
+    """Make sure that a range is not empty."""
     if start >= end:
         raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
 
@@ -204,9 +174,8 @@ def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Time
     require_order(start, end)
     points = (end - start) / 1000 / step.approximate_seconds
     if points > MOST_POINTS:
-        raise InvalidInput(
-            f"step {step}", f"it gives {points:,.0f} points, more than {MOST_POINTS:,}", "choose a longer one"
-        )
+        many = f"it gives {points:,.0f} points, more than {MOST_POINTS:,}"
+        raise InvalidInput(f"step {step}", many, "choose a longer one")
     try:
         return TimeRange(step.floor(start, zone), step.ceiling(end, zone))
     except OverflowError:
@@ -214,26 +183,25 @@ def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> Time
 
 
 def find_stretches(
-    cascade: Cascade, holdings: Sequence[Holding], start: int, end: int, step: Interval, undivided: str = ""
+    cascade: Cascade, holdings: Sequence[Holding], whole: TimeRange, step: Interval, undivided: str = ""
 ) -> tuple[Stretch, ...]:
     """
     Divide a range among the tables that hold it.
 
     :param holdings: Those of the cascade that can answer, finest first.
-    :param start: The range, of whole buckets of the step.
+    :param whole: The range, of whole buckets of the step.
     :param undivided: Why longer buckets are taken as a whole even where finer levels have the end of them; empty: then
         they are not.
     :return: In order of time. What is left of a bucket longer than the step is not divided any further, so a stretch of
         such may reach beyond the range. What no table holds is in no stretch.
     """
-    whole, zone = TimeRange(start, end), cascade.tzinfo
+    zone = cascade.tzinfo
     fitting = [holding for holding in holdings if holding.rollup is None or _fits(holding, step, zone)]
     fine = [whole_part(holding, whole, zone) for holding in fitting]
     found = _coarser_stretches(cascade, holdings, TimeRanges([whole]) - fine, step, undivided)
     taken = _ranges(found)
     for holding, range_ in reversed(list(zip(fitting, fine, strict=True))):
-        left = TimeRanges([range_]) - taken
-        found += [Stretch(holding=holding, start=low, end=high, interval=step) for low, high in left]
+        found += [Stretch(holding=holding, time=left, interval=step) for left in TimeRanges([range_]) - taken]
         taken |= [range_]
     return tuple(sorted(found, key=lambda stretch: stretch.start))
 
@@ -255,8 +223,8 @@ def _coarser_stretches(
     found: list[Stretch] = []
     for holding, interval, held in reversed(parts):
         finer = [one for one in holdings[: holdings.index(holding)] if _fits(one, interval, zone)]
-        for start, end in held - _ranges(found):
-            whole = Stretch(holding=holding, start=start, end=end, interval=interval, coarser=True)
+        for part in held - _ranges(found):
+            whole = Stretch(holding=holding, time=part, interval=interval, coarser=True)
             found += _divided(whole, finer, step, zone, undivided)
     return found
 
@@ -266,18 +234,18 @@ def _divided(
 ) -> Iterator[Stretch]:
     """Longer buckets, and the rest of those whose end finer levels have."""
     interval = whole.interval
-    begins = [one.start for one in finer if one.start is not None and whole.start <= one.start < whole.end]
-    begun = {interval.floor(at, zone) for at in begins}
+    begun = {
+        interval.floor(one.start, zone) for one in finer if one.start is not None and whole.time.contains(one.start)
+    }
     buckets = [TimeRange(start, interval.end(start, zone)) for start in sorted(begun)]
     ends = {bucket: end for bucket in buckets if (end := _held_end(bucket, interval, finer, step, zone))}
     if undivided and ends:
         first = next(iter(ends.values()))
         yield replace(whole, finer_from=first[0].start, undivided=undivided)
         return
-    for low, high in TimeRanges([(whole.start, whole.end)]) - ends:
-        yield replace(whole, start=low, end=high)
-    for (start, _), held in ends.items():
-        yield replace(whole, start=start, end=held[0].start, less=held)
+    yield from (replace(whole, time=left) for left in TimeRanges([whole.time]) - ends)
+    for bucket, held in ends.items():
+        yield replace(whole, time=TimeRange(bucket.start, held[0].start), less=held)
 
 
 def _held_end(
@@ -290,7 +258,7 @@ def _held_end(
         # No bucket of the answer is shared by the rest and by what follows it.
         low = step.ceiling(low, zone) if _fits(holding, step, zone) else low
         left = TimeRanges([(low, high)]) - _ranges(found)
-        found += [Stretch(holding=holding, start=start, end=end, interval=interval) for start, end in left]
+        found += [Stretch(holding=holding, time=part, interval=interval) for part in left]
     found.sort(key=lambda stretch: stretch.start)
     begins = found[0].start if found else bucket.end
     return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
@@ -302,7 +270,7 @@ def _fits(holding: Holding, interval: Interval, zone: dt.tzinfo) -> bool:
 
 
 def _ranges(stretches: Iterable[Stretch]) -> TimeRanges:
-    return TimeRanges((stretch.start, stretch.end) for stretch in stretches)
+    return TimeRanges(stretch.time for stretch in stretches)
 
 
 def whole_part(holding: Holding, range_: TimeRange, zone: dt.tzinfo, outward: bool = False) -> TimeRange:

@@ -26,7 +26,6 @@ from cratedb_retention.model.catalog import (
 )
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
-from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.plan import Hold
 from cratedb_retention.model.policy import Policy
@@ -35,6 +34,7 @@ from cratedb_retention.model.rollup import label
 from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.values import Freeze
+from cratedb_retention.model.words import plain_text
 
 _TRUE, _FALSE = ("true", "t", "1", "yes", "on"), ("false", "f", "0", "no", "off")
 _BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)

@@ -27,8 +27,7 @@ from cratedb_retention.execution.preparing import Prepared, Selection, require_t
 from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable, archive_lines
 from cratedb_retention.execution.query import explorable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
-from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
-from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value

@@ -21,9 +21,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.address import DatabaseAddress, redact
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.redact import redact
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, RunOptions
 
 PREFIX = "CRATEDB_RETENTION_"

@@ -15,21 +15,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
-from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role, check_limit
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
-from cratedb_retention.store.audit import Entry, Journal
+from cratedb_retention.model.words import pick
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.rows import Records, same
 
 PREFIX = "crt"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
 Random = Callable[[int], bytes]
+_SAME = ("id", "name", "created_at", "created_by", "expires_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +59,8 @@ class AccessToken:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-class TokenStore:
+class TokenStore(Records):
     """Creates, checks and revokes tokens."""
-
-    def __init__(self, database: Database, table: sa.Table, journal: Journal, clock: Clock, actor: Actor) -> None:
-        self._database, self._table, self._journal = database, table, journal
-        self._clock, self._actor = clock, actor
 
     def create(
         self, name: str, role: Role, limit: TagFilter, expires_at: dt.datetime | None, random: Random
@@ -87,35 +81,29 @@ class TokenStore:
         check_limit(role, limit)
         identifier = random(8).hex()
         text = f"{PREFIX}_{identifier}_{base64.urlsafe_b64encode(random(32)).decode().rstrip('=')}"
+        by = self._actor.name
         token = AccessToken(
-            id=identifier,
-            name=name,
-            role=role,
-            limit=limit,
-            created_at=now,
-            created_by=self._actor.name,
-            expires_at=expires_at,
+            id=identifier, name=name, role=role, limit=limit, created_at=now, created_by=by, expires_at=expires_at
         )
-        self._database.execute(sa.insert(self._table).values(**_to_row(token), hash=_digest(text)))
-        self._database.refresh(self._table)
-        self._write(Event.TOKEN_CREATED, token)
+        self._add({**same(token, _SAME), "role": str(role), "tags": list(limit.texts), "hash": _digest(text)})
+        self._visible()
+        self._note(Event.TOKEN_CREATED, token)
         return token, text
 
     def all(self) -> list[AccessToken]:
         """All tokens, oldest first, those that are worth nothing any more too."""
-        self._database.refresh(self._table)
         c = self._table.c
-        return [_from_row(row) for row in self._database.query(sa.select(self._table).order_by(c.created_at, c.id))]
+        return [_token(row) for row in self._read(order=(c.created_at, c.id))]
 
     def check(self, text: str) -> AccessToken | None:
         """The token with this text, if it is worth anything now. A revoked one is worth nothing at once."""
         found = _TEXT.fullmatch(text)
         if found is None:
             return None
-        rows = self._database.query(sa.select(self._table).where(self._table.c.id == found[1]))
+        rows = self._read(self._table.c.id == found[1], refresh=False)
         if not rows or not hmac.compare_digest(rows[0]["hash"], _digest(text)):
             return None
-        token = _from_row(rows[0])
+        token = _token(rows[0])
         return token if token.is_valid(self._clock.now()) else None
 
     def revoke(self, identifier: str) -> AccessToken:
@@ -133,43 +121,24 @@ class TokenStore:
         known = {token.id: token for token in active}
         remedy = "`cratedb-retention list-tokens` shows them"
         found = named[0] if named else pick("token", identifier, known, remedy, "is not in force")
-        values = {"revoked_at": self._clock.now(), "revoked_by": self._actor.name}
-        self._database.execute(sa.update(self._table).where(self._table.c.id == found.id).values(**values))
-        self._database.refresh(self._table)
-        self._write(Event.TOKEN_REVOKED, found)
+        self._change(self._table.c.id == found.id, revoked_at=self._clock.now(), revoked_by=self._actor.name)
+        self._visible()
+        self._note(Event.TOKEN_REVOKED, found)
         return found
 
-    def _write(self, event: Event, token: AccessToken) -> None:
+    def _note(self, event: Event, token: AccessToken) -> None:
         limit = f", limited to {token.limit}" if token.limit else ""
-        self._journal.write(Entry(event=event, message=f"{token.name} (token {token.id}), {token.role}{limit}"))
+        self._write(Entry(event=event, message=f"{token.actor}, {token.role}{limit}"))
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _to_row(token: AccessToken) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "role": str(token.role),
-        "tags": list(token.limit.texts),
-        "created_at": token.created_at,
-        "created_by": token.created_by,
-        "expires_at": token.expires_at,
-    }
-
-
-def _from_row(row: Mapping[str, Any]) -> AccessToken:
+def _token(row: Mapping[str, Any]) -> AccessToken:
     """A token; what is not valid in its row, since somebody wrote it by SQL, is refused rather than taken for more."""
     return AccessToken(
-        id=row["id"],
-        name=row["name"],
+        **{**{name: row[name] for name in (*_SAME, "revoked_at", "revoked_by")}, "created_by": row["created_by"] or ""},
         role=Role(row["role"]),
         limit=parse_tag_filter(row["tags"] or ()),
-        created_at=row["created_at"],
-        created_by=row["created_by"] or "",
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        revoked_by=row["revoked_by"],
     )

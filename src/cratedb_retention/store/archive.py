@@ -16,16 +16,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived
-from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan import FreezePartitions, SnapshotPartition
 from cratedb_retention.model.snapshots import RestoredPartition
-from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.store.rows import cut
+from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
+
+_SAME = ("start", "end", "policy_id", "changed_at", "token")
 
 
 class SnapshotStage(StrEnum):
@@ -81,11 +80,8 @@ class SnapshotRecord:
         return self.archived.table, self.archived.values
 
 
-class SnapshotStore:
+class SnapshotStore(Records):
     """Reads and writes the index of snapshots."""
-
-    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
-        self._database, self._table, self._clock = database, table, clock
 
     def record(
         self,
@@ -98,24 +94,24 @@ class SnapshotStore:
         identity: str = "",
     ) -> None:
         """Note that a snapshot was made; once more changes nothing."""
-        partition = step.piece.partition
+        piece = step.piece
         record = SnapshotRecord(
             archived=Archived(
                 repository=step.repository,
                 name=step.name,
                 table=step.table,
                 columns=step.columns,
-                values=partition.values,
+                values=piece.partition.values,
                 rows=rows,
             ),
-            start=step.piece.start,
-            end=step.piece.end,
+            start=piece.start,
+            end=piece.end,
             stage=SnapshotStage.CREATED,
             size=size,
             policy_id=policy_id,
             tags=tags,
             changed_at=self._clock.now(),
-            token=partition.token,
+            token=piece.partition.token,
             identity=identity,
         )
         self.add(record, run_id=run_id)
@@ -124,28 +120,19 @@ class SnapshotStore:
         """Note a snapshot; one that is known stays as it is."""
         archived = record.archived
         values = {
-            "name": archived.name,
-            "repository": archived.repository,
-            "table_schema": archived.table.schema,
-            "table_name": archived.table.name,
+            **same(archived, ("name", "repository", "rows")),
+            **same(record, _SAME),
+            **name_values(archived.table),
             "partition": partition_to_text(archived.columns, archived.values),
-            "start": None if record.start is None else from_ms(record.start),
-            "end": None if record.end is None else from_ms(record.end),
             "state": str(record.stage),
-            "rows": archived.rows,
             "bytes": record.size,
-            "policy_id": record.policy_id,
             "tags": list(record.tags),
             "run_id": run_id,
-            "changed_at": record.changed_at,
-            "token": record.token,
             "table_identity": record.identity or None,
         }
-        c = self._table.c
-        known = (c.name == archived.name, c.repository == archived.repository)
-        if not self._database.rows(sa.select(c.state).where(*known)):
+        if not self._read(*self._key(*record.key), refresh=False):
             with suppress(Conflict):
-                self._database.execute(sa.insert(self._table).values(**values))
+                self._add(values)
 
     def mark(self, repository: str, name: str, stage: SnapshotStage, token: str | None = None) -> None:
         """
@@ -153,12 +140,8 @@ class SnapshotStore:
 
         :param token: The change token of the partition from now on; None: as it was.
         """
-        c = self._table.c
-        self._database.execute(
-            sa.update(self._table)
-            .where(c.name == name, c.repository == repository)
-            .values(state=str(stage), changed_at=self._clock.now(), **({"token": token} if token else {}))
-        )
+        more = {"token": token} if token else {}
+        self._change(*self._key(repository, name), state=str(stage), changed_at=self._clock.now(), **more)
 
     def verified(self, record: SnapshotRecord, damage: str | None) -> None:
         """
@@ -166,30 +149,25 @@ class SnapshotStore:
 
         :param damage: What was wrong; None: all was right.
         """
-        c, archived = self._table.c, record.archived
-        mine = sa.update(self._table).where(c.name == archived.name, c.repository == archived.repository)
         damage = None if damage is None else cut(damage)
-        self._database.execute(mine.values(verified_at=self._clock.now(), damage=damage))
+        self._change(*self._key(*record.key), verified_at=self._clock.now(), damage=damage)
+
+    def _key(self, repository: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return self._table.c.name == name, self._table.c.repository == repository
 
     def all(self) -> list[SnapshotRecord]:
         """All snapshots by table and time."""
-        return self._read()
+        return self._find()
 
     def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
         """The snapshots of a table, or of all, that are so far."""
-        mine = () if table is None else self._mine(table)
-        return self._read(self._table.c.state.in_(list(map(str, stages))), *mine)
-
-    def _mine(self, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
-        c = self._table.c
-        return (c.table_schema == table.schema, c.table_name == table.name)
+        mine = () if table is None else (is_named(self._table, table),)
+        return self._find(self._table.c.state.in_(list(map(str, stages))), *mine)
 
     def archived_names(self) -> frozenset[tuple[str, str]]:
         """Repository and name of all whose partition is dropped."""
-        self._database.refresh(self._table)
-        c = self._table.c
-        found = self._database.rows(sa.select(c.repository, c.name).where(c.state == str(SnapshotStage.ARCHIVED)))
-        return frozenset((repository, name) for repository, name in found)
+        rows = self._read(self._table.c.state == str(SnapshotStage.ARCHIVED))
+        return frozenset((row["repository"], row["name"]) for row in rows)
 
     def restored(self, refresh: bool = True) -> dict[RestoredPartition, tuple[str, str]]:
         """
@@ -198,52 +176,33 @@ class SnapshotStore:
         :param refresh: Whether what others wrote may not be visible yet.
         """
         found: dict[RestoredPartition, list[tuple[str, str]]] = {}
-        restored = self._table.c.state == str(SnapshotStage.RESTORED)
-        for record in self._read(restored, refresh=refresh):
+        for record in self._find(self._table.c.state == str(SnapshotStage.RESTORED), refresh=refresh):
             if record.token:
                 found.setdefault((*record.partition, record.token), []).append(record.key)
         return {partition: keys[0] for partition, keys in found.items() if len(keys) == 1}
 
-    def _read(self, *conditions: sa.ColumnElement[bool], refresh: bool = True) -> list[SnapshotRecord]:
-        if refresh:
-            self._database.refresh(self._table)
+    def _find(self, *where: sa.ColumnElement[bool], refresh: bool = True) -> list[SnapshotRecord]:
         c = self._table.c
-        ordered = (c.table_schema, c.table_name, c.start, c.name)
-        rows = self._database.query(sa.select(self._table).where(*conditions).order_by(*ordered))
-        return [_record(row) for row in rows]
+        rows = self._read(*where, order=(c.table_schema, c.table_name, c.start, c.name), refresh=refresh)
+        return list(map(_record, rows))
 
 
 def _record(row: Mapping[str, Any]) -> SnapshotRecord:
     columns, values = text_to_partition(row["partition"])
     table = TableName(row["table_schema"], row["table_name"])
+    archived = {name: row[name] for name in ("repository", "name", "rows")}
     return SnapshotRecord(
-        archived=Archived(
-            repository=row["repository"],
-            name=row["name"],
-            table=table,
-            columns=columns,
-            values=values,
-            rows=row["rows"],
-        ),
-        start=None if row["start"] is None else to_ms(row["start"]),
-        end=None if row["end"] is None else to_ms(row["end"]),
+        archived=Archived(**archived, table=table, columns=columns, values=values),
+        **{name: row[name] for name in (*_SAME, "verified_at", "damage")},
         stage=SnapshotStage(row["state"]),
         size=row["bytes"],
-        policy_id=row["policy_id"],
         tags=tuple(row["tags"] or ()),
-        changed_at=row["changed_at"],
-        token=row["token"],
         identity=row["table_identity"] or "",
-        verified_at=row["verified_at"],
-        damage=row["damage"],
     )
 
 
-class FreezeStore:
+class FreezeStore(Records):
     """Remembers frozen partitions."""
-
-    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
-        self._database, self._table, self._clock = database, table, clock
 
     def all(self, refresh: bool = True) -> dict[tuple[TableName, tuple[Value, ...]], str]:
         """
@@ -251,15 +210,11 @@ class FreezeStore:
 
         :param refresh: Whether what others wrote may not be visible yet.
         """
-        if refresh:
-            self._database.refresh(self._table)
-        rows = self._database.query(sa.select(self._table))
-        return {
-            (TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])[1]): (
-                row["table_identity"] or ""
-            )
-            for row in rows
-        }
+        found = {}
+        for row in self._read(refresh=refresh):
+            table, (_, values) = TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])
+            found[table, values] = row["table_identity"] or ""
+        return found
 
     def add(self, step: FreezePartitions, run_id: str, identity: str = "") -> None:
         """
@@ -284,29 +239,27 @@ class FreezeStore:
         :return: Whether it is new; if not, an interrupted run noted it already.
         """
         row = {
-            "id": _key(table, values),
-            "table_schema": table.schema,
-            "table_name": table.name,
+            **name_values(table),
+            "id": _freeze_key(table, values),
             "partition": partition_to_text(columns, values),
             "run_id": run_id,
             "frozen_at": self._clock.now(),
             "table_identity": identity or None,
         }
         try:
-            self._database.execute(sa.insert(self._table).values(**row))
+            self._add(row)
         except Conflict:
             return False
         return True
 
     def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
         """Note that partitions are not frozen any more, or gone."""
-        keys = [_key(table, values) for values in partitions]
         # Unlike `id = ?`, CrateDB answers `id IN (...)` from what was refreshed, and the rows may be a moment old.
-        self._database.refresh(self._table)
-        self._database.execute(sa.delete(self._table).where(self._table.c.id.in_(keys)))
+        self._visible()
+        self._remove(self._table.c.id.in_([_freeze_key(table, values) for values in partitions]))
 
 
-def _key(table: TableName, values: tuple[Value, ...]) -> str:
+def _freeze_key(table: TableName, values: tuple[Value, ...]) -> str:
     return hashlib.sha256(repr((tuple(table), values)).encode()).hexdigest()[:32]
 
 

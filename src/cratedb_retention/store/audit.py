@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,14 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import REMOVES_OR_MOVES
 from cratedb_retention.model.reasons import Reason, write_subjects
 from cratedb_retention.model.tags import TagFilter
-from cratedb_retention.store.rows import cut, fits
-from cratedb_retention.store.tables import Tables
+from cratedb_retention.store.rows import Records, cut, fits
 
 logger = logging.getLogger(__name__)
+# The operations whose rows and bytes count: others archive, freeze or compute.
+_REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
+# Stands in neither a code nor JSON.
+_BETWEEN = "\x1f"
+_ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +96,34 @@ class JournalFilter:
     about_tokens: bool = True
 
 
-class Journal:
+@dataclass(frozen=True, kw_only=True)
+class RunOfPolicy:
+    """
+    What one run did for one policy.
+
+    :param held: Steps that were rightly held.
+    :param problems: What somebody has to look at.
+    :param failed: Steps that failed.
+    :param error: One of the reasons of what failed or is held.
+    :param reason: Its code; None: it is older than codes are.
+    :param subjects: Of what it tells, as the audit log has it.
+    :param rows: Rows that were removed or moved, as far as the database says.
+    """
+
+    policy_id: str
+    run_id: str
+    last: dt.datetime
+    held: int
+    problems: int
+    failed: int
+    rows: int
+    bytes: int
+    error: str | None
+    reason: str | None = None
+    subjects: str | None = None
+
+
+class Journal(Records):
     """
     Writes and reads the journal.
 
@@ -107,7 +138,7 @@ class Journal:
         actor: Actor,
         unplaced: Callable[[], Collection[TableName]] = tuple,
     ) -> None:
-        self._database, self._table, self._clock, self._actor = database, table, clock, actor
+        super().__init__(database, table, clock, actor, self.write)
         self.table = TableName(str(table.schema), table.name)
         self._unplaced, self._waits = unplaced, False
         self._noted: list[dict[str, Any]] = []
@@ -161,57 +192,99 @@ class Journal:
         row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in vars(entry).items()}
         why = entry.why
         del row["why"]
-        row.update(error=None, reason=None, subjects=None)
-        if why is not None:
-            row.update(error=cut(str(why)), reason=why.code, subjects=write_subjects(why))
+        told = (None, None, None) if why is None else (cut(str(why)), why.code, write_subjects(why))
+        row.update(zip(("error", "reason", "subjects"), told, strict=True))
         # Half a policy is none.
         row.update({key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")})
-        if row["tags"] is not None:
-            row["tags"] = list(row["tags"])
-        return {**row, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
+        tags = None if entry.tags is None else list(entry.tags)
+        return {**row, "tags": tags, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
 
     def mark(self) -> str:
         """What changes whenever rows are added."""
-        self._database.refresh(self._table)
+        self._visible()
         count, last = self._database.rows(sa.select(sa.func.count(), sa.func.max(self._table.c.time)))[0]
         return f"{count} {last}"
 
     def read(self, wanted: JournalFilter) -> list[Mapping[str, Any]]:
         """The newest rows that fit, newest first."""
-        self._database.refresh(self._table)
+        self._visible()
         c = self._table.c
-        equal = {
-            "table_name": wanted.table_name,
-            "outcome": wanted.outcome,
-            "event": wanted.event,
-            "actor": wanted.actor,
-        }
-        conditions = [c[name] == value for name, value in equal.items() if value is not None]
-        if wanted.table is not None:
-            whole = c.table_schema.concat(".").concat(c.table_name)
-            conditions.append(sa.or_(c.table_name == wanted.table, whole == wanted.table))
-        if wanted.outcomes:
-            conditions.append(c.outcome.in_(sorted(wanted.outcomes)))
-        if not wanted.about_tokens:
-            conditions.append(c.event.not_in(sorted(ABOUT_TOKENS)))
-        if wanted.policy_id is not None:
-            conditions.append(_begins(c.policy_id, wanted.policy_id))
-        if wanted.run_id is not None:
-            conditions.append(_begins(c.run_id, wanted.run_id))
-        if wanted.since is not None:
-            conditions.append(c.time >= wanted.since)
-        if wanted.until is not None:
-            conditions.append(c.time < wanted.until)
-        if wanted.tags:
-            conditions.append(_tagged(c.tags, wanted.tags))
-        if wanted.limited:
-            own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
-            conditions.append(sa.or_(_tagged(c.tags, wanted.limited), own))
-        columns = [column for column in c if column.name != "month"]
         # Rows of one instant keep their places too, or paging would lose some of them.
         order = (c.time.desc(), c.step.desc(), c.event, c.run_id, c.policy_id, c.table_schema, c.table_name, c.message)
-        found = sa.select(*columns).where(*conditions).order_by(*order)
-        return self._database.query(found.limit(wanted.limit).offset(wanted.offset))
+        found = sa.select(*(column for column in c if column.name != "month")).where(*_conditions(c, wanted))
+        return self._database.query(found.order_by(*order).limit(wanted.limit).offset(wanted.offset))
+
+    def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
+        """What each run since an aware instant did for each policy, oldest first, in one statement."""
+        c = self._table.c
+
+        def count(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
+            return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
+
+        def total(column: sa.ColumnElement[Any]) -> sa.Function[Any]:
+            return sa.func.sum(sa.case((c.operation.in_(_REMOVING), sa.func.coalesce(column, 0)), else_=0))
+
+        def told(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
+            """One error of some rows with its code and subjects, in one text: max_by of texts is wrong on CrateDB."""
+            parts = (sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.subjects, ""))
+            whole = c.error.concat(_BETWEEN).concat(parts[0]).concat(_BETWEEN).concat(parts[1])
+            return sa.func.max(sa.case((sa.and_(c.error.is_not(None), *conditions), whole), else_=None))
+
+        is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
+        counts = {
+            "held": count(is_held, c.outcome == str(Outcome.HELD)),
+            "problems": count(is_held, c.outcome == str(Outcome.PROBLEM)),
+            "failed": count(c.event == str(Event.STEP_FINISHED), has_failed),
+            "rows": total(c.rows),
+            "bytes": total(c.bytes),
+        }
+        statement = (
+            sa.select(
+                c.policy_id,
+                c.run_id,
+                sa.func.max(c.time).label("last"),
+                *(column.label(name) for name, column in counts.items()),
+                told(has_failed).label("failure"),
+                told(is_held).label("blocked"),
+            )
+            .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None))
+            .where(c.event.in_([str(event) for event in _ABOUT_RUNS]))
+            .group_by(c.policy_id, c.run_id)
+        )
+        self._visible()
+        found = []
+        for row in map(dict, self._database.query(statement)):
+            failure, blocked = row.pop("failure"), row.pop("blocked")
+            text = failure or blocked
+            error, reason, subjects = (part or None for part in text.rsplit(_BETWEEN, 2)) if text else [None] * 3
+            row |= {name: int(row[name] or 0) for name in counts}
+            found.append(RunOfPolicy(**row, error=error, reason=reason, subjects=subjects))
+        return sorted(found, key=lambda run: (run.last, run.run_id))
+
+
+def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool]]:
+    for name in ("table_name", "outcome", "event", "actor"):
+        if (value := getattr(wanted, name)) is not None:
+            yield c[name] == value
+    if wanted.table is not None:
+        yield sa.or_(c.table_name == wanted.table, c.table_schema.concat(".").concat(c.table_name) == wanted.table)
+    if wanted.outcomes:
+        yield c.outcome.in_(sorted(wanted.outcomes))
+    if not wanted.about_tokens:
+        yield c.event.not_in(sorted(ABOUT_TOKENS))
+    for name in ("policy_id", "run_id"):
+        # CrateDB knows no other escape character, whatever ESCAPE says.
+        if (begin := getattr(wanted, name)) is not None:
+            yield c[name].startswith(begin, autoescape=True, escape="\\")
+    if wanted.since is not None:
+        yield c.time >= wanted.since
+    if wanted.until is not None:
+        yield c.time < wanted.until
+    if wanted.tags:
+        yield _tagged(c.tags, wanted.tags)
+    if wanted.limited:
+        own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
+        yield sa.or_(_tagged(c.tags, wanted.limited), own)
 
 
 def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[bool]:
@@ -230,96 +303,3 @@ def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[b
 def _begins(column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
     """Whether a column begins with a text. CrateDB knows no other escape character, whatever ESCAPE says."""
     return column.startswith(text, autoescape=True, escape="\\")
-
-
-# The operations whose rows and bytes count: others archive, freeze or compute.
-_REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
-# Stands in neither a code nor JSON.
-_BETWEEN = "\x1f"
-_ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOfPolicy:
-    """
-    What one run did for one policy.
-
-    :param held: Steps that were rightly held.
-    :param problems: What somebody has to look at.
-    :param failed: Steps that failed.
-    :param error: One of the reasons of what failed or is held.
-    :param reason: Its code; None: it is older than codes are.
-    :param subjects: Of what it tells, as the audit log has it.
-    :param rows: Rows that were removed or moved, as far as the database says.
-    """
-
-    policy_id: str
-    run_id: str
-    last: dt.datetime
-    held: int
-    problems: int
-    failed: int
-    rows: int
-    bytes: int
-    error: str | None
-    reason: str | None = None
-    subjects: str | None = None
-
-
-def runs_of_policies(database: Database, tables: Tables, since: dt.datetime) -> list[RunOfPolicy]:
-    """
-    What each run since an aware instant did for each policy, oldest first, in one statement.
-    """
-    database.refresh(tables.journal)
-    c = tables.journal.c
-
-    def count(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
-        return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
-
-    def total(column: sa.ColumnElement[Any]) -> sa.Function[Any]:
-        return sa.func.sum(sa.case((c.operation.in_(_REMOVING), sa.func.coalesce(column, 0)), else_=0))
-
-    def told(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
-        """One error of some rows with its code and subjects, in one text: max_by of texts is wrong on CrateDB."""
-        parts = (sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.subjects, ""))
-        whole = c.error.concat(_BETWEEN).concat(parts[0]).concat(_BETWEEN).concat(parts[1])
-        return sa.func.max(sa.case((sa.and_(c.error.is_not(None), *conditions), whole), else_=None))
-
-    is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
-    statement = (
-        sa.select(
-            c.policy_id,
-            c.run_id,
-            sa.func.max(c.time).label("last"),
-            count(is_held, c.outcome == str(Outcome.HELD)).label("held"),
-            count(is_held, c.outcome == str(Outcome.PROBLEM)).label("problems"),
-            count(c.event == str(Event.STEP_FINISHED), has_failed).label("failed"),
-            total(c.rows).label("rows"),
-            total(c.bytes).label("bytes"),
-            told(has_failed).label("failure"),
-            told(is_held).label("blocked"),
-        )
-        .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None))
-        .where(c.event.in_([str(event) for event in _ABOUT_RUNS]))
-        .group_by(c.policy_id, c.run_id)
-    )
-    found = []
-    for row in database.query(statement):
-        text = row["failure"] or row["blocked"]
-        error, reason, subjects = text.rsplit(_BETWEEN, 2) if text else ("", "", "")
-        found.append(
-            RunOfPolicy(
-                policy_id=row["policy_id"],
-                run_id=row["run_id"],
-                last=row["last"],
-                held=int(row["held"] or 0),
-                problems=int(row["problems"] or 0),
-                failed=int(row["failed"] or 0),
-                rows=int(row["rows"] or 0),
-                bytes=int(row["bytes"] or 0),
-                error=error or None,
-                reason=reason or None,
-                subjects=subjects or None,
-            )
-        )
-    return sorted(found, key=lambda run: (run.last, run.run_id))

@@ -8,24 +8,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
-
-from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.database import Database
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.identifiers import pick
-from cratedb_retention.model.time import from_ms, to_ms
-from cratedb_retention.store.audit import Entry, Journal
-from cratedb_retention.store.rows import read_text, text_values
+from cratedb_retention.model.words import pick
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.rows import Records, read_text, same, text_values
+
+_SAME = ("table_schema", "table_name", "start", "end", "kind", "reason", "placed_at", "placed_by")
 
 
-class HoldStore:
+class HoldStore(Records):
     """Places and releases holds."""
-
-    def __init__(self, database: Database, table: sa.Table, journal: Journal, clock: Clock, actor: Actor) -> None:
-        self._database, self._table, self._journal = database, table, journal
-        self._clock, self._actor = clock, actor
 
     def active(self, refresh: bool = True) -> list[LegalHold]:
         """
@@ -33,31 +26,23 @@ class HoldStore:
 
         :param refresh: Whether what others wrote may not be visible yet; what this class wrote is.
         """
-        if refresh:
-            self._database.refresh(self._table)
         c = self._table.c
-        statement = sa.select(self._table).where(c.released_at.is_(None)).order_by(c.placed_at, c.id)
-        return [row_to_hold(row) for row in self._database.query(statement)]
+        return [_hold(row) for row in self._read(c.released_at.is_(None), order=(c.placed_at, c.id), refresh=refresh)]
 
     def place(self, hold: LegalHold) -> None:
         """Put a hold in force, one that was released too. Placing one that is in force changes nothing."""
         if any(existing.id == hold.id for existing in self.active()):
             return
-        row = hold_to_row(hold)
-        values = {**row, "released_at": None, "released_by": None}
-        values.pop("id")  # A key can't be updated on CrateDB.
-        again = sa.update(self._table).where(self._table.c.id == hold.id).values(**values)
-        if self._database.execute(again) != 1:
-            self._database.execute(sa.insert(self._table).values(**row))
-        self._database.refresh(self._table)
-        self._write(Event.HOLD_PLACED, hold)
+        values = {**_values(hold), "released_at": None, "released_by": None}
+        if self._change(self._table.c.id == hold.id, **values) != 1:
+            self._add({"id": hold.id, **values})
+        self._visible()
+        self._note(Event.HOLD_PLACED, hold)
 
     def narrow(self, hold: LegalHold) -> None:
         """Let a hold that was just placed cover less."""
-        values = hold_to_row(hold)
-        values.pop("id")
-        self._database.execute(sa.update(self._table).where(self._table.c.id == hold.id).values(**values))
-        self._database.refresh(self._table)
+        self._change(self._table.c.id == hold.id, **_values(hold))
+        self._visible()
 
     def release(self, identifier: str) -> LegalHold:
         """
@@ -69,55 +54,31 @@ class HoldStore:
         known = {hold.id: hold for hold in self.active()}
         remedy = "`cratedb-retention list-holds` shows them"
         found = pick("hold", identifier, known, remedy, "is not in force", whole=True)
-        values = {"released_at": self._clock.now(), "released_by": self._actor.name}
-        self._database.execute(sa.update(self._table).where(self._table.c.id == found.id).values(**values))
-        self._database.refresh(self._table)
-        self._write(Event.HOLD_RELEASED, found)
+        self._change(self._table.c.id == found.id, released_at=self._clock.now(), released_by=self._actor.name)
+        self._visible()
+        self._note(Event.HOLD_RELEASED, found)
         return found
 
-    def _write(self, event: Event, hold: LegalHold) -> None:
+    def _note(self, event: Event, hold: LegalHold) -> None:
         message = f"{hold.kind} hold {hold.id[:8]}: {hold.reason}".removesuffix(": ")
-        entry = Entry(event=event, table_schema=hold.table_schema, table_name=hold.table_name, message=message)
-        self._journal.write(entry)
+        self._write(Entry(event=event, table_schema=hold.table_schema, table_name=hold.table_name, message=message))
 
 
-def hold_to_row(hold: LegalHold) -> dict[str, Any]:
-    """A hold as a row."""
-    where = json.dumps(_values_of(hold), ensure_ascii=False) if hold.where or hold.partitions else None
-    return {
-        "id": hold.id,
-        "table_schema": hold.table_schema,
-        "table_name": hold.table_name,
-        **text_values("where", where),
-        "start": None if hold.start is None else from_ms(hold.start),
-        "end": None if hold.end is None else from_ms(hold.end),
-        "kind": str(hold.kind),
-        "reason": hold.reason,
-        "placed_at": from_ms(hold.placed_at),
-        "placed_by": hold.placed_by,
-        "table_identity": hold.identity or None,
-    }
+def _values(hold: LegalHold) -> dict[str, Any]:
+    """A hold as a row without its key, which can't be updated on CrateDB."""
+    where = [dict(values) for values in hold.filters] if hold.partitions else dict(hold.where)
+    text = json.dumps(where, ensure_ascii=False) if where else None
+    return {**same(hold, _SAME), **text_values("where", text), "table_identity": hold.identity or None}
 
 
-def _values_of(hold: LegalHold) -> Any:
-    return [dict(values) for values in hold.filters] if hold.partitions else dict(hold.where)
-
-
-def row_to_hold(row: Mapping[str, Any]) -> LegalHold:
-    """A row as a hold."""
-    values = json.loads(read_text(row, "where") or "{}")
-    several = isinstance(values, list)
+def _hold(row: Mapping[str, Any]) -> LegalHold:
+    where = json.loads(read_text(row, "where") or "{}")
     return LegalHold(
-        id=row["id"],
-        table_schema=row["table_schema"],
-        table_name=row["table_name"],
-        where={} if several else values,
-        partitions=tuple(values) if several else (),
-        start=None if row["start"] is None else to_ms(row["start"]),
-        end=None if row["end"] is None else to_ms(row["end"]),
+        **{name: row[name] for name in ("id", "table_schema", "table_name", "start", "end", "placed_at")},
         reason=row["reason"] or "",
-        kind=HoldKind(row["kind"]),
         placed_by=row["placed_by"] or "",
-        placed_at=to_ms(row["placed_at"]),
+        where={} if isinstance(where, list) else where,
+        partitions=tuple(where) if isinstance(where, list) else (),
+        kind=HoldKind(row["kind"]),
         identity=row["table_identity"] or "",
     )

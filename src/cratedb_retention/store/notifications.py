@@ -1,7 +1,5 @@
 """
 Of what somebody is told: one row for each failure and each hold that lasts, until it is over.
-
-A row changes only if it still is what was read, so that of several services one tells.
 """
 
 from __future__ import annotations
@@ -12,11 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import sqlalchemy as sa
-
-from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
-from cratedb_retention.store.rows import stamp_columns, stamp_of, unchanged
+from cratedb_retention.store.rows import Records, same
 
 
 class NoticeState(StrEnum):
@@ -53,17 +48,12 @@ class Notice:
         return f"{self.kind}:{self.policy_id}"
 
 
-class NoticeStore:
-    """Reads and changes notices."""
-
-    def __init__(self, database: Database, table: sa.Table) -> None:
-        self._database, self._table = database, table
+class NoticeStore(Records):
+    """A row changes only if it still is what was read, so that of several services one tells."""
 
     def all(self) -> dict[str, Notice]:
         """All notices, by key."""
-        self._database.refresh(self._table)
-        rows = self._database.query(sa.select(self._table, *stamp_columns(self._database)))
-        return {row["id"]: self._notice(row) for row in rows}
+        return {row["id"]: self._notice(row) for row in self._read(stamps=True)}
 
     def change(self, before: Notice | None, after: Notice | None) -> Notice | None:
         """
@@ -71,34 +61,25 @@ class NoticeStore:
 
         :return: It as it is now, or was; None: somebody else was quicker.
         """
-        if before is None:
-            return self._add(after) if after else None
-        where = (self._table.c.id == before.id, *unchanged(self._database, before.stamp or ()))
+        where = [self._table.c.id == before.id, *self._unchanged(before.stamp)] if before else []
         if after is None:
-            return before if self._database.execute(sa.delete(self._table).where(*where)) == 1 else None
-        values = {**self._row(after), "version": before.version + 1}
-        values.pop("id")  # A key can't be updated on CrateDB.
-        if self._database.execute(sa.update(self._table).where(*where).values(**values)) != 1:
-            return None
-        return self._again(after)
-
-    def _add(self, notice: Notice) -> Notice | None:
+            return before if before and self._remove(*where) == 1 else None
+        values = {**same(after, self._names), "state": str(after.state)}
         try:
-            self._database.execute(sa.insert(self._table).values(**self._row(notice)))
+            if before is None:
+                self._add({"id": after.id, **values})
+            elif self._change(*where, **{**values, "version": before.version + 1}) != 1:
+                return None
         except Conflict:
             return None
-        return self._again(notice)
-
-    def _again(self, notice: Notice) -> Notice | None:
-        """As it is in the database, by its key, which needs no refresh."""
-        rows = self._database.query(
-            sa.select(self._table, *stamp_columns(self._database)).where(self._table.c.id == notice.id)
-        )
+        rows = self._read(self._table.c.id == after.id, refresh=False, stamps=True)
         return self._notice(rows[0]) if rows else None
 
-    def _notice(self, row: Mapping[str, Any]) -> Notice:
-        values = {column.name: row[column.name] for column in self._table.c if column.name != "id"}
-        return Notice(**{**values, "state": NoticeState(row["state"])}, stamp=stamp_of(self._database, row))
+    @property
+    def _names(self) -> list[str]:
+        """Columns but the key, which can't be updated on CrateDB."""
+        return [column.name for column in self._table.c if column.name != "id"]
 
-    def _row(self, notice: Notice) -> dict[str, Any]:
-        return {**{column.name: getattr(notice, column.name) for column in self._table.c}, "state": str(notice.state)}
+    def _notice(self, row: Mapping[str, Any]) -> Notice:
+        values = {name: row[name] for name in self._names}
+        return Notice(**{**values, "state": NoticeState(row["state"])}, stamp=self._stamp(row))

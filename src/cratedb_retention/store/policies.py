@@ -5,33 +5,32 @@ the policy's version.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import functools
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
 from cratedb_retention.model.attributes import Form
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
 from cratedb_retention.model.time import parse_time_zone
-from cratedb_retention.store.audit import Entry, Journal
-from cratedb_retention.store.rows import stamp_columns, stamp_of, unchanged
+from cratedb_retention.model.words import pick
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.rows import Records, same
 
-# Policies in one INSERT.
-BATCH = 200
+BATCH = 200  # Policies in one INSERT.
+_JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
+_OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,11 @@ class Damaged:
 
     def to_dict(self) -> dict[str, Any]:
         """What the row says, and what is wrong with it, as plain values for JSON and YAML."""
-        said = {key: value for key, value in self.row.items() if value is not None}
-        return {**said, "damaged": self.reason}
+        return {**_said(self.row), "damaged": self.reason}
 
 
-class PolicyStore:
+class PolicyStore(Records):
     """Reads and changes policies."""
-
-    def __init__(self, database: Database, table: sa.Table, journal: Journal, clock: Clock, actor: Actor) -> None:
-        self._database, self._table, self._journal = database, table, journal
-        self._clock, self._actor = clock, actor
 
     def all(self, refresh: bool = True) -> tuple[list[StoredPolicy], list[Damaged]]:
         """
@@ -75,21 +69,14 @@ class PolicyStore:
 
         :param refresh: Whether what others wrote may not be visible yet.
         """
-        if refresh:
-            self._database.refresh(self._table)
         c = self._table.c
-        rows = self._database.query(sa.select(self._table).order_by(c.table_schema, c.table_name, c.strategy, c.id))
         policies, damaged = [], []
-        for row in rows:
+        for row in self._read(order=(c.table_schema, c.table_name, c.strategy, c.id), refresh=refresh):
             try:
                 policies.append(StoredPolicy(row_to_policy(row), row["version"]))
             except (InvalidInput, ValueError) as error:
-                target = TableName(row["table_schema"] or "", row["table_name"])
-                damaged.append(
-                    Damaged(
-                        id=row["id"], target=target, reason=str(error), enabled=row["enabled"] is not False, row=row
-                    )
-                )
+                target, enabled = TableName(row["table_schema"] or "", row["table_name"]), row["enabled"] is not False
+                damaged.append(Damaged(id=row["id"], target=target, reason=str(error), enabled=enabled, row=row))
         return policies, damaged
 
     def scheduled(self) -> list[Scheduled]:
@@ -103,8 +90,8 @@ class PolicyStore:
         statement = sa.select(*columns).where(c.schedule.is_not(None), sa.func.coalesce(c.enabled, sa.true()))
         found = []
         for row in self._database.query(statement):
-            with contextlib.suppress(InvalidInput, ValueError):
-                found.append(row_to_schedule(row))
+            with suppress(InvalidInput, ValueError):
+                found.append(_schedule(row))
         return found
 
     def get(self, identifier: str) -> StoredPolicy:
@@ -163,27 +150,29 @@ class PolicyStore:
         by_rule = {identity(item.policy): item.policy for item in stored}
         taken = {item.policy.id for item in stored} | {row.id for row in damaged}
         for policy in policies:
-            _check_new(policy, by_rule, taken)
+            there = by_rule.get(identity(policy))
+            if there is not None:
+                raise Conflict(
+                    f"policy for {policy.target}",
+                    f"policy {there.id} does {there.strategy} there already, after {there.retention_period}",
+                    f"change it: `cratedb-retention edit-policy --id {there.id}`",
+                )
+            if policy.id in taken:
+                raise _taken([policy])
             by_rule[identity(policy)] = policy
-            if policy.id:
-                taken.add(policy.id)
+            taken |= {policy.id} if policy.id else set()
 
     def _insert(self, policies: Sequence[Policy]) -> None:
         rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in policies]
-        statement = sa.insert(self._table)
         try:
             # Where several rows go in one INSERT, CrateDB may leave out one whose identifier was taken in the meantime.
-            count = (
-                self._database.execute(statement, rows)
-                if len(rows) > 1
-                else self._database.execute(statement.values(**rows[0]))
-            )
-            self._database.refresh(self._table)
+            count = self._add(*rows)
+            self._visible()
         except Conflict:
             raise _taken(policies) from None
         if 0 <= count < len(rows):
             raise _taken(policies)
-        self._journal.write(*(_entry(Event.POLICY_CREATED, None, policy) for policy in policies))
+        self._write(*(_entry(Event.POLICY_CREATED, None, policy) for policy in policies))
 
     def update(self, policy: Policy, version: int) -> Policy:
         """
@@ -194,13 +183,13 @@ class PolicyStore:
         :raises NotFound: if it is gone.
         """
         before = self._lock(policy.id or "", version)
-        since = _scheduled_at(before, policy)
+        old = row_to_policy(before)
+        names = ("schedule", "time_zone", "jitter", "enabled")
+        since = (before["scheduled_at"] or before["changed_at"]) if same(old, names) == same(policy, names) else None
         row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name, since)
-        changes = {key: value for key, value in row.items() if key != "id"}
-        self._conditionally(
-            policy.id or "", before, lambda where: sa.update(self._table).where(*where).values(**changes)
-        )
-        self._journal.write(_entry(Event.POLICY_CHANGED, row_to_policy(_own(before)), policy))
+        del row["id"]
+        self._conditionally(before, functools.partial(self._change, **row))
+        self._write(_entry(Event.POLICY_CHANGED, old, policy))
         return policy
 
     def delete(self, identifier: str, version: int) -> None:
@@ -211,9 +200,9 @@ class PolicyStore:
         :raises NotFound: if it is gone.
         """
         before = self._lock(identifier, version)
-        self._conditionally(identifier, before, lambda where: sa.delete(self._table).where(*where))
-        gone = row_to_policy(_own(before))
-        self._journal.write(_entry(Event.POLICY_DELETED, gone, gone))
+        self._conditionally(before, self._remove)
+        gone = row_to_policy(before)
+        self._write(_entry(Event.POLICY_DELETED, gone, gone))
 
     def delete_damaged(self, damaged: Damaged) -> None:
         """
@@ -223,8 +212,7 @@ class PolicyStore:
         :raises NotFound: if it is gone.
         """
         before = self._lock(damaged.id, damaged.row["version"])
-        self._conditionally(damaged.id, before, lambda where: sa.delete(self._table).where(*where))
-        said = {key: value for key, value in _own(before).items() if value is not None}
+        self._conditionally(before, self._remove)
         entry = Entry(
             event=Event.POLICY_DELETED,
             table_schema=before["table_schema"],
@@ -232,9 +220,9 @@ class PolicyStore:
             policy_id=damaged.id,
             strategy=before["strategy"],
             message=f"not a valid policy: {damaged.reason}",
-            before=json.dumps(said, ensure_ascii=False, default=str),
+            before=json.dumps(_said(before), ensure_ascii=False, default=str),
         )
-        self._journal.write(entry)
+        self._write(entry)
 
     def version_of(self, identifier: str) -> int | None:
         """The version of a policy that is enabled; None if it is not, or gone."""
@@ -244,50 +232,26 @@ class PolicyStore:
 
     def _lock(self, identifier: str, version: int) -> Mapping[str, Any]:
         """The row as it is now, with the system's own version columns where the database has such."""
-        rows = self._database.query(
-            sa.select(self._table, *stamp_columns(self._database)).where(self._table.c.id == identifier)
-        )
+        rows = self._read(self._table.c.id == identifier, refresh=False, stamps=True)
         if not rows:
             raise NotFound(f"policy {identifier}", "does not exist any more")
         present = rows[0]["version"]
         if not 1 <= version <= present:
             raise Conflict(f"policy {identifier}", f"it has no version {version}, only {present}", "look at it again")
         if present != version:
-            raise self._changed(identifier, rows[0]["changed_by"])
+            raise _changed(identifier, rows[0]["changed_by"])
         return rows[0]
 
-    def _conditionally(
-        self, identifier: str, before: Mapping[str, Any], make: Callable[[list[Any]], sa.Executable]
-    ) -> None:
+    def _conditionally(self, before: Mapping[str, Any], change: Callable[..., int]) -> None:
         """Change the row if it still is what it was."""
-        same = unchanged(self._database, stamp_of(self._database, before))
-        if self._database.execute(make([self._table.c.id == identifier, *same])) != 1:
-            raise self._changed(identifier, None)
-        self._database.refresh(self._table)
-
-    def _changed(self, identifier: str, by: str | None) -> Conflict:
-        who = by or "somebody else"
-        return Conflict(f"policy {identifier}", f"{who} changed it in the meantime", "look at it again, then repeat")
+        if change(self._table.c.id == before["id"], *self._unchanged(self._stamp(before))) != 1:
+            raise _changed(before["id"], None)
+        self._visible()
 
 
-def _scheduled_at(before: Mapping[str, Any], policy: Policy) -> dt.datetime | None:
-    """Since when a changed policy has its schedule; None: since the change. Switched on again counts as a change."""
-    old = row_to_policy(_own(before))
-    same = all(getattr(old, name) == getattr(policy, name) for name in ("schedule", "time_zone", "jitter"))
-    since: dt.datetime | None = before["scheduled_at"] or before["changed_at"]
-    return since if same and old.enabled == policy.enabled else None
-
-
-def _check_new(policy: Policy, by_rule: Mapping[tuple[object, ...], Policy], taken: Collection[str | None]) -> None:
-    same = by_rule.get(identity(policy))
-    if same is not None:
-        raise Conflict(
-            f"policy for {policy.target}",
-            f"policy {same.id} does {same.strategy} there already, after {same.retention_period}",
-            f"change it: `cratedb-retention edit-policy --id {same.id}`",
-        )
-    if policy.id in taken:
-        raise _taken([policy])
+def _changed(identifier: str, by: str | None) -> Conflict:
+    who = by or "somebody else"
+    return Conflict(f"policy {identifier}", f"{who} changed it in the meantime", "look at it again, then repeat")
 
 
 def _taken(policies: Sequence[Policy]) -> Conflict:
@@ -305,8 +269,8 @@ def _entry(event: Event, before: Policy | None, after: Policy) -> Entry:
         strategy=str(after.strategy),
         tags=after.tags,
         message=after.rule,
-        before=_as_json(before),
-        after=None if event is Event.POLICY_DELETED else _as_json(after),
+        before=None if before is None else json.dumps(before.to_dict(), ensure_ascii=False),
+        after=None if event is Event.POLICY_DELETED else json.dumps(after.to_dict(), ensure_ascii=False),
     )
 
 
@@ -321,19 +285,6 @@ def identity(policy: Policy) -> tuple[object, ...]:
         policy.reallocation_attribute_value,
         policy.target_repository_name,
     )
-
-
-def _own(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if not key.startswith("_")}
-
-
-def _as_json(policy: Policy | None) -> str | None:
-    return None if policy is None else json.dumps(policy.to_dict(), ensure_ascii=False)
-
-
-_HOUR = Duration(seconds=3600)
-_JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
-_OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 
 
 def policy_to_row(
@@ -356,37 +307,31 @@ def row_to_policy(row: Mapping[str, Any]) -> Policy:
 
     :raises InvalidInput: if somebody wrote something else into the table.
     """
-    attributes = {key: value for key, value in row.items() if key not in _OWN and value is not None}
+    attributes = {key: value for key, value in _said(row).items() if key not in _OWN}
     for key in _JSON:
         if isinstance(attributes.get(key), str):
             attributes[key] = json.loads(attributes[key])
     return read_policy(attributes, stored=attributes)
 
 
-def row_to_schedule(row: Mapping[str, Any]) -> Scheduled:
-    """
-    When a policy runs by itself.
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says, without the system's own columns."""
+    return {key: value for key, value in row.items() if value is not None and not key.startswith("_")}
 
-    :raises InvalidInput: if somebody wrote something else into the table.
-    :raises ValueError: the same.
-    """
+
+def _schedule(row: Mapping[str, Any]) -> Scheduled:
+    """When a policy runs by itself; raises as :func:`row_to_policy`, or ValueError."""
     return Scheduled(
         policy_id=row["id"],
-        schedule=_schedule(row["schedule"]),
-        time_zone=_zone(row["time_zone"] or "UTC"),
+        schedule=_parse_schedule(row["schedule"]),
+        time_zone=_parse_zone(row["time_zone"] or "UTC"),
         since=row["scheduled_at"] or row["changed_at"],
         misfire=Misfire(row["misfire"] or Misfire.CATCH_UP),
-        grace=_HOUR if row["misfire_grace"] is None else parse_duration(row["misfire_grace"]),
+        grace=Duration(seconds=3600) if row["misfire_grace"] is None else parse_duration(row["misfire_grace"]),
         jitter=None if row["jitter"] is None else parse_jitter(row["jitter"]),
     )
 
 
 # A scheduler reads the same ones again and again.
-@functools.lru_cache(4096)
-def _schedule(text: str) -> str:
-    return parse_schedule(text)
-
-
-@functools.lru_cache(4096)
-def _zone(name: str) -> str:
-    return parse_time_zone(name).key
+_parse_schedule = functools.lru_cache(4096)(parse_schedule)
+_parse_zone = functools.lru_cache(4096)(lambda name: parse_time_zone(name).key)

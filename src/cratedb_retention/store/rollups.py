@@ -13,8 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.clock import Clock
-from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval
@@ -29,16 +27,30 @@ from cratedb_retention.model.rollup import (
     SeriesPattern,
     ViewPart,
 )
-from cratedb_retention.model.time import from_ms, to_ms
-from cratedb_retention.store.rows import read_text, text_values
-from cratedb_retention.store.tables import Tables
+from cratedb_retention.model.time import from_ms
+from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
 
 
-class RollupStore:
-    """Remembers rollups and their windows."""
+@dataclass(frozen=True, kw_only=True)
+class LevelState:
+    """How far a level of a cascade is: all buckets that end at or before ``until`` are computed."""
 
-    def __init__(self, database: Database, rollup: sa.Table, ledger: sa.Table, clock: Clock) -> None:
-        self._database, self._rollup, self._ledger, self._clock = database, rollup, ledger, clock
+    table: TableName
+    interval: str
+    policy_id: str | None
+    until: dt.datetime | None
+
+
+class RollupStore(Records):
+    """
+    Remembers rollups and their windows.
+
+    :param rollup: The table of rollups; that of its base class is the ledger.
+    """
+
+    def __init__(self, rollup: sa.Table, *records: Any) -> None:
+        super().__init__(*records)
+        self._rollup = rollup
 
     def all(self, refresh: bool = True) -> dict[TableName, KnownRollup]:
         """The rollups, by the level's table; see :meth:`Store.refresh` for doing without."""
@@ -46,31 +58,40 @@ class RollupStore:
             self._database.refresh(self._rollup)
         found = {}
         for row in self._database.query(sa.select(self._rollup)):
-            rollup = row_to_rollup(row)
-            gone = None if row["gone_until"] is None else to_ms(row["gone_until"])
-            view, mark = text_to_view(row["view"])
-            identity = row["source_identity"] or ""
+            rollup = _rollup(row)
+            view, mark = _text_to_view(row["view"])
             found[rollup.table] = KnownRollup(
                 rollup=rollup,
                 retention_period=row["retention_period"],
                 policy_id=row["policy_id"],
                 view=view,
                 view_mark=mark,
-                gone=gone,
-                identity=identity,
+                gone=row["gone_until"],
+                identity=row["source_identity"] or "",
             )
         return found
+
+    def level_states(self) -> list[LevelState]:
+        """How far each level of all cascades is, in two statements."""
+        self._database.refresh(self._rollup, self._table)
+        r, w = self._rollup.c, self._table.c
+        newest = sa.select(w.table_schema, w.table_name, sa.func.max(w.until)).group_by(w.table_schema, w.table_name)
+        until = {(schema, name): from_ms(last) for schema, name, last in self._database.rows(newest)}
+        levels = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
+        return [
+            LevelState(
+                table=TableName(schema, name), interval=interval, policy_id=policy, until=until.get((schema, name))
+            )
+            for schema, name, interval, policy in self._database.rows(levels.order_by(r.table_schema, r.table_name))
+        ]
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
         """The rollups together with their windows."""
         if not rollups:
             return Ledger()
-        if refresh:
-            self._database.refresh(self._ledger)
         windows: dict[TableName, dict[int, LedgerRow]] = defaultdict(dict)
-        for row in self._database.query(sa.select(self._ledger)):
-            window = row_to_window(row)
-            windows[TableName(row["table_schema"], row["table_name"])][window.start] = window
+        for row in self._read(refresh=refresh):
+            windows[TableName(row["table_schema"], row["table_name"])][row["start"]] = _window(row)
         return Ledger(rollups, windows)
 
     def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
@@ -79,17 +100,15 @@ class RollupStore:
 
         :param identity: That of the table with the raw rows, if it is known.
         """
-        values = {
-            "source_schema": rollup.source.schema,
-            "source_name": rollup.source.name,
-            "interval": str(rollup.interval),
-            "retention_period": retention_period,
-            "policy_id": policy_id,
-            **text_values("definition", rollup_to_text(rollup)),
-            "changed_at": self._clock.now(),
-            "source_identity": identity or None,
-        }
-        self._put(self._rollup, _key(rollup.table), values)
+        self._put(
+            rollup.table,
+            **name_values(rollup.source, "source"),
+            **text_values("definition", _rollup_to_text(rollup)),
+            interval=str(rollup.interval),
+            retention_period=retention_period,
+            policy_id=policy_id,
+            source_identity=identity or None,
+        )
 
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
         """
@@ -97,14 +116,13 @@ class RollupStore:
 
         :param rollup: The finest level. What is noted of the view with others of its cascade is out of date.
         """
-        c, values = self._rollup.c, {"view": view_to_text(parts, mark), "changed_at": self._clock.now()}
-        self._put(self._rollup, _key(rollup.table), values)
+        own = self._rollup
+        listed = [[*part.table, part.interval, part.start, part.end] for part in parts]
+        self._put(rollup.table, view=json.dumps({"parts": listed, "mark": mark}))
         if mark:
-            self._database.refresh(self._rollup)
-            of_others = sa.not_(sa.and_(c.table_schema == rollup.table.schema, c.table_name == rollup.table.name))
-            mine = (c.source_schema == rollup.source.schema, c.source_name == rollup.source.name)
-            stale = sa.update(self._rollup).where(*mine, of_others, c.view.is_not(None))
-            self._database.execute(stale.values(view=None))
+            self._database.refresh(own)
+            others = (is_named(own, rollup.source, "source"), sa.not_(is_named(own, rollup.table)))
+            self._database.execute(sa.update(own).where(*others, own.c.view.is_not(None)).values(view=None))
 
     def set_gone(self, table: TableName, until: int) -> None:
         """
@@ -112,7 +130,7 @@ class RollupStore:
 
         :param until: Those before this instant (ms, UTC).
         """
-        self._put(self._rollup, _key(table), {"gone_until": from_ms(until), "changed_at": self._clock.now()})
+        self._put(table, gone_until=until)
 
     def record(
         self,
@@ -133,50 +151,46 @@ class RollupStore:
             later has none; it gets one that fits nothing.
         :param parts: The same of the parts of open windows.
         """
-        results = list(results)
-        before = self.windows(rollup.table, [result.window.start for result in results])
+        found = {result.window.start: result for result in results}
+        before = self.windows(rollup.table, found)
         rows = [
-            self._row(rollup, result, tokens.get(start, ""), parts.get(start), run_id)
-            for result in results
-            for start in [result.window.start]
+            {
+                **name_values(rollup.table),
+                **name_values(rollup.beneath, "beneath"),
+                **same(result.window, ("start", "end", "until", "whole")),
+                **text_values("token", tokens.get(start, "")),
+                **text_values("parts", parts.get(start) or None),
+                "rows": result.source_rows,
+                "groups": result.groups,
+                "computed_at": self._clock.now(),
+                "run_id": run_id,
+            }
+            for start, result in found.items()
             if start in tokens or start in before or result.source_rows
         ]
         if before:
-            self._database.execute(sa.delete(self._ledger).where(*self._within(rollup.table, before)))
+            self._remove(*self._within(rollup.table, before))
         if rows:
-            self._database.execute(sa.insert(self._ledger), rows)
-
-    def _row(self, rollup: Rollup, result: RolledUp, token: str, parts: str | None, run_id: str) -> dict[str, Any]:
-        window = result.window
-        return {
-            **_key(rollup.table),
-            "start": from_ms(window.start),
-            "end": from_ms(window.end),
-            "until": from_ms(window.until),
-            "whole": window.whole,
-            "beneath_schema": rollup.beneath.schema,
-            "beneath_name": rollup.beneath.name,
-            **text_values("token", token),
-            **text_values("parts", parts or None),
-            "rows": result.source_rows,
-            "groups": result.groups,
-            "computed_at": self._clock.now(),
-            "run_id": run_id,
-        }
+            self._database.execute(sa.insert(self._table), rows)
 
     def seal(self, table: TableName, starts: Iterable[int]) -> None:
         """Note that the source of windows is about to go (law 4)."""
-        self._mark(table, starts, self._ledger.c.sealed_at)
+        self._mark(table, starts, "sealed_at")
 
     def expire(self, table: TableName, starts: Iterable[int]) -> None:
         """Note that the rows beneath windows were deleted."""
-        self._mark(table, starts, self._ledger.c.expired_at)
+        self._mark(table, starts, "expired_at")
+
+    def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
+        if starts := list(starts):
+            self._visible()
+            unmarked = self._table.c[column].is_(None)
+            self._change(*self._within(table, starts), unmarked, **{column: self._clock.now()})
 
     def doubt(self, table: TableName, starts: Iterable[int]) -> None:
         """Note that windows are not what they were computed to be, so that the next run computes them again."""
-        self._database.refresh(self._ledger)
-        doubtful = sa.update(self._ledger).where(*self._within(table, starts))
-        self._database.execute(doubtful.values(**text_values("token", "")))
+        self._visible()
+        self._change(*self._within(table, starts), **text_values("token", ""))
 
     def rebase(self, rollup: Rollup, before: int) -> None:
         """
@@ -184,56 +198,38 @@ class RollupStore:
 
         :param before: ms, UTC.
         """
-        c, limit = self._ledger.c, from_ms(before)
-        self._database.refresh(self._ledger)
-        mine = (c.table_schema == rollup.table.schema, c.table_name == rollup.table.name)
-        sealing = sa.update(self._ledger).where(*mine, c.start < limit, c.sealed_at.is_(None))
-        self._database.execute(sealing.values(sealed_at=self._clock.now()))
-        beneath = {"beneath_schema": rollup.beneath.schema, "beneath_name": rollup.beneath.name}
-        doubtful = sa.update(self._ledger).where(*mine, c.start >= limit, c.sealed_at.is_(None))
-        self._database.execute(doubtful.values(**text_values("token", ""), **text_values("parts", None), **beneath))
+        c, doubtful = self._table.c, {**text_values("token", ""), **text_values("parts", None)}
+        self._visible()
+        mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
+        self._change(*mine, c.start < before, sealed_at=self._clock.now())
+        self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.beneath, "beneath"))
 
     def forget(self, table: TableName) -> None:
         """Forget a level and its windows."""
-        self._database.refresh(self._rollup, self._ledger)
-        for own in (self._ledger, self._rollup):
-            mine = (own.c.table_schema == table.schema, own.c.table_name == table.name)
-            self._database.execute(sa.delete(own).where(*mine))
-
-    def _mark(self, table: TableName, starts: Iterable[int], column: sa.Column[Any]) -> None:
-        starts = list(starts)
-        if starts:
-            self._database.refresh(self._ledger)
-            statement = sa.update(self._ledger).where(*self._within(table, starts), column.is_(None))
-            self._database.execute(statement.values({column.name: self._clock.now()}))
+        self._database.refresh(self._rollup, self._table)
+        for own in (self._table, self._rollup):
+            self._database.execute(sa.delete(own).where(is_named(own, table)))
 
     def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
         """Some windows of a level as they are now, by start."""
-        self._database.refresh(self._ledger)
-        rows = self._database.query(sa.select(self._ledger).where(*self._within(table, starts)))
-        return {window.start: window for window in map(row_to_window, rows)}
+        return {row["start"]: _window(row) for row in self._read(*self._within(table, starts))}
 
     def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
-        c = self._ledger.c
-        instants = [from_ms(start) for start in starts]
-        return [c.table_schema == table.schema, c.table_name == table.name, c.start.in_(instants)]
+        return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
 
-    def _put(self, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Change a row, or add it if there is none."""
-        where = [table.c[name] == value for name, value in key.items()]
-        if self._database.execute(sa.update(table).where(*where).values(**values)) == 1:
+    def _put(self, table: TableName, **values: Any) -> None:
+        """Change the row of a rollup, or add it if there is none."""
+        values["changed_at"] = self._clock.now()
+        changing = sa.update(self._rollup).where(is_named(self._rollup, table)).values(**values)
+        if self._database.execute(changing) == 1:
             return
         try:
-            self._database.execute(sa.insert(table).values(**key, **values))
+            self._database.execute(sa.insert(self._rollup).values(**name_values(table), **values))
         except Conflict:  # It was there, and not yet visible.
-            self._database.execute(sa.update(table).where(*where).values(**values))
+            self._database.execute(changing)
 
 
-def _key(table: TableName) -> dict[str, str]:
-    return {"table_schema": table.schema, "table_name": table.name}
-
-
-def rollup_to_text(rollup: Rollup) -> str:
+def _rollup_to_text(rollup: Rollup) -> str:
     """A rollup as JSON."""
     return json.dumps(
         {
@@ -261,7 +257,7 @@ def _few(rollup: Rollup) -> dict[str, Any]:
     return {**({"paths": paths} if paths else {}), **({"within": within} if within else {})}
 
 
-def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
+def _rollup(row: Mapping[str, Any]) -> Rollup:
     """The rollup of a row of the table ``rollup``."""
     data = json.loads(read_text(row, "definition"))
     paths, within = data.get("paths", {}), data.get("within", {})
@@ -291,13 +287,7 @@ def row_to_rollup(row: Mapping[str, Any]) -> Rollup:
     )
 
 
-def view_to_text(parts: Sequence[ViewPart], mark: str) -> str:
-    """The parts of a view and its mark as JSON."""
-    listed = [[*part.table, part.interval, part.start, part.end] for part in parts]
-    return json.dumps({"parts": listed, "mark": mark})
-
-
-def text_to_view(text: str | None) -> tuple[tuple[ViewPart, ...], str | None]:
+def _text_to_view(text: str | None) -> tuple[tuple[ViewPart, ...], str | None]:
     """The parts of a view and its mark, which is not in what older releases wrote; None: there is no view."""
     if text is None:
         return (), None
@@ -308,12 +298,9 @@ def text_to_view(text: str | None) -> tuple[tuple[ViewPart, ...], str | None]:
     ), mark
 
 
-def row_to_window(row: Mapping[str, Any]) -> LedgerRow:
-    """A row of the ledger."""
+def _window(row: Mapping[str, Any]) -> LedgerRow:
     return LedgerRow(
-        start=to_ms(row["start"]),
-        end=to_ms(row["end"]),
-        until=to_ms(row["until"]),
+        **{name: row[name] for name in ("start", "end", "until")},
         whole=bool(row["whole"]),
         beneath=TableName(row["beneath_schema"], row["beneath_name"]),
         token=read_text(row, "token"),
@@ -336,32 +323,3 @@ def _column(column: Column) -> list[str | None]:
 def _to_column(parts: Sequence[Any]) -> Column:
     name, data_type, kind, expression = parts
     return Column(name=name, type=data_type, kind=Kind(kind), expression=expression)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LevelState:
-    """How far a level of a cascade is: all buckets that end at or before ``until`` are computed."""
-
-    table: TableName
-    interval: str
-    policy_id: str | None
-    until: dt.datetime | None
-
-
-def level_states(database: Database, tables: Tables) -> list[LevelState]:
-    """How far each level is, in two statements."""
-    database.refresh(tables.rollup, tables.ledger)
-    r, w = tables.rollup.c, tables.ledger.c
-    newest = sa.select(w.table_schema, w.table_name, sa.func.max(w.until).label("until"))
-    rows = database.query(newest.group_by(w.table_schema, w.table_name))
-    until = {(row["table_schema"], row["table_name"]): row["until"] for row in rows}
-    statement = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
-    return [
-        LevelState(
-            table=TableName(row["table_schema"], row["table_name"]),
-            interval=row["interval"],
-            policy_id=row["policy_id"],
-            until=until.get((row["table_schema"], row["table_name"])),
-        )
-        for row in database.query(statement.order_by(r.table_schema, r.table_name))
-    ]

@@ -1,22 +1,133 @@
 """
-How rows of the toolkit's tables are read and written: long texts, and changing a row only if it still is what was read.
+How rows of the toolkit's own tables are read and written: their values, long texts, and what others changed meanwhile.
 
-CrateDB takes 32,766 bytes in a column that it indexes; what is longer is in a column beside it, which has no index. It
-tells the versions of a row apart by columns of its own, ``_seq_no`` and ``_primary_term``, and by nothing else;
-elsewhere the column ``version`` of the table does.
+CrateDB takes 32,766 bytes in a column that it indexes, and does not change that of one that is there; so what is longer
+is in a column beside it, which has no index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.time import EPOCH, UTC, from_ms, to_ms
 
 LONGEST = 32_766
 _MORE = " …"
+
+
+class Instant(sa.types.TypeDecorator[Any]):
+    """An instant: aware datetimes in UTC towards Python, whatever the driver returns."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any]:
+        """CrateDB's dialect takes 0, the first instant of 1970, for NULL."""
+        read = super().result_processor(dialect, coltype) or (lambda value: value)
+        return lambda value: self.process_result_value(EPOCH, dialect) if value == 0 else read(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """CrateDB's driver returns naive UTC, DuckDB's an aware value."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Moment(Instant):
+    """The same, towards Python as planning reckons: whole milliseconds since 1970 in UTC."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+        """From milliseconds."""
+        return None if value is None else from_ms(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """To milliseconds."""
+        found = super().process_result_value(value, dialect)
+        return None if found is None else to_ms(found)
+
+
+class Records:
+    """
+    One of the toolkit's own tables. It has no state, so that several threads may use it.
+
+    :param write: Adds entries to the audit log.
+    """
+
+    def __init__(
+        self, database: Database, table: sa.Table, clock: Clock, actor: Actor, write: Callable[..., None]
+    ) -> None:
+        self._database, self._table, self._clock, self._actor, self._write = database, table, clock, actor, write
+
+    def _read(
+        self, *where: sa.ColumnElement[bool], order: Sequence[Any] = (), refresh: bool = True, stamps: bool = False
+    ) -> list[Mapping[str, Any]]:
+        """
+        Some rows.
+
+        :param refresh: Whether what others wrote may not be visible yet; what is asked by the key alone always is.
+        :param stamps: Whether what :meth:`_stamp` takes is wanted, too.
+        """
+        if refresh:
+            self._database.refresh(self._table)
+        columns: list[Any] = [sa.column(name) for name in self._database.row_version] if stamps else []
+        return self._database.query(sa.select(self._table, *columns).where(*where).order_by(*order))
+
+    def _add(self, *rows: Mapping[str, Any]) -> int:
+        """Add rows, and say how many, if the database does."""
+        statement = sa.insert(self._table)
+        if len(rows) == 1:
+            return self._database.execute(statement.values(**rows[0]))
+        return self._database.execute(statement, list(rows))
+
+    def _change(self, *where: sa.ColumnElement[bool], **values: Any) -> int:
+        """Change rows, and say how many."""
+        return self._database.execute(sa.update(self._table).where(*where).values(**values))
+
+    def _remove(self, *where: sa.ColumnElement[bool]) -> int:
+        """Remove rows, and say how many."""
+        return self._database.execute(sa.delete(self._table).where(*where))
+
+    def _visible(self) -> None:
+        """Let others see what was written."""
+        self._database.refresh(self._table)
+
+    @property
+    def _versions(self) -> tuple[str, ...]:
+        """
+        What tells the versions of a row apart: on CrateDB columns of its own, ``_seq_no`` and ``_primary_term``, and
+        nothing else; elsewhere the column ``version`` of the table.
+        """
+        return self._database.row_version or ("version",)
+
+    def _stamp(self, row: Mapping[str, Any]) -> tuple[int, ...]:
+        return tuple(row[name] for name in self._versions)
+
+    def _unchanged(self, stamp: Sequence[int] | None) -> list[sa.ColumnElement[bool]]:
+        """Conditions that a row fits only while nobody changed it."""
+        return [sa.column(name) == value for name, value in zip(self._versions, stamp or (), strict=True)]
+
+
+def name_values(table: TableName, prefix: str = "table") -> dict[str, str]:
+    """A table's name as the two columns that it is in."""
+    return {f"{prefix}_schema": table.schema, f"{prefix}_name": table.name}
+
+
+def is_named(own: sa.Table, table: TableName, prefix: str = "table") -> sa.ColumnElement[bool]:
+    """Whether rows are about a table."""
+    return sa.and_(*(own.c[name] == value for name, value in name_values(table, prefix).items()))
+
+
+def same(thing: object, names: Sequence[str]) -> dict[str, Any]:
+    """Attributes by name."""
+    return {name: getattr(thing, name) for name in names}
 
 
 def fits(text: str) -> bool:
@@ -39,23 +150,3 @@ def cut(text: str) -> str:
     if fits(text):
         return text
     return text.encode()[: LONGEST - len(_MORE.encode())].decode(errors="ignore") + _MORE
-
-
-def stamp_names(database: Database) -> tuple[str, ...]:
-    """The columns that make a stamp."""
-    return database.row_version or ("version",)
-
-
-def stamp_columns(database: Database) -> list[sa.ColumnClause[Any]]:
-    """What a query has to ask for beside the table's own columns."""
-    return [sa.column(name) for name in database.row_version]
-
-
-def stamp_of(database: Database, row: Mapping[str, Any]) -> tuple[int, ...]:
-    """The stamp of a row that was read with these columns."""
-    return tuple(row[name] for name in stamp_names(database))
-
-
-def unchanged(database: Database, stamp: Sequence[int]) -> list[sa.ColumnElement[bool]]:
-    """Conditions that a row fits only while nobody changed it."""
-    return [sa.column(name) == value for name, value in zip(stamp_names(database), stamp, strict=True)]

@@ -15,17 +15,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.clock import Clock, is_of_this_process
-from cratedb_retention.engine.database import Database
+from cratedb_retention.clock import is_of_this_process
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
-from cratedb_retention.store.rows import cut, stamp_columns, stamp_names, stamp_of, unchanged
-from cratedb_retention.store.tables import Instant
+from cratedb_retention.model.words import pick
+from cratedb_retention.store.rows import Instant, Records, cut, same
 
 # More identifiers than this are not listed in a condition; all rows are read then.
 _LISTED = 500
+_NOW = sa.type_coerce(sa.func.current_timestamp(), Instant)
+KEPT = dt.timedelta(days=7)
+_WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +79,8 @@ class Leases:
         return self.by_policy.get(policy_id) or Lease(policy_id=policy_id)
 
 
-class LeaseStore:
-    """Reads and changes leases. It has no state, so that several threads may use it."""
-
-    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
-        self._database, self._table, self._clock = database, table, clock
+class LeaseStore(Records):
+    """Reads and changes leases."""
 
     def read(self, policies: Collection[str] | None = None, refresh: bool = True) -> Leases:
         """
@@ -91,19 +89,21 @@ class LeaseStore:
         :param refresh: Whether several that others changed a moment ago must be seen so; one alone always is.
         """
         c, asked = self._table.c, self._clock.uptime()
-        columns: list[Any] = [self._table, *stamp_columns(self._database)]
-        now = sa.type_coerce(sa.func.current_timestamp(), Instant).label("database_time")
-        statement = sa.select(*columns, now)
+        statement = sa.select(self._table, *map(sa.column, self._database.row_version), _NOW.label("database_time"))
         if policies is not None and len(policies) == 1:
             # Unlike `IN`, this is answered by what was written last.
             statement, refresh = statement.where(c.policy_id == next(iter(policies))), False
         elif policies is not None and len(policies) <= _LISTED:
             statement = statement.where(c.policy_id.in_(sorted(policies)))
         if refresh:
-            self._database.refresh(self._table)
+            self._visible()
         rows = self._database.query(statement)
-        time = self._clock.now() if self._clock.shared else (rows[0]["database_time"] if rows else self._ask())
-        leases = (self._lease(row) for row in rows)
+        time: dt.datetime
+        if self._clock.shared:
+            time = self._clock.now()
+        else:
+            time = rows[0]["database_time"] if rows else self._database.rows(sa.select(_NOW))[0][0]
+        leases = (Lease(**{column.name: row[column.name] for column in c}, stamp=self._stamp(row)) for row in rows)
         return Leases(time, {lease.policy_id: self._alive(lease, time) for lease in leases}, asked)
 
     def _alive(self, lease: Lease, now: dt.datetime) -> Lease:
@@ -111,15 +111,6 @@ class LeaseStore:
         if not self._database.exclusive or lease.is_free(now) or is_of_this_process(lease.holder or ""):
             return lease
         return replace(lease, expires_at=now)
-
-    def _ask(self) -> dt.datetime:
-        now = sa.type_coerce(sa.func.current_timestamp(), Instant)
-        found: dt.datetime = self._database.rows(sa.select(now))[0][0]
-        return found
-
-    def _lease(self, row: Mapping[str, Any]) -> Lease:
-        values = {column.name: row[column.name] for column in self._table.c}
-        return Lease(**values, stamp=stamp_of(self._database, row))
 
     def put_right(self, leases: Leases, slots: Mapping[str, dt.datetime | None]) -> None:
         """Note another slot as the last one that was done, where a clock was wrong."""
@@ -134,80 +125,53 @@ class LeaseStore:
         """
         wanted = [(old, replace(old, **values, version=old.version + 1, stamp=None)) for old, values in leases]
         new = [new for old, new in wanted if old.stamp is None and old.version == 0]
-        return {**self._insert(new), **self._update([pair for pair in wanted if pair[0].stamp is not None])}
+        known = [(old, new) for old, new in wanted if old.stamp is not None]
+        return {
+            **self._execute(new, sa.insert(self._table), list(map(self._row, new))),
+            **self._execute([new for _, new in known], *self._update(known)),
+        }
 
-    def _insert(self, leases: Sequence[Lease]) -> dict[str, Lease]:
-        rows = [self._row(lease) for lease in leases]
-        try:
-            if len(rows) == 1 and self._database.row_version:
-                return self._stamped(leases[0], sa.insert(self._table).values(**rows[0]))
-            counts = self._database.execute_each(sa.insert(self._table), rows)
-        except Conflict:
-            return {}
-        return self._changed(leases, counts)
-
-    def _update(self, pairs: Sequence[tuple[Lease, Lease]]) -> dict[str, Lease]:
-        leases = [new for _, new in pairs]
-        columns = [column.name for column in self._table.c if column.name != "policy_id"]
-        names = stamp_names(self._database)
-        key = [self._table.c.policy_id == sa.bindparam("of_policy")]
-        same = [sa.column(name, sa.BigInteger) == sa.bindparam(f"was_{name}") for name in names]
-        values = {name: sa.bindparam(f"new_{name}", type_=self._table.c[name].type) for name in columns}
-        statement = sa.update(self._table).where(*key, *same).values(values)
-        rows = [
-            {
-                "of_policy": old.policy_id,
-                **{f"was_{name}": value for name, value in zip(names, old.stamp or (), strict=True)},
-                **{f"new_{name}": value for name, value in self._row(new).items() if name != "policy_id"},
-            }
+    def _update(self, pairs: Sequence[tuple[Lease, Lease]]) -> tuple[sa.Update, list[dict[str, Any]]]:
+        """A statement, and the values of its parameters for each lease."""
+        c, versions = self._table.c, self._versions
+        values = {column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in c}
+        del values["policy_id"]
+        unchanged = [sa.column(name, sa.BigInteger) == sa.bindparam(f"was_{name}") for name in versions]
+        statement = (
+            sa.update(self._table).where(c.policy_id == sa.bindparam("new_policy_id"), *unchanged).values(values)
+        )
+        return statement, [
+            {f"new_{name}": value for name, value in self._row(new).items()}
+            | {f"was_{name}": value for name, value in zip(versions, old.stamp or (), strict=True)}
             for old, new in pairs
         ]
+
+    def _execute(self, leases: Sequence[Lease], statement: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Lease]:
+        versions = self._database.row_version
         try:
-            if len(rows) == 1 and self._database.row_version:
-                return self._stamped(leases[0], self._update_one(*pairs[0]))
+            if len(rows) == 1 and versions:  # One row alone tells its new stamp at once.
+                telling = statement.returning(*map(sa.literal_column, versions))
+                found = self._database.transact(lambda c: list(c.execute(telling, rows[0]).all()), telling)
+                return {leases[0].policy_id: replace(leases[0], stamp=tuple(found[0]))} if found else {}
             counts = self._database.execute_each(statement, rows)
         except Conflict:
             return {}
-        return self._changed(leases, counts)
-
-    def _update_one(self, old: Lease, new: Lease) -> sa.Update:
-        same = unchanged(self._database, old.stamp or ())
-        values = {name: value for name, value in self._row(new).items() if name != "policy_id"}
-        return sa.update(self._table).where(self._table.c.policy_id == old.policy_id, *same).values(values)
-
-    def _stamped(self, lease: Lease, statement: Any) -> dict[str, Lease]:
-        """One row alone tells its new stamp at once."""
-        names: list[sa.ColumnClause[Any]] = [sa.literal_column(name) for name in self._database.row_version]
-        found = self._database.rows(statement.returning(*names))
-        return {lease.policy_id: replace(lease, stamp=tuple(found[0]))} if found else {}
-
-    def _changed(self, leases: Sequence[Lease], counts: Sequence[int]) -> dict[str, Lease]:
-        known = not self._database.row_version
         return {
-            lease.policy_id: replace(lease, stamp=(lease.version,)) if known else lease
+            lease.policy_id: lease if versions else replace(lease, stamp=(lease.version,))
             for lease, count in zip(leases, counts, strict=True)
             if count == 1
         }
 
     def _row(self, lease: Lease) -> dict[str, Any]:
-        return {column.name: getattr(lease, column.name) for column in self._table.c}
+        return same(lease, self._table.c.keys())
 
 
-KEPT = dt.timedelta(days=7)
-
-
-_WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
-
-
-class JobStore:
-    """Writes and reads the state of runs. It has no state of its own, so that several threads may use it."""
-
-    def __init__(self, database: Database, table: sa.Table, clock: Clock) -> None:
-        self._database, self._table, self._clock = database, table, clock
+class JobStore(Records):
+    """Writes and reads the state of runs: one row for each that lasts longer than a second."""
 
     def begin(self, job: RunState) -> None:
         """Write a run down for the first time, and forget those that ended long ago."""
-        self._database.execute(sa.insert(self._table).values(**_row(job)))
+        self._add(_row(job))
         self.forget_old()
 
     def update(self, job: RunState) -> str | None:
@@ -224,15 +188,12 @@ class JobStore:
 
     def forget_old(self) -> None:
         """Forget runs of which nothing was heard for a week."""
-        before = self._clock.now() - KEPT
-        self._database.execute(sa.delete(self._table).where(self._table.c.heartbeat_at < before))
+        self._remove(self._table.c.heartbeat_at < self._clock.now() - KEPT)
 
     def live(self) -> list[RunState]:
         """The runs that have not ended, oldest first; some may be of processes that are dead."""
-        self._database.refresh(self._table)
         c = self._table.c
-        statement = sa.select(self._table).where(c.finished_at.is_(None)).order_by(c.started_at, c.run_id)
-        return [_job(row) for row in self._database.query(statement)]
+        return [_job(row) for row in self._read(c.finished_at.is_(None), order=(c.started_at, c.run_id))]
 
     def find(self, identifier: str) -> RunState:
         """
@@ -251,9 +212,8 @@ class JobStore:
         :return: Whether it is new; somebody may have asked before.
         """
         c = self._table.c
-        values = {"cancel_by": by, "cancel_at": self._clock.now()}
         where = (c.run_id == job.run_id, c.cancel_by.is_(None))
-        return self._database.execute(sa.update(self._table).where(*where).values(**values)) == 1
+        return self._change(*where, cancel_by=by, cancel_at=self._clock.now()) == 1
 
 
 def _row(job: RunState) -> dict[str, Any]:

@@ -5,9 +5,11 @@ The toolkit's tables and how they became what they are: ordered steps, each from
 there, so it can be repeated: an upgrade that was killed, or done by two at once, ends the same. A schema without that
 table, of a release before it, is recognised by its tables and columns.
 
-A ``retention_policy`` table of cratedb-toolkit (whole days as INTEGER, tags as OBJECT) is taken over without losing a
-policy: its rows are copied to a table of the present layout, counted, and the two tables are swapped in one statement.
-The old table stays beside as ``retention_policy_toolkit``.
+A ``retention_policy`` table of cratedb-toolkit 0.1.1 (whole days as INTEGER, tags as OBJECT) is taken over without
+losing a policy: its rows are copied to a table of the present layout, counted, and the two tables are swapped in one
+statement. The old table stays beside as ``retention_policy_toolkit``. What cratedb-toolkit never ran is kept, but
+disabled, so that no data expires which it had left alone: it looks for strategies in lower case, takes names literally,
+does not quote columns, and passes on what only a number or a time can be.
 """
 
 from __future__ import annotations
@@ -35,32 +37,43 @@ from cratedb_retention.model.policy import Policy, read_policy
 from cratedb_retention.model.tags import NOT
 from cratedb_retention.model.values import CutoffBy
 from cratedb_retention.model.words import show_partition
+from cratedb_retention.store import tables as described
 from cratedb_retention.store.archive import text_to_partition
 from cratedb_retention.store.policies import policy_to_row
-from cratedb_retention.store.tables import Tables, policy_table
+from cratedb_retention.store.tables import Tables, copy_table
 
 POLICY, UPGRADE, LEGACY = "retention_policy", "retention_policy_upgrade", "retention_policy_toolkit"
 JOURNAL_POLICY, JOURNAL_KEPT = "jobs-log", "1y"
 _REMEDY = "run `cratedb-retention setup`"
+# The columns of each table, with their types.
 Layout = dict[str, Mapping[str, str]]
+ACTOR = "cratedb-toolkit"
+_PLAIN = (
+    "table_schema",
+    "table_name",
+    "partition_column",
+    "retention_period",
+    "reallocation_attribute_name",
+    "reallocation_attribute_value",
+    "target_repository_name",
+    "id",
+)
+_STRATEGIES = ("delete", "reallocate", "snapshot")
+_NUMBERS = ("byte", "smallint", "integer", "bigint", "real", "double precision")
+# Partition columns with their types, by schema and name of the table.
+PartitionColumns = Mapping[tuple[str, str], Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """
-    One change of the tables. Of a released step nothing is changed, since it was taken already.
+    """One change of the tables. Of a released step nothing is changed, since it was taken already."""
 
-    :param version: The version of the schema that it leads to.
-    :param columns: What it adds to earlier tables, by their names.
-    :param work: Done after that and before tables are created; says what it did. Has to bear being repeated, and must
-        not rest on what a later step adds.
-    :param tables: What it creates, as `store/tables.py` describes it.
-    """
-
-    version: int
+    version: int  # The version of the schema that it leads to
     name: str
-    tables: Sequence[str] = ()
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tables: Sequence[str] = ()  # What it creates, as `store/tables.py` describes it
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # What it adds to earlier tables
+    # Done after that and before tables are created; says what it did. Has to bear being repeated, and must not rest on
+    # what a later step adds.
     work: Callable[[_Upgrade], list[str]] = lambda upgrade: []
 
     def is_seen_in(self, layout: Layout) -> bool:
@@ -82,39 +95,33 @@ def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | 
     return _Upgrade(database, tables, now, keeper).finish()
 
 
-def require(database: Database, tables: Tables) -> None:
+def require(database: Database, tables: Tables, each: bool = False) -> None:
     """
     Make sure that the tables are there, and of the version that this program knows.
 
+    :param each: Whether all are looked for now, whatever their version says: somebody may have dropped one.
     :raises NotFound: if they are missing or older, with the remedy.
     :raises Conflict: if they are newer.
     """
-    schema = str(tables.metadata.schema)
     version = 0
     with suppress(NotFound):
         version = _read_version(database, tables)
+    # No early release noted one, and CrateDB answers with no rows where shards are missing.
+    layout = _read_own(database, tables) if each or not version else {}
     if not version:
-        # No release noted one before, and CrateDB answers with no rows where shards are missing.
-        layout = _read_own(database, tables)
-        if POLICY not in layout:
-            raise NotFound(f"table {tables.policy.fullname}", "does not exist", f"{_REMEDY} first")
+        _require_there(layout, tables.policy)
         version = len(list(itertools.takewhile(lambda step: step.is_seen_in(layout), STEPS)))
     if version < STEPS[-1].version:
         older = f"has an older layout, version {version} of {STEPS[-1].version}"
-        raise NotFound(f"schema {schema}", older, f"{_REMEDY} to upgrade it")
+        raise NotFound(f"schema {tables.metadata.schema}", older, f"{_REMEDY} to upgrade it")
+    if each:
+        _require_there(layout, *tables.metadata.sorted_tables)
 
 
-def probe(database: Database, tables: Tables) -> None:
-    """
-    Make sure that all tables are there now, whatever their version says: somebody may have dropped one.
-
-    :raises NotFound: naming the first that is missing, with the remedy; else see :func:`require`.
-    """
-    require(database, tables)
-    layout = _read_own(database, tables)
-    missing = [table for table in tables.metadata.sorted_tables if table.name not in layout]
-    if missing:
-        raise NotFound(f"table {missing[0].fullname}", "does not exist", f"{_REMEDY} first")
+def _require_there(layout: Layout, *tables: sa.Table) -> None:
+    for table in tables:
+        if table.name not in layout:
+            raise NotFound(f"table {table.fullname}", "does not exist", f"{_REMEDY} first")
 
 
 def _read_version(database: Database, tables: Tables) -> int:
@@ -133,47 +140,34 @@ def _read_version(database: Database, tables: Tables) -> int:
 
 def _read_own(database: Database, tables: Tables) -> Layout:
     """
-    Columns and their types of the toolkit's tables. CrateDB seems to have none for a moment after it was started, too.
+    The toolkit's tables. CrateDB seems to have none for a moment after it was started, too.
 
     :raises Recovering: if that is so.
     """
     schema = str(tables.metadata.schema)
-    layout = read_layout(database, schema)
+    layout = _read_layout(database, schema)
     if not layout:
         with suppress(NotFound):
             database.rows(sa.select(sa.func.count()).select_from(tables.policy))
-            layout = read_layout(database, schema)
+            layout = _read_layout(database, schema)
     return layout
 
 
-def read_layout(database: Database, schema: str) -> Layout:
-    """Columns and their types of all tables of a schema."""
-    c = sa.table(
-        "columns",
-        *map(sa.column, ("table_schema", "table_name", "column_name", "data_type")),
-        schema="information_schema",
-    ).c
+def _read_layout(database: Database, schema: str) -> Layout:
     found: dict[str, dict[str, str]] = {}
-    for table, column, data_type in database.rows(
-        sa.select(c.table_name, c.column_name, c.data_type).where(c.table_schema == schema)
-    ):
+    for _, table, column, data_type in _ask(database, "columns", "column_name", "data_type", schemas=[schema]):
         found.setdefault(table, {})[column] = data_type
     return dict(found)
 
 
+def _ask(database: Database, of: str, *names: str, schemas: Collection[str]) -> list[Sequence[Any]]:
+    """What a table of ``information_schema`` says of the tables of some schemas."""
+    c = sa.table(of, *map(sa.column, ("table_schema", "table_name", *names)), schema="information_schema").c
+    return database.rows(sa.select(*c).where(c.table_schema.in_(sorted(schemas))))
+
+
 def _is_legacy(columns: Mapping[str, str]) -> bool:
     return columns.get("retention_period", "").lower() in ("integer", "bigint") and "version" not in columns
-
-
-def _require_own(table: sa.Table, present: Mapping[str, str] | None) -> None:
-    """No release of the toolkit made a table without the columns of its key."""
-    missing = [] if present is None else [column.name for column in table.primary_key if column.name not in present]
-    if missing:
-        raise InvalidInput(
-            f"table {table.fullname}",
-            f"exists already and is not the toolkit's: it has no column {missing[0]}",
-            "rename it, or choose another schema",
-        )
 
 
 def _columns(table: sa.Table) -> Mapping[str, str]:
@@ -189,6 +183,7 @@ class _Upgrade:
 
     def __init__(self, database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None) -> None:
         self.database, self.tables, self.now, self.keeper = database, tables, now, keeper
+        self.schema = str(tables.metadata.schema)
         self.layout = _read_own(database, tables)
         self.version = 0
         if tables.version.name in self.layout:
@@ -198,7 +193,12 @@ class _Upgrade:
     def finish(self) -> list[str]:
         """Take the steps that are missing."""
         for table in self.tables.metadata.sorted_tables:
-            _require_own(table, self.layout.get(table.name))
+            # No release of the toolkit made a table without the columns of its key.
+            there = self.layout.get(table.name)
+            missing = [] if there is None else [column.name for column in table.primary_key if column.name not in there]
+            if missing:
+                reason = f"exists already and is not the toolkit's: it has no column {missing[0]}"
+                raise InvalidInput(f"table {table.fullname}", reason, "rename it, or choose another schema")
         done = self._create(self.tables.version)
         for step in STEPS:
             done += self._take(step)
@@ -209,12 +209,8 @@ class _Upgrade:
     def _take(self, step: Step) -> list[str]:
         """A step, or of one that was taken what somebody removed since."""
         tables = {table.name: table for table in self.tables.metadata.sorted_tables}
-        done = [
-            said
-            for name, columns in step.columns.items()
-            for column in columns
-            for said in self._add(tables[name], column)
-        ]
+        added = [self._add(tables[name], column) for name, columns in step.columns.items() for column in columns]
+        done = [said for each in added for said in each]
         if self.version < step.version:
             done += step.work(self)
         for name in step.tables:
@@ -225,11 +221,6 @@ class _Upgrade:
                 self.database.execute(sa.insert(self.tables.version).values(noted))
             done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
         return done
-
-    @property
-    def schema(self) -> str:
-        """Of the tables."""
-        return str(self.tables.metadata.schema)
 
     def _create(self, table: sa.Table) -> list[str]:
         if table.name in self.layout:
@@ -245,7 +236,7 @@ class _Upgrade:
         try:
             add_column(self.database, table, table.c[column])
         except RetentionError:
-            if column not in read_layout(self.database, self.schema).get(table.name, {}):
+            if column not in _read_layout(self.database, self.schema).get(table.name, {}):
                 raise
         self.layout[table.name] = {**self.layout[table.name], column: ""}
         return [f"added column {column} to {table.fullname}"]
@@ -312,27 +303,27 @@ def _note_verified(upgrade: _Upgrade) -> list[str]:
 
 def _take_over(upgrade: _Upgrade) -> list[str]:
     """The policies of cratedb-toolkit, from its table of the same name."""
-    done: list[str] = []
+    database, schema, done = upgrade.database, upgrade.schema, list[str]()
     if _is_legacy(upgrade.layout.get(POLICY, {})):
         try:
             done = _copy_and_swap(upgrade)
         except RetentionError:
-            if _is_legacy(read_layout(upgrade.database, upgrade.schema).get(POLICY, {})):
+            if _is_legacy(_read_layout(database, schema).get(POLICY, {})):
                 raise  # Otherwise another setup did it.
-        if upgrade.database.kept is None:
-            upgrade.layout = read_layout(upgrade.database, upgrade.schema)
+        if database.kept is None:
+            upgrade.layout = _read_layout(database, schema)
     for name, columns in upgrade.layout.items():
         if name.startswith(UPGRADE) and _is_legacy(columns):
             with suppress(NotFound, Conflict):
-                rename_table(upgrade.database, policy_table(sa.MetaData(schema=upgrade.schema), name), LEGACY)
+                rename_table(database, copy_table(described.POLICY, sa.MetaData(schema=schema), name), LEGACY)
         elif name.startswith(UPGRADE):
-            drop_table(upgrade.database, TableName(upgrade.schema, name))
+            drop_table(database, TableName(schema, name))
     return done
 
 
 def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
     database, tables, schema = upgrade.database, upgrade.tables, upgrade.schema
-    new = policy_table(sa.MetaData(schema=schema), f"{UPGRADE}_{uuid.uuid4().hex[:8]}")
+    new = copy_table(described.POLICY, sa.MetaData(schema=schema), f"{UPGRADE}_{uuid.uuid4().hex[:8]}")
     old = sa.table(POLICY, schema=schema)
     database.refresh(tables.policy)  # The old table has this name; a policy that is not visible yet would be lost.
     rows = database.query(sa.select(sa.literal_column("*")).select_from(old).order_by(sa.column("id")))
@@ -346,99 +337,21 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
         count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
         if count != len(rows):
             raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
-        if not _is_legacy(read_layout(database, schema).get(POLICY, {})):
+        if not _is_legacy(_read_layout(database, schema).get(POLICY, {})):
             raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")
     swap_tables(database, new, tables.policy)
     upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], _columns(new)
-    disabled = sum(not policy.enabled for policy in taken)
-    number = f"{len(rows)} policies of cratedb-toolkit, {disabled} of them disabled"
+    number = f"{len(rows)} policies of cratedb-toolkit, {sum(not policy.enabled for policy in taken)} of them disabled"
     return [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]
 
 
 def _read_partition_columns(database: Database, schemas: Collection[str]) -> PartitionColumns:
     """The partition columns of all tables in some schemas, with their types."""
-    t = sa.table(
-        "tables", *map(sa.column, ("table_schema", "table_name", "partitioned_by")), schema="information_schema"
-    ).c
-    wanted = t.table_schema.in_(sorted(schemas))
-    found = {}
-    layouts = {schema: read_layout(database, schema) for schema in schemas}
-    for schema, table, by in database.rows(sa.select(t.table_schema, t.table_name, t.partitioned_by).where(wanted)):
-        types = layouts[schema].get(table, {})
-        found[schema, table] = {column: types.get(column, "") for column in by or ()}
-    return found
-
-
-STEPS = (
-    Step(
-        version=1,
-        name="policies, audit log, holds and archives",
-        tables=(POLICY, "jobs_log", "retention_hold", "retention_snapshot", "retention_freeze"),
-        work=_take_over,
-    ),
-    Step(
-        version=2,
-        name="rollups",
-        tables=("rollup", "rollup_ledger"),
-        columns={
-            POLICY: ("levels", "dimensions", "metrics", "exclude", "aggregates", "counters", "late"),
-            "rollup_ledger": ("expired_at", "beneath_schema", "beneath_name"),
-        },
-    ),
-    Step(
-        version=3,
-        name="schedules, leases and running jobs",
-        tables=("lease", "job_state"),
-        columns={POLICY: ("schedule", "misfire", "misfire_grace", "jitter", "scheduled_at"), "jobs_log": ("slot",)},
-        work=_keep_journal,
-    ),
-    Step(version=4, name="access tokens and notifications", tables=("access_token", "notification")),
-    Step(
-        version=5,
-        name="open windows, times as numbers, verified archives",
-        columns={
-            POLICY: ("time_unit", "deletions", "verify", "undated", "freeze", "cutoff_by"),
-            "rollup": ("gone_until",),
-            "rollup_ledger": ("parts",),
-            "retention_snapshot": ("token",),
-        },
-    ),
-    Step(
-        version=6,
-        name="identities of tables, long texts",
-        columns={
-            "retention_hold": ("table_identity", "where_long"),
-            "retention_freeze": ("table_identity",),
-            "retention_snapshot": ("table_identity",),
-            "rollup": ("source_identity", "definition_long"),
-            "rollup_ledger": ("token_long", "parts_long"),
-        },
-    ),
-    Step(version=7, name="codes of reasons", columns={"jobs_log": ("reason", "subjects")}),
-    Step(
-        version=8,
-        name="verified snapshots",
-        columns={"retention_snapshot": ("verified_at", "damage")},
-        work=_note_verified,
-    ),
-)
-
-
-ACTOR = "cratedb-toolkit"
-_PLAIN = (
-    "table_schema",
-    "table_name",
-    "partition_column",
-    "retention_period",
-    "reallocation_attribute_name",
-    "reallocation_attribute_value",
-    "target_repository_name",
-    "id",
-)
-_STRATEGIES = ("delete", "reallocate", "snapshot")
-_NUMBERS = ("byte", "smallint", "integer", "bigint", "real", "double precision")
-# Partition columns with their types, by schema and name of the table.
-PartitionColumns = Mapping[tuple[str, str], Mapping[str, str]]
+    layouts = {schema: _read_layout(database, schema) for schema in schemas}
+    return {
+        (schema, table): {column: layouts[schema].get(table, {}).get(column, "") for column in by or ()}
+        for schema, table, by in _ask(database, "tables", "partitioned_by", schemas=schemas)
+    }
 
 
 @dataclass(frozen=True)
@@ -531,3 +444,58 @@ def _why_no_partition(strategy: str, column: str, columns: Mapping[str, str]) ->
     if strategy != "delete" and len(columns) > 1:
         return f"the table is partitioned by {', '.join(columns)}, and it names one of these only"
     return None
+
+
+STEPS = (
+    Step(
+        version=1,
+        name="policies, audit log, holds and archives",
+        tables=(POLICY, "jobs_log", "retention_hold", "retention_snapshot", "retention_freeze"),
+        work=_take_over,
+    ),
+    Step(
+        version=2,
+        name="rollups",
+        tables=("rollup", "rollup_ledger"),
+        columns={
+            POLICY: ("levels", "dimensions", "metrics", "exclude", "aggregates", "counters", "late"),
+            "rollup_ledger": ("expired_at", "beneath_schema", "beneath_name"),
+        },
+    ),
+    Step(
+        version=3,
+        name="schedules, leases and running jobs",
+        tables=("lease", "job_state"),
+        columns={POLICY: ("schedule", "misfire", "misfire_grace", "jitter", "scheduled_at"), "jobs_log": ("slot",)},
+        work=_keep_journal,
+    ),
+    Step(version=4, name="access tokens and notifications", tables=("access_token", "notification")),
+    Step(
+        version=5,
+        name="open windows, times as numbers, verified archives",
+        columns={
+            POLICY: ("time_unit", "deletions", "verify", "undated", "freeze", "cutoff_by"),
+            "rollup": ("gone_until",),
+            "rollup_ledger": ("parts",),
+            "retention_snapshot": ("token",),
+        },
+    ),
+    Step(
+        version=6,
+        name="identities of tables, long texts",
+        columns={
+            "retention_hold": ("table_identity", "where_long"),
+            "retention_freeze": ("table_identity",),
+            "retention_snapshot": ("table_identity",),
+            "rollup": ("source_identity", "definition_long"),
+            "rollup_ledger": ("token_long", "parts_long"),
+        },
+    ),
+    Step(version=7, name="codes of reasons", columns={"jobs_log": ("reason", "subjects")}),
+    Step(
+        version=8,
+        name="verified snapshots",
+        columns={"retention_snapshot": ("verified_at", "damage")},
+        work=_note_verified,
+    ),
+)

@@ -4,7 +4,6 @@ The store: all of the toolkit's own tables in one place.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,13 +15,14 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.archive import FreezeStore, SnapshotStore
-from cratedb_retention.store.audit import Journal, RunOfPolicy, runs_of_policies
+from cratedb_retention.store.audit import Journal
 from cratedb_retention.store.holds import HoldStore
 from cratedb_retention.store.notifications import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
-from cratedb_retention.store.rollups import LevelState, RollupStore, level_states
+from cratedb_retention.store.rollups import RollupStore
+from cratedb_retention.store.rows import is_named
 from cratedb_retention.store.runs import JobStore, LeaseStore
-from cratedb_retention.store.setup import probe, require, setup
+from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 
 
@@ -44,15 +44,16 @@ class Store:
         self._database, self._clock, self._actor = engine.own(names), clock, actor
         tables, database = self.tables, self._database
         self.journal = Journal(database, tables.journal, clock, actor, partial(engine.unplaced, schema))
-        self.policies = PolicyStore(database, tables.policy, self.journal, clock, actor)
-        self.holds = HoldStore(database, tables.hold, self.journal, clock, actor)
-        self.snapshots = SnapshotStore(database, tables.snapshot, clock)
-        self.freezes = FreezeStore(database, tables.freeze, clock)
-        self.rollups = RollupStore(database, tables.rollup, tables.ledger, clock)
-        self.notices = NoticeStore(database, tables.notice)
-        self.tokens = TokenStore(database, tables.token, self.journal, clock, actor)
-        self.leases = LeaseStore(database, tables.lease, clock)
-        self.jobs = JobStore(database, tables.job, clock)
+        noting = (clock, actor, self.journal.write)
+        self.policies = PolicyStore(database, tables.policy, *noting)
+        self.holds = HoldStore(database, tables.hold, *noting)
+        self.snapshots = SnapshotStore(database, tables.snapshot, *noting)
+        self.freezes = FreezeStore(database, tables.freeze, *noting)
+        self.rollups = RollupStore(tables.rollup, database, tables.ledger, *noting)
+        self.notices = NoticeStore(database, tables.notice, *noting)
+        self.tokens = TokenStore(database, tables.token, *noting)
+        self.leases = LeaseStore(database, tables.lease, *noting)
+        self.jobs = JobStore(database, tables.job, *noting)
         self.is_there = False  # Whether somebody looked for the tables already.
 
     def setup(self, journal_policy: bool = True) -> list[str]:
@@ -73,7 +74,7 @@ class Store:
         """Note which table is meant by a name, with the rollups, snapshots, holds and freezes that are of it."""
         t = self.tables
         for own, of in ((t.rollup, "source"), (t.snapshot, "table"), (t.hold, "table"), (t.freeze, "table")):
-            mine = [own.c[f"{of}_schema"] == name.schema, own.c[f"{of}_name"] == name.name]
+            mine = [is_named(own, name, of)]
             # A hold that notes no table is on whatever has the name.
             mine += [own.c.table_identity.is_not(None)] if own is t.hold else []
             self._database.refresh(own)
@@ -108,12 +109,4 @@ class Store:
 
         :raises RetentionError: if not.
         """
-        probe(self._database, self.tables)
-
-    def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
-        """What each run since an aware instant did for each policy, oldest first."""
-        return runs_of_policies(self._database, self.tables, since)
-
-    def level_states(self) -> list[LevelState]:
-        """How far each level of all cascades is."""
-        return level_states(self._database, self.tables)
+        require(self._database, self.tables, each=True)

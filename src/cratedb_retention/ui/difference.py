@@ -9,7 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
-from cratedb_retention.model.difference import Difference, differences
+from cratedb_retention.model.policy import Difference, differences
 
 _HEADS = ("Attribute", "Before", "After")
 

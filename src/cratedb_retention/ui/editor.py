@@ -10,8 +10,7 @@ from cratedb_retention.errors import Conflict, RetentionError
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.difference import differences
-from cratedb_retention.model.policy import ATTRIBUTES, Policy, changes_of
+from cratedb_retention.model.policy import ATTRIBUTES, Policy, changes_of, differences
 from cratedb_retention.model.policyform import FIELDS, left_out
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scope import Scope

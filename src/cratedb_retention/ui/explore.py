@@ -25,9 +25,9 @@ from cratedb_retention.model.exploring import (
     whole_span,
     zoom,
 )
-from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest, Fill, describe
 from cratedb_retention.model.time import from_ms
+from cratedb_retention.model.words import write_value
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui.explore_chart import MOST_LINES, lines_of, options
 from cratedb_retention.ui.explore_form import Form, choose_table

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cratedb_retention.model.exploring import Span, percents
-from cratedb_retention.model.reading import Cell, Fetched, Row, as_float, parts_of
+from cratedb_retention.model.reading import Cell, Fetched, Row, as_float, join_stretches
 from cratedb_retention.model.time import to_ms
 
 MOST_LINES = 10
@@ -177,9 +177,13 @@ def _band(line: Line) -> list[dict[str, Any]]:
 
 def _borders(fetched: Fetched, shown: Span) -> dict[str, Any]:
     """Where the levels change, with their names; and what is kept nowhere, as an area."""
-    parts = [part for part in parts_of(fetched.stretches) if part.end > shown[0] and part.start < shown[1]]
+    parts = [p for p in join_stretches(fetched.stretches, with_rests=True) if p.end > shown[0] and p.start < shown[1]]
     marks = [
-        {"xAxis": max(part.start, shown[0]), "name": part.name, "lineStyle": {"width": 0 if part is parts[0] else 1}}
+        {
+            "xAxis": max(part.start, shown[0]),
+            "name": part.holding.name,
+            "lineStyle": {"width": 0 if part is parts[0] else 1},
+        }
         for part in parts
     ]
     gaps = [[{"xAxis": start, "name": "kept nowhere"}, {"xAxis": end}] for start, end in fetched.gaps]

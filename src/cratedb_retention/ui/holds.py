@@ -15,9 +15,8 @@ from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
-from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, read_pairs
 from cratedb_retention.service.scope import Release, Scope
 from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest

@@ -16,9 +16,8 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.words import plural, show_size
+from cratedb_retention.model.words import plural, show_size, write_value
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, new_policy, policy, timeline
 from cratedb_retention.ui.parts import Bit, Cell, Column, link, note, state, table

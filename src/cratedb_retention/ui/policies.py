@@ -12,10 +12,9 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.overview import Listing
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, write_pairs
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links

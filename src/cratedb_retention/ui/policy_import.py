@@ -11,8 +11,7 @@ from nicegui import events, ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.policies import Action, Change
-from cratedb_retention.model.difference import Difference
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policy import Difference, Policy
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import plural, short

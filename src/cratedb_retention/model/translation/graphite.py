@@ -17,17 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.translation.cascade import (
-    PLACEHOLDER,
+from cratedb_retention.model.translation import (
     Archive,
     Translated,
     Translation,
     Wanted,
-    calendar_notes,
     kept_for,
     length,
     make_cascade,
-    named,
 )
 
 # whisper takes any beginning of these words, the first one that fits.
@@ -80,7 +77,7 @@ class Section:
 
     @property
     def missing(self) -> list[str]:
-        """What it lacks to be one of storage-schemas.conf; Carbon skips it then."""
+        """What it lacks; Carbon skips it then."""
         return [key for key in ("pattern", "retentions") if not self.values.get(key)]
 
     def __str__(self) -> str:
@@ -167,14 +164,15 @@ def _policy(
     text = section.values["retentions"]
     raw, *coarser = parse_retentions(text, str(section))
     cascade = make_cascade(str(section), raw.retention, coarser, wanted.rounding)
-    policy = {"strategy": cascade.strategy, **named(pattern or PLACEHOLDER, wanted), **cascade.attributes()}
+    policy = cascade.policy(pattern, wanted)
     notes = [f"[{section.name}] pattern = {section.pattern}", f"retentions = {text}"]
     warnings = list(cascade.warnings)
     if cascade.levels:
         notes.append(f"The raw rows are what Graphite kept one of for each {length(raw.seconds)}.")
-        notes += calendar_notes(cascade.levels)
-        if rules is not None:
-            policy["aggregates"] = _aggregates(rules, section)
+        notes += cascade.notes
+        if rules is not None:  # The first rule that is for all names of a section wins; else the average.
+            kept = next((rule.aggregates for rule in rules if _is_for(rule, section)), ("avg",))
+            policy["aggregates"] = {"*": list(kept)}
     if pattern is None:
         warnings.append(f"{section}: the pattern {section.pattern} is no table pattern; write the table's name")
     elif not wanted.table_name and (others := _overlapping(pattern, before)):
@@ -228,20 +226,16 @@ def _read(text: str, where: str, bare: int = 1) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """
-    A section of ``storage-aggregation.conf``.
-
-    :param metrics: The last parts of the names that it is for; ``*`` for all; none if its pattern says more than that.
-    """
+    """A section of ``storage-aggregation.conf``."""
 
     section: Section
-    metrics: tuple[str, ...]
-    aggregates: tuple[str, ...]
+    metrics: tuple[str, ...]  # The last parts of the names that it is for; ``*``: all; none: its pattern says more.
+    method: str
 
     @property
-    def method(self) -> str:
-        """What Graphite makes of the values."""
-        return self.section.values.get("aggregationmethod", "average").lower()
+    def aggregates(self) -> tuple[str, ...]:
+        """What is kept."""
+        return _AGGREGATES[self.method]
 
 
 def _rules(sections: Sequence[Section]) -> list[Rule]:
@@ -253,16 +247,10 @@ def _rules(sections: Sequence[Section]) -> list[Rule]:
             raise InvalidInput(f"{section}, aggregationMethod {method!r}", "unknown", f"there are: {known}")
         match = _LAST_PART.fullmatch(section.pattern)
         metrics = tuple(match["names"].split("|")) if match else ("*",) if section.pattern in _EVERYTHING else ()
-        rules.append(Rule(section, metrics, _AGGREGATES[method]))
+        rules.append(Rule(section, metrics, method))
         if "*" in metrics:  # No name gets beyond it.
             break
     return rules
-
-
-def _aggregates(rules: Sequence[Rule], section: Section) -> dict[str, list[str]]:
-    """What is kept of all metrics of a section: the first rule that is for all its names wins; else the average."""
-    kept = next((rule.aggregates for rule in rules if _is_for(rule, section)), ("avg",))
-    return {"*": list(kept)}
 
 
 def _is_for(rule: Rule, section: Section) -> bool:
@@ -288,15 +276,14 @@ def _unapplied(rules: Sequence[Rule] | None, sections: Sequence[Section]) -> Ite
             yield f"aggregation {rule.section}: {rule.method} {_CHANGED[rule.method]}"
 
 
-def _notes(rules: Sequence[Rule] | None) -> tuple[str, ...]:
-    notes = ["A dot of Graphite's names is taken for an underscore of tables' names."]
+def _notes(rules: Sequence[Rule] | None) -> tuple[str, str]:
     factors = dict.fromkeys(rule.section.values.get("xfilesfactor", "0.5") for rule in rules or ())
     given = f" ({', '.join(factors)})" if factors else ""
-    notes.append(
+    return (
+        "A dot of Graphite's names is taken for an underscore of tables' names.",
         f"xFilesFactor{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how "
-        "many; ask for enough of them when you read."
+        "many; ask for enough of them when you read.",
     )
-    return tuple(notes)
 
 
 # Regular expressions as table patterns
@@ -365,25 +352,19 @@ def _anchored(text: str) -> str:
 
 def overlap(one: str, other: str) -> bool:
     """Tell whether there is a name that fits both table patterns."""
-
-    seen = {(0, 0)}
+    seen: set[tuple[int, int]] = set()
     waiting = [(0, 0)]
     while waiting:
-        i, j = waiting.pop()
-        if (i, j) == (len(one), len(other)):
+        i, j = place = waiting.pop()
+        a, b = one[i : i + 1], other[j : j + 1]  # Empty at the end.
+        if not a and not b:
             return True
-        for step in _steps(one[i : i + 1], other[j : j + 1], i, j):
-            if step not in seen:
-                seen.add(step)
-                waiting.append(step)
+        if place not in seen:
+            seen.add(place)
+            if a == "*":
+                waiting.append((i + 1, j))
+            if b == "*":
+                waiting.append((i, j + 1))
+            if a and b and (a == b or {a, b} & {"*", "?"}):
+                waiting.append((i + (a != "*"), j + (b != "*")))
     return False
-
-
-def _steps(a: str, b: str, i: int, j: int) -> Iterator[tuple[int, int]]:
-    """Where two patterns may stand after a next character, or none; an empty one is at its end."""
-    if a == "*":
-        yield i + 1, j
-    if b == "*":
-        yield i, j + 1
-    if a and b and (a == b or {a, b} & {"*", "?"}):
-        yield i + (a != "*"), j + (b != "*")

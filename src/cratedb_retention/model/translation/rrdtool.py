@@ -18,18 +18,7 @@ from typing import Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.translation.cascade import (
-    PLACEHOLDER,
-    Archive,
-    Translated,
-    Translation,
-    Wanted,
-    calendar_notes,
-    kept_for,
-    length,
-    make_cascade,
-    named,
-)
+from cratedb_retention.model.translation import Archive, Translated, Translation, Wanted, kept_for, length, make_cascade
 
 DEFAULT_STEP = 300
 _SCALES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 31 * 86_400, "y": 366 * 86_400}
@@ -52,16 +41,11 @@ _LEAST_RAW = Duration(seconds=86_400)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """
-    A data source.
-
-    :param kind: ``GAUGE``, ``COUNTER``, ``DERIVE``, ``DCOUNTER``, ``DDERIVE``, ``ABSOLUTE`` or ``COMPUTE``.
-    :param minimum: The least value of its rate, as it is written.
-    """
+    """A data source."""
 
     name: str
-    kind: str
-    minimum: str = "U"
+    kind: str  # One of `_KINDS`.
+    minimum: str = "U"  # The least value of its rate, as it is written.
 
     @property
     def only_grows(self) -> bool:
@@ -73,38 +57,26 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin:
-    """
-    A round robin archive.
-
-    :param seconds: What one of its values covers.
-    :param rows: How many of them are kept.
-    :param where: How messages name it.
-    """
+    """A round robin archive."""
 
     function: str
     factor: str
-    seconds: int
+    seconds: int  # What one of its values covers.
     rows: int
-    where: str
+    where: str  # How messages name it.
 
 
 @dataclass(kw_only=True)
 class Database:
-    """
-    One RRD.
+    """One RRD."""
 
-    :param file: Its name; empty if it is not known.
-    :param others: Archives of forecasts, which consolidate nothing.
-    :param assumed: Whether nothing says the step, not even a command that leaves it to RRDtool's default.
-    """
-
-    file: str = ""
+    file: str = ""  # Its name, if it is known.
     step: int = DEFAULT_STEP
     sources: list[Source] = field(default_factory=list)
     archives: list[RoundRobin] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # Archives of forecasts, which consolidate nothing.
     template: bool = False
-    assumed: bool = False
+    assumed: bool = False  # Nothing says the step, not even a command that leaves it to RRDtool's default.
 
 
 def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str | None = None) -> Translation:
@@ -146,15 +118,11 @@ def _policy(database: Database, wanted: Wanted) -> Translated:
     warnings = [] if raw else [f"{where}: has no archive of single steps; raw rows are kept for {_LEAST_RAW}"]
     cascade = make_cascade(where, kept_for(period) if raw else _LEAST_RAW, _grouped(coarser), wanted.rounding)
     table = wanted.table_name or _table(database.file)
-    policy: dict[str, Any] = {
-        "strategy": cascade.strategy,
-        **named(table or PLACEHOLDER, wanted),
-        **cascade.attributes(),
-    }
+    policy = cascade.policy(table, wanted)
     notes = [f"{where}, a value for each {length(database.step)}", *_listed(database.archives)]
     warnings += [*cascade.warnings, *_left_out(database, where)]
     if cascade.levels:
-        notes += calendar_notes(cascade.levels)
+        notes += cascade.notes
         policy |= _metrics(database.sources, _functions(coarser))
         warnings += _source_warnings(database.sources, where)
     if not table:
@@ -353,41 +321,50 @@ def _forecasts(database: Database, function: str, where: str) -> bool:
     return False
 
 
-# The output of `rrdtool info`
+# The output of `rrdtool info` and `rrdtool dump`
 
 
 def _info(text: str, name: str) -> Database:
-    plain: dict[str, str] = {}
-    indexed: dict[tuple[str, str], dict[str, str]] = {}
+    settings: dict[tuple[str, str], dict[str, str]] = {("", ""): {}}
     for line in text.splitlines():
         if match := _SETTING.fullmatch(line):
-            value = match["value"].strip('"')
-            if match["name"]:
-                kind = match["key"].partition("[")[0]
-                indexed.setdefault((kind, match["index"]), {})[match["name"]] = value
-            else:
-                plain[match["key"]] = value
-    database = Database(file=plain.get("filename", ""), step=_count(plain, "step", name))
-    for (kind, index), values in indexed.items():
-        if kind == "ds":
-            minimum = values.get("min", "U")
-            database.sources.append(Source(index, values.get("type", "GAUGE"), minimum))
-        elif kind == "rra":
-            _add_counted(database, values, "pdp_per_row", f"{name}, rra[{index}]")
+            kind = match["key"].partition("[")[0] if match["name"] else ""
+            found = settings.setdefault((kind, match["index"] or ""), {})
+            found[match["name"] or match["key"]] = match["value"].strip('"')
+    indexed = settings.items()
+    sources = [Source(i, v.get("type", "GAUGE"), v.get("min", "U")) for (kind, i), v in indexed if kind == "ds"]
+    archives = {f"{name}, rra[{i}]": values for (kind, i), values in indexed if kind == "rra"}
+    return _counted(settings["", ""], sources, archives, name)
+
+
+def _dump(text: str, name: str) -> Database:
+    """
+    Read by its tags, not as XML: dumps are of one form and can be long, and no entity of a foreign file is expanded.
+    """
+    head, *parts = text.split("<rra>")
+    sources = [Source(_tag(p, "name"), _tag(p, "type"), _tag(p, "min") or "U") for p in head.split("<ds>")[1:]]
+    archives = {}
+    for index, part in enumerate(parts):
+        values = {key: _tag(part, key) for key in ("cf", "pdp_per_row", "xff")}
+        archives[f"{name}, archive {index}"] = {**values, "rows": str(part.count("<row>"))}
+    return _counted({"step": _tag(head, "step")}, sources, archives, name)
+
+
+def _tag(text: str, tag: str) -> str:
+    match = re.search(rf"<{tag}>\s*([^<]*?)\s*</{tag}>", text)
+    return match[1] if match else ""
+
+
+def _counted(plain: dict[str, str], sources: list[Source], archives: dict[str, dict[str, str]], name: str) -> Database:
+    """A database whose steps and rows are counts."""
+    database = Database(file=plain.get("filename", ""), step=_count(plain, "step", name), sources=sources)
+    for where, values in archives.items():
+        function, factor = values.get("cf", ""), values.get("xff", "")
+        if not _forecasts(database, function, where):
+            at = f"{where}, {function}"
+            seconds, rows = database.step * _count(values, "pdp_per_row", at), _count(values, "rows", at)
+            database.archives.append(RoundRobin(function=function, factor=factor, seconds=seconds, rows=rows, where=at))
     return database
-
-
-def _add_counted(database: Database, values: dict[str, str], steps: str, where: str) -> None:
-    """An archive whose steps and rows are counts."""
-    function = values.get("cf", "")
-    if _forecasts(database, function, where):
-        return
-    where = f"{where}, {function}"
-    seconds = database.step * _count(values, steps, where)
-    rows = _count(values, "rows", where)
-    database.archives.append(
-        RoundRobin(function=function, factor=values.get("xff", ""), seconds=seconds, rows=rows, where=where)
-    )
 
 
 def _count(values: dict[str, str], key: str, where: str) -> int:
@@ -395,26 +372,3 @@ def _count(values: dict[str, str], key: str, where: str) -> int:
     if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
         raise InvalidInput(where, f"{key} is {text!r}" if text else f"does not say its {key}", _REMEDY)
     return int(text)
-
-
-# The output of `rrdtool dump`
-
-
-def _dump(text: str, name: str) -> Database:
-    """
-    Read by its tags, not as XML: dumps are of one form and can be long, and no entity of a foreign file is expanded.
-    """
-    head, *archives = re.split(r"<rra>", text)
-    database = Database(step=_count({"step": _tag(head, "step")}, "step", name))
-    for part in head.split("<ds>")[1:]:
-        database.sources.append(Source(_tag(part, "name"), _tag(part, "type"), _tag(part, "min") or "U"))
-    for index, part in enumerate(archives):
-        values = {key: _tag(part, key) for key in ("cf", "pdp_per_row", "xff")}
-        values["rows"] = str(part.count("<row>"))
-        _add_counted(database, values, "pdp_per_row", f"{name}, archive {index}")
-    return database
-
-
-def _tag(text: str, tag: str) -> str:
-    match = re.search(rf"<{tag}>\s*([^<]*?)\s*</{tag}>", text)
-    return match[1] if match else ""

@@ -1,0 +1,212 @@
+"""``list-snapshots``, ``verify-snapshots``, ``adopt-snapshots``, ``restore``: what was archived."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.options import TEXT
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.words import plural, show_partition, show_size
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.execution.archive import RestoreRequest
+    from cratedb_retention.store.archive import SnapshotRecord
+
+_COLUMNS = ("table", "partition", "rows", "size", "state")
+
+
+def _cells(record: SnapshotRecord) -> Sequence[object]:
+    archived = record.archived
+    partition = show_partition(archived.columns, archived.values)
+    return (archived.table, partition, archived.rows, show_size(record.size), record.stage)
+
+
+def _request(
+    name: str | None, table_schema: str | None, table_name: str | None, start: str | None, end: str | None
+) -> RestoreRequest:
+    from cratedb_retention.execution.archive import RestoreRequest
+    from cratedb_retention.model.time import parse_instant
+
+    first, last = (parse_instant(text) if text else None for text in (start, end))
+    return RestoreRequest(name=name, table_schema=table_schema, table_name=table_name, start=first, end=last)
+
+
+_snapshots = options.gathered(
+    "request",
+    _request,
+    click.option("--name", type=TEXT, help="A snapshot's name, or six characters of its beginning."),
+    click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards."),
+    click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards."),
+    click.option("--from", "start", type=TEXT, metavar="INSTANT", help="Only what reaches beyond this instant."),
+    click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Only what begins before this instant."),
+)
+
+
+@click.command("list-snapshots")
+@options.connected(read_only=True)
+@_snapshots
+@options.output_format
+def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> None:
+    """
+    List what was archived, and what its repository says about it.
+
+    \b
+    Examples:
+      cratedb-retention list-snapshots crate://localhost:4200/
+      cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
+    """
+    from cratedb_retention.execution.archive import RestoreRequest, none_fits
+    from cratedb_retention.execution.preview import ArchiveLine
+    from cratedb_retention.execution.results import Snapshot
+
+    records = retention.archive.snapshots(request)
+    if not records and request != RestoreRequest():
+        raise none_fits()
+    states = retention.archive.states(records)
+    data = [
+        Snapshot.of(ArchiveLine(record=each, state=states.get((each.archived.repository, each.archived.name))))
+        for each in records
+    ]
+    if form != "table":
+        write_data(data, form)
+    elif records:
+        write_table(
+            (*_COLUMNS, "in the repository", "repository", "name"),
+            [(*_cells(each), s.repository_state, s.repository, s.name) for each, s in zip(records, data, strict=True)],
+        )
+    else:
+        say("no snapshot fits; policies with the strategy snapshot make them")
+
+
+@click.command("verify-snapshots")
+@options.connected()
+@_snapshots
+@options.output_format
+def verify_snapshots(retention: Retention, request: RestoreRequest, form: str) -> None:
+    """
+    Read snapshots back and compare them with what was archived. On CrateDB each is restored into the schema of the
+    toolkit's tables, counted and dropped again, so there must be room for the largest. Ends with 1 if any is damaged.
+
+    \b
+    Examples:
+      cratedb-retention verify-snapshots --table-name=metrics crate://localhost:4200/
+    """
+    found = retention.archive.verify(request)
+    if form != "table":
+        write_data([{"name": v.record.archived.name, "found": v.found, "error": v.error} for v in found], form)
+    elif not found:
+        say("no snapshot fits")
+    else:
+        for verified in found:
+            if verified.error:
+                say(f"failed: {verified.error}", "red")
+            else:
+                say(f"right: {verified.record.archived.name}: {verified.found}", "green")
+    failed = sum(verified.error is not None for verified in found)
+    if failed:
+        raise RetentionError("verify-snapshots", f"{failed:,} of {plural(len(found), 'snapshot')} can't be relied on")
+
+
+@click.command("adopt-snapshots")
+@options.connected()
+@click.option("--repository", required=True, type=TEXT, help="The repository; a directory on DuckDB.")
+@_snapshots
+@click.option("--dry-run", is_flag=True, help="Only show what would be adopted.")
+@options.output_format
+def adopt_snapshots(retention: Retention, repository: str, request: RestoreRequest, dry_run: bool, form: str) -> None:
+    """
+    Note the snapshots of a repository in the toolkit's own table, so that they can be listed, verified and restored:
+    after that table was lost, or where another database made them. Snapshots that it has stay as they are.
+
+    \b
+    Examples:
+      cratedb-retention adopt-snapshots --repository=export_cold --dry-run crate://localhost:4200/
+    """
+    from cratedb_retention.execution.results import Adoptable
+
+    found = retention.archive.adopt(repository, request, dry_run=dry_run)
+    if form != "table":
+        write_data([Adoptable.of(item) for item in found], form)
+        return
+    new = [item.record for item in found if not item.known]
+    if new:
+        write_table((*_COLUMNS, "name"), [(*_cells(record), record.archived.name) for record in new])
+    done = "would be adopted" if dry_run else "adopted"
+    say(f"{plural(len(new), 'snapshot')} {done}; {len(found) - len(new):,} known already")
+
+
+@click.command("restore")
+@options.database
+@_snapshots
+@click.option(
+    "--into", type=TEXT, metavar="SCHEMA.TABLE", help="Restore beside, into this table, which may exist already."
+)
+@click.option("--all", "everything", is_flag=True, help="Restore every partition.")
+@click.option(
+    "--from-repository",
+    type=TEXT,
+    metavar="REPOSITORY",
+    help="Restore what is in this repository, even if the toolkit's own tables do not know it.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be restored, with the statements.")
+def restore(
+    database: options.Database,
+    request: RestoreRequest,
+    into: str | None,
+    everything: bool,
+    from_repository: str | None,
+    dry_run: bool,
+) -> None:
+    """
+    Bring archived partitions back: those of a table and a stretch of time, each from all of its snapshots, or from one
+    by its name. What goes into its own table is on hold, so that the next run leaves it alone; `release` ends that.
+
+    \b
+    Examples:
+      cratedb-retention restore --name=doc-metrics-2024-01-01-5d41402abc4b crate://localhost:4200/
+      cratedb-retention restore --table-name=metrics --from=2024-01-01 --to=2024-04-01 --into=doc.metrics_restored
+    """
+    from cratedb_retention.execution.archive import RestoreRequest
+    from cratedb_retention.model.patterns import parse_table
+
+    if not everything and not from_repository and request == RestoreRequest():
+        raise InvalidInput("restore", "nothing is chosen", "give --name, --table-name, --from, --to, or --all")
+    with database.open() as retention:
+        target = parse_table(into, "--into", retention.default_schema) if into else None
+        request = dataclasses.replace(request, into=target, from_repository=from_repository)
+        if dry_run:
+            _show(retention, request)
+            return
+        restored = retention.archive.restore(request)
+    for item in restored:
+        if item.error:
+            say(f"failed: {item.record.archived.name}: {item.error}", "red")
+            continue
+        hold = f"; on hold until `cratedb-retention release {item.hold_id}`" if item.hold_id else ""
+        rows = f"{item.rows:,} rows" if item.rows is not None else "done"
+        say(f"restored: {item.record.archived.name} into {item.into}, {rows}{hold}", "green")
+    failed = sum(item.error is not None for item in restored)
+    if failed:
+        raise RetentionError("restore", f"{failed:,} of {plural(len(restored), 'snapshot')} did not come back")
+
+
+def _show(retention: Retention, request: RestoreRequest) -> None:
+    """What would be done, partition by partition."""
+    for _, group in itertools.groupby(retention.archive.preview(request), key=lambda item: item.record.partition):
+        items = list(group)
+        for item in items:
+            name = item.record.archived.name
+            if item.refusal:
+                say(f"would not restore {name}: {item.refusal}", "red")
+            else:
+                say(f"would restore {name} into {item.into}")
+        for line in retention.archive.statements(items):
+            say(f"{line};", "dim")

@@ -1,0 +1,279 @@
+"""``plan``, ``run``, ``cancel``: what a run would do and why, as tables or as data; and a run while it happens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_table, write_things
+from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.runs import Report, RunOptions
+from cratedb_retention.model.words import plural, short, show_size
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.execution.events import Observer, RunEvent
+    from cratedb_retention.execution.preparing import Prepared
+    from cratedb_retention.model.effect import TaskGroup
+
+_MOST_HOLDS = 10
+
+
+@click.command("plan")
+@options.database
+@options.selection
+@options.cutoff
+@options.output_format
+@click.option("--sql", is_flag=True, help="Show the statements.")
+@click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
+@click.option("--check", is_flag=True, help="End with 1 if there are problems, as `run` would.")
+def plan(
+    database: options.Database,
+    chosen: options.Chosen,
+    when: options.Cutoff,
+    form: str,
+    sql: bool,
+    details: bool,
+    check: bool,
+) -> None:
+    """
+    Show what a run would do and why, what is blocked and why, and the legal holds in force. Nothing is changed. Tasks
+    that are alike are one line, unless --details is given; JSON and YAML have all of them.
+
+    \b
+    Examples:
+      cratedb-retention plan crate://localhost:4200/
+      cratedb-retention plan --tags=acme --cutoff-day=2024-06-01 --sql
+      cratedb-retention plan --check
+    """
+    with database.open(read_only=True) as retention:
+        prepared = when.prepare(retention, chosen)
+        write_plan(prepared, retention, form, sql, details)
+    problems = len(prepared.plan.problems)
+    if check and problems:
+        raise RetentionError("plan", plural(problems, "problem"), "a person has to act; the reasons are in the plan")
+
+
+@click.command("run")
+@options.database
+@options.selection
+@options.cutoff
+@options.output_format
+@click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
+@click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
+@options.lease
+def run(
+    database: options.Database,
+    chosen: options.Chosen,
+    when: options.Cutoff,
+    form: str,
+    due: bool,
+    dry_run: bool,
+    lease: float,
+) -> None:
+    """
+    Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
+    if something failed, or somebody has to look at it, the exit code is 1. What another run is at is left to it.
+
+    With --due, only policies run whose schedules say so, and that nobody has run since: for cron, systemd timers and
+    Kubernetes CronJobs.
+
+    \b
+    Examples:
+      cratedb-retention run crate://localhost:4200/
+      cratedb-retention run --strategy=delete --tags=acme --cutoff-day=2024-06-01
+      cratedb-retention run --due
+      cratedb-retention run --dry-run
+    """
+    from cratedb_retention.execution.retrying import retry
+
+    if due and when.moment is not None:
+        raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
+    with database.open(read_only=dry_run and not due) as retention:
+        if due:
+            report = _run_due(retention, chosen, form, dry_run, RunOptions(lease=lease))
+        elif dry_run:
+            write_plan(when.prepare(retention, chosen), retention, form, sql=True)
+            return
+        else:
+            with _interruptible():
+                prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
+                with observer(quiet=form != "table") as observe:
+                    report = retention.run(prepared, observers=[observe], options=RunOptions(lease=lease))
+    if report:
+        _finish(report, form)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """After Ctrl-C say what becomes of what a run has left to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RetentionError("interrupted", "the next run goes on from here") from None
+
+
+def _run_due(
+    retention: Retention, chosen: options.Chosen, form: str, dry_run: bool, run_options: RunOptions
+) -> Report | None:
+    from cratedb_retention.execution.preparing import Selection
+    from cratedb_retention.planning.due import Timetable
+
+    selection = chosen.read(retention)
+    ids = None
+    if selection != Selection():
+        ids = {stored.policy.id or "" for stored in retention.policies(selection)}
+    if dry_run:
+        slots = retention.schedule.find_due(Timetable(), ids).slots
+        write_plan(retention.prepare(selection=Selection(policy_ids=frozenset(slots))), retention, form, sql=True)
+        return None
+    with _interruptible(), observer(quiet=form != "table") as observe:
+        report = retention.run_due([observe], run_options, ids)
+    if report is None and form == "table":
+        say("nothing is due")
+    elif report is None:
+        write_data(None, form)
+    return report
+
+
+def _finish(report: Report, form: str) -> None:
+    """Show what was done, and say by an error what was not."""
+    from cratedb_retention.execution.events import summary
+
+    if form != "table":
+        write_data({**dataclasses.asdict(report), "ok": report.ok}, form)
+    if not report.ok:
+        name = short(report.run_id)
+        raise RetentionError(f"run {name}", summary(report), f"`cratedb-retention jobs --run={name}`")
+
+
+@contextmanager
+def observer(quiet: bool) -> Iterator[Observer]:
+    """Yield a function that shows what happens, beside a progress bar on a terminal; quiet where the output is data."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    from cratedb_retention.execution import events
+    from cratedb_retention.execution.events import Tone
+
+    if quiet:
+        yield lambda event: None
+        return
+    styles = {Tone.GOOD: "green", Tone.NOTICE: "yellow", Tone.BAD: "red", Tone.END: "bold"}
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as bars:
+        bar = bars.add_task("", total=None, visible=False)
+
+        def show(event: RunEvent) -> None:
+            if isinstance(event, events.StepStarted):
+                bars.reset(bar, description=f"{event.task.table}: {event.step.describe()}", total=None, visible=True)
+            elif isinstance(event, events.StepProgressed):
+                bars.update(bar, completed=event.progress.done, total=event.progress.total)
+            elif isinstance(event, events.RunEndedEarly | events.RunFinished):
+                bars.update(bar, visible=False)
+            for text, tone in events.lines_of(event):
+                bars.console.print(Text(visible(text), style=styles.get(tone, "")), soft_wrap=True)
+
+        yield show
+
+
+@click.command("cancel")
+@click.argument("run_id", metavar="RUN")
+@options.connected()
+def cancel(retention: Retention, run_id: str) -> None:
+    """
+    Ask a run to end before its next step, on whatever machine it is. RUN is its identifier, or six characters of its
+    beginning, as `status` shows it. What it has done stays done; what is left is due again at the next run.
+
+    \b
+    Examples:
+      cratedb-retention cancel 1c0ffee5
+    """
+    job = retention.runs.cancel(run_id)
+    say(f"run {short(job.run_id)} of {job.actor}@{job.host} ends before its next step")
+
+
+# Plans
+
+
+def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, details: bool = False) -> None:
+    """
+    Write a plan: for people as tables, for programs as data.
+
+    :param details: Whether people are shown each task, rather than one line for those that are alike.
+    """
+    from cratedb_retention.model.effect import concerned
+    from cratedb_retention.model.holds import hold_scope
+    from cratedb_retention.model.time import show
+
+    plan = prepared.plan
+    if form != "table":
+        from cratedb_retention.execution.results import PlanAnswer
+
+        write_data(PlanAnswer.of(plan, retention.statements if sql else None), form)
+        return
+    say(f"Cutoff {show(plan.cutoff)}, {retention.address.safe}")
+    for warning in plan.warnings:
+        say(f"Warning: {warning}", "yellow")
+    _write_tasks(prepared, details)
+    for statement in (line for task in plan.tasks for step in task.steps for line in retention.statements(step)):
+        if sql:
+            say(f"{statement};", "dim")
+    held = [hold for hold in plan.holds if not hold.problem]
+    for title, holds in {"Problems: somebody has to look at these": plan.problems, "Held": held}.items():
+        if holds:
+            rows = [(hold.table, short(hold.policy_id), concerned(hold), hold.reason) for hold in holds]
+            write_table(("table", "policy", "what", "why"), rows, title)
+    if plan.legal_holds:
+        covers = [(hold.id, hold.kind, hold_scope(hold), hold.reason) for hold in plan.legal_holds[:_MOST_HOLDS]]
+        write_table(("id", "kind", "covers", "reason"), covers, "Legal holds in force")
+    if (more := len(plan.legal_holds) - _MOST_HOLDS) > 0:
+        say(f"and {more:,} more; `cratedb-retention list-holds` shows all")
+    _write_next(prepared)
+
+
+def _write_tasks(prepared: Prepared, details: bool) -> None:
+    from cratedb_retention.model.effect import TaskGroup, group_tasks
+
+    def name(group: TaskGroup) -> str:
+        policy = prepared.policies.get(group.policy_id or "")
+        return f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
+
+    tasks = prepared.plan.tasks
+    if not tasks:
+        say("Nothing is due.", "bold")
+        return
+    groups = [TaskGroup((task,)) for task in tasks] if details else group_tasks(tasks)
+    cells: Cells[TaskGroup] = {
+        "table": lambda group: group.table,
+        "policy": name,
+        "what": lambda group: group.what,
+        "why": lambda group: group.why,
+        "rows": lambda group: group.amount.rows,
+        "size": lambda group: show_size(group.amount.size),
+    }
+    write_things(cells, groups, "Due")
+    if len(groups) < len(tasks):
+        say(f"{len(tasks):,} tasks in all; `cratedb-retention plan --details` shows each")
+
+
+def _write_next(prepared: Prepared) -> None:
+    """How many partitions of the tables that were looked at are still there after a run, and when more is due."""
+    from cratedb_retention.model.effect import next_due
+    from cratedb_retention.model.time import show
+
+    tables = {kept.table for kept in prepared.plan.kept}
+    stay = sum(len(prepared.catalog.tables[name].partitions) for name in tables)
+    for task in prepared.plan.tasks:
+        policy = prepared.policies.get(task.policy_id or "")
+        if task.table in tables and policy is not None and policy.strategy.traits.removes:
+            stay -= task.partitions
+    if stay:
+        due = next_due(prepared.plan)
+        when = f"; more is due on {show(due)}" if due is not None else ""
+        say(f"{plural(stay, 'partition')} {'stays' if stay == 1 else 'stay'}{when}")
