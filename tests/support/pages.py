@@ -32,8 +32,8 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.background import Runs
 from cratedb_retention.service.http.access import Context, Limits
 from cratedb_retention.service.http.app import HttpServer, make_app
+from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.login import LOGIN
-from cratedb_retention.ui.mounting import mount
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)

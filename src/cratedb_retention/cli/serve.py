@@ -70,7 +70,7 @@ def _pages(settings: Settings) -> Mount | None:
     if settings.http.pages == "off" or not settings.http.listen:
         return None
     try:
-        from cratedb_retention.ui.mounting import mount
+        from cratedb_retention.ui.frame import mount
     except ImportError as error:
         missing = not_installed("http.pages", "they are not installed", "ui", error)
         if settings.http.pages == "auto" and isinstance(missing, InvalidInput):
