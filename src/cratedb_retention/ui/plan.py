@@ -72,8 +72,6 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     """
     Which policies a page is about, and the cutoff; None: now.
 
-    :param query: ``tags``, ``strategy``, ``policy`` and ``cutoff`` of the page's address.
-    :param now: The present (aware).
     :raises InvalidInput: if one of them can't be read, or the cutoff lies in the future.
     """
     cutoff = parse_instant(query["cutoff"]) if query.get("cutoff") else None
@@ -225,10 +223,7 @@ _LEGAL_HOLDS: Sequence[Column[LegalHold]] = (
 
 
 class Progress:
-    """
-    The runs that go on, as they go on: refreshed each second while something runs, and less and less often while
-    nothing does. Stands in the element within which it is made.
-    """
+    """The runs that go on: looked at each second while something runs, less and less often while nothing does."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -307,11 +302,7 @@ class RunCard:
                 self._cancel.set_visibility(False)
 
     async def end(self, state: RunState | None) -> None:
-        """
-        Show how it ended, by the audit log.
-
-        :param state: What this process knows of it, if it ran here.
-        """
+        """Show how it ended, by the audit log, and what this process knows of it, if it ran here."""
         self.over = True
         end = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
         outcome = end.outcome or (state.phase if state else "") or "over"
