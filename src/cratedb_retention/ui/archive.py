@@ -13,7 +13,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.previewing import ArchiveLine, Restorable
+from cratedb_retention.execution.preview import ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName

@@ -13,8 +13,8 @@ from typing import Any
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, RetentionError
-from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from nicegui import events, ui
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
-from cratedb_retention.execution.applying import Action, Change
 from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import Policy

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.identities import Earlier
+from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
