@@ -15,8 +15,11 @@ EXIT_FINDINGS = 3
 
 class RetentionError(Exception):
     """
-    An error with a message for people: what it is about, as ``table doc.metrics``, what is wrong with it (in words, or
-    as a reason of `model/reasons.py`), and what to do about it, unless the reason says it already.
+    An error with a message for people.
+
+    :param thing: What it is about, e.g. ``table "doc"."metrics"``.
+    :param reason: What is wrong with it, in words, or as a reason of `model/reasons.py`.
+    :param remedy: What to do about it; may be empty when the reason says it already.
     """
 
     exit_code = EXIT_FAILED
