@@ -135,14 +135,10 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
     for warning in plan.warnings:
         with ui.element("div").classes("warning").props("role=note"):
             ui.label(f"Warning: {warning}")
-    _section("Problems: somebody has to look at these", plan.problems, show_held)
-    _section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
-    if groups:
-        _section("What would be done", groups, lambda title, some: show_groups(title, some, policies))
-    else:
-        heading("What would be done")
-        note("Nothing is due.")
-    _section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
+    section("Problems: somebody has to look at these", plan.problems, show_held)
+    section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
+    section("What would be done", groups, lambda title, some: show_groups(title, some, policies), "", "Nothing is due.")
+    section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
     due = next_due(plan)
     kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     columns: Sequence[Column[Kept]] = (
@@ -154,17 +150,23 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
         ),
     )
     more = "" if due is None else f"More is due on {show_time(due)}."
-    _section("What is kept", kept, lambda title, some: table(columns, some, title), more)
+    section("What is kept", kept, lambda title, some: table(columns, some, title), more)
 
 
-def _section(title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "") -> None:
-    if items:
+def section(
+    title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "", nothing: str = ""
+) -> None:
+    """A part of a page about some things, if there are any, or something to say where there is nothing."""
+    if items or nothing:
         heading(title)
-        if said:
-            note(said)
+    if items and said:
+        note(said)
+    if items:
         body(title, items[:MOST])
-        if len(items) > MOST:
-            note(f"And {len(items) - MOST:,} more, which are not shown here.")
+    elif nothing:
+        note(nothing)
+    if len(items) > MOST:
+        note(f"And {len(items) - MOST:,} more, which are not shown here.")
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
