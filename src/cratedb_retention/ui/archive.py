@@ -22,20 +22,8 @@ from cratedb_retention.model.words import plural, short, show_partition, show_si
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    bar,
-    button,
-    counted,
-    heading,
-    note,
-    show_error,
-    sized,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, counted, sized, state, table
 
 PATH = "/archive"
 _FIELDS = (
