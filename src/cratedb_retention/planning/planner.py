@@ -187,7 +187,7 @@ class _Planning(Context):
                 raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
 
     def _find_protectors(self) -> None:
-        """The targets that archive, as what they want must not be deleted before; the policies that should and can't."""
+        """The targets that archive: what they want must not be deleted before; and policies that should and can't."""
         archivers: dict[TableName, list[Target]] = {}
         for target in self.targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
