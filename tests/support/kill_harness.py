@@ -159,10 +159,10 @@ class _Instants:
 
 def _run(request: RunRequest) -> None:
     from cratedb_retention import Retention
-    from cratedb_retention.engine.cratedb import delete as crate_delete
-    from cratedb_retention.engine.duckdb import delete as duck_delete
+    from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+    from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 
-    crate_delete.BATCH = duck_delete.BATCH = request.batch
+    CrateDBEngine.batch = DuckDBEngine.batch = request.batch
     instants = _Instants(request)
     with Retention(request.uri, request.schema) as retention:
         if request.uri.startswith("crate:"):

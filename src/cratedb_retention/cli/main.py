@@ -243,10 +243,8 @@ def _log(level: int, formatter: logging.Formatter) -> None:
 
 def collect_seldom() -> None:
     """
-    Look for cyclic garbage less often than Python does by itself.
-
-    A plan for 100,000 partitions makes some hundred thousand objects that stay; looking through all of them again and
-    again took 40 % of its time.
+    Look for cyclic garbage less often than Python does by itself: looking through the many objects of a plan for
+    100,000 partitions again and again took 40 % of its time.
     """
     gc.set_threshold(_MANY, 20, 20)
 

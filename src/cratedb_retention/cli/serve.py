@@ -62,11 +62,7 @@ def serve(ctx: click.Context, /, database: options.Database, **given: Any) -> No
 
 
 def _pages(settings: Settings) -> Mount | None:
-    """
-    What adds the pages, if there shall be any.
-
-    :raises InvalidInput: if they are wanted, and not installed.
-    """
+    """What adds the pages, if there shall be any; raises InvalidInput if they are wanted, and not installed."""
     if settings.http.pages == "off" or not settings.http.listen:
         return None
     try:

@@ -40,11 +40,7 @@ class Role(StrEnum):
 
 
 def parse_role(text: str) -> Role:
-    """
-    Read a role's name.
-
-    :raises InvalidInput: if there is no such role.
-    """
+    """Read a role's name; raises InvalidInput if there is no such role."""
     try:
         return Role(text.strip().lower())
     except ValueError:
@@ -52,11 +48,7 @@ def parse_role(text: str) -> Role:
 
 
 def check_limit(role: Role, limit: TagFilter) -> None:
-    """
-    Make sure that a token's limit is one.
-
-    :raises InvalidInput: if the role is admin, or a choice names no tag that a policy must have.
-    """
+    """Raises InvalidInput if the role of a token can't be limited, or a choice names no tag that a policy must have."""
     if role is Role.ADMIN and limit:
         raise InvalidInput("role admin", "can't be limited to tags, since it may make other tokens", "take editor")
     if any(not group.wanted for group in limit.any_of):
@@ -70,14 +62,12 @@ class Access:
     """
     Somebody who asks.
 
-    :param actor: How the journal names them.
-    :param limit: Only policies with these tags; empty: everything.
     :param actors: How the journal names all who have the same limit: what they did is theirs to see.
     """
 
     role: Role
-    actor: str
-    limit: TagFilter = field(default_factory=TagFilter)
+    actor: str  # How the journal names them.
+    limit: TagFilter = field(default_factory=TagFilter)  # Only policies with these tags; empty: everything.
     actors: frozenset[str] = frozenset()
 
     @property
@@ -86,11 +76,7 @@ class Access:
         return bool(self.limit)
 
     def require(self, needed: Role) -> None:
-        """
-        Make sure that the role is enough.
-
-        :raises Forbidden: if not.
-        """
+        """Make sure that the role is enough; raises Forbidden if not."""
         if not self.role.includes(needed):
             raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
 
@@ -101,17 +87,11 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """
-    Tables, or some of their values.
+    """Tables, or some of their values."""
 
-    :param schema: Name or pattern.
-    :param name: Name or pattern.
-    :param where: Only data with these values, as text; empty: all of it.
-    """
-
-    schema: str
-    name: str
-    where: frozenset[tuple[str, str | None]] = frozenset()
+    schema: str  # Name or pattern.
+    name: str  # Name or pattern.
+    where: frozenset[tuple[str, str | None]] = frozenset()  # Only data with these values, as text; empty: all of it.
 
     def within(self, other: Area) -> bool:
         """Whether all that this one is about belongs to the other one."""
@@ -132,11 +112,7 @@ class Area:
 
 
 def make_area(schema: str | None, name: str, where: Mapping[str, Value], default_schema: str) -> Area:
-    """
-    An area from its parts.
-
-    :param default_schema: What an empty schema means.
-    """
+    """An area from its parts; an empty schema is the default one."""
     return Area(
         schema or default_schema,
         name,
@@ -161,22 +137,14 @@ def covering(area: Area, others: Iterable[Area]) -> Area | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Realm:
-    """
-    What somebody with a limit can refer to.
-
-    :param policies: The policies that they see.
-    :param default_schema: What an empty schema means.
-    :param own_schema: Of the toolkit's tables, which are nobody's.
-    :param foreign_tags: Tags by which others are limited.
-    :param folds_case: Whether names of tables that differ in case only are one name.
-    """
+    """What somebody with a limit can refer to."""
 
     access: Access
-    policies: tuple[Policy, ...]
-    default_schema: str
-    own_schema: str
-    foreign_tags: frozenset[str] = frozenset()
-    folds_case: bool = False
+    policies: tuple[Policy, ...]  # The policies that they see.
+    default_schema: str  # What an empty schema means.
+    own_schema: str  # Of the toolkit's tables, which are nobody's.
+    foreign_tags: frozenset[str] = frozenset()  # Tags by which others are limited.
+    folds_case: bool = False  # Whether names of tables that differ in case only are one name.
 
     def covering(self, area: Area) -> Area | None:
         """The area of one of their policies that another area lies within."""
@@ -194,11 +162,7 @@ class Realm:
         return all(map(self.covers, areas_of_hold(hold, self.default_schema)))
 
     def require(self, area: Area) -> None:
-        """
-        Make sure that an area is theirs.
-
-        :raises Forbidden: if not.
-        """
+        """Make sure that an area is theirs; raises Forbidden if not."""
         if not self.covers(area):
             raise Forbidden(
                 f"data of {area}",
@@ -208,9 +172,8 @@ class Realm:
 
     def check_policy(self, policy: Policy) -> None:
         """
-        Make sure that they may store a policy as it is.
-
-        :raises Forbidden: if it would lack their tags, have those of others, or mean data or a repository not theirs.
+        Raises Forbidden if a policy would lack their tags, have those of others, or mean data or a repository not
+        theirs.
         """
         if not self.access.limited:
             return
@@ -230,9 +193,8 @@ class Realm:
 
     def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
         """
-        Whether all that a reason tells of is theirs to know: their policies and holds, and no lease holder.
-
-        :param holds: The identifiers of the holds that they see.
+        Whether all that a reason tells of is theirs to know: their policies, the holds that they see, and no lease
+        holder.
         """
         if not self.access.limited:
             return True
@@ -247,7 +209,6 @@ class Realm:
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
     """
     Whether a row of the journal is theirs to see: those of policies with their tags, and what they and their like did.
-
     Rows about tokens are for admins.
     """
     if row["event"] in ABOUT_TOKENS:

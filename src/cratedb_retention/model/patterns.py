@@ -20,11 +20,10 @@ from cratedb_retention.model.catalog import Selector, TableName
 
 def parse_table(text: str, thing: str = "table", default_schema: str | None = None) -> TableName:
     """
-    Read ``schema.table`` as people write it.
+    Read ``schema.table`` as people write it; raises InvalidInput if it is not of that form.
 
     :param thing: What it was given as, for errors.
     :param default_schema: What a name without a schema is in; None: it must have one.
-    :raises InvalidInput: if it is not of that form.
     """
     schema, _, name = text.strip().rpartition(".")
     if not name.strip() or "." in schema or (not schema and default_schema is None):
@@ -82,9 +81,7 @@ def wanted_by(
 
 
 def pattern_within(inner: str, outer: str) -> bool:
-    """
-    Whether each name that fits the inner pattern fits the outer one. Where that is not plain to see, the answer is no.
-    """
+    """Whether each name that fits the inner pattern fits the outer one; where that is not plain to see, no."""
 
     @cache
     def fits(i: int, o: int) -> bool:

@@ -220,10 +220,7 @@ class Policy(_Model):
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
         Attribute(
-            group=Group.WHAT,
-            label="Node attribute",
-            strategies=_REALLOCATE,
-            offer=lambda found, said: found.attributes,
+            group=Group.WHAT, label="Node attribute", strategies=_REALLOCATE, offer=lambda found, said: found.attributes
         ),
     ] = None
     """The name of the nodes' custom attribute."""
@@ -381,9 +378,8 @@ class Policy(_Model):
 
     def limit(self, cutoff: dt.datetime) -> int | None:
         """
-        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is.
-
-        Fractions of a millisecond are dropped, so that in doubt a row stays.
+        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is. Fractions of a
+        millisecond are dropped, so that in doubt a row stays.
         """
         now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
         limit = self.retention_period.before(now, self.zone)
@@ -423,11 +419,10 @@ def make_policy(**attributes: Any) -> Policy:
 
 def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Policy:
     """
-    Build a policy, some of whose attributes are stored already.
+    Build a policy, some of whose attributes are stored already; raises InvalidInput about the first that is wrong.
 
     :param stored: Their names. They may be what was accepted before: a retention period of nothing stays, and what the
         strategy has no use for is passed over.
-    :raises InvalidInput: naming the first attribute that is wrong, and why.
     """
     try:
         return Policy.model_validate(dict(attributes), context=stored)
@@ -437,10 +432,8 @@ def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Polic
 
 def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     """
-    A stored policy with other attributes. With another strategy it loses those that only the former one has a use for.
-
-    :param changes: New values; None clears an attribute.
-    :raises InvalidInput: naming the first attribute that is wrong, and why.
+    A stored policy with other attributes; None clears one. With another strategy it loses those that only the former
+    has a use for. Raises InvalidInput about the first that is wrong.
     """
     present = policy.model_dump(mode="json", exclude_defaults=True)
     merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
@@ -461,10 +454,8 @@ def mentions(said: Iterable[str | None], text: str) -> bool:
 
 def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
     """
-    What is wrong with the attributes of a policy, by their names; ``""``: with the policy as a whole. A contradiction
-    is a mistake of those of its attributes that say nothing, or else of the first.
-
-    Parts of attributes are named like ``expected_max.rows``.
+    What is wrong with the attributes of a policy, by names like ``expected_max.rows``; ``""``: with it as a whole. A
+    contradiction is a mistake of those of its attributes that say nothing, or else of the first.
     """
     try:
         Policy(**attributes)
@@ -507,14 +498,10 @@ def first_error(error: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """
-    An attribute that is not the same in all states.
-
-    :param values: Its plain value in each of them; None: it says nothing there, which means the default.
-    """
+    """An attribute that is not the same in all states."""
 
     attribute: str
-    values: tuple[Any, ...]
+    values: tuple[Any, ...]  # Its plain value in each of them; None: it says nothing there, which means the default.
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -524,11 +511,8 @@ class Difference:
 
 def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
     """
-    What differs between states of a policy, as ``Policy.to_dict`` and the audit log have them.
-
-    An attribute that is None says as little as one that is missing.
-
-    :param states: In order of time; None: there was no policy, or there is none any more.
+    What differs between states of a policy, as ``Policy.to_dict`` has them, in order of time. An attribute that is None
+    says as little as one that is missing, and a state that is None nothing.
     """
     names = dict.fromkeys(name for state in states for name in state or ())
     found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]

@@ -64,11 +64,7 @@ class CutoffBy(Choice):
 
 
 def parse_time_unit(value: object) -> TimeUnit:
-    """
-    Read the unit of an epoch.
-
-    :raises InvalidInput: if it is not supported.
-    """
+    """Read the unit of an epoch; raises InvalidInput if it is not supported."""
     try:
         return TimeUnit(str(value).strip().lower())
     except ValueError:

@@ -139,11 +139,8 @@ def write_pairs(pairs: Mapping[str, object] | Iterable[tuple[str, object]], sepa
 
 def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:
     """
-    Read ``KEY=VALUE`` pairs, see :func:`read_value`.
-
-    :param option: What they were given as, for errors.
-
-    :raises InvalidInput: if one is not of that form, or a key is there twice.
+    Read ``KEY=VALUE`` pairs, see :func:`read_value`; raises InvalidInput if one is not of that form, or a key is there
+    twice.
     """
     pairs: dict[str, str | None] = {}
     for text in values:
@@ -178,15 +175,10 @@ def pick(
     whole: bool = False,
 ) -> T:
     """
-    What an identifier means.
+    What an identifier means; raises NotFound if nothing, InvalidInput if it is empty, or the beginning of several.
 
-    :param thing: What it is of, for errors: ``policy``.
-    :param known: What there is, by identifier.
     :param remedy: Where the identifiers are to be seen.
-    :param missing: What is wrong if there is none.
     :param whole: Whether its beginning is never enough, since something would be lost by a mistake.
-    :raises NotFound: if there is none.
-    :raises InvalidInput: if nothing was given, or it is the beginning of several.
     """
     if not identifier:
         raise InvalidInput(thing, "no identifier", remedy)
