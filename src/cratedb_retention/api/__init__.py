@@ -19,11 +19,11 @@ from cratedb_retention.api.policies import Access, Holds, Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
+from cratedb_retention.execution.preview import Preview, preview
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runs import carry_out
 from cratedb_retention.model.address import DatabaseAddress

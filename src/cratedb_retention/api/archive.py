@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
-from cratedb_retention.execution.adopting import Adoptable, adopt
+from cratedb_retention.execution.accepting import Adoptable, Earlier, accept_tables, adopt, find_earlier
 from cratedb_retention.execution.archive import (
     Restored,
     RestoreRequest,
@@ -19,9 +19,8 @@ from cratedb_retention.execution.archive import (
     restore,
     verify_snapshots,
 )
-from cratedb_retention.execution.identities import Earlier, accept_tables, find_earlier
 from cratedb_retention.execution.preparing import Selection, prepare
-from cratedb_retention.execution.previewing import Restorable, preview_restore
+from cratedb_retention.execution.preview import Restorable, preview_restore
 from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import (
     Difference,

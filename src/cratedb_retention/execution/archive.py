@@ -17,8 +17,7 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.execution.adopting import adopt, find_adoptable
-from cratedb_retention.execution.identities import find_table, note_identity
+from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table, note_identity
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.previewing import ArchiveLine, Restorable
+from cratedb_retention.execution.preview import ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
@@ -22,20 +22,8 @@ from cratedb_retention.model.words import plural, short, show_partition, show_si
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    bar,
-    button,
-    counted,
-    heading,
-    note,
-    show_error,
-    sized,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, counted, sized, state, table
 
 PATH = "/archive"
 _FIELDS = (

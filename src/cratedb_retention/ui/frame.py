@@ -54,6 +54,7 @@ class Page:
         guest: Guest = request.scope[GUEST]
         ui.dark_mode({"1": True, "0": False}.get(request.cookies.get("dark", "")))
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
+        ui.add_head_html(f'<script src="{PREFIX}/static/charts.js?{__version__}"></script>')
         with ui.context.client.layout:  # Above what NiceGUI makes the main part of the page.
             with ui.element("header").classes("head").props("role=banner") as head:
                 link("cratedb-retention", f"{PREFIX}/").classes("brand")

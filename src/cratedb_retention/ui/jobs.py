@@ -24,21 +24,8 @@ from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    Number,
-    bar,
-    counted,
-    facts,
-    heading,
-    note,
-    sized,
-    state,
-    table,
-    tag,
-)
+from cratedb_retention.ui.parts import bar, facts, heading, note, tag
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
 
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000

@@ -19,7 +19,8 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import plural, write_value
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, link, new_policy, policy, timeline
-from cratedb_retention.ui.parts import Bit, Cell, Column, Number, counted, note, sized, state, table
+from cratedb_retention.ui.parts import note
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
 
 # What each state means, for newcomers.
 MEANINGS = {

@@ -28,23 +28,8 @@ from cratedb_retention.service.scope import RunEnd
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
-from cratedb_retention.ui.parts import (
-    TROUBLE,
-    Bit,
-    Column,
-    T,
-    agreed,
-    bar,
-    button,
-    counted,
-    heading,
-    hidden_note,
-    note,
-    show_error,
-    sized,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
+from cratedb_retention.ui.tables import Bit, Column, T, counted, sized, state, table
 
 PATH = "/plan"
 # More rows of a table would be slow to send, and nobody reads them; the sentence on top counts all.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from nicegui import events, ui
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
-from cratedb_retention.execution.applying import Action, Change
 from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import Policy
@@ -24,19 +24,8 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.editor import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, go, live_filter_form, new_policy, read_selection
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    agreed,
-    bar,
-    button,
-    heading,
-    note,
-    show_error,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
 
 PATH = "/policies"
 Item = Damaged | StoredPolicy

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.identities import Earlier
+from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
@@ -19,8 +19,9 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.charts import AXIS, LANE, padded, rows, stretch, timeline_options, what, why
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
-from cratedb_retention.ui.parts import Bit, Cell, Column, Number, agreed, bar, button, heading, note, table
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note
 from cratedb_retention.ui.plan import policy_bit, show_groups, show_held
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, table
 
 PATH = "/tables/{schema}/{name:path}"
 # So many partitions are named where nothing tells their time.
