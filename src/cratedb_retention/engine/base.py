@@ -20,19 +20,9 @@ from cratedb_retention.engine.rollup import ANY, Portions, compare_windows, coun
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.engine.states import level_fields, sketch_fields
 from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.model import plan
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropArchived,
-    DropPartitions,
-    FreezePartitions,
-    MovePartitions,
-    SnapshotPartition,
-    Step,
-    ThawPartitions,
-    VerifySnapshot,
-)
 from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import (
     AlterRollup,
@@ -130,26 +120,26 @@ class Engine(abc.ABC):
         empty where the database has nothing of the kind. Where it only keeps what it is given, the table is marked.
         """
 
-    def perform(self, step: Step, report: Report) -> StepResult:
+    def perform(self, step: plan.Step, report: Report) -> StepResult:
         """
         Do a step. Each can be repeated after it was interrupted.
 
         :raises RetentionError: if it failed.
         """
         match step:
-            case DropPartitions():
+            case plan.DropPartitions():
                 return self._drop(step)
-            case DeleteRows():
+            case plan.DeleteRows():
                 return self._delete_rows(step, report)
-            case MovePartitions():
+            case plan.MovePartitions():
                 return self._move(step, report)
-            case FreezePartitions() | ThawPartitions():
+            case plan.FreezePartitions() | plan.ThawPartitions():
                 return self._block(step, report)
-            case SnapshotPartition():
+            case plan.SnapshotPartition():
                 return self.archive.create(step)
-            case VerifySnapshot():
+            case plan.VerifySnapshot():
                 return self.archive.prove(step)
-            case DropArchived():
+            case plan.DropArchived():
                 return self.archive.drop(step)
             case RollUp():
                 return self._roll_up(step, report)
@@ -161,15 +151,15 @@ class Engine(abc.ABC):
                 assert_never(step)
 
     @abc.abstractmethod
-    def _drop(self, step: DropPartitions) -> StepResult:
+    def _drop(self, step: plan.DropPartitions) -> StepResult:
         """Drop whole partitions; those whose age came from their rows only if no younger row arrived."""
 
     @abc.abstractmethod
-    def _move(self, step: MovePartitions, report: Report) -> StepResult:
+    def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
         """Move partitions, and wait until all their shards have arrived."""
 
     @abc.abstractmethod
-    def _block(self, step: FreezePartitions | ThawPartitions, report: Report) -> StepResult:
+    def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
         """Block or allow writes. A partition that is gone needs no thawing."""
 
     @abc.abstractmethod
@@ -181,10 +171,10 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def statements(self, step: Step) -> list[sa.Executable]:
+    def statements(self, step: plan.Step) -> list[sa.Executable]:
         """The statements of a step that change something."""
 
-    def render(self, step: Step) -> list[str]:
+    def render(self, step: plan.Step) -> list[str]:
         """The same as text, for showing."""
         return [self.database.render(statement) for statement in self.statements(step)]
 
@@ -206,7 +196,7 @@ class Engine(abc.ABC):
             case _:  # Sealing is a matter of the ledger alone.
                 return []
 
-    def _delete_rows(self, step: DeleteRows, report: Report) -> StepResult:
+    def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
         """
         Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
         go together, however many they are.
@@ -230,7 +220,7 @@ class Engine(abc.ABC):
     def _look_again(self, table: TableName) -> None:  # noqa: B027
         """See that a table is as it should be before rows of it are deleted."""
 
-    def _end_of_batch(self, step: DeleteRows) -> int | None:
+    def _end_of_batch(self, step: plan.DeleteRows) -> int | None:
         """The time of the last row of a batch (ms); None if there is none any more."""
         time = self.sql.column(step.time_column)
         number = time_number(self.sql, step.time_column, time)
@@ -239,17 +229,17 @@ class Engine(abc.ABC):
         # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
         return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
 
-    def _delete(self, step: DeleteRows, until: Any = None) -> sa.Delete:
+    def _delete(self, step: plan.DeleteRows, until: Any = None) -> sa.Delete:
         """The DELETE of a batch, or of all expired rows."""
         batch = [] if until is None else [self.sql.column(step.time_column) <= until]
         return sa.delete(table_ref(step.table)).where(self._expired(step), *batch)
 
-    def _batches(self, step: DeleteRows) -> list[sa.Executable]:
+    def _batches(self, step: plan.DeleteRows) -> list[sa.Executable]:
         """What is sent for a step, for showing; where a batch ends, only its rows tell."""
         several = [self._delete(step, sa.literal_column(f":time_of_row_{self.batch}"))]
         return [*(several if (step.rows or 0) > self.batch else []), self._delete(step)]
 
-    def _expired(self, step: DeleteRows) -> Condition:
+    def _expired(self, step: plan.DeleteRows) -> Condition:
         return expired_rows(self.sql, step.time_column, step.before, step.where, step.spared, step.since)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
@@ -281,7 +271,7 @@ class Engine(abc.ABC):
         self.database.close()
 
 
-def _check_surplus(step: DeleteRows, rows: int) -> None:
+def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
     """Law 3: a row that came after the others were rolled up must not go with them."""
     if step.since is not None and step.rows is not None and rows > step.rows:
         raise PartitionChanged(
@@ -292,7 +282,10 @@ def _check_surplus(step: DeleteRows, rows: int) -> None:
 
 
 def require_old(
-    read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: DropPartitions | DropArchived, within: Condition
+    read: Callable[[sa.Select[Any]], Any],
+    sql: Expressions,
+    step: plan.DropPartitions | plan.DropArchived,
+    within: Condition,
 ) -> None:
     """
     Make sure that no row of frozen partitions is young (law 1), where their rows told their age.
