@@ -281,9 +281,9 @@ def _due(targets: Iterable[Target], index: PieceIndex, verdicts: _Verdicts) -> d
         if target.by_rows or not target.policy.enabled or target.policy.retention_period.forever:
             continue
         for piece in index.of(target).known:
-            values, due = piece.partition.values, next_due(piece, target.policy)
-            planned = (target.table.name, values) in verdicts.pieces
-            if not planned and due is not None and due > verdicts.cutoff:  # What was moved was due before.
+            values = piece.partition.values
+            due = None if (target.table.name, values) in verdicts.pieces else next_due(piece, target.policy)
+            if due is not None and due > verdicts.cutoff:  # What was moved was due before.
                 found[values] = min(due, found.get(values, due))
     return found
 

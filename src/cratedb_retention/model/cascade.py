@@ -55,6 +55,7 @@ class Interval:
 
     @property
     def period(self) -> Period:
+        """The same as a unit of time."""
         return _PERIODS[self.unit] if self.unit else Period(ms=self.seconds * 1000)
 
     def floor(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
