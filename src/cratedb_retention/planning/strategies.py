@@ -97,7 +97,7 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
         yield from _delete_covered(context, target, covered)
         return
     probe = rows_probe(target, limit, holds)
-    rows = context.counted.get(probe) if probe else None
+    rows = context.measurements.rows.get(probe) if probe else None
     if rows == 0 or probe is None:
         return
     time, where, spared = probe.time_column, probe.where, probe.spared
