@@ -72,8 +72,6 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     """
     Which policies a page is about, and the cutoff; None: now.
 
-    :param query: ``tags``, ``strategy``, ``policy`` and ``cutoff`` of the page's address.
-    :param now: The present (aware).
     :raises InvalidInput: if one of them can't be read, or the cutoff lies in the future.
     """
     cutoff = parse_instant(query["cutoff"]) if query.get("cutoff") else None
@@ -137,14 +135,10 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
     for warning in plan.warnings:
         with ui.element("div").classes("warning").props("role=note"):
             ui.label(f"Warning: {warning}")
-    _section("Problems: somebody has to look at these", plan.problems, show_held)
-    _section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
-    if groups:
-        _section("What would be done", groups, lambda title, some: show_groups(title, some, policies))
-    else:
-        heading("What would be done")
-        note("Nothing is due.")
-    _section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
+    section("Problems: somebody has to look at these", plan.problems, show_held)
+    section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
+    section("What would be done", groups, lambda title, some: show_groups(title, some, policies), "", "Nothing is due.")
+    section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
     due = next_due(plan)
     kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     columns: Sequence[Column[Kept]] = (
@@ -156,17 +150,23 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
         ),
     )
     more = "" if due is None else f"More is due on {show_time(due)}."
-    _section("What is kept", kept, lambda title, some: table(columns, some, title), more)
+    section("What is kept", kept, lambda title, some: table(columns, some, title), more)
 
 
-def _section(title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "") -> None:
-    if items:
+def section(
+    title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "", nothing: str = ""
+) -> None:
+    """A part of a page about some things, if there are any, or something to say where there is nothing."""
+    if items or nothing:
         heading(title)
-        if said:
-            note(said)
+    if items and said:
+        note(said)
+    if items:
         body(title, items[:MOST])
-        if len(items) > MOST:
-            note(f"And {len(items) - MOST:,} more, which are not shown here.")
+    elif nothing:
+        note(nothing)
+    if len(items) > MOST:
+        note(f"And {len(items) - MOST:,} more, which are not shown here.")
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
@@ -225,10 +225,7 @@ _LEGAL_HOLDS: Sequence[Column[LegalHold]] = (
 
 
 class Progress:
-    """
-    The runs that go on, as they go on: refreshed each second while something runs, and less and less often while
-    nothing does. Stands in the element within which it is made.
-    """
+    """The runs that go on: looked at each second while something runs, less and less often while nothing does."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -307,11 +304,7 @@ class RunCard:
                 self._cancel.set_visibility(False)
 
     async def end(self, state: RunState | None) -> None:
-        """
-        Show how it ended, by the audit log.
-
-        :param state: What this process knows of it, if it ran here.
-        """
+        """Show how it ended, by the audit log, and what this process knows of it, if it ran here."""
         self.over = True
         end = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
         outcome = end.outcome or (state.phase if state else "") or "over"

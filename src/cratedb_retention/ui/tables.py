@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from nicegui import ui
 
@@ -53,18 +53,12 @@ _CHOOSE_ALL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bit:
-    """
-    A piece of text in a table.
-
-    :param href: Where it leads; made of our own paths only.
-    :param tone: How it looks: ``badge is-due``, ``muted``, ``many`` (keeps line ends), ... see style.css.
-    :param hint: More, for who points at it.
-    """
+    """A piece of text in a table."""
 
     text: str
-    href: str = ""
-    tone: str = ""
-    hint: str = ""
+    href: str = ""  # Where it leads; made of our own paths only.
+    tone: str = ""  # How it looks: badge is-due, muted, many (keeps line ends), ... see style.css.
+    hint: str = ""  # More, for who points at it.
 
 
 Cell = str | Bit | Sequence[Bit]
@@ -77,10 +71,13 @@ class Column(Generic[T]):
     label: str
     cell: Callable[[T], Cell]
     order: Callable[[T], float | str | None] | None = None
+    align: ClassVar = "left"
 
 
 class Number(Column[T]):
     """A column of numbers."""
+
+    align = "right"
 
 
 def counted(label: str, get: Callable[[T], int | None]) -> Column[T]:
@@ -121,14 +118,8 @@ def table(
             row[f"c{place}"] = column.order(item) if column.order else " ".join(bit.text for bit in bits)
         rows.append(row)
     shown = [
-        {
-            "name": f"c{place}",
-            "label": column.label,
-            "field": f"c{place}",
-            "align": "right" if isinstance(column, Number) else "left",
-            "sortable": True,
-        }
-        for place, column in enumerate(columns)
+        {"name": f"c{place}", "field": f"c{place}", "label": c.label, "align": c.align, "sortable": True}
+        for place, c in enumerate(columns)
     ]
     made = ui.table(columns=shown, rows=rows, row_key="_", pagination=per_page, selection=choose)
     made.props("flat wrap-cells role=region hide-selected-banner").classes("rows")

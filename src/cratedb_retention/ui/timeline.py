@@ -20,7 +20,7 @@ from cratedb_retention.ui.charts import AXIS, LANE, padded, rows, stretch, timel
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note
-from cratedb_retention.ui.plan import policy_bit, show_groups, show_held
+from cratedb_retention.ui.plan import policy_bit, section, show_groups, show_held
 from cratedb_retention.ui.tables import Bit, Cell, Column, Number, table
 
 PATH = "/tables/{schema}/{name:path}"
@@ -45,26 +45,21 @@ async def show(guest: Guest, query: Query) -> None:
     else:
         note("There is nothing to draw: nothing in this table has a known stretch of time.")
     _lanes(found)
-    heading("What the next run does")
-    if found.changes:
-        show_groups("What the next run does", found.changes, {}).classes("timeline-rows")
-    else:
-        note("Nothing: nothing of this table is due, or what is due is held.")
-    if found.held:
-        heading("What is due, but does not happen")
-        show_held("What is due, but does not happen", found.held).classes("timeline-rows")
-    heading("Policies on this table")
-    if found.cutoffs:
-        table(_POLICIES, found.cutoffs, "Policies on this table").classes("timeline-rows")
-    else:
-        note("None.")
-    heading("Holds on this table")
-    if found.holds:
-        table(_HOLDS, found.holds, "Holds on this table").classes("timeline-rows")
-    else:
-        note("None: nobody has said that data of it must stay.")
+    none = "Nothing: nothing of this table is due, or what is due is held."
+    section(
+        "What the next run does", found.changes, lambda title, some: _rows(show_groups(title, some, {})), nothing=none
+    )
+    section("What is due, but does not happen", found.held, lambda title, some: _rows(show_held(title, some)))
+    policies = "Policies on this table"
+    section(policies, found.cutoffs, lambda title, some: _rows(table(_POLICIES, some, title)), nothing="None.")
+    none = "None: nobody has said that data of it must stay."
+    section("Holds on this table", found.holds, lambda title, some: _rows(table(_HOLDS, some, title)), nothing=none)
     if earlier:
         _offer(guest, name, earlier)
+
+
+def _rows(made: ui.table) -> None:
+    made.classes("timeline-rows")
 
 
 def _picture(found: Timeline, extent: tuple[int, int]) -> None:
@@ -109,7 +104,7 @@ def _lanes(found: Timeline) -> None:
                 note(f"{lane.title}: {text}", "lane-note")
     spans = [(lane, span) for lane in found.lanes for span in lane.stretches]
     if spans:
-        table(_SPANS, spans, "What is there, by time").classes("timeline-rows")
+        _rows(table(_SPANS, spans, "What is there, by time"))
 
 
 def _unplaced(items: Sequence[Item]) -> str:
