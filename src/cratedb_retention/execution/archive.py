@@ -20,7 +20,7 @@ from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, Retenti
 from cratedb_retention.execution.adopting import adopt, find_adoptable
 from cratedb_retention.execution.identities import find_table, note_identity
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.identifiers import begins
 from cratedb_retention.model.patterns import matcher
@@ -87,9 +87,7 @@ class RestoreRequest:
         another time.
         """
         wanted = {record.partition for record in records if self.fits(record, folds_case)}
-        return [
-            record for record in records if record.partition in wanted and self._fits_at_any_time(record, folds_case)
-        ]
+        return [each for each in records if each.partition in wanted and self._fits_at_any_time(each, folds_case)]
 
     def _fits_at_any_time(self, record: SnapshotRecord, folds_case: bool) -> bool:
         table = record.archived.table
@@ -145,21 +143,17 @@ def verify_snapshots(
     engine.archive.tidy(store.schema)
     tidy_copies(engine, store)
     for record in records:
-        found.append(_verify_one(engine, store, record))
+        why = None
+        try:
+            verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
+        except RetentionError as error:
+            verified, why = Verified(record, error=str(error)), failure(error)
+        store.snapshots.verified(record, verified.error)
+        _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
+        found.append(verified)
         if told is not None:
-            told(found[-1])
+            told(verified)
     return found
-
-
-def _verify_one(engine: Engine, store: Store, record: SnapshotRecord) -> Verified:
-    why = None
-    try:
-        verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
-    except RetentionError as error:
-        verified, why = Verified(record, error=str(error)), failure(error)
-    store.snapshots.verified(record, verified.error)
-    _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
-    return verified
 
 
 def restore(
@@ -324,7 +318,7 @@ class _Restore:
         """Bring a partition back from all of its snapshots: a result for each of them."""
         table, own = group[0].archived.table, self._is_own(group)
         target = table if own or self._into is None else self._into
-        hold = self._holds.get(table) if own else None
+        hold_id = self._holds[table].id if own and table in self._holds else None
         try:
             why_not = refusal(group, own, self._present[table])
             if why_not:
@@ -334,16 +328,13 @@ class _Restore:
             for record in group:
                 _note(self._store, Event.RESTORED, record, target, None, failure(error))
             return [Restored(record=record, into=target, error=str(error)) for record in group]
-        found = []
         for record, rows in zip(group, arrived.rows, strict=True):
             _note(self._store, Event.RESTORED, record, target, rows, None)
-            found.append(Restored(record=record, into=target, rows=rows, hold_id=hold.id if hold else None))
-        return found
+        back = zip(group, arrived.rows, strict=True)
+        return [Restored(record=record, into=target, rows=rows, hold_id=hold_id) for record, rows in back]
 
     def _bring_back(self, group: Sequence[SnapshotRecord], target: TableName, own: bool) -> Arrived:
-        """
-        Restore, and note before what this is about, so that whatever ends it early, the next run or restore knows.
-        """
+        """Restore, and note before what this is about, so that whatever ends it early, the next one knows."""
         snapshots = self._store.snapshots
         before = {record.key: record.stage for record in group} if own else {}
         for key in before:
@@ -383,10 +374,9 @@ class _Restore:
             if hold.id not in self._in_force and covering != hold:
                 holds.narrow(covering) if came else holds.release(hold.id)
         for name in {item.into for item in back if item.into in self._present and self._present[item.into] is None}:
-            created = find_table(self._engine, name)
+            created, placed = find_table(self._engine, name), self._holds.get(name)
             if created is not None:
                 note_identity(self._engine, self._store, name, created)
-                placed = self._holds.get(name)
                 for hold in holds.active() if placed else ():
                     if placed and hold.id == placed.id:
                         holds.narrow(replace(hold, identity=self._identity(created)))
@@ -413,37 +403,33 @@ def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
     """A hold on partitions, each once."""
     found: list[dict[str, Value]] = []
     for each in partitions:
-        values = {c.name: _readable(c, value) for c, value in zip(each.columns, each.values, strict=True)}
+        values = {
+            # As a person would write it into a hold: instants as ISO 8601.
+            c.name: from_ms(value).isoformat() if c.kind is Kind.TIME and isinstance(value, int) else value
+            for c, value in zip(each.columns, each.values, strict=True)
+        }
         found += [] if values in found else [values]
     if len(found) == 1:
         return replace(hold, where=found[0], partitions=())
     return replace(hold, where={}, partitions=tuple(found))
 
 
-def _readable(column: Column, value: Value) -> Value:
-    """A partition value as a person would write it into a hold: instants as ISO 8601."""
-    if column.kind is Kind.TIME and isinstance(value, int):
-        return from_ms(value).isoformat()
-    return value
-
-
 def _note(
     store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, why: Reason | None
 ) -> None:
-    store.journal.write(
-        Entry(
-            event=event,
-            outcome=Outcome.FAILED if why else Outcome.DONE,
-            table_schema=table.schema,
-            table_name=table.name,
-            policy_id=record.policy_id,
-            tags=record.tags,
-            message=record.words,
-            why=why,
-            rows=rows,
-            partitions=1,
-        )
+    entry = Entry(
+        event=event,
+        outcome=Outcome.FAILED if why else Outcome.DONE,
+        table_schema=table.schema,
+        table_name=table.name,
+        policy_id=record.policy_id,
+        tags=record.tags,
+        message=record.words,
+        why=why,
+        rows=rows,
+        partitions=1,
     )
+    store.journal.write(entry)
 
 
 _OPEN = (SnapshotStage.CREATED, SnapshotStage.DROPPING, SnapshotStage.RESTORING, SnapshotStage.RESTORED)
@@ -462,30 +448,26 @@ def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
         for record in store.snapshots.of(step.table, *_OPEN)
         if record.archived.values == step.piece.partition.values and record.key != mine
     ]
-    for group in _came_together(earlier):
+    # What a restore brought back in one, or may have: all of it goes on, or none.
+    together: dict[str | None, list[SnapshotRecord]] = {}
+    for record in earlier:
+        together.setdefault(_token(record), []).append(record)
+    for group in together.values():
         with contextlib.suppress(RetentionError):
-            goes_on = any(_continues(engine, store, step, record) for record in group)
+            goes_on = any(
+                engine.archive.continues(
+                    each.archived, step, _token(each), each.stage is SnapshotStage.DROPPING, store.schema
+                )
+                for each in group
+            )
             for record in group:
                 stage = SnapshotStage.SUPERSEDED if goes_on else SnapshotStage.ARCHIVED
                 store.snapshots.mark(*record.key, stage)
 
 
-def _came_together(records: Iterable[SnapshotRecord]) -> Iterable[list[SnapshotRecord]]:
-    """What a restore brought back in one, or may have: all of it goes on, or none."""
-    groups: dict[str | None, list[SnapshotRecord]] = {}
-    for record in records:
-        groups.setdefault(_token(record), []).append(record)
-    return groups.values()
-
-
 def _token(record: SnapshotRecord) -> str | None:
     """Of a restore that was interrupted, nothing tells whether it came to its end."""
     return None if record.stage is SnapshotStage.RESTORING else record.token
-
-
-def _continues(engine: Engine, store: Store, step: DropArchived, record: SnapshotRecord) -> bool:
-    whole = record.stage is SnapshotStage.DROPPING
-    return engine.archive.continues(record.archived, step, _token(record), whole, store.schema)
 
 
 def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:

@@ -12,6 +12,7 @@ from enum import Enum
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
+from cratedb_retention.errors import PartitionChanged, RetentionError
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
@@ -36,17 +37,12 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted:
-    """
-    A step begins.
-
-    :param number: Its number in the run, from 1.
-    :param total: How many steps there are.
-    """
+    """A step begins."""
 
     task: Task
     step: Step
-    number: int
-    total: int
+    number: int  # Its number in the run, from 1
+    total: int  # How many steps there are
 
 
 @dataclass(frozen=True)
@@ -63,22 +59,29 @@ class StepFinished:
 
     task: Task
     step: Step
+    number: int
     result: StepResult
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFailed:
-    """
-    A step failed, and the rest of its task is not done.
-
-    :param deferred: Whether nothing is wrong: the data changed since the plan, and the next run takes it.
-    """
+    """A step failed, and the rest of its task is not done."""
 
     task: Task
     step: Step
-    error: str
-    deferred: bool
+    number: int
+    cause: RetentionError
+
+    @property
+    def error(self) -> str:
+        """The cause in words."""
+        return str(self.cause)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether nothing is wrong: the data changed since the plan, and the next run takes it."""
+        return isinstance(self.cause, PartitionChanged)
 
 
 @dataclass(frozen=True)
@@ -87,22 +90,17 @@ class TaskSkipped:
 
     task: Task
     reason: str
+    number: int  # That of its last step
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """
-    Tasks of a policy are left out, since another run is at it.
+    """Tasks of a policy are left out, since another run is at it."""
 
-    :param policy_id: The policy; None for tidying up after an interrupted run.
-    :param holder: Who that is.
-    :param at: Which policy the other run is at: this one, or the one that rolls up its table.
-    """
-
-    policy_id: str | None
+    policy_id: str | None  # None for tidying up after an interrupted run
     tasks: tuple[Task, ...]
-    holder: str
-    at: str | None = None
+    holder: str  # Who that is
+    at: str | None = None  # Which policy the other run is at: this one, or the one that rolls up its table
 
 
 @dataclass(frozen=True)
@@ -269,14 +267,8 @@ class Tracker:
 
     def __init__(self, run_id: str, clock: Clock, actor: Actor) -> None:
         self._clock, self._lock, now = clock, threading.Lock(), clock.now()
-        self._state = RunState(
-            run_id=run_id,
-            started_at=now,
-            heartbeat_at=now,
-            actor=actor.name,
-            host=actor.host,
-            report=Report(run_id=run_id),
-        )
+        state = RunState(run_id=run_id, started_at=now, heartbeat_at=now, actor=actor.name, host=actor.host)
+        self._state = replace(state, report=Report(run_id=run_id))
 
     def about(self, policies: Iterable[Policy]) -> None:
         """Which policies the run has something to do for."""
@@ -302,8 +294,8 @@ class Tracker:
     def finish(self, outcome: str, error: str | None = None) -> None:
         """The run is over."""
         with self._lock:
-            over = {"state": "finished", "outcome": outcome, "finished_at": self._clock.now(), "error": error}
-            self._state = replace(self._state, **over)  # type: ignore[arg-type]
+            now = self._clock.now()
+            self._state = replace(self._state, state="finished", outcome=outcome, finished_at=now, error=error)
 
     @property
     def report(self) -> Report:
