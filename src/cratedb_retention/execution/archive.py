@@ -66,15 +66,10 @@ class RestoreRequest:
     from_repository: str | None = None
 
     def going(self, into: TableName | None) -> RestoreRequest:
-        """The same, into a table."""
         return replace(self, into=into)
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
-        """
-        Tell whether a snapshot is wanted. One of unknown time fits any time.
-
-        :param folds_case: Whether names of tables that differ in case only are one name.
-        """
+        """Tell whether a snapshot is wanted. One of unknown time fits any time."""
         return (
             self._fits_at_any_time(record, folds_case)
             and (self.start is None or record.end is None or record.end > to_ms(self.start))
@@ -122,7 +117,6 @@ class Verified:
 
 
 def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
-    """The snapshots that fit, by table and time."""
     return [record for record in store.snapshots.all() if request.fits(record, store.folds_case)]
 
 
@@ -132,7 +126,6 @@ def verify_snapshots(
     """
     Read each snapshot that fits; one that is damaged does not stop the others.
 
-    :param told: Is told of each as soon as it was read.
     :raises NotFound: if none fits that was named.
     """
     found = []
@@ -165,9 +158,8 @@ def restore(
     told: Callable[[Restored], None] | None = None,
 ) -> list[Restored]:
     """
-    Bring back each partition that fits.
+    Bring back each partition that fits; each result is told at once.
 
-    :param told: Is told of each as soon as it is back, or is not.
     :raises NotFound: if none fits.
     """
     groups = by_partition(find_restorable(engine, store, clock, request))
@@ -204,11 +196,7 @@ def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bo
 
 
 def find_restorable(engine: Engine, store: Store, clock: Clock, request: RestoreRequest) -> list[SnapshotRecord]:
-    """
-    What a restore would bring back: all snapshots of each partition that fits, but those whose rows are in others.
-
-    :raises NotFound: if none fits.
-    """
+    """All snapshots of each partition that fits, but those whose rows are in others; NotFound: none fits."""
     if request.from_repository is None:
         known = store.snapshots.all()
     else:
@@ -220,7 +208,6 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
 
 
 def none_fits() -> NotFound:
-    """What to say where snapshots are asked for that there are not."""
     return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
 
 
@@ -254,9 +241,6 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
     Why a partition must not come back from these snapshots; None: nothing that the store knows speaks against it.
 
     Rows of one table do not get among those of another one that has, or had, its name.
-
-    :param own: Whether they would go into the table of their name.
-    :param present: What has that name now.
     """
     if own and any(record.stage is SnapshotStage.SUPERSEDED for record in group):
         return "a later snapshot holds its rows as well; restore that one, or this one beside the table, with --into"
@@ -272,12 +256,7 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
 
 
 class _Restore:
-    """
-    Partitions on their way back.
-
-    :param every: All snapshots that are restored: a table that does not exist gets the columns of all.
-    :param present: What has the names of the tables that they are of.
-    """
+    """Partitions on their way back. A table that does not exist gets the columns of every snapshot."""
 
     def __init__(
         self,
@@ -292,11 +271,7 @@ class _Restore:
         self._in_force: set[str] = set()
 
     def place_holds(self, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> None:
-        """
-        One hold for all that comes back into a table.
-
-        It is there first: from the moment that the rows are there, a run may be looking at them.
-        """
+        """One hold for all that comes back into a table; there first, since a run may look at the rows at once."""
         coming: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
         for group in groups:
             if self._is_own(group) and not refusal(group, True, self._present[group[0].archived.table]):
@@ -315,7 +290,6 @@ class _Restore:
         return "" if table is None else table.identity or self._engine.identify(table.name)
 
     def restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
-        """Bring a partition back from all of its snapshots: a result for each of them."""
         table, own = group[0].archived.table, self._is_own(group)
         target = table if own or self._into is None else self._into
         hold_id = self._holds[table].id if own and table in self._holds else None
@@ -437,10 +411,8 @@ _OPEN = (SnapshotStage.CREATED, SnapshotStage.DROPPING, SnapshotStage.RESTORING,
 
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
     """
-    Before a partition is dropped, settle which earlier snapshots of it are not needed any more, so that a restore
-    brings each row once.
-
-    One that can't be read stays as it is.
+    Settle, before a partition is dropped, which earlier snapshots of it are not needed any more, so that a restore
+    brings each row once. One that can't be read stays as it is.
     """
     mine = (step.repository, step.name)
     earlier = [
@@ -471,11 +443,7 @@ def _token(record: SnapshotRecord) -> str | None:
 
 
 def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:
-    """
-    Drop the copies of snapshots that runs which were killed left behind, and not those of runs that go on.
-
-    :param ours: The policies whose leases we hold.
-    """
+    """Drop copies of snapshots that killed runs left behind; ``ours`` are the policies whose leases we hold."""
 
     def in_use() -> set[str]:
         leases = store.leases.read()

@@ -22,8 +22,6 @@ from cratedb_retention.model.words import plural, short, show_size
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins."""
-
     run_id: str
     plan: Plan
 
@@ -37,8 +35,6 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted:
-    """A step begins."""
-
     task: Task
     step: Step
     number: int  # Its number in the run, from 1
@@ -47,16 +43,12 @@ class StepStarted:
 
 @dataclass(frozen=True)
 class StepProgressed:
-    """A step got further."""
-
     step: Step
     progress: Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished:
-    """A step is done."""
-
     task: Task
     step: Step
     number: int
@@ -75,7 +67,6 @@ class StepFailed:
 
     @property
     def error(self) -> str:
-        """The cause in words."""
         return str(self.cause)
 
     @property
@@ -121,8 +112,6 @@ class RunEndedEarly:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """A run is over."""
-
     report: Report
 
 
@@ -282,28 +271,23 @@ class Tracker:
         self(RunStarted(self._state.run_id, plan))
 
     def cancelled(self, by: str) -> None:
-        """Somebody asked for the end of the run."""
         with self._lock:
             self._state = replace(self._state, cancel_by=by)
 
     def __call__(self, event: RunEvent) -> None:
-        """Hear what happens."""
         with self._lock:
             self._state = advance(self._state, event)
 
     def finish(self, outcome: str, error: str | None = None) -> None:
-        """The run is over."""
         with self._lock:
             now = self._clock.now()
             self._state = replace(self._state, state="finished", outcome=outcome, finished_at=now, error=error)
 
     @property
     def report(self) -> Report:
-        """What the run did so far."""
         return self._state.report or Report(run_id=self._state.run_id)
 
     def state(self) -> RunState:
-        """How far the run is now."""
         with self._lock:
             now = self._clock.now()
             return replace(self._state, heartbeat_at=now, expected_end=self._state.expect_end(now))

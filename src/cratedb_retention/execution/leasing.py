@@ -56,9 +56,7 @@ class LeaseHolder:
     """
     Holds leases for one run. Its methods may be called by several threads.
 
-    :param holder: A name that nobody else has.
     :param ttl: After so many seconds without renewal somebody else may take a lease.
-    :param fresh: See :data:`FRESH_SECONDS`.
     """
 
     def __init__(
@@ -118,15 +116,10 @@ class LeaseHolder:
             return Taken(won=won, over=over, refused={p: lease for p, lease in found.items() if p not in won})
 
     def is_time_to_renew(self) -> bool:
-        """Whether a third of the time is over."""
         return bool(self._held) and self._clock.uptime() - self._confirmed >= self.ttl / 3
 
     def renew(self) -> None:
-        """
-        Prolong all leases, in three statements, however many they are.
-
-        :raises LeaseLost: if one is not ours any more.
-        """
+        """Prolong all leases, in three statements, however many they are. Raises as :meth:`check`."""
         with self._lock:
             if not self._held:
                 return
@@ -258,14 +251,7 @@ class Heartbeat:
         self._lock = threading.Lock()
 
     def before_step(self, policy_id: str | None) -> None:
-        """
-        May a task's next step begin?
-
-        :param policy_id: The policy of the task.
-        :raises Cancelled: if somebody asked for the end of the run.
-        :raises Stopped: if the process is to end.
-        :raises LeaseLost: if another one may run the policy by now.
-        """
+        """May a task's next step begin? Raises Cancelled, Stopped, or LeaseLost: another one may run it by now."""
         self._check()
         self._leases.check(policy_id)
 
@@ -329,7 +315,6 @@ class Heartbeat:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Let a thread drive it, until the end of the block."""
         end = threading.Event()
         thread = threading.Thread(target=self._drive, args=(end,), name="heartbeat", daemon=True)
         thread.start()

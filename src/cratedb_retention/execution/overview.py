@@ -51,7 +51,6 @@ class Line:
 
     @property
     def state(self) -> str:
-        """The state in a word."""
         if not self.policy.enabled:
             return "disabled"
         if any(hold.problem for hold in self.held):
@@ -115,12 +114,10 @@ class TableLine:
 
     @property
     def rows(self) -> int | None:
-        """Rows of the table, if known."""
         return self.lines[0].rows
 
     @property
     def size(self) -> int | None:
-        """Bytes of the table, if known."""
         return self.lines[0].size
 
 
@@ -139,10 +136,8 @@ def table_lines(
     """
     Tables, those that need somebody first.
 
-    :param lines: What :func:`overview` tells.
     :param measured: The answers to :func:`find_bounds`.
     :param runs: What runs did, oldest first: the last one of each policy counts.
-    :param times: What :func:`next_runs` tells.
     """
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
@@ -221,12 +216,8 @@ class Listing:
 
 def next_runs(store: Store, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
     """
-    When policies run next by their schedules, whoever asks, for whatever page, metric or answer: by the clock that
-    decides it, the database's, and their delay included. What is due has a time that is past; those that are disabled
-    or have no schedule are missing.
-
-    :param policies: Their identifiers.
-    :param leases: Who ran what, if it was read already.
+    When policies run next, whoever asks: by the clock that decides it, the database's, and their delay included. What
+    is due has a time that is past; those that are disabled or have no schedule are missing.
     """
     identifiers = set(policies)
     scheduled = [item for item in store.policies.scheduled() if item.policy_id in identifiers]

@@ -68,7 +68,6 @@ class Recorder:
             yield replace(entry, outcome=Outcome.DEFERRED)
 
     def _leases(self) -> Iterator[Entry]:
-        """What was taken over, and which slots begin."""
         for policy, lease in self._taken.over.items():
             ended = f"{lease.expires_at:%Y-%m-%dT%H:%M:%SZ}"
             message = f"from {lease.holder}, run {lease.run_id}, whose lease ended at {ended}"
@@ -83,22 +82,13 @@ class Recorder:
         return replace(entry, table_schema=policy.table_schema, table_name=policy.table_name) if policy else entry
 
     def slots_finished(self, given: Iterable[str], outcomes: Mapping[str, Outcome]) -> None:
-        """
-        Slots are done.
-
-        :param given: The policies whose leases were given back; a slot without an outcome is left for another run.
-        """
+        """Slots of the leases that were given back are done; one without an outcome is left for another run."""
         for policy in given:
             slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
             if slot is not None and outcome is not None:
                 self._journal.note(replace(self._slot(policy, slot, Event.SLOT_FINISHED), outcome=outcome))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
-        """
-        The run ends.
-
-        :param error: What ended it early.
-        """
         if error is not None:
             outcome = outcome_of(error)
         elif report.failed or report.skipped:
@@ -120,7 +110,6 @@ class Recorder:
         )
 
     def record(self, event: StepStarted | StepFinished | StepFailed | TaskSkipped) -> None:
-        """What happens to a step."""
         match event:
             case StepStarted(task=task, step=step, number=number):
                 self._write(self._step(task, step, number, event=Event.STEP_STARTED), later=True)

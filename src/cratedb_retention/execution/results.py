@@ -36,7 +36,6 @@ def _partition(archived: Archived) -> dict[str, Any]:
 
 
 def _at(name: str) -> AliasPath:
-    """An attribute of a partition in a snapshot."""
     return AliasPath("record", "archived", name)
 
 
@@ -55,7 +54,6 @@ class _Result(BaseModel):
 
     @classmethod
     def of(cls, thing: object, context: Any = None) -> Self:
-        """What there is to tell of an object."""
         return cls.model_validate(thing, context=context)
 
 
@@ -333,7 +331,6 @@ class Health(_Result):
 
 
 def policy_result(stored: policies.StoredPolicy) -> StoredPolicy:
-    """A stored policy with its version."""
     return StoredPolicy(**stored.policy.to_dict(), version=stored.version)
 
 
@@ -351,7 +348,6 @@ def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_result(state: RunState) -> Run:
-    """A run, and how far it is."""
     over = state.finished_at is not None
     report = None if state.report is None or not over or state.error else {**vars(state.report), "ok": state.report.ok}
     rows, size = state.removed

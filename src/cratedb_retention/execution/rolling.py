@@ -158,7 +158,6 @@ class Roller:
         return {start: source.token for start, source in find(step.windows).items()}
 
     def after(self, task: Task, step: Step) -> None:
-        """What has to be noted after a step."""
         if isinstance(step, ReplaceView):
             view = self._engine.read_named([step.view]).views
             mark = view[step.view].mark if view and step.view in view else ""
@@ -232,9 +231,8 @@ class Roller:
         self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]
     ) -> None:
         """
-        Make sure that nobody deleted from the level what was computed: here is the last chance to do it again.
-
-        Windows that are so old that the level itself gives them up are not looked at.
+        Make sure that nobody deleted from the level what was computed: here is the last chance to do it again. What the
+        level itself gives up by its age is not looked at.
         """
         policy = self._source_policy(task, rollup)
         level = next((level for level in policy.levels if level.interval == rollup.interval), None)
@@ -249,12 +247,7 @@ class Roller:
             raise PartitionChanged(thing, f"{reason} {rolled:,} were rolled up", "the next run computes it again")
 
     def _look_beneath(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
-        """
-        What lies beneath a level now, for any of its windows.
-
-        :param within: Only in this stretch of time [start, end) (ms, UTC), if the rows themselves have to be looked at;
-            then all windows in it that have rows are found.
-        """
+        """What lies beneath a level now, for any of its windows; of rows only those within a time range."""
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
         selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)

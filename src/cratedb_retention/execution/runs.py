@@ -21,22 +21,8 @@ from typing import TypeVar
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine, Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
+from cratedb_retention.execution import events
 from cratedb_retention.execution.archive import settle, supersede, tidy_copies
-from cratedb_retention.execution.events import (
-    Held,
-    LeftOut,
-    Observer,
-    RunEndedEarly,
-    RunEvent,
-    RunFinished,
-    RunStarted,
-    StepFailed,
-    StepFinished,
-    StepProgressed,
-    StepStarted,
-    TakenOver,
-    TaskSkipped,
-)
 from cratedb_retention.execution.leasing import Heartbeat, Session
 from cratedb_retention.execution.preparing import Prepared, Selection, check_preconditions, is_frozen, prepare
 from cratedb_retention.execution.recorder import Recorder, outcome_of, outcomes_after
@@ -82,7 +68,7 @@ def carry_out(
     clock: Clock,
     session: Session,
     make_plan: Callable[[], Prepared],
-    observers: Iterable[Observer] = (),
+    observers: Iterable[events.Observer] = (),
 ) -> Report:
     """
     Do what a plan says, as far as nobody else is at it.
@@ -183,7 +169,7 @@ def _needed(task: Task, prepared: Prepared) -> set[str]:
     return {policy for policy in policies if policy is not None and policy in prepared.policies}
 
 
-def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[LeftOut]:
+def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[events.LeftOut]:
     """What others are at. Tidying up waits until nobody else is at work, since what is frozen may be theirs."""
     by_policy: dict[tuple[str | None, str | None], list[Task]] = {}
     won, refused = session.taken.won, session.taken.refused
@@ -195,12 +181,12 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[Le
         if policy is not None:
             lease = refused.get(of or "")
             holder = (lease.holder if lease else None) or "somebody else"
-            yield LeftOut(policy_id=policy, tasks=tuple(tasks), holder=holder, at=of)
+            yield events.LeftOut(policy_id=policy, tasks=tuple(tasks), holder=holder, at=of)
         else:
             known = store.leases.read()
             holders = {lease.holder or "" for lease in known.by_policy.values() if not lease.is_free(known.now)}
             if others := sorted(holders - {session.leases.holder}):
-                yield LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
+                yield events.LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
 
 
 def _attempt(what: str, work: Callable[[], object]) -> None:
@@ -216,13 +202,7 @@ def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
 
 
 class Runner:
-    """
-    Does what one plan says.
-
-    :param session: The run; its leases are given back at the end.
-    :param observers: Are told what happens. What goes wrong there is logged, and is no matter of the run.
-    :param heartbeat: Is asked before each step, and while one goes on, whether the run may go on.
-    """
+    """Does what one plan says. What goes wrong in an observer is logged, and is no matter of the run."""
 
     def __init__(
         self,
@@ -231,7 +211,7 @@ class Runner:
         clock: Clock,
         session: Session,
         prepared: Prepared,
-        observers: Iterable[Observer],
+        observers: Iterable[events.Observer],
         heartbeat: Heartbeat,
     ) -> None:
         self._engine, self._store, self._clock, self._prepared = engine, store, clock, prepared
@@ -243,17 +223,11 @@ class Runner:
         self._total, self._number = sum(len(task.steps) for task in prepared.plan.tasks), 0
         self._broken: set[tuple[str | None, TableName]] = set()
 
-    def run(self, left_out: Iterable[LeftOut] = ()) -> Report:
-        """
-        Do it.
-
-        :param left_out: What is not in the plan any more, since others are at it.
-        :raises RunEnded: if the heartbeat ended the run.
-        :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
-        """
+    def run(self, left_out: Iterable[events.LeftOut] = ()) -> Report:
+        """Do it, but what is left out, since others are at it."""
         begun = False
         for policy, lease in self._taken.over.items():
-            self._tell(TakenOver(policy, lease.holder or ""))
+            self._tell(events.TakenOver(policy, lease.holder or ""))
         try:
             self._forget()
             self._begin(list(left_out))
@@ -272,14 +246,15 @@ class Runner:
             raise
         report = self._tracker.report
         self._recorder.run_finished(report)
-        self._tell(RunFinished(report))
+        self._tell(events.RunFinished(report))
         return report
 
-    def _begin(self, left_out: list[LeftOut]) -> None:
+    def _begin(self, left_out: list[events.LeftOut]) -> None:
         plan = self._prepared.plan
         self._recorder.run_started(left_out)
-        events: list[RunEvent] = [RunStarted(self._leases.run_id, plan), *left_out, *map(Held, plan.holds)]
-        for event in events:
+        self._tell(events.RunStarted(self._leases.run_id, plan))
+        told: list[events.RunEvent] = [*left_out, *map(events.Held, plan.holds)]
+        for event in told:
             self._tell(event)
 
     def _forget(self) -> None:
@@ -296,7 +271,6 @@ class Runner:
                 freezes.remove(table, [values])
 
     def _outcomes(self) -> dict[str, Outcome]:
-        """How the run ended for each policy."""
         problems = {hold.policy_id for hold in self._prepared.plan.problems}
         failed = set(self._tracker.report.failed_policies)
         return {
@@ -319,7 +293,7 @@ class Runner:
         for what, work in reversed(steps) if outcomes else steps:
             _attempt(what, work)
         if isinstance(error, RunEnded):
-            self._tell(RunEndedEarly(report, str(error)))
+            self._tell(events.RunEndedEarly(report, str(error)))
 
     def _run_task(self, task: Task) -> None:
         """Do a task's steps in order; after a failure undo a freeze, and leave the rest."""
@@ -327,7 +301,7 @@ class Runner:
         self._number += len(task.steps)
         if (task.policy_id, task.table) in self._broken:
             reason = "an earlier step of this policy failed on this table"
-            self._record(TaskSkipped(task, reason, self._number))
+            self._record(events.TaskSkipped(task, reason, self._number))
             return
         frozen: list[FreezePartitions] = []
         number, step = first, task.steps[0]
@@ -356,7 +330,7 @@ class Runner:
             self._fail(task, step, number, error)
 
     def _run_step(self, task: Task, step: Step, number: int) -> None:
-        self._record(StepStarted(task=task, step=step, number=number, total=self._total))
+        self._record(events.StepStarted(task=task, step=step, number=number, total=self._total))
         started = self._clock.now()
         self._retry(lambda: self._announce(task, step))
         try:
@@ -366,7 +340,7 @@ class Runner:
             raise
         self._retry(lambda: self._remember(task, step, result))
         seconds = (self._clock.now() - started).total_seconds()
-        self._record(StepFinished(task=task, step=step, number=number, result=result, seconds=seconds))
+        self._record(events.StepFinished(task=task, step=step, number=number, result=result, seconds=seconds))
 
     def _perform(self, task: Task, step: Step) -> StepResult:
         def perform(step: Step) -> StepResult:
@@ -375,7 +349,7 @@ class Runner:
         return self._roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
 
     def _progress(self, step: Step, progress: Progress) -> None:
-        self._tell(StepProgressed(step, progress))
+        self._tell(events.StepProgressed(step, progress))
         self._heartbeat.during_step()
 
     def _announce(self, task: Task, step: Step) -> None:
@@ -418,7 +392,7 @@ class Runner:
         if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
             created = partial(self._store.snapshots.mark, step.repository, step.name, SnapshotStage.CREATED)
             _attempt("it was not noted that the partition is still there", created)
-        failed = StepFailed(task=task, step=step, number=number, cause=error)
+        failed = events.StepFailed(task=task, step=step, number=number, cause=error)
         self._record(failed)
         if not failed.deferred:
             self._broken.add((task.policy_id, task.table))
@@ -434,12 +408,12 @@ class Runner:
         for step in frozen:
             _attempt(f"partitions of {step.table} were not thawed", partial(undo, step))
 
-    def _record(self, event: StepStarted | StepFinished | StepFailed | TaskSkipped) -> None:
+    def _record(self, event: events.StepStarted | events.StepFinished | events.StepFailed | events.TaskSkipped) -> None:
         """Write what happened into the journal, before anybody hears of it."""
         self._recorder.record(event)
         self._tell(event)
 
-    def _tell(self, event: RunEvent) -> None:
+    def _tell(self, event: events.RunEvent) -> None:
         """Count what happened, and let observers hear."""
         self._tracker(event)
         for observer in self._observers:
@@ -467,9 +441,7 @@ class Renewer:
         """
         The same task about what is there now; None if it has to wait for the next run.
 
-        :param task: The task as it is in the plan, or was renewed.
-        :param step: Its step that found that the partition had changed.
-        :param done: How many of its steps are done before that.
+        :param step: Its step that found that the partition had changed, after so many that are done.
         :raises PartitionChanged: if its policy was changed, or a hold was placed.
         """
         position = next(i for i, each in enumerate(self._tasks) if each is task)
