@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from benchmarks.embedded import new_file
 from benchmarks.line import Goal, Line
 from benchmarks.policies import statements
@@ -69,8 +71,7 @@ class Bench:
 
     def refresh(self, table: str) -> None:
         """Make what was written visible, where that takes a statement."""
-        if self.retention.engine.database.refreshes:
-            self.retention.engine.database.refresh_name(f"{SCHEMA}.{table}")
+        self.retention.engine.database.refresh(sa.table(table, schema=SCHEMA))
 
     def roll_up(self, cutoff: dt.datetime) -> float:
         """Run, which must go well."""

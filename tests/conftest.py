@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from support import tiers
-from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, three_nodes
-from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate
+from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, memory_directory, three_nodes
+from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate, use_one_thread
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.pages import find_chromium
 from support.workspace import SharedServer, Workspace, create_repository, drop_repository, shared_node, unique
@@ -195,6 +195,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the tier, and be ready to start a CrateDB for all workers."""
     tiers.choose(config)
+    if not config.getoption(tiers.OPTION):
+        use_one_thread()
+    if not config.option.basetemp and (memory := memory_directory()):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SharedServer(), "shared-cratedb")
         config.pluginmanager.register(Scheduler(), "schedule-by-file")

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 import cratedb_retention
 from cratedb_retention import Retention
-from cratedb_retention.api import Former, Has
+from cratedb_retention.api import Former
+from cratedb_retention.api.connection import Has
 from parts.markdown import HEAD, from_docstring, one_line, table
 
 _FIELD = re.compile(r"^:(param|return|raises)\s*(\w*):\s*((?:.|\n(?=\s))*)", re.MULTILINE)

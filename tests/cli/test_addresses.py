@@ -123,6 +123,7 @@ def test_the_address_before_the_command_is_explained() -> None:
     assert "comes after the command" in message
 
 
+@pytest.mark.slow("CrateDB may have to be started")
 def test_what_is_shown_of_an_address(cratedb_address: str) -> None:
     """A plan on CrateDB shows the address it is of, without the password."""
     command = Command(cratedb_address)

@@ -44,10 +44,8 @@ def _shown_commands_work(out: str, folder: Path) -> None:
 
 
 @pytest.mark.slow("it loads a year of flights into CrateDB, and archives them")
-@pytest.mark.parametrize(
-    "twice",
-    [False, pytest.param(True, marks=pytest.mark.long("half a minute more; make test does it twice in a file"))],
-)
+@pytest.mark.long("make test does it in a file, and what the tutorial does on CrateDB")
+@pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.timeout(600)
 def test_on_cratedb(cratedb: CrateDB, tmp_path: Path, twice: bool) -> None:
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cratedb_retention.api.rollups import Rollups
+from cratedb_retention.api.archive import Rollups
 from cratedb_retention.model.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cratedb_retention.model.redact import redact
+from cratedb_retention.model.address import redact
 from support.command import Command, Outcome, argv, complaint
 
 NOWHERE = Command(None)

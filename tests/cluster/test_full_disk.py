@@ -58,6 +58,7 @@ def partitions_of(table: TableName) -> str:
 
 
 @pytest.mark.slow("the monitor looks each ten seconds")
+@pytest.mark.long("make test makes tables read-only by hand, in tests/engines/test_full_disk.py")
 def test_flood_stage(bench: CrateDatabase, cratedb_cluster: CrateDBCluster) -> None:
     """What is expired goes, under leases and with a journal, though CrateDB made all tables read-only."""
     create(bench, "readings")

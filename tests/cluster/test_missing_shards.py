@@ -128,7 +128,17 @@ def test_shards_lost_after_planning(
     assert_completes(bench)
 
 
-@pytest.mark.parametrize("own", ["retention_hold", "retention_policy", "retention_freeze"])
+LONG = pytest.mark.long("make test loses the policies, which are asked for alike")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        pytest.param("retention_hold", marks=LONG),
+        "retention_policy",
+        pytest.param("retention_freeze", marks=LONG),
+    ],
+)
 def test_own_table_is_lost(
     cratedb_cluster: CrateDBCluster, bench: CrateDatabase, tables: dict[str, Policy], own: str
 ) -> None:

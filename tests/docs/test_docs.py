@@ -21,8 +21,8 @@ from cratedb_sqlparse import sqlparse  # type: ignore[import-untyped]
 
 import generate
 from cratedb_retention.cli.main import COMMANDS, cli
-from cratedb_retention.engine.cratedb import delete as crate_delete
-from cratedb_retention.engine.duckdb import delete as duck_delete
+from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
@@ -145,7 +145,7 @@ def test_each_column_is_documented() -> None:
 
 def test_rows_in_a_delete() -> None:
     """The page on DuckDB says how many rows a statement deletes on each database."""
-    wanted = f"| rows in a `DELETE` | {crate_delete.BATCH:,} | {duck_delete.BATCH:,} |"
+    wanted = f"| rows in a `DELETE` | {CrateDBEngine.batch:,} | {DuckDBEngine.batch:,} |"
     assert wanted in read("docs/reference/duckdb.md")
 
 

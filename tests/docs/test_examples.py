@@ -84,6 +84,7 @@ def crate_uri(cratedb: CrateDB) -> Iterator[str]:
         assert "RepositoryMissing" in str(error)
 
 
+@pytest.mark.slow("examples archive and restore on CrateDB")
 @each_example
 def test_example_on_cratedb(name: str, crate_uri: str) -> None:
     """The same example does the same on CrateDB, also when it is repeated."""

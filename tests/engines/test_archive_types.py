@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.engine.duckdb.parquet import is_exact
+from cratedb_retention.engine.duckdb.files import is_exact
 from cratedb_retention.model.catalog import TableName
 from support.databases import DuckDatabase
 

@@ -18,6 +18,7 @@ from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, Database
 
 DAY = MONTH.replace("month", "day")
+MONTHS_DO = pytest.mark.long("make test has months there, and all three on DuckDB", on="cratedb")
 
 # Ties, resets, silence beyond a day and beyond a month, NULL, and a value that a double can't hold.
 ROWS: list[tuple[str, str | None, int | None]] = [
@@ -89,7 +90,7 @@ def run(db: Database, now: str) -> None:
     assert db.tool.run().ok
 
 
-@pytest.mark.parametrize("partition", [None, DAY, MONTH])
+@pytest.mark.parametrize("partition", [*(pytest.param(each, marks=MONTHS_DO) for each in (None, DAY)), MONTH])
 def test_the_same_from_everywhere(db: Database, partition: str | None) -> None:
     """From raw rows, whatever the range begins with, and from levels that grew row by row or all at once."""
     create(db, partition, "1h:20y,1d:forever")

@@ -18,7 +18,10 @@ from support.databases import MONTH, TIME, Database, before_statements
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 OF_DAYS = pytest.param(DAY, id="day", marks=pytest.mark.long("make test has tables with longer partitions, and none"))
-PARTITIONS = pytest.mark.parametrize("part", [pytest.param(None, id="plain"), OF_DAYS, pytest.param(MONTH, id="month")])
+PLAIN = pytest.param(
+    None, id="plain", marks=pytest.mark.long("make test has months there, and both on DuckDB", on="cratedb")
+)
+PARTITIONS = pytest.mark.parametrize("part", [PLAIN, OF_DAYS, pytest.param(MONTH, id="month")])
 
 
 def create(db: Database, part: str | None = None, levels: str = "1h:60d,1d:forever", **policy: Any) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.engine.cratedb import delete as crate_delete
-from cratedb_retention.engine.duckdb import delete as duck_delete
+from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.execution.preparing import Selection
@@ -19,7 +19,7 @@ from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.planning import delete
+from cratedb_retention.planning import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -391,8 +391,8 @@ def test_row_between_windows_that_are_deleted(plain: Database) -> None:
 
 def test_row_between_batches(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where the row is written when a part of the others is deleted already."""
-    for engine in (crate_delete, duck_delete):
-        monkeypatch.setattr(engine, "BATCH", 2)
+    for engine in (CrateDBEngine, DuckDBEngine):
+        monkeypatch.setattr(engine, "batch", 2)
     report = late_at(plain, DeleteRows, "2024-06-20T10:00", StepProgressed)
     assert (report.deferred, plain.count("plain")) == (1, 4)
     run(plain, 2)
@@ -423,7 +423,7 @@ def test_row_in_a_window_that_is_deleted(plain: Database) -> None:
 
 def test_row_while_earlier_ones_are_deleted(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows are compared with their rollup right before they go, not when the first of many goes."""
-    monkeypatch.setattr(delete, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(strategies, "ROWS_AT_ONCE", 1)
     written: list[RunEvent] = []
 
     def once(event: RunEvent) -> None:

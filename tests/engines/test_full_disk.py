@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from cratedb_retention.engine.cratedb import disk
-from cratedb_retention.engine.cratedb.copies import OF_RUN
+from cratedb_retention.engine.cratedb import connection
+from cratedb_retention.engine.cratedb.restore import OF_RUN
 from cratedb_retention.errors import Conflict, DiskFull
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.reasons import Why
@@ -241,7 +241,7 @@ def test_no_room_at_all(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -
     create(crate)
     crate.policy("delete", "readings", "30d")
     set_full(crate)
-    monkeypatch.setattr(disk, "ROOM", 2**60)
+    monkeypatch.setattr(connection, "ROOM", 2**60)
     with pytest.raises(DiskFull, match="not even the audit log has room on it"):
         crate.run()
     assert crate.count("readings") == 4

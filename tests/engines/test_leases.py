@@ -431,12 +431,12 @@ def _late_start(db: Database) -> Callable[[RunEvent], None]:
 
 def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two batches of rows a run notices that its lease is lost, and deletes no more."""
-    from cratedb_retention.engine.cratedb import delete as crate_delete
-    from cratedb_retention.engine.duckdb import delete as duck_delete
+    from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+    from cratedb_retention.engine.duckdb.engine import DuckDBEngine
     from cratedb_retention.execution.events import StepProgressed
 
-    for module in (crate_delete, duck_delete):
-        monkeypatch.setattr(module, "BATCH", 2)
+    for engine in (CrateDBEngine, DuckDBEngine):
+        monkeypatch.setattr(engine, "batch", 2)
     policy, other = table(db), holder(db, "other")
 
     def pause(event: RunEvent) -> None:

@@ -11,7 +11,7 @@ import zoneinfo
 import pytest
 import sqlalchemy as sa
 
-from cratedb_retention.engine.duckdb.buckets import repeated_midnights
+from cratedb_retention.engine.duckdb.sql import repeated_midnights
 from cratedb_retention.engine.expressions import Expressions, table_ref
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, Selector

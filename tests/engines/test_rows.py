@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.engine.cratedb import delete as crate_delete
-from cratedb_retention.engine.duckdb import delete as duck_delete
+from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 from cratedb_retention.execution.events import RunEvent, StepProgressed
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
@@ -26,8 +26,8 @@ def events(db: Database) -> str:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of three rows."""
-    monkeypatch.setattr(crate_delete, "BATCH", 3)
-    monkeypatch.setattr(duck_delete, "BATCH", 3)
+    monkeypatch.setattr(CrateDBEngine, "batch", 3)
+    monkeypatch.setattr(DuckDBEngine, "batch", 3)
 
 
 def test_to_the_millisecond(db: Database, events: str) -> None:

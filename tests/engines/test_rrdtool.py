@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from support.databases import Database
 from support.sensor_readings import (
     CLOSE,
@@ -33,6 +35,7 @@ from support.sensor_readings import (
 )
 
 _BATCH = 1000
+MORE = pytest.mark.long("make test compares counters there, and all of this on DuckDB", on="cratedb")
 
 
 class RRDFile:
@@ -106,6 +109,7 @@ def write(command: str, path: Path, readings: list[Reading], kept: dict[str, int
     return file
 
 
+@MORE
 def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     Average, least, greatest and last of a gauge in each archive; what a counter grew by is its average rate, times the
@@ -129,6 +133,7 @@ def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
                     assert_same(theirs[source], ours["counter:rate"])
 
 
+@MORE
 def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     An archive with `xff` 0.5 has a value where a level has half of the values, and it is the same one. The last value

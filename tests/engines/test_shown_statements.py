@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from cratedb_retention.engine.cratedb import rollup as crate_rollup
+from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 from cratedb_retention.engine.rollup import Portions
 from support.catalogs import ms
 from support.databases import TIME, Database
@@ -65,7 +65,7 @@ def fill(db: Database, start: int, hours: int) -> None:
 @pytest.mark.parametrize("counters", [[], ["n"]])
 def test_shown_and_sent(db: Database, monkeypatch: pytest.MonkeyPatch, counters: list[str]) -> None:
     """The first run, one after more rows came, and one after a metric was added."""
-    monkeypatch.setattr(crate_rollup, "PORTIONS", Portions(run=160, counters=100, insert=50))
+    monkeypatch.setattr(CrateDBEngine, "portions", Portions(run=160, counters=100, insert=50))
     db.create("m", {"ts": TIME, "host": "TEXT", "x": "DOUBLE PRECISION", "n": "BIGINT"})
     more: dict[str, Any] = {"aggregates": {"x": ["avg", "stddev", "percentiles"]}, "counters": counters}
     policy = db.policy("downsample", "m", "1y", levels="1h:10y,1d:forever", metrics=["x", "n"], **more)

@@ -30,6 +30,8 @@ from support.sensor_readings import (
     within,
 )
 
+MORE = pytest.mark.long("make test compares the numbers there, and all of this on DuckDB", on="cratedb")
+
 
 class WhisperFile:
     """
@@ -102,6 +104,7 @@ def test_the_same_numbers(db: Database, tmp_path: Path) -> None:
     compare(db, readings, tmp_path, list(METHODS))
 
 
+@MORE
 def test_missing_points(db: Database, tmp_path: Path) -> None:
     """With `xFilesFactor` 0 values are made of what is there, as here; all methods but one give the same."""
     readings = make_readings(seed=5, lost=0.3)
@@ -109,6 +112,7 @@ def test_missing_points(db: Database, tmp_path: Path) -> None:
     compare(db, readings, tmp_path, [method for method in METHODS if method != "average"])
 
 
+@MORE
 def test_averages_of_averages(db: Database, tmp_path: Path) -> None:
     """
     By design not the same: where points are missing, Whisper's average of an hour is one of averages, each counted
@@ -132,6 +136,7 @@ def test_averages_of_averages(db: Database, tmp_path: Path) -> None:
         assert apart.isdisjoint(complete)
 
 
+@MORE
 def test_half_of_the_points(db: Database, tmp_path: Path) -> None:
     """What an `xFilesFactor` does to the first archive that is made of others, a condition on the count does here."""
     readings = make_readings(seed=7, lost=0.4)

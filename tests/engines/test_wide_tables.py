@@ -45,6 +45,8 @@ def test_more_columns_than_a_table_takes(crate: CrateDatabase) -> None:
     assert crate.count("wide_1h") == 1
 
 
+@pytest.mark.slow("a table of a thousand columns keeps CrateDB busy for many seconds")
+@pytest.mark.long("make test has a table that is too wide from the start")
 def test_table_that_grows(crate: CrateDatabase) -> None:
     """Metrics that are added later block the table as well, until its levels may have more columns, or it has fewer."""
     create(crate, "wide", numbered(142))

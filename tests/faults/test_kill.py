@@ -52,7 +52,7 @@ def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
 @EVERY_SCENARIO
 def test_cratedb_converges(scenario: Scenario, crate: CrateDatabase) -> None:
-    """Killed while CrateDB carries out any kind of change, or right after it, a run on CrateDB is made good."""
+    """Killed while CrateDB carries out any kind of change, a run on CrateDB is made good."""
     assert_converges(CrateScenarioDatabase(scenario, crate), examples(0, long=1))
 
 

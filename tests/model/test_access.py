@@ -15,11 +15,11 @@ from cratedb_retention.model.access import (
     Realm,
     Role,
     check_limit,
+    make_area,
     parse_role,
     sees_row,
     shown_row,
 )
-from cratedb_retention.model.areas import make_area
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.catalog import Kind as ColumnKind
 from cratedb_retention.model.holds import HoldKind, LegalHold

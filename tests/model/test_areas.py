@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cratedb_retention.model.areas import covering, make_area, pattern_within
-from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.access import covering, make_area
+from cratedb_retention.model.patterns import matcher, pattern_within
 
 
 @pytest.mark.parametrize(

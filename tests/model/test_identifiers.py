@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.errors import InvalidInput, NotFound
-from cratedb_retention.model.identifiers import pick
+from cratedb_retention.model.words import pick
 
 UUID, TOKEN = "2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6", "2af93f0011223344"
 KNOWN = {key: key for key in ("jobs-log", "abcdef", "abcdef-2", UUID, TOKEN, "c0ffee" + "0" * 26)}

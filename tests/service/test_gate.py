@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.redact import JsonFormatter, RedactingFormatter, redact
+from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
 from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context, Limits
 from cratedb_retention.service.http.app import Gate, make_app
 from support.databases import Database

@@ -23,11 +23,10 @@ from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service.notifications import (
     Notification,
     Notifications,
-    Notifier,
-    Program,
-    Webhook,
     make_channels,
+    program,
     sign,
+    webhook,
 )
 from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import NotifySettings, Settings
@@ -103,8 +102,8 @@ def prepare(db: Database) -> None:
 def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     """Failed, held for long, fine again: one event each, whoever looks and however often."""
     prepare(db)
-    hook = Webhook(receiver.url, "s3cret", pause=0)
-    notifiers = [Notifier(db.retention(), [hook], parse_duration("36h")) for _ in range(3)]
+    hook = webhook(receiver.url, "s3cret", pause=0)
+    notifiers = [Notifications(db.retention(), [hook], parse_duration("36h")) for _ in range(3)]
 
     def day(number: int) -> list[tuple[str, str]]:
         """Run what is due on a day, look as three services do, twice, and tell what came."""
@@ -151,7 +150,7 @@ def test_many_at_once(duck: Database, receiver: Receiver) -> None:
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
     duck.tool.run_due(options=RUN_OPTIONS)
-    notifiers = [Notifier(duck.tool.sibling(), [Webhook(receiver.url, pause=0)], None) for _ in range(6)]
+    notifiers = [Notifications(duck.tool.sibling(), [webhook(receiver.url, pause=0)], None) for _ in range(6)]
     threads = [threading.Thread(target=notifier.look) for notifier in notifiers]
     for thread in threads:
         thread.start()
@@ -167,7 +166,7 @@ def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCa
     duck.time.set("2024-07-03T00:00:10+00:00")
     duck.tool.run_due(options=RUN_OPTIONS)
     with Receiver(500, 503, 500, 404, 302).up() as receiver:
-        notifier = Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None)
+        notifier = Notifications(duck.tool, [webhook(receiver.url, pause=0)], None)
         assert notifier.check() == 0
         assert len(receiver.got) == 3
         assert notifier.check() == 0  # Somebody may be at it still.
@@ -194,7 +193,7 @@ def test_all_channels_are_to_be_told(duck: Database) -> None:
         heard.append(told.id)
         return True
 
-    notifier = Notifier(duck.tool, [lambda told: False, hear], None)
+    notifier = Notifications(duck.tool, [lambda told: False, hear], None)
     for minute in (1, 4):
         duck.time.set(f"2024-07-03T00:0{minute}:00+00:00")
         assert notifier.check() == 0
@@ -210,7 +209,7 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
         events.append(told.event)
         return answers.pop(0)
 
-    notifier = Notifier(duck.tool, [answer], None)
+    notifier = Notifications(duck.tool, [answer], None)
     for day, is_broken in ((3, True), (4, False), (5, True), (6, False)):
         (duck.break_repository if is_broken else duck.mend_repository)()
         duck.fill("bad", ["2024-05-10"])
@@ -229,7 +228,7 @@ def test_a_problem_that_lasts_is_told(duck: Database) -> None:
         events.append(told.event)
         return True
 
-    notifier = Notifier(duck.tool, [hear], parse_duration("48h"))
+    notifier = Notifications(duck.tool, [hear], parse_duration("48h"))
     for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
         duck.tool.run_due(options=RUN_OPTIONS)
@@ -256,18 +255,18 @@ def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     out = tmp_path / "out"
     script = f"import os, sys; open({str(out)!r}, 'w').write(sys.stdin.read() + str(sorted(os.environ)))"
     environment = {"CRATEDB_URI": "crate://u:hunter2@h/", "HOME": "/"}
-    assert Program([sys.executable, "-c", script, "; false"], environment)(told)
+    assert program([sys.executable, "-c", script, "; false"], environment)(told)
     assert '"policy_id": "p; touch x"' in out.read_text()
     assert "CRATEDB_URI" not in out.read_text()
     complaint = "import sys; print('x' * 1000, 'no route, crt_0123456789abcdef_' + 'x' * 30, file=sys.stderr)"
-    assert not Program([sys.executable, "-c", f"{complaint}; sys.exit(3)"], {})(told)
+    assert not program([sys.executable, "-c", f"{complaint}; sys.exit(3)"], {})(told)
     assert "ended with 3: x" in caplog.text
     assert "no route, crt_0123456789abcdef_REDACTED" in caplog.text
     assert len(caplog.records[-1].getMessage()) < 700
     waiting = f"{complaint}; sys.stderr.flush(); import threading; threading.Event().wait(60)"
-    assert not Program([sys.executable, "-c", waiting], {}, timeout=3.0)(told)
+    assert not program([sys.executable, "-c", waiting], {}, timeout=3.0)(told)
     assert "no end within 3 s" in caplog.text
-    assert not Program(["/nowhere/program"], {})(told)
+    assert not program(["/nowhere/program"], {})(told)
     assert "No such file" in caplog.text
 
 
@@ -282,12 +281,12 @@ def test_chat_and_mail(duck: Database, receiver: Receiver, caplog: pytest.LogCap
     with socket.create_server(("127.0.0.1", 0)) as closed:
         bad = f"json://127.0.0.1:{closed.getsockname()[1]}/hook?key=hunter2"
     (both,) = make_channels(NotifySettings(channels=(bad, good)), {})
-    assert Notifier(duck.tool, [both], None).check() == 0
+    assert Notifications(duck.tool, [both], None).check() == 0
     assert "service JSON: not told" in caplog.text
     assert "hunter2" not in caplog.text
     duck.time.set("2024-07-03T00:05:00+00:00")
     (one,) = make_channels(NotifySettings(channels=(good,)), {})
-    assert Notifier(duck.tool, [one], None).check() == 1
+    assert Notifications(duck.tool, [one], None).check() == 1
     first, second = (json.loads(body) for _, body in receiver.got)
     assert first == second
     assert second["title"] == f"Retention failed: {duck.schema}.bad"
@@ -334,7 +333,7 @@ def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None
         asked.set()
         return go_on.wait(60)
 
-    notifications = Notifications(Notifier(duck.tool.sibling(), [silent], None), 3600, patience=0.1)
+    notifications = Notifications(duck.tool.sibling(), [silent], None, 3600, patience=0.1)
     notifications.start()
     report = duck.tool.run_due([notifications.observe], RUN_OPTIONS)
     assert report is not None
@@ -350,7 +349,7 @@ def test_a_channel_that_does_not_answer_holds_up_nothing(duck: Database) -> None
     assert statements == []  # The database may be closed by then.
     duck.time.set("2024-07-04T00:10:00+00:00")
     with Receiver().up() as receiver:
-        assert Notifier(duck.tool, [Webhook(receiver.url, pause=0)], None).check() == 1
+        assert Notifications(duck.tool, [webhook(receiver.url, pause=0)], None).check() == 1
         assert receiver.events == [("policy-failed", "bad")]
 
 
@@ -363,18 +362,18 @@ def test_a_silent_server_and_many_blocked_policies(duck: Database, caplog: pytes
     duck.tool.hold("*", duck.schema, reason="case 1")
     duck.time.set("2024-07-03T00:00:10+00:00")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # It takes connections, and never answers.
-        hook = Webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.01, pause=0)
+        hook = webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.01, pause=0)
         tried: list[str] = []
 
         def channel(notification: Notification) -> bool:
             tried.append(notification.policy_id)
             return hook(notification)
 
-        notifier = Notifier(duck.tool.sibling(), [channel], parse_duration("1s"))
-        notifications = Notifications(notifier, 3600)  # Not begun: whatever a run did for it, it would do itself.
-        report = duck.tool.run_due([notifications.observe], RUN_OPTIONS)
+        # Not begun: whatever a run did for it, it would do itself.
+        notifier = Notifications(duck.tool.sibling(), [channel], parse_duration("1s"), 3600)
+        report = duck.tool.run_due([notifier.observe], RUN_OPTIONS)
         assert report is not None
-        assert (report.held, tried, notifications._wake.is_set()) == (5, [], True)
+        assert (report.held, tried, notifier._wake.is_set()) == (5, [], True)
         notifier.check()
         for minute in range(1, 11):
             duck.time.set(f"2024-07-03T00:{minute:02}:00+00:00")
@@ -398,7 +397,7 @@ def test_a_mistake_ends_no_thread(duck: Database, caplog: pytest.LogCaptureFixtu
             raise ZeroDivisionError("a mistake")
         return True
 
-    notifier = Notifier(duck.tool, [channel], None)
+    notifier = Notifications(duck.tool, [channel], None)
     notifier.look()
     assert "ZeroDivisionError" in caplog.text
     duck.time.set("2024-07-03T00:05:00+00:00")

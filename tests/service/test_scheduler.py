@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.api.schedule import Due, Schedule
+from cratedb_retention.api.runs import Due, Schedule
 from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, LeaseLost, Stopped
 from cratedb_retention.execution.events import RunEvent, StepFinished
 from cratedb_retention.execution.leasing import Session

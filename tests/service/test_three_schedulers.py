@@ -23,6 +23,7 @@ from cratedb_retention.planning.due import newest_slot
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.runs import Lease
 from support.databases import TIME, CrateDatabase
+from support.tiers import examples
 
 
 class Killed(BaseException):
@@ -146,7 +147,7 @@ class UnreliableScheduler:
             self._monitor.end(self.name)
 
 
-TICKS = 200
+TICKS = examples(150, long=400)
 SCHEDULES = {"a": "*/10 * * * *", "b": "*/15 * * * *", "c": "7,37 * * * *", "d": "0 * * * *"}
 OLD = "2024-05-01T00:00:00Z"
 
@@ -154,7 +155,7 @@ OLD = "2024-05-01T00:00:00Z"
 @pytest.mark.slow("days of schedules, with schedulers that die")
 @pytest.mark.timeout(900)
 def test_each_due_run_once_or_resumed(crate: CrateDatabase) -> None:
-    """Two hundred ticks; at each, everything that nobody is at is done up to its newest slot."""
+    """Many ticks; at each, everything that nobody is at is done up to its newest slot."""
     chance = random.Random(20240702)
     for name, schedule in SCHEDULES.items():
         crate.create(name, {"ts": TIME, "n": "TEXT"})
@@ -178,7 +179,7 @@ def test_each_due_run_once_or_resumed(crate: CrateDatabase) -> None:
     assert not monitor.overlaps
     assert not [error for scheduler in schedulers for error in scheduler.errors]
     # All of that must have happened, or nothing is proved.
-    assert monitor.steps > 30
+    assert monitor.steps > 20
     for seen in ("deaths", "pauses", "losses"):
         assert sum(getattr(scheduler, seen) for scheduler in schedulers) > (0 if seen == "losses" else 10)
     assert_journal_proves_it(read_journal(crate))
@@ -242,7 +243,7 @@ def assert_journal_proves_it(rows: Sequence[Mapping[str, Any]]) -> None:
             assert row["outcome"] == "done"
             assert key not in done, f"{key} was done twice"
             done[key] = row["run_id"]
-    assert len(done) > 100
+    assert len(done) > 50
     for key, run in done.items():
         assert run in begun[key]
         for other in begun[key] - {run}:

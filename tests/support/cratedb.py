@@ -326,7 +326,7 @@ def _new_cluster(
 ) -> Iterator[CrateDBCluster]:
     """Start nodes, given by their names and settings."""
     java_options = SHORT_LIVED if short_lived else ""
-    with _directory(_memory() if short_lived else None) as root:
+    with _directory(memory_directory() if short_lived else None) as root:
         repo = prepare_directory(root / "repo")
         common = {"cluster.name": root.name, "network.host": HOST, "psql.enabled": "false", "path.repo": str(repo)}
         found = {}
@@ -358,7 +358,7 @@ def _directory(parent: Path | None) -> Iterator[Path]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _memory() -> Path | None:
+def memory_directory() -> Path | None:
     """A file system in memory, if there is one with room: a table is created twice as fast there as on a disk."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() and shutil.disk_usage(memory).free >= MEMORY_NEEDED else None

@@ -85,7 +85,8 @@ def kill_runs(request: RunRequest, reset: Callable[[], None], stride: int) -> It
     Kill one run after the other, and give the instant of each, so that what it left can be looked at.
 
     :param reset: Makes everything as it was before a run.
-    :param stride: Each how many-th instant; 0: the first of each kind.
+    :param stride: Each how many-th instant; 0: the first of each kind while CrateDB does something. After that, all is
+        as it is when CrateDB was killed over the next change.
     """
     if stride:
         for number in itertools.count(1, stride):
@@ -95,7 +96,8 @@ def kill_runs(request: RunRequest, reset: Callable[[], None], stride: int) -> It
                 return
             yield killed
     reset()
-    for kind in sorted({kind_of(instant) for instant in list_instants(request)}):
+    instants = list_instants(request)
+    for kind in sorted({kind_of(instant) for instant in instants if stride or instant.startswith("while")}):
         reset()
         killed = run_until_killed(replace(request, kill_kind=kind))
         assert killed or "job_state" in kind, kind  # A heartbeat comes when it likes.
@@ -157,10 +159,10 @@ class _Instants:
 
 def _run(request: RunRequest) -> None:
     from cratedb_retention import Retention
-    from cratedb_retention.engine.cratedb import delete as crate_delete
-    from cratedb_retention.engine.duckdb import delete as duck_delete
+    from cratedb_retention.engine.cratedb.engine import CrateDBEngine
+    from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 
-    crate_delete.BATCH = duck_delete.BATCH = request.batch
+    CrateDBEngine.batch = DuckDBEngine.batch = request.batch
     instants = _Instants(request)
     with Retention(request.uri, request.schema) as retention:
         watch = _watch_crate if request.uri.startswith("crate:") else _watch_duck

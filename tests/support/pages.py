@@ -32,8 +32,8 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.background import Runs
 from cratedb_retention.service.http.access import Context, Limits
 from cratedb_retention.service.http.app import HttpServer, make_app
+from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.login import LOGIN
-from cratedb_retention.ui.mounting import mount
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)
@@ -42,18 +42,8 @@ PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
 
-# Of pages whose main path `make test` walks on CrateDB as well.
-long_on_cratedb = pytest.mark.parametrize(
-    "each_pages",
-    [
-        "pages",
-        pytest.param(
-            "crate_pages",
-            marks=[pytest.mark.cratedb, pytest.mark.long("make test walks the main path of this page on CrateDB")],
-        ),
-    ],
-    indirect=True,
-)
+# Beside what `make test` does on CrateDB: a plan is shown and run, an archive is restored.
+long_on_cratedb = pytest.mark.long("pages are the same; make test has those of plan and archive there", on="cratedb")
 
 
 def find_chromium() -> str | None:

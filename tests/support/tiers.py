@@ -1,7 +1,8 @@
 """
 The two tiers of tests: `make test`, and `make test-long`, which runs everything.
 
-``@pytest.mark.long("reason")`` leaves a test to the long tier; the reason says what `make test` proves instead.
+``@pytest.mark.long("reason")`` leaves a test to the long tier; the reason says what `make test` proves instead. With
+``on="cratedb"`` it leaves out only those on CrateDB of a test that runs on each engine.
 ``@pytest.mark.slow("reason")`` says why a test takes more than `SLOW` seconds. Everything about tiers and their budget
 is here and in these two markers.
 """
@@ -39,9 +40,10 @@ def leave_out(item: pytest.Item) -> None:
     for marker in [*item.iter_markers("long"), *item.iter_markers("slow")]:
         if len(marker.args) != 1 or not isinstance(marker.args[0], str):
             raise pytest.UsageError(f"{item.nodeid}: the marker {marker.name} needs a reason")
-    marked = item.get_closest_marker("long")
-    if marked and not _chosen[LEFT_OUT]:
-        item.add_marker(pytest.mark.skip(reason=f"{LEFT_OUT}: {marked.args[0]}"))
+    marks = {mark.name for mark in item.iter_markers()}
+    for marker in item.iter_markers("long"):
+        if not _chosen[LEFT_OUT] and {marker.kwargs.get("on", "long")} <= marks:
+            item.add_marker(pytest.mark.skip(reason=f"{LEFT_OUT}: {marker.args[0]}"))
 
 
 def over_budget(reports: Iterable[pytest.TestReport]) -> Iterator[str]:

@@ -54,6 +54,7 @@ def confirm(page: Page, word: str) -> None:
 
 
 @pytest.mark.slow("a form is filled in by hand")
+@long_on_cratedb
 def test_create(each_pages: PagesInBrowser) -> None:
     """A policy is made by typing; its effect is that of the plan, and what it says is deleted is what a run deletes."""
     pages, db = each_pages, each_pages.db

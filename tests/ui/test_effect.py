@@ -9,7 +9,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.effect import Amount, Loss
 from cratedb_retention.model.policyform import FIELDS, MOST, is_shown, offered, to_values
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.ui.effect import sentence
+from cratedb_retention.ui.editor import sentence
 
 
 def ms(text: str) -> int:

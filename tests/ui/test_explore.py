@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.reading import FetchRequest, Fill
 from cratedb_retention.model.time import to_ms
-from support.pages import NARROW, PagesInBrowser
+from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, PLACES
 
 RECENT = {"from": "2024-07-01T00:00:00Z", "until": "2024-07-02T00:00:00Z"}
@@ -76,6 +76,7 @@ def ms(moment: object) -> int:
 
 
 @pytest.mark.slow("a rollup, and its charts in a browser")
+@long_on_cratedb
 def test_chart_shows_what_fetch_says(each_pages: PagesInBrowser) -> None:
     """Old hours come from the level, recent ones from the raw rows; the chart has exactly these numbers."""
     pages = each_pages

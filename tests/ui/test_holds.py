@@ -11,7 +11,7 @@ from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.holds import read_wish
 from support.databases import Database
-from support.pages import PagesInBrowser
+from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 EMPTY = dict.fromkeys(("schema", "table", "where", "from", "until", "reason"), "")
@@ -31,6 +31,7 @@ def place(page: Page, **given: str) -> None:
 
 
 @pytest.mark.slow("many clicks in a browser")
+@long_on_cratedb
 def test_main_path(each_pages: PagesInBrowser) -> None:
     """A hold that was placed changes the plan; released, it does so again."""
     db = each_pages.db

@@ -11,11 +11,12 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.ui.jobs import read_query
 from cratedb_retention.ui.links import Query
 from support.databases import FixedClock
-from support.pages import PagesInBrowser
+from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 
 @pytest.mark.slow("a form, a run and its log in a browser")
+@long_on_cratedb
 def test_a_change_of_a_policy(each_pages: PagesInBrowser) -> None:
     """The form leads to rows that fit; the details of a change show before and after, by keyboard as well."""
     each_pages.db.tool.edit_policy("visits", {"retention_period": "60d"})

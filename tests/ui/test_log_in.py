@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.guest import guest_of
+from cratedb_retention.ui.guest import GUEST
 from cratedb_retention.ui.login import COOKIE, LOGIN, LOGOUT, Entrance, Sessions, make_router
 from support.databases import Database
 
@@ -40,7 +40,7 @@ def browser(duck: Database) -> TestClient:
     @app.post(PAGE)
     def page(request: Request) -> str:
         try:
-            return guest_of(request.scope).scoped().access.actor.partition(" ")[0]
+            return str(request.scope[GUEST].scoped().access.actor.partition(" ")[0])
         except Failed as failed:
             return failed.error.reason
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from support.pages import NARROW, PagesInBrowser
+from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE_TABLE
 
 
 @pytest.mark.slow("runs, and pages in a browser")
+@long_on_cratedb
 def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     """Each table is there once, problems first, with its time, its policies and its next run."""
     schema = each_pages.db.schema

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.tags import parse_tag_filter
-from support.pages import PagesInBrowser
+from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 PATH = "/ui/policies"
@@ -38,6 +38,7 @@ def _damage(pages: PagesInBrowser) -> None:
 
 
 @pytest.mark.slow("many clicks in a browser")
+@long_on_cratedb
 def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Path) -> None:
     """Filter by typing, disable, enable, export, delete, and import what was exported."""
     pages, db = each_pages, each_pages.db

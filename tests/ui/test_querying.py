@@ -7,9 +7,8 @@ import pytest
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.ui.archive import read_request
 from cratedb_retention.ui.jobs import read_query as read_jobs
-from cratedb_retention.ui.links import Query, address
+from cratedb_retention.ui.links import TAGS, Query, address, read_selection
 from cratedb_retention.ui.plan import read_query as read_plan
-from cratedb_retention.ui.querying import TAGS, read_selection
 from support.databases import FixedClock
 
 SEVERAL = Query("tags=a,b&tags=not:c")

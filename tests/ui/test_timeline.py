@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.ui.links import timeline as href
 from support.databases import MONTH, TIME
-from support.pages import NARROW, PagesInBrowser
+from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
 
@@ -21,6 +21,7 @@ def rows(page: Page, caption: str) -> list[list[str]]:
 
 
 @pytest.mark.slow("many clicks in a browser")
+@long_on_cratedb
 def test_main_path(each_pages: PagesInBrowser) -> None:
     """What is there, what was archived and rolled up, what the next run does: in the picture and in tables."""
     pages, schema = each_pages, each_pages.db.schema

@@ -11,24 +11,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable
-from types import TracebackType
 from typing import Generic, TypeVar
 
-from cratedb_retention.api.access import Access
-from cratedb_retention.api.archive import Archive
-from cratedb_retention.api.connection import Connection, Part, open_database
-from cratedb_retention.api.holds import Holds
-from cratedb_retention.api.policies import Policies
-from cratedb_retention.api.rollups import Rollups
-from cratedb_retention.api.runs import Audit, Runs
-from cratedb_retention.api.schedule import Schedule
+from cratedb_retention.api.archive import Archive, Rollups
+from cratedb_retention.api.connection import Connection, Has, open_database
+from cratedb_retention.api.policies import Access, Holds, Policies
+from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.candidates import Preview, preview
 from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
 from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
+from cratedb_retention.execution.preview import Preview, preview
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runs import carry_out
 from cratedb_retention.model.address import DatabaseAddress
@@ -46,17 +41,6 @@ _TOLERANCE = dt.timedelta(days=1)
 # A policy whose last run is longer ago neither fails nor works.
 _RECENT = dt.timedelta(days=90)
 Method = TypeVar("Method")
-SomePart = TypeVar("SomePart", bound=Part)
-
-
-class Has(Generic[SomePart]):
-    """A part of the toolkit, on the connection of whoever has it."""
-
-    def __init__(self, kind: type[SomePart]) -> None:
-        self.kind = kind
-
-    def __get__(self, connection: Connection, owner: type[Connection]) -> SomePart:
-        return self.kind(connection)
 
 
 class Former(Generic[Method]):
@@ -119,9 +103,7 @@ class Retention(Connection):
     def __enter__(self) -> Retention:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -152,7 +134,6 @@ class Retention(Connection):
     def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
         """
         What :meth:`setup` would do, in words and as statements: with policies of cratedb-toolkit, what becomes of each.
-
         Changes nothing.
         """
         return self.store.rehearse_setup(journal_policy)
@@ -160,11 +141,7 @@ class Retention(Connection):
     # Planning and running
 
     def prepare(
-        self,
-        cutoff: dt.datetime | None = None,
-        selection: Selection | None = None,
-        *,
-        allow_future: bool = False,
+        self, cutoff: dt.datetime | None = None, selection: Selection | None = None, *, allow_future: bool = False
     ) -> Prepared:
         """
         Decide what a run would do, and keep what that rests on, for :meth:`run`.
@@ -201,19 +178,14 @@ class Retention(Connection):
 
         :param heard: What may be told of a run.
         """
-        measured = self.engine.measure(find_bounds(prepared))
         runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT))
         times = self.schedule.next_runs(prepared.policies, prepared.leases)
-        return table_lines(prepared, overview(prepared), measured, runs, times)
+        return table_lines(prepared, overview(prepared), self.engine.measure(find_bounds(prepared)), runs, times)
 
     def preview_release(
         self, released: Collection[str], selection: Selection | None = None
     ) -> tuple[Prepared, Prepared]:
-        """
-        What the next run would do, and what it would do if holds were released. Writes nothing.
-
-        :param released: Their identifiers.
-        """
+        """What the next run would do, and would if the holds with these identifiers were released. Writes nothing."""
         self.require()
         return prepare_both(self.engine, self.store, self.clock.now(), selection, released)
 
@@ -231,12 +203,10 @@ class Retention(Connection):
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Look for policies that can't do what they say, and for policies that contradict each other."""
         prepared = self.prepare(selection=selection)
-        problems = [
-            Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why)
-            for hold in prepared.plan.problems
-        ]
+        problems = prepared.plan.problems
+        found = [Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why) for hold in problems]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return problems + find_contradictions(chosen, prepared.catalog, prepared.ledger)
+        return found + find_contradictions(chosen, prepared.catalog, prepared.ledger)
 
     def run(
         self,
@@ -262,14 +232,14 @@ class Retention(Connection):
         :raises Cancelled: if somebody asked for the end of the run, see :meth:`Runs.cancel`.
         :raises LeaseLost: if the run was cut off, and another one may have taken over.
         """
-
-        def make_plan() -> Prepared:
-            return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
-
         if session is None:
             session = self.schedule.session(options or RunOptions(), run_id)
         elif session.taken.won:
             selection = Selection(policy_ids=frozenset(session.taken.won))
+
+        def make_plan() -> Prepared:
+            return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
+
         return carry_out(self.engine, self.store, self.clock, session, make_plan, observers)
 
     def run_due(

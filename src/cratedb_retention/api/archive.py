@@ -1,5 +1,5 @@
 """
-The archive: snapshots of partitions, read back, brought back, and found again.
+Data that is no longer as it was: the archive, and tables together with their rollups.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
-from cratedb_retention.execution.adopting import Adoptable, adopt
+from cratedb_retention.errors import NotFound
+from cratedb_retention.execution.accepting import Adoptable, Earlier, accept_tables, adopt, find_earlier
 from cratedb_retention.execution.archive import (
     Restored,
     RestoreRequest,
@@ -18,8 +19,24 @@ from cratedb_retention.execution.archive import (
     restore,
     verify_snapshots,
 )
-from cratedb_retention.execution.previewing import Restorable, preview_restore
+from cratedb_retention.execution.preparing import Selection, prepare
+from cratedb_retention.execution.preview import Restorable, preview_restore
+from cratedb_retention.execution.query import fetch, suggest_values
+from cratedb_retention.execution.rollups import (
+    Difference,
+    drop_rollups,
+    find_cascade,
+    mark_stale,
+    of_source,
+    planned_cascades,
+    verify_rollups,
+)
+from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
+from cratedb_retention.model.rollup import sketch_table
+from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.archive import SnapshotRecord
+from cratedb_retention.store.rollups import LevelState
 
 
 class Archive(Part):
@@ -89,3 +106,94 @@ class Archive(Part):
         """
         fits = (request or RestoreRequest()).fits
         return adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
+
+
+class Rollups(Part):
+    """Tables with their rollups."""
+
+    def planned(self, selection: Selection | None = None) -> list[PlannedCascade]:
+        """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""
+        return planned_cascades(prepare(self._engine, self._store, self._clock.now(), selection))
+
+    def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
+        """
+        A table with its rollups, or without if it has none: its metrics and dimensions, and what each table holds.
+
+        :raises NotFound: if there is no such table.
+        :raises InvalidInput: if nothing says which column is the rows' time.
+        """
+        return find_cascade(self._engine, self._store, self._named(table_name, table_schema))
+
+    def fetch(self, request: FetchRequest) -> Fetched:
+        """
+        Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one
+        that still has it. Of a table without rollups the rows are read.
+
+        :raises NotFound: if there is no such table.
+        :raises InvalidInput: if the request makes no sense.
+        """
+        cascade = self.cascade(request.table_name, request.table_schema)
+        return fetch(self._engine, cascade, request, self._clock.now())
+
+    def values(self, request: FetchRequest, limit: int = 50) -> list[Value]:
+        """Some values of a dimension of a table, which ``by`` names."""
+        cascade = self.cascade(request.table_name, request.table_schema)
+        return suggest_values(self._engine, cascade, request, self._clock.now(), limit)
+
+    def levels(self) -> list[LevelState]:
+        """How far each level of all cascades is."""
+        return self._store.rollups.level_states()
+
+    def has_any(self, table: TableName) -> bool:
+        """Whether a table has rollups."""
+        return bool(of_source(self._store, self._store.rollups.all().values(), table))
+
+    def tables(self) -> tuple[list[TableName], list[TableName]]:
+        """The tables that have rollups; and the other ones of the database that are none themselves."""
+        rollups = self._store.rollups.all()
+        sources = {known.rollup.source for known in rollups.values()}
+        levels = {name for table in rollups for name in (table, sketch_table(table))}
+        outline = self._engine.read_outline(Selector(schema=self._connection.default_schema, name=""))
+        return sorted(sources), sorted(set(outline.tables) - sources - levels)
+
+    def verify(self, table_name: str, table_schema: str | None = None) -> list[Difference]:
+        """
+        Compare each rollup of a table with what is beneath it, for the time that both hold.
+
+        :return: What differs; nothing if all is well.
+        :raises NotFound: if the table has no rollups.
+        """
+        cascade = self.cascade(table_name, table_schema)
+        if not any(holding.rollup for holding in cascade.holdings):
+            raise NotFound(
+                f"table {cascade.source}", "has no rollups", "create a downsample policy for it, and run that"
+            )
+        found = verify_rollups(self._engine, cascade)
+        return mark_stale(found, prepare(self._engine, self._store, self._clock.now()).plan) if found else []
+
+    def drop(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
+        """
+        Drop all rollups of a table; a policy that is still there makes them anew, from the raw rows that are left.
+
+        :raises NotFound: if the table has none.
+        """
+        return drop_rollups(self._engine, self._store, self._named(table_name, table_schema))
+
+    def accept_tables(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
+        """
+        Take tables for those that rollups, snapshots and holds of their names are of, though they were dropped and
+        created again, or restored or copied. Rows of a time that was rolled up and expired then count as late.
+
+        :param table_name: Name or pattern.
+        :param table_schema: Name or pattern.
+        :raises NotFound: if there is no such table, or nothing is known of an earlier one.
+        """
+        schema = table_schema or self._connection.default_schema
+        return accept_tables(self._engine, self._store, schema, table_name)
+
+    def find_earlier(self, table: TableName) -> Earlier | None:
+        """What is known of another table that had the name of a table before, see :meth:`accept_tables`; or None."""
+        return find_earlier(self._engine, self._store, table)
+
+    def _named(self, table_name: str, table_schema: str | None) -> TableName:
+        return TableName(table_schema or self._connection.default_schema, table_name)

@@ -1,15 +1,15 @@
 """
-What all parts of the toolkit share: a database, the toolkit's tables there, the clock, and who works on it.
+What all parts of the library share: a database, the toolkit's tables there, the clock, and who works on it.
 """
 
 from __future__ import annotations
+
+from typing import Generic, TypeVar
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.errors import Locked
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Capabilities
-from cratedb_retention.store.notifications import NoticeStore
 from cratedb_retention.store.store import Store
 
 # How often it is tried whether a file is open no more.
@@ -26,55 +26,14 @@ class Connection:
 
     def __init__(self, address: DatabaseAddress, engine: Engine, store: Store, clock: Clock, actor: Actor) -> None:
         self.address, self.engine, self.store, self.clock, self.actor = address, engine, store, clock, actor
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the database can do."""
-        return self.engine.capabilities
-
-    @property
-    def default_schema(self) -> str:
-        """The schema of tables that are named without one."""
-        return self.engine.capabilities.default_schema
-
-    @property
-    def own_schema(self) -> str:
-        """The schema of the toolkit's tables."""
-        return self.store.schema
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is a database; a DuckDB file may have to be created first."""
-        return self.engine.exists
-
-    @property
-    def notices(self) -> NoticeStore:
-        """What channels were told, and are to be told."""
-        return self.store.notices
-
-    def require(self) -> None:
-        """
-        Make sure that the toolkit's tables are there. Once seen, they are not looked for again.
-
-        :raises NotFound: if not, with the remedy.
-        """
-        self.store.require()
-
-    def probe(self) -> None:
-        """
-        Make sure that the database answers, and that the toolkit's tables are there now.
-
-        :raises RetentionError: if not.
-        """
-        self.store.probe()
+        self.capabilities, self.own_schema, self.notices = engine.capabilities, store.schema, store.notices
+        self.default_schema = self.capabilities.default_schema  # of tables that are named without one
+        self.exists = engine.exists  # whether there is a database; a DuckDB file may have to be created first
+        self.require, self.probe = store.require, store.probe
 
 
 def open_database(address: DatabaseAddress, clock: Clock, create: bool, read_only: bool, wait: float) -> Engine:
-    """
-    Open a database.
-
-    :param wait: For how many seconds to try again while another process has a DuckDB file open.
-    """
+    """Open a database; for some seconds it is tried again while another process has a DuckDB file open."""
     until = clock.uptime() + wait
     while True:
         try:
@@ -86,14 +45,10 @@ def open_database(address: DatabaseAddress, clock: Clock, create: bool, read_onl
 
 
 class Part:
-    """A part of the toolkit, on a connection."""
+    """A part of the library, on a connection."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @property
-    def _engine(self) -> Engine:
-        return self._connection.engine
+        self._connection, self._engine, self._clock = connection, connection.engine, connection.clock
 
     @property
     def _store(self) -> Store:
@@ -101,6 +56,15 @@ class Part:
         self._connection.store.require()
         return self._connection.store
 
-    @property
-    def _clock(self) -> Clock:
-        return self._connection.clock
+
+SomePart = TypeVar("SomePart", bound=Part)
+
+
+class Has(Generic[SomePart]):
+    """A part of the library, on the connection of whoever has it."""
+
+    def __init__(self, kind: type[SomePart]) -> None:
+        self.kind = kind
+
+    def __get__(self, connection: Connection, owner: type[Connection]) -> SomePart:
+        return self.kind(connection)

@@ -1,25 +1,38 @@
 """
-The stored policies.
+What people say: policies, legal holds, access tokens.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import secrets
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import InvalidInput, Unsupported
-from cratedb_retention.execution.applying import Change, apply_changes, find_changes
+from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.execution.overview import Listing, next_runs
+from cratedb_retention.execution.policies import Change, apply_changes, find_changes, suggest
 from cratedb_retention.execution.preparing import Selection, require_tags
-from cratedb_retention.execution.suggesting import suggest
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Suggestions
-from cratedb_retention.model.catalog import Selector
+from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.patterns import find_tables, is_pattern
 from cratedb_retention.model.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.time import to_ms
+from cratedb_retention.planning.targets import try_bind_where
+from cratedb_retention.store.access import AccessToken, Random
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
+
+# Added before rounding down: the end of a hold is rounded up, since in doubt a row stays.
+_ALMOST_A_MILLISECOND = dt.timedelta(microseconds=999)
 
 
 class Policies(Part):
@@ -176,19 +189,17 @@ class Policies(Part):
         :raises InvalidInput: if its repository would have to be a directory, and is something else, or an attribute is
             too long to be stored.
         """
-        database = self._engine.capabilities
-        if policy.strategy.traits.archives and database.repositories_are_directories:
+        database, traits = self._engine.capabilities, policy.strategy.traits
+        if traits.archives and database.repositories_are_directories:
             why_not = why_no_directory(policy.target_repository_name or "")
             if why_not:
                 raise InvalidInput("attribute target_repository_name", why_not)
         for name, value in policy_to_row(policy, 0, self._clock.now(), "").items():
             if isinstance(value, str) and not fits(value):
                 raise InvalidInput(f"attribute {name}", f"is longer than {LONGEST:,} bytes", "say it in fewer words")
-        if policy.strategy.traits.moves and not database.reallocates:
-            product = database.product
-            raise Unsupported(
-                f"strategy {policy.strategy}", f"{product} has no nodes to move data between", "use CrateDB"
-            )
+        if traits.moves and not database.reallocates:
+            reason = f"{database.product} has no nodes to move data between"
+            raise Unsupported(f"strategy {policy.strategy}", reason, "use CrateDB")
 
     def suggestions(self, policies: Iterable[Policy], limited: bool, chosen: Selector) -> Suggestions:
         """
@@ -199,3 +210,125 @@ class Policies(Part):
         :param chosen: The tables whose columns are wanted.
         """
         return suggest(self._engine, self._store.schema, policies, limited, chosen)
+
+
+class Holds(Part):
+    """Legal holds; to call this is to list those in force."""
+
+    def __call__(self) -> list[LegalHold]:
+        """The holds in force."""
+        return self._store.holds.active()
+
+    def place(
+        self,
+        table_name: str,
+        table_schema: str | None = None,
+        *,
+        where: Mapping[str, Value] | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        reason: str = "",
+    ) -> LegalHold:
+        """
+        Keep data whatever the policies say, until it is released.
+
+        :param table_name: Name or pattern.
+        :param where: Only data with these values.
+        :param start: Only data from this aware instant on.
+        :param end: Only data before this aware instant.
+        :raises InvalidInput: if the stretch of time is empty.
+        """
+        schema = table_schema or self._connection.default_schema
+        if not table_name.strip():
+            raise InvalidInput("hold", "no table is named", "name one, or use a pattern such as *")
+        if start and end and start >= end:
+            raise InvalidInput("hold", "it ends before it begins", "swap the two instants")
+        hold = LegalHold(
+            id=str(uuid.uuid4()),
+            table_schema=schema,
+            table_name=table_name,
+            where=dict(where or {}),
+            start=None if start is None else to_ms(start),
+            end=None if end is None else to_ms(end + _ALMOST_A_MILLISECOND),
+            reason=reason,
+            placed_by=self._connection.actor.name,
+            placed_at=to_ms(self._clock.now()),
+        )
+        if not any(map(is_pattern, (schema, table_name))):
+            table = find_table(self._engine, TableName(schema, table_name))
+            if table is not None:
+                hold = replace(hold, identity=table.identity or self._engine.identify(table.name))
+        self._store.holds.place(hold)
+        return hold
+
+    def release(self, identifier: str) -> LegalHold:
+        """
+        End a hold.
+
+        :param identifier: Its whole identifier.
+        :raises NotFound: if there is none in force with this identifier.
+        """
+        return self._store.holds.release(identifier)
+
+    def tables(self, hold: LegalHold) -> list[TableName]:
+        """The tables that a hold is on at present."""
+        return self.tables_of([hold])[hold.id]
+
+    def tables_of(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
+        """The tables that holds are on at present, by the hold's identifier; one look for all of them."""
+        holds, own = list(holds), self._engine.capabilities
+        selectors = dict.fromkeys(Selector(schema=hold.table_schema, name=hold.table_name) for hold in holds)
+        tables = self._engine.read_catalog(list(selectors)).tables if selectors else {}
+        return {
+            hold.id: find_tables(hold.table_schema or own.default_schema, hold.table_name, tables, own.folds_case)
+            for hold in holds
+        }
+
+    def is_exact(self, table_schema: str, table_name: str, where: Mapping[str, Value]) -> bool:
+        """
+        Whether a hold on a table would hold just the rows with some values: if these can't be worked out, it holds all
+        of the table.
+        """
+        if is_pattern(table_schema) or is_pattern(table_name):
+            return False
+        tables = self._engine.read_catalog([Selector(schema=table_schema, name=table_name)]).tables
+        return bool(tables) and all(try_bind_where(table, where) is not None for table in tables.values())
+
+
+class Access(Part):
+    """Access tokens."""
+
+    def tokens(self) -> list[AccessToken]:
+        """All access tokens, oldest first."""
+        return self._store.tokens.all()
+
+    def create(
+        self,
+        name: str,
+        role: Role,
+        limit: TagFilter | None = None,
+        expires_at: dt.datetime | None = None,
+        random: Random = secrets.token_bytes,
+    ) -> tuple[AccessToken, str]:
+        """
+        Make an access token.
+
+        :param limit: Only policies with these tags; None: everything.
+        :param expires_at: An aware instant; None: it does not expire.
+        :return: The token, and its text, which can't be had a second time.
+        :raises InvalidInput: if something about it is not valid.
+        """
+        return self._store.tokens.create(name, role, limit or TagFilter(), expires_at, random)
+
+    def check(self, text: str) -> AccessToken | None:
+        """The token with a text; None if it is unknown, expired or revoked."""
+        return self._connection.store.tokens.check(text)
+
+    def revoke(self, identifier: str) -> AccessToken:
+        """
+        End an access token, at once.
+
+        :param identifier: Its name, its identifier, or six characters of that.
+        :raises NotFound: if there is none that is not revoked.
+        """
+        return self._store.tokens.revoke(identifier)

@@ -37,7 +37,7 @@ def hold(
       cratedb-retention hold --table-name='events_*' --where tenant=acme --from=2024-01-01 --to=2024-04-01
     """
     from cratedb_retention.execution.results import Hold
-    from cratedb_retention.model.pairs import read_pairs
+    from cratedb_retention.model.words import read_pairs
 
     said["where"] = read_pairs("--where", where)
     said["start"], said["end"] = (parse_instant(text) if text else None for text in (start, end))

@@ -26,7 +26,7 @@ from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
-from cratedb_retention.model.redact import JsonFormatter, RedactingFormatter, redact
+from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
 
 if TYPE_CHECKING:
     from cratedb_retention.service.settings import Loaded
@@ -243,10 +243,8 @@ def _log(level: int, formatter: logging.Formatter) -> None:
 
 def collect_seldom() -> None:
     """
-    Look for cyclic garbage less often than Python does by itself.
-
-    A plan for 100,000 partitions makes some hundred thousand objects that stay; looking through all of them again and
-    again took 40 % of its time.
+    Look for cyclic garbage less often than Python does by itself: looking through the many objects of a plan for
+    100,000 partitions again and again took 40 % of its time.
     """
     gc.set_threshold(_MANY, 20, 20)
 

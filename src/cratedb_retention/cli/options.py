@@ -78,10 +78,8 @@ class Database:
     @contextmanager
     def open(self, create: bool = False, read_only: bool = False) -> Iterator[Retention]:
         """
-        Open it.
-
-        :param read_only: Whether the command writes nothing: several of these can have a DuckDB file open.
-        :raises InvalidInput: if no address is given.
+        Open it; raises InvalidInput if no address is given. Several commands that only read can have a DuckDB file
+        open.
         """
         from cratedb_retention.api import Retention
 
@@ -147,11 +145,7 @@ lease = click.option(
 
 
 def settings(section: type[BaseModel], *names: str) -> Callable[[F], F]:
-    """
-    Options for settings: name, limits, default and help are theirs.
-
-    :param names: Which of the section; none: all.
-    """
+    """Options for the settings of a section, or some: name, limits, default and help are theirs."""
     return combine(*(_setting(name, section.model_fields[name]) for name in names or section.model_fields))
 
 
@@ -184,10 +178,7 @@ class Chosen:
 
     def read(self, retention: Retention) -> Selection:
         """
-        The policies as the library knows them.
-
-        :raises InvalidInput: if there is no such strategy.
-        :raises NotFound: if there is no such policy.
+        The policies as the library knows them; raises InvalidInput or NotFound if there is no such strategy, or policy.
         """
         from cratedb_retention.execution.preparing import Selection
         from cratedb_retention.model.tags import parse_tag_filter
@@ -224,11 +215,7 @@ class Cutoff:
 
 
 def read_cutoff(cutoff: str | None, cutoff_day: str | None, allow_future_cutoff: bool = False) -> Cutoff:
-    """
-    The cutoff of a command.
-
-    :raises InvalidInput: if both are given, or one can't be read.
-    """
+    """The cutoff of a command; raises InvalidInput if both are given, or one can't be read."""
     from cratedb_retention.model.time import parse_day, parse_instant
 
     if cutoff and cutoff_day:

@@ -67,9 +67,7 @@ def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, right: Sequence[str] = _NUMBERS
 ) -> None:
     """
-    Write a table; values are text as they are, never markup.
-
-    :param right: Columns whose values stand at the right, as numbers do.
+    Write a table; values are text as they are, never markup. Those of some columns stand at the right, as numbers do.
     """
     from rich import box
     from rich.table import Table
@@ -89,12 +87,7 @@ def write_things(cells: Cells[T], found: Iterable[T], title: str | None = None) 
 
 
 def write_list(form: str, found: Sequence[T], data: Callable[[T], object], cells: Cells[T], nothing: str) -> None:
-    """
-    Write things: for programs as data, for people as a table.
-
-    :param data: Makes plain values of one.
-    :param nothing: Is said to people where there is none.
-    """
+    """Write things: for programs the data of each, for people a table, or that there is nothing."""
     if form != "table":
         write_data([data(each) for each in found], form)
     elif found:

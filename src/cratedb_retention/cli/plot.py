@@ -31,23 +31,14 @@ _NARROWEST = 40
 
 @dataclass(frozen=True)
 class Line:
-    """
-    One line of the chart.
-
-    :param points: Times in seconds, and values; None where the line is broken.
-    """
+    """One line of the chart."""
 
     label: str
-    points: tuple[tuple[float, float | None], ...]
+    points: tuple[tuple[float, float | None], ...]  # Times in seconds, and values; None where the line is broken.
 
 
 def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
-    """
-    Draw what was fetched.
-
-    :param width: Columns of the terminal.
-    :param colours: Whether to use colours; otherwise lines differ by letters.
-    """
+    """Draw what was fetched, so many columns wide; without colours, lines differ by letters."""
     every = list(_lines(fetched))
     lines = every[:_MOST_SERIES]
     values = [value for line in lines for _, value in line.points if value is not None]

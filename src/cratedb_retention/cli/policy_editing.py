@@ -18,8 +18,8 @@ from cratedb_retention.cli.output import say, visible
 from cratedb_retention.cli.runs import write_plan
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.attributes import Attribute, Form
-from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.words import read_pairs
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -54,11 +54,7 @@ def _option(attribute: Attribute) -> Callable[[F], F]:
 
 
 def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    The attributes that were given as options, as plain values.
-
-    :raises InvalidInput: if a pair is not of the form KEY=VALUE.
-    """
+    """Attributes given as options, as plain values; raises InvalidInput if a pair is not of the form KEY=VALUE."""
     return {name: _read(ATTRIBUTES[name], value) for name, value in values.items() if value is not None and value != ()}
 
 
@@ -151,11 +147,7 @@ def edit_policy(
 
 
 def _preview(retention: Retention, policy: Policy, done: str) -> None:
-    """
-    Write the policy, and what the next run would do with it.
-
-    :param done: What would be done: ``create policy``.
-    """
+    """Write the policy, what would be done (``create policy``), and what the next run would do with it."""
     from cratedb_retention.model.policyfile import dump_policies
 
     found = retention.preview(policy)
@@ -172,22 +164,14 @@ def _preview(retention: Retention, policy: Policy, done: str) -> None:
 
 
 def _refuse_missing(given: Mapping[str, Any]) -> None:
-    """
-    Name the options that a new policy lacks, all at once.
-
-    :raises InvalidInput: if there are any.
-    """
+    """Name the options that a new policy lacks, all at once; raises InvalidInput if there are any."""
     missing = [each.option for each in ATTRIBUTES.values() if each.required and each.name not in given]
     if missing:
         raise InvalidInput("create-policy", f"{', '.join(missing)} missing", "--help shows examples")
 
 
 def _read_cleared(names: Iterable[str]) -> dict[str, None]:
-    """
-    The attributes that are to be cleared.
-
-    :raises InvalidInput: if there is no such attribute, or a policy needs it.
-    """
+    """Attributes to be cleared; raises InvalidInput if there is no such attribute, or a policy needs it."""
     cleared = [name.strip().replace("-", "_") for name in names]
     optional = [each.name for each in ATTRIBUTES.values() if not each.required and each.name != "id"]
     for name in cleared:

@@ -84,8 +84,8 @@ def fetch(
       cratedb-retention fetch --table-name=weather --from=-30d --metric=temp:p95 --by=origin --plot
       cratedb-retention fetch --table-name=weather --from=2024-01-01 --step=1d --output=weather.parquet
     """
-    from cratedb_retention.model.pairs import read_pairs
     from cratedb_retention.model.reading import FetchRequest, Fill
+    from cratedb_retention.model.words import read_pairs
 
     if plotted and output:
         raise InvalidInput("--plot and --output", "both are given", "give one of them")

@@ -202,11 +202,7 @@ def cancel(retention: Retention, run_id: str) -> None:
 
 
 def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, details: bool = False) -> None:
-    """
-    Write a plan: for people as tables, for programs as data.
-
-    :param details: Whether people are shown each task, rather than one line for those that are alike.
-    """
+    """Write a plan: for people as tables, with a line for each task if they want details; for programs as data."""
     from cratedb_retention.model.effect import concerned
     from cratedb_retention.model.holds import hold_scope
     from cratedb_retention.model.time import show

@@ -62,15 +62,11 @@ def serve(ctx: click.Context, /, database: options.Database, **given: Any) -> No
 
 
 def _pages(settings: Settings) -> Mount | None:
-    """
-    What adds the pages, if there shall be any.
-
-    :raises InvalidInput: if they are wanted, and not installed.
-    """
+    """What adds the pages, if there shall be any; raises InvalidInput if they are wanted, and not installed."""
     if settings.http.pages == "off" or not settings.http.listen:
         return None
     try:
-        from cratedb_retention.ui.mounting import mount
+        from cratedb_retention.ui.frame import mount
     except ImportError as error:
         missing = not_installed("http.pages", "they are not installed", "ui", error)
         if settings.http.pages == "auto" and isinstance(missing, InvalidInput):

@@ -177,11 +177,7 @@ def jobs(
 
 
 def _require_known(retention: Retention, wanted: JournalFilter) -> None:
-    """
-    Make sure that what a filter names is somewhere in the audit log.
-
-    :raises NotFound: if not: nobody should take a misspelt name for good news.
-    """
+    """Raises NotFound if what a filter names is nowhere in the audit log: a misspelt name is no good news."""
     from cratedb_retention.store.audit import JournalFilter
 
     for name, thing in {"table_name": "table", "policy_id": "policy", "run_id": "run", "tags": "tags"}.items():

@@ -67,11 +67,7 @@ def _name(file: str) -> str:
 
 
 def _read(file: str) -> str:
-    """
-    A file's text, or that of the standard input.
-
-    :raises InvalidInput: if it can't be read.
-    """
+    """A file's text, or that of the standard input; raises InvalidInput if it can't be read."""
     try:
         with click.open_file(file, encoding="utf-8") as stream:
             return str(stream.read())

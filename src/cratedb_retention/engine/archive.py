@@ -1,95 +1,106 @@
 """
-Snapshots in a repository, as every database offers them to the layers above.
+Snapshots in a repository, as every database offers them.
 """
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
+from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.plan import DropArchived
+from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
+
+if TYPE_CHECKING:
+    from cratedb_retention.engine.base import StepResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotState:
-    """
-    A snapshot as its repository shows it.
-
-    :param complete: Whether all of it was written.
-    :param detail: The database's own word for its state, and its failures.
-    """
+    """A snapshot as its repository shows it."""
 
     repository: str
     name: str
-    complete: bool
-    detail: str
+    complete: bool  # Whether all of it was written.
+    detail: str  # The database's own word for its state, and its failures.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archived:
-    """
-    A partition in a snapshot, as the store knows it.
-
-    :param columns: The table's partition columns at that time.
-    :param values: The partition's values.
-    :param rows: Rows in it when it was archived.
-    """
+    """A partition in a snapshot, as the store knows it."""
 
     repository: str
     name: str
     table: TableName
-    columns: tuple[Column, ...]
-    values: tuple[Value, ...]
-    rows: int | None
+    columns: tuple[Column, ...]  # The table's partition columns at that time.
+    values: tuple[Value, ...]  # Of the partition.
+    rows: int | None  # In it when it was archived.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """
-    A snapshot as its repository alone tells of it.
-
-    :param start: The stretch of time that it covers (ms, UTC), as far as known, likewise ``end``.
-    :param size: Bytes, if known.
-    :param superseded: Whether another snapshot in the repository holds all of its rows as well.
-    """
+    """A snapshot as its repository alone tells of it."""
 
     archived: Archived
-    start: int | None = None
+    start: int | None = None  # The stretch of time that it covers (ms, UTC), as far as known.
     end: int | None = None
-    size: int | None = None
-    superseded: bool = False
+    size: int | None = None  # Bytes, if known.
+    superseded: bool = False  # Whether another snapshot in the repository holds all of its rows as well.
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
+    """What a restore of a partition brought."""
+
+    rows: tuple[int | None, ...]  # Of each snapshot, if known.
+    token: str | None = None  # The change token of the partition, or what else tells it from others that were restored.
+
+
+class Archive(abc.ABC):
     """
-    What a restore of a partition brought.
-
-    :param rows: Of each snapshot, if known.
-    :param token: The change token of the partition, or what else tells it from others that were restored.
+    Makes, reads and restores snapshots. Where a schema is asked for, it is that of the toolkit's own tables, in which a
+    copy may be for a while.
     """
 
-    rows: tuple[int | None, ...]
-    token: str | None = None
+    @abc.abstractmethod
+    def create(self, step: SnapshotPartition) -> StepResult:
+        """
+        Archive a partition. A complete snapshot of the same content is kept; what an interrupted run left is not.
 
+        :raises PartitionChanged: if the partition was written to since the plan.
+        """
 
-class Archive(Protocol):
-    """Reads and restores snapshots."""
+    @abc.abstractmethod
+    def prove(self, step: VerifySnapshot) -> StepResult:
+        """
+        Make sure that a snapshot is an archive of the partition, as far as the policy wants that.
 
+        :raises DatabaseError: if it is none, or that can't be proved.
+        """
+
+    @abc.abstractmethod
+    def drop(self, step: DropArchived) -> StepResult:
+        """
+        Drop a partition whose snapshot is complete and whose content is still the one that was archived (law 2).
+
+        :raises PartitionChanged: if it was written to since.
+        """
+
+    @abc.abstractmethod
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
         """The states of snapshots, by repository and name, without reading them; those that are gone are missing."""
 
+    @abc.abstractmethod
     def find(self, repository: str, schema: str) -> list[Found]:
         """
-        The snapshots that this toolkit made in a repository, whatever its own tables know.
+        The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know.
 
-        :param schema: Of the toolkit's own tables: where a copy may be for a while.
         :raises NotFound: if there is no such repository.
         """
 
-    def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
+    def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
         """
         Drop the copies in a schema that commands left there when they were interrupted, or those that runs did.
 
@@ -100,19 +111,32 @@ class Archive(Protocol):
         """
         Read a snapshot back and say in words what was found to be right.
 
-        :param schema: Of the toolkit's own tables: where a copy may be for a while.
-        :raises RetentionError: if anything about it is not right.
+        :raises NotFound: if it does not exist.
+        :raises DatabaseError: if it is damaged or not complete, or holds another number of rows than the store says.
         """
+        rows, said = self._read_back(snapshot, schema)
+        if snapshot.rows is not None and rows != snapshot.rows:
+            thing = self._thing(snapshot.repository, snapshot.name)
+            raise DatabaseError(thing, f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
+        return said
 
+    def _thing(self, repository: str, name: str) -> str:
+        return f"snapshot {name}"
+
+    @abc.abstractmethod
+    def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
+        """How many rows a snapshot has, and what was found to be right."""
+
+    @abc.abstractmethod
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
         """
         Whether a partition that was just archived goes on from an earlier snapshot, so that its rows are in both.
 
         :param token: The change token of the partition that the earlier one was, if known.
         :param whole: Whether all of its rows have to be there, where rows are compared.
-        :param schema: Of the toolkit's own tables: where a copy may be for a while.
         """
 
+    @abc.abstractmethod
     def restore(
         self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
     ) -> Arrived:
@@ -120,11 +144,11 @@ class Archive(Protocol):
         Bring a partition back, into its own table or beside it: all rows of its snapshots, or none.
 
         :param snapshots: All of the same partition, the oldest first.
-        :param schema: Of the toolkit's own tables: where a copy may be for a while.
         :param others: What goes into the same table besides; if it does not exist, it gets the columns of all.
         :raises Conflict: if the partition is there already.
         """
 
+    @abc.abstractmethod
     def render_restore(
         self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
     ) -> Sequence[str]:

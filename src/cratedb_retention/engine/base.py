@@ -1,5 +1,5 @@
 """
-What every database offers to the layers above it.
+What every database offers to the layers above it, and the steps that all of them do alike.
 """
 
 from __future__ import annotations
@@ -7,70 +7,80 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, assert_never
 
 import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import Expressions
+from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import compare_windows, count_source, count_windows
+from cratedb_retention.engine.rollup import ANY, Portions, compare_windows, count_source, count_windows, step_statements
+from cratedb_retention.engine.rollup_view import view_statement
+from cratedb_retention.engine.states import level_fields, sketch_fields
+from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.plan import Step
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    MovePartitions,
+    SnapshotPartition,
+    Step,
+    ThawPartitions,
+    VerifySnapshot,
+)
 from cratedb_retention.model.reading import Partial, Reading, Stretch
-from cratedb_retention.model.rollup import Balance, RolledUp, Rollup, Window
+from cratedb_retention.model.rollup import (
+    AlterRollup,
+    Balance,
+    CreateRollup,
+    LevelStep,
+    ReplaceView,
+    RolledUp,
+    RollUp,
+    Rollup,
+    RollupStep,
+    Window,
+)
+from cratedb_retention.model.time import show
+from cratedb_retention.model.words import plural
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """
-    How far a step is.
-
-    :param done: Units that are done: rows, shards or partitions.
-    :param total: Units in all; None if unknown.
-    :param unit: Their name in the singular.
-    """
+    """How far a step is: units that are done, and in all, if known (rows, shards, partitions, windows)."""
 
     done: int
     total: int | None
-    unit: str
+    unit: str  # In the singular.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """
-    What a step did.
+    """What a step did."""
 
-    :param rows: Rows that it removed, archived or moved; None if the database does not say.
-    :param partitions: Partitions concerned.
-    :param size: Bytes concerned, if known.
-    :param windows: What each window of a rollup gave.
-    """
-
-    rows: int | None = None
+    rows: int | None = None  # Removed, archived, moved or rolled up; None if the database does not say.
     partitions: int = 0
-    size: int | None = None
-    windows: tuple[RolledUp, ...] = ()
+    size: int | None = None  # Bytes, if known.
+    windows: tuple[RolledUp, ...] = ()  # What each window of a rollup gave.
 
 
 Report = Callable[[Progress], None]
 
 
 class Engine(abc.ABC):
-    """
-    A database.
-
-    :param database: The connection, for the toolkit's own tables as well.
-    :param exists: Whether the database is there already; one that only stands in for a file is empty, and leaves none.
-    """
+    """A database."""
 
     capabilities: ClassVar[Capabilities]
     sql: ClassVar[Expressions]
-    database: Database
-    exists: bool = True
+    batch: ClassVar[int]  # Rows in one DELETE.
+    portions: ClassVar[Portions] = ANY  # Rows that are rolled up at once.
+    database: Database  # For the toolkit's own tables as well.
+    exists: bool = True  # Whether it is there already; one that only stands in for a file is empty, and leaves none.
 
     @property
     @abc.abstractmethod
@@ -120,12 +130,54 @@ class Engine(abc.ABC):
         empty where the database has nothing of the kind. Where it only keeps what it is given, the table is marked.
         """
 
-    @abc.abstractmethod
     def perform(self, step: Step, report: Report) -> StepResult:
         """
         Do a step. Each can be repeated after it was interrupted.
 
         :raises RetentionError: if it failed.
+        """
+        match step:
+            case DropPartitions():
+                return self._drop(step)
+            case DeleteRows():
+                return self._delete_rows(step, report)
+            case MovePartitions():
+                return self._move(step, report)
+            case FreezePartitions() | ThawPartitions():
+                return self._block(step, report)
+            case SnapshotPartition():
+                return self.archive.create(step)
+            case VerifySnapshot():
+                return self.archive.prove(step)
+            case DropArchived():
+                return self.archive.drop(step)
+            case RollUp():
+                return self._roll_up(step, report)
+            case LevelStep() | ReplaceView():
+                for statement in self.statements(step):
+                    self.database.execute(statement)
+                return StepResult()
+            case _:
+                assert_never(step)
+
+    @abc.abstractmethod
+    def _drop(self, step: DropPartitions) -> StepResult:
+        """Drop whole partitions; those whose age came from their rows only if no younger row arrived."""
+
+    @abc.abstractmethod
+    def _move(self, step: MovePartitions, report: Report) -> StepResult:
+        """Move partitions, and wait until all their shards have arrived."""
+
+    @abc.abstractmethod
+    def _block(self, step: FreezePartitions | ThawPartitions, report: Report) -> StepResult:
+        """Block or allow writes. A partition that is gone needs no thawing."""
+
+    @abc.abstractmethod
+    def _roll_up(self, step: RollUp, report: Report) -> StepResult:
+        """
+        Compute windows from the level beneath.
+
+        :raises DatabaseError: if rows are lost (laws 4 and 5), or a sum is too large.
         """
 
     @abc.abstractmethod
@@ -135,6 +187,70 @@ class Engine(abc.ABC):
     def render(self, step: Step) -> list[str]:
         """The same as text, for showing."""
         return [self.database.render(statement) for statement in self.statements(step)]
+
+    def _rollup_statements(self, step: RollupStep) -> list[sa.Executable]:
+        match step:
+            case CreateRollup():
+                tables = {step.rollup.table: level_fields(self.sql, step.rollup)}
+                if step.rollup.sketched:
+                    tables[step.rollup.sketch] = sketch_fields(self.sql, step.rollup)
+                return [self.sql.create_table(table, fields, step.replicas) for table, fields in tables.items()]
+            case AlterRollup():  # The table with the distributions may be missing, too.
+                fields = [field for field in level_fields(self.sql, step.rollup) if field.name in step.columns]
+                added = self.sql.add_columns(step.rollup.table, fields) if fields else []
+                return [*added, *self._rollup_statements(CreateRollup(rollup=step.rollup))[1:]]
+            case ReplaceView():
+                return [view_statement(self.sql, step)]
+            case RollUp():
+                return step_statements(self.sql, step, self.portions)
+            case _:  # Sealing is a matter of the ledger alone.
+                return []
+
+    def _delete_rows(self, step: DeleteRows, report: Report) -> StepResult:
+        """
+        Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
+        go together, however many they are.
+
+        :raises PartitionChanged: if all of the rows are rolled up, and there are more of them.
+        """
+        deleted, count = 0, sa.select(sa.func.count()).select_from(table_ref(step.table)).where(self._expired(step))
+        last: int | None = 0
+        while last is not None:
+            self._look_again(step.table)
+            # Counted, since putting rows in order costs far more, and mostly there is nothing to divide.
+            left = self.database.rows(count)[0][0]
+            _check_surplus(step, left + deleted)
+            last = self._end_of_batch(step) if left > self.batch else None
+            until = None if last is None else self.sql.value(step.time_column, last)
+            deleted += max(self.database.execute(self._delete(step, until)), 0)
+            if last is not None:
+                report(Progress(deleted, step.rows, "row"))
+        return StepResult(rows=deleted)
+
+    def _look_again(self, table: TableName) -> None:  # noqa: B027
+        """See that a table is as it should be before rows of it are deleted."""
+
+    def _end_of_batch(self, step: DeleteRows) -> int | None:
+        """The time of the last row of a batch (ms); None if there is none any more."""
+        time = self.sql.column(step.time_column)
+        number = time_number(self.sql, step.time_column, time)
+        ordered = sa.select(number).select_from(table_ref(step.table)).where(self._expired(step)).order_by(time)
+        found = self.database.rows(ordered.limit(1).offset(self.batch - 1))
+        # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
+        return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
+
+    def _delete(self, step: DeleteRows, until: Any = None) -> sa.Delete:
+        """The DELETE of a batch, or of all expired rows."""
+        batch = [] if until is None else [self.sql.column(step.time_column) <= until]
+        return sa.delete(table_ref(step.table)).where(self._expired(step), *batch)
+
+    def _batches(self, step: DeleteRows) -> list[sa.Executable]:
+        """What is sent for a step, for showing; where a batch ends, only its rows tell."""
+        several = [self._delete(step, sa.literal_column(f":time_of_row_{self.batch}"))]
+        return [*(several if (step.rows or 0) > self.batch else []), self._delete(step)]
+
+    def _expired(self, step: DeleteRows) -> Condition:
+        return expired_rows(self.sql, step.time_column, step.before, step.where, step.spared, step.since)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows, some hundred in each statement."""
@@ -153,16 +269,46 @@ class Engine(abc.ABC):
         return count_source(self.database.rows, self.sql, rollup, windows)
 
     def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
-        """
-        How many raw rows the rows of a level stand for, and how many these are, window by window, some hundred in a
-        statement.
-        """
+        """How many raw rows the rows of a level stand for, and how many these are, likewise."""
         return count_windows(self.database.rows, self.sql, rollup, windows)
 
     def compare_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
-        """What a level's rows stand for and what is beneath them, window by window, some hundred in a statement."""
+        """What a level's rows stand for and what is beneath them, likewise."""
         return compare_windows(self.database.rows, self.sql, rollup, windows)
 
     def close(self) -> None:
         """Close all connections."""
         self.database.close()
+
+
+def _check_surplus(step: DeleteRows, rows: int) -> None:
+    """Law 3: a row that came after the others were rolled up must not go with them."""
+    if step.since is not None and step.rows is not None and rows > step.rows:
+        raise PartitionChanged(
+            f"table {step.table}, {show(step.since)} to {show(step.before)}",
+            f"{plural(rows - step.rows, 'row')} came after the others were rolled up",
+            "the next run looks again",
+        )
+
+
+def require_old(
+    read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: DropPartitions | DropArchived, within: Condition
+) -> None:
+    """
+    Make sure that no row of frozen partitions is young (law 1), where their rows told their age.
+
+    :param read: Executes a query for one value.
+    :param within: Fits the rows of the partitions.
+    :raises PartitionChanged: if one is.
+    """
+    time = step.time_column
+    if time is None:
+        return
+    newest = read(
+        sa.select(time_number(sql, time, sa.func.max(sql.column(time))))
+        .select_from(table_ref(step.table))
+        .where(within)
+    )
+    if newest is not None and newest * time.tick >= step.before:
+        written = f"a row of {show(newest * time.tick)} was written to an expired partition"
+        raise PartitionChanged(f"table {step.table}", written, "plan again")

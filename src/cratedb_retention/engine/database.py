@@ -4,49 +4,83 @@ One connection to a database through SQLAlchemy: executes statements, counts the
 
 from __future__ import annotations
 
+import abc
 import copy
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.expression import Executable
 
+from cratedb_retention.engine.expressions import ref, table_ref
 from cratedb_retention.errors import DiskFull, RetentionError
+from cratedb_retention.model.catalog import TableName
 
 logger = logging.getLogger(__name__)
 sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
+Sql = str | ClauseElement
 # How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
 UNBLOCKED = 3
 BRIEF = "brief"  # The execution option of statements that must be answered soon.
-Translate = Callable[[Exception, str], RetentionError]
 
 
-class Database:
+class Statement(Executable, ClauseElement):
     """
-    Executes SQL. Where a database differs from others in that, its engine has a subclass.
+    A statement for which SQLAlchemy has no construct: ``Statement("DROP VIEW ", table_ref(name))``.
 
-    :param engine: The SQLAlchemy engine.
-    :param translate: Makes one of our errors from one of the driver's and the statement.
+    :param parts: SQL as it is; between, tables, columns, values and queries, which the dialect quotes or binds.
+    :param literal: Whether values stand in the text, as in definitions, which can't have parameters.
     """
 
-    # Whether changes are visible to queries only after ``REFRESH TABLE``.
-    refreshes = False
+    inherit_cache = False
+
+    def __init__(self, *parts: Sql, literal: bool = False) -> None:
+        self.parts, self.literal = parts, literal
+
+
+@compiles(Statement)
+def _compile(element: Statement, compiler: SQLCompiler, **kw: Any) -> str:
+    kw |= {"literal_binds": True} if element.literal else {}
+
+    def text(part: Sql) -> str:
+        if isinstance(part, str):
+            return part
+        return (
+            compiler.process(part, asfrom=True, **kw)
+            if isinstance(part, sa.TableClause)
+            else compiler.process(part, **kw)
+        )
+
+    return "".join(map(text, element.parts))
+
+
+def listed(items: Iterable[Iterable[Sql]]) -> list[Sql]:
+    """The parts of several items, with commas between these."""
+    return [part for item in items for part in (", ", *item)][1:]
+
+
+class Database(abc.ABC):
+    """Executes SQL. What databases do differently is in subclasses."""
+
     # System columns that change with each change of a row, for conditional updates.
     row_version: tuple[str, ...] = ()
     # Whether one process alone can have it open, so that no other one that wrote to it lives.
     exclusive = False
 
-    def __init__(self, engine: sa.Engine, translate: Translate) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.statements = 0
         self.kept: list[str] | None = None
-        self._translate = translate
         self._counting = threading.Lock()
         self._options: dict[str, Any] = {}
         self._unblock: Callable[[], None] | None = None
@@ -58,38 +92,36 @@ class Database:
         if sql_logger.isEnabledFor(logging.INFO):
             sql_logger.info("%s%s", " ".join(statement.split()), f" with {parameters}" if parameters else "")
 
-    def brief(self) -> Database:
-        """
-        The same database for small statements, such as those on the toolkit's own tables.
+    @abc.abstractmethod
+    def translate(self, error: Exception, statement: str) -> RetentionError:
+        """Make one of our errors from one of the driver's."""
 
-        An engine may give up waiting for their answer; others may take hours.
-        """
+    def _with(self, **changed: Any) -> Self:
         found = copy.copy(self)
-        found._options = {BRIEF: True}
+        vars(found).update(changed)
         return found
 
-    def unblocking(self, unblock: Callable[[], None]) -> Database:
+    def brief(self) -> Self:
+        """The same database for small statements: an engine may give up waiting for their answer, others take hours."""
+        return self._with(_options={BRIEF: True})
+
+    def unblocking(self, unblock: Callable[[], None]) -> Self:
         """
         The same database for tables that are written to even where a full disk keeps them from it.
 
         :param unblock: Makes them writable again; what it raises ends the statement.
         """
-        found = copy.copy(self)
-        found._unblock = unblock
-        return found
+        return self._with(_unblock=unblock)
 
-    def rehearsing(self) -> Database:
+    def rehearsing(self) -> Self:
         """The same database, in which nothing is changed: statements that would are in ``kept`` instead, as text."""
-        found = copy.copy(self)
-        found.kept = []
-        return found
+        return self._with(kept=[])
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """
         Execute a statement and return the number of rows that it changed; negative if the database does not say.
 
         :param parameters: Of one row, or a list of these, all of which are written or the statement fails.
-        :raises RetentionError: in the words of the engine.
         """
         if self.kept is not None:
             self.kept.append(self.render(statement))
@@ -103,28 +135,17 @@ class Database:
         Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
 
         :param all_of_them: Whether a row that fails is an error, where the others would be left as they are.
-        :raises RetentionError: in the words of the engine.
         """
         if self.kept is not None:
             return [self.execute(statement.values(**row)) for row in rows]
         return self.transact(lambda c: [c.execute(statement, dict(row)).rowcount for row in rows], statement)
 
     def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
-        """
-        Execute a query and return its rows as mappings.
-
-        :raises RetentionError: in the words of the engine.
-        """
-        return self.transact(
-            lambda connection: [dict(row._mapping) for row in connection.execute(statement)], statement
-        )
+        """The rows of a query as mappings."""
+        return self.transact(lambda c: [dict(row) for row in c.execute(statement).mappings()], statement)
 
     def rows(self, statement: sa.Executable) -> list[Sequence[Any]]:
-        """
-        Execute a query and return its rows as tuples, which is faster for many.
-
-        :raises RetentionError: in the words of the engine.
-        """
+        """The rows of a query as tuples, which is faster for many."""
         return self.transact(lambda connection: list(connection.execute(statement).all()), statement)
 
     def transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None = None) -> T:
@@ -132,7 +153,7 @@ class Database:
         Do some work in one transaction, where the database has transactions.
 
         :param statement: For the log and for error messages.
-        :raises RetentionError: in the words of the engine.
+        :raises RetentionError: in the words of the engine; all methods raise it.
         """
         return self._writing(lambda: self._transact(work, statement))
 
@@ -154,37 +175,24 @@ class Database:
         except SQLAlchemyError as error:
             text = self.render(statement) if statement is not None else ""
             logger.debug("failed: %s", text, exc_info=True)
-            raise self._translate(error, text) from error
+            raise self.translate(error, text) from error
 
     def _begin(self, writing: bool) -> AbstractContextManager[sa.Connection]:
-        """
-        A transaction.
-
-        :param writing: Whether it may write.
-        """
+        """A transaction, which may write or not."""
         return self.engine.begin()
 
     def together(self, *works: Callable[[], Any]) -> list[Any]:
-        """
-        Do several pieces of reading, and return what each gives: at once where that is faster.
-
-        :raises RetentionError: the first that any of them meets.
-        """
+        """Do several pieces of reading, at once where that is faster, and return what each gives."""
         return [work() for work in works]
 
-    def refresh(self, *tables: sa.FromClause) -> None:
+    def refresh(self, *tables: sa.FromClause) -> None:  # noqa: B027
         """Make what was written to tables visible to the next query, all in one statement."""
-        self.refresh_name(", ".join(map(self.name_of, tables)))
-
-    def refresh_name(self, name: str) -> None:
-        """The same for tables whose full names are quoted already, with commas between them."""
 
     def execute_text(self, statement: str, rows: Sequence[tuple[Any, ...]] | None = None) -> None:
         """
-        Execute a statement for which there is no construct, and whose names are quoted already.
+        Execute a statement whose names are quoted already.
 
         :param rows: Its parameters, to execute it with each of them.
-        :raises RetentionError: in the words of the engine.
         """
         if self.kept is not None:
             self.kept.append(statement)
@@ -196,13 +204,30 @@ class Database:
         """Create a schema, unless it is there."""
         self.execute(sa.schema.CreateSchema(name, if_not_exists=True))
 
+    def add_column(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        """Add a column to a table that exists."""
+        kind = f" {column.type.compile(dialect=self.engine.dialect)}{self.column_options(column)}"
+        self.execute(Statement("ALTER TABLE ", table, " ADD COLUMN ", ref(column.name), kind))
+
     def column_options(self, column: sa.Column[Any]) -> str:
         """What ``ADD COLUMN`` has to say of a column besides its type."""
         return ""
 
-    def name_of(self, table: sa.FromClause) -> str:
-        """A table's full name as SQL."""
-        return self.engine.dialect.identifier_preparer.format_table(cast("sa.Table", table))
+    def swap_tables(self, one: sa.Table, other: sa.Table) -> None:
+        """Exchange two tables in one statement (CrateDB)."""
+        self.execute(Statement("ALTER CLUSTER SWAP TABLE ", one, " TO ", other))
+
+    def rename_table(self, table: sa.Table, name: str) -> None:
+        """Give a table another name in its schema."""
+        self.execute(Statement("ALTER TABLE ", table, " RENAME TO ", ref(name)))
+
+    def drop_table(self, table: TableName) -> None:
+        """Drop a table, if it is there."""
+        self.execute(Statement("DROP TABLE IF EXISTS ", table_ref(table)))
+
+    def drop_view(self, view: TableName) -> None:
+        """Drop a view, if it is there."""
+        self.execute(Statement("DROP VIEW IF EXISTS ", table_ref(view)))
 
     def quote(self, name: str) -> str:
         """A name as SQL, always quoted."""
@@ -210,19 +235,15 @@ class Database:
 
     def render(self, statement: sa.Executable) -> str:
         """The statement as text with its values, for showing; never for executing."""
-        return render(statement, self.engine.dialect)
+        dialect = self.engine.dialect
+        try:
+            with warnings.catch_warnings():  # A comparison with NULL is shown as it is.
+                warnings.simplefilter("ignore", SAWarning)
+                compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+        except (SQLAlchemyError, NotImplementedError):
+            compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        return " ".join(str(compiled).split())
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-def render(statement: sa.Executable, dialect: sa.Dialect) -> str:
-    """Compile a statement with its values in place, without a connection; for showing only."""
-    try:
-        with warnings.catch_warnings():  # A comparison with NULL is shown as it is.
-            warnings.simplefilter("ignore", SAWarning)
-            compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
-    except (SQLAlchemyError, NotImplementedError):
-        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-    return " ".join(str(compiled).split())

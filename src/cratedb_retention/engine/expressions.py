@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -18,6 +18,9 @@ from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import Spared
 from cratedb_retention.model.rollup import Rollup
+
+if TYPE_CHECKING:
+    from cratedb_retention.engine.states import Field
 
 Element = sa.ColumnElement[Any]
 Condition = sa.ColumnElement[bool]
@@ -79,7 +82,7 @@ def counted_ms(column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnEl
     return number if column.tick == 1 else number * sa.literal_column(str(column.tick))
 
 
-class _Words(sa.types.UserDefinedType[Any]):
+class Words(sa.types.UserDefinedType[Any]):
     """A type in the database's own words."""
 
     cache_ok = True
@@ -94,7 +97,7 @@ class _Words(sa.types.UserDefinedType[Any]):
 
 def as_type(value: Element, words: str) -> Element:
     """A cast."""
-    return sa.cast(value, _Words(words))
+    return sa.cast(value, Words(words))
 
 
 def ref(name: str) -> sa.ColumnClause[Any]:
@@ -175,6 +178,12 @@ class Expressions(Protocol):
 
     def total(self, value: Element) -> Element:
         """The sum of doubles as an aggregate, each group for itself."""
+
+    def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> sa.Executable:
+        """Create a table of a level, if it is not there; with so many copies of each shard, where there are shards."""
+
+    def add_columns(self, table: TableName, fields: Sequence[Field]) -> Sequence[sa.Executable]:
+        """Add columns to a table of a level."""
 
     def spread(self, value: Element) -> Element:
         """The sum of squared distances from the mean of raw values: one pass, and no digits lost to large values."""

@@ -11,10 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement, quoted_name
-from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.expressions import BIGINT, Element, Expressions, as_type, between, number, ref, table_ref
 from cratedb_retention.engine.measuring import chunks, union
@@ -182,42 +179,6 @@ def sketch_select(sql: Expressions, rollup: Rollup, run: Run, version: int) -> s
         until=run.until,
     ).select()
     return sa.select(*bins.c, sa.literal(version))
-
-
-# Statements for which SQLAlchemy has no construct, as far as the databases agree on them.
-
-
-def table_sql(compiler: SQLCompiler, table: TableName) -> str:
-    """A table's full name as SQL."""
-    return compiler.process(table_ref(table), ashint=False, asfrom=True)
-
-
-def names_sql(compiler: SQLCompiler, names: Sequence[str]) -> str:
-    """Names with commas between them."""
-    return ", ".join(map(compiler.preparer.quote_identifier, names))
-
-
-def field_sql(compiler: SQLCompiler, field: Field) -> str:
-    """A column's definition; there are no parameters in one."""
-    text = f"{compiler.preparer.quote_identifier(field.name)} {field.type}"
-    if field.generated is None:
-        return text
-    return f"{text} GENERATED ALWAYS AS ({compiler.process(field.generated, literal_binds=True)})"
-
-
-class CreateTable(Executable, ClauseElement):
-    """``CREATE TABLE IF NOT EXISTS``."""
-
-    inherit_cache = False
-
-    def __init__(self, table: TableName, fields: Sequence[Field]) -> None:
-        self.table, self.fields = table, tuple(fields)
-
-
-@compiles(CreateTable)
-def _compile_create(element: CreateTable, compiler: SQLCompiler, **kw: Any) -> str:
-    columns = ", ".join(field_sql(compiler, field) for field in element.fields)
-    return f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns})"
 
 
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]

@@ -8,11 +8,9 @@ import math
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement, quoted_name
-from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.elements import quoted_name
 
+from cratedb_retention.engine.database import Statement
 from cratedb_retention.engine.expressions import (
     BIGINT,
     DOUBLE,
@@ -25,7 +23,6 @@ from cratedb_retention.engine.expressions import (
     table_ref,
 )
 from cratedb_retention.engine.measuring import union
-from cratedb_retention.engine.rollup import table_sql
 from cratedb_retention.engine.states import Formulas, kind_type, of_row, source_value
 from cratedb_retention.model.aggregates import GAMMA, Aggregate
 from cratedb_retention.model.catalog import Column, Kind, TableName
@@ -46,27 +43,12 @@ from cratedb_retention.model.rollup import (
 )
 
 
-class CreateView(Executable, ClauseElement):
-    """``CREATE VIEW``, perhaps ``OR REPLACE``; its values stand in the text, since a view can't have parameters."""
-
-    inherit_cache = False
-
-    def __init__(self, view: TableName, select: sa.SelectBase, replace: bool) -> None:
-        self.view, self.select, self.replace = view, select, replace
-
-
-@compiles(CreateView)
-def _compile_view(element: CreateView, compiler: SQLCompiler, **kw: Any) -> str:
-    query = compiler.process(element.select, **{**kw, "literal_binds": True})
-    create = "CREATE OR REPLACE VIEW" if element.replace else "CREATE VIEW"
-    return f"{create} {table_sql(compiler, element.view)} AS {query}"
-
-
-def view_statement(sql: Expressions, step: ReplaceView) -> CreateView:
+def view_statement(sql: Expressions, step: ReplaceView) -> Statement:
     """``CREATE VIEW``; ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's."""
     query = union([_part(sql, step, part) for part in step.parts])
     assert isinstance(query, sa.SelectBase)  # noqa: S101
-    return CreateView(step.view, query, replace=bool(step.marks))
+    create = "CREATE OR REPLACE VIEW " if step.marks else "CREATE VIEW "
+    return Statement(create, table_ref(step.view), " AS ", query, literal=True)
 
 
 def _part(sql: Expressions, step: ReplaceView, part: ViewPart) -> sa.Select[Any]:

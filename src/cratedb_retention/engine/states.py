@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine.database import Sql
 from cratedb_retention.engine.expressions import (
     BIGINT,
     DOUBLE,
@@ -64,6 +65,12 @@ class Field:
     # Whether rows are looked up by it. All others are read of rows that were found, and an index of them would be work
     # for nothing; a condition on one works without.
     searched: bool = False
+
+    @property
+    def parts(self) -> list[Sql]:
+        """Its definition, as parts of a statement."""
+        generated: list[Sql] = [] if self.generated is None else [" GENERATED ALWAYS AS (", self.generated, ")"]
+        return [ref(self.name), f" {self.type}", *generated]
 
 
 def level_fields(sql: Expressions, rollup: Rollup) -> list[Field]:

@@ -17,18 +17,16 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.execution.adopting import adopt, find_adoptable
-from cratedb_retention.execution.identities import find_table, note_identity
+from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table, note_identity
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.identifiers import begins
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.plan import DropArchived
 from cratedb_retention.model.reasons import Reason, failure
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import begins, plural
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store

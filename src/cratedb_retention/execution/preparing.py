@@ -102,30 +102,19 @@ def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """
-    A plan, and the state of the database that it rests on.
-
-    :param policies: All policies by identifier.
-    :param versions: Their versions.
-    :param holds: Identifiers of the holds in force.
-    :param frozen: Partitions that the toolkit has frozen.
-    :param formerly_frozen: Those that it had frozen in an earlier table of the name: what is there now is not its.
-    :param ledger: What was rolled up so far.
-    :param leases: Who ran what when all that was read: whoever held one since may have changed it.
-    :param measurements: What the rows said.
-    """
+    """A plan, and the state of the database that it rests on."""
 
     plan: Plan
-    policies: Mapping[str, Policy]
+    policies: Mapping[str, Policy]  # All of them, by identifier, likewise their versions.
     versions: Mapping[str, int]
-    holds: frozenset[str]
-    frozen: frozenset[PartitionKey]
-    formerly_frozen: frozenset[PartitionKey] = frozenset()
+    holds: frozenset[str]  # Identifiers of those in force.
+    frozen: frozenset[PartitionKey]  # Partitions that the toolkit has frozen.
+    formerly_frozen: frozenset[PartitionKey] = frozenset()  # The same in earlier tables of the names.
     catalog: Catalog
     selection: Selection
-    ledger: Ledger = field(default_factory=Ledger)
-    leases: Leases | None = None
-    measurements: Measurements = field(default_factory=Measurements)
+    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
+    leases: Leases | None = None  # Who ran what when all that was read: whoever held one since may have changed it.
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows said.
 
 
 def prepare(
@@ -203,8 +192,10 @@ class _Look:
         """Make a plan; see :func:`prepare` and :func:`prepare_both`."""
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
-        stored = _with_candidate(self._stored, candidate)
-        policies = [item.policy for item in stored]
+        stored = {item.policy.id or "": item for item in self._stored}
+        if candidate is not None:  # No run finds its version, so that none obeys it.
+            stored[candidate.id or ""] = StoredPolicy(candidate, _NOT_STORED)
+        policies = [item.policy for item in stored.values()]
         if about is not None:
             policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
@@ -214,10 +205,10 @@ class _Look:
         former = frozenset(
             key for key, identity in self._frozen.items() if _is_of_another(key[0], identity, seen.catalog)
         )
-        frozen = self._frozen.keys() - former
-
-        def plan_again() -> Plan:
-            return make_plan(
+        frozen = frozenset(self._frozen.keys() - former)
+        plan: Plan | None = None
+        while plan is None or self._compare(seen, plan):
+            plan = make_plan(
                 policies,
                 seen.catalog,
                 cutoff,
@@ -230,20 +221,18 @@ class _Look:
                 restored=self._restored if archives else {},
                 own_schema=self._store.schema,
             )
-
-        plan = plan_again()
-        while self._compare(seen, plan):
-            plan = plan_again()
+        problems = (
+            Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
+            for row in self._damaged
+            if row.enabled
+        )
+        warnings = (*plan.warnings, *_former_freezes(former, seen.catalog))
         return Prepared(
-            plan=replace(
-                plan,
-                holds=(*_damaged(self._damaged), *plan.holds),
-                warnings=(*plan.warnings, *_former_freezes(former, seen.catalog)),
-            ),
+            plan=replace(plan, holds=(*problems, *plan.holds), warnings=warnings),
             policies={policy.id or "": policy for policy in policies},
-            versions=_versions(stored),
+            versions={identifier: item.version for identifier, item in stored.items()},
             holds=frozenset(hold.id for hold in holds),
-            frozen=frozenset(frozen),
+            frozen=frozen,
             formerly_frozen=former,
             catalog=seen.catalog,
             selection=selection,
@@ -339,25 +328,13 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
             raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 
-def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
-    """The policies as they would be; no run finds the candidate's version, so that none obeys it."""
-    if candidate is None:
-        return stored
-    item = StoredPolicy(candidate, _NOT_STORED)
-    if all(each.policy.id != candidate.id for each in stored):
-        return [*stored, item]
-    return [item if each.policy.id == candidate.id else each for each in stored]
-
-
 def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -> None:
     """
     Make sure that the toolkit's own tables tell everything: a hold that is not seen would not protect anything.
 
     Looked at before they are read, since CrateDB takes minutes to read what is not there; and with the health of
-    everything else after that, so that no shard can have been lost in between unnoticed.
-
-    The audit log protects nothing, and may lack a new month for which no node has room: then it is written when what is
-    expired is gone.
+    everything else after that, so that no shard can have been lost in between unnoticed. The audit log protects
+    nothing, and may lack a new month for which no node has room: it is written when what is expired is gone.
 
     :raises ClusterUnwell: if shards are missing.
     """
@@ -396,8 +373,7 @@ def read_catalog(
 
 def _selectors(policy: Policy) -> Iterator[Selector]:
     """The tables that a policy names, and those of its levels."""
-    schema, name = policy.table_schema, policy.table_name
-    traits = policy.strategy.traits
+    schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
     yield Selector(
         schema=schema,
         name=name,
@@ -411,18 +387,6 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
         yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
     if traits.rolls_up:
         yield Selector(schema=schema, name=view_name(TableName("", name)).name)
-
-
-def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
-    return {item.policy.id or "": item.version for item in stored}
-
-
-def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
-    return [
-        Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
-        for row in rows
-        if row.enabled
-    ]
 
 
 def _is_of_another(table: TableName, identity: str, catalog: Catalog) -> bool:
@@ -441,5 +405,4 @@ def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterato
     for name, values in sorted(former, key=str):
         table = catalog.tables[name]
         if is_frozen(table, values):
-            label = show_partition([table.columns[column] for column in table.partitioned_by], values)
-            yield Why.FROZEN_BEFORE(table=name, partition=label)
+            yield Why.FROZEN_BEFORE(table=name, partition=show_partition(table.partition_columns, values))

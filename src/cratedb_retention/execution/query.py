@@ -15,9 +15,8 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.access import Realm
+from cratedb_retention.model.access import Area, Realm, area_of, make_area
 from cratedb_retention.model.aggregates import Number, Part, Reader, State, divided, merged, rest_of
-from cratedb_retention.model.areas import Area, area_of, make_area
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.exploring import Explorable

@@ -17,7 +17,6 @@ from decimal import Decimal
 from typing import Any
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.ddl import drop_table, drop_view
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.preparing import Prepared
@@ -161,11 +160,11 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     found = (catalog.views or {}).get(view)
     marks = Ledger(known).view_marks(source)
     if found is not None and is_own_view(found, mine[0].time.name, [source, *levels], marks):
-        drop_view(engine.database, view)
+        engine.database.drop_view(view)
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
             if name in catalog.tables and is_own_table(rollup, name, catalog.tables[name].columns):
-                drop_table(engine.database, name)
+                engine.database.drop_table(name)
         store.rollups.forget(rollup.table)
     store.journal.write(
         Entry(

@@ -1,24 +1,28 @@
 """
-Who may see and change what: roles, and limits by tags. Pure rules; whoever asks brings the facts.
+Who may see and change what: roles, limits by tags, and areas: the data that a policy, a hold or a request is about.
+Pure rules; whoever asks brings the facts.
 
 A limit names, in each of its choices, at least one tag that a policy must have. So nothing untagged is within one.
+Whether one area lies within another is answered with no in doubt.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from cratedb_retention.errors import Forbidden, InvalidInput
-from cratedb_retention.model.areas import Area, area_of, areas_of_hold, covering
 from cratedb_retention.model.audit import ABOUT_TOKENS, Event
+from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.patterns import pattern_within
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Sort, Subject, Why, read_subjects
 from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.words import plain_text, write_pairs
 
 
 class Role(StrEnum):
@@ -36,11 +40,7 @@ class Role(StrEnum):
 
 
 def parse_role(text: str) -> Role:
-    """
-    Read a role's name.
-
-    :raises InvalidInput: if there is no such role.
-    """
+    """Read a role's name; raises InvalidInput if there is no such role."""
     try:
         return Role(text.strip().lower())
     except ValueError:
@@ -48,11 +48,7 @@ def parse_role(text: str) -> Role:
 
 
 def check_limit(role: Role, limit: TagFilter) -> None:
-    """
-    Make sure that a token's limit is one.
-
-    :raises InvalidInput: if the role is admin, or a choice names no tag that a policy must have.
-    """
+    """Raises InvalidInput if the role of a token can't be limited, or a choice names no tag that a policy must have."""
     if role is Role.ADMIN and limit:
         raise InvalidInput("role admin", "can't be limited to tags, since it may make other tokens", "take editor")
     if any(not group.wanted for group in limit.any_of):
@@ -66,14 +62,12 @@ class Access:
     """
     Somebody who asks.
 
-    :param actor: How the journal names them.
-    :param limit: Only policies with these tags; empty: everything.
     :param actors: How the journal names all who have the same limit: what they did is theirs to see.
     """
 
     role: Role
-    actor: str
-    limit: TagFilter = field(default_factory=TagFilter)
+    actor: str  # How the journal names them.
+    limit: TagFilter = field(default_factory=TagFilter)  # Only policies with these tags; empty: everything.
     actors: frozenset[str] = frozenset()
 
     @property
@@ -82,11 +76,7 @@ class Access:
         return bool(self.limit)
 
     def require(self, needed: Role) -> None:
-        """
-        Make sure that the role is enough.
-
-        :raises Forbidden: if not.
-        """
+        """Make sure that the role is enough; raises Forbidden if not."""
         if not self.role.includes(needed):
             raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
 
@@ -95,24 +85,66 @@ class Access:
         return self.limit.fits(tags)
 
 
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Tables, or some of their values."""
+
+    schema: str  # Name or pattern.
+    name: str  # Name or pattern.
+    where: frozenset[tuple[str, str | None]] = frozenset()  # Only data with these values, as text; empty: all of it.
+
+    def within(self, other: Area) -> bool:
+        """Whether all that this one is about belongs to the other one."""
+        return (
+            pattern_within(self.schema, other.schema)
+            and pattern_within(self.name, other.name)
+            and other.where <= self.where
+        )
+
+    @property
+    def folded(self) -> Area:
+        """The same where names that differ in case only are one name."""
+        return replace(self, schema=self.schema.lower(), name=self.name.lower())
+
+    def __str__(self) -> str:
+        where = write_pairs(sorted(self.where, key=str))
+        return f"{self.schema}.{self.name}" + (f" where {where}" if where else "")
+
+
+def make_area(schema: str | None, name: str, where: Mapping[str, Value], default_schema: str) -> Area:
+    """An area from its parts; an empty schema is the default one."""
+    return Area(
+        schema or default_schema,
+        name,
+        frozenset((key, None if value is None else plain_text(value)) for key, value in where.items()),
+    )
+
+
+def area_of(policy: Policy, default_schema: str) -> Area:
+    """The data that a policy is about."""
+    return make_area(policy.table_schema, policy.table_name, policy.where, default_schema)
+
+
+def areas_of_hold(hold: LegalHold, default_schema: str) -> list[Area]:
+    """The data that a hold is about: all of these together."""
+    return [make_area(hold.table_schema, hold.table_name, values, default_schema) for values in hold.filters]
+
+
+def covering(area: Area, others: Iterable[Area]) -> Area | None:
+    """The widest of some areas that an area lies within; None if it lies within none of them."""
+    return min((other for other in others if area.within(other)), key=lambda other: len(other.where), default=None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Realm:
-    """
-    What somebody with a limit can refer to.
-
-    :param policies: The policies that they see.
-    :param default_schema: What an empty schema means.
-    :param own_schema: Of the toolkit's tables, which are nobody's.
-    :param foreign_tags: Tags by which others are limited.
-    :param folds_case: Whether names of tables that differ in case only are one name.
-    """
+    """What somebody with a limit can refer to."""
 
     access: Access
-    policies: tuple[Policy, ...]
-    default_schema: str
-    own_schema: str
-    foreign_tags: frozenset[str] = frozenset()
-    folds_case: bool = False
+    policies: tuple[Policy, ...]  # The policies that they see.
+    default_schema: str  # What an empty schema means.
+    own_schema: str  # Of the toolkit's tables, which are nobody's.
+    foreign_tags: frozenset[str] = frozenset()  # Tags by which others are limited.
+    folds_case: bool = False  # Whether names of tables that differ in case only are one name.
 
     def covering(self, area: Area) -> Area | None:
         """The area of one of their policies that another area lies within."""
@@ -130,11 +162,7 @@ class Realm:
         return all(map(self.covers, areas_of_hold(hold, self.default_schema)))
 
     def require(self, area: Area) -> None:
-        """
-        Make sure that an area is theirs.
-
-        :raises Forbidden: if not.
-        """
+        """Make sure that an area is theirs; raises Forbidden if not."""
         if not self.covers(area):
             raise Forbidden(
                 f"data of {area}",
@@ -144,9 +172,8 @@ class Realm:
 
     def check_policy(self, policy: Policy) -> None:
         """
-        Make sure that they may store a policy as it is.
-
-        :raises Forbidden: if it would lack their tags, have those of others, or mean data or a repository not theirs.
+        Raises Forbidden if a policy would lack their tags, have those of others, or mean data or a repository not
+        theirs.
         """
         if not self.access.limited:
             return
@@ -166,9 +193,8 @@ class Realm:
 
     def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
         """
-        Whether all that a reason tells of is theirs to know: their policies and holds, and no lease holder.
-
-        :param holds: The identifiers of the holds that they see.
+        Whether all that a reason tells of is theirs to know: their policies, the holds that they see, and no lease
+        holder.
         """
         if not self.access.limited:
             return True
@@ -183,7 +209,6 @@ class Realm:
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
     """
     Whether a row of the journal is theirs to see: those of policies with their tags, and what they and their like did.
-
     Rows about tokens are for admins.
     """
     if row["event"] in ABOUT_TOKENS:

@@ -43,19 +43,13 @@ class Form(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestions:
-    """
-    Names that exist.
+    """Names that exist."""
 
-    :param default_schema: What an empty schema means.
-    :param columns: Of the chosen tables, each once.
-    :param attributes: Values of each attribute of nodes.
-    """
-
-    default_schema: str = ""
+    default_schema: str = ""  # What an empty schema means.
     tables: tuple[TableName, ...] = ()
-    columns: tuple[Column, ...] = ()
+    columns: tuple[Column, ...] = ()  # Of the chosen tables, each once.
     repositories: tuple[str, ...] = ()
-    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Values of each attribute of nodes.
     tags: tuple[str, ...] = ()
 
 
@@ -67,28 +61,20 @@ class Attribute:
     """
     An attribute: what the field says of it, and, from :func:`attributes_of`, what follows from its type.
 
-    :param text: What it is for, as a sentence, names and values in backticks; empty: the text below the field.
-    :param group: Its place in a form.
-    :param label: What it is called there; empty: its name in words.
-    :param strategies: Those that have a use for it.
     :param beside: Other attributes without which it means nothing, each with the value that it must have; empty: any.
-    :param metavar: What stands for its value in the help of a command; empty: its values, or ``TEXT``.
-    :param examples: How it may be written.
     :param offer: What can be chosen for it, from what exists and what the other fields say; None: the examples.
-    :param flag: The option of a flag, where it is not ``--name/--no-name``.
-    :param may_be_empty: Whether an empty text is a value.
     """
 
-    text: str = ""
-    group: Group = Group.MORE
-    label: str = ""
-    strategies: tuple[Strategy, ...] = tuple(Strategy)
+    text: str = ""  # What it is for, as a sentence, names and values in backticks; empty: the text below the field.
+    group: Group = Group.MORE  # Its place in a form.
+    label: str = ""  # What it is called there; empty: its name in words.
+    strategies: tuple[Strategy, ...] = tuple(Strategy)  # Those that have a use for it.
     beside: Mapping[str, str] = field(default_factory=dict)
-    metavar: str = ""
-    examples: tuple[str | int, ...] = ()
+    metavar: str = ""  # What stands for its value in the help of a command; empty: its values, or ``TEXT``.
+    examples: tuple[str | int, ...] = ()  # How it may be written.
     offer: Offer | None = None
-    flag: str = ""
-    may_be_empty: bool = False
+    flag: str = ""  # The option of a flag, where it is not ``--name/--no-name``.
+    may_be_empty: bool = False  # Whether an empty text is a value.
     # Filled in from the field.
     name: str = ""
     form: Form = Form.TEXT

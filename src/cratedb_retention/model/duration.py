@@ -164,9 +164,8 @@ def _sum(text: str, parts: list[tuple[int, str]]) -> Duration:
 
 def read_moment(text: str | None, base: dt.datetime) -> dt.datetime:
     """
-    An instant as ISO 8601, or so long before another one: ``-7d``, ``now-7d``; None or ``now`` means that one.
-
-    :raises InvalidInput: if it is neither.
+    An instant as ISO 8601, or so long before another one, as ``-7d``, ``now-7d``; None or ``now`` means that one.
+    Raises InvalidInput if it is neither.
     """
     relative = (text or "now").strip().removeprefix("now").strip()
     if not relative:

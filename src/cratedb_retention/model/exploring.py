@@ -15,10 +15,10 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.duration import read_moment
-from cratedb_retention.model.pairs import read_value
 from cratedb_retention.model.reading import Cascade
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, label
 from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.model.words import read_value
 
 EVERYTHING = "everything"
 # What can be chosen by one word, and how long before now it begins.

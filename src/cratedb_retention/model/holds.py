@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.time import TimeRange, show
+from cratedb_retention.model.words import write_pairs
 
 _NAMED = 3  # Partitions that are named; of others their number is said.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Selector, TableName
@@ -19,11 +20,10 @@ from cratedb_retention.model.catalog import Selector, TableName
 
 def parse_table(text: str, thing: str = "table", default_schema: str | None = None) -> TableName:
     """
-    Read ``schema.table`` as people write it.
+    Read ``schema.table`` as people write it; raises InvalidInput if it is not of that form.
 
     :param thing: What it was given as, for errors.
     :param default_schema: What a name without a schema is in; None: it must have one.
-    :raises InvalidInput: if it is not of that form.
     """
     schema, _, name = text.strip().rpartition(".")
     if not name.strip() or "." in schema or (not schema and default_schema is None):
@@ -78,3 +78,20 @@ def wanted_by(
         if is_pattern(schema) or is_pattern(selector.name):
             patterns.append((matcher(schema), matcher(selector.name)))
     return lambda table: table in exact or any(s(table.schema) and n(table.name) for s, n in patterns)
+
+
+def pattern_within(inner: str, outer: str) -> bool:
+    """Whether each name that fits the inner pattern fits the outer one; where that is not plain to see, no."""
+
+    @cache
+    def fits(i: int, o: int) -> bool:
+        if o == len(outer):
+            return i == len(inner)
+        if outer[o] == "*":
+            return fits(i, o + 1) or (i < len(inner) and fits(i + 1, o))
+        if i == len(inner):
+            return False
+        same = inner[i] == outer[o] or (outer[o] == "?" and inner[i] != "*")
+        return same and fits(i + 1, o + 1)
+
+    return inner == outer or fits(0, 0)

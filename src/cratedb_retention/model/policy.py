@@ -9,9 +9,12 @@ accepted when it was stored, see :func:`read_policy`.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import json
 import re
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -21,9 +24,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
 from cratedb_retention.model.catalog import Column, Grouping, Kind
-from cratedb_retention.model.difference import differences
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.schedule import Misfire
 from cratedb_retention.model.strategies import Strategy
@@ -48,6 +49,7 @@ from cratedb_retention.model.values import (
     Verify,
     ZoneField,
 )
+from cratedb_retention.model.words import write_pairs
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -218,10 +220,7 @@ class Policy(_Model):
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
         Attribute(
-            group=Group.WHAT,
-            label="Node attribute",
-            strategies=_REALLOCATE,
-            offer=lambda found, said: found.attributes,
+            group=Group.WHAT, label="Node attribute", strategies=_REALLOCATE, offer=lambda found, said: found.attributes
         ),
     ] = None
     """The name of the nodes' custom attribute."""
@@ -379,9 +378,8 @@ class Policy(_Model):
 
     def limit(self, cutoff: dt.datetime) -> int | None:
         """
-        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is.
-
-        Fractions of a millisecond are dropped, so that in doubt a row stays.
+        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is. Fractions of a
+        millisecond are dropped, so that in doubt a row stays.
         """
         now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
         limit = self.retention_period.before(now, self.zone)
@@ -421,11 +419,10 @@ def make_policy(**attributes: Any) -> Policy:
 
 def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Policy:
     """
-    Build a policy, some of whose attributes are stored already.
+    Build a policy, some of whose attributes are stored already; raises InvalidInput about the first that is wrong.
 
     :param stored: Their names. They may be what was accepted before: a retention period of nothing stays, and what the
         strategy has no use for is passed over.
-    :raises InvalidInput: naming the first attribute that is wrong, and why.
     """
     try:
         return Policy.model_validate(dict(attributes), context=stored)
@@ -435,10 +432,8 @@ def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Polic
 
 def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     """
-    A stored policy with other attributes. With another strategy it loses those that only the former one has a use for.
-
-    :param changes: New values; None clears an attribute.
-    :raises InvalidInput: naming the first attribute that is wrong, and why.
+    A stored policy with other attributes; None clears one. With another strategy it loses those that only the former
+    has a use for. Raises InvalidInput about the first that is wrong.
     """
     present = policy.model_dump(mode="json", exclude_defaults=True)
     merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
@@ -450,12 +445,6 @@ def explain_validation(error: Any) -> tuple[str, str, str]:
     return _explain(first_error(error))
 
 
-def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
-    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
-    found = differences(before.to_dict(), after.to_dict())
-    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}
-
-
 def mentions(said: Iterable[str | None], text: str) -> bool:
     """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
     wanted = text.lower().split()
@@ -465,10 +454,8 @@ def mentions(said: Iterable[str | None], text: str) -> bool:
 
 def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
     """
-    What is wrong with the attributes of a policy, by their names; ``""``: with the policy as a whole. A contradiction
-    is a mistake of those of its attributes that say nothing, or else of the first.
-
-    Parts of attributes are named like ``expected_max.rows``.
+    What is wrong with the attributes of a policy, by names like ``expected_max.rows``; ``""``: with it as a whole. A
+    contradiction is a mistake of those of its attributes that say nothing, or else of the first.
     """
     try:
         Policy(**attributes)
@@ -487,8 +474,6 @@ def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 def _explain(first: Any) -> tuple[str, str, str]:
     """One of pydantic's errors as thing, reason and remedy."""
-    import difflib
-
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -506,3 +491,47 @@ def first_error(error: Any) -> Any:
     """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
     errors = error.errors()
     return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+
+
+# What differs between policies
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An attribute that is not the same in all states."""
+
+    attribute: str
+    values: tuple[Any, ...]  # Its plain value in each of them; None: it says nothing there, which means the default.
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values for people: a list without brackets, pairs as ``key=value``."""
+        return tuple("not set" if value is None else _words(value) for value in self.values)
+
+
+def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
+    """
+    What differs between states of a policy, as ``Policy.to_dict`` has them, in order of time. An attribute that is None
+    says as little as one that is missing, and a state that is None nothing.
+    """
+    names = dict.fromkeys(name for state in states for name in state or ())
+    found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]
+    return [each for each in found if any(value != each.values[0] for value in each.values)]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_inner(each)}" for key, each in value.items())
+    return ", ".join(map(_inner, value)) if isinstance(value, list | tuple) else _inner(value)
+
+
+def _inner(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "NULL" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
+    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
+    found = differences(before.to_dict(), after.to_dict())
+    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}

@@ -14,9 +14,9 @@ from typing import Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.attributes import Attribute, Form, Suggestions
-from cratedb_retention.model.pairs import read_pairs, write_pairs
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, find_mistakes
 from cratedb_retention.model.strategies import Strategy, parse_strategy
+from cratedb_retention.model.words import read_pairs, write_pairs
 
 Values = dict[str, str | bool]
 # A browser need not be sent more suggestions for one field.
@@ -62,11 +62,7 @@ def hint_of(field: Attribute) -> str:
 
 
 def to_values(policy: Policy | None) -> Values:
-    """
-    The fields of a policy.
-
-    :param policy: None: what a new one begins with.
-    """
+    """The fields of a policy; of none: what a new one begins with."""
     if policy is None:
         return {"strategy": str(Strategy.DELETE)} | {
             name: _to_text(field, field.default) for name, field in FIELDS.items() if name != "strategy"
@@ -98,11 +94,7 @@ def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) 
 
 
 def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = None) -> dict[str, str]:
-    """
-    What is wrong, by field; ``""``: with the policy as a whole.
-
-    :param base: See :func:`to_attributes`.
-    """
+    """What is wrong, by field; ``""``: with the policy as a whole. See :func:`to_attributes`."""
     mistakes: dict[str, str] = {}
     for name, field in FIELDS.items():
         if field.form is Form.PAIRS and is_used(field, str(values["strategy"])):

@@ -45,42 +45,27 @@ class Misfire(Choice):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduled:
-    """
-    When a policy runs by itself.
-
-    :param since: Slots before this aware instant are none of its; None: all slots are.
-    :param grace: With ``skip``, how late a run may begin.
-    """
+    """When a policy runs by itself."""
 
     policy_id: str
     schedule: str
     time_zone: str = "UTC"
-    since: dt.datetime | None = None
+    since: dt.datetime | None = None  # Slots before this aware instant are none of its; None: all slots are.
     misfire: Misfire = Misfire.CATCH_UP
-    grace: Duration = _HOUR
+    grace: Duration = _HOUR  # With ``skip``, how late a run may begin.
     jitter: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """
-    What is known of a policy's slots.
+    """What is known of a policy's slots."""
 
-    :param done: The last that was done.
-    :param begun: The last that was begun.
-    """
-
-    done: dt.datetime | None = None
-    begun: dt.datetime | None = None
+    done: dt.datetime | None = None  # The last that was done.
+    begun: dt.datetime | None = None  # The last that was begun.
 
 
 def parse_schedule(value: object) -> str:
-    """
-    Read a schedule as people write it.
-
-    :return: The same with single blanks, nicknames in lower case.
-    :raises InvalidInput: if it is no schedule, or no day fits it.
-    """
+    """A schedule with single blanks, nicknames in lower case; raises InvalidInput if it is none, or no day fits it."""
     text = " ".join(str(value).split())
     if text.lower() in NICKNAMES:
         return text.lower()
@@ -97,11 +82,7 @@ def parse_schedule(value: object) -> str:
 
 
 def parse_jitter(value: object) -> Duration:
-    """
-    Read by how much runs are spread.
-
-    :raises InvalidInput: if it is no duration, or longer than a day.
-    """
+    """Read by how much runs are spread; raises InvalidInput if it is no duration, or longer than a day."""
     jitter = parse_duration(value)
     if jitter.forever or jitter.months or jitter.seconds > _LONGEST_JITTER:
         raise InvalidInput(f"jitter {jitter}", "longer than a day", "write it like 10m")
@@ -110,9 +91,8 @@ def parse_jitter(value: object) -> Duration:
 
 def newest(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     """
-    The last slot at or before an aware instant, in UTC; None if there is none within fifty years.
-
-    Searched for from a few hours later, since where clocks are set back, what they show comes twice.
+    The last slot at or before an aware instant, in UTC; None if there is none within fifty years. Searched for from a
+    few hours later, since where clocks are set back, what they show comes twice.
     """
     start = (now + _LONGEST_SHIFT).astimezone(zoneinfo.ZoneInfo(zone))
     if _names_an_hour(schedule):
@@ -131,9 +111,8 @@ def following(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
 
 def delay(policy_id: str, slot: dt.datetime, jitter: Duration | None) -> dt.timedelta:
     """
-    How long after its slot a policy begins: the same for everybody who asks, and as good as random among policies.
-
-    :param jitter: The delay is shorter than this.
+    How long, less than the jitter, after its slot a policy begins: the same for all who ask, as good as random among
+    policies.
     """
     if not jitter or not jitter.seconds:
         return dt.timedelta()

@@ -68,11 +68,7 @@ class BaseStep(ABC):
         return None
 
     def merged(self, others: Sequence[Any]) -> Self:
-        """
-        One step in place of several of a kind, for its words.
-
-        :param others: All of them, itself first.
-        """
+        """One step in place of several of a kind, itself the first, for its words."""
         return self
 
     @classmethod

@@ -54,35 +54,24 @@ class Traits:
     """
     What there is to know of a strategy.
 
-    :param label: What it is called where one is chosen.
-    :param verb: What it does, in a word.
-    :param does: What it does to data, in the infinitive; ``{0}`` is the policy.
-    :param ends: What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
     :param order: Its place in a plan: archiving comes before deleting, so that data due for both is archived, and
         data that is dropped is not moved before.
-    :param needs: Attributes that a policy of it must have.
-    :param example: What these may look like.
     :param flaws: What else is wrong with a policy that has these.
-    :param removes: Whether expired data leaves its table.
-    :param archives: Whether it does so for an archive.
-    :param rolls_up: Whether rollups are computed, which happens before anything expires.
-    :param moves: Whether data goes to other nodes.
-    :param by_rows: Whether it works on rows where no partitions tell the time.
     """
 
-    label: str
-    verb: str
-    does: str
-    ends: str
+    label: str  # What it is called where one is chosen.
+    verb: str  # What it does, in a word.
+    does: str  # What it does to data, in the infinitive; ``{0}`` is the policy.
+    ends: str  # What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
     order: int
-    needs: tuple[str, ...] = ()
-    example: str = ""
+    needs: tuple[str, ...] = ()  # Attributes that a policy of it must have.
+    example: str = ""  # What these may look like.
     flaws: Callable[[Policy], Iterator[Flaw]] = lambda policy: iter(())
-    removes: bool = True
-    archives: bool = False
-    rolls_up: bool = False
-    moves: bool = False
-    by_rows: bool = False
+    removes: bool = True  # Whether expired data leaves its table.
+    archives: bool = False  # Whether it does so for an archive.
+    rolls_up: bool = False  # Whether rollups are computed, which happens before anything expires.
+    moves: bool = False  # Whether data goes to other nodes.
+    by_rows: bool = False  # Whether it works on rows where no partitions tell the time.
 
 
 class Strategy(enum.StrEnum):
@@ -169,11 +158,7 @@ class Strategy(enum.StrEnum):
 
 
 def parse_strategy(value: object) -> Strategy:
-    """
-    Read a strategy's name, in any case.
-
-    :raises InvalidInput: if there is no such strategy.
-    """
+    """Read a strategy's name, in any case; raises InvalidInput if there is no such strategy."""
     found = next((strategy for strategy in Strategy if strategy == str(value).strip().lower()), None)
     if found is None:
         raise InvalidInput(f"strategy {value!r}", "unknown", f"use one of: {', '.join(Strategy)}")

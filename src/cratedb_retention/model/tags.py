@@ -20,15 +20,10 @@ MOST_GROUPS = 100
 
 @dataclass(frozen=True, slots=True)
 class TagGroup:
-    """
-    Some of the tags that a policy has, and some that it has not.
+    """Some of the tags that a policy has, and some that it has not."""
 
-    :param wanted: It has all of these.
-    :param unwanted: It has none of these.
-    """
-
-    wanted: frozenset[str]
-    unwanted: frozenset[str] = frozenset()
+    wanted: frozenset[str]  # It has all of these.
+    unwanted: frozenset[str] = frozenset()  # It has none of these.
 
     def fits(self, present: frozenset[str]) -> bool:
         """Tell whether these tags are as wanted."""
@@ -90,11 +85,7 @@ class TagFilter:
 
 
 def split_tags(text: str) -> list[str]:
-    """
-    Split ``a, b`` into tags.
-
-    :raises InvalidInput: if there is no tag in it. An empty filter would choose every policy.
-    """
+    """Split ``a, b``; raises InvalidInput if one is empty: an empty filter would choose every policy."""
     tags = [tag.strip() for tag in text.split(",")]
     if not all(tags):
         raise InvalidInput(f"tags {text!r}", "an empty tag", "write tags separated by commas, like acme,metrics")

@@ -14,11 +14,11 @@ from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Levels, parse_levels
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.pairs import plain_text
 from cratedb_retention.model.schedule import parse_jitter, parse_schedule
 from cratedb_retention.model.strategies import Choice, Strategy, parse_strategy
 from cratedb_retention.model.tags import NOT
 from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.words import plain_text
 
 
 class Late(Choice):
@@ -64,11 +64,7 @@ class CutoffBy(Choice):
 
 
 def parse_time_unit(value: object) -> TimeUnit:
-    """
-    Read the unit of an epoch.
-
-    :raises InvalidInput: if it is not supported.
-    """
+    """Read the unit of an epoch; raises InvalidInput if it is not supported."""
     try:
         return TimeUnit(str(value).strip().lower())
     except ValueError:

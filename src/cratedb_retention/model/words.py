@@ -1,16 +1,28 @@
 """
-Values, partitions and numbers in words: the same in the plan, the audit log and the pages.
+Values, partitions and numbers in words: the same in the plan, the audit log and the pages; and ``KEY=VALUE`` pairs and
+identifiers as people write them.
+
+``NULL`` is NULL. The text NULL stands in quotes, ``'NULL'``; a text that has these quotes itself gets another pair of
+them. All other values are taken as they are.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
+from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.catalog import Column, Kind, Value
-from cratedb_retention.model.identifiers import is_made_up
-from cratedb_retention.model.pairs import write_value
 from cratedb_retention.model.time import from_ms, show
+
+T = TypeVar("T")
+NULL = "NULL"
+_QUOTED = re.compile(rf"""['"]*{NULL}['"]*""")
+# Shorter beginnings of identifiers are mistyped too easily.
+_SHORTEST = 6
+_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}")
 
 
 def show_value(column: Column, value: Value) -> str:
@@ -89,3 +101,94 @@ def ago(value: dt.datetime, now: dt.datetime) -> str:
 def capitalized(text: str) -> str:
     """With a capital letter."""
     return text[:1].upper() + text[1:]
+
+
+# Pairs
+
+
+def read_value(text: str) -> str | None:
+    """The value that a text stands for: NULL is None, and ``'NULL'`` the text NULL."""
+    if text == NULL:
+        return None
+    return text[1:-1] if _is_quoted(text) else text
+
+
+def write_value(value: object) -> str:
+    """A value as :func:`read_value` reads it."""
+    if value is None:
+        return NULL
+    text = plain_text(value)
+    return f"'{text}'" if text == NULL or _is_quoted(text) else text
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether it is NULL in quotes, however many pairs of them."""
+    return text != NULL and text == text[::-1].replace(NULL[::-1], NULL) and _QUOTED.fullmatch(text) is not None
+
+
+def plain_text(value: object) -> str:
+    """A number or truth value as JSON and SQL write it; text as it is."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def write_pairs(pairs: Mapping[str, object] | Iterable[tuple[str, object]], separator: str = ", ") -> str:
+    """Pairs for people: ``tenant=acme, site=NULL``."""
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    return separator.join(f"{key}={write_value(value)}" for key, value in items)
+
+
+def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:
+    """
+    Read ``KEY=VALUE`` pairs, see :func:`read_value`; raises InvalidInput if one is not of that form, or a key is there
+    twice.
+    """
+    pairs: dict[str, str | None] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InvalidInput(f"{option} {text!r}", "not of the form KEY=VALUE", f"write it like {example}")
+        if key in pairs:
+            raise InvalidInput(f"{option} {key}", "given twice")
+        pairs[key] = read_value(value)
+    return pairs
+
+
+# Identifiers
+
+
+def is_made_up(identifier: str) -> bool:
+    """Whether an identifier looks like those that the toolkit makes up."""
+    return _MADE_UP.fullmatch(identifier) is not None
+
+
+def begins(identifier: str, beginning: str) -> bool:
+    """Whether a text is an identifier as a whole, or enough of its beginning."""
+    return identifier == beginning or (len(beginning) >= _SHORTEST and identifier.startswith(beginning))
+
+
+def pick(
+    thing: str,
+    identifier: str,
+    known: Mapping[str, T],
+    remedy: str,
+    missing: str = "does not exist",
+    whole: bool = False,
+) -> T:
+    """
+    What an identifier means; raises NotFound if nothing, InvalidInput if it is empty, or the beginning of several.
+
+    :param remedy: Where the identifiers are to be seen.
+    :param whole: Whether its beginning is never enough, since something would be lost by a mistake.
+    """
+    if not identifier:
+        raise InvalidInput(thing, "no identifier", remedy)
+    if identifier in known:
+        return known[identifier]
+    begun = [key for key in known if key.startswith(identifier)]
+    found = [key for key in begun if is_made_up(key) and begins(key, identifier) and not whole]
+    if len(found) > 1:
+        raise InvalidInput(f"{thing} {identifier}", f"fits {len(found)}", "write more of the identifier")
+    if not found:
+        remedy = f"write the whole identifier; {remedy}" if begun else remedy
+        raise NotFound(f"{thing} {identifier}", missing, remedy)
+    return known[found[0]]

@@ -360,8 +360,8 @@ def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[Partitio
         if table is None:
             continue
         partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
-        columns = tuple(table.columns[column] for column in table.partitioned_by)
-        step = ThawPartitions(table=name, columns=columns, pieces=(Piece(partition=partition, start=None, end=None),))
+        pieces = (Piece(partition=partition, start=None, end=None),)
+        step = ThawPartitions(table=name, columns=table.partition_columns, pieces=pieces)
         yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
 
 

@@ -26,10 +26,10 @@ import urllib3
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError, not_installed
 from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
+from cratedb_retention.model.address import redact
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.redact import redact
 from cratedb_retention.service.settings import NotifySettings
 from cratedb_retention.store.notifications import Notice, NoticeState
 
@@ -52,24 +52,17 @@ _LONGEST_COMPLAINT = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """
-    An event.
+    """An event."""
 
-    :param id: The same whenever the same event is told again.
-    :param event: ``policy-failed``, ``policy-held`` or ``policy-recovered``.
-    :param since: Since when it was so.
-    :param reason: Why, in words; of a recovery, why it was.
-    """
-
-    id: str
-    event: str
+    id: str  # the same whenever the same event is told again
+    event: str  # ``policy-failed``, ``policy-held`` or ``policy-recovered``
     policy_id: str
     strategy: str
     table: str
     tags: Sequence[str]
     since: dt.datetime
     at: dt.datetime
-    reason: str | None
+    reason: str | None  # in words; of a recovery, why it was
 
     def to_json(self) -> bytes:
         """As JSON; instants are ISO 8601 in UTC."""
@@ -94,76 +87,74 @@ def sign(secret: str, moment: int, body: bytes) -> str:
     return f"t={moment},v1={digest}"
 
 
-class Webhook:
+def _not_told(text: str, *details: object) -> bool:
+    logger.warning(text, *details)
+    return False
+
+
+def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: float = 1.0) -> Channel:
     """
-    Sends events to an address, three times if need be. It follows no redirect, which could lead anywhere.
+    Sends events to an address, three times if need be. It follows no redirect, which could lead anywhere, and logs what
+    goes wrong without the address, which may hold a secret.
 
     :param secret: Signs each event; None: they are not signed.
     :param timeout: Seconds for each try.
     :param pause: Seconds before the second try, twice that before the third.
     :raises InvalidInput: if the address is none.
     """
+    try:
+        parsed = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        parsed = urllib3.util.Url()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidInput("notify.webhook", "not an address", "write it like https://host/path")
+    retries = urllib3.Retry(
+        _TRIES - 1, redirect=0, status_forcelist=_AGAIN, allowed_methods=None, backoff_factor=pause,
+        respect_retry_after_header=False, raise_on_redirect=False,
+    )  # fmt: skip
+    http = urllib3.PoolManager(timeout=timeout, retries=retries)
 
-    def __init__(self, url: str, secret: str | None = None, timeout: float = 10.0, pause: float = 1.0) -> None:
-        try:
-            parsed = urllib3.util.parse_url(url)
-        except urllib3.exceptions.LocationParseError:
-            parsed = urllib3.util.Url()
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise InvalidInput("notify.webhook", "not an address", "write it like https://host/path")
-        self._url, self._secret, self._host = url, secret, parsed.host
-        retries = urllib3.Retry(
-            _TRIES - 1, redirect=0, status_forcelist=_AGAIN, allowed_methods=None, backoff_factor=pause,
-            respect_retry_after_header=False, raise_on_redirect=False,
-        )  # fmt: skip
-        self._http = urllib3.PoolManager(timeout=timeout, retries=retries)
-
-    def __call__(self, notification: Notification) -> bool:
-        """Send an event; what goes wrong is logged, without the address, which may hold a secret."""
+    def send(notification: Notification) -> bool:
         body = notification.to_json()
         headers = {"Content-Type": "application/json", EVENT_ID: notification.id, "User-Agent": "cratedb-retention"}
-        if self._secret:
-            headers[SIGNATURE] = sign(self._secret, int(notification.at.timestamp()), body)
+        if secret:
+            headers[SIGNATURE] = sign(secret, int(notification.at.timestamp()), body)
         try:
-            answer = self._http.request("POST", self._url, body=body, headers=headers, redirect=False)
+            answer = http.request("POST", url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            logger.warning("webhook at %s: %s", self._host, type(getattr(error, "reason", error)).__name__)
-            return False
+            return _not_told("webhook at %s: %s", parsed.host, type(getattr(error, "reason", error)).__name__)
         if not 200 <= answer.status < 300:
-            logger.warning("webhook at %s: answered %d", self._host, answer.status)
-            return False
+            return _not_told("webhook at %s: answered %d", parsed.host, answer.status)
         return True
 
+    return send
 
-class Program:
+
+def program(command: Sequence[str], environment: Mapping[str, str], timeout: float = 10.0) -> Channel:
     """
-    Hands events to a program by its input. There is no shell in between.
+    Hands events to a program by its input; there is no shell in between. What goes wrong is logged, with the end of
+    what it writes to its standard error.
 
     :param environment: What the program gets of it; our own variables, which may hold secrets, are left out.
     :param timeout: Seconds until it is ended.
     """
+    left = {key: value for key, value in environment.items() if not key.startswith("CRATEDB_")}
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], timeout: float = 10.0) -> None:
-        self._command, self._timeout = list(command), timeout
-        self._environment = {key: value for key, value in environment.items() if not key.startswith("CRATEDB_")}
-
-    def __call__(self, notification: Notification) -> bool:
-        """Run it; what goes wrong is logged, with the end of what it writes to its standard error."""
-        program = self._command[0]
+    def hand(notification: Notification) -> bool:
         try:
             done = subprocess.run(  # noqa: S603 - set by whoever runs the service
-                self._command, input=notification.to_json(), env=self._environment, timeout=self._timeout,
+                list(command), input=notification.to_json(), env=left, timeout=timeout,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            logger.warning("program %s: no end within %g s%s", program, self._timeout, _complaint(error.stderr))
-            return False
+            return _not_told("program %s: no end within %g s%s", command[0], timeout, _complaint(error.stderr))
         except OSError as error:
-            logger.warning("program %s: %s", program, error.strerror or type(error).__name__)
-            return False
+            return _not_told("program %s: %s", command[0], error.strerror or type(error).__name__)
         if done.returncode:
-            logger.warning("program %s: ended with %d%s", program, done.returncode, _complaint(done.stderr))
-        return done.returncode == 0
+            return _not_told("program %s: ended with %d%s", command[0], done.returncode, _complaint(done.stderr))
+        return True
+
+    return hand
 
 
 def _complaint(stderr: bytes | None) -> str:
@@ -171,31 +162,31 @@ def _complaint(stderr: bytes | None) -> str:
     return f": {text[-_LONGEST_COMPLAINT:]}" if text else ""
 
 
-class Services:
+def services(addresses: Iterable[str]) -> Channel:
     """
-    Sends events to chat, mail and other services, each by an address as Apprise writes it.
+    Sends events to chat, mail and other services, each by an address as Apprise writes it; what goes wrong is logged,
+    without the address, which holds a secret.
 
     :raises InvalidInput: if Apprise is not installed, or knows no such service.
     """
+    try:
+        from apprise import Apprise
+    except ImportError as error:
+        raise not_installed("notify.channels", "Apprise is not installed", "chat", error) from None
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # It would log addresses, which are secrets.
+    known = Apprise()
+    for position, address in enumerate(addresses, 1):
+        if not known.add(address):
+            thing = f"notify.channels, address {position}"
+            raise InvalidInput(thing, "not one of a service that Apprise knows", "write it like mailto://user@host")
 
-    def __init__(self, addresses: Iterable[str]) -> None:
-        try:
-            from apprise import Apprise
-        except ImportError as error:
-            raise not_installed("notify.channels", "Apprise is not installed", "chat", error) from None
-        logging.getLogger("apprise").setLevel(logging.CRITICAL)  # It would log addresses, which are secrets.
-        self._services = Apprise()
-        for position, address in enumerate(addresses, 1):
-            if not self._services.add(address):
-                thing = f"notify.channels, address {position}"
-                raise InvalidInput(thing, "not one of a service that Apprise knows", "write it like mailto://user@host")
-
-    def __call__(self, notification: Notification) -> bool:
-        """Send an event to each; what goes wrong is logged, without the address, which holds a secret."""
-        failed = [service for service in self._services if not service.notify(**notification.to_text())]
+    def send(notification: Notification) -> bool:
+        failed = [service for service in known if not service.notify(**notification.to_text())]
         for service in failed:
             logger.warning("service %s: not told", service.service_name)
         return not failed
+
+    return send
 
 
 def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> list[Channel]:
@@ -207,186 +198,48 @@ def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> l
     """
     found: list[Channel] = []
     if settings.webhook:
-        found.append(Webhook(settings.webhook, settings.webhook_secret, settings.timeout))
+        found.append(webhook(settings.webhook, settings.webhook_secret, settings.timeout))
     if settings.channels:
-        found.append(Services(settings.channels))
+        found.append(services(settings.channels))
     if settings.command:
-        found.append(Program(settings.command, environment, settings.timeout))
+        found.append(program(settings.command, environment, settings.timeout))
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """
-    How a policy is in one respect.
-
-    :param holds: Whether it is so; None: that is not known at present, so that nothing changes.
-    """
+@dataclass(frozen=True)
+class _Condition:
+    """How a policy is in one respect."""
 
     policy: Policy
-    kind: str
-    holds: bool | None
-    since: dt.datetime
-    reason: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The key of its notice."""
-        return f"{self.kind}:{self.policy.id}"
+    notice: Notice  # what is noted of it if it is so
+    holds: bool | None  # whether it is so; None: that is not known at present, so that nothing changes
 
 
 class _NotTold(Exception):
     """A channel did not take an event: its claim ends by itself, and so does this look."""
 
 
-def _tried(notice: Notice | None) -> float:
-    """When an event was tried last; 0: it was not."""
-    return notice.claimed_until.timestamp() if notice is not None and notice.claimed_until is not None else 0.0
-
-
-class Notifier:
-    """
-    Looks what is the matter, and tells.
-
-    :param held_longer_than: What is held for longer is told; None: nothing that is held is.
-    """
-
-    def __init__(self, retention: Retention, channels: Sequence[Channel], held_longer_than: Duration | None) -> None:
-        self._retention, self._channels, self._patience = retention, list(channels), held_longer_than
-        self._abandoned = threading.Event()
-
-    def abandon(self) -> None:
-        """Do nothing any more once the event that is being sent is sent, or is not: the database is closed by then."""
-        self._abandoned.set()
-
-    def check(self) -> int:
-        """
-        Look once, and tell what is new; how many events were told.
-
-        :raises RetentionError: if the database can't be read.
-        """
-        now, notices = self._retention.clock.now(), self._retention.notices
-        known, conditions = notices.all(), {each.key: each for each in self._conditions()}
-        told = 0
-        for key in sorted({*known, *conditions}, key=lambda key: (_tried(known.get(key)), key)):
-            if told >= MOST_AT_ONCE or self._abandoned.is_set():
-                break
-            try:
-                told += self._treat(known.get(key), conditions.get(key), now)
-            except _NotTold:
-                break
-        return told
-
-    def look(self) -> None:
-        """The same for a timer: what goes wrong is logged, and tried again the next time."""
-        if self._abandoned.is_set():
-            return
-        try:
-            self.check()
-        except RetentionError as error:
-            logger.warning("nothing can be told: %s", error)
-        except Exception:  # Whatever it is, the thread goes on.
-            logger.exception("nothing can be told: this is a mistake in the program; please report it")
-
-    def _treat(self, notice: Notice | None, condition: Condition | None, now: dt.datetime) -> int:
-        """What has to be done about one notice."""
-        store = self._retention.notices
-        if condition is None:  # The policy is gone, or nobody wants to know any more.
-            store.change(notice, None)
-            return 0
-        if notice is None:
-            return self._begin(condition, now) if condition.holds else 0
-        if condition.holds is None or (notice.claimed_until is not None and now < notice.claimed_until):
-            return 0
-        match (notice.state, condition.holds):
-            case (NoticeState.TOLD, True):
-                return 0
-            case (NoticeState.TOLD | NoticeState.OVER, False):
-                return self._tell_of(notice, NoticeState.OVER, condition, now)
-            case (NoticeState.OVER, True):  # Again, before its end was told.
-                store.change(notice, replace(notice, state=NoticeState.TOLD, claimed_until=None))
-                return 0
-            case (_, False):
-                store.change(notice, None)
-                return 0
-            case _:
-                return self._tell_of(notice, NoticeState.DUE, condition, now) if self._is_time(notice, now) else 0
-
-    def _begin(self, condition: Condition, now: dt.datetime) -> int:
-        new = Notice(
-            policy_id=condition.policy.id or "",
-            kind=condition.kind,
-            state=NoticeState.WAITING,
-            since=condition.since,
-            reason=condition.reason,
-        )
-        added = self._retention.notices.change(None, new)
-        if added is None or not self._is_time(added, now):
-            return 0
-        return self._tell_of(added, NoticeState.DUE, condition, now)
-
-    def _is_time(self, notice: Notice, now: dt.datetime) -> bool:
-        """A failure is told at once, a hold when it has lasted."""
-        if notice.kind == FAILED:
-            return True
-        limit = self._patience.before(now) if self._patience else None
-        return limit is not None and notice.since <= limit
-
-    def _tell_of(self, notice: Notice, state: NoticeState, condition: Condition, now: dt.datetime) -> int:
-        """Claim it, tell it, and note that it was told. Where nobody could be told, the claim ends by itself."""
-        store = self._retention.notices
-        claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
-        if claimed is None:
-            return 0
-        event = f"policy-{claimed.kind}" if state is NoticeState.DUE else "policy-recovered"
-        told = _notification(claimed, event, condition.policy, now)
-        answers = [channel(told) for channel in self._channels]  # That one does not take it is no matter of the others.
-        if not all(answers) or self._abandoned.is_set():
-            raise _NotTold
-        done = replace(claimed, state=NoticeState.TOLD, claimed_until=None) if state is NoticeState.DUE else None
-        store.change(claimed, done)
-        return 1
-
-    def _conditions(self) -> Iterator[Condition]:
-        """How each policy that is enabled is at present, in a fixed number of statements."""
-        retention, now = self._retention, self._retention.clock.now()
-        stored, _ = retention.policies.read()
-        leases = retention.schedule.leases().by_policy
-        last = {run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)}
-        for policy in (item.policy for item in stored if item.policy.enabled):
-            lease, run = leases.get(policy.id or ""), last.get(policy.id or "")
-            if lease is not None:
-                failed = _HAS_FAILED.get(lease.outcome or "")
-                yield Condition(
-                    policy=policy,
-                    kind=FAILED,
-                    holds=failed,
-                    since=lease.finished_at or now,
-                    reason=run.error if run else None,
-                )
-            if self._patience is not None:
-                held = None if run is None else run.held + run.problems > 0
-                yield Condition(
-                    policy=policy,
-                    kind=HELD,
-                    holds=held,
-                    since=run.last if run else now,
-                    reason=run.error if run else None,
-                )
-
-
 class Notifications:
     """
-    Lets a notifier look in a thread of its own, so that a channel that does not answer holds up no run: from time to
-    time, and as soon as a run is over.
+    Looks what is the matter, and tells; once started, in a thread of its own: from time to time, and as soon as a run
+    is over.
 
+    :param held_longer_than: What is held for longer is told; None: nothing that is held is.
     :param interval: Seconds between two looks.
     :param patience: Seconds to wait for the last event when the service stops.
     """
 
-    def __init__(self, notifier: Notifier, interval: float, patience: float = 5.0) -> None:
-        self._notifier, self._interval, self._patience = notifier, interval, patience
-        self._wake, self._stop = threading.Event(), threading.Event()
+    def __init__(
+        self,
+        retention: Retention,
+        channels: Sequence[Channel],
+        held_longer_than: Duration | None,
+        interval: float = 60.0,
+        patience: float = 5.0,
+    ) -> None:
+        self._retention, self._channels, self._longest_held = retention, list(channels), held_longer_than
+        self._interval, self._patience = interval, patience
+        self._wake, self._stop, self._abandoned = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="notifications", daemon=True)
 
     def observe(self, event: RunEvent) -> None:
@@ -399,31 +252,128 @@ class Notifications:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look once more, and end. The claim of what is still being sent ends by itself; another service sends it."""
+        """
+        Look once more, and end. The claim of what is still being sent ends by itself; another service sends it. Nothing
+        is done once it is sent, or is not: the database is closed by then.
+        """
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(self._patience)
-        self._notifier.abandon()
+        self._abandoned.set()
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self._notifier.look()
+            self.look()
             self._wake.wait(self._interval)
             self._wake.clear()
-        self._notifier.look()
+        self.look()
 
+    def look(self) -> None:
+        """The same as :meth:`check` for a timer: what goes wrong is logged, and tried again the next time."""
+        if self._abandoned.is_set():
+            return
+        try:
+            self.check()
+        except RetentionError as error:
+            logger.warning("nothing can be told: %s", error)
+        except Exception:  # Whatever it is, the thread goes on.
+            logger.exception("nothing can be told: this is a mistake in the program; please report it")
 
-def _notification(notice: Notice, event: str, policy: Policy, now: dt.datetime) -> Notification:
-    identity = f"{notice.id}/{notice.since.isoformat()}/{event}"
-    return Notification(
-        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
-        event=event,
-        policy_id=notice.policy_id,
-        strategy=str(policy.strategy),
-        table=policy.target,
-        tags=policy.tags,
-        since=notice.since,
-        at=now,
-        reason=redact(notice.reason) if notice.reason else None,
-    )
+    def check(self) -> int:
+        """
+        Look once, and tell what is new; how many events were told.
+
+        :raises RetentionError: if the database can't be read.
+        """
+        now, told = self._retention.clock.now(), 0
+        known = self._retention.notices.all()
+        conditions = {each.notice.id: each for each in self._conditions(now)}
+
+        def tried(key: str) -> float:
+            """When an event was tried last; 0: it was not."""
+            claimed = known[key].claimed_until if key in known else None
+            return claimed.timestamp() if claimed else 0.0
+
+        for key in sorted({*known, *conditions}, key=lambda key: (tried(key), key)):
+            if told >= MOST_AT_ONCE or self._abandoned.is_set():
+                break
+            try:
+                told += self._treat(known.get(key), conditions.get(key), now)
+            except _NotTold:
+                break
+        return told
+
+    def _conditions(self, now: dt.datetime) -> Iterator[_Condition]:
+        """How each policy that is enabled is at present, in a fixed number of statements."""
+        retention = self._retention
+        stored, _ = retention.policies.read()
+        leases = retention.schedule.leases().by_policy
+        last = {run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)}
+        for policy in (item.policy for item in stored if item.policy.enabled):
+            key = policy.id or ""
+            lease, run = leases.get(key), last.get(key)
+            reason, state = run.error if run else None, NoticeState.WAITING
+            if lease is not None:
+                since = lease.finished_at or now
+                notice = Notice(policy_id=key, kind=FAILED, state=state, since=since, reason=reason)
+                yield _Condition(policy, notice, _HAS_FAILED.get(lease.outcome or ""))
+            if self._longest_held is not None:
+                since = run.last if run else now
+                notice = Notice(policy_id=key, kind=HELD, state=state, since=since, reason=reason)
+                yield _Condition(policy, notice, None if run is None else run.held + run.problems > 0)
+
+    def _treat(self, notice: Notice | None, condition: _Condition | None, now: dt.datetime) -> int:
+        """Do what has to be done about one notice; how many events were told."""
+        store = self._retention.notices
+        if condition is None:  # The policy is gone, or nobody wants to know any more.
+            store.change(notice, None)
+            return 0
+        if notice is None:
+            notice = store.change(None, condition.notice) if condition.holds else None
+            if notice is None or not self._is_time(notice, now):
+                return 0
+            return self._tell_of(notice, NoticeState.DUE, condition.policy, now)
+        if condition.holds is None or (notice.claimed_until is not None and now < notice.claimed_until):
+            return 0
+        was_told = notice.state in (NoticeState.TOLD, NoticeState.OVER)
+        if not condition.holds and was_told:
+            return self._tell_of(notice, NoticeState.OVER, condition.policy, now)
+        if not condition.holds:
+            store.change(notice, None)
+        elif notice.state is NoticeState.OVER:  # Again, before its end was told.
+            store.change(notice, replace(notice, state=NoticeState.TOLD, claimed_until=None))
+        elif not was_told and self._is_time(notice, now):
+            return self._tell_of(notice, NoticeState.DUE, condition.policy, now)
+        return 0
+
+    def _is_time(self, notice: Notice, now: dt.datetime) -> bool:
+        """A failure is told at once, a hold when it has lasted."""
+        limit = self._longest_held.before(now) if self._longest_held else None
+        return notice.kind == FAILED or (limit is not None and notice.since <= limit)
+
+    def _tell_of(self, notice: Notice, state: NoticeState, policy: Policy, now: dt.datetime) -> int:
+        """Claim it, tell it, and note that it was told. Where nobody could be told, the claim ends by itself."""
+        store = self._retention.notices
+        claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
+        if claimed is None:
+            return 0
+        is_new = state is NoticeState.DUE
+        event = f"policy-{claimed.kind}" if is_new else "policy-recovered"
+        identity = f"{notice.id}/{notice.since.isoformat()}/{event}"
+        told = Notification(
+            id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+            event=event,
+            policy_id=claimed.policy_id,
+            strategy=str(policy.strategy),
+            table=policy.target,
+            tags=policy.tags,
+            since=claimed.since,
+            at=now,
+            reason=redact(claimed.reason) if claimed.reason else None,
+        )
+        answers = [channel(told) for channel in self._channels]  # That one does not take it is no matter of the others.
+        if not all(answers) or self._abandoned.is_set():
+            raise _NotTold
+        store.change(claimed, replace(claimed, state=NoticeState.TOLD, claimed_until=None) if is_new else None)
+        return 1

@@ -19,17 +19,15 @@ from typing import Any, NamedTuple
 from cratedb_retention.api import Retention
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
-from cratedb_retention.execution.applying import Change, find_changes
+from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.candidates import Preview
-from cratedb_retention.execution.identities import Earlier
 from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
+from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
-from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
+from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable, archive_lines
 from cratedb_retention.execution.query import explorable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
-from cratedb_retention.model.access import Access, Realm, Role, may_hear_row, sees_row, shown_row
-from cratedb_retention.model.areas import Area, make_area
+from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value

@@ -40,7 +40,7 @@ from cratedb_retention.execution.leasing import Session
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.due import Timetable
 from cratedb_retention.service.background import Runs
-from cratedb_retention.service.notifications import Notifications, Notifier, make_channels
+from cratedb_retention.service.notifications import Notifications, make_channels
 from cratedb_retention.service.settings import Listening, ServiceSettings, Settings, listening
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def make_service(
     channels = make_channels(notify, os.environ if environment is None else environment)
     if not channels:
         return Service(retention, settings.service, beside)
-    notifications = Notifications(Notifier(retention.sibling(), channels, notify.held_longer_than), notify.interval)
+    notifications = Notifications(retention.sibling(), channels, notify.held_longer_than, notify.interval)
     return Service(retention, settings.service, [*beside, notifications], [notifications.observe])
 
 

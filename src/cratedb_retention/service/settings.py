@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.redact import redact
+from cratedb_retention.model.address import DatabaseAddress, redact
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, RunOptions
+from cratedb_retention.model.values import DurationField
 
 PREFIX = "CRATEDB_RETENTION_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -56,18 +55,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def _duration(value: object) -> Duration | None:
-    try:
-        return None if value in (None, "") else parse_duration(value)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-
-
-Period = Annotated[
-    Duration | None,
-    BeforeValidator(_duration),
-    PlainSerializer(lambda value: None if value is None else str(value), return_type=str | None),
-]
+Period = Annotated[DurationField | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class _Section(BaseModel):
@@ -105,8 +93,7 @@ class HttpSettings(_Section):
     """The HTTP API and the pages of `serve`."""
 
     listen: str | None = Field(
-        None,
-        description="Address and port to listen on, as `127.0.0.1:8080`; empty: no HTTP API.",
+        None, description="Address and port to listen on, as `127.0.0.1:8080`; empty: no HTTP API."
     )
     tokens: Switch = Field(
         Switch.AUTO,
@@ -166,30 +153,19 @@ _FILE = "_file"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True)
-class Given:
-    """
-    A value that somebody gave.
-
-    :param source: Where it comes from, in words.
-    """
+class Given(NamedTuple):
+    """A value that somebody gave, and where it comes from, in words."""
 
     value: Any
     source: str
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """
-    All settings.
-
-    :param sources: Where each that is not the default one comes from, by its name as ``http.listen``.
-    :param file: The file that was read; None: there is none.
-    """
+class Loaded(NamedTuple):
+    """All settings."""
 
     settings: Settings
-    sources: Mapping[str, str]
-    file: Path | None = None
+    sources: Mapping[str, str]  # where each that is not the default one comes from, by its name as ``http.listen``
+    file: Path | None = None  # that was read
 
 
 def names() -> list[str]:
@@ -215,10 +191,9 @@ def load(environment: Mapping[str, str], path: str | None, options: Mapping[str,
     :raises InvalidInput: naming file and line, or variable, or option, with what is wrong.
     """
     file = _find(environment, path)
-    layers = [_from_file(file) if file else {}, _from_environment(environment)]
-    layers.append({key: Given(value, "option") for key, value in (options or {}).items() if value is not None})
+    said = {key: Given(value, "option") for key, value in (options or {}).items() if value is not None}
     given: dict[str, Given] = {}
-    for layer in layers:
+    for layer in (_from_file(file) if file else {}, _from_environment(environment), said):
         given |= _with_contents(layer)
     return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file)
 
@@ -228,29 +203,26 @@ def _find(environment: Mapping[str, str], path: str | None) -> Path | None:
     if named:
         return Path(named)
     home = environment.get("XDG_CONFIG_HOME") or (f"{environment['HOME']}/.config" if "HOME" in environment else None)
-    places = [Path(home, "cratedb-retention", "config.toml")] if home else []
-    places.append(Path("/etc/cratedb-retention/config.toml"))
+    places = [Path(directory, "cratedb-retention", "config.toml") for directory in (home, "/etc") if directory]
     return next((place for place in places if place.is_file()), None)
 
 
 def _from_file(path: Path) -> dict[str, Given]:
-    text = _read(path, f"configuration file {path}")
+    text, given = _read(path, f"configuration file {path}"), {}
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"configuration file {path}", f"not valid TOML: {error}") from None
-    return dict(_flat(found, path, text))
-
-
-def _flat(found: Mapping[str, Any], path: Path, text: str) -> Iterator[tuple[str, Given]]:
     for section, values in found.items():
         if section not in _SECTIONS or not isinstance(values, dict):
             thing = f"{path}, line {_line(text, section, None)}, {section}"
             raise InvalidInput(thing, "no section", _close(section, _SECTIONS, "sections are"))
         for key, value in values.items():
-            name, line = f"{section}.{key}", _line(text, section, key)
-            _check_known(name, f"{path}, line {line}, {name}")
-            yield name, Given(value, f"{path}, line {line}")
+            name, source = f"{section}.{key}", f"{path}, line {_line(text, section, key)}"
+            if name not in names() and name.removesuffix(_FILE) not in SECRETS:
+                raise InvalidInput(f"{source}, {name}", "no setting", _close(name, names(), "settings are"))
+            given[name] = Given(value, source)
+    return given
 
 
 def _line(text: str, section: str, key: str | None) -> int:
@@ -270,13 +242,14 @@ def _line(text: str, section: str, key: str | None) -> int:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     known = {variable(name): name for name in names()}
     known |= {f"{variable(name)}{_FILE.upper()}": f"{name}{_FILE}" for name in SECRETS}
-    found = {}
-    for key, text in environment.items():
-        if key in known:
-            found[known[key]] = Given(_read_list(known[key], text), f"environment, {key}")
-        elif key.startswith(PREFIX) and key != CONFIG:
+    for key in environment:
+        if key not in known and key.startswith(PREFIX) and key != CONFIG:
             raise InvalidInput(f"environment variable {key}", "no setting", _close(key, known, "settings are"))
-    return found
+    return {
+        name: Given(_read_list(name, environment[key]), f"environment, {key}")
+        for key, name in known.items()
+        if key in environment
+    }
 
 
 def _read_list(name: str, text: str) -> Any:
@@ -286,15 +259,12 @@ def _read_list(name: str, text: str) -> Any:
 def _with_contents(layer: Mapping[str, Given]) -> dict[str, Given]:
     """Secrets that stand in files, which of one source must not be given twice."""
     found = dict(layer)
-    for name in SECRETS:
-        given = found.pop(f"{name}{_FILE}", None)
-        if given is None:
-            continue
+    for name in SECRETS & {key.removesuffix(_FILE) for key in layer if key.endswith(_FILE)}:
+        file, source = found.pop(f"{name}{_FILE}")
         if name in found:
-            raise InvalidInput(f"{given.source}, {name}{_FILE}", f"{name} is given, too", "give one of them")
-        path = Path(str(given.value))
-        text = _read(path, f"{given.source}, {name}{_FILE}")
-        found[name] = Given(_read_list(name, text.strip()), f"file {path} ({given.source})")
+            raise InvalidInput(f"{source}, {name}{_FILE}", f"{name} is given, too", "give one of them")
+        text = _read(Path(str(file)), f"{source}, {name}{_FILE}")
+        found[name] = Given(_read_list(name, text.strip()), f"file {file} ({source})")
     return found
 
 
@@ -317,15 +287,9 @@ def _validate(given: Mapping[str, Given]) -> Settings:
         return Settings.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][:2])
+        name = ".".join(map(str, first["loc"][:2]))
         reason = str(first["msg"]).removeprefix("Value error, ").replace("Input should be ", "must be ")
-        source = given[name].source if name in given else "settings"
-        raise InvalidInput(f"{source}, {name}", reason) from None
-
-
-def _check_known(name: str, thing: str) -> None:
-    if name not in names() and name.removesuffix(_FILE) not in SECRETS:
-        raise InvalidInput(thing, "no setting", _close(name, names(), "settings are"))
+        raise InvalidInput(f"{given[name].source if name in given else 'settings'}, {name}", reason) from None
 
 
 def _close(word: str, known: Iterable[str], all_of_them: str) -> str:
@@ -337,35 +301,27 @@ def shown_settings(settings: Settings) -> Iterator[tuple[str, Any]]:
     """The names and values of all settings, secrets masked; of the database's address only the password is one."""
     for section, values in settings.model_dump(mode="json", by_alias=True).items():
         for key, value in values.items():
-            name = f"{section}.{key}"
-            yield name, _shown(name, value)
+            yield f"{section}.{key}", _shown(f"{section}.{key}", value)
 
 
 def _shown(name: str, value: Any) -> Any:
     if name not in SECRETS or not value:
         shown = [redact(str(part)) for part in value] if isinstance(value, list) else value
         return redact(shown) if isinstance(shown, str) else shown
-    if name != "database.uri":
-        return MASKED
     try:
-        return DatabaseAddress.from_string(value).safe
+        return DatabaseAddress.from_string(value).safe if name == "database.uri" else MASKED
     except InvalidInput:
         return MASKED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """
-    An address to listen on.
-
-    :param authenticate: Whether a token is needed.
-    :param hosts: The names that requests may use; empty: any.
-    """
+    """An address to listen on."""
 
     host: str
     port: int
-    authenticate: bool
-    hosts: frozenset[str]
+    authenticate: bool  # whether a token is needed
+    hosts: frozenset[str]  # the names that requests may use; empty: any
 
 
 def listening(settings: HttpSettings) -> Listening | None:
@@ -376,7 +332,11 @@ def listening(settings: HttpSettings) -> Listening | None:
     """
     if not settings.listen:
         return None
-    host, port = _split(settings.listen)
+    host, colon, port = settings.listen.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        thing = f"http.listen {settings.listen!r}"
+        raise InvalidInput(thing, "not an address and a port", "write it like 127.0.0.1:8080")
+    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - all interfaces is what an empty host means
     local = _is_loopback(host)
     authenticate = settings.tokens is Switch.ON or (settings.tokens is Switch.AUTO and not local)
     if not authenticate and not local and not settings.open_to_all:
@@ -385,19 +345,8 @@ def listening(settings: HttpSettings) -> Listening | None:
             "without tokens everybody who reaches it could delete data",
             "leave http.tokens at auto, or say http.open_to_all as well",
         )
-    return Listening(
-        host=host,
-        port=port,
-        authenticate=authenticate,
-        hosts=frozenset(settings.hosts) or (_LOOPBACK if local else frozenset()),
-    )
-
-
-def _split(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise InvalidInput(f"http.listen {text!r}", "not an address and a port", "write it like 127.0.0.1:8080")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - all interfaces is what an empty host means
+    hosts = frozenset(settings.hosts) or (_LOOPBACK if local else frozenset())
+    return Listening(host=host, port=int(port), authenticate=authenticate, hosts=hosts)
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.identifiers import pick
+from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.rows import Records, read_text, same, text_values
 

@@ -21,10 +21,10 @@ from cratedb_retention.model.attributes import Form
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
 from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.rows import Records, same
 

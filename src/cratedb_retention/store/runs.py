@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import is_of_this_process
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.identifiers import pick
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
+from cratedb_retention.model.words import pick
 from cratedb_retention.store.rows import Instant, Records, cut, same
 
 # More identifiers than this are not listed in a condition; all rows are read then.

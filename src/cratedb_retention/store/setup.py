@@ -28,7 +28,6 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.ddl import add_column, drop_table, rename_table, swap_tables
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
@@ -220,7 +219,7 @@ class _Upgrade:
         if column in self.layout.get(table.name, {column: ""}):  # A table that is not there gets all of them.
             return []
         try:
-            add_column(self.database, table, table.c[column])
+            self.database.add_column(table, table.c[column])
         except RetentionError:
             if column not in _read_layout(self.database, self.schema).get(table.name, {}):
                 raise
@@ -301,9 +300,9 @@ def _take_over(upgrade: _Upgrade) -> list[str]:
     for name, columns in upgrade.layout.items():
         if name.startswith(UPGRADE) and _is_legacy(columns):
             with suppress(NotFound, Conflict):
-                rename_table(database, copy_table(described.POLICY, sa.MetaData(schema=schema), name), LEGACY)
+                database.rename_table(copy_table(described.POLICY, sa.MetaData(schema=schema), name), LEGACY)
         elif name.startswith(UPGRADE):
-            drop_table(database, TableName(schema, name))
+            database.drop_table(TableName(schema, name))
     return done
 
 
@@ -325,7 +324,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
             raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
         if not _is_legacy(_read_layout(database, schema).get(POLICY, {})):
             raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")
-    swap_tables(database, new, tables.policy)
+    database.swap_tables(new, tables.policy)
     upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], _columns(new)
     number = f"{len(rows)} policies of cratedb-toolkit, {sum(not policy.enabled for policy in taken)} of them disabled"
     return [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]

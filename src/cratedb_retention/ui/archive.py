@@ -1,28 +1,29 @@
 """
-The archive: the snapshots that the toolkit made, how well they are, and what can be done with them.
+The archive: the snapshots that the toolkit made, how well they are, and what can be done with them: reading them back,
+and restoring them, which shows first what it would do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
 from nicegui import ui
 
-from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.previewing import ArchiveLine
+from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.preview import ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import plural, show_partition, show_size
+from cratedb_retention.model.words import plural, short, show_partition, show_size
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
-from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import Bit, Cell, Column, choosable, chosen, note, show_error, state, table
-from cratedb_retention.ui.querying import TAGS, Field, filter_form, read_tags
-from cratedb_retention.ui.restoring import Tools
+from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
+from cratedb_retention.ui.parts import bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, counted, sized, state, table
 
 PATH = "/archive"
 _FIELDS = (
@@ -34,26 +35,16 @@ _FIELDS = (
 )
 # More rows than this are too many for a browser, and for people.
 MOST = 2_000
-COLUMNS = (
-    Column("condition", "State"),
-    Column("table", "Table"),
-    Column("partition", "Partition"),
-    Column("rows", "Rows", right=True),
-    Column("size", "Size", right=True),
-    Column("stage", "Stage"),
-    Column("since", "Since"),
-    Column("verified", "Verified"),
-    Column("snapshot", "Snapshot"),
-    Column("repository", "Repository"),
-)
 _STAGES = {
-    SnapshotStage.CREATED: ("created", "It was made; its partition is still in the table"),
-    SnapshotStage.ARCHIVED: ("archived", "It was checked, and its partition was dropped from the table"),
-    SnapshotStage.RESTORED: ("restored", "Its partition was brought back into the table"),
-    SnapshotStage.DROPPING: ("dropping", "It was checked, and its partition is being dropped from the table"),
-    SnapshotStage.RESTORING: ("restoring", "Its partition is being brought back, or that was interrupted"),
-    SnapshotStage.SUPERSEDED: ("superseded", "A later snapshot of the partition holds its rows as well"),
+    SnapshotStage.CREATED: "It was made; its partition is still in the table",
+    SnapshotStage.ARCHIVED: "It was checked, and its partition was dropped from the table",
+    SnapshotStage.RESTORED: "Its partition was brought back into the table",
+    SnapshotStage.DROPPING: "It was checked, and its partition is being dropped from the table",
+    SnapshotStage.RESTORING: "Its partition is being brought back, or that was interrupted",
+    SnapshotStage.SUPERSEDED: "A later snapshot of the partition holds its rows as well",
 }
+_OWN, _BESIDE = "Into its own table", "Into another table"
+Item = TypeVar("Item", bound=Verified | Restorable | Restored)
 
 
 async def show(guest: Guest, query: Query) -> None:
@@ -64,8 +55,10 @@ async def show(guest: Guest, query: Query) -> None:
     except RetentionError as error:
         show_error(error)
         return
-    access = await guest.ask(lambda scoped: scoped.access)
-    await Archive(guest, request, access.role.includes(Role.OPERATOR)).build()
+    page = Archive(guest, request)
+    await page.load()
+    if page.acts and page.lines:
+        page.offer()
 
 
 def read_request(query: Query) -> RestoreRequest:
@@ -74,12 +67,12 @@ def read_request(query: Query) -> RestoreRequest:
 
     :raises InvalidInput: if an instant or the tags can't be read.
     """
-    given = {name: query.get(name, "").strip() for name in ("table", "repository", "from", "to")}
-    schema, _, table = given["table"].rpartition(".")
+    given = {field.name: query.get(field.name, "").strip() for field in _FIELDS}
+    schema, _, name = given["table"].rpartition(".")
     first, last = (parse_instant(given[name]) if given[name] else None for name in ("from", "to"))
     return RestoreRequest(
         table_schema=schema or None,
-        table_name=table or None,
+        table_name=name or None,
         start=first,
         end=last,
         repository=given["repository"] or None,
@@ -87,66 +80,167 @@ def read_request(query: Query) -> RestoreRequest:
     )
 
 
-@dataclass
 class Archive:
-    """
-    The snapshots that fit, and the tools beneath them.
+    """The snapshots that fit; and beneath them, for those who may, buttons and what came of these."""
 
-    :param acts: Whether they may verify and restore.
-    """
-
-    guest: Guest
-    request: RestoreRequest
-    acts: bool
-
-    def __post_init__(self) -> None:
-        self.box = ui.element("div").classes("content")
+    def __init__(self, guest: Guest, request: RestoreRequest) -> None:
+        self._guest, self._request, self.acts = guest, request, guest.may(Role.OPERATOR)
+        self._place = ui.element("div").classes("content")
         self.lines: list[ArchiveLine] = []
-        self.made: ui.table | None = None
-
-    async def build(self) -> None:
-        """Show them, and the tools if there is anything to use them on."""
-        await self.load()
-        if self.acts and self.lines:
-            Tools(self.guest, self.wanted, self.load)
+        self._table: ui.table | None = None
 
     async def load(self) -> None:
         """Show them as they are now."""
-        self.lines = await self.guest.ask(lambda scoped: scoped.archive(self.request))
-        self.box.clear()
-        with self.box:
-            self._fill()
+        self.lines = await self._guest.ask(lambda scoped: scoped.archive(self._request))
+        with self._place.clear():
+            note(_summary(self.lines))
+            if not self.lines:
+                note("Policies with the strategy snapshot archive partitions before they drop them.")
+                return
+            shown = self.lines[:MOST]
+            if len(shown) < len(self.lines):
+                note(f"The first {len(shown):,} are shown; narrow it down to see others.")
+            caption = "Snapshots that the toolkit made"
+            self._table = table(_COLUMNS, shown, caption, named=_name, choose="multiple" if self.acts else None)
+            self._table.classes("archive")
 
-    def _fill(self) -> None:
-        note(summary(self.lines))
-        if not self.lines:
-            note("Policies with the strategy snapshot archive partitions before they drop them.")
-            return
-        shown = self.lines[:MOST]
-        if len(shown) < len(self.lines):
-            note(f"The first {len(shown):,} are shown; narrow it down to see others.")
-        order = [
-            {"name_of_row_": snapshot_name(line.record), "rows": line.record.archived.rows, "size": line.record.size}
-            for line in shown
-        ]
-        self.made = table(COLUMNS, map(cells, shown), "Snapshots that the toolkit made", order).classes("archive")
-        if self.acts:
-            choosable(self.made)
+    def offer(self) -> None:
+        """Offer what can be done with them."""
+        note("Choose snapshots by the boxes before them; without a choice, all that are listed are meant.")
+        with bar():
+            button("Verify", self._verify)
+            button("Restore …", self._restore)
+        self._box = ui.element("div").classes("content").props("aria-live=polite")
 
-    def wanted(self) -> tuple[list[SnapshotRecord], bool]:
-        """The snapshots that were chosen, or all that are shown; and whether any was chosen."""
-        numbers = chosen(self.made) if self.made else []
+    def _chosen(self) -> RestoreRequest:
+        """Exactly the snapshots that are meant now, whatever is archived meanwhile."""
+        numbers = [row["_"] for row in self._table.selected] if self._table else []
         lines = [self.lines[number] for number in numbers] or self.lines
-        return [line.record for line in lines], bool(numbers)
+        return RestoreRequest(chosen=frozenset(line.record.key for line in lines))
+
+    async def _verify(self) -> None:
+        """Read them back, and tell what each is like."""
+        request, found = self._chosen(), list[Verified]()
+        many = plural(len(request.chosen or ()), "snapshot")
+        with self._box.clear(), _waiting(lambda: f"Reading back: {len(found):,} of {many} done …"):
+            await self._guest.ask(lambda scoped: scoped.verify_snapshots(request, found.append))
+        bad, many = sum(item.error is not None for item in found), plural(len(found), "snapshot")
+        said = f"{bad:,} of {many} can't be relied on." if bad else f"All is right with {many}."
+        await self.load()
+        with self._box:
+            heading("What reading back found")
+            note(said)
+            _results(
+                found,
+                "What verifying found",
+                lambda item: state("failed" if item.error else "verified"),
+                Column("What was found", lambda item: item.error or item.found or ""),
+            )
+
+    def _restore(self) -> None:
+        """Ask where to; nothing is done that was not shown."""
+        request = self._chosen()
+        count = len(request.chosen or ())
+
+        async def preview() -> None:
+            into = read_table(other.value or "") if where.value == _BESIDE else None
+            with shown.clear(), _waiting(lambda: "Looking …"):
+                found = await self._guest.ask(lambda scoped: scoped.restorable(request.going(into)))
+            coming = [item for item in found if item.refusal is None]
+            exactly = RestoreRequest(chosen=frozenset(item.record.key for item in coming), into=into)
+            with shown:
+                _results(
+                    found,
+                    "What would be restored",
+                    lambda item: [state("refused"), Bit(text=item.refusal)] if item.refusal else state("ready"),
+                    counted("Rows", lambda item: item.record.archived.rows),
+                    sized(lambda item: item.record.size),
+                    Column("Into", lambda item: str(item.into)),
+                    Column("From snapshot", lambda item: _mono(item.record.archived.name)),
+                )
+                for sentence in _preview_words(found, coming, count):
+                    note(sentence, "plain")
+                if coming:
+                    with bar():
+                        button(f"Restore {_partitions(coming)}", lambda: self._bring_back(shown, exactly))
+                        button("Cancel", forget, tone="grey-8")
+
+        def forget() -> None:
+            """What was shown is not what would be done any more."""
+            shown.clear()
+
+        with self._box.clear():
+            heading(f"Restore {plural(count, 'snapshot')}")
+            with bar():
+                where = ui.radio([_OWN, _BESIDE], value=_OWN, on_change=forget).props("inline")
+                other = ui.input("Other table, as schema.table", on_change=forget)
+                other.props("outlined dense maxlength=255 spellcheck=false").classes("wide")
+                other.bind_visibility_from(where, "value", value=_BESIDE)
+            with bar():
+                button("Show what would be restored", preview)
+            shown = ui.element("div").classes("content")
+
+    async def _bring_back(self, place: ui.element, request: RestoreRequest) -> None:
+        """Restore, and tell what came of each."""
+        with place.clear(), _waiting(lambda: "Restoring; this page may be left meanwhile …"):
+            found = await self._guest.ask(lambda scoped: scoped.restore(request))
+        good, bad = [item for item in found if item.error is None], [item for item in found if item.error is not None]
+        rows = plural(sum(item.rows or 0 for item in good), "row")
+        await self.load()
+        with place:
+            heading("What was restored")
+            rest = f"; {len({item.record.partition for item in bad}):,} did not." if bad else "."
+            note(f"{_partitions(good)} with {rows} came back{rest}")
+            _results(
+                found,
+                "What was restored",
+                lambda item: [state("failed"), Bit(text=item.error)] if item.error else state("restored"),
+                counted("Rows", lambda item: item.rows),
+                Column("Into", lambda item: str(item.into)),
+                Column("On hold", _held),
+            )
 
 
-def snapshot_name(record: SnapshotRecord) -> str:
+@contextmanager
+def _waiting(words_now: Callable[[], str]) -> Iterator[None]:
+    """Show that something goes on, and how far it is."""
+    with bar().props("role=status") as line:
+        ui.spinner(size="1.5em")
+        label = ui.label(words_now())
+        timer = ui.timer(0.5, lambda: label.set_text(words_now()))
+    try:
+        yield
+    finally:
+        timer.cancel()
+        line.delete()
+
+
+def read_table(text: str) -> TableName:
+    """
+    Read ``schema.table``.
+
+    :raises InvalidInput: if it is not of that form.
+    """
+    schema, _, name = text.strip().partition(".")
+    if not schema or not name.strip() or "." in name:
+        raise InvalidInput(f"table {text.strip()!r}", "not of the form schema.table", "write it like doc.restored")
+    return TableName(schema, name)
+
+
+def _name(line: ArchiveLine) -> str:
     """A snapshot for people: ``doc.metrics month=2024-01-01``."""
-    archived = record.archived
-    return f"{archived.table} {show_partition(archived.columns, archived.values)}"
+    return f"{line.record.archived.table} {_partition(line.record)}"
 
 
-def summary(lines: Sequence[ArchiveLine]) -> str:
+def _partition(record: SnapshotRecord) -> str:
+    return show_partition(record.archived.columns, record.archived.values)
+
+
+def _partitions(items: Iterable[Restorable | Restored]) -> str:
+    return plural(len({item.record.partition for item in items}), "partition")
+
+
+def _summary(lines: Sequence[ArchiveLine]) -> str:
     """How many there are, and how well they are, in a sentence."""
     if not lines:
         return "No snapshot fits."
@@ -157,43 +251,80 @@ def summary(lines: Sequence[ArchiveLine]) -> str:
     return f"{text}; {sick:,} with a problem, shown first." if sick else f"{text}; all are complete."
 
 
-def cells(line: ArchiveLine) -> dict[str, Cell]:
-    """A snapshot as a row."""
-    record, archived = line.record, line.record.archived
-    stage, hint = _STAGES[record.stage]
-    return {
-        "condition": _condition(line),
-        "table": Bit(text=str(archived.table), href=links.archived(str(archived.table))),
-        "partition": show_partition(archived.columns, archived.values),
-        "rows": words.count(archived.rows),
-        "size": show_size(record.size),
-        "stage": Bit(text=stage, hint=hint),
-        "since": words.moment(record.changed_at),
-        "verified": _verified(line),
-        "snapshot": Bit(text=archived.name, tone="mono"),
-        "repository": Bit(text=archived.repository, tone="mono"),
-    }
+def _preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> list[str]:
+    """What a restore would do, in sentences."""
+    rows = sum(item.record.archived.rows or 0 for item in coming)
+    size = show_size(sum(item.record.size or 0 for item in coming))
+    refused = [item for item in found if item.refusal is not None]
+    said = [f"{_partitions(coming)} with {plural(rows, 'row')} ({size}) would come back."]
+    if len({item.record.partition for item in coming}) < len(coming):
+        said.append(f"Partitions with several snapshots come back from all of them: {len(coming):,} in all.")
+    if len(found) < asked:
+        said.append("Snapshots whose rows are in a later one are left out.")
+    if refused:
+        said.append(f"{_partitions(refused)} would not; the list says why.")
+    if any(item.held for item in coming):
+        said.append(
+            "What goes back into its own table is put on hold, or the next run would expire it again. "
+            "It stays until somebody releases the hold, on the page Holds."
+        )
+    elif coming:
+        said.append("No hold is placed there: policies that are about that table may expire it at their next run.")
+    return said
 
 
 def _condition(line: ArchiveLine) -> Cell:
     if line.state is None:
         return state("missing", "Its repository does not have it any more")
-    if line.condition == "incomplete":
-        return [state("incomplete"), Bit(text=line.state.detail)]
-    if line.condition == "damaged":
-        return [state("damaged"), Bit(text=line.record.damage or "")]
-    return state("complete", line.state.detail)
+    if line.condition == "complete":
+        return state("complete", line.state.detail)
+    found = line.state.detail if line.condition == "incomplete" else line.record.damage
+    return [state(line.condition), Bit(text=found or "")]
 
 
-def _verified(line: ArchiveLine) -> Cell:
-    if line.record.verified_at is not None:
-        result = "failed " if line.record.damage else ""
-        return Bit(
-            text=f"{result}{words.moment(line.record.verified_at)}",
-            hint=line.record.damage or "It was read back, and was right",
-        )
-    if line.record.stage is SnapshotStage.CREATED:
+def _verified(record: SnapshotRecord) -> Cell:
+    if record.verified_at is not None:
+        failed = "failed " if record.damage else ""
+        hint = record.damage or "It was read back, and was right"
+        return Bit(text=f"{failed}{words.moment(record.verified_at)}", hint=hint)
+    if record.stage is SnapshotStage.CREATED:
         return Bit(text="not yet", tone="muted")
-    return Bit(
-        text="when archived", tone="muted", hint="It was checked before its partition was dropped, and not since"
+    hint = "It was checked before its partition was dropped, and not since"
+    return Bit(text="when archived", tone="muted", hint=hint)
+
+
+def _mono(text: str) -> Bit:
+    return Bit(text=text, tone="mono")
+
+
+def _table_bit(name: str) -> Bit:
+    return Bit(text=name, href=address(PATH, {"table": name}))
+
+
+_COLUMNS: Sequence[Column[ArchiveLine]] = (
+    Column("State", _condition),
+    Column("Table", lambda line: _table_bit(str(line.record.archived.table))),
+    Column("Partition", lambda line: _partition(line.record)),
+    counted("Rows", lambda line: line.record.archived.rows),
+    sized(lambda line: line.record.size),
+    Column("Stage", lambda line: Bit(text=line.record.stage, hint=_STAGES[line.record.stage])),
+    Column("Since", lambda line: words.moment(line.record.changed_at)),
+    Column("Verified", lambda line: _verified(line.record)),
+    Column("Snapshot", lambda line: _mono(line.record.archived.name)),
+    Column("Repository", lambda line: _mono(line.record.archived.repository)),
+)
+
+
+def _results(items: Sequence[Item], caption: str, result: Callable[[Item], Cell], *more: Column[Item]) -> None:
+    """What came of each, as a table."""
+    about: Sequence[Column[Item]] = (
+        Column("Result", result),
+        Column("Table", lambda item: str(item.record.archived.table)),
+        Column("Partition", lambda item: _partition(item.record)),
     )
+    table((*about, *more), items, caption).classes("archive")
+
+
+def _held(item: Restored) -> Cell:
+    hold = Bit(text=f"hold {short(item.hold_id)}", href=f"{PREFIX}/holds") if item.hold_id else "no"
+    return "" if item.error else hold

@@ -1,66 +1,76 @@
 """
-The policy editor: what a policy says, and beside it what the next run would do with it, before it is saved.
+The policy editor: a form with hints, mistakes beside each field as one types, and suggestions of what there is; and
+beside it, in words, what the next run would do with the policy, before it is saved.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, RetentionError
-from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.difference import differences
-from cratedb_retention.model.policy import ATTRIBUTES, Policy, changes_of
-from cratedb_retention.model.policyform import FIELDS, left_out
-from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.execution.preview import Preview
+from cratedb_retention.model import policyform, words
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
+from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
+from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
+from cratedb_retention.model.time import from_ms
+from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
-from cratedb_retention.ui.agreeing import confirmed
-from cratedb_retention.ui.effect import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import Column, button, go, heading, link, note, show_error, table
-from cratedb_retention.ui.policy_form import PolicyForm
+from cratedb_retention.ui.links import Query, go, link
+from cratedb_retention.ui.parts import (
+    TROUBLE,
+    Trouble,
+    agreed,
+    bar,
+    button,
+    facts,
+    heading,
+    hidden_note,
+    note,
+    show_error,
+    tag,
+)
+from cratedb_retention.ui.tables import Column, table
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
 LIST = links.address("/policies", {})
-_COLUMNS = (
-    Column("field", "Field"),
-    Column("before", "When you began"),
-    Column("theirs", "Now, by somebody else"),
-    Column("yours", "As you wrote it"),
-)
+# So many lines of the effect are shown, and columns offered at once; who types on is offered others.
+MOST = 12
 
 
 async def create(guest: Guest, query: Query) -> None:
     """The page for a new policy, or for a copy of one."""
-    access = await guest.ask(lambda scoped: scoped.access)
-    if not access.role.includes(Role.EDITOR):
+    role, source = guest.access.role, query.get("copy")
+    if not guest.may(Role.EDITOR):
         link("All policies", LIST)
-        note(f"Your token has the role {access.role}. It takes one with the role {Role.EDITOR} to create a policy.")
+        note(f"Your token has the role {role}. It takes one with the role {Role.EDITOR} to create a policy.")
         return
-    source = query.get("copy")
-    copied = await guest.ask(lambda scoped: scoped.policy(source)) if source else None
-    base = copied.policy.model_copy(update={"id": None}) if copied else None
-    with ui.element("div").classes("bar"):
+    copied = (await guest.ask(lambda scoped: scoped.policy(source))).policy if source else None
+    with bar():
         link("All policies", LIST)
         if copied:
-            note(f"A copy of policy {copied.policy.id}")
-    await Editor(guest, access, base, None).open()
+            note(f"A copy of policy {copied.id}")
+    await Editor(guest, copied.model_copy(update={"id": None}) if copied else None, None).look()
 
 
 async def edit(guest: Guest, query: Query) -> None:
     """The page of a policy that is stored."""
     identifier = query["id"]
-    chosen = Selection(policy_id=identifier)
-    access, (found, damaged) = await guest.ask(lambda scoped: (scoped.access, scoped.policies(chosen)))
-    with ui.element("div").classes("bar"):
+    found, damaged = await guest.ask(lambda scoped: scoped.policies(Selection(policy_id=identifier)))
+    with bar():
         link("All policies", LIST)
         link("History", links.address("/jobs", {"policy": identifier}))
-        if found and access.role.includes(Role.EDITOR):
+        if found and guest.may(Role.EDITOR):
             link("Copy", links.new_policy(identifier))
         ui.label(identifier).classes("mono muted")
     if damaged and not found:
@@ -70,49 +80,39 @@ async def edit(guest: Guest, query: Query) -> None:
     stored = await guest.ask(lambda scoped: scoped.policy(identifier))
     if query.get("saved") == str(stored.version):
         note("Saved.", "saved").props("role=status")
-    if not access.role.includes(Role.EDITOR):
-        note(f"Your token has the role {access.role}: you can look, and not change anything.")
-    await Editor(guest, access, stored.policy, stored).open()
+    if not guest.may(Role.EDITOR):
+        note(f"Your token has the role {guest.access.role}: you can look, and not change anything.")
+    editor = Editor(guest, stored.policy, stored)
+    if editor.allowed:
+        await editor.look()
 
 
 class Editor:
-    """
-    A form, and its effect beside it.
+    """A form, what it begins with, and its effect beside it; without a stored policy a new one is made."""
 
-    :param base: What the form begins with.
-    :param stored: The policy that is edited; None: a new one is made.
-    """
-
-    def __init__(self, guest: Guest, access: Access, base: Policy | None, stored: StoredPolicy | None) -> None:
+    def __init__(self, guest: Guest, base: Policy | None, stored: StoredPolicy | None) -> None:
         self.guest, self.stored = guest, stored
-        self.allowed = access.role.includes(Role.EDITOR)
+        self.allowed = guest.may(Role.EDITOR)
         self._looks = 0
         self._timer: ui.timer | None = None
         self._seen: tuple[str, str] | None = None
         self.conflict = ui.element("div")
         with ui.element("div").classes("editor"):
             with ui.element("div").classes("form"):
-                names = stored is None and not access.limited
+                names = stored is None and not guest.access.limited
                 self.form = PolicyForm(base, self._later, locked=not self.allowed, names=names)
-                self.left_out = note("", "note")
+                self.left_out = hidden_note()
             if self.allowed:
                 with ui.element("aside").classes("card effect").props('aria-label="Effect"'):
                     heading("What the next run would do")
                     self.waiting = ui.label("Looking …").classes("muted").props("role=status")
                     self.effect = ui.element("div").props("aria-live=polite")
                     button("Look again", self.look).props("outline")
-                with ui.element("div").classes("bar"):
+                with bar():
                     button("Save", self.save)
                     link("Cancel", LIST)
                     self.told = ui.label().props("role=status").classes("mistake")
         self._say_what_is_left_out()
-
-    async def open(self) -> None:
-        """Look for the first time."""
-        if self.allowed:
-            await self.look()
-
-    # The effect
 
     def _later(self) -> None:
         """Look again when nothing is changed for a moment; until then nothing is shown that is not so any more."""
@@ -120,27 +120,21 @@ class Editor:
         self.told.set_text("")
         if self._timer is not None:
             self._timer.cancel()
-        self._wait(True)
-        with self.effect:
+        self.waiting.set_visibility(True)
+        with self.effect.classes("old"):
             self._timer = ui.timer(PAUSE, self.look, once=True)
-
-    def _wait(self, waiting: bool) -> None:
-        self.waiting.set_visibility(waiting)
-        self.effect.classes(add="old" if waiting else "", remove="" if waiting else "old")
 
     async def look(self) -> None:
         """Show the effect of what is written now."""
         self._looks += 1
-        turn = self._looks
-        await self._suggest()
-        if self.form.mistakes:
-            self._show(turn, None)
-            return
+        turn, values = self._looks, self.form.values
+        wanted = (str(values["table_schema"]), str(values["table_name"]))
+        if wanted != self._seen:
+            self._seen = wanted
+            self.form.suggest(await self.guest.ask(lambda scoped: scoped.suggestions(*wanted)))
         try:
-            self._show(turn, await self._preview())
-        except Failed as error:
-            self._show(turn, error.error)
-        except RetentionError as error:
+            self._show(turn, None if self.form.mistakes else await self._preview())
+        except TROUBLE as error:
             self._show(turn, error)
 
     async def _preview(self) -> Preview:
@@ -149,35 +143,25 @@ class Editor:
             policy = policy.model_copy(update={"id": None})
         return await self.guest.ask(lambda scoped: scoped.preview(policy))
 
-    async def _suggest(self) -> None:
-        values = self.form.values
-        wanted = (str(values["table_schema"]), str(values["table_name"]))
-        if wanted != self._seen:
-            self._seen = wanted
-            found = await self.guest.ask(lambda scoped: scoped.suggestions(*wanted))
-            self.form.suggest(found)
-
-    def _show(self, turn: int, found: Preview | RetentionError | None) -> None:
+    def _show(self, turn: int, found: Preview | Trouble | None) -> None:
         """Show what was found, unless something was changed since."""
         if turn != self._looks:
             return
-        self._wait(False)
-        self.effect.clear()
-        with self.effect:
+        self.waiting.set_visibility(False)
+        with self.effect.classes(remove="old").clear():
             if isinstance(found, Preview):
                 show_effect(found)
             elif found is not None:
                 show_error(found)
             else:
-                missing = ", ".join(FIELDS[name].called for name in self.form.mistakes if name)
+                missing = ", ".join(policyform.FIELDS[name].called for name in self.form.mistakes if name)
                 note(f"This is no policy yet. Look at: {missing}." if missing else "This is no policy yet.")
 
     def _say_what_is_left_out(self) -> None:
         base = self.form.base
-        fields = left_out(base, str(self.form.values["strategy"])) if base else []
-        words = ", ".join(field.called for field in fields)
-        self.left_out.set_text(f"This strategy has no use for: {words}. It is cleared when you save." if words else "")
-        self.left_out.set_visibility(bool(words))
+        fields = policyform.left_out(base, str(self.form.values["strategy"])) if base else []
+        said = ", ".join(field.called for field in fields)
+        self.left_out.set_text(f"This strategy has no use for: {said}. It is cleared when you save." if said else "")
 
     # Saving
 
@@ -197,7 +181,7 @@ class Editor:
         found = await self._preview()
         self._show(self._looks, found)
         lost = sentences(found) if policy.enabled else []
-        if lost and not await confirmed("Save this policy?", "\n".join(lost), policy.table_name, "Save"):
+        if lost and not await agreed("Save this policy?", "\n".join(lost), "Save", policy.table_name):
             self.told.set_text("Not saved.")
             return
         await self._store(policy)
@@ -205,44 +189,41 @@ class Editor:
     async def _store(self, policy: Policy) -> None:
         stored = self.stored
         if stored is None:
-            made = await self.guest.ask(lambda scoped: scoped.create(policy))
-            _show_saved(StoredPolicy(made, 1))
-            return
-        identifier, changes = stored.policy.id or "", changes_of(stored.policy, policy)
-        try:
-            _show_saved(await self.guest.ask(lambda scoped: scoped.change(identifier, changes, stored.version)))
-        except Conflict:
-            if not await self._is_outdated():
+            saved = StoredPolicy(await self.guest.ask(lambda scoped: scoped.create(policy)), 1)
+        else:
+            identifier, changes = stored.policy.id or "", changes_of(stored.policy, policy)
+            try:
+                saved = await self.guest.ask(lambda scoped: scoped.change(identifier, changes, stored.version))
+            except Conflict:
+                if await self._is_outdated():
+                    return
                 raise
+        # The page of what was saved says so as long as nobody changes it again.
+        go(f"{links.policy(saved.policy.id)}?saved={saved.version}")
 
     async def _is_outdated(self) -> bool:
         """Whether somebody else changed it since it was loaded; then it is shown what."""
-        stored = self.stored
-        if stored is None:
+        if self.stored is None:
             return False
-
-        def theirs(scoped: Scope) -> StoredPolicy:
-            return scoped.policy(stored.policy.id or "")
-
-        now = await self.guest.ask(theirs)
-        if now.version == stored.version:
+        identifier = self.stored.policy.id or ""
+        now = await self.guest.ask(lambda scoped: scoped.policy(identifier))
+        if now.version == self.stored.version:
             return False
-        self._show_conflict(stored, now)
-        return True
-
-    def _show_conflict(self, stored: StoredPolicy, now: StoredPolicy) -> None:
         self.told.set_text("Not saved: somebody else changed it meanwhile.")
-        self.conflict.clear()
-        with self.conflict, ui.element("section").classes("card conflict").props("role=alert"):
+        states = (self.stored.policy, now.policy, self.form.policy())
+        columns: Sequence[Column[Difference]] = (
+            Column("Field", lambda each: ATTRIBUTES[each.attribute].called),
+            Column("When you began", lambda each: each.words[0]),
+            Column("Now, by somebody else", lambda each: each.words[1]),
+            Column("As you wrote it", lambda each: each.words[2]),
+        )
+        with self.conflict.clear(), ui.element("section").classes("card conflict").props("role=alert"):
             heading("Somebody else changed this policy meanwhile")
             note("Nothing was saved. This is what differs:")
-            states = (stored.policy, now.policy, self.form.policy())
-            found = differences(*(policy.model_dump(mode="json") for policy in states))
-            names = [column.name for column in _COLUMNS]
-            rows = [dict(zip(names, (ATTRIBUTES[d.attribute].called, *d.words), strict=True)) for d in found]
-            table(_COLUMNS, rows, "What differs")
+            table(columns, differences(*(policy.model_dump(mode="json") for policy in states)), "What differs")
             button("Load theirs", lambda: self._load(now))
             note("Then what you wrote is gone from the form; it stays in the table above until you leave.")
+        return True
 
     async def _load(self, now: StoredPolicy) -> None:
         self.stored = now
@@ -251,6 +232,235 @@ class Editor:
         await self.look()
 
 
-def _show_saved(stored: StoredPolicy) -> None:
-    """Go to the page of what was saved, which says so as long as nobody changes it again."""
-    go(f"{links.policy(stored.policy.id or '')}?saved={stored.version}")
+@dataclass(kw_only=True)
+class _Field:
+    """The elements of a field."""
+
+    attribute: Attribute
+    box: ui.element
+    control: Any
+    mistake: ui.label
+    options: ui.element | None = None
+    offered: Sequence[str] = ()
+
+
+class PolicyForm:
+    """
+    The fields of a policy.
+
+    :param base: The policy that it is filled with; None: a new one.
+    :param changed: Is called after each change; with ``locked`` nothing can be changed.
+    :param names: Whether an identifier can be chosen.
+    """
+
+    def __init__(self, base: Policy | None, changed: Callable[[], None], locked: bool, names: bool) -> None:
+        self.base, self.values = base, policyform.to_values(base)
+        self._suggestions = Suggestions()
+        self._changed, self._locked = changed, locked
+        self._touched: set[str] = set()
+        self._fields: dict[str, _Field] = {}
+        self._filling = False
+        self._general = hidden_note("mistake").props("role=alert")
+        for group in Group:
+            with ui.element("details" if group is Group.MORE else "section").classes("card fields") as self._last:
+                tag("summary" if group is Group.MORE else "h2", group)
+                for name, attribute in policyform.FIELDS.items():
+                    if attribute.group is group and (name != "id" or names):
+                        self._fields[name] = self._field(attribute)
+        self.refresh()
+
+    @property
+    def mistakes(self) -> dict[str, str]:
+        """What is wrong, by field."""
+        return policyform.find_mistakes_in(self.values, self.base)
+
+    def policy(self) -> Policy:
+        """The policy that it says; raises InvalidInput if it is none."""
+        identifier = {"id": self.base.id} if self.base and self.base.id else {}
+        return make_policy(**{**policyform.to_attributes(self.values, self.base), **identifier})
+
+    def fill(self, base: Policy) -> None:
+        """Let it say what a policy says."""
+        self.base, self.values = base, policyform.to_values(base)
+        self._touched.clear()
+        self._filling = True
+        for name, field in self._fields.items():
+            field.control.set_value(self.values[name])
+        self._filling = False
+        self.refresh()
+
+    def refresh(self, everywhere: bool = False) -> None:
+        """Show the fields that mean something, and what is wrong in those that somebody has written into, or all."""
+        mistakes = self.mistakes
+        if everywhere:
+            self._touched.update(self._fields)
+            if any(name in policyform.FIELDS and policyform.FIELDS[name].group is Group.MORE for name in mistakes):
+                self._last.props("open")
+        for name, field in self._fields.items():
+            field.box.set_visibility(policyform.is_shown(field.attribute, self.values))
+            wrong = mistakes.get(name, "") if name in self._touched else ""
+            field.mistake.set_text(wrong)
+            field.box.classes(add="wrong" if wrong else "", remove="" if wrong else "wrong")
+            field.control.props(f"aria-invalid={'true' if wrong else 'false'}")
+        self._general.set_text(mistakes.get("", ""))
+
+    def suggest(self, found: Suggestions) -> None:
+        """Offer what there is."""
+        self._suggestions = found
+        for field in self._fields.values():
+            self._offer(field)
+
+    def _field(self, attribute: Attribute) -> _Field:
+        with ui.element("div").classes("field") as box:
+            control = self._control(attribute)
+            hint = note(policyform.hint_of(attribute), "hint")
+            mistake = hidden_note("mistake").props("role=alert")
+            control.props(f"aria-describedby='{hint.html_id} {mistake.html_id}'")
+            for each in (hint, mistake):
+                each.props(f"id={each.html_id}")
+            if self._locked:
+                control.disable()
+            field = _Field(attribute=attribute, box=box, control=control, mistake=mistake)
+            if attribute.form is Form.PAIRS:  # A kind of input as well, for NiceGUI.
+                made = ui.element("div").classes("offers").props("role=group")
+                field.options = made.props(f'aria-label="Columns for {attribute.called}"')
+            elif isinstance(control, ui.input):
+                field.options = ui.element("datalist").props(f"id={control.html_id}-datalist")
+        return field
+
+    def _control(self, attribute: Attribute) -> Any:
+        value: Any = self.values[attribute.name]
+        label = attribute.called
+
+        def changed(event: Any) -> None:
+            self._note(attribute.name, event.value)
+
+        if attribute.choices:
+            note(label, "label")
+            return ui.radio(attribute.choices, value=value, on_change=changed).props(f'aria-label="{label}" dense')
+        if attribute.form is Form.FLAG:
+            return ui.switch(label, value=value, on_change=changed)
+        if attribute.form is Form.PAIRS:
+            return ui.textarea(label, value=value, on_change=changed).props("outlined dense autogrow spellcheck=false")
+        made = ui.input(label, value=value, on_change=changed).props(f"name={attribute.name}")
+        return made.props("outlined dense spellcheck=false autocomplete=off autocapitalize=off")
+
+    def _note(self, name: str, value: Any) -> None:
+        if self._filling:
+            return
+        self.values[name] = "" if value is None else value
+        self._touched.add(name)
+        self.refresh()
+        self.suggest(self._suggestions)  # What is offered for one may depend on another.
+        self._changed()
+
+    def _offer(self, field: _Field) -> None:
+        if field.options is None or self._locked:
+            return
+        found = policyform.offered(field.attribute, self.values, self._suggestions)
+        if found == field.offered:
+            return
+        field.offered = found
+        with field.options.clear():
+            if field.attribute.form is not Form.PAIRS:
+                for text in found:
+                    ui.element("option").props["value"] = text
+                return
+
+            # A field of several lines has no list of its own in a browser, so each column is a button that writes it.
+            def write(text: str) -> None:
+                field.control.set_value(text)
+                field.control.run_method("focus")
+
+            for text in found[:MOST]:
+                ui.button(text.splitlines()[-1], on_click=partial(write, text)).props("outline dense no-caps size=13px")
+
+
+def sentences(found: Preview) -> list[str]:
+    """What leaves the tables at the next run."""
+    return [sentence(loss) for loss in found.losses]
+
+
+def sentence(loss: Loss) -> str:
+    """What leaves a table, in a sentence."""
+    of = loss.amount
+    rows = "" if of.rows is None else plural(of.rows, "row")
+    what = plural(of.partitions, "partition") if of.partitions else rows or "rows"
+    if of.partitions and rows:
+        what += f" with {rows}"
+    verb = "is" if what.startswith("1 ") else "are"
+    end = f"{verb} archived in {loss.archived}, and then deleted" if loss.archived else f"{verb} deleted for good"
+    stays = "; what was computed from them stays" if loss.rolled_up and not loss.archived else ""
+    return f"At the next run {what} of {loss.table}, {_stretch(of)}, {end}{stays}."
+
+
+def _stretch(of: Amount) -> str:
+    if of.end is None:
+        return "of any time"
+    last = words.moment(of.end - 1)[:10]
+    if of.start is None:
+        return f"before {words.moment(of.end)}"
+    first = words.moment(of.start)[:10]
+    if from_ms(of.end).strftime("%H%M%S") != "000000":
+        return f"{words.moment(of.start)} to {words.moment(of.end)}"
+    return first if first == last else f"{first} to {last}"
+
+
+def show_effect(found: Preview) -> None:
+    """Show what the next run would do with a policy, what is held, what contradicts what."""
+    if found.if_enabled is not None:
+        note("Nothing happens while this policy is disabled.", "sum")
+        _others(found)
+        note("This is what it would do if it were enabled:")
+        found = found.if_enabled
+    lost = sentences(found)
+    for text in lost:
+        note(text, "sum lost")
+    if not lost and found.tasks:
+        note(f"At the next run {plural(len(found.tasks), 'task')} is done, and no data is deleted.", "sum")
+    elif not lost:
+        note("At the next run nothing is due.", "sum")
+    if not found.policy.schedule:
+        note("It has no schedule: the next run is when somebody starts one.")
+    _numbers(found)
+    held = {
+        wrong: [f"{h.table}: {found.told(h.why)}" for h in found.holds if h.problem is wrong] for wrong in (True, False)
+    }
+    _list("Problems", held[True], "bad")
+    _list("Contradictions", found.contradictions, "warn")
+    _list("Held", held[False], "warn")
+    tasks = [f"{task.table}: {summarize(task)} ({found.told(task.why)})" for task in found.tasks]
+    _list("What is done, and why", tasks)
+    _others(found)
+
+
+def _numbers(found: Preview) -> None:
+    whole, gone, cutoff = amount(found.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
+    limit = found.policy.limit(from_ms(cutoff))
+    facts(
+        {
+            "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
+            "Partitions": words.count(whole.partitions),
+            "Rows": words.count(whole.rows),
+            "Size": show_size(whole.size or None),
+            "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
+            "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
+            "Partitions that stay": words.count(sum(kept.partitions for kept in found.kept)),
+            "More is due": words.moment(next_due(found.own.plan)),
+            "As of": words.moment(cutoff),
+        }.items()
+    )
+
+
+def _others(found: Preview) -> None:
+    _list("What changes for other policies", [text for other in found.others for text in other.lines], "warn")
+
+
+def _list(title: str, lines: Sequence[str], tone: str = "") -> None:
+    if lines:
+        tag("h3", title, tone)
+        with ui.element("ul"):
+            for line in lines[:MOST]:
+                tag("li", line)
+            if len(lines) > MOST:
+                tag("li", f"and {len(lines) - MOST:,} more")

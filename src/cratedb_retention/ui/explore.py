@@ -1,66 +1,66 @@
 """
-Explore: a metric of a cascade as a chart that is as fine as what is kept of the stretch of time that is looked at.
+Explore: a metric of a cascade as a chart that is as fine as what is kept of the stretch of time that is looked at; and
+the numbers of the chart as a table, for those who do not see it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
 from nicegui import events, ui
 
-from cratedb_retention.errors import NotFound, RetentionError
+from cratedb_retention.errors import NotFound
+from cratedb_retention.model import exploring, words
+from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.exploring import (
-    Asked,
-    Explorable,
-    Span,
-    exact_text,
-    part_of,
-    read_span,
-    shift,
-    united,
-    wanted_texts,
-    whole_span,
-    zoom,
-)
-from cratedb_retention.model.pairs import write_value
-from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest, Fill, describe
+from cratedb_retention.model.exploring import Asked, Explorable, Span
+from cratedb_retention.model.reading import Cascade, Cell, Fetched, FetchRequest, Fill, Row, describe
+from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.explore_chart import MOST_LINES, lines_of, options
-from cratedb_retention.ui.explore_form import Form, choose_table
-from cratedb_retention.ui.explore_table import Numbers
+from cratedb_retention.model.words import write_value
+from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import PREFIX, Query
-from cratedb_retention.ui.parts import button, note, show_error, telling
+from cratedb_retention.ui.links import PREFIX, Query, address, go
+from cratedb_retention.ui.parts import TROUBLE, Trouble, bar, button, hidden_note, note, show_error, telling
+from cratedb_retention.ui.tables import Column, Number, table
 
-PATH = f"{PREFIX}/explore"
+PATH = "/explore"
 # While somebody turns the wheel, it is not asked; only when they stopped for so long (in seconds).
 _PATIENCE = 0.3
 _FEWEST, _MOST = 100, 2000
+MOST_ROWS = 1000
 _ZOOMED = "(e) => { const z = e.batch ? e.batch[0] : e; emit(z.start, z.end); }"
+_SPANS = {**{name: f"Last {name}" for name in exploring.RANGES}, exploring.EVERYTHING: "Everything"}
+_WORDS = {**{str(one): one.words for one in Aggregate}, ROW_COUNT: "number of rows"}
 
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
     asked = Asked.of_query(query)
-    tables = await guest.ask(lambda scoped: scoped.readable_tables())
+    tables = {str(found.table): found for found in await guest.ask(lambda scoped: scoped.readable_tables())}
     if not tables:
         note("There is nothing to explore: there is no table that you see.")
         return
-    if not asked.table and len(tables) == 1:
-        asked = replace(asked, table=str(tables[0].table))
-    choose_table(tables, asked)
-    if not asked.table:
+    name = asked.table or (next(iter(tables)) if len(tables) == 1 else "")
+
+    def chosen(event: events.ValueChangeEventArguments[Any]) -> None:
+        if event.value and event.value != name:
+            go(address(PATH, {"table": event.value}))
+
+    select = ui.select(list(tables), label="Table", value=name if name in tables else None, on_change=chosen)
+    select.props("outlined dense")
+    if not name:
         note("Choose a table. Those that have rollups come first.")
         return
-    table = next((found for found in tables if str(found.table) == asked.table), None)
-    if table is None:
-        raise NotFound(f"table {asked.table}", "is not there, or not yours to see", "choose another one above")
-    cascade = await guest.ask(lambda scoped: scoped.cascade(table))
-    await Explorer(guest, table, cascade, asked).show()
+    if name not in tables:
+        raise NotFound(f"table {name}", "is not there, or not yours to see", "choose another one above")
+    cascade = await guest.ask(lambda scoped: scoped.cascade(tables[name]))
+    await Explorer(guest, tables[name], cascade, replace(asked, table=name)).show()
 
 
 class Explorer:
@@ -74,7 +74,7 @@ class Explorer:
         self._guest, self._table, self._cascade = guest, table, cascade
         self._asked = replace(asked, where={**{k: write_value(v) for k, v in table.where.items()}, **asked.where})
         self._now = guest.context.retention.clock.now()
-        self._whole = whole_span(cascade, self._now)
+        self._whole = exploring.whole_span(cascade, self._now)
         self._shown = self._outer = self._whole
         self._fetched: Fetched | None = None
         self._turn = 0
@@ -82,50 +82,46 @@ class Explorer:
 
     async def show(self) -> None:
         """Fill the page, and ask for the first time."""
-        self._form = Form(self._cascade, self._asked, self._change, self._suggest)
+        self._form = Form(self._cascade, self._asked, self._begin, self._suggest)
         self._busy = ui.element("div").classes("explore-busy")
         self._trouble = ui.element("div").classes("explore-trouble")
         self._said = ui.label().classes("explore-said").props("role=status")
-        self._more = note("")
-        with ui.element("div").classes("bar").props('role=group aria-label="Zoom"') as self._buttons:
-            self._button("Zoom in", "zoom_in", lambda: zoom(self._shown, 0.5, self._outer))
-            self._button("Zoom out", "zoom_out", lambda: zoom(self._shown, 2, self._outer))
-            self._button("Earlier", "chevron_left", lambda: shift(self._shown, -0.5, self._outer))
-            self._button("Later", "chevron_right", lambda: shift(self._shown, 0.5, self._outer))
+        self._more = hidden_note()
+        with bar().props('role=group aria-label="Zoom"') as self._buttons:
+            self._button("Zoom in", "zoom_in", lambda: exploring.zoom(self._shown, 0.5, self._outer))
+            self._button("Zoom out", "zoom_out", lambda: exploring.zoom(self._shown, 2, self._outer))
+            self._button("Earlier", "chevron_left", lambda: exploring.shift(self._shown, -0.5, self._outer))
+            self._button("Later", "chevron_right", lambda: exploring.shift(self._shown, 0.5, self._outer))
             button("Download CSV", self._download, "primary", "download").props("flat")
         self._chart = ui.echart({"series": []}, renderer="svg").classes("explore-chart card").props("role=img")
         self._chart.on("chart:datazoom", self._zoomed, js_handler=_ZOOMED)
-        self._numbers = Numbers()
+        # Filled when somebody opens it.
+        self._numbers = ui.expansion("The numbers as a table", on_value_change=self._list).classes("card")
         await ui.context.client.connected()
         width = await ui.run_javascript(f"getElement({self._chart.id}).$el.offsetWidth", timeout=10)
         self._points = min(max(int(width), _FEWEST), _MOST)
-        await self._begin()
+        await self._begin(self._asked)
 
     def _button(self, text: str, icon: str, where: Callable[[], Span]) -> None:
-        async def pressed() -> None:
-            await self._go(where())
+        button(text, lambda: self._go(where()), "primary", icon).props("flat")
 
-        button(text, pressed, "primary", icon).props("flat")
-
-    async def _change(self, asked: Asked) -> None:
-        """Something else was chosen."""
-        self._asked = asked
-        await self._begin()
-
-    async def _begin(self) -> None:
+    async def _begin(self, asked: Asked) -> None:
         """Look at what the choices say."""
+        self._asked = asked
         try:
-            span = read_span(self._asked, self._whole, self._now)
-        except RetentionError as error:
+            span = exploring.read_span(asked, self._whole, self._now)
+        except TROUBLE as error:
             self._fail(error)
             return
-        self._outer = united(self._whole, span)
+        self._outer = exploring.united(self._whole, span)
         await self._look(span)
 
     async def _go(self, span: Span) -> None:
         """Look at another stretch of time of the same."""
-        self._asked = replace(self._asked, span="", start=exact_text(span[0]), end=exact_text(span[1]))
-        self._form.tell_time(self._asked)
+        self._asked = replace(
+            self._asked, span="", start=exploring.exact_text(span[0]), end=exploring.exact_text(span[1])
+        )
+        self._form.write(self._asked)
         await self._look(span)
 
     async def _zoomed(self, event: events.GenericEventArguments) -> None:
@@ -135,20 +131,21 @@ class Explorer:
         turn = self._turn
         await asyncio.sleep(_PATIENCE)
         if turn == self._turn and low is not None and high is not None:
-            await self._go(part_of(self._outer, float(low), float(high)))
+            await self._go(exploring.part_of(self._outer, float(low), float(high)))
 
     async def _look(self, span: Span) -> None:
         """Ask for a stretch, and draw it, unless another one was asked for meanwhile."""
         self._turn += 1
         turn, self._shown = self._turn, span
-        ui.navigate.history.replace(f"{PATH}?{self._asked.to_query()}")
-        self._wait(True)
+        ui.navigate.history.replace(f"{PREFIX}{PATH}?{self._asked.to_query()}")
+        with self._busy.clear():
+            ui.linear_progress(show_value=False).props('indeterminate aria-label="Reading"')
         request = self._request(span)
         try:
             fetched = await self._guest.ask(lambda scoped: scoped.fetch(request))
-        except (Failed, RetentionError) as error:
+        except TROUBLE as error:
             if turn == self._turn:
-                self._fail(error.error if isinstance(error, Failed) else error)
+                self._fail(error)
             return
         if turn == self._turn:
             self._draw(fetched)
@@ -160,7 +157,7 @@ class Explorer:
             start=from_ms(span[0]),
             end=from_ms(span[1]),
             points=self._points,
-            metrics=wanted_texts(self._cascade, self._asked),
+            metrics=exploring.wanted_texts(self._cascade, self._asked),
             where=self._asked.filters(),
             by=self._asked.by,
             fill=Fill.NULL,
@@ -168,50 +165,174 @@ class Explorer:
         )
 
     def _draw(self, fetched: Fetched) -> None:
-        self._fetched = fetched
-        self._clear(True)
-        words = describe(fetched)
-        self._said.set_text(words)
-        count = len(lines_of(fetched))
-        more = f"{count:,} groups; the first {MOST_LINES} are drawn. Choose values above to see others."
-        empty = "" if count else "There is no data in this stretch of time."
-        self._more.set_text(more if count > MOST_LINES else empty)
-        self._more.set_visibility(bool(self._more.text))
-        label = f"Chart of {fetched.columns[1 + fetched.keys]}. {words}"
+        self._over(fetched)
+        lines, said = lines_of(fetched), describe(fetched)
+        self._said.set_text(said)
+        more = f"{len(lines):,} groups; the first {MOST_LINES} are drawn. Choose values above to see others."
+        empty = "" if lines else "There is no data in this stretch of time."
+        self._more.set_text(more if len(lines) > MOST_LINES else empty)
+        label = f"Chart of {fetched.columns[1 + fetched.keys]}. {said}"
         self._chart.options.clear()
-        self._chart.options.update(options(fetched, self._shown, self._outer, label))
+        self._chart.options.update(explore_options(fetched, lines[:MOST_LINES], self._shown, self._outer))
+        self._chart.options["aria"] = {"enabled": True, "label": {"description": label}}
         self._chart.update()
-        self._numbers.show(fetched)
+        self._list()
 
-    def _fail(self, error: RetentionError) -> None:
+    def _fail(self, error: Trouble) -> None:
         """Show the error, and nothing that would look like an answer."""
-        self._fetched = None
-        self._clear(False)
+        self._over(None)
+        self._more.set_text("")
         with self._trouble:
             show_error(error)
 
-    def _clear(self, good: bool) -> None:
-        self._wait(False)
-        self._trouble.clear()
-        for part in (self._said, self._more, self._buttons, self._chart, self._numbers.element):
-            part.set_visibility(good)
-
-    def _wait(self, waiting: bool) -> None:
+    def _over(self, fetched: Fetched | None) -> None:
+        self._fetched = fetched
         self._busy.clear()
-        if waiting:
-            with self._busy:
-                ui.linear_progress(show_value=False).props('indeterminate aria-label="Reading"')
+        self._trouble.clear()
+        for part in (self._said, self._buttons, self._chart, self._numbers):
+            part.set_visibility(fetched is not None)
+
+    def _list(self) -> None:
+        self._numbers.clear()
+        if self._numbers.value and self._fetched is not None:
+            with self._numbers:
+                show_numbers(self._fetched)
 
     def _download(self) -> None:
         if self._fetched is not None:
-            name = f"{self._table.table.name}.csv"
-            ui.download.content(self._fetched.to_csv(), name, "text/csv")
+            ui.download.content(self._fetched.to_csv(), f"{self._table.table.name}.csv", "text/csv")
 
     async def _suggest(self, dimension: str) -> list[str]:
         """Values of a dimension that are there; other dimensions are filtered by what is chosen."""
-        required = self._table.where
-        request = replace(self._request(self._whole), where=dict(required), by=(dimension,))
+        request = replace(self._request(self._whole), where=dict(self._table.where), by=(dimension,))
         values: list[Value] = []
         with telling():
             values = await self._guest.ask(lambda scoped: scoped.suggest_values(request))
         return [write_value(value) for value in values]
+
+
+class Form:
+    """
+    The choices about one table: metric, groups, filters, time.
+
+    :param changed: Told what is chosen from now on.
+    :param suggest: Values of a dimension.
+    """
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        asked: Asked,
+        changed: Callable[[Asked], Awaitable[None]],
+        suggest: Callable[[str], Awaitable[list[str]]],
+    ) -> None:
+        self._metrics, self._asked, self._changed, self._suggest = cascade.metrics, asked, changed, suggest
+        dimensions = exploring.dimension_names(cascade.dimensions)
+        with ui.element("div").classes("explore-chosen"):
+            names = {m.name: m.name for m in self._metrics} | {ROW_COUNT: _WORDS[ROW_COUNT]}
+            given = asked.metric or next(iter(names))
+            metric = ui.select(names, label="Metric", value=given if given in names else None).props("outlined dense")
+            metric.on_value_change(lambda event: self._choose_metric(event.value or ""))
+            self._aggregate = ui.select({}, label="Aggregate").props("outlined dense")
+            self._offer_aggregates(asked.metric, asked.aggregate)
+            self._aggregate.on_value_change(lambda event: self._put(aggregate=event.value or ""))
+            if dimensions:
+                by = [name for name in asked.by if name in dimensions]
+                lines = ui.select(dimensions, label="A line for each", value=by, multiple=True, clearable=True)
+                lines.props("outlined dense use-chips")
+                lines.on_value_change(lambda event: self._put(by=tuple(event.value or ())))
+            for name in dimensions:
+                self._filter(name)
+        with ui.element("div").classes("explore-time").props('role=group aria-label="Time"'):
+            self._span = ui.toggle(_SPANS, value=asked.span if asked.span in _SPANS else None)
+            self._span.props("no-caps unelevated").on_value_change(lambda event: self._choose_span(event.value))
+            self._start = ui.input("From (UTC)", value=asked.start, placeholder="2024-06-01 or -7d")
+            self._end = ui.input("Until (UTC)", value=asked.end, placeholder="now")
+            for field in (self._start, self._end):
+                field.props("outlined dense autocomplete=off spellcheck=false")
+                field.on("keydown.enter", self._choose_instants)
+            button("Show", self._choose_instants)
+
+    async def _put(self, **chosen: Any) -> None:
+        asked = replace(self._asked, **chosen)
+        if asked != self._asked:
+            self._asked = asked
+            if "span" in chosen:
+                self.write(asked)
+            await self._changed(asked)
+
+    def write(self, asked: Asked) -> None:
+        """Show the stretch of time that is looked at now."""
+        self._asked = asked
+        self._span.set_value(asked.span or None)
+        self._start.set_value(asked.start)
+        self._end.set_value(asked.end)
+
+    def _offer_aggregates(self, name: str, wanted: str) -> str:
+        """Offer those of a metric; returns which is chosen: what is wanted, or what suits it."""
+        metric = None if name == ROW_COUNT else exploring.find_metric(self._metrics, name)
+        offered = {name: _WORDS.get(name, name) for name in (metric.answers if metric else ())}
+        given = wanted or next(iter(offered), "")
+        self._aggregate.set_options(offered, value=given if given in offered else None)
+        self._aggregate.set_visibility(bool(offered))
+        return given
+
+    async def _choose_metric(self, name: str) -> None:
+        # What the choice of aggregates says of that as well is nothing new by then.
+        await self._put(metric=name, aggregate=self._offer_aggregates(name, ""))
+
+    def _filter(self, name: str) -> None:
+        """A field for a value; those that are there are suggested once somebody comes to it."""
+        values = ui.element("datalist")
+        field = ui.input(f"Only where {name} is", value=self._asked.where.get(name, ""))
+        field.props("outlined dense clearable autocomplete=off spellcheck=false debounce=400")
+        field.props["list"] = values.html_id
+
+        async def fill() -> None:
+            if not values.default_slot.children:
+                found = await self._suggest(name)
+                with values:
+                    for value in found:
+                        ui.element("option").props["value"] = value
+
+        async def chosen(value: str | None) -> None:
+            where = {**self._asked.where, name: value or ""}
+            await self._put(where={key: text for key, text in where.items() if text})
+
+        field.on("focus", fill).on_value_change(lambda event: chosen(event.value))
+
+    async def _choose_span(self, span: str | None) -> None:
+        if span:
+            await self._put(span=span, start="", end="")
+
+    async def _choose_instants(self) -> None:
+        start, end = (self._start.value or "").strip(), (self._end.value or "").strip()
+        await self._put(span="" if start or end else exploring.EVERYTHING, start=start, end=end)
+
+
+def show_numbers(fetched: Fetched) -> None:
+    """What was fetched, as a table."""
+    known = [row for row in fetched.rows if row[-1] is not None]
+    if len(known) > MOST_ROWS:
+        note(f"The first {MOST_ROWS:,} of {len(known):,} rows; the download has all.")
+    columns = [
+        _column(place, f"{name} (UTC)" if place == 0 else name, fetched.keys < place < len(fetched.columns) - 1)
+        for place, name in enumerate(fetched.columns)
+    ]
+    table(columns, known[:MOST_ROWS], "The numbers of the chart")
+
+
+def _column(place: int, label: str, right: bool) -> Column[Row]:
+    def order(row: Row) -> float | str:
+        cell = row[place]
+        return float(cell) if isinstance(cell, int | float | Decimal) else _text(cell)
+
+    return (Number if right else Column)(label, lambda row: _text(row[place]), order)
+
+
+def _text(cell: Cell) -> str:
+    if isinstance(cell, dt.datetime):
+        return words.exact(cell)
+    if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
+        return "NULL" if cell is None else str(cell)
+    return f"{cell:,.6g}" if isinstance(cell, float) else f"{cell:,f}" if isinstance(cell, Decimal) else f"{cell:,}"

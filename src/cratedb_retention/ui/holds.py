@@ -5,7 +5,7 @@ Legal holds: what must stay whatever the policies say, and how to place and rele
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nicegui import ui
@@ -15,17 +15,26 @@ from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
-from cratedb_retention.model.pairs import read_pairs
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, read_pairs
 from cratedb_retention.service.scope import Release, Scope
-from cratedb_retention.ui.agreeing import confirmed
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import Bit, button, heading, note
+from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, note
 
 LONGEST_REASON = 1000
 _EMPTY = "Name a table to see what the hold would mean."
+_KINDS = {HoldKind.LEGAL: "Legal hold", HoldKind.RESTORED: "Restored data"}
+# How many tables of a pattern are named.
+_NAMED = 5
+
+
+async def show(guest: Guest, query: Query) -> None:
+    """Fill the page."""
+    page = Holds(guest)
+    await page.load()
+    if page.acts:
+        page.offer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,40 +83,85 @@ def read_wish(given: Mapping[str, str]) -> Wish:
     return Wish(schema=text["schema"], table=text["table"], where=pairs, start=start, end=end, reason=text["reason"])
 
 
-class Placing:
-    """
-    The form by which a hold is placed; it says in words what it would mean.
+class Holds:
+    """The holds in force; and for those who may, a form that says in words what one would mean, and places it."""
 
-    :param changed: Shows the holds as they are now.
-    """
+    def __init__(self, guest: Guest) -> None:
+        self._guest, self.acts = guest, guest.may(Role.OPERATOR)
+        self._box = ui.element("div").classes("content")
 
-    def __init__(self, guest: Guest, changed: Callable[[], Awaitable[None]]) -> None:
-        self._guest, self._changed = guest, changed
-        self._fields: dict[str, ui.input | ui.textarea] = {}
+    async def load(self) -> None:
+        """Show them as they are now."""
+
+        def read(scoped: Scope) -> tuple[list[LegalHold], dict[str, list[TableName]]]:
+            holds = scoped.holds()
+            return holds, scoped.held_tables(holds)
+
+        holds, tables = await self._guest.ask(read)
+        with self._box.clear():
+            if not holds:
+                note("No hold is in force: policies alone decide what stays.")
+                return
+            note(f"{plural(len(holds), 'hold')} in force. What a hold covers is never expired, moved or archived.")
+            with ui.element("ul").classes("holds").props('aria-label="Holds in force"'):
+                for hold in holds:
+                    self._item(hold, tables.get(hold.id, []))
+
+    def _item(self, hold: LegalHold, tables: Sequence[TableName]) -> None:
+        more = f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else ""
+        with ui.element("li").classes("card"):
+            with bar():
+                ui.label(_name(hold)).classes("name")
+                ui.label(_KINDS[hold.kind]).classes("badge is-held")
+                if not tables:
+                    ui.label("no such table now").classes("badge is-nowhere")
+                if self.acts:
+                    made = button("Release …", lambda: self._release(hold), tone="grey-8")
+                    made.props["aria-label"] = f"Release the hold on {_name(hold)}"
+            ui.label(hold.reason or "No reason was given.").classes("many" if hold.reason else "muted")
+            facts(
+                (
+                    ("Covers", hold_scope(hold)),
+                    ("On these tables", ", ".join(map(str, tables[:_NAMED])) + more if tables else "none at present"),
+                    ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'somebody'}"),
+                    ("Identifier", hold.id),
+                )
+            )
+
+    async def _release(self, hold: LegalHold) -> None:
+        """Say what would become of the data, ask, and end the hold."""
+        found, name = await self._guest.ask(lambda scoped: scoped.find_release(hold.id)), _name(hold)
+        with self._box:
+            sure = await agreed("Release this hold?", _effect_of_release(hold, found), "Release the hold", name)
+        if sure:
+            await self._guest.ask(lambda scoped: scoped.release(hold.id))
+            await self.load()
+            ui.notify(f"The hold on {name} is released.", type="positive")
+
+    def offer(self) -> None:
+        """The form by which a hold is placed."""
         heading("Place a hold")
         note("Keep data for a case, an audit or an inquiry. * and ? are wildcards in names. Times are in UTC.")
         with ui.element("div").classes("card content"):
             with ui.element("div").classes("fields"):
-                self._inputs(guest.context.retention.default_schema)
+                default = self._guest.context.retention.default_schema
+                self._fields: dict[str, ui.input | ui.textarea] = {
+                    "schema": ui.input("Schema", placeholder=f"empty: {default}"),
+                    "table": ui.input("Table", placeholder="name or pattern, like metrics_*"),
+                    "from": ui.input("From", placeholder="empty: from the beginning"),
+                    "until": ui.input("Until", placeholder="empty: without end"),
+                    "where": ui.textarea("Only with these values", placeholder="column=value, one in each line"),
+                    "reason": ui.textarea("Reason", placeholder="a case number, a name"),
+                }
+            for made in self._fields.values():
+                if isinstance(made, ui.textarea):
+                    made.props(f"outlined dense autogrow maxlength={LONGEST_REASON}").classes("whole")
+                else:
+                    made.props("outlined dense maxlength=255 spellcheck=false")
+                made.on_value_change(self._tell)
             self._says = ui.label(_EMPTY).classes("says").props("role=status")
-            with ui.element("div").classes("bar"):
-                button("Place the hold", self.place)
-
-    def _inputs(self, default_schema: str) -> None:
-        self._input("schema", "Schema", f"empty: {default_schema}")
-        self._input("table", "Table", "name or pattern, like metrics_*")
-        self._input("from", "From", "empty: from the beginning")
-        self._input("until", "Until", "empty: without end")
-        where = ui.textarea("Only with these values", placeholder="column=value, one in each line")
-        reason = ui.textarea("Reason", placeholder="a case number, a name")
-        for name, made in (("where", where), ("reason", reason)):
-            self._fields[name] = made.props(f"outlined dense autogrow maxlength={LONGEST_REASON}").classes("whole")
-            made.on_value_change(self._tell)
-
-    def _input(self, name: str, label: str, hint: str) -> None:
-        made = ui.input(label, placeholder=hint).props("outlined dense maxlength=255 spellcheck=false")
-        self._fields[name] = made
-        made.on_value_change(self._tell)
+            with bar():
+                button("Place the hold", self._place)
 
     def _read(self) -> Wish:
         return read_wish({name: field.value or "" for name, field in self._fields.items()})
@@ -120,132 +174,24 @@ class Placing:
             named = (self._fields["table"].value or "").strip()
             self._says.set_text(f"{error.thing}: {error.reason}" if named else _EMPTY)
 
-    async def place(self) -> None:
+    async def _place(self) -> None:
         """Place it, and empty the form."""
-        wish = self._read()
-        hold, somewhere = await self._guest.ask(wish.place)
+        hold, somewhere = await self._guest.ask(self._read().place)
         for field in self._fields.values():
             field.set_value("")
-        await self._changed()
-        ui.notify(f"The hold on {hold.table_schema}.{hold.table_name} is in force.", type="positive")
+        await self.load()
+        name = _name(hold)
+        ui.notify(f"The hold on {name} is in force.", type="positive")
         if not somewhere:
-            name = f"{hold.table_schema}.{hold.table_name}"
             ui.notify(f"No table fits {name} now; is the name right?", type="warning", timeout=0, close_button="Close")
 
 
-_KINDS = {HoldKind.LEGAL: "Legal hold", HoldKind.RESTORED: "Restored data"}
-# How many tables of a pattern are named.
-_NAMED = 5
-
-
-async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
-    access = await guest.ask(lambda scoped: scoped.access)
-    page = Holds(guest, access.role.includes(Role.OPERATOR))
-    await page.load()
-    if page.acts:
-        Placing(guest, page.load)
-
-
-@dataclass
-class Holds:
-    """
-    The holds in force.
-
-    :param acts: Whether they may place and release holds.
-    """
-
-    guest: Guest
-    acts: bool
-
-    def __post_init__(self) -> None:
-        self.box = ui.element("div").classes("content")
-
-    async def load(self) -> None:
-        """Show them as they are now."""
-        holds, tables = await self.guest.ask(_read)
-        self.box.clear()
-        with self.box:
-            note(summary(holds))
-            if holds:
-                with ui.element("ul").classes("holds").props('aria-label="Holds in force"'):
-                    for hold in holds:
-                        self._item(hold, tables.get(hold.id, []))
-
-    def _item(self, hold: LegalHold, tables: Sequence[TableName]) -> None:
-        name = hold_name(hold)
-        with ui.element("li").classes("card"):
-            with ui.element("div").classes("bar"):
-                ui.label(name).classes("name")
-                _bits(kind(hold), nowhere(tables))
-                if self.acts:
-                    made = button("Release …", lambda: self.release(hold, tables), tone="grey-8")
-                    made.props["aria-label"] = f"Release the hold on {name}"
-            ui.label(hold.reason or "No reason was given.").classes("many" if hold.reason else "muted")
-            with ui.element("dl").classes("facts"):
-                for word, text in facts(hold, tables):
-                    with ui.element("dt"):
-                        ui.label(word)
-                    with ui.element("dd"):
-                        ui.label(text)
-
-    async def release(self, hold: LegalHold, tables: Sequence[TableName]) -> None:
-        """Say what would become of the data, ask, and end the hold."""
-        found = await self.guest.ask(lambda scoped: scoped.find_release(hold.id))
-        name = hold_name(hold)
-        with self.box:
-            sure = await confirmed("Release this hold?", effect_of_release(hold, found), name, "Release the hold")
-        if sure:
-            await self.guest.ask(lambda scoped: scoped.release(hold.id))
-            await self.load()
-            ui.notify(f"The hold on {name} is released.", type="positive")
-
-
-def _read(scoped: Scope) -> tuple[list[LegalHold], dict[str, list[TableName]]]:
-    holds = scoped.holds()
-    return holds, scoped.held_tables(holds)
-
-
-def _bits(*bits: Bit | None) -> None:
-    for bit in bits:
-        if bit is not None:
-            ui.label(bit.text).classes(bit.tone)
-
-
-def hold_name(hold: LegalHold) -> str:
+def _name(hold: LegalHold) -> str:
     """The table or pattern that a hold names."""
     return f"{hold.table_schema}.{hold.table_name}"
 
 
-def summary(holds: Sequence[LegalHold]) -> str:
-    """How many there are, and what that means, in a sentence."""
-    if not holds:
-        return "No hold is in force: policies alone decide what stays."
-    return f"{plural(len(holds), 'hold')} in force. What a hold covers is never expired, moved or archived."
-
-
-def kind(hold: LegalHold) -> Bit:
-    """What kind of hold it is."""
-    return Bit(text=_KINDS[hold.kind], tone="badge is-held")
-
-
-def nowhere(tables: Sequence[TableName]) -> Bit | None:
-    """A warning where a hold protects nothing."""
-    return None if tables else Bit(text="no such table now", tone="badge is-nowhere")
-
-
-def facts(hold: LegalHold, tables: Sequence[TableName]) -> list[tuple[str, str]]:
-    """What there is to know of a hold: words, and what they are."""
-    more = f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else ""
-    return [
-        ("Covers", hold_scope(hold)),
-        ("On these tables", ", ".join(map(str, tables[:_NAMED])) + more if tables else "none at present"),
-        ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'somebody'}"),
-        ("Identifier", hold.id),
-    ]
-
-
-def effect_of_release(hold: LegalHold, found: Release) -> str:
+def _effect_of_release(hold: LegalHold, found: Release) -> str:
     """What ending a hold does, in sentences."""
     text = f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again."
     if not found.partitions and not found.rows:

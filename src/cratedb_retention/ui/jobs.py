@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,36 +18,22 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model import words
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.duration import read_moment
+from cratedb_retention.model.policy import differences
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui import links
-from cratedb_retention.ui.difference import show_difference
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import Query, address
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, row_slot, state, table
-from cratedb_retention.ui.querying import TAGS, Field, filter_form, read_tags
+from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags
+from cratedb_retention.ui.parts import bar, facts, heading, note, tag
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
 
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
-
-_COLUMNS = (
-    Column("time", "Time (UTC)"),
-    Column("event", "Event"),
-    Column("outcome", "Outcome"),
-    Column("table", "Table"),
-    Column("policy", "Policy"),
-    Column("rows", "Rows", right=True),
-    Column("size", "Size", right=True),
-    Column("took", "Took", right=True),
-    Column("who", "Who and where"),
-    Column("more", "More"),
-)
-# Within a run it is always the same who did it.
-_OF_A_RUN = tuple(Column("what", "What") if column.name == "who" else column for column in _COLUMNS)
+Row = Mapping[str, Any]
 # In the last column.
 _BUTTON = """
-<button v-if="col.name === 'more'" type="button" class="plain" @click="$parent.$emit('details', props.row._)"
-  :aria-label="'Details of ' + props.row.event + ', ' + props.row.time">{{ props.row.more }}</button>
+<button v-if="col.label === 'More'" type="button" class="plain" @click="$parent.$emit('details', props.row._)"
+  :aria-label="'Details of ' + props.row.named">{{ props.row[col.name] }}</button>
 """
 _LABELS = {
     "time": "Time (UTC)",
@@ -85,9 +71,7 @@ _FIELDS = (
     Field(name="run_id", label="Run", hint="its beginning"),
     Field(name="since", label="Since (UTC)", hint="2024-07-01 or -7d"),
     Field(name="until", label="Until (UTC)", hint="2024-07-02 or -1d"),
-    Field(
-        name="limit", label="Rows", choices={str(count): str(count) for count in (20, 50, 200, MOST)}, unset="as usual"
-    ),
+    Field(name="limit", label="Rows", choices={str(n): str(n) for n in (20, 50, 200, MOST)}, unset="as usual"),
 )
 
 
@@ -96,17 +80,26 @@ async def show(guest: Guest, query: Query) -> None:
     filter_form(PATH, _FIELDS, query, "Show")
     wanted = read_query(query, guest.context.retention.clock.now())
     # One more than is shown tells whether there are older ones.
-    found = await guest.ask(lambda scoped: scoped.journal(_one_more(wanted)))
+    found = await guest.ask(lambda scoped: scoped.journal(replace(wanted, limit=wanted.limit + 1)))
     rows, older = found[: wanted.limit], len(found) > wanted.limit
-    run = summarize(rows) if query.get("run_id") and not wanted.offset else None
-    if run is not None and not _narrowed(query):
+    narrowed = wanted.offset or any(query.get(each.name) for each in _FIELDS if each.name not in ("run_id", "limit"))
+    run = summarize(rows) if query.get("run_id") and not narrowed else None
+    if run is not None:
         _show_run(run, older)
     elif rows:
         note("Newest first.")
         _show_rows(rows, "Audit log")
     else:
         note("Nothing in the audit log fits.")
-    _pages(query, wanted, older)
+    kept = [(name, value) for name, value in query.multi_items() if name != "offset"]
+    steps = (
+        ("Newer", max(0, wanted.offset - wanted.limit), wanted.offset > 0),
+        ("Older", wanted.offset + wanted.limit, older and wanted.offset + wanted.limit <= FARTHEST),
+    )
+    with ui.element("nav").classes("bar").props('aria-label="Older and newer rows"'):
+        for word, offset, there in steps:
+            if there:
+                link(word, address(PATH, Query([*kept, ("offset", str(offset or ""))])))
 
 
 def read_query(query: Query, now: dt.datetime) -> JournalFilter:
@@ -117,23 +110,20 @@ def read_query(query: Query, now: dt.datetime) -> JournalFilter:
     :param now: What ``-7d`` counts from (aware).
     :raises InvalidInput: if something can't be read.
     """
-
-    def text(name: str) -> str | None:
-        return query.get(name) or None
-
-    since, until = text("since"), text("until")
+    given = {field.name: query.get(field.name) or None for field in _FIELDS}
+    since, until = (read_moment(given[name], now) if given[name] else None for name in ("since", "until"))
     return JournalFilter(
-        policy_id=text("policy"),
-        run_id=text("run_id"),
-        outcome=_one_of(Outcome, text("outcome"), "outcome"),
-        event=_one_of(Event, text("event"), "event"),
-        since=read_moment(since, now) if since else None,
-        until=read_moment(until, now) if until else None,
+        policy_id=given["policy"],
+        run_id=given["run_id"],
+        outcome=_one_of(Outcome, given["outcome"], "outcome"),
+        event=_one_of(Event, given["event"], "event"),
+        since=since,
+        until=until,
         tags=read_tags(query),
-        limit=_number(query, "limit", MOST if text("run_id") else LIMIT, 1, MOST),
+        limit=_number(query, "limit", MOST if given["run_id"] else LIMIT, 1, MOST),
         offset=_number(query, "offset", 0, 0, FARTHEST),
-        table=text("table"),
-        actor=text("actor"),
+        table=given["table"],
+        actor=given["actor"],
     )
 
 
@@ -151,56 +141,24 @@ def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
     return int(text)
 
 
-def _one_more(wanted: JournalFilter) -> JournalFilter:
-    return replace(wanted, limit=wanted.limit + 1)
-
-
-def _narrowed(query: Query) -> bool:
-    """Whether a run is looked at in parts only."""
-    return any(query.get(field.name) for field in _FIELDS if field.name not in ("run_id", "limit"))
-
-
 def _show_run(run: RunSummary, cut: bool) -> None:
     heading(f"Run {short(run.run_id)}")
-    with ui.element("div").classes("bar"):
+    with bar():
         ui.label(run.outcome or "not over").classes(f"badge is-{run.outcome or 'running'}")
-        ui.label(_when(run))
+        times = (("began", run.started), ("ended", run.ended))
+        ui.label(", ".join(f"{word} {words.exact(time)} UTC" for word, time in times if time))
         if run.actor:
-            ui.label(f"by {run.actor}").classes("muted")
-    ui.label(_totals(run)).classes("summary")
+            note(f"by {run.actor}", "muted")
+    steps = ", ".join(f"{count:,} {outcome or 'without an end'}" for outcome, count in sorted(run.counts.items()))
+    said = [f"{plural(sum(run.counts.values()), 'step')}: {steps}" if steps else "no steps"]
+    said += [plural(run.totals["rows"], "row"), plural(run.totals["partitions"], "partition")]
+    note(" · ".join(filter(None, [*said, show_size(run.totals["bytes"] or None)])), "summary")
     if cut:
         note("This run has more rows than are shown; its beginning is on older pages.")
     _show_rows(run.rows, "Steps of this run, in order", of_a_run=True)
 
 
-def _when(run: RunSummary) -> str:
-    began = f"began {words.exact(run.started)} UTC" if run.started else ""
-    ended = f"ended {words.exact(run.ended)} UTC" if run.ended else ""
-    return ", ".join(part for part in (began, ended) if part)
-
-
-def _totals(run: RunSummary) -> str:
-    steps = [f"{count:,} {outcome or 'without an end'}" for outcome, count in sorted(run.counts.items())]
-    all_steps = plural(sum(run.counts.values()), "step")
-    said = [f"{all_steps}: {', '.join(steps)}" if steps else "no steps"]
-    totals: Mapping[str, int] = run.totals
-    said += [plural(totals[name], noun) for name, noun in (("rows", "row"), ("partitions", "partition"))]
-    return " · ".join([*said, *([show_size(totals["bytes"])] if totals["bytes"] else [])])
-
-
-def _pages(query: Query, wanted: JournalFilter, older: bool) -> None:
-    kept = [(name, value) for name, value in query.multi_items() if name != "offset"]
-    steps: Sequence[tuple[str, int, bool]] = (
-        ("Newer", max(0, wanted.offset - wanted.limit), wanted.offset > 0),
-        ("Older", wanted.offset + wanted.limit, older and wanted.offset + wanted.limit <= FARTHEST),
-    )
-    with ui.element("nav").classes("bar").props('aria-label="Older and newer rows"'):
-        for word, offset, there in steps:
-            if there:
-                link(word, address(PATH, Query([*kept, ("offset", str(offset or ""))])))
-
-
-def _show_rows(rows: Sequence[Mapping[str, Any]], caption: str, of_a_run: bool = False) -> None:
+def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> None:
     """
     Show rows in the order given; each opens its details.
 
@@ -211,50 +169,39 @@ def _show_rows(rows: Sequence[Mapping[str, Any]], caption: str, of_a_run: bool =
         if isinstance(event.args, int) and 0 <= event.args < len(rows):
             _show_details(rows[event.args])
 
-    order = [{"rows": row["rows"], "size": row["bytes"], "took": row["duration_ms"]} for row in rows]
-    made = table(
-        _OF_A_RUN if of_a_run else _COLUMNS, [_line(row) for row in rows], caption, order, per_page=len(rows) or 1
+    columns: Sequence[Column[Row]] = (
+        Column("Time (UTC)", lambda row: words.exact(row["time"])),
+        Column("Event", lambda row: _event_words(row["event"])),
+        Column("Outcome", lambda row: state(row["outcome"], row["error"] or "") if row["outcome"] else ""),
+        Column("Table", lambda row: ".".join(filter(None, (row["table_schema"], row["table_name"])))),
+        Column("Policy", lambda row: _policy_bit(row["policy_id"])),
+        counted("Rows", lambda row: row["rows"]),
+        sized(lambda row: row["bytes"] or None),
+        Number("Took", lambda row: _took(row["duration_ms"]), lambda row: row["duration_ms"]),
+        Column("What", lambda row: row["message"] or "") if of_a_run else Column("Who and where", _who),
+        Column("More", lambda row: "Details"),
     )
-    made.add_slot("body", row_slot(instead=_BUTTON))
-    made.classes("journal")
-    made.on("details", details)
-
-
-def _line(row: Mapping[str, Any]) -> dict[str, Cell]:
-    return {
-        "time": words.exact(row["time"]),
-        "event": _event_words(row["event"]),
-        "outcome": state(row["outcome"], row["error"] or "") if row["outcome"] else "",
-        "table": _table_words(row),
-        "policy": _policy_bit(row["policy_id"]),
-        "rows": words.count(row["rows"]),
-        "size": show_size(row["bytes"]) if row["bytes"] else "",
-        "took": _took(row["duration_ms"]),
-        "who": _who(row),
-        "what": row["message"] or "",
-        "more": "Details",
-    }
-
-
-def _table_words(row: Mapping[str, Any]) -> str:
-    """The table that a row is about, with its schema; empty if it is about none."""
-    return ".".join(part for part in (row["table_schema"], row["table_name"]) if part)
+    made = table(
+        columns,
+        rows,
+        caption,
+        per_page=len(rows) or 1,
+        named=lambda row: f"{_event_words(row['event'])}, {words.exact(row['time'])}",
+        instead=_BUTTON,
+    )
+    made.classes("journal").on("details", details)
 
 
 def _policy_bit(policy_id: str | None) -> Bit:
-    """A policy as a link to its page."""
-    if not policy_id:
-        return Bit(text="")
-    return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id)
+    return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id) if policy_id else Bit(text="")
 
 
-def _who(row: Mapping[str, Any]) -> Sequence[Bit]:
+def _who(row: Row) -> Cell:
     """Who did it, as a link to all that they did, and where; nothing if that is not to be seen."""
     actor, host = row["actor"], row["host"]
-    found = (
-        [Bit(text=actor.partition(" (token")[0], href=address("/jobs", {"actor": actor}), hint=actor)] if actor else []
-    )
-    return [*found, *([Bit(text=f"on {host}", tone="muted")] if host else [])]
+    who = Bit(text=actor.partition(" (token")[0], href=address(PATH, {"actor": actor}), hint=actor) if actor else None
+    where = Bit(text=f"on {host}", tone="muted") if host else None
+    return [bit for bit in (who, where) if bit]
 
 
 def _took(milliseconds: int | None) -> str:
@@ -267,10 +214,10 @@ def _took(milliseconds: int | None) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
-def _show_details(row: Mapping[str, Any]) -> None:
+def _show_details(row: Row) -> None:
     """All that a row says, in a dialog."""
     with ui.dialog().props('aria-label="Details"') as dialog, ui.card().classes("question details"):
-        with ui.element("div").classes("bar"):
+        with bar():
             heading(_event_words(row["event"]))
             if row["outcome"]:
                 ui.label(row["outcome"]).classes(f"badge is-{row['outcome']}")
@@ -279,41 +226,45 @@ def _show_details(row: Mapping[str, Any]) -> None:
             with ui.element("div").classes("error" if bad else "warning"):
                 ui.label(row["error"]).classes("many")
         if row["before"] or row["after"]:
-            show_difference(_policy(row["before"]), _policy(row["after"]))
-        _columns(row)
+            _show_difference(*(json.loads(row[name]) if row[name] else None for name in ("before", "after")))
+        told = ((name, value) for name, value in row.items() if value is not None and name not in _OWN)
+        facts(((_LABELS.get(name, name.capitalize()), _value(name, value)) for name, value in told), "many")
         with ui.row().classes("buttons"):
             if row["run_id"]:
-                link("The whole run", address("/jobs", {"run_id": row["run_id"]}))
+                link("The whole run", address(PATH, {"run_id": row["run_id"]}))
             ui.button("Close", on_click=dialog.close).props("no-caps flat autofocus")
     dialog.on("hide", dialog.delete)
     dialog.open()
 
 
-def _policy(text: str | None) -> Mapping[str, Any] | None:
-    return json.loads(text) if text else None
+def _show_difference(before: Row | None, after: Row | None) -> None:
+    """
+    Which attributes of a policy differ, as a table.
 
-
-def _columns(row: Mapping[str, Any]) -> None:
-    with ui.element("dl").classes("facts"):
-        for name, value in row.items():
-            if value is not None and value != "" and name not in _OWN:
-                with ui.element("dt"):
-                    ui.label(_LABELS.get(name, name.capitalize()))
-                with ui.element("dd"):
-                    ui.label(_value(name, value)).classes("many")
+    :param before: As the audit log has it; None: there was no policy. ``after`` likewise.
+    """
+    found = differences(before, after)
+    if not found:
+        note("No attribute differs.", "muted")
+        return
+    with ui.element("table").classes("difference").props('aria-label="What differs, before and after"'):
+        with ui.element("thead"), ui.element("tr"):
+            for head in ("Attribute", "Before", "After"):
+                tag("th", head).props("scope=col")
+        with ui.element("tbody"):
+            for each in found:
+                with ui.element("tr"):
+                    tag("th", each.attribute).props("scope=row")
+                    for name, value, text in zip(("Before", "After"), each.values, each.words, strict=True):
+                        with ui.element("td").props(f"data-label={name}"):
+                            ui.label(text).classes("muted" if value is None else "many")
 
 
 def _value(name: str, value: Any) -> str:
-    match name:
-        case "duration_ms":
-            return _took(value)
-        case "bytes":
-            return show_size(value)
-        case "event":
-            return _event_words(value)
-        case _:
-            pass
-    if hasattr(value, "isoformat"):
+    known: dict[str, Callable[[Any], str]] = {"duration_ms": _took, "bytes": show_size, "event": _event_words}
+    if name in known:
+        return known[name](value)
+    if isinstance(value, dt.datetime):
         return words.exact(value)
     if isinstance(value, int):
         return f"{value:,}"
@@ -335,7 +286,7 @@ class RunSummary:
 
     run_id: str
     actor: str
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[Row, ...]
     started: dt.datetime | None
     ended: dt.datetime | None
     outcome: str
@@ -343,7 +294,7 @@ class RunSummary:
     totals: Mapping[str, int]
 
 
-def summarize(rows: Sequence[Mapping[str, Any]]) -> RunSummary | None:
+def summarize(rows: Sequence[Row]) -> RunSummary | None:
     """
     Make one run of rows of the audit log.
 
@@ -355,23 +306,25 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> RunSummary | None:
         return None
     over = {row["step"] for row in rows if row["event"] == Event.STEP_FINISHED}
     told = [row for row in rows if row["event"] != Event.STEP_STARTED or row["step"] not in over]
-    begin = next((row for row in rows if row["event"] == Event.RUN_STARTED), None)
-    end = next((row for row in rows if row["event"] == Event.RUN_FINISHED), None)
+    nothing: Row = {}
+    begin, end = (
+        next((row for row in rows if row["event"] == event), nothing)
+        for event in (Event.RUN_STARTED, Event.RUN_FINISHED)
+    )
+    steps = (Event.STEP_STARTED, Event.STEP_FINISHED)
     return RunSummary(
         run_id=runs.pop(),
         actor=next((row["actor"] for row in rows if row["actor"]), ""),
         rows=tuple(sorted(told, key=_place)),
-        started=begin["time"] if begin else None,
-        ended=end["time"] if end else None,
-        outcome=(end["outcome"] or "") if end else "",
-        counts=Counter(
-            row["outcome"] or "" for row in told if row["event"] in (Event.STEP_STARTED, Event.STEP_FINISHED)
-        ),
-        totals={name: end[name] or 0 if end else 0 for name in ("rows", "bytes", "partitions")},
+        started=begin.get("time"),
+        ended=end.get("time"),
+        outcome=end.get("outcome") or "",
+        counts=Counter(row["outcome"] or "" for row in told if row["event"] in steps),
+        totals={name: end.get(name) or 0 for name in ("rows", "bytes", "partitions")},
     )
 
 
-def _place(row: Mapping[str, Any]) -> tuple[int, int, Any]:
+def _place(row: Row) -> tuple[int, int, Any]:
     """The beginning, what is held, the steps by their numbers, the end."""
     order = {Event.RUN_STARTED: 0, Event.STEP_STARTED: 2, Event.STEP_FINISHED: 2, Event.RUN_FINISHED: 4}
     before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1

@@ -1,17 +1,27 @@
 """
-Where pages are: the only place that puts their addresses together.
+Where pages are: the only place that puts their addresses together; and filters that stand in them, so that they can be
+kept and handed on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from nicegui import ui
 from starlette.datastructures import QueryParams
+
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.strategies import Strategy, parse_strategy
+from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.ui.parts import tag, telling
 
 PREFIX = "/ui"
 # What stands behind the question mark; a name may be there several times.
 Query = QueryParams
+# Between the values of a field that can have several, which the address has one by one.
+OR = " or "
 
 
 def address(path: str, values: Query | Mapping[str, str]) -> str:
@@ -21,9 +31,9 @@ def address(path: str, values: Query | Mapping[str, str]) -> str:
     return f"{PREFIX}{path}" + (f"?{query}" if query else "")
 
 
-def policy(identifier: str) -> str:
+def policy(identifier: str | None) -> str:
     """The editor of a policy."""
-    return f"{PREFIX}/policies/{quote(identifier, safe='')}"
+    return f"{PREFIX}/policies/{quote(identifier or '', safe='')}"
 
 
 def new_policy(copied: str = "") -> str:
@@ -31,16 +41,129 @@ def new_policy(copied: str = "") -> str:
     return address("/policies/new", {"copy": copied})
 
 
-def tagged(tag: str) -> str:
-    """The list of policies with a tag."""
-    return address("/policies", {"tags": tag})
-
-
-def archived(table: str) -> str:
-    """The archive of a table."""
-    return address("/archive", {"table": table})
-
-
 def timeline(schema: str, name: str) -> str:
     """The timeline of a table."""
     return f"{PREFIX}/tables/{quote(schema, safe='')}/{quote(name, safe='')}"
+
+
+def link(text: str, href: str) -> ui.element:
+    """A link to a page of ours; NiceGUI's own puts the prefix before an address that has it."""
+    made = tag("a", text)
+    made.props["href"] = href
+    return made
+
+
+def go(href: str) -> None:
+    """Go to a page of ours."""
+    ui.navigate.to(href.removeprefix(PREFIX))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """
+    A field of a form of filters.
+
+    :param name: Its name in the address.
+    :param choices: What can be chosen, with how it is shown; None: it is written.
+    :param hint: An example.
+    :param unset: What stands for no choice.
+    :param several: Whether it can have several values.
+    """
+
+    name: str
+    label: str
+    choices: Mapping[str, str] | None = None
+    hint: str = ""
+    unset: str = "any"
+    several: bool = False
+
+    def text(self, given: Query) -> str:
+        """What stands in it for what is given."""
+        return OR.join(given.getlist(self.name)) if self.several else given.get(self.name, "")
+
+    def values(self, text: str) -> list[str]:
+        """What is given by what stands in it."""
+        found = text.split(OR) if self.several else [text]
+        return [value for value in map(str.strip, found) if value]
+
+    def make(self, given: Query) -> ui.input | ui.select:
+        """Make it."""
+        value = self.text(given)
+        if self.choices is None:
+            made = ui.input(self.label, value=value, placeholder=self.hint)
+            return made.props("dense outlined autocomplete=off spellcheck=false stack-label maxlength=1000")
+        choices = {"": self.unset, **self.choices}
+        chosen = ui.select(choices, label=self.label, value=value if value in choices else "")
+        return chosen.props("dense outlined options-dense stack-label")
+
+
+Inputs = Sequence[tuple[Field, ui.input | ui.select]]
+TAGS = Field(name="tags", label="Tags", hint="acme,web or acme,not:old", several=True)
+STRATEGY = Field(name="strategy", label="Strategy", choices={str(strategy): str(strategy) for strategy in Strategy})
+
+
+def read_tags(query: Query) -> TagFilter:
+    """
+    The filter by tags, as the HTTP API has it: ``a,b`` both, repeated either, ``not:c`` those without c.
+
+    :raises InvalidInput: if it is none.
+    """
+    return parse_tag_filter(filter(None, map(str.strip, query.getlist("tags"))))
+
+
+def read_selection(query: Query) -> Selection:
+    """
+    Which policies are meant by ``tags``, ``strategy`` and ``policy``.
+
+    :raises InvalidInput: if there is no such strategy, or the tags are no filter.
+    """
+    strategy = query.get("strategy")
+    return Selection(
+        strategy=parse_strategy(strategy) if strategy else None,
+        tags=read_tags(query),
+        policy_id=query.get("policy") or None,
+    )
+
+
+def filter_form(path: str, fields: Sequence[Field], given: Query, action: str) -> None:
+    """
+    A form that goes to the same page with what is filled in.
+
+    :param given: The query of the page.
+    :param action: What its button says.
+    """
+    form, inputs = _form(fields, given)
+    with form.on("submit.prevent", lambda: go(address(path, _written(inputs)))):
+        ui.button(action, color="primary").props("type=submit no-caps unelevated")
+        if any(field.text(given) for field in fields):
+            link("Clear filters", address(path, {}))
+
+
+def live_filter_form(
+    path: str, fields: Sequence[Field], given: Query, changed: Callable[[Query], Awaitable[None]]
+) -> None:
+    """
+    A form whose page changes as one types, and its address as well.
+
+    :param changed: Is told what is filled in.
+    """
+
+    async def change() -> None:
+        query = _written(inputs)
+        ui.navigate.history.replace(address(path, query))
+        with telling():
+            await changed(query)
+
+    form, inputs = _form(fields, given)
+    form.on("submit.prevent", lambda: None)
+    for _, made in inputs:
+        made.props("clearable debounce=300" if isinstance(made, ui.input) else "").on_value_change(change)
+
+
+def _form(fields: Sequence[Field], given: Query) -> tuple[ui.element, Inputs]:
+    with ui.element("form").classes("bar filters").props('role=search aria-label="Filters"') as form:
+        return form, [(field, field.make(given)) for field in fields]
+
+
+def _written(inputs: Inputs) -> Query:
+    return Query([(field.name, value) for field, made in inputs for value in field.values(made.value or "")])

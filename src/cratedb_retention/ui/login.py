@@ -1,6 +1,6 @@
 """
-Who gets in: sessions, that begin by logging in with an access token, and what each request for a page passes first. The
-forms are plain, and need no script.
+Who gets in: sessions, that begin by logging in with an access token by a plain form, and what each request for a page
+passes first.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cratedb_retention import __version__
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import RetentionError
+from cratedb_retention.model.words import capitalized
 from cratedb_retention.service.http.access import Context, admit
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.glances import Glances
-from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.guest import GUEST, Glances, Guest
 from cratedb_retention.ui.links import PREFIX
 
 # A session ends so long after its last use, and so long after the log-in in any case.
@@ -39,13 +39,7 @@ REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Session:
-    """
-    Somebody who has logged in.
-
-    :param token: The text of their access token.
-    :param begun: When they logged in (aware).
-    :param used: When they last asked for something.
-    """
+    """The text of somebody's access token; when they logged in, and when they last asked for something (aware)."""
 
     token: str
     begun: dt.datetime
@@ -97,8 +91,8 @@ class Sessions:
 LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
 COOKIE = "cratedb_retention_session"
 # What pages are made of; the same for everybody, and nothing in it is secret.
-_OPEN = (LOGIN, f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
 _UNCHANGING = (f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
+_OPEN = (LOGIN, *_UNCHANGING)
 # Vue compiles its templates in the browser, which needs 'unsafe-eval'. Nothing comes from another host.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -123,36 +117,41 @@ class Entrance:
         send = _with_policy(send, path)
         guest = self._guest(scope)
         if guest is not None:
-            guest.enter(scope)
+            scope[GUEST] = guest
         elif not path.startswith(_OPEN):
-            await self._refuse(scope, receive, send)
+            await _refuse(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _guest(self, scope: Scope) -> Guest | None:
-        client = scope.get("client")
-        host = client[0] if client else "unknown"
-        if not self._context.authenticate:
-            return Guest(context=self._context, session="", token="", host=host, glances=self._glances)
-        identifier = cookie_of(scope)
-        session = self._sessions.find(identifier) if identifier else None
-        return (
-            Guest(context=self._context, session=identifier, token=session.token, host=host, glances=self._glances)
-            if session
-            else None
+        identifier, token = "", ""
+        if self._context.authenticate:
+            identifier = cookie_of(scope)
+            session = self._sessions.find(identifier) if identifier else None
+            if session is None:
+                return None
+            token = session.token
+        return Guest(
+            context=self._context, session=identifier, token=token, host=_host_of(scope), glances=self._glances
         )
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        response: Response = Response(status_code=HTTPStatus.UNAUTHORIZED)
-        if scope["method"] == "GET":
-            query = scope["query_string"].decode("latin-1")
-            wanted = scope["path"] + (f"?{query}" if query else "")
-            response = RedirectResponse(f"{LOGIN}?to={quote(wanted)}", HTTPStatus.SEE_OTHER)
-        await response(scope, receive, send)
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    response: Response = Response(status_code=HTTPStatus.UNAUTHORIZED)
+    if scope["method"] == "GET":
+        query = scope["query_string"].decode("latin-1")
+        wanted = scope["path"] + (f"?{query}" if query else "")
+        response = RedirectResponse(f"{LOGIN}?to={quote(wanted)}", HTTPStatus.SEE_OTHER)
+    await response(scope, receive, send)
+
+
+def _host_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 def cookie_of(scope: Scope) -> str:
@@ -179,7 +178,6 @@ def _with_policy(send: Send, path: str) -> Send:
     return secured
 
 
-Written = Annotated[str, Form(max_length=2000)]
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -222,17 +220,14 @@ def make_router(context: Context, sessions: Sessions) -> APIRouter:
     def log_in(
         request: Request, token: Annotated[str, Form(max_length=200)] = "", to: Annotated[str, Form()] = ""
     ) -> Response:
-        host = request.client.host if request.client else "unknown"
         try:
-            admit(context, token.strip(), host)
+            admit(context, token.strip(), _host_of(request.scope))
         except Failed as failed:
             return _page(to, failed.error, failed.status)
         except RetentionError:
-            silent = RetentionError("the database", "does not answer")
-            return _page(to, silent, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _page(to, RetentionError("the database", "does not answer"), HTTPStatus.SERVICE_UNAVAILABLE)
         response = RedirectResponse(_local(to), HTTPStatus.SEE_OTHER)
-        secure = request.url.scheme == "https"
-        identifier = sessions.begin(token.strip())
+        secure, identifier = request.url.scheme == "https", sessions.begin(token.strip())
         response.set_cookie(COOKIE, identifier, httponly=True, samesite="strict", secure=secure, path=PREFIX)
         return response
 
@@ -247,21 +242,16 @@ def make_router(context: Context, sessions: Sessions) -> APIRouter:
 
 
 def _page(to: str, error: RetentionError | None = None, status: int = HTTPStatus.OK) -> Response:
-    message = f'<p id="error" role="alert">{html.escape(_words(error))}</p>' if error else ""
-    described = 'aria-describedby="error" aria-invalid="true"' if error else ""
+    words = html.escape(f"{capitalized(error.thing)} {error.reason}.") if error else ""
     text = _PAGE.format(
         prefix=PREFIX,
         version=__version__,
         login=LOGIN,
-        message=message,
-        described=described,
+        message=f'<p id="error" role="alert">{words}</p>' if error else "",
+        described='aria-describedby="error" aria-invalid="true"' if error else "",
         to=html.escape(_local(to)),
     )
     return HTMLResponse(text, status)
-
-
-def _words(error: RetentionError) -> str:
-    return f"{error.thing[0].upper()}{error.thing[1:]} {error.reason}."
 
 
 def _local(to: str) -> str:

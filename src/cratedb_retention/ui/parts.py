@@ -1,218 +1,29 @@
 """
-The parts that pages are put together from: tables, states, errors, questions.
+The parts that pages are put together from: facts, errors, buttons, questions.
 
 Everything from the database is text here, never markup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
 
 from cratedb_retention.errors import RetentionError
+from cratedb_retention.model.words import capitalized
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.links import PREFIX
 
-# Vue writes {{ }} as text, and never as markup.
-_ROW = """
-<q-tr :props="props">
-  %s
-  <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label"
-    :class="{empty: !props.row[col.name + '_'].some(part => part.text)}">
-    %s
-    <div v-%s class="bits">
-      <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
-        <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
-        <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
-      </template>
-    </div>
-  </q-td>
-</q-tr>
-"""
-# Headings that sort by the keyboard as well, and say what is sorted how, which Quasar says by a class only; above boxes
-# that choose a row there is one too.
-_HEADINGS = """
-<q-tr :props="props">
-  %s
-  <q-th v-for="col in props.cols" :key="col.name" :props="props" tabindex="0"
-    :aria-sort="!/ sorted /.test(col.__thClass) ? null : / sort-desc/.test(col.__thClass) ? 'descending' : 'ascending'"
-    @keydown.enter="props.sort(col)" @keydown.space.prevent="props.sort(col)">{{ col.label }}</q-th>
-</q-tr>
-"""
-_CHOOSE = '<q-th auto-width><span class="spoken">Choose</span></q-th>'
-# A box that chooses a row; its label is the row's ``name_of_row_``.
-CHOICE = """
-  <q-td auto-width data-label="Choose">
-    <q-checkbox v-model="props.selected" dense :aria-label="'Choose ' + props.row['name_of_row_']" />
-  </q-td>
-"""
-
-_CHOOSE_ALL = (
-    '<q-th auto-width><q-checkbox v-model="props.selected" dense aria-label="Choose all on this page" /></q-th>'
-)
+# What can go wrong when the toolkit is asked.
+TROUBLE = (Failed, RetentionError)
+Trouble = Failed | RetentionError
 
 
-def headings(before: str = "") -> str:
-    """
-    The headings, for the slot ``header`` of a table.
-
-    :param before: Cells before those of the columns.
-    """
-    return _HEADINGS % before
-
-
-def row_slot(before: str = "", instead: str = "") -> str:
-    """
-    How a row is shown, for the slot ``body`` of a table.
-
-    :param before: Cells before those of the columns.
-    :param instead: Stands in a cell in place of its text; begins with a ``v-if``.
-    """
-    return _ROW % (before, instead, "else" if instead else "if='true'")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bit:
-    """
-    A piece of text in a table.
-
-    :param href: Where it leads; made of our own paths only.
-    :param tone: How it looks: ``badge is-due``, ``muted``, ``many`` (keeps line ends), ... see style.css.
-    :param hint: More, for who points at it.
-    """
-
-    text: str
-    href: str = ""
-    tone: str = ""
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """
-    A column of a table.
-
-    :param right: Whether it holds numbers.
-    """
-
-    name: str
-    label: str
-    right: bool = False
-
-
-Cell = str | Bit | Sequence[Bit]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """
-    Lets people choose one row of a table, by mouse or keyboard.
-
-    :param names: What each row is, for those who do not see it.
-    :param chosen: Told the number of the row; None: no row is chosen any more.
-    :param first: The row that is chosen to begin with.
-    """
-
-    names: Sequence[str]
-    chosen: Callable[[int | None], None]
-    first: int | None = None
-
-
-def table(
-    columns: Sequence[Column],
-    rows: Iterable[Mapping[str, Cell]],
-    caption: str,
-    order: Sequence[Mapping[str, Any]] = (),
-    per_page: int = 50,
-    choice: Choice | None = None,
-) -> ui.table:
-    """
-    A table that can be sorted, and searched by setting its ``filter``.
-
-    :param rows: What stands in each column, by the column's name.
-    :param caption: What it is, for those who do not see it.
-    :param order: What to sort each row by, by the column's name, where that is not its text.
-    :param choice: Whether a row can be chosen.
-    """
-    order = list(order)
-    found = []
-    for number, row in enumerate(rows):
-        data: dict[str, Any] = {"_": number}
-        for column in columns:
-            bits = _bits(row.get(column.name, ""))
-            data[f"{column.name}_"] = [{"text": b.text, "href": b.href, "tone": b.tone, "hint": b.hint} for b in bits]
-            data[column.name] = " ".join(bit.text for bit in bits)
-        data.update(order[number] if number < len(order) else {})
-        if choice is not None:
-            data["name_of_row_"] = choice.names[number]
-        found.append(data)
-    shown = [
-        {
-            "name": c.name,
-            "label": c.label,
-            "field": c.name,
-            "align": "right" if c.right else "left",
-            "sortable": True,
-        }
-        for c in columns
-    ]
-    made = ui.table(columns=shown, rows=found, row_key="_", pagination=per_page)
-    made.props("flat wrap-cells role=region").classes("rows")
-    made.props["aria-label"] = caption
-    if len(found) <= per_page:
-        made.props("hide-pagination")
-    made.add_slot("header", headings("" if choice is None else _CHOOSE))
-    if choice is None:
-        made.add_slot("body", row_slot())
-    else:
-        _offer(made, choice)
-    return made
-
-
-def _offer(made: ui.table, choice: Choice) -> None:
-    made.selection = "single"
-    made.props("hide-selected-banner")
-    if choice.first is not None:
-        made.selected = [made.rows[choice.first]]
-    made.on_select(lambda event: choice.chosen(event.selection[0]["_"] if event.selection else None))
-    made.add_slot("body", row_slot(CHOICE))
-
-
-def _bits(cell: Cell) -> Sequence[Bit]:
-    if isinstance(cell, str):
-        return (Bit(text=cell),)
-    return (cell,) if isinstance(cell, Bit) else cell
-
-
-def state(word: str, hint: str = "") -> Bit:
-    """A state in a word, with a colour."""
-    return Bit(text=word, tone=f"badge is-{word}", hint=hint)
-
-
-def show_error(error: RetentionError) -> None:
-    """An error: the thing, the reason, the remedy."""
-    with ui.element("div").classes("error").props("role=alert"):
-        ui.label(f"{error.thing}: {error.reason}").classes("what")
-        if error.remedy:
-            ui.label(f"{error.remedy[0].upper()}{error.remedy[1:]}.")
-
-
-def link(text: str, href: str) -> ui.element:
-    """A link to a page of ours; NiceGUI's own puts the prefix before an address that has it."""
-    made = ui.element("a")
-    made.props["href"] = href
-    with made:
-        ui.label(text)
-    return made
-
-
-def go(href: str) -> None:
-    """Go to a page of ours."""
-    ui.navigate.to(href.removeprefix(PREFIX))
+def tag(name: str, text: str, tone: str = "") -> TextElement:
+    """An element with text in it."""
+    return TextElement(tag=name, text=text).classes(tone)
 
 
 def note(text: str, tone: str = "note") -> ui.label:
@@ -220,10 +31,38 @@ def note(text: str, tone: str = "note") -> ui.label:
     return ui.label(text).classes(tone)
 
 
+def hidden_note(tone: str = "note") -> ui.label:
+    """The same, there only while it says something; as yet it does not."""
+    made = note("", tone)
+    return made.bind_visibility_from(made, "text", backward=bool)
+
+
 def heading(text: str) -> None:
     """A heading within the page."""
-    with ui.element("h2"):
-        ui.label(text)
+    tag("h2", text)
+
+
+def bar() -> ui.element:
+    """A line of buttons and the like."""
+    return ui.element("div").classes("bar")
+
+
+def facts(pairs: Iterable[tuple[str, str]], tone: str = "") -> None:
+    """What there is to know of something: words, and what they are; empty ones are left out."""
+    with ui.element("dl").classes("facts"):
+        for word, text in pairs:
+            if text:
+                tag("dt", word)
+                tag("dd", text, tone)
+
+
+def show_error(error: Trouble) -> None:
+    """An error: the thing, the reason, the remedy."""
+    found = error.error if isinstance(error, Failed) else error
+    with ui.element("div").classes("error").props("role=alert"):
+        ui.label(f"{found.thing}: {found.reason}").classes("what")
+        if found.remedy:
+            ui.label(f"{capitalized(found.remedy)}.")
 
 
 def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "primary", icon: str = "") -> ui.button:
@@ -259,23 +98,43 @@ def telling() -> Iterator[None]:
     """Tell of errors in a notice that stays until it is closed."""
     try:
         yield
-    except Failed as error:
-        _tell(error.error)
-    except RetentionError as error:
-        _tell(error)
+    except TROUBLE as error:
+        text = str(error.error if isinstance(error, Failed) else error)
+        ui.notify(text, type="negative", timeout=0, close_button="Close", multi_line=True)
 
 
-def _tell(error: RetentionError) -> None:
-    ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
+async def agreed(
+    question: str,
+    effect: str | Callable[[], None],
+    action: str,
+    word: str = "",
+    back: str = "Cancel",
+    tone: str = "negative",
+) -> bool:
+    """
+    Ask before something is done.
 
-
-def choosable(table: ui.table) -> None:
-    """Let rows of a :func:`table` be chosen; their key ``name_of_row_`` says what each is."""
-    table.set_selection("multiple")
-    table.add_slot("body", row_slot(CHOICE))
-    table.add_slot("header", headings(_CHOOSE_ALL))
-
-
-def chosen(table: ui.table) -> list[int]:
-    """The numbers of the chosen rows, counted from 0 as they were given."""
-    return sorted(int(row["_"]) for row in table.selected)
+    :param effect: What will happen: in sentences, or shown by a function.
+    :param action: What the button says that does it; ``back`` is what the other one says.
+    :param word: Has to be written first, so that nobody clicks through what can't be undone; empty: nothing.
+    :param tone: The colour of the button that does it.
+    """
+    with ui.dialog() as dialog:
+        dialog.props["aria-label"] = question
+    dialog.on("hide", dialog.delete)  # Not before: it gives back the focus when it hides.
+    with dialog, ui.card().classes("question").props("role=document"):
+        heading(question)
+        if isinstance(effect, str):
+            ui.label(effect).classes("many")
+        else:
+            with ui.element("div").classes("effect"):
+                effect()
+        said = ui.input(f"Write {word} to go on").props("autocomplete=off spellcheck=false") if word else None
+        with ui.row().classes("buttons"):
+            left = ui.button(back, on_click=lambda: dialog.submit(False)).props("flat no-caps")
+            done = ui.button(action, color=tone, on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
+            if said:
+                done.bind_enabled_from(said, "value", backward=lambda value: (value or "").strip() == word)
+            else:
+                left.props("autofocus")
+    return bool(await dialog)

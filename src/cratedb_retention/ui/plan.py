@@ -1,29 +1,39 @@
 """
-The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10).
+The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10), as it goes
+on, and how it ended. What somebody has to look at comes first, then what would be done, then what stays.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.effect import group_tasks, names, removing, summary
-from cratedb_retention.model.plan import Plan
+from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.effect import TaskGroup, concerned, group_tasks, names, next_due, removing, summary
+from cratedb_retention.model.holds import LegalHold, hold_scope
+from cratedb_retention.model.plan import Hold, Kept, Plan
+from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.ui.agreeing import confirmed
+from cratedb_retention.model.time import show as show_time
+from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.service.scope import RunEnd
+from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import Query, address
-from cratedb_retention.ui.parts import button, link, note
-from cratedb_retention.ui.plan_view import show_plan
-from cratedb_retention.ui.progress import Progress
-from cratedb_retention.ui.querying import STRATEGY, TAGS, Field, filter_form, read_selection
+from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
+from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
+from cratedb_retention.ui.tables import Bit, Column, T, counted, sized, state, table
 
 PATH = "/plan"
+# More rows of a table would be slow to send, and nobody reads them; the sentence on top counts all.
+MOST = 1_000
 # So many statements are shown of a plan.
 _STATEMENTS = 500
 _FIELDS = (
@@ -32,25 +42,30 @@ _FIELDS = (
     Field(name="policy", label="Policy", hint="its identifier"),
     Field(name="cutoff", label="Cutoff (UTC)", hint="now"),
 )
+# Seconds between looks at runs: while something runs, and while nothing does.
+BUSY, IDLE = 1.0, 15.0
+# So many looks at nothing, and the page looks rarely; after so many more, not at all.
+PATIENT, LONGEST = 5, 40
 
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
-    access = await guest.ask(lambda scoped: scoped.access)
     filter_form(PATH, _FIELDS, query, "Show the plan")
-    progress = Progress(guest, access.role)
+    progress = Progress(guest)
     selection, cutoff = read_query(query, guest.context.retention.clock.now())
     prepared = await guest.ask(lambda scoped: scoped.prepare(selection, cutoff))
-    with ui.element("div").classes("bar"):
-        if access.role.includes(Role.OPERATOR) and prepared.plan.tasks:
+    plan, details = prepared.plan, bool(query.get("details"))
+    acts = bool(plan.tasks) and guest.may(Role.OPERATOR)
+    with bar():
+        if acts:
             _offer_run(guest, prepared, progress)
         link("Plan again", address(PATH, query))
-    details = bool(query.get("details"))
-    if not details and len(group_tasks(prepared.plan.tasks)) < len(prepared.plan.tasks):
+    groups = group_tasks(plan.tasks)
+    if not details and len(groups) < len(plan.tasks):
         link("Show each task", address(PATH, Query([*query.multi_items(), ("details", "yes")])))
-    show_plan(prepared.plan, prepared.policies, details)
-    if prepared.plan.tasks and access.role.includes(Role.OPERATOR) and not access.limited:
-        _offer_statements(guest, prepared.plan)
+    _show_plan(plan, prepared.policies, [TaskGroup((task,)) for task in plan.tasks] if details else groups)
+    if acts and not guest.access.limited:
+        _offer_statements(guest, plan)
 
 
 def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime | None]:
@@ -70,56 +85,288 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
 
 def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:
     async def run() -> None:
-        if not await _agree(prepared.plan):
-            return
-        state = await guest.ask(lambda scoped: scoped.start_run(guest.context.runs, prepared))
-        pressed.set_visibility(False)
-        told.set_visibility(True)
-        await progress.follow(state)
+        if await _agree(prepared.plan):
+            state = await guest.ask(lambda scoped: scoped.start_run(guest.context.runs, prepared))
+            pressed.set_visibility(False)
+            told.set_text("This plan was handed to a run; plan again to see what is due after it.")
+            await progress.follow(state)
 
     pressed = button("Run now", run, icon="play_arrow")
-    told = note("This plan was handed to a run; plan again to see what is due after it.")
-    told.set_visibility(False)
+    told = hidden_note()
 
 
 async def _agree(plan: Plan) -> bool:
     """Ask before data goes; what only moves or adds up data needs no question."""
     gone = removing(plan)
-    if not gone:
-        return True
     tables = sorted({table for effect in gone for table in effect.tables})
-    word = tables[0].name if len(tables) == 1 else "run"
-    return await confirmed("Run this plan now?", effect_of(plan), word, "Run now")
-
-
-def effect_of(plan: Plan) -> str:
-    """What a run would take away for good, in sentences, one a line."""
     said = {
         Kind.DELETE: "Deleted for good: data of",
         Kind.ARCHIVE: "Archived, and then dropped from the table: partitions of",
     }
-    return "\n".join([summary(plan), *(f"{said[each.kind]} {names(each.tables)}." for each in removing(plan))])
+    effect = "\n".join([summary(plan), *(f"{said[each.kind]} {names(each.tables)}." for each in gone)])
+    word = tables[0].name if len(tables) == 1 else "run"
+    return not gone or await agreed("Run this plan now?", effect, "Run now", word)
 
 
 def _offer_statements(guest: Guest, plan: Plan) -> None:
     async def load() -> None:
         found = await guest.ask(lambda scoped: scoped.statements(plan))
         asked.set_visibility(False)
+        left = _STATEMENTS
         with box:
-            _show_statements(plan, found)
+            for task, statements in zip(plan.tasks, found, strict=True):
+                if left <= 0:
+                    note("More statements are what `cratedb-retention plan --sql` shows.")
+                    return
+                with ui.element("div").classes("statements").props('tabindex=0 role=region aria-label="Statements"'):
+                    ui.label(str(task.table)).classes("muted")
+                    for statement in statements[:left]:
+                        ui.label(f"{statement};").classes("mono many")
+                left -= len(statements)
 
     with ui.element("div") as box:
         asked = button("Show the statements (SQL)", load).props("outline")
 
 
-def _show_statements(plan: Plan, found: list[list[str]]) -> None:
-    left = _STATEMENTS
-    for task, statements in zip(plan.tasks, found, strict=True):
-        if left <= 0:
-            note("More statements are what `cratedb-retention plan --sql` shows.")
-            return
-        with ui.element("div").classes("statements").props("tabindex=0 role=region").props('aria-label="Statements"'):
-            ui.label(str(task.table)).classes("muted")
-            for statement in statements[:left]:
-                ui.label(f"{statement};").classes("mono many")
-        left -= len(statements)
+# The plan as it is shown; the timeline shows parts of it.
+
+
+def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[TaskGroup]) -> None:
+    ui.label(summary(plan)).classes("summary")
+    ui.label(f"Cutoff: {show_time(plan.cutoff)}. What is older than this by more than its retention period is expired.")
+    for warning in plan.warnings:
+        with ui.element("div").classes("warning").props("role=note"):
+            ui.label(f"Warning: {warning}")
+    _section("Problems: somebody has to look at these", plan.problems, show_held)
+    _section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
+    if groups:
+        _section("What would be done", groups, lambda title, some: show_groups(title, some, policies))
+    else:
+        heading("What would be done")
+        note("Nothing is due.")
+    _section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
+    due = next_due(plan)
+    kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
+    columns: Sequence[Column[Kept]] = (
+        Column("Table", lambda each: str(each.table)),
+        Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
+        counted("Partitions that stay", lambda each: each.partitions),
+        Column(
+            "More is due", lambda each: show_time(each.next_due) if each.next_due else "", lambda each: each.next_due
+        ),
+    )
+    more = "" if due is None else f"More is due on {show_time(due)}."
+    _section("What is kept", kept, lambda title, some: table(columns, some, title), more)
+
+
+def _section(title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "") -> None:
+    if items:
+        heading(title)
+        if said:
+            note(said)
+        body(title, items[:MOST])
+        if len(items) > MOST:
+            note(f"And {len(items) - MOST:,} more, which are not shown here.")
+
+
+def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
+    """A policy as a link to its page; what has none tidies up after an interrupted run."""
+    if policy_id is None:
+        return Bit(text="tidy up", tone="muted")
+    policy = policies.get(policy_id)
+    text = f"{policy.strategy} {short(policy_id)}" if policy else short(policy_id)
+    return Bit(text=text, href=links.policy(policy_id), hint=policy_id)
+
+
+def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
+    """Show holds, into the element that is open."""
+    return table(_BLOCKED, holds, title).classes("holds")
+
+
+def show_groups(title: str, groups: Sequence[TaskGroup], policies: Mapping[str, Policy]) -> ui.table:
+    """Show tasks, into the element that is open."""
+    columns: Sequence[Column[TaskGroup]] = (
+        Column("Table", lambda group: str(group.table)),
+        Column("Policy", lambda group: policy_bit(group.policy_id, policies)),
+        Column("What", lambda group: Bit(text=_what(group), tone="many")),
+        Column("Why", lambda group: group.why),
+        counted("Partitions", lambda group: group.amount.partitions or None),
+        counted("Rows", lambda group: group.amount.rows),
+        sized(lambda group: group.amount.size),
+        Column("Oldest to newest", lambda group: _stretch(group.amount.start, group.amount.end)),
+    )
+    return table(columns, groups, title).classes("tasks")
+
+
+def _what(group: TaskGroup) -> str:
+    single = len(group.tasks) == 1
+    return "\n".join(step.describe() for step in group.tasks[0].steps) if single else group.what
+
+
+def _stretch(start: int | None, end: int | None) -> str:
+    if end is None:
+        return "" if start is None else f"from {show_time(start)}"
+    return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
+
+
+_BLOCKED: Sequence[Column[Hold]] = (
+    Column("State", lambda hold: state("problem" if hold.problem else "held")),
+    Column("Table", lambda hold: str(hold.table)),
+    Column("Policy", lambda hold: policy_bit(hold.policy_id, {}) if hold.policy_id else ""),
+    Column("Why", lambda hold: hold.reason),
+    Column("What", lambda hold: Bit(text=concerned(hold), tone="many")),
+)
+_LEGAL_HOLDS: Sequence[Column[LegalHold]] = (
+    Column("Hold", lambda hold: hold.id),
+    Column("Kind", lambda hold: str(hold.kind)),
+    Column("Covers", hold_scope),
+    Column("Reason", lambda hold: hold.reason),
+)
+
+
+class Progress:
+    """
+    The runs that go on, as they go on: refreshed each second while something runs, and less and less often while
+    nothing does. Stands in the element within which it is made.
+    """
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._cards: dict[str, RunCard] = {}
+        self._idle = 0
+        self._box = ui.element("section").classes("runs").props('aria-label="Runs"')
+        self._asleep = hidden_note()
+        self._timer = ui.timer(BUSY, self.look)
+
+    async def follow(self, state: RunState) -> None:
+        """Show a run that was just started."""
+        self._show(state)
+        self._idle = 0
+        self._asleep.set_text("")
+        self._timer.interval = BUSY
+        self._timer.activate()
+        await self.look()
+
+    async def look(self) -> None:
+        """Look once how far runs are: one statement about them."""
+        try:
+            await self._tell(await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs)))
+        except TROUBLE as error:
+            self._timer.deactivate()
+            with self._box:
+                show_error(error)
+
+    async def _tell(self, states: Sequence[RunState]) -> None:
+        now = self._guest.context.retention.clock.now()
+        live = [run for run in states if run.finished_at is None and not run.is_silent(now)]
+        for run in live:
+            self._show(run)
+        running = {run.run_id for run in live}
+        known = {run.run_id: run for run in states}
+        for run_id, card in list(self._cards.items()):
+            if run_id not in running and not card.over:
+                await card.end(known.get(run_id))
+        self._idle = 0 if running else self._idle + 1
+        self._timer.interval = BUSY if self._idle < PATIENT else IDLE
+        if self._idle > LONGEST:
+            self._timer.deactivate()
+            self._asleep.set_text("Nothing has run for a while. Load this page again to see runs that began since.")
+
+    def _show(self, state: RunState) -> None:
+        if state.run_id not in self._cards:
+            with self._box:
+                self._cards[state.run_id] = RunCard(self._guest, state)
+        self._cards[state.run_id].update(state)
+
+
+class RunCard:
+    """A run on a page; operators may cancel it."""
+
+    def __init__(self, guest: Guest, state: RunState) -> None:
+        self._guest, self._run_id, self.over, self._cancelled = guest, state.run_id, False, False
+        self._name = f"Run {short(state.run_id)}"
+        with ui.element("article").classes("card run").props(f'aria-label="{self._name}"'):
+            with bar():
+                self._badge = ui.label("running").classes("badge is-running")
+                heading(self._name)
+                note(f"by {state.actor}, since {words.exact(state.started_at)} UTC", "muted")
+            self._doing = ui.label().classes("many")
+            self._bar = ui.linear_progress(0, show_value=False, size="10px").props('aria-label="Steps done"')
+            self._told = ui.label().classes("muted")
+            self._result = ui.element("div").classes("result").props("role=status")
+            self._cancel = button("Cancel this run", self._ask, "negative")
+            self._cancel.set_visibility(guest.may(Role.OPERATOR))
+
+    def update(self, state: RunState) -> None:
+        """Show how far it is."""
+        if not self.over:
+            self._doing.set_text(f"Now: {state.doing}" if state.doing else "It is about to begin.")
+            self._bar.set_value(state.share)
+            self._told.set_text(_progress(state))
+            if state.cancel_by:
+                self._cancel.set_visibility(False)
+
+    async def end(self, state: RunState | None) -> None:
+        """
+        Show how it ended, by the audit log.
+
+        :param state: What this process knows of it, if it ran here.
+        """
+        self.over = True
+        end = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
+        outcome = end.outcome or (state.phase if state else "") or "over"
+        if self._cancelled and outcome == Outcome.INTERRUPTED:
+            outcome = "cancelled"  # So young that it was told by other means than the database.
+        self._badge.set_text(outcome)
+        self._badge.classes(replace=f"badge is-{outcome}")
+        for each in (self._doing, self._bar, self._cancel):
+            each.set_visibility(False)
+        self._told.set_text(_totals(end))
+        with self._result:
+            _show_end(end, state)
+            link("What this run did, in the audit log", address("/jobs", {"run_id": self._run_id}))
+
+    async def _ask(self) -> None:
+        effect = "The step that it is at is finished; no other one begins. The next run goes on with the rest."
+        if await agreed(f"Cancel {self._name.lower()}?", effect, "Cancel the run", back="Back"):
+            runs = self._guest.context.runs
+            await self._guest.ask(lambda scoped: scoped.cancel(runs, self._run_id))
+            self._cancelled = True
+            ui.notify(f"{self._name} ends before its next step.")
+
+
+def _progress(state: RunState) -> str:
+    """``3 of 8 steps done · 1,234 rows · 5.2 MiB · may end at 12:00``."""
+    rows, size = state.removed
+    said = (
+        f"{state.steps_done:,} of {plural(state.steps, 'step')} done",
+        f"of this step {state.units}" if state.units else "",
+        plural(rows, "row"),
+        show_size(size or None),
+        f"may end at {words.exact(state.expected_end)} UTC" if state.expected_end else "",
+        f"ends before its next step, as {state.cancel_by} asked" if state.cancel_by else "",
+    )
+    return " · ".join(filter(None, said))
+
+
+def _totals(end: RunEnd) -> str:
+    row = end.finished or {}
+    said = [plural(row[name], noun) for name, noun in (("rows", "row"), ("partitions", "partition")) if row.get(name)]
+    return " · ".join(filter(None, [row.get("message"), *said, show_size(row.get("bytes") or None)]))
+
+
+def _show_end(end: RunEnd, state: RunState | None) -> None:
+    error = (end.finished or {}).get("error") or (state.error if state else None)
+    if error:
+        _show_trouble("The run ended early", str(error), "")
+    for row in end.troubles:
+        where = f"{row['table_schema']}.{row['table_name']}: " if row["table_name"] else ""
+        _show_trouble(f"{where}{row['message'] or row['event']}", str(row["error"] or ""), row["outcome"] or "")
+    if end.more:
+        note("There is more of this in the audit log.", "muted")
+
+
+def _show_trouble(what: str, error: str, outcome: str) -> None:
+    with ui.element("div").classes("warning" if outcome == Outcome.DEFERRED else "error"):
+        ui.label(f"{outcome}: {what}" if outcome else what).classes("what")
+        ui.label(error).classes("many")

@@ -1,44 +1,34 @@
 """
-All stored policies, with filters that stand in the address, what can be done about each, and policy files.
+All stored policies, with filters that stand in the address; what can be done about each: edit, copy, enable or disable,
+delete; and policy files, which are checked first, and applied as they were shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from nicegui import ui
+from nicegui import events, ui
 
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import Conflict, InvalidInput, NotFound
 from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.pairs import write_pairs
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.policyfile import dump_policies
-from cratedb_retention.model.words import plural
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.model.policyfile import dump_policies, parse_policies
+from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.words import plural, short, write_pairs
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
+from cratedb_retention.ui.editor import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import Query, new_policy
-from cratedb_retention.ui.parts import Bit, Cell, Choice, Column, button, go, heading, note, show_error, state, table
-from cratedb_retention.ui.policy_actions import Actions
-from cratedb_retention.ui.policy_import import Import
-from cratedb_retention.ui.querying import STRATEGY, TAGS, Field, live_filter_form, read_selection
+from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, go, live_filter_form, new_policy, read_selection
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
 
 PATH = "/policies"
-# The cells of a row by column, and what it is sorted by where that is not the text of a cell.
-Row = tuple[dict[str, Cell], Mapping[str, float]]
-_COLUMNS = (
-    Column("state", "State"),
-    Column("strategy", "Strategy"),
-    Column("table", "Table"),
-    Column("where", "Where"),
-    Column("kept", "Kept for"),
-    Column("schedule", "Schedule"),
-    Column("tags", "Tags"),
-    Column("description", "Description"),
-)
+Item = Damaged | StoredPolicy
 # What sorts behind every number: forever, never.
 _LAST = 1e18
 _FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS, STRATEGY)
@@ -46,27 +36,22 @@ _FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
-    access = await guest.ask(lambda scoped: scoped.access)
-    await PolicyList(guest, query, access.role.includes(Role.EDITOR)).build()
+    await PolicyList(guest, query).build()
 
 
 class PolicyList:
-    """
-    The list, and what is around it.
+    """The list, and what is around it."""
 
-    :param editor: Whether who looks may change policies.
-    """
-
-    def __init__(self, guest: Guest, wanted: Query, editor: bool) -> None:
-        self._guest, self._wanted, self._editor = guest, wanted, editor
+    def __init__(self, guest: Guest, wanted: Query) -> None:
+        self._guest, self._wanted, self._editor = guest, wanted, guest.may(Role.EDITOR)
         self._asked = 0
-        self._shown: list[Damaged | StoredPolicy] = []
+        self._shown: list[Item] = []
         self._table: ui.table | None = None
 
     async def build(self) -> None:
         """Make the page."""
         live_filter_form(PATH, _FIELDS, self._wanted, self._filter)
-        with ui.element("div").classes("bar"):
+        with bar():
             if self._editor:
                 button("New policy", lambda: go(new_policy()))
             button("Export as YAML", self._export, "secondary")
@@ -77,7 +62,7 @@ class PolicyList:
         await self.load()
         if self._editor:
             heading("Policies as a file")
-            Import(self._guest, self.load).build()
+            Import(self._guest, self.load)
 
     async def _filter(self, wanted: Query) -> None:
         self._wanted = wanted
@@ -94,130 +79,373 @@ class PolicyList:
         try:
             selection = read_selection(wanted)
         except InvalidInput as error:
-            self._refuse(error)
+            self._table, self._shown = None, []
+            self._choose(None)
+            self._count.text = ""
+            with self._place.clear():
+                show_error(error)
             return
         listing = await self._guest.ask(lambda scoped: scoped.listing(selection, wanted.get("q", "")))
         if mine == self._asked:  # Else they have typed on meanwhile.
             self._show(listing, keep)
 
-    def _refuse(self, error: InvalidInput) -> None:
-        self._place.clear()
-        self._table, self._shown = None, []
-        self._choose(None)
-        self._count.text = ""
-        with self._place:
-            show_error(error)
-
     def _show(self, listing: Listing, keep: str | None) -> None:
         before = self._table.pagination if self._table and keep is not None else None
         self._shown = [*listing.damaged, *listing.policies]
         found = next((n for n, item in enumerate(self._shown) if keep is not None and _id(item) == keep), None)
-        self._place.clear()
         self._choose(found)
-        self._count.text = _count(listing)
-        with self._place:
-            if self._shown:
-                self._table = self._rows(listing, found)
-                if before and before.get("page"):
-                    self._table.pagination = before
-            else:
-                self._table = None
-                note(self._nothing())
-
-    def _nothing(self) -> str:
-        if any(field.text(self._wanted) for field in _FIELDS):
-            return "No policy fits this filter."
-        return "There are no policies yet." + (" “New policy” makes the first one." if self._editor else "")
+        said = plural(len(listing.policies), "policy", "policies")
+        self._count.text = f"{said}, {len(listing.damaged):,} damaged" if listing.damaged else said
+        with self._place.clear():
+            self._table = self._rows(listing, found) if self._shown else None
+            if self._table and before and before.get("page"):
+                self._table.pagination = before
+            elif self._table is None and any(field.text(self._wanted) for field in _FIELDS):
+                note("No policy fits this filter.")
+            elif self._table is None:
+                make = " “New policy” makes the first one." if self._editor else ""
+                note(f"There are no policies yet.{make}")
 
     def _rows(self, listing: Listing, found: int | None) -> ui.table:
-        found_rows = [*map(_damaged_row, listing.damaged), *(_row(item.policy, listing) for item in listing.policies)]
-        rows, order = [cells for cells, _ in found_rows], [order for _, order in found_rows]
-        names = [_name(item) for item in self._shown]
-        choice = Choice(names, self._choose, found) if self._editor else None
-        columns = [c for c in _COLUMNS if c.name != "where" or any(item.policy.where for item in listing.policies)]
-        return table(columns, rows, "Policies", order, choice=choice)
+        columns = _columns(listing)
+        if not any(item.policy.where for item in listing.policies):
+            columns = [column for column in columns if column.label != "Where"]
+        made = table(columns, self._shown, "Policies", named=_name, choose="single" if self._editor else None)
+        if found is not None and self._editor:
+            made.selected = [made.rows[found]]
+        made.on_select(lambda event: self._choose(event.selection[0]["_"] if event.selection else None))
+        return made
 
     def _choose(self, number: int | None) -> None:
         if self._actions is not None:
             self._actions.choose(None if number is None else self._shown[number])
 
     async def _export(self) -> None:
-        words, selection = self._wanted.get("q", ""), read_selection(self._wanted)
-
-        def read(scoped: Scope) -> str:
-            return dump_policies(item.policy for item in scoped.listing(selection, words).policies)
-
-        text = await self._guest.ask(read)
-        ui.download.content(text, "policies.yaml", "application/yaml")
+        text, selection = self._wanted.get("q", ""), read_selection(self._wanted)
+        found = await self._guest.ask(lambda scoped: scoped.listing(selection, text).policies)
+        ui.download.content(dump_policies(item.policy for item in found), "policies.yaml", "application/yaml")
 
 
-def _id(item: Damaged | StoredPolicy) -> str | None:
+def _id(item: Item) -> str | None:
     return item.id if isinstance(item, Damaged) else item.policy.id
 
 
-def _name(item: Damaged | StoredPolicy) -> str:
+def _name(item: Item) -> str:
     return f"damaged {item.id}" if isinstance(item, Damaged) else f"{item.policy.strategy} {item.policy.target}"
 
 
-def _count(listing: Listing) -> str:
-    said = plural(len(listing.policies), "policy", "policies")
-    return f"{said}, {len(listing.damaged):,} damaged" if listing.damaged else said
+def _columns(listing: Listing) -> Sequence[Column[Item]]:
+    def column(
+        label: str,
+        sound: Callable[[Policy], Cell],
+        damaged: Callable[[Damaged], Cell] = lambda item: "",
+        order: Callable[[Policy], float] | None = None,
+    ) -> Column[Item]:
+        """One for policies, and rows that are no valid policy, which are sorted before all others."""
+        return Column(
+            label,
+            lambda item: damaged(item) if isinstance(item, Damaged) else sound(item.policy),
+            order and (lambda item: -1 if isinstance(item, Damaged) else order(item.policy)),
+        )
+
+    def due(policy: Policy) -> float:
+        time = listing.times.get(policy.id or "")
+        return time.timestamp() if time else _LAST
+
+    return [
+        column("State", lambda p: state("enabled" if p.enabled else "disabled"), lambda item: state("damaged")),
+        column("Strategy", lambda p: Bit(text=str(p.strategy), tone="whole"), lambda d: str(d.row["strategy"] or "")),
+        column(
+            "Table",
+            lambda p: Bit(text=p.table, href=links.policy(p.id), hint="Look at this policy"),
+            lambda item: str(item.target),
+        ),
+        column("Where", lambda p: Bit(text=write_pairs(p.where, "\n"), tone="many")),
+        column(
+            "Kept for",
+            _kept,
+            lambda item: str(item.row["retention_period"] or ""),
+            lambda p: min(p.retention_period.approximate_seconds(), _LAST),
+        ),
+        column("Schedule", lambda p: _schedule(p, listing), order=due),
+        column("Tags", lambda p: [_tag(each) for each in p.tags]),
+        column(
+            "Description",
+            lambda p: Bit(text=p.description or "", tone="many"),
+            lambda item: Bit(text=f"No valid policy: {item.reason}", tone="bad many"),
+        ),
+    ]
 
 
-def _row(policy: Policy, listing: Listing) -> Row:
-    time = listing.times.get(policy.id or "")
-    order = {
-        "kept": min(policy.retention_period.approximate_seconds(), _LAST),
-        "schedule": time.timestamp() if time else _LAST,
-    }
-    cells: dict[str, Cell] = {
-        "state": state("enabled" if policy.enabled else "disabled"),
-        "strategy": Bit(text=str(policy.strategy), tone="whole"),
-        "table": Bit(text=policy.table, href=links.policy(policy.id or ""), hint="Look at this policy"),
-        "where": Bit(text=write_pairs(policy.where, "\n"), tone="many"),
-        "kept": _kept(policy),
-        "schedule": _schedule(policy, listing),
-        "tags": [
-            Bit(text=tag, href=links.tagged(tag), tone="tag", hint=f"All policies with the tag {tag}")
-            for tag in policy.tags
-        ],
-        "description": Bit(text=policy.description or "", tone="many"),
-    }
-    return cells, order
-
-
-def _damaged_row(damaged: Damaged) -> Row:
-    """The row of what is no valid policy."""
-    said = damaged.row
-    cells: dict[str, Cell] = {
-        "state": state("damaged"),
-        "strategy": str(said["strategy"] or ""),
-        "table": str(damaged.target),
-        "kept": str(said["retention_period"] or ""),
-        "description": Bit(text=f"No valid policy: {damaged.reason}", tone="bad many"),
-    }
-    return cells, {"kept": -1, "schedule": -1}
+def _tag(text: str) -> Bit:
+    href = links.address(PATH, {"tags": text})
+    return Bit(text=text, href=href, tone="tag", hint=f"All policies with the tag {text}")
 
 
 def _kept(policy: Policy) -> Cell:
     levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
     period = Bit(text=str(policy.retention_period), tone="whole")
-    return (
-        [period, Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")]
-        if levels
-        else period
-    )
+    rollups = Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")
+    return [period, rollups] if levels else period
 
 
 def _schedule(policy: Policy, listing: Listing) -> Cell:
     if not policy.schedule:
         return Bit(text="by hand", tone="muted")
-    time = listing.times.get(policy.id or "")
     named = Bit(text=policy.schedule, hint=f"Time zone {policy.time_zone}")
+    time = listing.times.get(policy.id or "")
     if time is None:
         return named
     said = "due now" if time <= listing.now else f"next {words.moment(time)}"
-    return [
-        named,
-        Bit(text=said, tone="muted line whole", hint=f"{words.exact(time)} UTC, {words.ago(time, listing.now)}"),
-    ]
+    hint = f"{words.exact(time)} UTC, {words.ago(time, listing.now)}"
+    return [named, Bit(text=said, tone="muted line whole", hint=hint)]
+
+
+class Actions:
+    """
+    Buttons about the policy that is chosen.
+
+    :param load: Loads the list anew; it is given the identifier of the policy that stays chosen.
+    """
+
+    def __init__(self, guest: Guest, load: Callable[[str | None], Awaitable[None]]) -> None:
+        self._guest, self._load = guest, load
+        self._chosen: Item | None = None
+        self._hint = ui.label("Choose a policy to edit, copy, disable or delete it.").classes("muted")
+        with bar().classes("chosen").props('role=group aria-label="The chosen policy"') as self._about:
+            edit = button("Edit", lambda: self._go(links.policy), "secondary")
+            copy = button("Copy", lambda: self._go(new_policy), "secondary")
+            self._switch = button("Disable", self._switching, "secondary")
+            button("Delete", self._deleting, "negative")
+            self._looking = ui.label("Looking what the next run would do …").classes("muted").props("role=status")
+            self._looking.set_visibility(False)
+        self._sound = (edit, copy, self._switch)
+        self.choose(None)
+
+    def choose(self, item: Item | None) -> None:
+        """Let the buttons be about a policy, or none."""
+        self._chosen = item
+        self._hint.set_visibility(item is None)
+        self._about.set_visibility(item is not None)
+        for each in self._sound:
+            each.set_visibility(isinstance(item, StoredPolicy))
+        enabled = not isinstance(item, StoredPolicy) or item.policy.enabled
+        self._switch.set_text("Disable" if enabled else "Enable")
+
+    def _go(self, where: Callable[[str], str]) -> None:
+        if isinstance(self._chosen, StoredPolicy):
+            go(where(self._chosen.policy.id or ""))
+
+    async def _switching(self) -> None:
+        item = self._chosen
+        if not isinstance(item, StoredPolicy):
+            return
+        policy, wanted = item.policy, not item.policy.enabled
+        action, identifier = "Enable" if wanted else "Disable", policy.id or ""
+        question = f"{action} {_named(policy)}?"
+        if wanted:
+            sure = await self._sure_of_enabling(question, item)
+        else:
+            sure = await agreed(question, f"Runs skip it from now on. {policy.ends}", action, tone="primary")
+        if sure:
+            await self._changing(
+                lambda: self._guest.ask(lambda s: s.change(identifier, {"enabled": wanted}, item.version)), identifier
+            )
+            ui.notify(f"Now {action.lower()}d: {_named(policy)}", type="positive")
+
+    async def _sure_of_enabling(self, question: str, item: StoredPolicy) -> bool:
+        """Show what the next run would do; where it would delete data, a word has to be written."""
+        policy = item.policy.model_copy(update={"enabled": True})
+        self._looking.set_visibility(True)
+        try:
+            found = await self._guest.ask(lambda scoped: scoped.preview(policy))
+        finally:
+            self._looking.set_visibility(False)
+        word, tone = (_word(item), "negative") if sentences(found) else ("", "primary")
+        return await agreed(question, lambda: show_effect(found), "Enable", word, tone=tone)
+
+    async def _deleting(self) -> None:
+        item = self._chosen
+        if item is None:
+            return
+        if isinstance(item, Damaged):
+            identifier, version, word, what = item.id, None, short(item.id), "this row, which is no valid policy"
+            effect = "Only the row of the policy table goes; no data is touched. No run obeys it anyway."
+        else:
+            identifier, version, word = item.policy.id or "", item.version, _word(item)
+            what, effect = _named(item.policy), f"Only the policy goes; no row is touched. {item.policy.ends}"
+        if await agreed(f"Delete {what}?", effect, "Delete the policy", word):
+            await self._changing(lambda: self._guest.ask(lambda s: s.delete(identifier, version)), None)
+            ui.notify("The policy is deleted; data was not touched", type="positive")
+
+    async def _changing(self, work: Callable[[], Awaitable[object]], keep: str | None) -> None:
+        """Change something; whatever comes of it, show what there is then."""
+        try:
+            await work()
+        except (Conflict, NotFound):
+            await self._load(keep)
+            raise
+        await self._load(keep)
+
+
+def _named(policy: Policy) -> str:
+    return f"the policy “{policy.strategy} {policy.target}”"
+
+
+def _word(item: StoredPolicy) -> str:
+    """What has to be written; nobody can write a name that begins or ends with a blank."""
+    name = item.policy.table_name
+    return name if name == name.strip() else short(item.policy.id)
+
+
+_FILE = "the file"
+# What is done by a file, in the order in which it is shown.
+_VERBS = {Action.DELETE: "delete", Action.UPDATE: "change", Action.CREATE: "create"}
+# The upload is a form, which has some bytes besides the file.
+_FORM = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """A file that was checked, and what it would change."""
+
+    wanted: list[Policy]
+    prune: bool
+    tags: TagFilter
+    changes: list[Change]
+
+    def of(self, action: Action) -> list[Change]:
+        """The changes of one kind."""
+        return [change for change in self.changes if change.action is action]
+
+    @property
+    def words(self) -> str:
+        """What it would do."""
+        said = [f"{_VERBS[each]} {len(self.of(each)):,}" for each in (Action.CREATE, Action.UPDATE, Action.DELETE)]
+        return f"{', '.join(said)}, leave {len(self.of(Action.KEEP)):,} as they are"
+
+
+class Import:
+    """
+    The form for a policy file, folded up at first.
+
+    :param load: Loads the list of policies anew.
+    """
+
+    def __init__(self, guest: Guest, load: Callable[[], Awaitable[None]]) -> None:
+        self._guest, self._load = guest, load
+        self._most = guest.context.limits.body
+        self._checked: _Checked | None = None
+        with ui.expansion("Import a YAML file").classes("card import").props("header-class=folded"):
+            note("A file as “Export as YAML” writes it. Nothing changes until you press “Apply”.")
+            self._text = ui.textarea("Policy file (YAML)", on_change=self._changed)
+            self._text.props("outlined debounce=300 spellcheck=false input-class=mono")
+            upload = ui.upload(
+                max_file_size=max(self._most - _FORM, 1),
+                on_upload=self._taken,
+                on_rejected=lambda: self._fail(self._too_large()),
+                auto_upload=True,
+            )
+            upload.props('accept=".yaml,.yml,.json,text/plain" aria-hidden=true').classes("unseen")
+            pick = f"() => getElement({upload.id}).pickFiles()"
+            ui.button("Choose a file", color="secondary").props("no-caps unelevated").on("click", js_handler=pick)
+            self._prune = ui.checkbox("Also delete policies that the file lacks", on_change=self._changed)
+            self._tags = ui.input("… but only those with these tags", placeholder="any tags", on_change=self._changed)
+            self._tags.props("outlined dense debounce=300").bind_visibility_from(self._prune, "value")
+            with bar():
+                button("Check", self._check)
+                self._apply = button("Apply", self._applying, "secondary")
+            self._place = ui.element("div").props("aria-live=polite")
+        self._forget()
+
+    async def _taken(self, event: events.UploadEventArguments) -> None:
+        event.sender.reset()  # type: ignore[attr-defined]
+        self._forget()
+        try:
+            self._text.value = (await event.file.read()).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            self._fail(InvalidInput(_FILE, "not UTF-8 text", "save it as UTF-8"))
+
+    def _fail(self, error: InvalidInput) -> None:
+        self._forget()
+        with self._place:
+            show_error(error)
+
+    def _too_large(self) -> InvalidInput:
+        return InvalidInput(_FILE, f"no text file of at most {self._most} bytes", "see the setting http.max_body")
+
+    def _state(self) -> tuple[object, ...]:
+        return self._text.value, self._prune.value, self._tags.value
+
+    def _changed(self) -> None:
+        """Browsers say it again, late, what they were told themselves: that is no change of what was checked."""
+        if self._state() != self._seen:
+            self._forget()
+
+    def _forget(self) -> None:
+        """What was checked is not what is there now."""
+        self._seen = self._state()
+        self._checked = None
+        self._apply.set_visibility(False)
+        self._place.clear()
+
+    async def _check(self) -> None:
+        self._forget()
+        try:
+            self._checked = await self._ask()
+        except InvalidInput as error:
+            self._fail(error)
+            return
+        changes = [change for action in _VERBS for change in self._checked.of(action)]
+        self._apply.set_visibility(bool(changes))
+        with self._place:
+            note(f"The file would: {self._checked.words}.", "summary")
+            if changes:
+                table(_CHANGES, changes, "What the file would change")
+
+    async def _ask(self) -> _Checked:
+        text, prune, tags = self._text.value or "", bool(self._prune.value), (self._tags.value or "").strip()
+        if len(text.encode(errors="replace")) > self._most:
+            raise self._too_large()
+        wanted, chosen = parse_policies(text, _FILE), parse_tag_filter([tags] if prune and tags else [])
+        changes = await self._guest.ask(lambda scoped: scoped.apply(wanted, prune, chosen, dry_run=True))
+        return _Checked(wanted=wanted, prune=prune, tags=chosen, changes=changes)
+
+    async def _applying(self) -> None:
+        checked = self._checked
+        if checked is None or not await _agreed(checked.of(Action.DELETE)):
+            return
+        try:
+            await self._guest.ask(
+                lambda scoped: scoped.apply_shown(checked.wanted, checked.prune, checked.tags, checked.changes)
+            )
+        finally:
+            self._forget()
+            await self._load()
+        ui.notify(f"Done: {checked.words}", type="positive")
+
+
+async def _agreed(gone: Sequence[Change]) -> bool:
+    """Ask where policies are deleted."""
+    names = "\n".join(_of_table(change) for change in gone[:10])
+    more = f"\n… and {len(gone) - 10:,} more" if len(gone) > 10 else ""
+    effect = f"Only policies go; no data is touched. From then on, no run obeys them:\n{names}{more}"
+    question = f"Delete {plural(len(gone), 'policy', 'policies')}?"
+    return not gone or await agreed(question, effect, "Apply the file", f"delete {len(gone)}")
+
+
+def _of_table(change: Change) -> str:
+    policy = change.policy
+    return f"{policy.strategy} of {policy.target}{f' ({short(policy.id)})' if policy.id else ''}"
+
+
+def _differences(change: Change) -> Cell:
+    lines = [f"{d.attribute}: {' → '.join(d.words if change.before else d.words[1:])}" for d in change.differences]
+    return Bit(text="the whole policy" if change.action is Action.DELETE else "\n".join(lines), tone="many")
+
+
+_CHANGES: Sequence[Column[Change]] = (
+    Column("Would", lambda change: state(_VERBS[change.action])),
+    Column("Policy", _of_table),
+    Column("What changes", _differences),
+)

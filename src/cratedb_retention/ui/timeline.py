@@ -1,51 +1,31 @@
 """
-The timeline of a table: a picture of what is kept, rolled up, moved and archived, and the same in tables and words.
+The timeline of a table: a picture of what is kept, rolled up, moved and archived, and the same in tables and words. And
+how to take a table that was dropped and created again, or restored or copied, for the earlier one of its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nicegui import ui
 
+from cratedb_retention.execution.accepting import Earlier
+from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.holds import hold_values
-from cratedb_retention.model.timeline import WORDS, Item, State, Timeline
+from cratedb_retention.model.holds import LegalHold, hold_values
+from cratedb_retention.model.timeline import CHANGING, WORDS, Cutoff, Item, Lane, Span, State, Timeline
 from cratedb_retention.model.words import capitalized, plural, short, show_size
 from cratedb_retention.ui import links
-from cratedb_retention.ui.accepting import offer
+from cratedb_retention.ui.charts import AXIS, LANE, padded, rows, stretch, timeline_options, what, why
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import Bit, Cell, Column, heading, link, note, table
-from cratedb_retention.ui.plan_view import policy_bit, show_groups, show_held
-from cratedb_retention.ui.timeline_chart import chart, rows, stretch, what, when, why
+from cratedb_retention.ui.links import Query, go, link
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note
+from cratedb_retention.ui.plan import policy_bit, show_groups, show_held
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, table
 
 PATH = "/tables/{schema}/{name:path}"
 # So many partitions are named where nothing tells their time.
 _NAMED = 10
-_SPANS = (
-    Column("lane", "Where"),
-    Column("time", "Time (UTC)"),
-    Column("state", "State"),
-    Column("what", "Partitions"),
-    Column("rows", "Rows", right=True),
-    Column("size", "Size", right=True),
-    Column("due", "Due"),
-    Column("why", "Why"),
-)
-_POLICIES = (
-    Column("policy", "Policy"),
-    Column("does", "What it does"),
-    Column("table", "Table"),
-    Column("limit", "Expired is what is before (UTC)"),
-)
-_HOLDS = (
-    Column("hold", "Hold"),
-    Column("reason", "Reason"),
-    Column("time", "Time (UTC)"),
-    Column("where", "Only where"),
-    Column("by", "Placed by"),
-)
 
 
 async def show(guest: Guest, query: Query) -> None:
@@ -60,17 +40,56 @@ async def show(guest: Guest, query: Query) -> None:
     for text in found.notes:
         note(text)
     if found.extent:
-        chart(found)
+        _picture(found, padded(*found.extent))
         _legend(found)
     else:
         note("There is nothing to draw: nothing in this table has a known stretch of time.")
     _lanes(found)
-    _changes(found)
-    _held(found)
-    _policies(found)
-    _holds(found)
+    heading("What the next run does")
+    if found.changes:
+        show_groups("What the next run does", found.changes, {}).classes("timeline-rows")
+    else:
+        note("Nothing: nothing of this table is due, or what is due is held.")
+    if found.held:
+        heading("What is due, but does not happen")
+        show_held("What is due, but does not happen", found.held).classes("timeline-rows")
+    heading("Policies on this table")
+    if found.cutoffs:
+        table(_POLICIES, found.cutoffs, "Policies on this table").classes("timeline-rows")
+    else:
+        note("None.")
+    heading("Holds on this table")
+    if found.holds:
+        table(_HOLDS, found.holds, "Holds on this table").classes("timeline-rows")
+    else:
+        note("None: nobody has said that data of it must stay.")
     if earlier:
-        offer(guest, name, earlier)
+        _offer(guest, name, earlier)
+
+
+def _picture(found: Timeline, extent: tuple[int, int]) -> None:
+    """Lanes on one axis, and buttons to zoom, since a keyboard can't reach the slider."""
+    made = timeline_options(found, extent)
+    height = made["grid"]["top"] + LANE * len(found.lanes) + AXIS
+    with ui.element("div").classes("timeline").props("role=img") as box:
+        chart = ui.echart(made, renderer="svg").style(f"height: {height}px")
+    box.props["aria-label"] = "Timeline of the table; the tables below say the same"
+    spans = [span for lane in found.lanes for span in lane.spans if span.state in CHANGING]
+
+    def zoom(text: str, start: int, end: int) -> None:
+        def pressed() -> None:
+            for number in range(2):
+                action = {"type": "dataZoom", "dataZoomIndex": number, "startValue": start, "endValue": end}
+                chart.run_chart_method("dispatchAction", action)
+
+        ui.button(text, on_click=pressed).props("outline no-caps").classes("zoom")
+
+    with bar():
+        zoom("Show all", *extent)
+        if spans:
+            changed = padded(min(span.start for span in spans), max(span.end for span in spans))
+            zoom("Show what the next run changes", *changed)
+        note("Zoom with the slider, or with Ctrl and the mouse wheel. All times are in UTC.")
 
 
 def _legend(found: Timeline) -> None:
@@ -85,101 +104,79 @@ def _legend(found: Timeline) -> None:
 def _lanes(found: Timeline) -> None:
     heading("What is there")
     for lane in found.lanes:
-        if lane.note:
-            note(f"{lane.title}: {lane.note}", "lane-note")
-        if lane.unplaced:
-            note(f"{lane.title}: {_unplaced(lane.unplaced)}", "lane-note")
+        for text in (lane.note, _unplaced(lane.unplaced)):
+            if text:
+                note(f"{lane.title}: {text}", "lane-note")
     spans = [(lane, span) for lane in found.lanes for span in lane.stretches]
-    if not spans:
-        return
-    cells: list[dict[str, Cell]] = [
-        {
-            "lane": lane.title,
-            "time": _time(span.start, span.end),
-            "state": Bit(text=WORDS[span.state], tone=f"badge is-{span.state}"),
-            "what": what(span),
-            "rows": Bit(text=rows(span), tone="date"),
-            "size": Bit(text=show_size(span.size), tone="date"),
-            "due": Bit(text=when(span.due), tone="date"),
-            "why": why(span),
-        }
-        for lane, span in spans
-    ]
-    order = [{"time": span.start, "rows": span.rows, "size": span.size or 0, "due": span.due or 0} for _, span in spans]
-    _table(_SPANS, cells, "What is there, by time", order)
+    if spans:
+        table(_SPANS, spans, "What is there, by time").classes("timeline-rows")
 
 
-def _unplaced(items: Iterable[Item]) -> str:
-    items = list(items)
-    rest = len(items) - _NAMED
-    names = ", ".join(item.name or "the whole table" for item in items[:_NAMED]) + (
-        f" and {rest:,} more" if rest > 0 else ""
-    )
-    why = dict.fromkeys(reason for item in items for reason in item.reasons)
-    words = (
-        f"of {plural(len(items), 'partition')} nothing tells the time, so that they are not in the picture: {names}."
-    )
-    return words + (f" {'; '.join(list(why)[:3])}." if why else "")
-
-
-def _changes(found: Timeline) -> None:
-    heading("What the next run does")
-    if not found.changes:
-        note("Nothing: nothing of this table is due, or what is due is held.")
-        return
-    show_groups(found.changes, {}, "What the next run does").classes("timeline-rows")
-
-
-def _held(found: Timeline) -> None:
-    if not found.held:
-        return
-    heading("What is due, but does not happen")
-    show_held("What is due, but does not happen", found.held).classes("timeline-rows")
-
-
-def _policies(found: Timeline) -> None:
-    heading("Policies on this table")
-    if not found.cutoffs:
-        note("None.")
-        return
-    cells: list[dict[str, Cell]] = [
-        {
-            "policy": policy_bit(cutoff.policy_id, {}),
-            "does": capitalized(cutoff.words),
-            "table": cutoff.table.name,
-            "limit": "disabled" if not cutoff.enabled else when(cutoff.limit) or "nothing is, it is kept forever",
-        }
-        for cutoff in found.cutoffs
-    ]
-    _table(_POLICIES, cells, "Policies on this table", [{"limit": cutoff.limit or 0} for cutoff in found.cutoffs])
-
-
-def _holds(found: Timeline) -> None:
-    heading("Holds on this table")
-    if not found.holds:
-        note("None: nobody has said that data of it must stay.")
-        return
-    cells: list[dict[str, Cell]] = [
-        {
-            "hold": f"{hold.kind} hold {short(hold.id)}",
-            "reason": hold.reason,
-            "time": _time(hold.start, hold.end) or "all",
-            "where": hold_values(hold, ", "),
-            "by": hold.placed_by,
-        }
-        for hold in found.holds
-    ]
-    _table(_HOLDS, cells, "Holds on this table")
-
-
-def _table(
-    columns: Sequence[Column], cells: Sequence[dict[str, Cell]], caption: str, order: Sequence[dict[str, int]] = ()
-) -> None:
-    """A table; on a narrow screen without what is empty."""
-    table(columns, cells, caption, order).classes("timeline-rows")
+def _unplaced(items: Sequence[Item]) -> str:
+    if not items:
+        return ""
+    rest = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
+    names = ", ".join(item.name or "the whole table" for item in items[:_NAMED])
+    reasons = list(dict.fromkeys(reason for item in items for reason in item.reasons))[:3]
+    because = f" {'; '.join(reasons)}." if reasons else ""
+    of = plural(len(items), "partition")
+    return f"of {of} nothing tells the time, so that they are not in the picture: {names}{rest}.{because}"
 
 
 def _time(start: int | None, end: int | None) -> Cell:
     """A stretch of time that is broken only between its two ends."""
     first, between, last = stretch(start, end).partition(" to ")
-    return (Bit(text=first, tone="date"), Bit(text=f"to {last}", tone="date")) if between else ""
+    return (_whole(first), _whole(f"to {last}")) if between else ""
+
+
+def _whole(text: str) -> Bit:
+    return Bit(text=text, tone="date")
+
+
+def _expired(cutoff: Cutoff) -> str:
+    return (words.moment(cutoff.limit) or "nothing is, it is kept forever") if cutoff.enabled else "disabled"
+
+
+_SPANS: Sequence[Column[tuple[Lane, Span]]] = (
+    Column("Where", lambda item: item[0].title),
+    Column("Time (UTC)", lambda item: _time(item[1].start, item[1].end), lambda item: item[1].start),
+    Column("State", lambda item: Bit(text=WORDS[item[1].state], tone=f"badge is-{item[1].state}")),
+    Column("Partitions", lambda item: what(item[1])),
+    Number("Rows", lambda item: _whole(rows(item[1])), lambda item: item[1].rows),
+    Number("Size", lambda item: _whole(show_size(item[1].size)), lambda item: item[1].size or 0),
+    Column("Due", lambda item: _whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
+    Column("Why", lambda item: why(item[1])),
+)
+_POLICIES: Sequence[Column[Cutoff]] = (
+    Column("Policy", lambda cutoff: policy_bit(cutoff.policy_id, {})),
+    Column("What it does", lambda cutoff: capitalized(cutoff.words)),
+    Column("Table", lambda cutoff: cutoff.table.name),
+    Column("Expired is what is before (UTC)", _expired, lambda cutoff: cutoff.limit or 0),
+)
+_HOLDS: Sequence[Column[LegalHold]] = (
+    Column("Hold", lambda hold: f"{hold.kind} hold {short(hold.id)}"),
+    Column("Reason", lambda hold: hold.reason),
+    Column("Time (UTC)", lambda hold: _time(hold.start, hold.end) or "all"),
+    Column("Only where", lambda hold: hold_values(hold, ", ")),
+    Column("Placed by", lambda hold: hold.placed_by),
+)
+
+
+def _offer(guest: Guest, name: TableName, earlier: Earlier) -> None:
+    """Offer to take a table for the earlier one of its name."""
+    counts = {"rollup": earlier.rollups, "snapshot": earlier.snapshots, "hold": earlier.holds}
+    known = ", ".join(plural(count, word) for word, count in counts.items() if count)
+
+    async def accept() -> None:
+        effect = (
+            f"What is known of the earlier table counts for this one from now on: {known}. Rows of a time that was "
+            "rolled up and expired count as late; a policy with late: drop deletes them."
+        )
+        if await agreed("Take this table for the earlier one?", effect, "Accept the table", str(name)):
+            await guest.ask(lambda scope: scope.accept_tables(name.name, name.schema))
+            go(links.timeline(name.schema, name.name))
+
+    heading("Another table of this name")
+    note(f"{known} of an earlier table with this name. If they belong together, accept the table.")
+    with bar():
+        button("Accept this table …", accept)

@@ -1,31 +1,24 @@
 """
-Reads CrateDB's catalog: at most eight statements, eleven for downsampling, however many tables and policies there are.
+Reads CrateDB's catalog: at most eight statements, ten for downsampling, however many tables and policies there are.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.disk import IS_BLOCKED
-from cratedb_retention.engine.cratedb.health import settled
-from cratedb_retention.engine.cratedb.keys import (
-    Within,
-    read_identities,
-    read_keys,
-    read_settings,
-    read_types,
-    read_views,
-)
+from cratedb_retention.engine.cratedb.connection import IS_BLOCKED
+from cratedb_retention.engine.cratedb.shards import IS_FROZEN, MAX_SEQ_NO, format_token, settled
 from cratedb_retention.engine.cratedb.sql import system
-from cratedb_retention.engine.cratedb.tokens import format_token
-from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.database import Database, Statement
+from cratedb_retention.engine.expressions import Condition, table_ref
 from cratedb_retention.errors import Recovering
 from cratedb_retention.model.catalog import (
     Capabilities,
@@ -38,7 +31,6 @@ from cratedb_retention.model.catalog import (
     Selector,
     Table,
     TableName,
-    Value,
     View,
     outer_names,
 )
@@ -57,9 +49,39 @@ CAPABILITIES = Capabilities(
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _BLOBS = "it is a BLOB table, whose files have no rows to expire; disable the policy, and delete them over HTTP"
-_PartitionId = tuple[str, str, str]
 # Names in one statement; where more are wanted, whole schemas are read.
 NAMES = 500
+# Far more tables than any cluster ever creates, and far less than almost every hash.
+_MOST_TABLES = 2**24
+# Stands before the definition of a view while a table or column that it reads is missing.
+_CORRUPTED = "/* Corrupted view, needs fix */\n"
+# A line of SHOW CREATE TABLE with a column; what is in an object follows on lines of its own.
+_COLUMN = re.compile(r'\s*"((?:[^"]|"")*)" (.*?)( AS \()?,?')
+_KINDS = {
+    **dict.fromkeys(("text", "character varying", "character", "ip"), Kind.TEXT),
+    **dict.fromkeys(("smallint", "integer", "bigint", "real", "double precision", "byte", "char"), Kind.NUMBER),
+    "numeric": Kind.NUMBER,
+    "boolean": Kind.BOOLEAN,
+}
+_Wanted = Callable[[TableName], bool]
+# Restricts a statement to some tables, by its columns with schema and name.
+_Within = Callable[[sa.ColumnElement[Any], sa.ColumnElement[Any]], Condition]
+_PartitionId = tuple[str, str, str]
+
+
+@dataclass(kw_only=True)
+class _Shards:
+    """What the shards of a partition, or of a table without partitions, say."""
+
+    rows: int = 0
+    size: int = 0
+    token: str = ""
+    nodes: set[str] = field(default_factory=set)
+    settled: bool = True
+    missing: int = 0
+
+
+_NO_SHARDS = _Shards(settled=False)
 
 
 def read_catalog(
@@ -67,71 +89,63 @@ def read_catalog(
 ) -> Catalog:
     """Read tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
     selectors = list(selectors)
-    wanted = wanted_by(selectors, CAPABILITIES.default_schema)
-    within = _within(selectors)
+    wanted, within = wanted_by(selectors, CAPABILITIES.default_schema), _within(selectors)
     moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    known, columns, facts, found, keys, settings, definitions, identities, nodes, repositories = database.together(
+    tables, columns, shards, found, keys, definitions, identities, nodes, repositories = database.together(
         lambda: _read_tables(database, within, wanted, own_schema),
         lambda: _read_columns(database, within, wanted),
         lambda: _read_shards(database, within, moves),
-        lambda: database.rows(_partitions_statement(within)),
-        lambda: read_keys(database, within) if keyed else {},
-        lambda: read_settings(database, within) if keyed else {},
-        lambda: read_views(database, within) if keyed else None,
-        lambda: read_identities(database, within),
+        lambda: _read_partitions(database, within),
+        lambda: _read_keys(database, within) if keyed else {},
+        lambda: _read_views(database, within) if keyed else None,
+        lambda: _read_identities(database, within),
         lambda: _read_nodes(database) if moves else {},
         lambda: _read_repositories(database) if archives else frozenset(),
     )
-    partitioned_by = {name: by for name, (by, _, _) in known.items()}
     if keyed:
-        _read_details(
-            database, columns, partitioned_by, wanted_by([s for s in selectors if s.keys], CAPABILITIES.default_schema)
-        )
-    unwell = _add_health(database, clock, within, own_schema, facts)
-    partitions = _make_partitions(found, partitioned_by, facts)
-    tables = {
-        name: replace(
-            _make_table(name, columns[name], known[name], partitions[name], facts),
-            primary_key=keys.get(name, ()),
-            replicas=settings[name].replicas if name in settings else None,
-            most_columns=settings[name].most_columns if name in settings else None,
-            identity=identities.get(name, ""),
-        )
-        for name in known
-    }
-    views = None if definitions is None else _make_views(definitions, columns)
+        detailed = wanted_by([s for s in selectors if s.keys], CAPABILITIES.default_schema)
+        _read_details(database, columns, filter(detailed, tables))
+    unwell = _add_health(database, clock, within, own_schema, shards)
+    partitions: dict[TableName, list[Partition]] = defaultdict(list)
+    for schema, name, *described in found:
+        if (schema, name) in tables:
+            by = tables[schema, name].partitioned_by
+            partitions[TableName(schema, name)].append(_make_partition(by, shards, (schema, name), *described))
     return Catalog(
-        capabilities=CAPABILITIES, tables=tables, nodes=nodes, repositories=repositories, unwell=unwell, views=views
+        capabilities=CAPABILITIES,
+        tables={
+            name: replace(
+                _with_partitions(table, partitions[name], shards.get((*name, ""), _NO_SHARDS)),
+                columns=columns[name],
+                primary_key=keys.get(name, ()),
+                identity=identities.get(name, ""),
+            )
+            for name, table in tables.items()
+        },
+        nodes=nodes,
+        repositories=repositories,
+        unwell=unwell,
+        views=None if definitions is None else _make_views(definitions, columns),
     )
-
-
-def _make_views(
-    definitions: Mapping[TableName, str], columns: Mapping[TableName, Mapping[str, Column]]
-) -> dict[TableName, View]:
-    return {
-        name: View(name=name, columns=tuple(columns.get(name, ())), definition=text)
-        for name, text in definitions.items()
-    }
 
 
 def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
     """Read tables with their columns, and views, by their names."""
     names = set(names)
     within = _within([Selector(schema=name.schema, name=name.name) for name in names])
-    known, columns, definitions, identities = database.together(
+    tables, columns, definitions, identities = database.together(
         lambda: _read_tables(database, within, names.__contains__),
         lambda: _read_columns(database, within, names.__contains__),
-        lambda: read_views(database, within),
-        lambda: read_identities(database, within),
+        lambda: _read_views(database, within),
+        lambda: _read_identities(database, within),
     )
-    bare = {name: _make_table(name, columns[name], table, (), {}) for name, table in known.items()}
-    tables = {name: replace(table, identity=identities.get(name, "")) for name, table in bare.items()}
-    return Catalog(capabilities=CAPABILITIES, tables=tables, views=_make_views(definitions, columns))
+    found = {n: replace(t, columns=columns[n], identity=identities.get(n, "")) for n, t in tables.items()}
+    return Catalog(capabilities=CAPABILITIES, tables=found, views=_make_views(definitions, columns))
 
 
 def read_identity(database: Database, table: TableName) -> str:
     """What tells one table from others of its name; empty: nothing."""
-    return read_identities(database, _within([Selector(schema=table.schema, name=table.name)])).get(table, "")
+    return _read_identities(database, _within([Selector(schema=table.schema, name=table.name)])).get(table, "")
 
 
 def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
@@ -153,7 +167,7 @@ def read_outline(database: Database, selector: Selector) -> Outline:
     return Outline(tables=tuple(sorted(tables)), columns=columns, nodes=nodes, repositories=repositories)
 
 
-def _within(selectors: Iterable[Selector]) -> Within:
+def _within(selectors: Iterable[Selector]) -> _Within:
     """Restrict statements to the schemas and tables that are wanted, as far as they are named without wildcards."""
     names: dict[str, set[str]] = defaultdict(set)
     for selector in selectors:
@@ -167,48 +181,44 @@ def _within(selectors: Iterable[Selector]) -> Within:
     )
 
 
-class _Known(NamedTuple):
-    """What is known of a table before its columns and partitions are."""
-
-    partitioned_by: tuple[str, ...]
-    closed: bool
-    read_only: bool
-
-
 def _read_tables(
-    database: Database, within: Within, wanted: Callable[[TableName], bool], own_schema: str | None = None
-) -> dict[TableName, _Known]:
+    database: Database, within: _Within, wanted: _Wanted, own_schema: str | None = None
+) -> dict[TableName, Table]:
     """
-    The tables that are wanted.
+    The tables that are wanted, as far as they are described in one line.
 
     :param own_schema: The schema of the toolkit's tables. Where not even these are known, the others are not gone.
     :raises Recovering: if the cluster was just started and knows no tables yet.
     """
     t = system("information_schema.tables")
     read_only: sa.ColumnElement[Any] = sa.literal_column(IS_BLOCKED)
-    statement = sa.select(t.table_schema, t.table_name, t.partitioned_by, t.closed, read_only).where(
-        sa.or_(within(t.table_schema, t.table_name), t.table_schema == own_schema), t.table_type == "BASE TABLE"
-    )
-    found = database.rows(statement)
-    if own_schema is not None and all(schema != own_schema for schema, *_ in found):
+    limit: sa.ColumnElement[Any] = sa.literal_column("settings['mapping']['total_fields']['limit']")
+    columns = (t.table_schema, t.table_name, t.partitioned_by, t.closed, read_only, t.number_of_replicas, limit)
+    mine = sa.or_(within(t.table_schema, t.table_name), t.table_schema == own_schema)
+    rows = database.rows(sa.select(*columns).where(mine, t.table_type == "BASE TABLE"))
+    if own_schema is not None and all(schema != own_schema for schema, *_ in rows):
         raise Recovering("CrateDB", "it was just started and does not know its tables yet", "try again in a minute")
-    return {
-        TableName(schema, name): _Known(tuple(by or ()), bool(closed), bool(read_only))
-        for schema, name, by, closed, read_only in found
-        if wanted(TableName(schema, name))
-    }
+    found = (
+        Table(
+            name=TableName(schema, name),
+            columns={},
+            partitioned_by=tuple(by or ()),
+            closed=bool(closed),
+            read_only=bool(read_only),
+            replicas=replicas,
+            most_columns=most_columns,
+            flaw=_BLOBS if schema == "blob" else "",
+        )
+        for schema, name, by, closed, read_only, replicas, most_columns in rows
+    )
+    return {table.name: table for table in found if wanted(table.name)}
 
 
-def _read_columns(
-    database: Database, within: Within, wanted: Callable[[TableName], bool]
-) -> dict[TableName, dict[str, Column]]:
+def _read_columns(database: Database, within: _Within, wanted: _Wanted) -> dict[TableName, dict[str, Column]]:
     names = ("table_schema", "table_name", "column_name", "data_type", "generation_expression")
     c = system("information_schema.columns")
-    statement = (
-        sa.select(*(c[name] for name in names), c.character_maximum_length)
-        .where(within(c.table_schema, c.table_name))
-        .order_by(c.ordinal_position)
-    )
+    statement = sa.select(*(c[name] for name in names), c.character_maximum_length)
+    statement = statement.where(within(c.table_schema, c.table_name)).order_by(c.ordinal_position)
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
     for schema, name, column, data_type, expression, length in database.rows(statement):
         table = TableName(schema, name)
@@ -234,14 +244,11 @@ def _with_parts(columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
 
 
 def _read_details(
-    database: Database,
-    columns: Mapping[TableName, dict[str, Column]],
-    tables: Iterable[TableName],
-    wanted: Callable[[TableName], bool],
+    database: Database, columns: Mapping[TableName, dict[str, Column]], tables: Iterable[TableName]
 ) -> None:
     """How many digits decimals have, and which objects hold more than is listed: only a table's definition says so."""
-    asked = [t for t in tables if wanted(t) and any(c.type in ("numeric", "object") for c in columns[t].values())]
-    for table, types in zip(asked, database.together(*(partial(read_types, database, t) for t in asked)), strict=True):
+    asked = [t for t in tables if any(c.type in ("numeric", "object") for c in columns[t].values())]
+    for table, types in zip(asked, database.together(*(partial(_read_types, database, t) for t in asked)), strict=True):
         for name, column in columns[table].items():
             words = types.get(name, "")
             if column.type == "numeric" and words.startswith("NUMERIC("):
@@ -252,18 +259,32 @@ def _read_details(
                 columns[table][name] = replace(column, grouping=Grouping.ASKED if ignored else Grouping.PARTS)
 
 
+def _read_types(database: Database, table: TableName) -> dict[str, str]:
+    """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog has less."""
+    ((text,),) = database.rows(Statement("SHOW CREATE TABLE ", table_ref(table)))
+    found: dict[str, str] = {}
+    outer: list[str] = []
+    for line in text.splitlines()[1:]:
+        column = _COLUMN.fullmatch(line)
+        if column is None:
+            if line.startswith(")"):
+                break
+            outer = outer[:-1]
+            continue
+        own = column[1].replace('""', '"')
+        path = f"{outer[-1]}['{own}']" if outer else own
+        found[path] = column[2]
+        if column[3]:
+            outer.append(path)
+    return found
+
+
 def kind_of(data_type: str) -> Kind:
     """What planning needs to know of a CrateDB type."""
     base = data_type.partition("(")[0].strip()
-    if base.endswith("_array"):
-        return Kind.OTHER
-    if base.startswith("timestamp"):
+    if base.startswith("timestamp") and not base.endswith("_array"):
         return Kind.TIME
-    if base in ("text", "character varying", "character", "ip"):
-        return Kind.TEXT
-    if base in ("smallint", "integer", "bigint", "real", "double precision", "byte", "char", "numeric"):
-        return Kind.NUMBER
-    return Kind.BOOLEAN if base == "boolean" else Kind.OTHER
+    return _KINDS.get(base, Kind.OTHER)
 
 
 def grouping_of(data_type: str) -> Grouping:
@@ -273,29 +294,14 @@ def grouping_of(data_type: str) -> Grouping:
     return Grouping.EXACT if data_type == "uuid" or data_type.startswith("bit(") else Grouping.ASKED
 
 
-@dataclass(kw_only=True)
-class _ShardFacts:
-    """What the shards of a partition, or of a table without partitions, say."""
-
-    rows: int = 0
-    size: int = 0
-    token: str = ""
-    nodes: set[str] = field(default_factory=set)
-    settled: bool = True
-    missing: int = 0
-
-
-_NO_SHARDS = _ShardFacts(settled=False)
-
-
-def _read_shards(database: Database, within: Within, moves: bool) -> dict[_PartitionId, _ShardFacts]:
+def _read_shards(database: Database, within: _Within, moves: bool) -> dict[_PartitionId, _Shards]:
     """
     What the shards say.
 
     :param moves: Whether it matters where they are, so that replicas count too.
     """
     s = system("sys.shards")
-    writes: sa.ColumnElement[Any] = sa.literal_column("seq_no_stats['max_seq_no']") + 1
+    writes: sa.ColumnElement[Any] = sa.literal_column(MAX_SEQ_NO) + 1
     key = (s.schema_name, s.table_name, s.partition_ident, s.partition_uuid)
     sums = [sa.func.sum(sa.case((s.primary, value), else_=0)) for value in (s.num_docs, s.size, writes)]
     wanted = within(s.schema_name, s.table_name)
@@ -304,24 +310,24 @@ def _read_shards(database: Database, within: Within, moves: bool) -> dict[_Parti
         node: sa.ColumnElement[Any] = sa.literal_column("node['name']")
         unsettled = sa.func.sum(sa.case((s.routing_state == "STARTED", 0), else_=1))
         statement = sa.select(*key, *sums, node, unsettled).where(wanted).group_by(*key, node)
-    found: dict[_PartitionId, _ShardFacts] = defaultdict(_ShardFacts)
+    found: dict[_PartitionId, _Shards] = defaultdict(_Shards)
     writes_of: dict[_PartitionId, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for schema, table, ident, uuid, docs, size, seq, *place in database.rows(statement):
         partition = (schema, table, ident or "")
-        facts = found[partition]
-        facts.rows += docs or 0
-        facts.size += size or 0
+        shards = found[partition]
+        shards.rows += docs or 0
+        shards.size += size or 0
         writes_of[partition][uuid] += seq or 0
         if place:
-            facts.nodes.update(name for name in place[:1] if name)
-            facts.settled = facts.settled and not place[1]
+            shards.nodes.update(name for name in place[:1] if name)
+            shards.settled = shards.settled and not place[1]
     for partition, by_uuid in writes_of.items():
         found[partition].token = format_token(by_uuid)
     return found
 
 
 def _add_health(
-    database: Database, clock: Clock, within: Within, own_schema: str | None, facts: dict[_PartitionId, _ShardFacts]
+    database: Database, clock: Clock, within: _Within, own_schema: str | None, shards: dict[_PartitionId, _Shards]
 ) -> frozenset[TableName]:
     """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
     h = system("sys.health")
@@ -330,56 +336,56 @@ def _add_health(
     )
     rows = settled(lambda: database.rows(statement), clock)
     for schema, table, ident, missing in rows:
-        facts[schema, table, ident or ""].missing = missing
+        shards[schema, table, ident or ""].missing = missing
     return frozenset(TableName(schema, table) for schema, table, _, _ in rows)
 
 
-def _partitions_statement(within: Within) -> sa.Select[Any]:
+def _read_partitions(database: Database, within: _Within) -> list[Sequence[Any]]:
     p = system("information_schema.table_partitions")
     # Settings are large: of 100,000 partitions only what is needed may travel.
-    frozen: sa.ColumnElement[Any] = sa.literal_column("settings['blocks']['write']")
-    requires: sa.ColumnElement[Any] = sa.literal_column("settings['routing']['allocation']['require']")
-    read_only: sa.ColumnElement[Any] = sa.literal_column(IS_BLOCKED)
-    found = (p.table_schema, p.table_name, p.partition_ident, p["values"], p.closed, frozen, requires, read_only)
-    return sa.select(*found).where(within(p.table_schema, p.table_name))
-
-
-def _make_partitions(
-    rows: Iterable[Sequence[Any]],
-    partitioned_by: Mapping[TableName, Sequence[str]],
-    facts: Mapping[_PartitionId, _ShardFacts],
-) -> dict[TableName, list[Partition]]:
-    found: dict[TableName, list[Partition]] = defaultdict(list)
-    for schema, name, ident, by_column, closed, is_frozen, required, read_only in rows:
-        table = TableName(schema, name)
-        if table in partitioned_by:
-            values = tuple([by_column[column] for column in partitioned_by[table]])
-            shards = facts.get((schema, name, ident), _NO_SHARDS)
-            made = _make_partition(values, ident, bool(closed), bool(is_frozen), required, shards)
-            found[table].append(replace(made, read_only=True) if read_only else made)
-    return found
+    settings = (IS_FROZEN, "settings['routing']['allocation']['require']", IS_BLOCKED)
+    columns = (
+        p.table_schema,
+        p.table_name,
+        p.partition_ident,
+        p["values"],
+        p.closed,
+        *map(sa.literal_column, settings),
+    )
+    return database.rows(sa.select(*columns).where(within(p.table_schema, p.table_name)))
 
 
 def _make_partition(
-    values: tuple[Value, ...],
-    ident: str,
-    closed: bool,
-    frozen: bool,
-    required: Mapping[str, Any] | None,
-    shards: _ShardFacts,
+    partitioned_by: Sequence[str], of: Mapping[_PartitionId, _Shards], table: tuple[str, str], *described: Any
 ) -> Partition:
+    ident, by_column, closed, frozen, required, read_only = described
+    shards = of.get((*table, ident), _NO_SHARDS)
     return Partition(
-        values=values,
+        values=tuple([by_column[column] for column in partitioned_by]),
         ident=ident,
         rows=None if closed else shards.rows,
         size=shards.size,
         token=shards.token,
-        closed=closed,
-        frozen=frozen,
+        closed=bool(closed),
+        frozen=bool(frozen),
         missing_shards=shards.missing,
         requires=tuple(sorted((key, str(value)) for key, value in _flatten(required or {}))),
         nodes=frozenset(shards.nodes),
         settled=shards.settled,
+        read_only=bool(read_only),
+    )
+
+
+def _with_partitions(table: Table, partitions: Sequence[Partition], own: _Shards) -> Table:
+    if not table.partitioned_by:
+        return replace(table, rows=own.rows, size=own.size, missing_shards=own.missing)
+    return replace(
+        table,
+        partitions=tuple(partitions),
+        rows=sum(p.rows or 0 for p in partitions),
+        size=sum(p.size or 0 for p in partitions),
+        missing_shards=sum(p.missing_shards for p in partitions),
+        read_only=table.read_only or any(p.read_only for p in partitions),
     )
 
 
@@ -391,35 +397,41 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
             yield prefix + key, value
 
 
-def _make_table(
-    name: TableName,
-    columns: Mapping[str, Column],
-    known: _Known,
-    partitions: Sequence[Partition],
-    facts: Mapping[_PartitionId, _ShardFacts],
-) -> Table:
-    if known.partitioned_by:
-        rows = sum(p.rows or 0 for p in partitions)
-        size = sum(p.size or 0 for p in partitions)
-        missing = sum(p.missing_shards for p in partitions)
-    else:
-        own = facts.get((*name, ""), _NO_SHARDS)
-        rows, size, missing = own.rows, own.size, own.missing
-    read_only = known.read_only or any(p.read_only for p in partitions)
-    flaw = _BLOBS if name.schema == "blob" else ""
-    by, closed = known.partitioned_by, known.closed
-    return Table(
-        name=name,
-        columns=columns,
-        partitioned_by=by,
-        partitions=tuple(partitions),
-        rows=rows,
-        size=size,
-        missing_shards=missing,
-        closed=closed,
-        flaw=flaw,
-        read_only=read_only,
-    )
+def _read_keys(database: Database, within: _Within) -> dict[TableName, tuple[str, ...]]:
+    """The columns of primary keys."""
+    k = system("information_schema.key_column_usage")
+    wanted = sa.select(k.table_schema, k.table_name, k.column_name).where(within(k.table_schema, k.table_name))
+    keys: dict[TableName, tuple[str, ...]] = defaultdict(tuple)
+    for schema, name, column in database.rows(wanted):
+        keys[TableName(schema, name)] += (column,)
+    return keys
+
+
+def _read_identities(database: Database, within: _Within) -> dict[TableName, str]:
+    """
+    The OIDs of tables, which CrateDB counts from 1, and never gives twice.
+
+    An earlier release has a hash of the name in their place, which is the same for another table of that name.
+    """
+    r, n = system("pg_catalog.pg_class"), system("pg_catalog.pg_namespace")
+    wanted = sa.select(n.nspname, r.relname, r.oid).select_from(r.table.join(n.table, r.relnamespace == n.oid))
+    rows = database.rows(wanted.where(within(n.nspname, r.relname)))
+    return {TableName(schema, name): str(oid) for schema, name, oid in rows if 0 < oid < _MOST_TABLES}
+
+
+def _read_views(database: Database, within: _Within) -> dict[TableName, str]:
+    """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
+    t, v = system("information_schema.tables"), system("information_schema.views")
+    same = sa.and_(t.table_schema == v.table_schema, t.table_name == v.table_name)
+    found = sa.select(t.table_schema, t.table_name, v.view_definition).select_from(t.table.outerjoin(v.table, same))
+    rows = database.rows(found.where(within(t.table_schema, t.table_name), t.table_type != "BASE TABLE"))
+    return {TableName(schema, name): (text or "").removeprefix(_CORRUPTED) for schema, name, text in rows}
+
+
+def _make_views(
+    definitions: Mapping[TableName, str], columns: Mapping[TableName, Mapping[str, Column]]
+) -> dict[TableName, View]:
+    return {n: View(name=n, columns=tuple(columns.get(n, ())), definition=text) for n, text in definitions.items()}
 
 
 def _read_nodes(database: Database) -> dict[str, dict[str, str]]:

@@ -1,37 +1,112 @@
 """
-The connection to CrateDB: what it does otherwise than other databases, and how long it is waited for.
-
-Small statements have minutes, others hours, as long as the host is alive. The driver waits forever by default: a host
-that is gone, or a CrateDB that leaves a query unanswered while a node joins or leaves, would hold up a run without a
-word.
+The connection to CrateDB: what it does otherwise than other databases, how long it is waited for, its errors in our
+words, and what is done where a disk is full or the cluster was just started.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import sqlalchemy as sa
 import urllib3
+from sqlalchemy.exc import SQLAlchemyError
 
-from cratedb_retention.engine.database import BRIEF, Database
-from cratedb_retention.errors import DiskFull, RetentionError
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.cratedb.sql import system
+from cratedb_retention.engine.database import BRIEF, Database, Statement, listed
+from cratedb_retention.engine.expressions import ref, table_ref
+from cratedb_retention.errors import (
+    AccessDenied,
+    ClusterUnwell,
+    Conflict,
+    ConnectionLost,
+    DatabaseError,
+    DiskFull,
+    NoAnswer,
+    NotFound,
+    Recovering,
+    RetentionError,
+)
 from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.catalog import TableName
 
-# The driver lets urllib3 try eleven times, so that an address where nothing answers is given up after half a minute.
-CONNECT_SECONDS = 3.0
-# CrateDB itself gives up waiting for a lost shard after one minute, and says so.
-BRIEF_SECONDS = 90.0
-# A dead host is noticed within 60 + 4 * 15 seconds, also while a statement takes hours.
-KEEPALIVE = {
-    "socket_keepalive": True,
-    "socket_tcp_keepidle": 60,
-    "socket_tcp_keepintvl": 15,
-    "socket_tcp_keepcnt": 4,
-}
-_FAILED = -2  # The number of rows for one of many rows of parameters that failed.
+logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
+
+# The driver waits forever by default: a host that is gone, or a CrateDB that leaves a query unanswered while a node
+# joins or leaves, would hold up a run without a word. So small statements have minutes, others hours, as long as the
+# host is alive. The driver lets urllib3 try eleven times: an address where nothing answers is given up after half a
+# minute. CrateDB itself gives up waiting for a lost shard after one minute, and says so.
+CONNECT_SECONDS, BRIEF_SECONDS = 3.0, 90.0
+# A dead host is noticed within 60 + 4 * 15 seconds, also while a statement takes hours.
+KEEPALIVE = {"socket_keepalive": True, "socket_tcp_keepidle": 60, "socket_tcp_keepintvl": 15, "socket_tcp_keepcnt": 4}
+_FAILED = -2  # The number of rows for one of many rows of parameters that failed.
+
+# CrateDB's classes of errors, ours, and the remedy.
+_GRANT = "GRANT what is missing, or connect as another user"
+_NODES = "bring the lost nodes back"
+_KNOWN: dict[str, tuple[type[RetentionError], str]] = {
+    "Unauthorized": (AccessDenied, "check user and password in the address"),
+    "UnauthorizedException": (AccessDenied, _GRANT),
+    "MissingPrivilegeException": (AccessDenied, _GRANT),
+    "SchemaUnknownException": (NotFound, ""),
+    "RelationUnknown": (NotFound, ""),
+    "ColumnUnknownException": (NotFound, ""),
+    "PartitionUnknownException": (NotFound, ""),
+    "RepositoryMissingException": (NotFound, "create it with CREATE REPOSITORY"),
+    "RepositoryVerificationException": (DatabaseError, "make the repository's location writable for every node"),
+    "SnapshotMissingException": (NotFound, ""),
+    "PartitionAlreadyExistsException": (Conflict, "restore it beside the table, or delete it first"),
+    "RelationAlreadyExists": (Conflict, ""),
+    "DuplicateKeyException": (Conflict, ""),
+    "NoShardAvailableActionException": (ClusterUnwell, _NODES),
+    "UnavailableShardsException": (ClusterUnwell, _NODES),
+    "PrimaryMissingActionException": (ClusterUnwell, _NODES),
+    "MasterNotDiscoveredException": (ConnectionLost, "wait until the cluster has elected a master"),
+    "NodeDisconnectedException": (ConnectionLost, "try again"),
+    "NodeNotConnectedException": (ConnectionLost, "try again"),
+    "ConcurrentSnapshotExecutionException": (ConnectionLost, "wait for the other snapshot"),
+    # It is out of breath for a moment: memory of the statements before is not collected yet, queues are full.
+    "CircuitBreakingException": (ConnectionLost, "give CrateDB a larger heap, or let it do less at a time"),
+    "EsRejectedExecutionException": (ConnectionLost, "let CrateDB do less at a time"),
+}
+# Where a node's disk is filled beyond the flood stage, and until it is below the high watermark again.
+_FULL = "read-only / allow delete"
+# Tables and repositories in a statement, by the word before them; the latter have one name.
+_NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+_TABLES = re.compile(
+    rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE|VIEW|TO|SNAPSHOT)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?({_NAME}\.{_NAME})"
+    rf"|\bREPOSITORY\s+({_NAME})",
+    re.IGNORECASE,
+)
+_SILENT = "Read timed out"
+# What a node answers before the cluster's state is read from disk; the last to a new connection.
+_STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null', "503 Server Error")
+_LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", "400 Client Error")
+_CAUSES = (r"\[Errno -?\d+\] ([^'\")]+)", r"(Read timed out|Connection aborted|Connection to \S+ timed out)")
+
+# After a full restart CrateDB answers before it knows its tables: for some seconds their schemas are "unknown", for
+# some more they lack shards, and both look like loss.
+_UNKNOWN = re.compile(r"(?:Schema|Relation) '(.*)' unknown", re.DOTALL)
+_SEEN = """
+    SELECT count(*), sum(CASE WHEN $1 IN (table_schema, concat(table_schema, '.', table_name)) THEN 1 ELSE 0 END)
+    FROM information_schema.tables WHERE table_schema NOT IN ('sys', 'information_schema', 'pg_catalog', 'blob')
+"""
+_STARTING_SHARDS = "SELECT count(*) FROM sys.shards WHERE \"primary\" AND routing_state = 'INITIALIZING'"
+# A node says that it is ready a moment before its tables are known.
+SETTLING_SECONDS = 1.0
+_STATUS_SECONDS = 5.0
+_NOT_READY = (400, 503)
+
+# A full disk: CrateDB makes every table with shards on it read-only, the toolkit's own among them, without which
+# nothing can be removed: no lease, no audit log. What these take is next to nothing, so they are made writable again.
+BLOCK, IS_BLOCKED = "blocks.read_only_allow_delete", "settings['blocks']['read_only_allow_delete']"
+# Bytes that a node must have left: where not even the toolkit's rows have room, writing them breaks shards.
+ROOM = 16 * 2**20
 
 
 def connect_args(address: DatabaseAddress) -> dict[str, Any]:
@@ -47,13 +122,11 @@ class CrateConnection(Database):
     :param address: One that names a timeout has it for all statements.
     """
 
-    refreshes = True
     row_version = ("_seq_no", "_primary_term")
 
-    def __init__(
-        self, engine: sa.Engine, translate: Callable[[Exception, str], RetentionError], address: DatabaseAddress
-    ) -> None:
-        super().__init__(engine, translate)
+    def __init__(self, engine: sa.Engine, address: DatabaseAddress, clock: Clock) -> None:
+        super().__init__(engine)
+        self._address, self._clock = address, clock
         if "timeout" not in address.parameters:
             sa.event.listen(engine, "before_cursor_execute", set_timeout)
 
@@ -77,7 +150,7 @@ class CrateConnection(Database):
             full: dict[int, RetentionError] = {}
             for number, (count, why) in zip(tuple(left), answers, strict=True):
                 counts[number] = count
-                error = self._translate(RuntimeError(why), "") if why else None
+                error = self.translate(RuntimeError(why), "") if why else None
                 if isinstance(error, DiskFull):
                     full[number] = error
                 elif error is not None:
@@ -98,9 +171,10 @@ class CrateConnection(Database):
         with ThreadPoolExecutor(len(works), thread_name_prefix="reading") as pool:
             return [found.result() for found in [pool.submit(work) for work in works]]
 
-    def refresh_name(self, name: str) -> None:
+    def refresh(self, *tables: sa.FromClause) -> None:
         """``REFRESH TABLE``, which changes nothing, so that it is done in a rehearsal as well."""
-        self.transact(lambda connection: connection.exec_driver_sql(f"REFRESH TABLE {name}"))
+        statement = Statement("REFRESH TABLE ", *listed([table] for table in tables))
+        self.transact(lambda connection: connection.execute(statement), statement)
 
     def create_schema(self, name: str) -> None:
         """Nothing: a schema is there with its first table."""
@@ -109,6 +183,58 @@ class CrateConnection(Database):
         """A long text can't be indexed."""
         plain = column.dialect_options["crate"].get("columnstore") is not False
         return "" if plain else " INDEX OFF STORAGE WITH (columnstore = false)"
+
+    def translate(self, error: Exception, statement: str) -> RetentionError:
+        """
+        Make one of our errors from one of the driver's; asks the cluster whether what is missing is about to come.
+
+        A table that is gone is told at once, as others are known.
+        """
+        found = _translate(self._address, error, statement)
+        unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, NotFound) else None
+        if not unknown and not isinstance(found, ClusterUnwell):
+            return found
+        try:
+            with self.engine.connect() as connection:
+                if unknown:
+                    coming = _is_coming(connection, self._clock, unknown[1])
+                else:
+                    coming = _ask(connection, _STARTING_SHARDS)[0] > 0
+        except SQLAlchemyError as problem:
+            other = _translate(self._address, problem, "")
+            return other if isinstance(other, ConnectionLost) else found
+        return _recovering(self._address) if coming else found
+
+    def unblock(self, tables: Sequence[TableName]) -> None:
+        """
+        Make those of some tables writable that a full disk made read-only, as long as CrateDB lets them be.
+
+        :raises DiskFull: if there is no room at all.
+        :raises AccessDenied: if the user may not.
+        """
+        available: sa.ColumnElement[Any] = sa.literal_column("fs['total']['available']")
+        nodes = self.rows(sa.select(available).select_from(system("sys.nodes").table))
+        if min((row[0] for row in nodes if row[0] is not None), default=ROOM) < ROOM:
+            reason = "the disk of a node is full, and not even the audit log has room on it"
+            raise DiskFull("CrateDB", reason, "make room")
+        found = self.blocked(tables)
+        for table in found:
+            self.execute(Statement("ALTER TABLE ", table_ref(table), " RESET (", ref(BLOCK), ")"))
+        logger.warning("made writable again, since a disk is full: %s", ", ".join(map(str, found)))
+
+    def blocked(self, tables: Sequence[TableName]) -> list[TableName]:
+        """
+        Those of some tables that may be read-only. CrateDB 6 does not show a block that its monitor has set on a table
+        without partitions, so that all of these are among them.
+        """
+        found: set[TableName] = set()
+        is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED)
+        for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
+            t = system(f"information_schema.{name}")
+            wanted = (sa.or_(sa.false(), *map(t.of, tables)), sa.or_(is_blocked, hidden))
+            rows = self.rows(sa.select(t.table_schema, t.table_name).where(*wanted))
+            found.update(TableName(*row) for row in rows)
+        return sorted(found)
 
 
 def _send(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequence[Row]) -> list[tuple[int, str]]:
@@ -146,3 +272,75 @@ def set_timeout(connection: sa.Connection, *rest: Any) -> None:
 
 def _timeout(read: float | None) -> urllib3.Timeout:
     return urllib3.Timeout(connect=CONNECT_SECONDS, read=read)
+
+
+def _translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
+    message = str(getattr(error, "orig", None) or error)
+    if any(text in message for text in (*_LOST, _SILENT)):
+        cause = next((found for pattern in _CAUSES if (found := re.search(pattern, message))), None)
+        why = f"no answer ({cause[1]})" if cause else "no answer"
+        lost = NoAnswer if _SILENT in message else ConnectionLost
+        return lost(f"database {address.safe}", why, "is CrateDB running there?")
+    if any(text in message for text in _STARTING):
+        return _recovering(address)
+    known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
+    name = known[1] if known else ""
+    text = known[2].strip().removesuffix("]") if known else message
+    if "401" in message and "Unauthorized" in message:
+        name, text = "Unauthorized", "user or password are wrong"
+    if name == "SchemaUnknownException" and "'sys'" in text:  # CrateDB hides what a user may not see.
+        return AccessDenied(f"database {address.safe}", "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
+    if _FULL in text:
+        return disk_is_full("CrateDB", f": {text}")
+    if name == "MissingPrivilegeException":
+        text += _on(statement or str(getattr(error, "statement", None) or ""))
+    if name not in _KNOWN:
+        within = f" (in: {statement[:200]}{'...' if len(statement) > 200 else ''})" if statement else ""
+        return DatabaseError("CrateDB", f"{message}{within}")
+    error_class, remedy = _KNOWN[name]
+    thing = f"database {address.safe}" if issubclass(error_class, AccessDenied | ConnectionLost) else "CrateDB"
+    return error_class(thing, text, remedy)
+
+
+def _on(statement: str) -> str:
+    """What a statement is about, since CrateDB does not say on what a privilege is missing."""
+    named = [match[1] or match[2] for match in _TABLES.finditer(statement)]
+    return f", on {' or '.join(dict.fromkeys(named))}" if named else f", for: {' '.join(statement.split())[:100]}"
+
+
+def disk_is_full(thing: str, said: str = "") -> DiskFull:
+    """What to say where CrateDB lets nothing be written."""
+    reason = f"a disk is full, so nothing may be written{said}"
+    return DiskFull(thing, reason, "make room; the next run goes on from here")
+
+
+def _recovering(address: DatabaseAddress) -> Recovering:
+    reason = "the cluster was just started and has not all of its tables yet"
+    return Recovering(f"database {address.safe}", reason, "try again in a minute")
+
+
+def _is_coming(connection: sa.Connection, clock: Clock, name: str) -> bool:
+    """Whether a schema or table that was unknown is there by now, or no table can be known yet."""
+    tables, same = _ask(connection, _SEEN, name)
+    if tables:
+        return bool(same)
+    if not _is_ready(connection):
+        return True
+    clock.sleep(SETTLING_SECONDS)
+    return bool(_ask(connection, _SEEN, name)[1])
+
+
+def _ask(connection: sa.Connection, query: str, *arguments: str) -> Any:
+    return connection.exec_driver_sql(query, arguments).one()
+
+
+def _is_ready(connection: sa.Connection) -> bool:
+    """Whether a node says that the cluster's state is read; one that does not say it to us is taken for ready."""
+    client: Any = connection.connection.driver_connection.client  # type: ignore[union-attr]
+    for server in client.server_pool.values():
+        try:
+            answer = server.pool.request("GET", "/", retries=False, timeout=_STATUS_SECONDS)
+        except urllib3.exceptions.HTTPError:
+            continue
+        return answer.status not in _NOT_READY
+    return False

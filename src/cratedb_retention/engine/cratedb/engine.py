@@ -1,29 +1,36 @@
 """
-The engine for CrateDB: opens the connection, and hands each kind of work to the module that knows it.
+The engine for CrateDB: opens the connection, and drops, freezes and moves partitions. A DELETE whose condition fits
+whole partitions drops them, all in one statement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.base import Engine, Report, StepResult
-from cratedb_retention.engine.cratedb import delete, freeze, proof, reallocate, rolling, rollup, snapshot
-from cratedb_retention.engine.cratedb.archive import CrateArchive
+from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
+from cratedb_retention.engine.cratedb.archive import CrateArchive, create_statement, verify_statements
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
 from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args
-from cratedb_retention.engine.cratedb.disk import unblock
-from cratedb_retention.engine.cratedb.health import find_unplaced, find_unwell
-from cratedb_retention.engine.cratedb.recovery import explain
-from cratedb_retention.engine.cratedb.sql import SQL
+from cratedb_retention.engine.cratedb.restore import FROZEN
+from cratedb_retention.engine.cratedb.rollup import PORTIONS, roll_up
+from cratedb_retention.engine.cratedb.shards import (
+    check_age,
+    check_health,
+    check_shards,
+    find_unplaced,
+    find_unwell,
+)
+from cratedb_retention.engine.cratedb.sql import SQL, alter_partition, system
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.rows import rows_statement
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.errors import InvalidInput, MoveStuck, NotFound, PartitionChanged
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
 from cratedb_retention.model.plan import (
@@ -32,19 +39,18 @@ from cratedb_retention.model.plan import (
     DropPartitions,
     FreezePartitions,
     MovePartitions,
+    PartitionsStep,
     SnapshotPartition,
     Step,
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup import (
-    AlterRollup,
-    CreateRollup,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    SealWindows,
-)
+from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RollUp
+from cratedb_retention.model.words import plural
+
+POLL_SECONDS = 0.5
+# Without any shard arriving or recovering further for so long, a move counts as stuck.
+PATIENCE_SECONDS = 120.0
 
 
 class CrateDBEngine(Engine):
@@ -55,7 +61,9 @@ class CrateDBEngine(Engine):
     :raises AccessDenied: if user or password are wrong.
     """
 
-    capabilities, sql = CAPABILITIES, SQL
+    capabilities, sql, portions = CAPABILITIES, SQL, PORTIONS
+    batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
+    database: CrateConnection
 
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
         self.clock = clock
@@ -65,96 +73,175 @@ class CrateDBEngine(Engine):
             engine = sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=connect_args(address))
         except SQLAlchemyError as error:
             raise InvalidInput(f"database address {address.safe}", str(error)) from None
-        self.database = CrateConnection(engine, partial(explain, engine, address, clock), address)
+        self.database = CrateConnection(engine, address, clock)
         self.database.rows(sa.select(sa.literal(1)))
 
     @property
     def archive(self) -> CrateArchive:
-        """See :class:`Engine`."""
-        return CrateArchive(self.database)
+        return CrateArchive(self.database, self.clock)
 
     def own(self, tables: Sequence[TableName]) -> Database:
-        """For the toolkit's own tables, which stay writable where a disk is full."""
+        """These stay writable where a disk is full."""
         database = self.database.brief()
-        return database.unblocking(partial(unblock, database, tables))
+        return database.unblocking(partial(database.unblock, tables))
 
     def unwell(self, schema: str) -> frozenset[TableName]:
-        """The tables of a schema that lack shards."""
         return find_unwell(self.database, self.clock, schema)
 
     def unplaced(self, schema: str) -> frozenset[TableName]:
-        """The tables of a schema that lack only shards which no node took yet."""
         return find_unplaced(self.database, schema)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """Read what planning needs, in at most eight statements."""
         return read_catalog(self.database.brief(), self.clock, selectors, own_schema)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        """See :class:`Engine`."""
         return read_named(self.database.brief(), names)
 
     def read_outline(self, selector: Selector) -> Outline:
-        """What can be named, in at most four statements."""
         return read_outline(self.database.brief(), selector)
 
     def identify(self, table: TableName) -> str:
-        """See :class:`Engine`."""
         return read_identity(self.database.brief(), table)
 
     def perform(self, step: Step, report: Report) -> StepResult:
-        """
-        Do a step.
+        """See :class:`Engine`; only columns that are still missing are added."""
+        if isinstance(step, AlterRollup):
+            c = system("information_schema.columns")
+            rows = self.database.rows(sa.select(c.column_name).where(c.of(step.rollup.table)))
+            step = replace(step, columns=tuple(name for name in step.columns if (name,) not in rows))
+        return super().perform(step, report)
 
-        :raises RetentionError: if it failed; then it can be repeated.
-        """
+    def statements(self, step: Step) -> list[sa.Executable]:
         match step:
-            case DropPartitions():
-                return delete.drop_partitions(self.database, step)
+            case DropPartitions() | DropArchived():
+                values = [piece.partition.values for piece in step.about]
+                return [sa.delete(table_ref(step.table)).where(in_partitions(SQL, step.columns, values))]
             case DeleteRows():
-                return delete.delete_rows(self.database, step, report)
+                return self._batches(step)
             case MovePartitions():
-                return reallocate.move(self.database.brief(), step, report, self.clock)
-            case FreezePartitions():
-                return freeze.set_blocked(self.database.brief(), step, True, report)
-            case ThawPartitions():
-                return freeze.set_blocked(self.database.brief(), step, False, report)
+                return _alter(step, f"routing.allocation.require.{step.attribute}", step.value)
+            case FreezePartitions() | ThawPartitions():
+                return _alter(step, FROZEN, isinstance(step, FreezePartitions))
             case SnapshotPartition():
-                return snapshot.create(self.database, step, self.clock)
+                return [create_statement(step)]
             case VerifySnapshot():
-                return proof.verify(self.database, step)
-            case DropArchived():
-                return snapshot.drop_archived(self.database, step)
-            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                return rolling.perform(self.database, step, report)
+                return verify_statements(step)
+            case LevelStep() | ReplaceView():
+                return self._rollup_statements(step)
             case _:
                 assert_never(step)
 
-    def statements(self, step: Step) -> list[sa.Executable]:
-        """See :class:`Engine`."""
-        return statements(step)
+    def _roll_up(self, step: RollUp, report: Report) -> StepResult:
+        return roll_up(self.database, step, report, self.portions)
+
+    def _drop(self, step: DropPartitions) -> StepResult:
+        check_health(self.database, step)
+        check_age(self.database, step)
+        self._execute(step)
+        rows = [piece.partition.rows for piece in step.pieces]
+        return replace(_moved(step), rows=None if None in rows else sum(row or 0 for row in rows))
+
+    def _execute(self, step: Step) -> None:
+        for statement in self.statements(step):
+            self.database.execute(statement)
+
+    def _look_again(self, table: TableName) -> None:
+        check_shards(self.database, table)
+        self.database.refresh(table_ref(table))
+
+    def _delete_rows(self, step: DeleteRows, report: Report) -> StepResult:
+        result = super()._delete_rows(step, report)
+        # Or a plan that is made right now would find the same rows expired once more.
+        self.database.refresh(table_ref(step.table))
+        return result
+
+    def _block(self, step: FreezePartitions | ThawPartitions, report: Report) -> StepResult:
+        """Writes are refused with an error; reading, archiving and dropping still work."""
+        database = self.database.brief()
+        for number, statement in enumerate(self.statements(step), 1):
+            try:
+                database.execute(statement)
+            except NotFound as error:
+                if isinstance(step, FreezePartitions):
+                    raise PartitionChanged(f"table {step.table}", f"a partition is gone: {error.reason}") from None
+            report(Progress(number, len(step.pieces), "partition"))
+        return StepResult(partitions=len(step.pieces))
+
+    def _move(self, step: MovePartitions, report: Report) -> StepResult:
+        """
+        An allocation rule says where the shards belong; the cluster moves them in its own time.
+
+        :raises MoveStuck: if nothing moves any more; the rule stays, and the next run waits again.
+        """
+        database = self.database.brief()
+        check_health(database, step)
+        for statement in self.statements(step):
+            database.execute(statement)
+        last_seen: object = None
+        since = self.clock.now()
+        while True:
+            arrived, total, recovered = _arrived(database, step)
+            report(Progress(arrived, total, "shard"))
+            if arrived == total:
+                return _moved(step)
+            if (arrived, recovered) != last_seen:
+                last_seen, since = (arrived, recovered), self.clock.now()
+            elif (self.clock.now() - since).total_seconds() > PATIENCE_SECONDS:
+                raise MoveStuck(
+                    f"table {step.table}",
+                    f"{plural(total - arrived, 'shard')} do not reach nodes with {step.attribute}={step.value}: "
+                    f"{_why_stuck(database, step)}",
+                    "make room or nodes there; the next run goes on waiting",
+                )
+            self.clock.sleep(POLL_SECONDS)
 
 
-def statements(step: Step) -> list[sa.Executable]:
-    """The statements that change something, for showing a step and for testing it without a connection."""
-    match step:
-        case DropPartitions():
-            return [delete.drop_statement(step.table, step.columns, step.pieces)]
-        case DeleteRows():
-            return [rows_statement(SQL, step)]
-        case MovePartitions():
-            return reallocate.statements(step)
-        case FreezePartitions():
-            return freeze.statements(step, True)
-        case ThawPartitions():
-            return freeze.statements(step, False)
-        case SnapshotPartition():
-            return [snapshot.create_statement(step)]
-        case VerifySnapshot():
-            return proof.statements(step)
-        case DropArchived():
-            return [delete.drop_statement(step.table, step.columns, [step.piece])]
-        case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-            return rollup.statements(step)
-        case _:
-            assert_never(step)
+def _alter(step: PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
+    """One ALTER TABLE for each partition; CrateDB has no way to do it for several."""
+    return [alter_partition(step.table, step.columns, piece.partition.values, setting, to) for piece in step.pieces]
+
+
+def _moved(step: PartitionsStep) -> StepResult:
+    found = [piece.partition for piece in step.pieces]
+    return StepResult(rows=sum(p.rows or 0 for p in found), partitions=len(found), size=sum(p.size or 0 for p in found))
+
+
+def _idents(step: MovePartitions) -> list[str]:
+    return [piece.partition.ident for piece in step.pieces]
+
+
+def _arrived(database: Database, step: MovePartitions) -> tuple[int, int, int]:
+    """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
+    s, p = system("sys.shards"), system("information_schema.table_partitions")
+    node: sa.ColumnElement[Any] = sa.literal_column("node['id']")
+    recovered: sa.ColumnElement[Any] = sa.literal_column("recovery['size']['recovered']")
+    right = _right_nodes(database, step)
+    mine = (s.of(step.table), s.partition_ident.in_(_idents(step)))
+    rows = database.rows(sa.select(node, s.routing_state, s.primary, recovered).where(*mine))
+    # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
+    assigned = [row for row in rows if row[0] is not None or row[2]]
+    arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
+    # While a shard changes places, there is a moment when neither node lists it.
+    primaries = sa.select(sa.func.sum(p.number_of_shards)).where(p.of(step.table), p.partition_ident.in_(_idents(step)))
+    unlisted = int(database.rows(primaries)[0][0] or 0) - sum(1 for row in rows if row[2])
+    return arrived, len(assigned) + max(unlisted, 0), sum(row[3] or 0 for row in rows)
+
+
+def _right_nodes(database: Database, step: MovePartitions) -> list[str]:
+    """The identifiers of the nodes with the attribute."""
+    n = system("sys.nodes")
+    rows = database.rows(sa.select(n.id, n.attributes))
+    return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
+
+
+def _why_stuck(database: Database, step: MovePartitions) -> str:
+    a = system("sys.allocations")
+    # CrateDB has something to say of shards that have arrived, too: why they don't move on.
+    away = sa.or_(a.node_id.is_(None), a.node_id.not_in(_right_nodes(database, step)))
+    decisions: sa.ColumnElement[Any] = sa.literal_column("decisions")
+    mine = sa.select(a.explanation, decisions).where(a.of(step.table), a.partition_ident.in_(_idents(step)), away)
+    reasons: list[str] = []
+    for explanation, by_node in database.rows(mine.limit(20)):
+        reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
+        reasons += [explanation] if explanation and not by_node else []
+    return "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"

@@ -1,152 +1,109 @@
 """
-A level's tables and the view on CrateDB, and the statements of a step for showing.
+Rolling up on CrateDB: what is there is deleted, an INSERT from a SELECT computes it anew, and both sides are counted,
+since rows that such a statement can't store are skipped without an error. Readers see all of it with the refresh that
+comes before the counting, and nothing before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, assert_never
 
-import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.expression import Executable
-
-from cratedb_retention.engine.base import StepResult
-from cratedb_retention.engine.cratedb.sql import SQL, system
-from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.base import Progress, Report, StepResult
+from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
+from cratedb_retention.engine.cratedb.shards import check_shards, refresh_idents
+from cratedb_retention.engine.cratedb.sql import SQL
+from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.rollup import (
-    CreateTable,
+    Beneath,
     Portions,
-    field_sql,
-    names_sql,
-    step_statements,
-    table_sql,
+    Run,
+    Stored,
+    count_beneath,
+    count_stored,
+    new_version,
+    require_rows,
+    run_statements,
+    runs_of,
+    show_difference,
+    show_window,
 )
-from cratedb_retention.engine.rollup_view import view_statement
-from cratedb_retention.engine.states import Field, level_fields, sketch_fields
-from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import (
-    PARTITION,
-    AlterRollup,
-    CreateRollup,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    RollupStep,
-    SealWindows,
-)
+from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
+from cratedb_retention.model.rollup import RolledUp, RollUp, Rollup, Window
 
+ATTEMPTS = 5
 # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards at
 # once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one statement,
 # 10 to 15 s in thirty.
 PORTIONS = Portions(run=20_000_000, counters=1_000_000, insert=100_000)
 
 
-class CreateCrateTable(CreateTable):
+def roll_up(database: CrateConnection, step: RollUp, report: Report, portions: Portions) -> StepResult:
     """
-    ``CREATE TABLE IF NOT EXISTS``, perhaps with partitions.
+    Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one.
 
-    Nothing is seen of what is written before the toolkit refreshes the table, so that readers never meet a window
-    whose rows are deleted and not yet computed anew. No primary key: one costs more than all the rest of an INSERT,
-    and can't hold NULL.
+    :raises PartitionChanged: if rows are being written beneath all the time.
     """
+    rollup, results = step.rollup, list[RolledUp]()
+    partly = _check_health(database, step)
 
-    inherit_cache = False
+    def count(windows: Sequence[Window]) -> dict[Window, Beneath]:
+        _refresh_beneath(database, step, partly)
+        return count_beneath(database.rows, SQL, rollup, windows)
 
-    def __init__(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> None:
-        super().__init__(table, fields)
-        self.replicas = replicas
+    def compute(run: Run) -> dict[Window, Stored]:
+        """Replace the rows of a run, and count them."""
+        version = new_version()
+        database.refresh(*map(table_ref, rollup.tables))
+        for statement in run_statements(SQL, step, run, version, portions):
+            database.execute(statement)
+        database.refresh(*map(table_ref, rollup.tables))
+        return count_stored(database.rows, SQL, rollup, run.windows, version)
 
-
-@compiles(CreateCrateTable)
-def _compile_create(element: CreateCrateTable, compiler: SQLCompiler, **kw: Any) -> str:
-    columns = ", ".join(_column_sql(compiler, field) for field in element.fields)
-    text = f"CREATE TABLE IF NOT EXISTS {table_sql(compiler, element.table)} ({columns})"
-    if any(field.name == PARTITION for field in element.fields):
-        text += f" CLUSTERED INTO 1 SHARDS PARTITIONED BY ({names_sql(compiler, [PARTITION])})"
-    options = "column_policy = 'strict', refresh_interval = 0"
-    if element.replicas is not None:
-        value = compiler.render_literal_value(element.replicas, sa.String())
-        options += f", number_of_replicas = {value}"
-    return f"{text} WITH ({options})"
-
-
-def _column_sql(compiler: SQLCompiler, field: Field) -> str:
-    """Writing takes a fifth less without indexes that nobody uses; CrateDB then compares by its column store."""
-    text = field_sql(compiler, field)
-    return text if field.searched else f"{text} INDEX OFF"
-
-
-class AddColumns(Executable, ClauseElement):
-    """``ALTER TABLE ... ADD COLUMN ..., ADD COLUMN ...``."""
-
-    inherit_cache = False
-
-    def __init__(self, table: TableName, fields: Sequence[Field]) -> None:
-        self.table, self.fields = table, tuple(fields)
-
-
-@compiles(AddColumns)
-def _compile_add(element: AddColumns, compiler: SQLCompiler, **kw: Any) -> str:
-    added = ", ".join(f"ADD COLUMN {_column_sql(compiler, field)}" for field in element.fields)
-    return f"ALTER TABLE {table_sql(compiler, element.table)} {added}"
+    beneath = count(step.windows)
+    for run in runs_of(step, portions):
+        require_rows(database.rows, SQL, step, run)
+        attempt = 0
+        while True:
+            stored, attempt = compute(run), attempt + 1
+            lost = [w for w in run.windows if stored[w].counted != beneath[w] or stored[w].alien]
+            if not lost:
+                break
+            before, beneath = beneath, beneath | count(run.windows)
+            if attempt == ATTEMPTS:
+                if database.blocked(rollup.tables):  # Then an INSERT from a SELECT writes nothing, without an error.
+                    raise disk_is_full(f"table {rollup.table}")
+                raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
+        results += [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
+        report(Progress(len(results), len(step.windows), "window"))
+    return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
 
 
-def create_statements(step: CreateRollup) -> list[sa.Executable]:
-    """The level's table, and that with its distributions."""
+def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, moving: bool) -> RetentionError:
+    thing = f"table {rollup.table}, {show_window(window)}"
+    if stored.alien:
+        return PartitionChanged(thing, "somebody else writes to it", "the next run computes it again")
+    if moving:
+        return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
+    return DatabaseError(thing, f"{show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
+
+
+def _check_health(database: CrateConnection, step: RollUp) -> bool:
+    """Law 6: of the partitions beneath, and of whatever else is read; whether others of the table lack shards."""
     rollup = step.rollup
-    level = CreateCrateTable(rollup.table, level_fields(SQL, rollup), step.replicas)
-    if not rollup.sketched:
-        return [level]
-    return [level, CreateCrateTable(rollup.sketch, sketch_fields(SQL, rollup), step.replicas)]
+    partly = check_shards(database, rollup.beneath, step.idents)
+    if rollup.sketched and not rollup.from_raw:
+        check_shards(database, rollup.beneath_sketch)
+    if rollup.has_counters:
+        for level in (rollup, *(coarser for coarser, _ in step.older)):
+            check_shards(database, level.table)
+    return partly
 
 
-def alter_statements(step: AlterRollup, names: Sequence[str]) -> list[sa.Executable]:
-    """The columns that are missing, and the table with the distributions, in case that it is."""
-    fields = [field for field in level_fields(SQL, step.rollup) if field.name in names]
-    added: list[sa.Executable] = [AddColumns(step.rollup.table, fields)] if fields else []
-    return [*added, *create_statements(CreateRollup(rollup=step.rollup))[1:]]
-
-
-def statements(step: RollupStep) -> list[sa.Executable]:
-    """The statements that change something."""
-    match step:
-        case CreateRollup():
-            return create_statements(step)
-        case AlterRollup():
-            return alter_statements(step, step.columns)
-        case ReplaceView():
-            return [view_statement(SQL, step)]
-        case RollUp():
-            return step_statements(SQL, step, PORTIONS)
-        case SealWindows() | RebaseRollup():
-            return []
-        case _:
-            assert_never(step)
-
-
-def create(database: Database, step: CreateRollup) -> StepResult:
-    """Create a level's tables, if they are not there."""
-    return _execute(database, create_statements(step))
-
-
-def alter(database: Database, step: AlterRollup) -> StepResult:
-    """Add the columns that are still missing."""
-    c = system("information_schema.columns")
-    table = step.rollup.table
-    mine = (c.table_schema == table.schema, c.table_name == table.name)
-    there = {name for (name,) in database.rows(sa.select(c.column_name).where(*mine))}
-    return _execute(database, alter_statements(step, [name for name in step.columns if name not in there]))
-
-
-def replace_view(database: Database, step: ReplaceView) -> StepResult:
-    """Create or renew the view."""
-    return _execute(database, statements(step))
-
-
-def _execute(database: Database, found: Sequence[sa.Executable]) -> StepResult:
-    for statement in found:
-        database.execute(statement)
-    return StepResult()
+def _refresh_beneath(database: CrateConnection, step: RollUp, partly: bool) -> None:
+    rollup = step.rollup
+    if partly:
+        refresh_idents(database, rollup.beneath, step.idents)
+    else:
+        database.refresh(table_ref(rollup.beneath))
+    if rollup.sketched and not rollup.from_raw:
+        database.refresh(table_ref(rollup.beneath_sketch))

@@ -13,14 +13,14 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.parquet import inexact
-from cratedb_retention.engine.duckdb.partition_keys import partition_key
-from cratedb_retention.engine.duckdb.sql import SQL, CommentOn, fingerprint, row_hash
+from cratedb_retention.engine.duckdb.files import inexact
+from cratedb_retention.engine.duckdb.sql import SQL, comment_on, fingerprint, make_column, partition_key, row_hash
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.measuring import ask, chunks, from_text, value_texts
 from cratedb_retention.errors import RetentionError
@@ -29,7 +29,6 @@ from cratedb_retention.model.catalog import (
     Catalog,
     Column,
     Grouping,
-    Kind,
     Outline,
     Partition,
     Selector,
@@ -50,7 +49,6 @@ CAPABILITIES = Capabilities(
     folds_case=True,
     tokens_recur=True,
 )
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
@@ -84,14 +82,13 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
 
 def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
     """All views; those that are wanted with their columns."""
-    v = _system("duckdb_views", "schema_name", "view_name", "sql", "database_name", "internal", "temporary").c
-    mine = (v.database_name == sa.func.current_database(), sa.not_(v.internal), sa.not_(v.temporary))
-    rows = database.rows(sa.select(v.schema_name, v.view_name, v.sql, sa.func.version()).where(*mine))
-    names = ((TableName(schema, name), sql, release) for schema, name, sql, release in rows)
-    return {
-        name: View(name=name, columns=tuple(columns.get(name, ())), definition=sql or "", release=release)
-        for name, sql, release in names
-    }
+    names, flags = ("schema_name", "view_name", "sql"), ("internal", "temporary")
+    found = {}
+    for schema, view, sql, release in _ask(database, "duckdb_views", names, flags, sa.func.version()):
+        name = TableName(schema, view)
+        shown = tuple(columns.get(name, ()))
+        found[name] = View(name=name, columns=shown, definition=sql or "", release=release)
+    return found
 
 
 def identify(database: Database, table: TableName) -> str:
@@ -105,7 +102,7 @@ def identify(database: Database, table: TableName) -> str:
     found = _identity(comment)
     if not found:
         found = uuid.uuid4().hex[:12]
-        database.execute(CommentOn(table, f"{comment} {_MARK_BEGINS}{found}]".strip()))
+        database.execute(comment_on(table, f"{comment} {_MARK_BEGINS}{found}]".strip()))
     return found
 
 
@@ -116,11 +113,9 @@ def _identity(comment: str | None) -> str:
 
 def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
     """The primary keys of all tables."""
-    names = ("schema_name", "table_name", "constraint_type", "constraint_column_names", "database_name")
-    k = _system("duckdb_constraints", *names).c
-    mine = (k.database_name == sa.func.current_database(), k.constraint_type == "PRIMARY KEY")
-    rows = database.rows(sa.select(k.schema_name, k.table_name, k.constraint_column_names).where(*mine))
-    return {TableName(schema, name): tuple(columns) for schema, name, columns in rows}
+    names = ("schema_name", "table_name", "constraint_type", "constraint_column_names")
+    rows = _ask(database, "duckdb_constraints", names)
+    return {TableName(schema, name): tuple(columns) for schema, name, kind, columns in rows if kind == "PRIMARY KEY"}
 
 
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:
@@ -169,29 +164,25 @@ def _named_columns(selectors: Iterable[Selector], tables: Iterable[TableName]) -
     return named
 
 
-def _system(function: str, *columns: str) -> sa.TableValuedAlias:
-    return getattr(sa.func, function)().table_valued(*columns)  # type: ignore[no-any-return]
+def _ask(
+    database: Database, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
+) -> list[Sequence[Any]]:
+    """What a table function says of this database, but for what has one of some flags."""
+    f = getattr(sa.func, function)().table_valued(*columns, *flags, "database_name").c
+    mine = (f.database_name == sa.func.current_database(), *(sa.not_(f[flag]) for flag in flags))
+    return database.rows(sa.select(*(f[name] for name in columns), *more).where(*mine))
 
 
 def _read_columns(
     database: Database, wanted: Callable[[TableName], bool], texts: Mapping[TableName, _Texts]
 ) -> dict[TableName, dict[str, Column]]:
-    names = ("schema_name", "table_name", "column_name", "data_type", "column_default", "column_index")
-    c = _system("duckdb_columns", *names, "database_name", "internal").c
-    mine = (c.database_name == sa.func.current_database(), sa.not_(c.internal))
+    names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
-    for schema, table, column, data_type, default in database.rows(
-        sa.select(*(c[name] for name in names[:5])).where(*mine).order_by(c.column_index)
-    ):
+    rows = _ask(database, "duckdb_columns", names, ["internal"])
+    for _, schema, table, column, data_type, default in sorted(rows, key=itemgetter(0)):
         name = TableName(schema, table)
         if wanted(name):
-            found[name][column] = Column(
-                name=column,
-                type=data_type,
-                kind=kind_of(data_type),
-                expression=default,
-                grouping=grouping_of(data_type),
-            )
+            found[name][column] = make_column(column, data_type, default)
     for table, columns in found.items():
         for column in columns.values():
             definition = texts[table].definition if table in texts else ""
@@ -222,10 +213,8 @@ class _Texts(NamedTuple):
 
 def _read_tables(database: Database) -> dict[TableName, _Texts]:
     """All tables. Their number of rows is not read here: it counts deleted ones, too."""
-    names = ("schema_name", "table_name", "comment", "sql", "database_name", "internal", "temporary")
-    t = _system("duckdb_tables", *names).c
-    mine = (t.database_name == sa.func.current_database(), sa.not_(t.internal), sa.not_(t.temporary))
-    rows = database.rows(sa.select(*(t[name] for name in names[:4])).where(*mine))
+    names, flags = ("schema_name", "table_name", "comment", "sql"), ("internal", "temporary")
+    rows = _ask(database, "duckdb_tables", names, flags)
     return {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
 
 
@@ -246,17 +235,7 @@ def _fields(column: Column) -> Iterator[tuple[str, Column]]:
     for quoted, plain, data_type in _split_fields(words[words.index("(") + 1 : -1]):
         field = quoted.replace('""', '"') or plain
         name, path = f"{column.name}['{field}']", (*(column.path or (column.name,)), field)
-        yield (
-            name,
-            Column(
-                name=name,
-                type=data_type,
-                kind=kind_of(data_type),
-                expression=None,
-                grouping=grouping_of(data_type),
-                path=path,
-            ),
-        )
+        yield name, make_column(name, data_type, path=path)
 
 
 def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
@@ -274,32 +253,6 @@ def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
             if field:
                 yield field[1] or "", field[2] or "", field[3]
             start = position + 1
-
-
-def kind_of(data_type: str) -> Kind:
-    """What planning needs to know of a DuckDB type."""
-    base = data_type.upper()
-    if base.startswith(("TIMESTAMP", "DATE")) and not base.endswith("]"):
-        return Kind.TIME
-    if base == "VARCHAR":
-        return Kind.TEXT
-    if base.removeprefix("U").split("(")[0] in _NUMBERS and not base.endswith("]"):
-        return Kind.NUMBER
-    return Kind.BOOLEAN if base == "BOOLEAN" else Kind.OTHER
-
-
-def grouping_of(data_type: str) -> Grouping:
-    """
-    Whether rows are grouped by a type exactly.
-
-    DuckDB takes some intervals and times with a time zone for equal that are not the same; what is large or nested is
-    left to the user.
-    """
-    base = data_type.upper()
-    if base.startswith("UNION("):
-        return Grouping.NEVER  # As text, 1 and "1" are the same.
-    exact = base in ("UUID", "BIT", "DATE", "TIME") or (base.startswith("ENUM(") and base.endswith(")"))
-    return Grouping.EXACT if exact else Grouping.ASKED
 
 
 def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, named: str | None) -> Table:

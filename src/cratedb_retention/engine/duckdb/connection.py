@@ -1,6 +1,6 @@
 """
-The connection to a DuckDB file: room on its disk is looked for before each transaction that writes, and Ctrl-C is what
-it is everywhere else.
+The connection to a DuckDB file: room on its disk is looked for before each transaction that writes, Ctrl-C is what it
+is everywhere else, and errors are said in our words.
 
 Where a commit finds no room, DuckDB takes back what it did, and a row that was changed or deleted can't be put back
 into a primary key: that ends the whole process, with a message of C++.
@@ -9,20 +9,22 @@ into a primary key: that ends the whole process, with a message of C++.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.duckdb.errors import disk_is_full, translate
+from cratedb_retention.errors import Conflict, DatabaseError, DiskFull, InvalidInput, Locked, NotFound, RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
-# More than what a transaction on the toolkit's own tables writes.
+# Bytes, more than what a transaction on the toolkit's own tables writes.
 ROOM = 1024 * 1024
+# DuckDB keeps UUIDs as large numbers, and says so.
+_NO_UUID = re.compile(r"Could not convert string '(.*)' to (?:INT128|UUID)")
 
 
 class DuckConnection(Database):
@@ -31,7 +33,7 @@ class DuckConnection(Database):
     exclusive = True
 
     def __init__(self, engine: sa.Engine, address: DatabaseAddress, path: Path) -> None:
-        super().__init__(engine, partial(translate, address))
+        super().__init__(engine)
         self._path, self._thing = path, f"database {address.safe}"
 
     @contextlib.contextmanager
@@ -41,8 +43,8 @@ class DuckConnection(Database):
 
         The driver raises a RuntimeError, and the statement may go on behind it, which the rollback would wait for.
         """
-        if writing:
-            require_room(self._path, self._thing)
+        if writing and _room(self._path) < ROOM:
+            raise _disk_is_full(self._thing)
         try:
             with self.engine.begin() as connection:
                 try:
@@ -56,19 +58,41 @@ class DuckConnection(Database):
                 raise KeyboardInterrupt from error
             raise
 
+    def translate(self, error: Exception, statement: str) -> RetentionError:
+        original = getattr(error, "orig", None) or error
+        name, message = type(original).__name__, " ".join(str(original).split())
+        if "Could not set lock" in message:
+            holder = re.search(r"PID (\d+)", message)
+            who = f"process {holder[1]}" if holder else "another process"
+            remedy = "wait for it with --wait=60, or stop it; a service does the same by its pages and its HTTP API"
+            return Locked(self._thing, f"{who} has it open", f"DuckDB allows one process at a time: {remedy}")
+        if "different configuration" in message:
+            return Conflict(self._thing, "this process has it open with other settings", "close it first")
+        if "No space left on device" in message or "File too large" in message:
+            return _disk_is_full(self._thing)
+        if "not a valid DuckDB database" in message:
+            return not_a_database(self._thing)
+        if name == "ConversionException" and (no_uuid := _NO_UUID.search(message)):
+            remedy = "write one like 2af93f28-0000-4000-8000-000000000000"
+            return InvalidInput(f"value {no_uuid[1]!r}", "not a UUID", remedy)
+        if name == "ConstraintException" or (name == "TransactionException" and "onflict" in message):
+            return Conflict("DuckDB", message)
+        if name == "CatalogException":
+            return NotFound("DuckDB", message)
+        return DatabaseError(self._thing if name == "IOException" and not statement else "DuckDB", message)
+
+
+def not_a_database(thing: str) -> InvalidInput:
+    """What to say of another file."""
+    return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
+
+
+def _disk_is_full(thing: str) -> DiskFull:
+    return DiskFull(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
+
 
 def _is_interruption(error: RuntimeError) -> bool:
     return "interrupted" in str(error)
-
-
-def require_room(path: Path, thing: str) -> None:
-    """
-    Make sure that a transaction can be written.
-
-    :raises DiskFull: if it may be that it can't.
-    """
-    if _room(path) < ROOM:
-        raise disk_is_full(thing)
 
 
 def _room(path: Path) -> int:

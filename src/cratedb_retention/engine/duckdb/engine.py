@@ -1,25 +1,34 @@
 """
-The engine for DuckDB: opens the file, and hands each kind of work to the module that knows it.
+The engine for DuckDB: opens the file, and hands each kind of work to the module that knows it. Deleting and rolling up
+are one transaction each, so what they check is what they change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.base import Engine, Report, StepResult
-from cratedb_retention.engine.duckdb import delete, rollup, snapshot
+from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read_catalog, read_outline
-from cratedb_retention.engine.duckdb.connection import DuckConnection
-from cratedb_retention.engine.duckdb.errors import not_a_database
-from cratedb_retention.engine.duckdb.manifest import DATA
+from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
-from cratedb_retention.engine.rows import rows_statement
-from cratedb_retention.errors import Conflict, InvalidInput, Unsupported, not_installed
+from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.rollup import (
+    Run,
+    count_beneath,
+    count_stored,
+    new_version,
+    require_rows,
+    run_statements,
+    runs_of,
+    show_difference,
+    show_window,
+)
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported, not_installed
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
 from cratedb_retention.model.plan import (
@@ -31,14 +40,7 @@ from cratedb_retention.model.plan import (
     Step,
     VerifySnapshot,
 )
-from cratedb_retention.model.rollup import (
-    AlterRollup,
-    CreateRollup,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    SealWindows,
-)
+from cratedb_retention.model.rollup import LevelStep, ReplaceView, RolledUp, RollUp
 
 # Where a DuckDB file says what it is.
 _MAGIC = slice(8, 12)
@@ -56,21 +58,21 @@ class DuckDBEngine(Engine):
     """
 
     capabilities, sql = CAPABILITIES, SQL
+    batch = 10_000_000  # Until the transaction ends, DuckDB needs some 60 bytes for each, if there is a primary key.
 
     def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:
         self.path = Path(sa.make_url(address.dburi).database or "")
+        thing = f"database {address.safe}"
         if not create and not self.path.exists():
-            raise InvalidInput(
-                f"database {address.safe}", "the file does not exist", "`cratedb-retention setup` creates it"
-            )
+            raise InvalidInput(thing, "the file does not exist", "`cratedb-retention setup` creates it")
         self.exists = not (create and read_only) or self.path.exists()
         if not self.exists:
             directory = self.path.absolute().parent
             if not directory.is_dir():
-                raise InvalidInput(f"database {address.safe}", f"there is no directory {directory}", "create it first")
+                raise InvalidInput(thing, f"there is no directory {directory}", "create it first")
             address, read_only = DatabaseAddress("duckdb:///:memory:"), False
         if self.path.is_file() and not _is_duckdb(self.path):
-            raise not_a_database(f"database {address.safe}")
+            raise not_a_database(thing)
         try:
             self.database = self._open(address, read_only)
         except Conflict:
@@ -82,12 +84,8 @@ class DuckDBEngine(Engine):
         try:
             engine = sa.create_engine(address.dburi, connect_args={"read_only": True} if read_only else {})
         except (ImportError, sa.exc.NoSuchModuleError) as error:
-            raise not_installed(
-                f"database {address.safe}",
-                "the driver is not installed",
-                "duckdb",
-                error,
-            ) from None
+            thing = f"database {address.safe}"
+            raise not_installed(thing, "the driver is not installed", "duckdb", error) from None
         sa.event.listen(engine, "connect", _use_utc)
         database = DuckConnection(engine, address, self.path)
         database.rows(sa.select(sa.literal(1)))
@@ -95,74 +93,82 @@ class DuckDBEngine(Engine):
 
     @property
     def archive(self) -> DuckArchive:
-        """Snapshots in its repositories."""
-        return DuckArchive(self.database, self.find_repository)
-
-    def find_repository(self, name: str) -> Path:
-        """A repository's directory; one that is not absolute lies beside the database's file."""
-        return (self.path.absolute().parent / name).resolve()
+        return DuckArchive(self.database, self.path.absolute().parent)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """Read what planning needs."""
         return read_catalog(self.database, selectors)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        """See :class:`Engine`."""
         return read_catalog(self.database, [Selector(schema=name.schema, name=name.name, keys=True) for name in names])
 
     def read_outline(self, selector: Selector) -> Outline:
-        """What can be named, in at most four statements."""
         return read_outline(self.database, selector)
 
     def identify(self, table: TableName) -> str:
-        """See :class:`Engine`."""
         return identify(self.database, table)
 
-    def perform(self, step: Step, report: Report) -> StepResult:
-        """
-        Do a step.
-
-        :raises RetentionError: if it failed; then it can be repeated.
-        """
-        match step:
-            case DropPartitions():
-                return delete.drop_partitions(self.database, step)
-            case DeleteRows():
-                return delete.delete_rows(self.database, step, report)
-            case SnapshotPartition():
-                return snapshot.create(self.database, step, self.find_repository)
-            case VerifySnapshot():
-                return snapshot.verify(self.database, step, self.find_repository)
-            case DropArchived():
-                return snapshot.drop_archived(self.database, step, self.find_repository)
-            case PartitionsStep():
-                raise Unsupported(
-                    "DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze"
-                )
-            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                return rollup.perform(self.database, step, report)
-            case _:
-                assert_never(step)
-
     def statements(self, step: Step) -> list[sa.Executable]:
-        """See :class:`Engine`."""
+        """See :class:`Engine`; where rows told the age of partitions, one that is younger or has none stays."""
         match step:
-            case DropPartitions():
-                return [delete.drop_statement(step)]
+            case DropPartitions() | DropArchived():
+                condition = in_partitions(SQL, step.columns, [piece.partition.values for piece in step.about])
+                if isinstance(step, DropPartitions) and step.time_column is not None:
+                    young = SQL.column(step.time_column) >= SQL.value(step.time_column, step.before)
+                    condition = sa.and_(condition, sa.not_(sa.func.coalesce(young, sa.true())))
+                return [sa.delete(table_ref(step.table)).where(condition)]
             case DeleteRows():
-                return [rows_statement(SQL, step)]
+                return self._batches(step)
             case SnapshotPartition():
-                path = self.find_repository(step.repository) / step.name / DATA
-                return [snapshot.create_statement(step, snapshot.stored_columns(self.database, step.table), path)]
-            case DropArchived():
-                drop = DropPartitions(table=step.table, columns=step.columns, pieces=(step.piece,), before=step.before)
-                return [delete.drop_statement(drop)]
-            case CreateRollup() | AlterRollup() | RebaseRollup() | RollUp() | SealWindows() | ReplaceView():
-                return rollup.statements(step)
+                return [self.archive.copy_statement(step)]
+            case LevelStep() | ReplaceView():
+                return self._rollup_statements(step)
             case VerifySnapshot() | PartitionsStep():
                 return []
             case _:
                 assert_never(step)
+
+    def _drop(self, step: DropPartitions) -> StepResult:
+        (statement,) = self.statements(step)
+        return StepResult(rows=max(self.database.execute(statement), 0), partitions=len(step.pieces))
+
+    def _move(self, step: PartitionsStep, report: Report) -> NoReturn:
+        raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")
+
+    _block = _move
+
+    def _roll_up(self, step: RollUp, report: Report) -> StepResult:
+        def work(connection: sa.Connection) -> list[RolledUp]:
+            results: list[RolledUp] = []
+            for run in runs_of(step):
+                results += _roll_up_run(connection, step, run)
+                report(Progress(len(results), len(step.windows), "window"))
+            return results
+
+        try:
+            results = self.database.transact(work)
+        except DatabaseError as error:
+            if "Overflow" not in error.reason:
+                raise
+            remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
+            raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
+        return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
+
+
+def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[RolledUp]:
+    def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
+        return connection.execute(statement).all()
+
+    rollup, version = step.rollup, new_version()
+    require_rows(query, SQL, step, run)
+    for statement in run_statements(SQL, step, run, version):
+        connection.execute(statement)
+    beneath = count_beneath(query, SQL, rollup, run.windows)
+    found = count_stored(query, SQL, rollup, run.windows, version)
+    for window in run.windows:
+        if found[window].counted != beneath[window]:
+            thing = f"table {rollup.table}, {show_window(window)}"
+            raise DatabaseError(thing, show_difference(beneath[window], found[window].counted))
+    return [RolledUp(window, beneath[window].rows, found[window].groups) for window in run.windows]
 
 
 def _is_duckdb(path: Path) -> bool:

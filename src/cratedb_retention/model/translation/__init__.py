@@ -32,10 +32,7 @@ _ROUND = (
 # So much longer than what is rounded a bucket may be: 30d count as a month, 365d as a year.
 _TOLERANCE = 1.02
 _LONG_YEARS = 1000
-_NOTES = {
-    "week": "Weeks begin on Monday, not on Thursday as 1970 did.",
-    "month": "Months are those of the calendar.",
-}
+_NOTES = {"week": "Weeks begin on Monday, not on Thursday as 1970 did.", "month": "Months are those of the calendar."}
 _LENGTHS = {
     "day": Duration(seconds=86_400),
     "week": Duration(seconds=604_800),
@@ -72,10 +69,7 @@ class Cascade:
     warnings: tuple[str, ...]
 
     def policy(self, table: str | None, wanted: Wanted) -> dict[str, Any]:
-        """
-        The attributes of a policy that keeps to it: without levels there is nothing to downsample, and `delete` says
-        all of it.
-        """
+        """The attributes of a policy that keeps to it; without levels, `delete` says all of it."""
         return {
             "strategy": str(Strategy.DOWNSAMPLE if self.levels else Strategy.DELETE),
             **({"table_schema": wanted.table_schema} if wanted.table_schema else {}),
@@ -116,14 +110,12 @@ class Translation:
 
 def make_cascade(where: str, raw: Duration, archives: Sequence[Archive], rounding: bool) -> Cascade:
     """
-    Turn archives into a cascade.
+    Turn archives, in any order, into a cascade; raises InvalidInput naming one whose interval has no counterpart.
 
     :param where: How messages name the whole.
     :param raw: How long values are kept as they came in.
-    :param archives: The coarser ones, in any order.
-    :param rounding: Take the next finer interval that there is where an archive's has no counterpart; it is left out
-        where that is the interval of the level before, which is then kept for as long.
-    :raises InvalidInput: naming an archive whose interval has no counterpart, without ``rounding``.
+    :param rounding: Take the next finer interval that there is instead; where that is the interval of the level before,
+        the archive is left out, and that level kept for as long.
     """
     levels: list[Level] = []
     warnings: list[str] = []
@@ -215,11 +207,7 @@ def _longer(*periods: Duration) -> Duration:
 
 
 def write_policies(translation: Translation, title: str) -> str:
-    """
-    Write a policy file.
-
-    :param title: The first comment.
-    """
+    """Write a policy file, with a title as its first comment."""
     lines = [*_comments([title, *translation.notes]), *_comments(_marked(translation.warnings)), "policies:"]
     for one in translation.policies:
         lines += ["", *_comments([*one.notes, *_marked(one.warnings)])]

@@ -17,15 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.translation import (
-    Archive,
-    Translated,
-    Translation,
-    Wanted,
-    kept_for,
-    length,
-    make_cascade,
-)
+from cratedb_retention.model.translation import Archive, Translated, Translation, Wanted, kept_for, length, make_cascade
 
 # whisper takes any beginning of these words, the first one that fits.
 _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400, "weeks": 604_800, "years": 365 * 86_400}
@@ -85,12 +77,7 @@ class Section:
 
 
 def parse_sections(text: str, file: str) -> list[Section]:
-    """
-    Read one of Carbon's files, in its order.
-
-    :param file: Its name, for messages.
-    :raises InvalidInput: naming file and line.
-    """
+    """Read one of Carbon's files, in its order; raises InvalidInput naming file and line."""
     sections: list[Section] = []
     for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         line = raw.strip()
@@ -113,12 +100,8 @@ def translate_graphite(
     schemas: str, aggregation: str | None, wanted: Wanted, files: tuple[str, str] = ("schemas", "aggregation")
 ) -> Translation:
     """
-    Translate Carbon's configuration.
-
-    :param schemas: The text of ``storage-schemas.conf``.
-    :param aggregation: The text of ``storage-aggregation.conf``.
-    :param files: The names of the two, for messages.
-    :raises InvalidInput: naming the section and what is wrong with it.
+    Translate the texts of ``storage-schemas.conf`` and ``storage-aggregation.conf``, whose names are for messages;
+    raises InvalidInput naming the section and what is wrong with it.
     """
     sections = parse_sections(schemas, files[0])
     rules = None if aggregation is None else _rules(parse_sections(aggregation, files[1]))
@@ -193,11 +176,8 @@ def _overlapping(pattern: str, before: Sequence[tuple[str, str | None]]) -> str:
 
 def parse_retentions(text: str, where: str) -> list[Archive]:
     """
-    Read ``10s:6h,1m:7d`` or the old ``60:1440`` (seconds per point, number of points), finest first.
-
-    A year is one of 365 days in Graphite; here it stays a year, and is never shorter.
-
-    :raises InvalidInput: naming the part that is none.
+    Read ``10s:6h,1m:7d`` or the old ``60:1440`` (seconds per point, number of points), finest first; raises
+    InvalidInput naming the part that is none. A year of 365 days in Graphite stays a year here, and is never shorter.
     """
     text = re.split(r"\s[#;]", text)[0]
     archives = [_archive(part.strip(), f"{where}, {part.strip()}") for part in text.split(",") if part.strip()]
@@ -291,9 +271,8 @@ def _notes(rules: Sequence[Rule] | None) -> tuple[str, str]:
 
 def table_patterns(regex: str) -> tuple[str, ...]:
     """
-    The table patterns that together fit the same names as a regular expression that is searched for.
-
-    :return: One for each alternative; none if there is no exact translation.
+    The table patterns, one for each alternative, that together fit the same names as a regular expression that is
+    searched for; none if there is no exact translation.
     """
     try:
         found = tuple(dict.fromkeys(_anchored(text) for part in _split(regex) for text in part))

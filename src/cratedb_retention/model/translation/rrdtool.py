@@ -81,12 +81,8 @@ class Database:
 
 def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str | None = None) -> Translation:
     """
-    Translate what describes databases of RRDtool.
-
-    :param text: See :func:`parse_rrdtool`.
-    :param name: The file's name, for messages.
-    :param step: The step where the text does not say it.
-    :raises InvalidInput: naming the line or archive, and what is wrong with it.
+    Translate what describes databases of RRDtool, see :func:`parse_rrdtool`; raises InvalidInput naming line or
+    archive.
     """
     databases = parse_rrdtool(text, name, step)
     if wanted.table_name and len(databases) != 1:
@@ -206,11 +202,9 @@ def _left_out(database: Database, where: str) -> list[str]:
 
 def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Database]:
     """
-    Read whatever describes databases of RRDtool.
+    Read whatever describes databases of RRDtool; raises InvalidInput naming the line or the archive.
 
-    :param name: The file's name, for messages.
     :param step: The step where the text does not say it, as ``--step`` of RRDtool takes it.
-    :raises InvalidInput: naming the line or the archive.
     """
     default = scaled(step, 1, "--step") if step else DEFAULT_STEP
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
@@ -227,11 +221,8 @@ def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Databas
 
 def scaled(text: str, divisor: int, where: str) -> int:
     """
-    A count, or a duration that is divided by what is counted (librrd's ``rrd_scaled_duration``); at least 1.
-
-    A month has 31 days there, a year 366.
-
-    :raises InvalidInput: if it is neither.
+    A count, or a duration divided by what is counted, at least 1 (librrd's ``rrd_scaled_duration``: a month has 31
+    days, a year 366); raises InvalidInput if it is neither.
     """
     match = _SCALED.fullmatch(text)
     if match is None:

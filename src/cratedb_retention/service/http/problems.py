@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from cratedb_retention import errors
 from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, RetentionError
-from cratedb_retention.model.redact import redact
+from cratedb_retention.model.address import redact
 
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger(__name__)

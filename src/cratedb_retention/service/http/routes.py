@@ -16,12 +16,12 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution import results
-from cratedb_retention.execution.previewing import ArchiveLine
-from cratedb_retention.model.pairs import read_pairs
+from cratedb_retention.execution.preview import ArchiveLine
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
 from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.words import read_pairs
 from cratedb_retention.service.background import OperationState
 from cratedb_retention.service.http.access import Admin, Editor, Operator, Viewer, context_of
 from cratedb_retention.service.http.problems import Failed, problem, problems

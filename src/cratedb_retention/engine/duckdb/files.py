@@ -1,7 +1,9 @@
 """
 What an archived partition is on disk: a directory of the snapshot's name with ``data.parquet`` and ``manifest.json``.
-
 The directory gets its name last, so one that has the name is complete.
+
+Each value comes back exactly from the file: it is written as it is, or as text where Parquet has no such type. Where
+neither is exact, a table can't be archived.
 """
 
 from __future__ import annotations
@@ -9,69 +11,68 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cratedb_retention.engine.duckdb.catalog import kind_of
+import sqlalchemy as sa
+
+from cratedb_retention.engine.duckdb.sql import make_column
+from cratedb_retention.engine.expressions import Words, as_type, ref
 from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
 from cratedb_retention.model.catalog import Column
 
 DATA, MANIFEST = "data.parquet", "manifest.json"
-_CHUNK = 1 << 20
 _MAGIC = b"PAR1"
+# Parquet's own types, and those that Parquet holds as text or numbers which DuckDB casts back exactly.
+_NATIVE = frozenset(
+    {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT"}
+    | {"DOUBLE", "DECIMAL", "BIGNUM", "VARINT", "BIT", "VARCHAR", "BLOB", "UUID", "JSON", "ENUM", "DATE", "TIME"}
+    | {"TIME_NS", "TIMESTAMP", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "STRUCT", "MAP", "UNION"}
+)
+# Parquet would round them, or refuse some of their values.
+_AS_TEXT = frozenset({"HUGEINT", "UHUGEINT", "INTERVAL", "TIME WITH TIME ZONE", "TIMESTAMP_S"})
+_QUOTED = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
+_SCALAR_UNION = re.compile(r"UNION\([^\[\]]*\)(\[\d*\])*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """
-    What was archived.
+    """What was archived."""
 
-    :param table: Schema and name.
-    :param columns: Names and types of the stored columns.
-    :param partition: Partition columns and values; times in milliseconds since the epoch, UTC.
-    :param token: The change token of what was archived.
-    :param sha256: Checksum of the Parquet file.
-    :param size: Its bytes; None in archives of earlier versions, which lack what follows as well.
-    :param generated: Position, name, type and expression of each generated column.
-    :param comment: That of the table, which may say what divides it into partitions.
-    :param span: The stretch of time that it covers (ms, UTC), as far as known.
-    """
-
-    table: list[str]
-    columns: list[list[str]]
-    partition: list[list[Any]]
+    table: list[str]  # Schema and name.
+    columns: list[list[str]]  # Names and types of the stored columns.
+    partition: list[list[Any]]  # Partition columns and values; times in milliseconds since the epoch, UTC.
     rows: int
-    token: str
-    sha256: str
+    token: str  # The change token of what was archived.
+    sha256: str  # Of the Parquet file.
     version: int = 2
-    size: int | None = None
-    generated: list[tuple[int, str, str, str]] = field(default_factory=list)
-    comment: str | None = None
-    span: tuple[int | None, int | None] = (None, None)
+    size: int | None = None  # Its bytes; None in archives of earlier versions, which lack what follows as well.
+    generated: list[tuple[int, str, str, str]] = field(default_factory=list)  # Position, name, type and expression.
+    comment: str | None = None  # That of the table, which may say what divides it into partitions.
+    span: tuple[int | None, int | None] = (None, None)  # The time that it covers (ms, UTC), as far as known.
 
     @property
     def stored(self) -> list[Column]:
         """The columns that the file holds."""
-        return [Column(name=name, type=data_type, kind=kind_of(data_type)) for name, data_type in self.columns]
+        return [make_column(name, data_type) for name, data_type in self.columns]
 
     @property
     def all_columns(self) -> list[Column]:
         """The columns of the table, in their order; a partition column of an unknown type is at the end."""
         found = self.stored
         for position, name, data_type, expression in sorted(self.generated):
-            found.insert(position, Column(name=name, type=data_type, kind=kind_of(data_type), expression=expression))
+            found.insert(position, make_column(name, data_type, expression))
         return found
 
 
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scratch(repository: Path, name: str) -> Path:
@@ -183,3 +184,55 @@ def check_file(repository: Path, name: str, manifest: Manifest) -> Path:
     if checksum(path) != manifest.sha256:
         raise DatabaseError(f"snapshot {name}", f"{DATA} differs from its checksum: it was damaged or changed")
     return path
+
+
+def _words(data_type: str) -> set[str]:
+    """The names of the types that a type is made of; names of fields, values and numbers are left out."""
+    found = set()
+    for part in re.split(r"[(),\[\]]", _QUOTED.sub("q", data_type)):
+        word = part.strip()
+        if word and not word.isdigit() and word != "q":
+            # In a STRUCT or UNION, a field's name stands before its type.
+            found.add(word if word in _NATIVE | _AS_TEXT else word.partition(" ")[2])
+    return found
+
+
+def is_exact(data_type: str) -> bool:
+    """Whether every value of a type comes back exactly from an archive."""
+    words = _words(data_type)
+    if not words <= _NATIVE | _AS_TEXT:
+        return False
+    if "UNION" in words:
+        # DuckDB reads it back as a STRUCT, and does not cast one with nested members.
+        scalar = _SCALAR_UNION.fullmatch(_QUOTED.sub("q", data_type)) and data_type.count("UNION(") == 1
+        return bool(scalar) and not words & (_AS_TEXT | {"STRUCT", "MAP"})
+    # As text, JSON inside of another type is written in another way.
+    return not (words & _AS_TEXT and "JSON" in words)
+
+
+def inexact(columns: Iterable[Column]) -> tuple[str, ...]:
+    """The columns whose values an archive can't hold exactly, with their types."""
+    return tuple(f"{column.name} ({column.type})" for column in columns if not is_exact(column.type))
+
+
+def to_file(column: Column) -> sa.ColumnElement[Any]:
+    """A column as it is written."""
+    found = ref(column.name)
+    return sa.cast(found, sa.Text()).label(found.name) if _words(column.type) & _AS_TEXT else found
+
+
+def archived_rows(path: Path, columns: Iterable[Column]) -> sa.Subquery:
+    """
+    The rows of a Parquet file, with the types that they had in their table.
+
+    A path with wildcards means itself, and a directory like ``year=2024`` is no column.
+    """
+    literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", str(path))
+    read = sa.func.read_parquet(literal, sa.literal_column("hive_partitioning = false"))
+    values = [as_type(found := ref(column.name), column.type).label(found.name) for column in columns]
+    return sa.select(*values).select_from(read.table_valued("file_row_number")).subquery("archived")
+
+
+def try_cast(value: sa.ColumnElement[Any], data_type: str) -> sa.ColumnElement[Any]:
+    """A value as another type; NULL where it is none."""
+    return sa.try_cast(value, Words(data_type))

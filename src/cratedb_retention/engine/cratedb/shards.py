@@ -1,0 +1,215 @@
+"""
+What shards tell: which tables and partitions lack some, so that nothing is done to them (law 6), and change tokens.
+
+Only ``sys.health`` knows of missing shards: counting rows of such a table gives fewer of them, and no error.
+
+A change token says which incarnation of a partition it is, and how many operations its primary shards have seen.
+``seq_no_stats['max_seq_no']`` grows with each insert, update and delete; ``partition_uuid`` differs when a partition
+was dropped and came into being again. So an equal token means: nothing was written since.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.base import require_old
+from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system
+from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.expressions import in_partitions
+from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
+from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep, Piece
+from cratedb_retention.model.words import show_partition
+
+# How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
+HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
+# What sys.allocations says of a primary shard that was never on a node.
+_UNPLACED = "cannot allocate because allocation is not permitted to any of the nodes"
+IS_FROZEN = "settings['blocks']['write']"
+MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
+
+
+def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[TableName]:
+    """
+    The tables of a schema that lack shards.
+
+    :raises Recovering: if shards are on their way, as after a full restart.
+    """
+    h = system("sys.health")
+    statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
+    rows = settled(lambda: database.brief().rows(statement), clock)
+    if rows and _are_starting(database, schema):
+        raise _unwell(database, TableName(schema, rows[0][0]))
+    return frozenset(TableName(schema, name) for (name,) in rows)
+
+
+def find_unplaced(database: Database, schema: str) -> frozenset[TableName]:
+    """
+    The tables of a schema that lack nothing but shards which no node took yet, as above the disks' high watermark. Of
+    what was on a node, CrateDB says that no node with an in-sync copy is allowed, or that no copy is found.
+    """
+    a = system("sys.allocations")
+    unplaced = sa.func.sum(sa.case((a.explanation == _UNPLACED, 1), else_=0))
+    found = sa.select(a.table_name, sa.func.count(), unplaced).group_by(a.table_name)
+    rows = database.brief().rows(found.where(a.table_schema == schema, a.primary, a.current_state == "UNASSIGNED"))
+    return frozenset(TableName(schema, name) for name, missing, new in rows if missing == new)
+
+
+def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
+    """What is missing now and a moment later."""
+    rows = look()
+    for _ in range(HEALTH_RETRIES):
+        if not rows:
+            break
+        clock.sleep(HEALTH_SECONDS)
+        rows = look()
+    return rows
+
+
+def check_health(database: Database, step: PartitionsStep | ArchivingStep) -> None:
+    """
+    Look again right before partitions are moved, dropped or archived, since planning may be long ago.
+
+    :raises ClusterUnwell: if shards are missing.
+    :raises Recovering: if some are on their way.
+    """
+    sick = _sick(database, step.table)
+    for piece in step.about:
+        if piece.partition.ident in sick:
+            raise _unwell(database, step.table, f", {label(step, piece)}")
+
+
+def check_shards(database: Database, table: TableName, idents: Sequence[str] = ()) -> bool:
+    """
+    The same for partitions of which only the database's own names are known; none: the whole table.
+
+    :return: Whether other partitions lack shards.
+    :raises PartitionChanged: if a partition is closed, which hides its rows, so that there seem to be none.
+    """
+    sick = _sick(database, table)
+    if sick.intersection(idents) if idents else sick:
+        raise _unwell(database, table)
+    p = system("information_schema.table_partitions")
+    closed: sa.ColumnElement[bool] = sa.column("closed")
+    mine = sa.select(p.partition_ident).where(p.of(table), p.partition_ident.in_(idents), closed)
+    if idents and database.rows(mine.limit(1)):
+        raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
+    return bool(sick)
+
+
+def _sick(database: Database, table: TableName) -> set[str]:
+    h = system("sys.health")
+    rows = database.brief().rows(sa.select(h.partition_ident).where(h.of(table), h.missing_shards > 0))
+    return {ident or "" for (ident,) in rows}
+
+
+def _unwell(database: Database, table: TableName, where: str = "") -> DatabaseError:
+    thing = f"table {table}{where}"
+    if _are_starting(database, *table):
+        return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
+    return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")
+
+
+def _are_starting(database: Database, schema: str, table: str | None = None) -> bool:
+    """Whether primary shards of a table, or of any in a schema, are about to come back."""
+    s = system("sys.shards")
+    mine = (s.schema_name == schema, *([] if table is None else [s.table_name == table]))
+    statement = sa.select(sa.func.count()).where(s.primary, s.routing_state == "INITIALIZING", *mine)
+    return bool(database.brief().rows(statement)[0][0])
+
+
+def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
+    """Make what was written to these partitions visible: where others lack shards, that of the table takes a minute."""
+    p = system("information_schema.table_partitions")
+    wanted = sa.select(p["values"]).where(p.of(table), p.partition_ident.in_(idents))
+    found = [dict(values) for (values,) in database.brief().rows(wanted)]
+    if found:
+        columns = [Column(name=name, type="", kind=Kind.OTHER) for name in found[0]]
+        refresh_partitions(database, table, columns, [[values[column.name] for column in columns] for values in found])
+
+
+def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
+    """
+    Where their rows told the age of frozen partitions, make sure that they hold no young row (law 1), and that none is
+    still being written.
+
+    :raises PartitionChanged: if they do, or if anything was written to them since the plan.
+    """
+    if step.time_column is None:
+        return
+    inexact = [piece for piece in step.about if not piece.exact]
+    values = [piece.partition.values for piece in inexact]
+    refresh_partitions(database, step.table, step.columns, values)
+    require_old(lambda query: database.rows(query)[0][0], SQL, step, in_partitions(SQL, step.columns, values))
+    # A write that was under way when the partition was frozen may have ended after the question above.
+    tokens = read_tokens(database, step.table, [piece.partition.ident for piece in inexact])
+    for piece in inexact:
+        ident = piece.partition.ident
+        if ident in tokens and tokens[ident] != piece.partition.token:
+            thing = f"table {step.table}, {label(step, piece)}"
+            raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
+
+
+def label(step: PartitionsStep | ArchivingStep, piece: Piece) -> str:
+    """One of its partitions, in words."""
+    return f"partition {show_partition(step.columns, piece.partition.values)}"
+
+
+def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
+    """The change tokens of partitions, by ident; those that are gone are missing."""
+    s = system("sys.shards")
+    writes: sa.ColumnElement[int] = sa.func.sum(sa.literal_column(MAX_SEQ_NO) + 1)
+    statement = (
+        sa.select(s.partition_ident, s.partition_uuid, writes)
+        .where(s.of(table), s.partition_ident.in_(idents), s.primary)
+        .group_by(s.partition_ident, s.partition_uuid)
+    )
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for ident, uuid, count in database.brief().rows(statement):
+        found[ident][uuid] = count or 0
+    return {ident: format_token(counts) for ident, counts in found.items()}
+
+
+def find_token(database: Database, table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> str | None:
+    """The token of the partition with some values; None if there is none."""
+    p = system("information_schema.table_partitions")
+    for ident, by_column in database.brief().rows(sa.select(p.partition_ident, p["values"]).where(p.of(table))):
+        if [by_column[column.name] for column in columns] == list(values):
+            return read_tokens(database, table, [ident]).get(ident)
+    return None
+
+
+def incarnations(token: str) -> set[str]:
+    """What of a token stays the same as long as a partition is not dropped."""
+    return {part.partition(":")[0] for part in token.split("+")}
+
+
+def format_token(counts: dict[str, int]) -> str:
+    """A token from the operations of each incarnation; there is one, unless a restore is under way."""
+    return "+".join(f"{uuid}:{count}" for uuid, count in sorted(counts.items(), key=str))
+
+
+def check_token(database: Database, step: ArchivingStep) -> bool:
+    """
+    Compare the change token of the partition with the planned one, and see that it can't change any more.
+
+    :return: Whether the partition is still there.
+    """
+    p, partition, thing = system("information_schema.table_partitions"), step.piece.partition, label(step, step.piece)
+    frozen: sa.ColumnElement[bool] = sa.literal_column(IS_FROZEN)
+    mine = sa.select(p.closed, frozen).where(p.of(step.table), p.partition_ident == partition.ident)
+    protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]
+    if not protected:
+        return False
+    if read_tokens(database, step.table, [partition.ident]).get(partition.ident) != partition.token:
+        reason = "was written to since the plan was made"
+    elif not protected[0]:
+        reason = "somebody allowed writes to it in the meantime"
+    else:
+        return True
+    raise PartitionChanged(f"table {step.table}, {thing}", reason, "the next run archives it")
