@@ -64,6 +64,7 @@ class RestoreRequest:
     from_repository: str | None = None
 
     def going(self, into: TableName | None) -> RestoreRequest:
+        """The same, into a table."""
         return replace(self, into=into)
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
