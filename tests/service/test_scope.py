@@ -109,7 +109,6 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "policy": [(identifier,) for identifier in policies],
         "prepare": selections,
         "preview": [(policy,) for policy in theirs],
-        "preview_release": [(holds[:2],)],
         "readable_tables": [()],
         "render": [()],
         "release": [(identifier,) for identifier in holds],

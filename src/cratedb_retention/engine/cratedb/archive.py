@@ -1,7 +1,4 @@
-"""
-Archiving on CrateDB: one snapshot for each partition, proved to be restorable, and only then is the partition dropped
-(law 2).
-"""
+"""Archiving on CrateDB: one snapshot for each partition, proved to be restorable before that is dropped (law 2)."""
 
 from __future__ import annotations
 
@@ -156,10 +153,7 @@ class CrateArchive(Archive):
         return f"{said}: files in the repository are missing or damaged, or no node is allowed to hold the copy", again
 
     def _compare(self, step: VerifySnapshot, copy: TableName) -> int:
-        """
-        Compare a copy with the partition, and return its rows. A closed partition hides its rows: then that it could be
-        restored is all.
-        """
+        """Compare a copy with the partition, which hides its rows if it is closed, and return the rows of the copy."""
         # Columns whose values can be compared as text. One that was added since is in no row of the partition; what has
         # no text, as arrays, is in the files whose checksums were compared, under the numbers of the same rows.
         catalog = self._database.brief()
@@ -248,11 +242,7 @@ class CrateArchive(Archive):
         restoring.tidy_copies(self._database, schema, in_use)
 
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
-        """
-        Restore a snapshot into a table in a schema, count its rows, and drop that copy again.
-
-        Not beside its table, since policies and other tools may mean each table there.
-        """
+        """From a copy; not beside its table, since policies and other tools may mean each table there."""
         thing = self._thing(snapshot.repository, snapshot.name)
         state = self.states([(snapshot.repository, snapshot.name)]).get((snapshot.repository, snapshot.name))
         if state is None:
@@ -331,9 +321,8 @@ def _is_listed_as(value: Value, text: str | None) -> bool:
 
 def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
     """
-    A number from all values of a row, and from what CrateDB tells its version by. CrateDB reads ``0x1fp0`` as 31.
-
-    28 bits, so that no sum of them overflows.
+    A number from all values of a row, and from what CrateDB tells its version by. CrateDB reads ``0x1fp0`` as 31. 28
+    bits, so that no sum of them overflows.
     """
     version: list[sa.ColumnElement[Any]] = [sa.literal_column("_id"), sa.cast(sa.literal_column("_seq_no"), sa.Text())]
     texts = [sa.func.coalesce(sa.cast(sql.SQL.column(column), sa.Text()), _NULL) for column in columns]
