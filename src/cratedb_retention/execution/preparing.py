@@ -276,7 +276,6 @@ class _Look:
         return self._store.snapshots.restored(refresh=False)
 
     def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> None:
-        """Ask the rows what they were not asked yet."""
         new = [probe for probe in probes if probe not in seen.asked]
         seen.asked.update(new)
         seen.measurements |= self._engine.measure(new)
@@ -355,11 +354,7 @@ def read_catalog(
     others: Iterable[TableName] = (),
     rollups: Iterable[TableName] = (),
 ) -> Catalog:
-    """
-    Read the tables that policies name, and some others. A pattern never means the toolkit's own tables.
-
-    :param rollups: The levels that exist.
-    """
+    """Read the tables that policies name, and some others. A pattern never means the toolkit's own tables."""
     selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
     selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in sorted(others)))
     same = folded if engine.capabilities.folds_case else lambda name: name
@@ -372,7 +367,6 @@ def read_catalog(
 
 
 def _selectors(policy: Policy) -> Iterator[Selector]:
-    """The tables that a policy names, and those of its levels."""
     schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
     yield Selector(
         schema=schema,

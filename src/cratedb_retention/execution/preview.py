@@ -120,12 +120,7 @@ class Preview:
 def preview(
     engine: Engine, store: Store, cutoff: dt.datetime, policy: Policy, selection: Selection | None = None
 ) -> Preview:
-    """
-    Make the plan without and with a policy. Nothing is written.
-
-    :param cutoff: An aware instant.
-    :param policy: Takes the place of the stored one with its identifier, if there is one.
-    """
+    """Make the plan without and with a policy, in place of the stored one with its identifier. Nothing is written."""
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
     before, after = prepare_both(engine, store, cutoff, selection, candidate=candidate)
     enabled = candidate.model_copy(update={"enabled": True})

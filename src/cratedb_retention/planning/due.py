@@ -51,12 +51,7 @@ def newest_slot(item: Scheduled, now: dt.datetime, timetable: Timetable | None =
 def due_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime]:
-    """
-    The slot of each policy that is due; policies that are not due are missing.
-
-    :param done: By policy; one that is missing was never run.
-    :param now: The aware present instant.
-    """
+    """The slots of the policies that are due; policies that were never run need not be among what was done."""
     found = {}
     for item in scheduled:
         slot = newest_slot(item, now, timetable)
@@ -77,9 +72,9 @@ def wrong_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime | None]:
     """
-    What to take for the last slot done of policies whose last one lies in the future.
+    What to take for the last slot done of policies whose last one lies in the future, since a clock was wrong then.
 
-    A clock was wrong then. What was missed until now it has made up for already; what comes must not wait for that day.
+    What was missed until now it has made up for already; what comes must not wait for that day.
     """
     return {
         item.policy_id: newest_slot(item, now, timetable)
@@ -89,11 +84,7 @@ def wrong_slots(
 
 
 def next_times(scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime) -> dict[str, dt.datetime]:
-    """
-    When policies run next, their delay included; what is due has a time that is past. Policies without one are missing.
-
-    :param now: The aware present instant.
-    """
+    """When policies run next, their delay included: in the past for what is due. Others are missing."""
     timetable, scheduled = Timetable(), list(scheduled)
     due = due_slots(scheduled, done, now, timetable)
     found = {}

@@ -34,7 +34,7 @@ from cratedb_retention.planning.cascades import (
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
 from cratedb_retention.planning.holds import holds_by_table
-from cratedb_retention.planning.plausible import find_warnings, range_probe, why_implausible, why_old
+from cratedb_retention.planning.plausible import find_warnings, range_probe, require_plausible, why_old
 from cratedb_retention.planning.strategies import PLANS, delete_rows, rows_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.verdicts import blocked, isolated, keep_within, next_due
@@ -49,42 +49,25 @@ def find_probes(
     holds: Iterable[LegalHold] = (),
     ledger: Ledger | None = None,
 ) -> list[Probe]:
-    """
-    What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`.
-
-    :param cutoff: An aware instant.
-    """
+    """What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`."""
     return _Planning(policies, catalog, cutoff, holds, ledger).probes()
 
 
 def make_plan(  # noqa: PLR0913 - all that a plan rests on, each by its name
-    policies: Iterable[Policy],
+    policies: Iterable[Policy],  # All of the database, since one may protect data from another.
     catalog: Catalog,
-    cutoff: dt.datetime,
+    cutoff: dt.datetime,  # Aware; fractions of a millisecond are dropped.
     *,
-    holds: Iterable[LegalHold] = (),
-    measurements: Measurements | None = None,
-    frozen: Collection[PartitionKey] = (),
-    chosen: Callable[[Policy], bool] = lambda policy: True,
-    ledger: Ledger | None = None,
-    archived: Collection[tuple[str, str]] = (),
-    restored: Mapping[RestoredPartition, tuple[str, str]] | None = None,
-    own_schema: str = "",
+    holds: Iterable[LegalHold] = (),  # Those in force.
+    measurements: Measurements | None = None,  # The answers to `find_probes`.
+    frozen: Collection[PartitionKey] = (),  # Partitions that an earlier run froze and did not thaw.
+    chosen: Callable[[Policy], bool] = lambda policy: True,  # Which policies the run is about.
+    ledger: Ledger | None = None,  # What was rolled up so far.
+    archived: Collection[tuple[str, str]] = (),  # Repository and name of snapshots whose partition was dropped.
+    restored: Mapping[RestoredPartition, tuple[str, str]] | None = None,  # Those that partitions were restored from.
+    own_schema: str = "",  # Of the toolkit's own tables.
 ) -> Plan:
-    """
-    Decide what a run does. All that a plan rests on is given by its name, and nothing else counts.
-
-    :param policies: All policies of the database, since one may protect data from another.
-    :param cutoff: The instant taken for now, time-zone aware; fractions of a millisecond are dropped.
-    :param holds: The legal holds in force.
-    :param measurements: The answers to :func:`find_probes`.
-    :param frozen: Partitions that an earlier run froze and did not thaw.
-    :param chosen: Which policies the run is about.
-    :param ledger: What was rolled up so far.
-    :param archived: Repository and name of the snapshots whose partition was dropped.
-    :param restored: Repository and name of the one snapshot that a partition was restored from.
-    :param own_schema: Of the toolkit's own tables.
-    """
+    """Decide what a run does. All that a plan rests on is given by its name, and nothing else counts."""
     planning = _Planning(policies, catalog, cutoff, holds, ledger, measurements)
     planning.frozen, planning.archived = frozenset(frozen), archived
     planning.restored, planning.own_schema = restored or {}, own_schema
@@ -140,11 +123,15 @@ class _Planning(Context):
         return list(downsample.find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
 
     def _plan_levels(self) -> list[_Levels]:
-        """The cascades that are possible, with what brings their levels up to date; from then on levels are targets."""
-        self._leave_out_unusable()
-        possible, impossible = find_cascades(self.targets, self.catalog, self.ledger)
+        """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
+        usable, planned = [], list[_Levels]()
+        for target in self.targets:
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._require_answers(self._asked_of(target))
+                require_plausible(target, self.pieces, self.measurements, self.cutoff)
+                usable.append(target)
+        possible, impossible = find_cascades(usable, self.catalog, self.ledger)
         self.problems += impossible
-        planned: list[_Levels] = []
         for cascade in possible:
             with isolated(cascade.policy.id, cascade.source, self.problems):
                 self._require_answers(self._windows_of(cascade))
@@ -153,32 +140,19 @@ class _Planning(Context):
                 states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, now)
                 verdicts = list(downsample.plan_levels(cascade, states, self.catalog, self.ledger))
                 planned.append((cascade, states, verdicts))
-        cascades = [cascade for cascade, _, _ in planned]
-        self.targets = _with_levels(self.targets, cascades)
-        self.looked_at += (level for cascade in cascades for level in level_targets(cascade))
+        self.targets = []
+        cascades = by_source(cascade for cascade, _, _ in planned)
+        for target in usable:
+            cascade_of = cascades.get(target.table.name)
+            if not target.policy.strategy.traits.rolls_up:
+                self.targets.append(target)
+            elif cascade_of is not None and cascade_of.raw is target:
+                self.targets += [target, *level_targets(cascade_of)]
+                self.looked_at += level_targets(cascade_of)
         return planned
 
-    def _leave_out_unusable(self) -> None:
-        """Keep the targets whose rows answered what was asked, and whose times can be right."""
-        readable, plausible = [], []
-        for target in self.targets:
-            with isolated(target.policy.id, target.table.name, self.problems):
-                self._require_answers(self._asked_of(target))
-                readable.append(target)
-        for target in readable:
-            why = why_implausible(target, self.pieces, self.measurements, self.cutoff)
-            if why is None:
-                plausible.append(target)
-            else:
-                self.problems.append(blocked(target, why))
-        self.targets = plausible
-
     def _require_answers(self, probes: Iterable[Probe]) -> None:
-        """
-        Make sure that the rows answered: what they could not say is not guessed.
-
-        :raises Undecided: with the reason of the database.
-        """
+        """Make sure that the rows answered: what they could not say is not guessed."""
         for probe in probes:
             if probe in self.measurements.failed:
                 table = self.catalog.tables.get(probe.table)
@@ -187,7 +161,6 @@ class _Planning(Context):
                 raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
 
     def _find_protectors(self) -> None:
-        """The targets that archive: what they want must not be deleted before; and policies that should and can't."""
         archivers: dict[TableName, list[Target]] = {}
         for target in self.targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
@@ -321,21 +294,8 @@ class _Planning(Context):
 
 
 def _why_unknown(piece: Piece, policy: Policy) -> tuple[Reason, bool]:
-    """Why a piece must stay whose time nothing tells, and whether that is a problem."""
     if piece.partition.closed:
         return Why.CLOSED(), True
     if piece.partition.rows == 0:
         return Why.EMPTY(), False
     return Why.UNDATED(), policy.undated is Undated.BLOCK
-
-
-def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list[Target]:
-    """All targets in order, with the levels of cascades; without the ones where no cascade is possible."""
-    found = by_source(cascades)
-    ordered: list[Target] = []
-    for target in targets:
-        if not target.policy.strategy.traits.rolls_up:
-            ordered.append(target)
-        elif target.table.name in found and found[target.table.name].raw is target:
-            ordered += [target, *level_targets(found[target.table.name])]
-    return ordered

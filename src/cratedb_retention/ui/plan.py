@@ -6,7 +6,7 @@ on, and how it ended. What somebody has to look at comes first, then what would 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
@@ -29,11 +29,9 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
 from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
-from cratedb_retention.ui.tables import Bit, Column, T, counted, sized, state, table
+from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state
 
 PATH = "/plan"
-# More rows of a table would be slow to send, and nobody reads them; the sentence on top counts all.
-MOST = 1_000
 # So many statements are shown of a plan.
 _STATEMENTS = 500
 _FIELDS = (
@@ -135,11 +133,11 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
     for warning in plan.warnings:
         with ui.element("div").classes("warning").props("role=note"):
             ui.label(f"Warning: {warning}")
-    section("Problems: somebody has to look at these", plan.problems, show_held)
-    section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
-    section("What would be done", groups, lambda title, some: show_groups(title, some, policies), "", "Nothing is due.")
-    section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
-    due = next_due(plan)
+    section("Problems: somebody has to look at these", plan.problems, HELD, "holds")
+    held = [hold for hold in plan.holds if not hold.problem]
+    section("Held: due, and stays nevertheless", held, HELD, "holds")
+    section("What would be done", groups, task_columns(policies), "tasks", nothing="Nothing is due.")
+    section("Legal holds in force", plan.legal_holds, _LEGAL_HOLDS)
     kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     columns: Sequence[Column[Kept]] = (
         Column("Table", lambda each: str(each.table)),
@@ -149,24 +147,8 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
             "More is due", lambda each: show_time(each.next_due) if each.next_due else "", lambda each: each.next_due
         ),
     )
-    more = "" if due is None else f"More is due on {show_time(due)}."
-    section("What is kept", kept, lambda title, some: table(columns, some, title), more)
-
-
-def section(
-    title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "", nothing: str = ""
-) -> None:
-    """A part of a page about some things, if there are any, or something to say where there is nothing."""
-    if items or nothing:
-        heading(title)
-    if items and said:
-        note(said)
-    if items:
-        body(title, items[:MOST])
-    elif nothing:
-        note(nothing)
-    if len(items) > MOST:
-        note(f"And {len(items) - MOST:,} more, which are not shown here.")
+    due = next_due(plan)
+    section("What is kept", kept, columns, said="" if due is None else f"More is due on {show_time(due)}.")
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
@@ -178,14 +160,9 @@ def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
     return Bit(text=text, href=links.policy(policy_id), hint=policy_id)
 
 
-def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
-    """Show holds, into the element that is open."""
-    return table(_BLOCKED, holds, title).classes("holds")
-
-
-def show_groups(title: str, groups: Sequence[TaskGroup], policies: Mapping[str, Policy]) -> ui.table:
-    """Show tasks, into the element that is open."""
-    columns: Sequence[Column[TaskGroup]] = (
+def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
+    """The columns of a table of tasks."""
+    return (
         Column("Table", lambda group: str(group.table)),
         Column("Policy", lambda group: policy_bit(group.policy_id, policies)),
         Column("What", lambda group: Bit(text=_what(group), tone="many")),
@@ -195,7 +172,6 @@ def show_groups(title: str, groups: Sequence[TaskGroup], policies: Mapping[str, 
         sized(lambda group: group.amount.size),
         Column("Oldest to newest", lambda group: _stretch(group.amount.start, group.amount.end)),
     )
-    return table(columns, groups, title).classes("tasks")
 
 
 def _what(group: TaskGroup) -> str:
@@ -209,7 +185,7 @@ def _stretch(start: int | None, end: int | None) -> str:
     return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
 
 
-_BLOCKED: Sequence[Column[Hold]] = (
+HELD: Sequence[Column[Hold]] = (
     Column("State", lambda hold: state("problem" if hold.problem else "held")),
     Column("Table", lambda hold: str(hold.table)),
     Column("Policy", lambda hold: policy_bit(hold.policy_id, {}) if hold.policy_id else ""),

@@ -11,8 +11,11 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from nicegui import ui
 
 from cratedb_retention.model import words
+from cratedb_retention.ui.parts import heading, note
 
 T = TypeVar("T")
+# More rows of a part of a page would be slow to send, and nobody reads them.
+MOST = 1_000
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """
 <q-tr :props="props">
@@ -129,6 +132,29 @@ def table(
     made.add_slot("header", _HEADINGS % {None: "", "single": _CHOOSE_ONE, "multiple": _CHOOSE_ALL}[choose])
     made.add_slot("body", _ROW % (_CHOICE if choose else "", instead, "else" if instead else "if='true'"))
     return made
+
+
+def section(
+    title: str, items: Sequence[T], columns: Sequence[Column[T]], tone: str = "", *, said: str = "", nothing: str = ""
+) -> None:
+    """
+    A part of a page with a table.
+
+    :param tone: How the table looks, see style.css.
+    :param said: A sentence above the table.
+    :param nothing: Stands in its place; empty: without items there is no such part.
+    """
+    if not items and not nothing:
+        return
+    heading(title)
+    if not items:
+        note(nothing)
+        return
+    if said:
+        note(said)
+    table(columns, items[:MOST], title).classes(tone)
+    if len(items) > MOST:
+        note(f"And {len(items) - MOST:,} more, which are not shown here.")
 
 
 def state(word: str, hint: str = "") -> Bit:

@@ -20,8 +20,8 @@ from cratedb_retention.ui.charts import AXIS, LANE, padded, rows, stretch, timel
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note
-from cratedb_retention.ui.plan import policy_bit, section, show_groups, show_held
-from cratedb_retention.ui.tables import Bit, Cell, Column, Number, table
+from cratedb_retention.ui.plan import HELD, policy_bit, task_columns
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, section, table
 
 PATH = "/tables/{schema}/{name:path}"
 # So many partitions are named where nothing tells their time.
@@ -46,20 +46,13 @@ async def show(guest: Guest, query: Query) -> None:
         note("There is nothing to draw: nothing in this table has a known stretch of time.")
     _lanes(found)
     none = "Nothing: nothing of this table is due, or what is due is held."
-    section(
-        "What the next run does", found.changes, lambda title, some: _rows(show_groups(title, some, {})), nothing=none
-    )
-    section("What is due, but does not happen", found.held, lambda title, some: _rows(show_held(title, some)))
-    policies = "Policies on this table"
-    section(policies, found.cutoffs, lambda title, some: _rows(table(_POLICIES, some, title)), nothing="None.")
+    section("What the next run does", found.changes, task_columns({}), "tasks timeline-rows", nothing=none)
+    section("What is due, but does not happen", found.held, HELD, "timeline-rows")
+    section("Policies on this table", found.cutoffs, _POLICIES, "timeline-rows", nothing="None.")
     none = "None: nobody has said that data of it must stay."
-    section("Holds on this table", found.holds, lambda title, some: _rows(table(_HOLDS, some, title)), nothing=none)
+    section("Holds on this table", found.holds, _HOLDS, "timeline-rows", nothing=none)
     if earlier:
         _offer(guest, name, earlier)
-
-
-def _rows(made: ui.table) -> None:
-    made.classes("timeline-rows")
 
 
 def _picture(found: Timeline, extent: tuple[int, int]) -> None:
@@ -104,7 +97,7 @@ def _lanes(found: Timeline) -> None:
                 note(f"{lane.title}: {text}", "lane-note")
     spans = [(lane, span) for lane in found.lanes for span in lane.stretches]
     if spans:
-        _rows(table(_SPANS, spans, "What is there, by time"))
+        table(_SPANS, spans, "What is there, by time").classes("timeline-rows")
 
 
 def _unplaced(items: Sequence[Item]) -> str:
