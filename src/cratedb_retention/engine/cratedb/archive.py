@@ -54,7 +54,7 @@ class CrateArchive(Archive):
             sql.refresh_partitions(self._database, step.table, step.columns, [step.piece.partition.values])
             raise
         if not there:
-            thing = f"table {step.table}, {shards.label(step, step.piece)}"
+            thing = f"table {step.table}, partition {shards.label(step, step.piece)}"
             raise PartitionChanged(thing, "is gone since the plan was made")
         while (state := self._state(step.repository, step.name)) and state["state"] == "IN_PROGRESS":
             self._clock.sleep(POLL_SECONDS)
@@ -111,17 +111,20 @@ class CrateArchive(Archive):
         listed = state["table_partitions"] or []
         held = [(p["table_schema"], p["table_name"], _values(step.columns, p["values"])) for p in listed]
         if (*step.table, step.piece.partition.values) not in held:
-            reason = f"does not hold {shards.label(step, step.piece)}"
+            reason = f"does not hold partition {shards.label(step, step.piece)}"
             raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
     def _restore(self, step: VerifySnapshot, copy: TableName) -> None:
-        thing, reason = self._thing(step.repository, step.name), "can't be restored, so its partition stays"
+        def refusal(why: str, remedy: str, kind: type[DatabaseError] = DatabaseError) -> DatabaseError:
+            thing = self._thing(step.repository, step.name)
+            return kind(thing, f"can't be restored, so its partition stays: {why}", remedy)
+
         # Where no shards are allocated, a restore would wait without end.
         setting: sa.ColumnElement[str] = sa.literal_column("settings['cluster']['routing']['allocation']['enable']")
         catalog = self._database.brief()
         if catalog.rows(sa.select(setting).select_from(sql.system("sys.cluster").table))[0][0] == "none":
             remedy = f"RESET GLOBAL cluster.routing.allocation.enable, or {_LESS}"
-            raise DatabaseError(thing, f"{reason}: the cluster allocates no shards", remedy)
+            raise refusal("the cluster allocates no shards", remedy)
         try:
             self._database.execute(_copy_statement(step, copy))
             # Replicas would cost room and time, and prove nothing.
@@ -130,8 +133,7 @@ class CrateArchive(Archive):
             raise
         except RetentionError as error:
             why, remedy = self._explain(step, error)
-            kind = AccessDenied if isinstance(error, AccessDenied) else DatabaseError
-            raise kind(thing, f"{reason}: {why}", remedy) from None
+            raise refusal(why, remedy, AccessDenied if isinstance(error, AccessDenied) else DatabaseError) from None
 
     def _explain(self, step: VerifySnapshot, error: RetentionError) -> tuple[str, str]:
         """Why a snapshot could not be restored, and what to do."""
@@ -167,10 +169,12 @@ class CrateArchive(Archive):
         shards.check_health(self._database, step)
         what = shards.label(step, step.piece)
         if not shards.check_token(self._database, step):
-            raise PartitionChanged(f"table {step.table}, {what}", "is gone since the plan was made")
-        differs = f", as many as {what}, but others" if rows == present[0] else f", and {what} has {present[0]:,}"
+            raise PartitionChanged(f"table {step.table}, partition {what}", "is gone since the plan was made")
+        reason = f"holds {rows:,} rows, and partition {what} has {present[0]:,}"
+        if rows == present[0]:
+            reason = f"holds {rows:,} rows, as many as partition {what}, but others"
         thing = self._thing(step.repository, step.name)
-        raise DatabaseError(thing, f"holds {rows:,} rows{differs}", "delete the snapshot and run again")
+        raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
     def _summary(self, step: VerifySnapshot, table: TableName, columns: Iterable[Column]) -> tuple[int, Any]:
         """How many rows there are, and a sum over hashes of all, whose order does not matter."""

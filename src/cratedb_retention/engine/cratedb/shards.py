@@ -48,7 +48,7 @@ def check_health(database: Database, step: PartitionsStep | ArchivingStep) -> No
     sick = _sick(database, step.table)
     for piece in step.about:
         if piece.partition.ident in sick:
-            raise unwell(database, step.table, f", {label(step, piece)}")
+            raise unwell(database, step.table, f", partition {label(step, piece)}")
 
 
 def check_shards(database: Database, table: TableName, idents: Sequence[str] = ()) -> bool:
@@ -115,13 +115,13 @@ def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     for piece in inexact:
         ident = piece.partition.ident
         if ident in tokens and tokens[ident] != piece.partition.token:
-            thing = f"table {step.table}, {label(step, piece)}"
+            thing = f"table {step.table}, partition {label(step, piece)}"
             raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
 
 
 def label(step: PartitionsStep | ArchivingStep, piece: Piece) -> str:
-    """One of its partitions, in words."""
-    return f"partition {show_partition(step.columns, piece.partition.values)}"
+    """The values of one of its partitions, in words."""
+    return show_partition(step.columns, piece.partition.values)
 
 
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
@@ -160,7 +160,7 @@ def format_token(counts: dict[str, int]) -> str:
 
 def check_token(database: Database, step: ArchivingStep) -> bool:
     """The partition must be as it was planned, and can't change any more. Returns whether it is still there."""
-    p, partition, thing = system("information_schema.table_partitions"), step.piece.partition, label(step, step.piece)
+    p, partition = system("information_schema.table_partitions"), step.piece.partition
     frozen: sa.ColumnElement[bool] = sa.literal_column(IS_FROZEN)
     mine = sa.select(p.closed, frozen).where(p.of(step.table), p.partition_ident == partition.ident)
     protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]
@@ -172,4 +172,5 @@ def check_token(database: Database, step: ArchivingStep) -> bool:
         reason = "somebody allowed writes to it in the meantime"
     else:
         return True
-    raise PartitionChanged(f"table {step.table}, {thing}", reason, "the next run archives it")
+    thing = f"table {step.table}, partition {label(step, step.piece)}"
+    raise PartitionChanged(thing, reason, "the next run archives it")
