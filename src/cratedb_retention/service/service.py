@@ -228,7 +228,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
     try:
         from cratedb_retention.service.http.access import Context, Limits
         from cratedb_retention.service.http.app import HttpServer, make_app
-        from cratedb_retention.service.metrics import RetentionCollector, text_of
+        from cratedb_retention.service.metrics import RetentionCollector
     except ImportError as error:
         raise not_installed("the HTTP API", "is not installed", "http", error) from None
 
@@ -239,7 +239,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
         hosts=where.hosts,
         limits=Limits(body=http.max_body, rate=http.rate, burst=http.burst),
         runs=Runs(options=settings.service.run_options()),
-        metrics=(lambda: text_of(collector)) if http.metrics else None,
+        metrics=collector.text if http.metrics else None,
     )
     app = make_app(context)
     if mount is not None:
