@@ -1,6 +1,4 @@
-"""
-What every database offers to the layers above it, and the steps that all of them do alike.
-"""
+"""What every database offers to the layers above it, and the steps that all of them do alike."""
 
 from __future__ import annotations
 
@@ -78,11 +76,7 @@ class Engine(abc.ABC):
         """Snapshots in its repositories."""
 
     def own(self, tables: Sequence[TableName]) -> Database:
-        """
-        For small statements on the toolkit's own tables.
-
-        :param tables: These; a full disk is no reason not to write to them, as far as the database allows.
-        """
+        """For small statements on some of the toolkit's own tables: to these, a full disk is no reason not to write."""
         return self.database.brief()
 
     def unwell(self, schema: str) -> frozenset[TableName]:
@@ -95,11 +89,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """
-        Read what planning needs, in a fixed number of statements.
-
-        :param own_schema: Of the toolkit's tables: that they are whole is looked at as well.
-        """
+        """What planning needs, in a fixed number of statements; of the toolkit's own schema, whether it is whole."""
 
     @abc.abstractmethod
     def read_named(self, names: Iterable[TableName]) -> Catalog:
@@ -107,11 +97,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Outline:
-        """
-        What can be named, without a look at partitions, shards or rows: at most four statements.
-
-        :param selector: The tables whose columns are wanted.
-        """
+        """What can be named, in at most four statements, without a look at partitions or rows; columns of some."""
 
     @abc.abstractmethod
     def identify(self, table: TableName) -> str:
@@ -121,11 +107,7 @@ class Engine(abc.ABC):
         """
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
-        """
-        Do a step. Each can be repeated after it was interrupted.
-
-        :raises RetentionError: if it failed.
-        """
+        """Do a step. Each can be repeated after it was interrupted."""
         match step:
             case plan.DropPartitions():
                 return self._drop(step)
@@ -164,11 +146,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        """
-        Compute windows from the level beneath.
-
-        :raises DatabaseError: if rows are lost (laws 4 and 5), or a sum is too large.
-        """
+        """Compute windows from the level beneath; fails if rows are lost (laws 4 and 5), or a sum is too large."""
 
     @abc.abstractmethod
     def statements(self, step: plan.Step) -> list[sa.Executable]:
@@ -200,8 +178,6 @@ class Engine(abc.ABC):
         """
         Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
         go together, however many they are.
-
-        :raises PartitionChanged: if all of the rows are rolled up, and there are more of them.
         """
         deleted, count = 0, sa.select(sa.func.count()).select_from(table_ref(step.table)).where(self._expired(step))
         last: int | None = 0
@@ -287,13 +263,7 @@ def require_old(
     step: plan.DropPartitions | plan.DropArchived,
     within: Condition,
 ) -> None:
-    """
-    Make sure that no row of frozen partitions is young (law 1), where their rows told their age.
-
-    :param read: Executes a query for one value.
-    :param within: Fits the rows of the partitions.
-    :raises PartitionChanged: if one is.
-    """
+    """Law 1: no row of frozen partitions, which `within` fits, may be young, where their rows told their age."""
     time = step.time_column
     if time is None:
         return

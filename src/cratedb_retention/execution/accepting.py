@@ -111,13 +111,7 @@ def adopt(
     fits: Callable[[SnapshotRecord], bool],
     dry_run: bool = False,
 ) -> list[Adoptable]:
-    """
-    Note snapshots of a repository in the toolkit's own table. Those that it has stay as they are.
-
-    :param fits: Which of them.
-    :param dry_run: Whether to only tell.
-    :return: All that fit.
-    """
+    """Note the snapshots of a repository that fit in the toolkit's own table, which keeps what it has."""
     found = [item for item in find_adoptable(engine, store, clock, repository) if fits(item.record)]
     for record in (item.record for item in found if not item.known and not dry_run):
         store.snapshots.add(record)
@@ -144,7 +138,6 @@ def selector_of(archived: Archived, table: TableName) -> Selector:
 
 
 def _present(engine: Engine, archived: Iterable[Archived]) -> set[tuple[TableName, tuple[Value, ...]]]:
-    """The partitions that are in their tables."""
     wanted: dict[TableName, Selector] = {}
     for each in archived:
         wanted.setdefault(each.table, selector_of(each, each.table))

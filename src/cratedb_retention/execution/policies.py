@@ -115,8 +115,7 @@ def suggest(
     """
     Look what can be named, in a fixed number of statements.
 
-    :param policies: The policies that whoever asks sees.
-    :param limited: Whether only what these policies are about may be told.
+    :param policies: Those that the caller sees; if limited, nothing else is told than what these are about.
     :param chosen: The tables whose columns are wanted.
     """
     policies = list(policies)
@@ -139,7 +138,6 @@ def suggest(
 
 
 def _covered(policies: Iterable[Policy], tables: Iterable[TableName], own: Capabilities) -> list[TableName]:
-    """The tables that policies are about."""
     known = frozenset(tables)
     names = ((policy.table_schema or own.default_schema, policy.table_name) for policy in policies)
     return sorted({table for named in names for table in find_tables(*named, known, own.folds_case)})

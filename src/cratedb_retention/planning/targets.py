@@ -80,11 +80,7 @@ class Undecided(Exception):
 
 
 def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Hold]]:
-    """
-    Apply policies to the tables they name.
-
-    :return: The targets, and a problem for each policy and table where there is none.
-    """
+    """The targets of policies, and a problem for each policy and table where there is none."""
     targets: list[Target] = []
     problems: list[Hold] = []
     for policy in policies:
@@ -147,7 +143,6 @@ def coerce(column: Column, value: Value) -> Value:
 
 
 def _instant(column: Column, text: str) -> Value:
-    """Milliseconds since 1970, or ISO 8601: eight digits are a date."""
     if _MILLISECONDS.fullmatch(text) and not _COMPACT_DATE.fullmatch(text) and len(text) <= _LONGEST_NUMBER:
         return int(text)
     if _FINER.search(text):
@@ -230,11 +225,7 @@ def make_target(policy: Policy, table: Table) -> Target:
 
 
 def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
-    """
-    The whole numbers that are times: what the policy says of its unit, else what a partition column's expression says.
-
-    :raises Undecided: if the policy names a number, and nothing says what that counts.
-    """
+    """The whole numbers that are times, by the policy's unit, else by a partition column's expression."""
     whole = {name for name, column in table.columns.items() if _is_whole(column)}
     grids = (read_grid(column.expression, table.columns) for column in table.partition_columns if column.expression)
     # CrateDB takes a whole number for milliseconds where it needs a timestamp.

@@ -62,11 +62,7 @@ async def show(guest: Guest, query: Query) -> None:
 
 
 def read_request(query: Query) -> RestoreRequest:
-    """
-    Which snapshots the page is about.
-
-    :raises InvalidInput: if an instant or the tags can't be read.
-    """
+    """Which snapshots the page is about; raises InvalidInput if an instant or the tags can't be read."""
     given = {field.name: query.get(field.name, "").strip() for field in _FIELDS}
     schema, _, name = given["table"].rpartition(".")
     first, last = (parse_instant(given[name]) if given[name] else None for name in ("from", "to"))

@@ -64,11 +64,7 @@ async def show(guest: Guest, query: Query) -> None:
 
 
 class Explorer:
-    """
-    The page of one table.
-
-    :param asked: What the address says.
-    """
+    """The page of one table; what is asked first is what the address says."""
 
     def __init__(self, guest: Guest, table: Explorable, cascade: Cascade, asked: Asked) -> None:
         self._guest, self._table, self._cascade = guest, table, cascade
@@ -213,10 +209,8 @@ class Explorer:
 
 class Form:
     """
-    The choices about one table: metric, groups, filters, time.
-
-    :param changed: Told what is chosen from now on.
-    :param suggest: Values of a dimension.
+    The choices about one table: metric, groups, filters, time. ``changed`` is told what is chosen from now on;
+    ``suggest`` knows values of a dimension.
     """
 
     def __init__(

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from nicegui import ui
 
 from cratedb_retention.model import words
+from cratedb_retention.ui.parts import heading, note
 
 T = TypeVar("T")
+# More rows of a part of a page would be slow to send, and nobody reads them.
+MOST = 1_000
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """
 <q-tr :props="props">
@@ -53,18 +56,12 @@ _CHOOSE_ALL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bit:
-    """
-    A piece of text in a table.
-
-    :param href: Where it leads; made of our own paths only.
-    :param tone: How it looks: ``badge is-due``, ``muted``, ``many`` (keeps line ends), ... see style.css.
-    :param hint: More, for who points at it.
-    """
+    """A piece of text in a table."""
 
     text: str
-    href: str = ""
-    tone: str = ""
-    hint: str = ""
+    href: str = ""  # Where it leads; made of our own paths only.
+    tone: str = ""  # How it looks: badge is-due, muted, many (keeps line ends), ... see style.css.
+    hint: str = ""  # More, for who points at it.
 
 
 Cell = str | Bit | Sequence[Bit]
@@ -77,10 +74,13 @@ class Column(Generic[T]):
     label: str
     cell: Callable[[T], Cell]
     order: Callable[[T], float | str | None] | None = None
+    align: ClassVar = "left"
 
 
 class Number(Column[T]):
     """A column of numbers."""
+
+    align = "right"
 
 
 def counted(label: str, get: Callable[[T], int | None]) -> Column[T]:
@@ -121,14 +121,8 @@ def table(
             row[f"c{place}"] = column.order(item) if column.order else " ".join(bit.text for bit in bits)
         rows.append(row)
     shown = [
-        {
-            "name": f"c{place}",
-            "label": column.label,
-            "field": f"c{place}",
-            "align": "right" if isinstance(column, Number) else "left",
-            "sortable": True,
-        }
-        for place, column in enumerate(columns)
+        {"name": f"c{place}", "field": f"c{place}", "label": c.label, "align": c.align, "sortable": True}
+        for place, c in enumerate(columns)
     ]
     made = ui.table(columns=shown, rows=rows, row_key="_", pagination=per_page, selection=choose)
     made.props("flat wrap-cells role=region hide-selected-banner").classes("rows")
@@ -138,6 +132,29 @@ def table(
     made.add_slot("header", _HEADINGS % {None: "", "single": _CHOOSE_ONE, "multiple": _CHOOSE_ALL}[choose])
     made.add_slot("body", _ROW % (_CHOICE if choose else "", instead, "else" if instead else "if='true'"))
     return made
+
+
+def section(
+    title: str, items: Sequence[T], columns: Sequence[Column[T]], tone: str = "", *, said: str = "", nothing: str = ""
+) -> None:
+    """
+    A part of a page with a table.
+
+    :param tone: How the table looks, see style.css.
+    :param said: A sentence above the table.
+    :param nothing: Stands in its place; empty: without items there is no such part.
+    """
+    if not items and not nothing:
+        return
+    heading(title)
+    if not items:
+        note(nothing)
+        return
+    if said:
+        note(said)
+    table(columns, items[:MOST], title).classes(tone)
+    if len(items) > MOST:
+        note(f"And {len(items) - MOST:,} more, which are not shown here.")
 
 
 def state(word: str, hint: str = "") -> Bit:

@@ -39,12 +39,7 @@ PATIENCE_SECONDS = 120.0
 
 
 class CrateDBEngine(Engine):
-    """
-    CrateDB, 5.10 or later, through its HTTP endpoint.
-
-    :raises ConnectionLost: if it can't be reached.
-    :raises AccessDenied: if user or password are wrong.
-    """
+    """CrateDB, 5.10 or later, through its HTTP endpoint."""
 
     capabilities, sql, portions = CAPABILITIES, SQL, PORTIONS
     batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
@@ -71,11 +66,7 @@ class CrateDBEngine(Engine):
         return database.unblocking(partial(database.unblock, tables))
 
     def unwell(self, schema: str) -> frozenset[TableName]:
-        """
-        The tables of a schema that lack shards.
-
-        :raises Recovering: if shards are on their way, as after a full restart.
-        """
+        """See :class:`Engine`; where shards are on their way, as after a full restart, that is waited for."""
         h, database = system("sys.health"), self.database.brief()
         statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
         rows = settled(lambda: database.rows(statement), self.clock)
@@ -171,11 +162,7 @@ class CrateDBEngine(Engine):
         return StepResult(partitions=len(step.pieces))
 
     def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
-        """
-        An allocation rule says where the shards belong; the cluster moves them in its own time.
-
-        :raises MoveStuck: if nothing moves any more; the rule stays, and the next run waits again.
-        """
+        """An allocation rule says where the shards belong; the cluster moves them in its own time. The rule stays."""
         database = self.database.brief()
         check_health(database, step)
         for statement in self.statements(step):

@@ -133,11 +133,7 @@ def _drop(database: CrateConnection, copy: TableName) -> None:
 
 
 def renamed(table: TableName, into: TableName) -> dict[str, str]:
-    """
-    Options to restore a table as another.
-
-    The pattern is a regular expression, and the replacement knows groups; the names are meant literally.
-    """
+    """Options to restore a table as another: a regular expression, and a replacement that knows groups."""
     return {
         "schema_rename_pattern": f"^{re.escape(table.schema)}$",
         "schema_rename_replacement": _literally(into.schema),
@@ -156,8 +152,6 @@ def merge(database: Database, snapshots: Sequence[Archived], schema: str) -> Ite
     Restore snapshots of a partition into copies, put all rows into one of them, and make a snapshot of that.
 
     :return: That snapshot, and the rows that came from each; none from one whose rows another holds as well.
-    :raises Conflict: if two hold some of the same rows.
-    :raises DatabaseError: if their columns differ, or a row can't be written.
     """
     names = json.dumps([(each.repository, each.name) for each in snapshots])
     key = hashlib.sha256(names.encode()).hexdigest()[:12]
@@ -207,11 +201,7 @@ def _into_one(
 
 
 def shared_rows(database: Database, one: TableName, other: TableName, condition: Condition | None = None) -> int:
-    """
-    How many rows of one table are rows of the other: a row keeps its ``_id`` in snapshots and when it is restored.
-
-    :param condition: Which rows of the other table count.
-    """
+    """How many rows of one table are rows of the other, or of those of it that count: each keeps its ``_id``."""
     identity: sa.ColumnElement[str] = sa.literal_column("_id")
     a = sa.select(identity.label("i")).select_from(table_ref(one)).subquery("a")
     b = sa.select(identity.label("i")).select_from(table_ref(other))

@@ -25,11 +25,7 @@ PORTIONS = rollups.Portions(run=20_000_000, counters=1_000_000, insert=100_000)
 
 
 def roll_up(database: CrateConnection, step: RollUp, report: Report, portions: rollups.Portions) -> StepResult:
-    """
-    Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one.
-
-    :raises PartitionChanged: if rows are being written beneath all the time.
-    """
+    """Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
     rollup, results = step.rollup, list[RolledUp]()
     partly = _check_health(database, step)
 

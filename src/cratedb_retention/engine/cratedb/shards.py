@@ -44,24 +44,17 @@ def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Seque
 
 
 def check_health(database: Database, step: PartitionsStep | ArchivingStep) -> None:
-    """
-    Look again right before partitions are moved, dropped or archived, since planning may be long ago.
-
-    :raises ClusterUnwell: if shards are missing.
-    :raises Recovering: if some are on their way.
-    """
+    """Look again right before partitions are moved, dropped or archived, since planning may be long ago."""
     sick = _sick(database, step.table)
     for piece in step.about:
         if piece.partition.ident in sick:
-            raise unwell(database, step.table, f", {label(step, piece)}")
+            raise unwell(database, step.table, f", partition {label(step, piece)}")
 
 
 def check_shards(database: Database, table: TableName, idents: Sequence[str] = ()) -> bool:
     """
-    The same for partitions of which only the database's own names are known; none: the whole table.
-
-    :return: Whether other partitions lack shards.
-    :raises PartitionChanged: if a partition is closed, which hides its rows, so that there seem to be none.
+    The same for partitions of which only the database's own names are known, none of which may be closed, which hides
+    their rows; none: the whole table. Returns whether other partitions lack shards.
     """
     sick = _sick(database, table)
     if sick.intersection(idents) if idents else sick:
@@ -108,10 +101,8 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
 
 def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     """
-    Where their rows told the age of frozen partitions, make sure that they hold no young row (law 1), and that none is
-    still being written.
-
-    :raises PartitionChanged: if they do, or if anything was written to them since the plan.
+    Where their rows told the age of frozen partitions: they must hold no young row (law 1), and none that was written
+    since the plan.
     """
     if step.time_column is None:
         return
@@ -124,13 +115,13 @@ def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     for piece in inexact:
         ident = piece.partition.ident
         if ident in tokens and tokens[ident] != piece.partition.token:
-            thing = f"table {step.table}, {label(step, piece)}"
+            thing = f"table {step.table}, partition {label(step, piece)}"
             raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
 
 
 def label(step: PartitionsStep | ArchivingStep, piece: Piece) -> str:
-    """One of its partitions, in words."""
-    return f"partition {show_partition(step.columns, piece.partition.values)}"
+    """The values of one of its partitions, in words."""
+    return show_partition(step.columns, piece.partition.values)
 
 
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
@@ -168,12 +159,12 @@ def format_token(counts: dict[str, int]) -> str:
 
 
 def check_token(database: Database, step: ArchivingStep) -> bool:
-    """
-    Compare the change token of the partition with the planned one, and see that it can't change any more.
-
-    :return: Whether the partition is still there.
-    """
-    p, partition, thing = system("information_schema.table_partitions"), step.piece.partition, label(step, step.piece)
+    """The partition must be as it was planned, and can't change any more. Returns whether it is still there."""
+    p, partition, thing = (
+        system("information_schema.table_partitions"),
+        step.piece.partition,
+        f"partition {label(step, step.piece)}",
+    )
     frozen: sa.ColumnElement[bool] = sa.literal_column(IS_FROZEN)
     mine = sa.select(p.closed, frozen).where(p.of(step.table), p.partition_ident == partition.ident)
     protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]

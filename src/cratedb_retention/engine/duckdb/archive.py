@@ -29,11 +29,7 @@ from cratedb_retention.model.words import show_partition
 
 
 class DuckArchive(Archive):
-    """
-    Snapshots in directories.
-
-    :param beside: Where repositories are whose paths are not absolute.
-    """
+    """Snapshots in directories; those that are not absolute lie beside the database's file."""
 
     def __init__(self, database: Database, beside: Path) -> None:
         self._database, self._beside = database, beside
@@ -42,11 +38,7 @@ class DuckArchive(Archive):
         return (self._beside / repository).resolve()
 
     def create(self, step: SnapshotPartition) -> StepResult:
-        """
-        Writes a file, and gives it its name when all is there.
-
-        :raises InvalidInput: if the repository is something else than a directory.
-        """
+        """Writes a file into a directory, and gives it its name when all is there."""
         if why_not := why_no_directory(step.repository):
             raise InvalidInput(f"table {step.table}", why_not)
         repository = self._directory(step.repository)

@@ -176,9 +176,8 @@ def _read_columns(
 
 def _without_plain_default(column: Column, columns: Mapping[str, Column], definition: str) -> Column:
     """
-    DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns.
-
-    A default may hold such a name as a text, a type or a function; then the table's definition tells them apart.
+    DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns. A default may
+    hold such a name as a text, a type or a function; then the table's definition tells them apart.
     """
     expression = column.expression
     words = set(re.findall(r'"(?:[^"]|"")*"|[^\W\d][\w$]*', expression or ""))

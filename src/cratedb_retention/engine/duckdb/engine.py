@@ -154,11 +154,7 @@ def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> l
 
 
 def _is_duckdb(path: Path) -> bool:
-    """
-    Whether a file is a DuckDB database, by what it begins with.
-
-    For some others DuckDB would load an extension that reads them, and download it first.
-    """
+    """By what the file begins with. For some others DuckDB would download an extension that reads them."""
     try:
         with path.open("rb") as file:
             return file.read(_MAGIC.stop)[_MAGIC] == b"DUCK"
